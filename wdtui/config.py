@@ -1,0 +1,431 @@
+"""RunConfig: every hyperparameter of a run, defined once.
+
+Plain Python: no torch, no UI. Flags, form fields, TOML keys, the stored JSON and the reference in the docs all derive
+from the declarations below; `hyperparameters.py` says how their values are read and checked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import random
+from collections.abc import Collection, Iterable, Mapping
+from functools import cached_property, lru_cache
+from typing import Any
+
+from wdtui.hyperparameters import ConfigError, Hyperparameter, Value, format_value, hyperparameters_of, knob
+
+__all__ = [
+    "FIELDS",
+    "GROUPS",
+    "ConfigError",
+    "Hyperparameter",
+    "RunConfig",
+    "digit_counts",
+    "nearest",
+    "normalized_decay",
+]
+
+GROUPS = {
+    "article": "The article's knobs",
+    "task": "Task",
+    "model": "Model",
+    "optimiser": "Optimiser",
+    "training": "Training",
+}
+
+_RIVALS = {"weight_decay": "normalized_weight_decay", "normalized_weight_decay": "weight_decay"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """All that decides a run: equal configs on equal hardware give equal curves, bit for bit.
+
+    Raises ConfigError, whose message says what is allowed, for a value out of bounds and for values that clash.
+    """
+
+    weight_decay: float = knob(
+        0.1,
+        symbol="λ",
+        label="weight decay",
+        group="article",
+        ge=0,
+        le=1e6,
+        sweep="log",
+        steerable=True,
+        help="How fast every parameter shrinks: parameters ← parameters · (1 − learning rate · λ) at each step.",
+    )
+    bn_epsilon: float = knob(
+        1e-2,
+        symbol="ε",
+        label="BatchNorm epsilon",
+        group="article",
+        gt=0,
+        le=1e3,
+        sweep="log",
+        steerable=True,
+        help="Added to the batch variance before its root is divided by; PyTorch's default is 1e-5.",
+    )
+    width: int = knob(
+        256,
+        symbol="H",
+        label="width",
+        unit="units",
+        group="article",
+        ge=1,
+        le=16_384,
+        sweep="log",
+        help="Units of every hidden layer.",
+    )
+
+    task: str = knob(
+        "add",
+        label="task",
+        group="task",
+        choices=("add", "multiply"),
+        sweep="linear",
+        help="What is learned from the operands' bits: their sum or their product.",
+    )
+    train_digits: tuple[int, ...] = knob(
+        (2, 4),
+        label="training digits",
+        unit="decimal digits",
+        group="task",
+        ge=1,
+        le=18,
+        help="Digit counts of the operands in training and validation; a count d is drawn with weight 10^d.",
+    )
+    test_digits: tuple[int, ...] = knob(
+        (3,),
+        label="test digits",
+        unit="decimal digits",
+        group="task",
+        ge=1,
+        le=18,
+        help="Digit counts of the operands in the test, which training never shows.",
+    )
+    bits: int = knob(
+        32, label="bits", unit="bits", group="task", ge=1, le=62, help="Bits of each operand and of the answer."
+    )
+    train_size: int = knob(
+        5000,
+        label="training pairs",
+        unit="pairs",
+        group="task",
+        ge=1,
+        le=10_000_000,
+        sweep="log",
+        help="Pairs to train on.",
+    )
+    validation_size: int = knob(
+        500,
+        label="validation pairs",
+        unit="pairs",
+        group="task",
+        ge=1,
+        le=1_000_000,
+        help="Held-out pairs with the digit counts of training.",
+    )
+    test_size: int = knob(
+        500,
+        label="test pairs",
+        unit="pairs",
+        group="task",
+        ge=1,
+        le=1_000_000,
+        help="Pairs with the digit counts of the test.",
+    )
+    label_noise: float = knob(
+        0.0,
+        label="label noise",
+        unit="probability",
+        group="task",
+        ge=0,
+        le=1,
+        sweep="linear",
+        help="Probability that a training or validation bit is replaced by a fair coin; the test stays clean.",
+    )
+    data_seed: int = knob(
+        0,
+        label="data seed",
+        group="task",
+        ge=0,
+        le=2**63 - 1,
+        sweep="linear",
+        help="Decides the pairs, their split and their noise.",
+    )
+
+    blocks: int = knob(
+        2,
+        label="residual blocks",
+        unit="blocks",
+        group="model",
+        ge=0,
+        le=256,
+        sweep="linear",
+        help="Residual blocks of two layers each.",
+    )
+    batch_norm: bool = knob(
+        True, label="BatchNorm", group="model", sweep="linear", help="Normalise after each hidden layer of a block."
+    )
+    bn_momentum: float = knob(
+        0.1,
+        label="BatchNorm momentum",
+        group="model",
+        ge=0,
+        le=1,
+        help="Weight of the newest batch in the running mean and variance that evaluation uses.",
+    )
+    loss: str = knob(
+        "mse",
+        label="loss",
+        group="model",
+        choices=("mse", "cross_entropy"),
+        sweep="linear",
+        help="mse: squared error of the sigmoid outputs; cross_entropy: binary, on the logits.",
+    )
+
+    optimizer: str = knob(
+        "adamw",
+        label="optimiser",
+        group="optimiser",
+        choices=("adamw", "adam", "sgd"),
+        sweep="linear",
+        help="adamw and adam take the same step; they differ in what decay auto means.",
+    )
+    decay: str = knob(
+        "auto",
+        label="decay",
+        group="optimiser",
+        choices=("auto", "decoupled", "l2"),
+        sweep="linear",
+        help="decoupled: shrink the parameters themselves; l2: add λ · parameters to the gradient; "
+        "auto: decoupled for adamw, l2 for adam and sgd.",
+    )
+    normalized_weight_decay: float | None = knob(
+        None,
+        symbol="λ_norm",
+        label="normalised weight decay",
+        group="optimiser",
+        ge=0,
+        le=1e6,
+        sweep="log",
+        help="Sets λ to λ_norm · sqrt(batch size / (training pairs · epochs)) / learning rate; try 0.025 to 0.05.",
+    )
+    learning_rate: float = knob(
+        1e-3,
+        label="learning rate",
+        group="optimiser",
+        gt=0,
+        le=1e3,
+        sweep="log",
+        steerable=True,
+        help="Step size of the optimiser.",
+    )
+    betas: tuple[float, ...] = knob(
+        (0.9, 0.98),
+        label="betas",
+        group="optimiser",
+        ge=0,
+        lt=1,
+        help="Adam's decay rates of the gradient's running mean and running square.",
+    )
+    adam_epsilon: float = knob(
+        1e-3, label="Adam epsilon", group="optimiser", gt=0, le=1e3, help="Added to Adam's denominator."
+    )
+    momentum: float = knob(0.95, label="momentum", group="optimiser", ge=0, lt=1, help="Momentum of sgd.")
+
+    batch_size: int = knob(
+        64,
+        label="batch size",
+        unit="pairs",
+        group="training",
+        ge=1,
+        le=1_000_000,
+        sweep="log",
+        help="Pairs per step; an incomplete last batch is dropped.",
+    )
+    epochs: int = knob(
+        385,
+        label="epochs",
+        unit="epochs",
+        group="training",
+        ge=1,
+        le=10_000_000,
+        sweep="log",
+        help="Passes over the training pairs.",
+    )
+    shuffle: bool = knob(
+        False,
+        label="shuffle",
+        group="training",
+        help="Draw a new order each epoch; the article keeps the order of the split.",
+    )
+    seed: int = knob(
+        0,
+        label="seed",
+        group="training",
+        ge=0,
+        le=2**63 - 1,
+        sweep="linear",
+        help="Decides the initial parameters and the order of shuffled batches.",
+    )
+    log_every: int = knob(
+        1,
+        label="log every",
+        unit="epochs",
+        group="training",
+        ge=1,
+        le=10_000_000,
+        help="Epochs from one logged point to the next.",
+    )
+
+    def __post_init__(self) -> None:
+        for name, field in FIELDS.items():
+            object.__setattr__(self, name, field.check(getattr(self, name)))
+        _check_together(self)
+        if self.normalized_weight_decay is not None:
+            object.__setattr__(self, "weight_decay", self._decay_by_rule())
+
+    @classmethod
+    def from_mapping(cls, *layers: Mapping[str, Any]) -> RunConfig:
+        """Build a config from layers of values, a later one over an earlier one, all over the defaults.
+
+        Of λ and λ_norm the later layer's wins. Raises ConfigError, also for a name that is no field.
+        """
+        values: dict[str, Any] = {}
+        for layer in layers:
+            for name in layer:
+                if name not in FIELDS:
+                    raise ConfigError(f"{name} is no field of a run{nearest(name, FIELDS)}.", name)
+            given = {name for name in layer if layer[name] is not None}
+            if given >= _RIVALS.keys():
+                raise ConfigError("weight_decay and normalized_weight_decay clash: give one of the two.", *_RIVALS)
+            values = {name: value for name, value in values.items() if _RIVALS.get(name) not in given} | dict(layer)
+        return cls(**values)
+
+    def to_mapping(self) -> dict[str, Value]:
+        """All values as plain JSON types; `from_mapping` reads them back to an equal config."""
+        values: dict[str, Any] = {name: getattr(self, name) for name in FIELDS}
+        if self.normalized_weight_decay is not None:
+            del values["weight_decay"]
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    def replace(self, **changes: Any) -> RunConfig:
+        """This config with some values changed, checked anew."""
+        return RunConfig.from_mapping(self.to_mapping(), changes)
+
+    @property
+    def decoupled(self) -> bool:
+        """Whether λ shrinks the parameters themselves, rather than through the gradient as an L2 term does."""
+        return self.decay == "decoupled" or (self.decay == "auto" and self.optimizer == "adamw")
+
+    @property
+    def inputs(self) -> int:
+        """Inputs of the network: the bits of both operands."""
+        return 2 * self.bits
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.train_size // self.batch_size
+
+    @property
+    def steps(self) -> int:
+        return self.steps_per_epoch * self.epochs
+
+    @property
+    def norm_layers(self) -> int:
+        """How many BatchNorm layers the network has."""
+        return 2 * self.blocks if self.batch_norm else 0
+
+    @cached_property
+    def parameters(self) -> int:
+        """How many parameters the network has."""
+        hidden = self.width * self.width + self.width
+        edges = self.inputs * self.width + self.width + self.width * self.bits + self.bits
+        return edges + 2 * self.blocks * hidden + self.norm_layers * 2 * self.width
+
+    def _decay_by_rule(self) -> float:
+        assert self.normalized_weight_decay is not None
+        return normalized_decay(self, self.normalized_weight_decay)["pytorch"]
+
+
+FIELDS: dict[str, Hyperparameter] = hyperparameters_of(RunConfig)
+
+
+def normalized_decay(config: RunConfig, normalized: float) -> dict[str, float]:
+    """Convert a normalised weight decay to λ by λ = λ_norm · sqrt(b / (B·T)) (Loshchilov & Hutter 2019, appendix B.1).
+
+    b is the batch size, B the training pairs, T the epochs. Two conventions of λ are in use: "paper", where the decay
+    step is θ ← θ − λ·θ, and "pytorch", where it is θ ← θ − lr·λ·θ, so that λ carries a division by the learning rate.
+    All optimisers here decay by lr·λ: "pytorch" is the one they take.
+    """
+    paper = normalized * math.sqrt(config.batch_size / (config.train_size * config.epochs))
+    return {"paper": paper, "pytorch": paper / config.learning_rate}
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Say which of `names` a misspelt `name` may mean, as the end of a sentence; say nothing when none is near."""
+    close = difflib.get_close_matches(name, list(names), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+@lru_cache(maxsize=256)
+def digit_counts(digits: tuple[int, ...], pairs: int, seed: str) -> dict[int, int]:
+    """How many of `pairs` get operands of each digit count: one multinomial draw with weights 10^d."""
+    drawn = random.Random(seed).choices(digits, weights=[10**d for d in digits], k=pairs)
+    return {d: drawn.count(d) for d in digits}
+
+
+def _check_together(config: RunConfig) -> None:
+    """Raise ConfigError for values that are fine alone and impossible together."""
+    if config.train_size < config.batch_size:
+        raise _clash(config, "train_size", "batch_size", reason="training needs at least one full batch")
+    if config.batch_norm and config.batch_size == 1:
+        raise _clash(
+            config,
+            "batch_size",
+            "batch_norm",
+            reason="one pair has no variance, so BatchNorm needs a batch of 2 or more",
+        )
+    if len(config.betas) != 2:
+        raise ConfigError(f"betas: give two numbers, not {len(config.betas)}.", "betas")
+    if config.normalized_weight_decay is not None and config.weight_decay not in (
+        FIELDS["weight_decay"].default,
+        config._decay_by_rule(),
+    ):
+        raise ConfigError("weight_decay and normalized_weight_decay clash: give one of the two.", *_RIVALS)
+    _check_digits(config, "train_digits", config.train_size + config.validation_size, ("train_size", "validation_size"))
+    _check_digits(config, "test_digits", config.test_size, ("test_size",))
+
+
+def _check_digits(config: RunConfig, field: str, pairs: int, sizes: Collection[str]) -> None:
+    digits: tuple[int, ...] = getattr(config, field)
+    if len(set(digits)) != len(digits):
+        raise ConfigError(f"{field}: a digit count stands there twice; name each once.", field)
+    largest = 10 ** max(digits) - 1
+    answer, word = (2 * largest, "sum") if config.task == "add" else (largest**2, "product")
+    if answer >= 2**config.bits:
+        needed = f"the {word} of {max(digits)}-digit numbers needs {answer.bit_length()} bits"
+        raise _clash(config, field, "bits", reason=needed)
+    if pairs > sum(9 * 10 ** (d - 1) for d in digits):
+        raise _too_few(config, field, sizes, f"{pairs:,} pairs are more than there are numbers with so many digits")
+    for d, count in digit_counts(digits, pairs, f"{field} {config.data_seed}").items():
+        available = 9 * 10 ** (d - 1)
+        if count > available:
+            raise _too_few(
+                config,
+                field,
+                sizes,
+                f"{count:,} pairs of {d} digits are asked for and only {available:,} such numbers exist",
+            )
+
+
+def _too_few(config: RunConfig, field: str, sizes: Collection[str], reason: str) -> ConfigError:
+    return _clash(config, field, *sizes, reason=f"operands are drawn without replacement, {reason}")
+
+
+def _clash(config: RunConfig, *fields: str, reason: str) -> ConfigError:
+    values = " and ".join(f"{name} {format_value(getattr(config, name))}" for name in fields)
+    return ConfigError(f"{values} clash: {reason}.", *fields)
