@@ -9,12 +9,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-import random
-from collections.abc import Collection, Iterable, Mapping
-from functools import cached_property, lru_cache
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
-from wdtui.hyperparameters import ConfigError, Hyperparameter, Value, format_value, hyperparameters_of, knob
+from wdtui.consistency import check_together
+from wdtui.hyperparameters import ConfigError, Hyperparameter, hyperparameters_of, knob
 
 __all__ = [
     "FIELDS",
@@ -22,7 +22,6 @@ __all__ = [
     "ConfigError",
     "Hyperparameter",
     "RunConfig",
-    "digit_counts",
     "nearest",
     "normalized_decay",
 ]
@@ -36,6 +35,7 @@ GROUPS = {
 }
 
 _RIVALS = {"weight_decay": "normalized_weight_decay", "normalized_weight_decay": "weight_decay"}
+_RIVALS_CLASH = "weight_decay and normalized_weight_decay clash: give one of the two."
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -284,9 +284,12 @@ class RunConfig:
     def __post_init__(self) -> None:
         for name, field in FIELDS.items():
             object.__setattr__(self, name, field.check(getattr(self, name)))
-        _check_together(self)
+        check_together(self)
         if self.normalized_weight_decay is not None:
-            object.__setattr__(self, "weight_decay", self._decay_by_rule())
+            by_rule = normalized_decay(self, self.normalized_weight_decay)["pytorch"]
+            if self.weight_decay not in (FIELDS["weight_decay"].default, by_rule):
+                raise ConfigError(_RIVALS_CLASH, *_RIVALS)
+            object.__setattr__(self, "weight_decay", by_rule)
 
     @classmethod
     def from_mapping(cls, *layers: Mapping[str, Any]) -> RunConfig:
@@ -301,13 +304,13 @@ class RunConfig:
                     raise ConfigError(f"{name} is no field of a run{nearest(name, FIELDS)}.", name)
             given = {name for name in layer if layer[name] is not None}
             if given >= _RIVALS.keys():
-                raise ConfigError("weight_decay and normalized_weight_decay clash: give one of the two.", *_RIVALS)
+                raise ConfigError(_RIVALS_CLASH, *_RIVALS)
             values = {name: value for name, value in values.items() if _RIVALS.get(name) not in given} | dict(layer)
         return cls(**values)
 
-    def to_mapping(self) -> dict[str, Value]:
+    def to_mapping(self) -> dict[str, Any]:
         """All values as plain JSON types; `from_mapping` reads them back to an equal config."""
-        values: dict[str, Any] = {name: getattr(self, name) for name in FIELDS}
+        values = {name: getattr(self, name) for name in FIELDS}
         if self.normalized_weight_decay is not None:
             del values["weight_decay"]
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
@@ -346,10 +349,6 @@ class RunConfig:
         edges = self.inputs * self.width + self.width + self.width * self.bits + self.bits
         return edges + 2 * self.blocks * hidden + self.norm_layers * 2 * self.width
 
-    def _decay_by_rule(self) -> float:
-        assert self.normalized_weight_decay is not None
-        return normalized_decay(self, self.normalized_weight_decay)["pytorch"]
-
 
 FIELDS: dict[str, Hyperparameter] = hyperparameters_of(RunConfig)
 
@@ -369,63 +368,3 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """Say which of `names` a misspelt `name` may mean, as the end of a sentence; say nothing when none is near."""
     close = difflib.get_close_matches(name, list(names), n=1)
     return f"; did you mean {close[0]}?" if close else ""
-
-
-@lru_cache(maxsize=256)
-def digit_counts(digits: tuple[int, ...], pairs: int, seed: str) -> dict[int, int]:
-    """How many of `pairs` get operands of each digit count: one multinomial draw with weights 10^d."""
-    drawn = random.Random(seed).choices(digits, weights=[10**d for d in digits], k=pairs)
-    return {d: drawn.count(d) for d in digits}
-
-
-def _check_together(config: RunConfig) -> None:
-    """Raise ConfigError for values that are fine alone and impossible together."""
-    if config.train_size < config.batch_size:
-        raise _clash(config, "train_size", "batch_size", reason="training needs at least one full batch")
-    if config.batch_norm and config.batch_size == 1:
-        raise _clash(
-            config,
-            "batch_size",
-            "batch_norm",
-            reason="one pair has no variance, so BatchNorm needs a batch of 2 or more",
-        )
-    if len(config.betas) != 2:
-        raise ConfigError(f"betas: give two numbers, not {len(config.betas)}.", "betas")
-    if config.normalized_weight_decay is not None and config.weight_decay not in (
-        FIELDS["weight_decay"].default,
-        config._decay_by_rule(),
-    ):
-        raise ConfigError("weight_decay and normalized_weight_decay clash: give one of the two.", *_RIVALS)
-    _check_digits(config, "train_digits", config.train_size + config.validation_size, ("train_size", "validation_size"))
-    _check_digits(config, "test_digits", config.test_size, ("test_size",))
-
-
-def _check_digits(config: RunConfig, field: str, pairs: int, sizes: Collection[str]) -> None:
-    digits: tuple[int, ...] = getattr(config, field)
-    if len(set(digits)) != len(digits):
-        raise ConfigError(f"{field}: a digit count stands there twice; name each once.", field)
-    largest = 10 ** max(digits) - 1
-    answer, word = (2 * largest, "sum") if config.task == "add" else (largest**2, "product")
-    if answer >= 2**config.bits:
-        needed = f"the {word} of {max(digits)}-digit numbers needs {answer.bit_length()} bits"
-        raise _clash(config, field, "bits", reason=needed)
-    if pairs > sum(9 * 10 ** (d - 1) for d in digits):
-        raise _too_few(config, field, sizes, f"{pairs:,} pairs are more than there are numbers with so many digits")
-    for d, count in digit_counts(digits, pairs, f"{field} {config.data_seed}").items():
-        available = 9 * 10 ** (d - 1)
-        if count > available:
-            raise _too_few(
-                config,
-                field,
-                sizes,
-                f"{count:,} pairs of {d} digits are asked for and only {available:,} such numbers exist",
-            )
-
-
-def _too_few(config: RunConfig, field: str, sizes: Collection[str], reason: str) -> ConfigError:
-    return _clash(config, field, *sizes, reason=f"operands are drawn without replacement, {reason}")
-
-
-def _clash(config: RunConfig, *fields: str, reason: str) -> ConfigError:
-    values = " and ".join(f"{name} {format_value(getattr(config, name))}" for name in fields)
-    return ConfigError(f"{values} clash: {reason}.", *fields)

@@ -69,7 +69,7 @@ METRICS: dict[str, Metric] = {
             label="weight norm",
             log=True,
             layers="linear",
-            help="Sum over parameter tensors of their L2 norms, as in the article's figure; per layer, its matrix's norm.",
+            help="Sum over parameter tensors of their L2 norms, as in the article's figure; per layer, the matrix's.",
         ),
         Metric(
             name="weight_norm_squared",
@@ -94,7 +94,7 @@ METRICS: dict[str, Metric] = {
             label="effective learning rate",
             log=True,
             layers="invariant",
-            help="lr / ‖W‖² of a layer before a BatchNorm, which cancels ‖W‖; overall, the largest (Lobacheva et al. 2021).",
+            help="lr / ‖W‖² of a layer whose ‖W‖ a BatchNorm cancels; overall, the largest (Lobacheva et al. 2021).",
         ),
         Metric(
             name="bn_variance_min",
@@ -147,7 +147,7 @@ def columns(config: RunConfig) -> tuple[str, ...]:
 
 
 def layer_names(config: RunConfig, kind: str) -> tuple[str, ...]:
-    """The layers of a network: "linear" all linear ones, "norm" BatchNorm layers, "invariant" linear ones before one."""
+    """The layers of a network: "linear" all linear ones, "norm" BatchNorms, "invariant" linear ones before one of these."""
     pairs = [(block, place) for block in range(1, config.blocks + 1) for place in (1, 2)]
     if kind == "linear":
         return ("input", *(f"block{block}.linear{place}" for block, place in pairs), "output")

@@ -1,0 +1,16 @@
+"""Shared by all tests: one thread, so that test processes side by side do not fight over the cores."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+os.environ.pop("NO_COLOR", None)
+os.environ.pop("TEXTUAL_THEME", None)
+
+
+@pytest.fixture(autouse=True)
+def own_store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test ever touches the store of the person who runs it."""
+    monkeypatch.setenv("WDTUI_HOME", str(tmp_path_factory.mktemp("store")))

@@ -1,0 +1,71 @@
+"""Which values of a RunConfig are fine alone and impossible together.
+
+Plain Python; `config.RunConfig` calls `check_together` on itself, so that every face refuses the same configs.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from wdtui.hyperparameters import ConfigError, format_value
+
+if TYPE_CHECKING:
+    from wdtui.config import RunConfig
+
+
+def check_together(config: RunConfig) -> None:
+    """Raise ConfigError for values that are fine alone and impossible together."""
+    if config.train_size < config.batch_size:
+        raise _clash(config, "train_size", "batch_size", reason="training needs at least one full batch")
+    if config.batch_norm and config.batch_size == 1:
+        raise _clash(
+            config,
+            "batch_size",
+            "batch_norm",
+            reason="one pair has no variance, so BatchNorm needs a batch of 2 or more",
+        )
+    if len(config.betas) != 2:
+        raise ConfigError(f"betas: give two numbers, not {len(config.betas)}.", "betas")
+    _check_digits(config, "train_digits", config.train_size + config.validation_size, ("train_size", "validation_size"))
+    _check_digits(config, "test_digits", config.test_size, ("test_size",))
+
+
+def _check_digits(config: RunConfig, field: str, pairs: int, sizes: Collection[str]) -> None:
+    digits: tuple[int, ...] = getattr(config, field)
+    if len(set(digits)) != len(digits):
+        raise ConfigError(f"{field}: a digit count stands there twice; name each once.", field)
+    largest = 10 ** max(digits) - 1
+    answer, word = (2 * largest, "sum") if config.task == "add" else (largest**2, "product")
+    if answer >= 2**config.bits:
+        needed = f"the {word} of {max(digits)}-digit numbers needs {answer.bit_length()} bits"
+        raise _clash(config, field, "bits", reason=needed)
+    if pairs > sum(9 * 10 ** (d - 1) for d in digits):
+        raise _too_few(config, field, sizes, f"{pairs:,} pairs are more than there are numbers with so many digits")
+    for d, count in digit_counts(digits, pairs, f"{field} {config.data_seed}").items():
+        available = 9 * 10 ** (d - 1)
+        if count > available:
+            raise _too_few(
+                config,
+                field,
+                sizes,
+                f"{count:,} pairs of {d} digits are asked for and only {available:,} such numbers exist",
+            )
+
+
+def _too_few(config: RunConfig, field: str, sizes: Collection[str], reason: str) -> ConfigError:
+    return _clash(config, field, *sizes, reason=f"operands are drawn without replacement, {reason}")
+
+
+def _clash(config: RunConfig, *fields: str, reason: str) -> ConfigError:
+    values = " and ".join(f"{name} {format_value(getattr(config, name))}" for name in fields)
+    return ConfigError(f"{values} clash: {reason}.", *fields)
+
+
+@lru_cache(maxsize=256)
+def digit_counts(digits: tuple[int, ...], pairs: int, seed: str) -> dict[int, int]:
+    """How many of `pairs` get operands of each digit count: one multinomial draw with weights 10^d."""
+    drawn = random.Random(seed).choices(digits, weights=[10**d for d in digits], k=pairs)
+    return {d: drawn.count(d) for d in digits}

@@ -1,0 +1,70 @@
+"""What the steps of one epoch leave behind for its point, accumulated on the device.
+
+A step only writes its logits and BatchNorm deviations into the next row of a window; a whole window is turned into
+losses, accuracies and variances at once, so that being measured costs a step nothing.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wdtui.config import RunConfig
+from wdtui.lab.losses import loss_values, right_answers
+
+_WINDOW_STEPS = 128
+_WINDOW_NUMBERS = 4_000_000
+
+
+class EpochRecord:
+    """Sums over the steps of an epoch so far, and the window of steps not yet summed."""
+
+    def __init__(self, config: RunConfig, device: torch.device | str) -> None:
+        self.loss = config.loss
+        self.size = _window_size(config)
+        self.logits = torch.zeros(self.size, config.batch_size, config.bits, device=device)
+        self.inverse_deviations = torch.zeros(self.size, config.norm_layers, config.width, device=device)
+        self.sums = torch.zeros(3, device=device)
+        """Sums over steps of the loss, the share of pairs right and the share of bits right."""
+        self.variance = torch.zeros(config.norm_layers, config.width, device=device)
+        """Sum over steps of each channel's batch variance."""
+        self.logit_rows = self.logits.unbind()
+        self.deviation_rows = [row.unbind() for row in self.inverse_deviations.unbind()]
+
+    def clear(self) -> None:
+        """Begin an epoch."""
+        self.sums.zero_()
+        self.variance.zero_()
+
+    def sum_window(self, targets: Tensor, epsilon: float) -> int | None:
+        """Sum the first rows of the window, of which `targets` [steps, batch, bits] are the answers.
+
+        Returns the row of the first step whose loss is not finite, or None when all are.
+        """
+        steps = len(targets)
+        logits = self.logits[:steps]
+        losses = loss_values(self.loss, logits, targets)
+        right = right_answers(logits, targets)
+        shares = right.all(-1).float().mean(1), right.float().mean((1, 2))
+        self.sums += torch.stack([losses, *shares]).sum(1)
+        # The variance is recovered from what the step left; its rounding error is about 1e-7 · (variance + ε).
+        variance = self.inverse_deviations[:steps].pow(-2).sub_(epsilon).clamp_min_(0)
+        self.variance += variance.sum(0)
+        finite = losses.isfinite()
+        return None if bool(finite.all()) else int(finite.logical_not().int().argmax())
+
+    def state(self, row: int) -> dict[str, Tensor]:
+        """All that an epoch interrupted at this row of a window needs to go on."""
+        window = {"logits": self.logits[:row], "inverse_deviations": self.inverse_deviations[:row]}
+        return {"sums": self.sums, "variance": self.variance, **window}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Take over what `state` gave."""
+        row = len(state["logits"])
+        for name, tensor in self.state(row).items():
+            tensor.copy_(state[name])
+
+
+def _window_size(config: RunConfig) -> int:
+    numbers = max(config.batch_size * config.bits, config.norm_layers * config.width)
+    return max(1, min(_WINDOW_STEPS, config.steps_per_epoch, _WINDOW_NUMBERS // numbers))

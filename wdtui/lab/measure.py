@@ -1,0 +1,81 @@
+"""The values of METRICS at the end of an epoch, computed on the device and fetched in one transfer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from wdtui.lab.losses import loss_values, right_answers
+from wdtui.metrics import METRICS, layer_names
+
+if TYPE_CHECKING:
+    from wdtui.lab.training import Training
+
+_EVALUATION_PAIRS = 8192
+"""So many pairs at once go through the network in evaluation; more would only take more memory."""
+
+
+def measure(training: Training, before_last_step: Tensor) -> list[float]:
+    """All values of a point but its speed, in the order of `columns(config)`.
+
+    `before_last_step` holds the parameters as they were before the epoch's last step.
+    """
+    values = _performance(training) | _norms(training, before_last_step) | _batch_norm(training)
+    present = [values[name].reshape(-1) for name in METRICS if name in values]
+    fetched: list[float] = torch.cat(present).tolist()
+    return fetched
+
+
+def _performance(training: Training) -> dict[str, Tensor]:
+    config, task = training.config, training.task
+    loss, accuracy, bit_accuracy = training.record.sums / config.steps_per_epoch
+    values = {"train_loss": loss, "train_accuracy": accuracy, "train_bit_accuracy": bit_accuracy}
+    inputs = torch.cat([task.validation.inputs, task.test.inputs])
+    logits = torch.cat([training.network.evaluate(part) for part in torch.split(inputs, _EVALUATION_PAIRS)])
+    parts = torch.split(logits, [config.validation_size, config.test_size])
+    for name, part, split in zip(("validation", "test"), parts, (task.validation, task.test), strict=True):
+        right = right_answers(part, split.targets)
+        values[f"{name}_loss"] = loss_values(config.loss, part, split.targets)
+        values[f"{name}_accuracy"] = right.all(-1).float().mean()
+        values[f"{name}_bit_accuracy"] = right.float().mean()
+    return values
+
+
+def _norms(training: Training, before_last_step: Tensor) -> dict[str, Tensor]:
+    config, network = training.config, training.network
+    norms = dict(zip(network.named, torch._foreach_norm(list(network.named.values())), strict=True))
+    total = torch.stack(list(norms.values())).sum()
+    linear = [norms[f"{layer}.weight"] for layer in layer_names(config, "linear")]
+    values = {
+        "weight_norm": torch.stack([total, *linear]),
+        "weight_norm_squared": network.parameters.square().sum(),
+        "gradient_norm": network.gradients.norm(),
+        "update_norm": (network.parameters - before_last_step).norm(),
+    }
+    if invariant := layer_names(config, "invariant"):
+        weights = torch.stack([norms[f"{layer}.weight"] for layer in invariant])
+        values["effective_learning_rate"] = _pooled(training.optimizer.learning_rate / weights.square(), torch.amax)
+    return values
+
+
+def _batch_norm(training: Training) -> dict[str, Tensor]:
+    config, network = training.config, training.network
+    if not config.norm_layers:
+        return {}
+    variance = training.record.variance / config.steps_per_epoch
+    below = (variance < network.epsilon).float().mean(1)
+    return {
+        "bn_variance_min": _pooled(variance.amin(1), torch.amin),
+        "bn_variance_median": torch.cat([variance.median().reshape(1), variance.median(1).values]),
+        "bn_variance_max": _pooled(variance.amax(1), torch.amax),
+        "bn_below_epsilon": _pooled(below, torch.mean),
+        "running_variance_min": _pooled(network.running[:, 1].amin(1), torch.amin),
+    }
+
+
+def _pooled(layers: Tensor, pool: Callable[[Tensor], Tensor]) -> Tensor:
+    """One value for the network, then one for each layer."""
+    return torch.cat([pool(layers).reshape(1), layers])

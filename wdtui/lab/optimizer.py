@@ -1,0 +1,70 @@
+"""The optimisers, on one flat vector of parameters, and the weight decay that wdtui exists to study."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wdtui.config import RunConfig
+
+
+class Optimizer:
+    """AdamW, Adam or SGD with momentum; λ and the learning rate may be changed between steps."""
+
+    def __init__(self, config: RunConfig, parameters: Tensor, gradients: Tensor) -> None:
+        self.weight_decay = config.weight_decay
+        self.learning_rate = config.learning_rate
+        self.decoupled = config.decoupled
+        self.parameters = parameters
+        self.gradients = gradients
+        self._update = SGD(config, parameters) if config.optimizer == "sgd" else Adam(config, parameters)
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """What the optimiser remembers from step to step, by name; writing into these tensors restores it."""
+        return self._update.state
+
+    def step(self) -> None:
+        """Decay the parameters, then move them along the gradients."""
+        if self.decoupled:
+            self.parameters.mul_(
+                1 - self.learning_rate * self.weight_decay
+            )  # the decay: the article hangs on this line
+        l2 = 0.0 if self.decoupled else self.weight_decay
+        self._update.step(self.parameters, self.gradients, self.learning_rate, l2)
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015) in one fused call; an L2 term adds l2 · parameters to the gradient first."""
+
+    def __init__(self, config: RunConfig, parameters: Tensor) -> None:
+        self.beta1, self.beta2 = config.betas
+        self.epsilon = config.adam_epsilon
+        self.state = {
+            "mean": torch.zeros_like(parameters),
+            "square": torch.zeros_like(parameters),
+            "steps": torch.zeros((), device=parameters.device),
+        }
+
+    def step(self, parameters: Tensor, gradients: Tensor, learning_rate: float, l2: float) -> None:
+        mean, square, steps = self.state.values()
+        steps += 1
+        torch._fused_adam_(
+            [parameters], [gradients], [mean], [square], [], [steps],
+            lr=learning_rate, beta1=self.beta1, beta2=self.beta2, weight_decay=l2, eps=self.epsilon,
+            amsgrad=False, maximize=False,
+        )  # fmt: skip
+
+
+class SGD:
+    """Stochastic gradient descent with heavy-ball momentum, PyTorch's convention: b ← μ·b + g, θ ← θ − lr·b."""
+
+    def __init__(self, config: RunConfig, parameters: Tensor) -> None:
+        self.momentum = config.momentum
+        self.state = {"velocity": torch.zeros_like(parameters)}
+
+    def step(self, parameters: Tensor, gradients: Tensor, learning_rate: float, l2: float) -> None:
+        velocity = self.state["velocity"].mul_(self.momentum).add_(gradients)
+        if l2:
+            velocity.add_(parameters, alpha=l2)
+        parameters.add_(velocity, alpha=-learning_rate)

@@ -1,0 +1,179 @@
+"""Training: the epoch loop that yields points. No files, no UI; who consumes the points decides what they are for."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from wdtui.config import FIELDS, ConfigError, RunConfig
+from wdtui.lab.epoch import EpochRecord
+from wdtui.lab.losses import loss_gradient
+from wdtui.lab.measure import measure
+from wdtui.lab.network import Network
+from wdtui.lab.optimizer import Optimizer
+from wdtui.lab.tasks import make_task
+from wdtui.metrics import Point
+
+Attend = Callable[[], bool]
+"""Called before each step, with the training at rest: it may read or steer the training; False ends it there."""
+
+
+class DivergedError(Exception):
+    """The loss of a step was NaN or infinite."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"The loss was no longer a finite number at step {step:,}.")
+        self.step = step
+
+
+def train(config: RunConfig, device: torch.device | str = "cpu", attend: Attend = lambda: True) -> Iterator[Point]:
+    """Train one run from its beginning and yield a point per logged epoch.
+
+    Raises DivergedError, after the point of that epoch, when a loss is not finite.
+    """
+    return Training(config, device).points(attend)
+
+
+class Training:
+    """One run under way: where it stands, and everything that decides how it goes on."""
+
+    def __init__(self, config: RunConfig, device: torch.device | str = "cpu") -> None:
+        self.config = config
+        self.device = torch.device(device)
+        self.task = make_task(config, device)
+        self.network = Network(config, device)
+        self.optimizer = Optimizer(config, self.network.parameters, self.network.gradients)
+        self.record = EpochRecord(config, device)
+        self.epoch = 0
+        """Epochs completed."""
+        self.batch = 0
+        """Steps taken in the current epoch."""
+        self._steering: dict[str, float] = {}
+        self._before_last_step = torch.empty_like(self.network.parameters)
+        self.restart_clock()
+
+    @property
+    def step(self) -> int:
+        """Steps taken since the beginning."""
+        return self.epoch * self.config.steps_per_epoch + self.batch
+
+    @property
+    def knobs(self) -> dict[str, float]:
+        """The steerable hyperparameters as they are now."""
+        return {
+            "weight_decay": self.optimizer.weight_decay,
+            "bn_epsilon": self.network.epsilon,
+            "learning_rate": self.optimizer.learning_rate,
+        }
+
+    def points(self, attend: Attend = lambda: True) -> Iterator[Point]:
+        """Train on from here to the last epoch and yield a point per logged epoch.
+
+        Raises DivergedError, after the point of that epoch, when a loss is not finite.
+        """
+        self.restart_clock()
+        while self.epoch < self.config.epochs:
+            diverged_at = self._run_epoch(attend)
+            if self.batch < self.config.steps_per_epoch:
+                return
+            self.epoch, self.batch = self.epoch + 1, 0
+            if self.epoch % self.config.log_every == 0 or self.epoch == self.config.epochs or diverged_at:
+                yield self._point()
+            if diverged_at:
+                raise DivergedError(diverged_at)
+
+    def steer(self, **changes: float) -> int:
+        """Change λ, ε or the learning rate from the next epoch on; return the step at which that begins.
+
+        Raises ConfigError for a value out of bounds and for a field that cannot be steered.
+        """
+        for name, value in changes.items():
+            if not FIELDS[name].steerable:
+                raise ConfigError(f"{name} cannot be changed while a run is live.", name)
+            FIELDS[name].check(value)
+        self._steering |= changes
+        return self.step if self.batch == 0 else (self.epoch + 1) * self.config.steps_per_epoch
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor that decides the rest of the run, by name; with `position` it is all that a checkpoint needs."""
+        parts = {
+            "network": {"parameters": self.network.parameters, "running": self.network.running},
+            "optimizer": self.optimizer.state,
+            "record": self.record.state(self.batch % self.record.size),
+        }
+        return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+
+    def position(self) -> dict[str, float]:
+        """Where the run stands and how it is steered, as plain numbers."""
+        return {"epoch": self.epoch, "batch": self.batch, **self.knobs}
+
+    def restore(self, state: Mapping[str, Tensor], position: Mapping[str, float]) -> None:
+        """Take over what `state` and `position` gave, at any point between two steps."""
+        self.epoch, self.batch = int(position["epoch"]), int(position["batch"])
+        self._set_knobs({name: position[name] for name in self.knobs})
+        for name, tensor in self.state().items():
+            tensor.copy_(state[name])
+
+    def restart_clock(self) -> None:
+        """Begin to measure speed anew, as after a pause."""
+        self._clock = time.perf_counter()
+        self._clock_step = self.step
+
+    @torch.inference_mode()
+    def _run_epoch(self, attend: Attend) -> int | None:
+        """Take the steps that are left of this epoch, until `attend` says no; return the first step that diverged."""
+        inputs, targets = self._batches()
+        batches = list(zip(inputs.unbind(), targets.unbind(), strict=True))
+        last, diverged_at = len(batches) - 1, None
+        while self.batch <= last:
+            if not attend():
+                return None
+            if self.batch == 0:
+                self.record.clear()
+                self._set_knobs(self._steering)
+            if self.batch == last:
+                self._before_last_step.copy_(self.network.parameters)
+            row = self.batch % self.record.size
+            self._take_step(*batches[self.batch], row)
+            if row == self.record.size - 1 or self.batch == last:
+                bad_row = self.record.sum_window(targets[self.batch - row : self.batch + 1], self.network.epsilon)
+                if bad_row is not None and diverged_at is None:
+                    diverged_at = self.step - row + bad_row + 1
+            self.batch += 1
+        return diverged_at
+
+    def _take_step(self, inputs: Tensor, targets: Tensor, row: int) -> None:
+        """The whole of training: forward, loss, backward, decay and update, for one batch."""
+        network, record = self.network, self.record
+        logits = network.forward(inputs, record.logit_rows[row], record.deviation_rows[row])
+        network.backward(loss_gradient(self.config.loss, logits, targets), inputs)
+        self.optimizer.step()
+
+    def _batches(self) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of this epoch's full batches, in order: [steps, batch, bits]."""
+        config, pairs = self.config, self.task.train
+        used = config.steps_per_epoch * config.batch_size
+        inputs, targets = pairs.inputs[:used], pairs.targets[:used]
+        if config.shuffle:
+            seed = random.Random(f"order {config.seed} {self.epoch}").getrandbits(63)
+            order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(seed))[:used].to(self.device)
+            inputs, targets = pairs.inputs[order], pairs.targets[order]
+        shape = config.steps_per_epoch, config.batch_size
+        return inputs.view(*shape, -1), targets.view(*shape, -1)
+
+    @torch.inference_mode()
+    def _point(self) -> Point:
+        values = measure(self, self._before_last_step)
+        speed = (self.step - self._clock_step) / max(time.perf_counter() - self._clock, 1e-9)
+        self.restart_clock()
+        return Point(self.step, self.epoch, (*values, speed))
+
+    def _set_knobs(self, knobs: Mapping[str, float]) -> None:
+        self.optimizer.weight_decay = knobs.get("weight_decay", self.optimizer.weight_decay)
+        self.optimizer.learning_rate = knobs.get("learning_rate", self.optimizer.learning_rate)
+        self.network.epsilon = knobs.get("bn_epsilon", self.network.epsilon)
+        self._steering = {}

@@ -1,0 +1,86 @@
+"""How numbers, shares, durations and names from outside are written, the same on every screen and every line.
+
+Plain Python: no torch, no UI. Nothing here escapes markup: give the result to a `rich.text.Text`, never to a parser.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+
+NOTHING = "–"
+"""Stands for a value that is not there."""
+
+_ESCAPES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"  # CSI: colours, cursor movement
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # OSC, DCS …: titles, links
+    r"|\x1b[ -/]*[0-~]?"
+)
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """Write a number as it can be read: 30,030 · 56.4 · 0.954 · 1.4e-4 · 0 · – for None and NaN · ∞.
+
+    Whole numbers are exact below 10⁷ (ints always); others have three digits that count, two below 0.01.
+    """
+    shown = _bare_number(value)
+    return f"{shown} {unit}" if unit and shown != NOTHING else shown
+
+
+def scientific(value: float, digits: int = 0) -> str:
+    """Write 0.00014 as 1.4e-4: `digits` after the point at most, no zeros that say nothing."""
+    mantissa, exponent = f"{value:.{digits}e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+    return f"{mantissa}e{int(exponent)}"
+
+
+def percent(value: float | None) -> str:
+    """Write a share of 1: 97.2 %. Only 1 is 100 % and only 0 is 0 %: 0.9996 is 99.9 %, 0.0002 is <0.1 %."""
+    if value is None or math.isnan(value):
+        return NOTHING
+    if math.isinf(value):
+        return f"{_bare_number(value)} %"
+    if abs(value - round(value)) < 1e-6:  # a mean of ones in single precision may miss 1 by a hair
+        return f"{round(value) * 100:,} %"
+    if 0 < value < 1:
+        return "<0.1 %" if value < 0.0005 else f"{min(value * 100, 99.9):.1f} %"
+    return f"{value * 100:,.1f} %"
+
+
+def duration(seconds: float | None) -> str:
+    """Write a time span: 0:38 · 1:02:03 · 3 d 4 h; – for None and NaN, ∞ when it never ends."""
+    if seconds is None or not math.isfinite(seconds):
+        return "∞" if seconds == math.inf else NOTHING
+    minutes, second = divmod(max(round(seconds), 0), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{days:,} d {hour} h"
+    return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
+
+
+def clean(text: str) -> str:
+    """Make text from outside safe to show on one line.
+
+    Escape sequences, control characters, bidi overrides, invisible characters and lone surrogates go; breaks and tabs
+    become one space each.
+    """
+    text = re.sub(r"\r\n|[\t\n\v\f\r\x85\u2028\u2029]", " ", text)
+    return "".join(char for char in _ESCAPES.sub("", text) if unicodedata.category(char) not in ("Cc", "Cf", "Cs"))
+
+
+def _bare_number(value: float | None) -> str:
+    if value is None or value != value:
+        return NOTHING
+    if isinstance(value, int):
+        return f"{value:,}"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    size = abs(value)
+    if value == int(value) and size < 1e7:
+        return f"{int(value):,}"
+    if size >= 1e7 or size < 1e-3:
+        return scientific(value, 1)
+    rounded = float(f"{value:.{3 if size >= 0.01 else 2}g}")
+    return f"{value:,.0f}" if abs(rounded) >= 1000 else f"{rounded:.10g}"
