@@ -147,7 +147,7 @@ def columns(config: RunConfig) -> tuple[str, ...]:
 
 
 def layer_names(config: RunConfig, kind: str) -> tuple[str, ...]:
-    """The layers of a network: "linear" all linear ones, "norm" BatchNorms, "invariant" linear ones before one of these."""
+    """The layers of a network: "linear" all linear ones, "norm" BatchNorms, "invariant" those followed by one."""
     pairs = [(block, place) for block in range(1, config.blocks + 1) for place in (1, 2)]
     if kind == "linear":
         return ("input", *(f"block{block}.linear{place}" for block, place in pairs), "output")

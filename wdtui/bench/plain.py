@@ -78,7 +78,7 @@ def plain_steps(config: RunConfig, network: nn.Module, optimizer: torch.optim.Op
         batch = slice(start, start + config.batch_size)
         loss = plain_loss(config, network(pairs.inputs[batch]), pairs.targets[batch])
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,6 +40,16 @@ def train(config: RunConfig, device: torch.device | str = "cpu", attend: Attend 
     return Training(config, device).points(attend)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Steering:
+    """A hyperparameter changed while the run was live, and the step from which on it counted."""
+
+    step: int
+    field: str
+    old: float
+    new: float
+
+
 class Training:
     """One run under way: where it stands, and everything that decides how it goes on."""
 
@@ -52,7 +64,8 @@ class Training:
         """Epochs completed."""
         self.batch = 0
         """Steps taken in the current epoch."""
-        self._steering: dict[str, float] = {}
+        self._pending: dict[str, float] = {}
+        self._steerings: list[Steering] = []
         self._before_last_step = torch.empty_like(self.network.parameters)
         self.restart_clock()
 
@@ -77,7 +90,7 @@ class Training:
         """
         self.restart_clock()
         while self.epoch < self.config.epochs:
-            diverged_at = self._run_epoch(attend)
+            diverged_at = self.run_epoch(attend)
             if self.batch < self.config.steps_per_epoch:
                 return
             self.epoch, self.batch = self.epoch + 1, 0
@@ -86,17 +99,21 @@ class Training:
             if diverged_at:
                 raise DivergedError(diverged_at)
 
-    def steer(self, **changes: float) -> int:
-        """Change λ, ε or the learning rate from the next epoch on; return the step at which that begins.
+    def steer(self, **changes: float) -> None:
+        """Change λ, ε or the learning rate from the next epoch on.
 
         Raises ConfigError for a value out of bounds and for a field that cannot be steered.
         """
         for name, value in changes.items():
-            if not FIELDS[name].steerable:
+            if name not in FIELDS or not FIELDS[name].steerable:
                 raise ConfigError(f"{name} cannot be changed while a run is live.", name)
             FIELDS[name].check(value)
-        self._steering |= changes
-        return self.step if self.batch == 0 else (self.epoch + 1) * self.config.steps_per_epoch
+        self._pending |= changes
+
+    def take_steerings(self) -> list[Steering]:
+        """The changes that have taken effect since this was last asked."""
+        taken, self._steerings = self._steerings, []
+        return taken
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that decides the rest of the run, by name; with `position` it is all that a checkpoint needs."""
@@ -107,14 +124,15 @@ class Training:
         }
         return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
 
-    def position(self) -> dict[str, float]:
-        """Where the run stands and how it is steered, as plain numbers."""
-        return {"epoch": self.epoch, "batch": self.batch, **self.knobs}
+    def position(self) -> dict[str, Any]:
+        """Where the run stands and how it is steered, as plain JSON."""
+        return {"epoch": self.epoch, "batch": self.batch, "knobs": self.knobs, "pending": self._pending}
 
-    def restore(self, state: Mapping[str, Tensor], position: Mapping[str, float]) -> None:
+    def restore(self, state: Mapping[str, Tensor], position: Mapping[str, Any]) -> None:
         """Take over what `state` and `position` gave, at any point between two steps."""
-        self.epoch, self.batch = int(position["epoch"]), int(position["batch"])
-        self._set_knobs({name: position[name] for name in self.knobs})
+        self.epoch, self.batch = position["epoch"], position["batch"]
+        self._set_knobs(position["knobs"])
+        self._pending = dict(position["pending"])
         for name, tensor in self.state().items():
             tensor.copy_(state[name])
 
@@ -124,7 +142,7 @@ class Training:
         self._clock_step = self.step
 
     @torch.inference_mode()
-    def _run_epoch(self, attend: Attend) -> int | None:
+    def run_epoch(self, attend: Attend = lambda: True) -> int | None:
         """Take the steps that are left of this epoch, until `attend` says no; return the first step that diverged."""
         inputs, targets = self._batches()
         batches = list(zip(inputs.unbind(), targets.unbind(), strict=True))
@@ -134,7 +152,7 @@ class Training:
                 return None
             if self.batch == 0:
                 self.record.clear()
-                self._set_knobs(self._steering)
+                self._apply_pending()
             if self.batch == last:
                 self._before_last_step.copy_(self.network.parameters)
             row = self.batch % self.record.size
@@ -172,8 +190,13 @@ class Training:
         self.restart_clock()
         return Point(self.step, self.epoch, (*values, speed))
 
+    def _apply_pending(self) -> None:
+        old = self.knobs
+        self._steerings += [Steering(self.step, name, old[name], new) for name, new in self._pending.items()]
+        self._set_knobs(old | self._pending)
+        self._pending = {}
+
     def _set_knobs(self, knobs: Mapping[str, float]) -> None:
-        self.optimizer.weight_decay = knobs.get("weight_decay", self.optimizer.weight_decay)
-        self.optimizer.learning_rate = knobs.get("learning_rate", self.optimizer.learning_rate)
-        self.network.epsilon = knobs.get("bn_epsilon", self.network.epsilon)
-        self._steering = {}
+        self.optimizer.weight_decay = knobs["weight_decay"]
+        self.optimizer.learning_rate = knobs["learning_rate"]
+        self.network.epsilon = knobs["bn_epsilon"]

@@ -1,0 +1,264 @@
+"""The run store: what goes in comes out, and is found again."""
+
+from __future__ import annotations
+
+import math
+import os
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from store_tools import COLUMNS, CONFIG, append, claim, point
+
+from wdtui.config import RunConfig
+from wdtui.metrics import Curves, Point
+from wdtui.runs.store import Status, Store, StoreError
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path) as store:
+        yield store
+
+
+# Writing and reading
+
+
+def test_a_config_comes_back_equal(store: Store) -> None:
+    ruled = RunConfig(normalized_weight_decay=0.025, betas=(0.8, 0.9))
+    run = store.run(store.add_run(ruled, name="ruled", experiment="fig4", parent=(7, 100)))
+    assert run.config == ruled
+    assert run.values["weight_decay"] == ruled.weight_decay
+    assert (run.name, run.experiment, run.parent, run.parent_step) == ("ruled", "fig4", 7, 100)
+    assert (run.status, run.reason, run.latest, run.milestones, run.versions) == (Status.QUEUED, "", {}, {}, {})
+
+
+def test_points_come_back_bit_for_bit(store: Store) -> None:
+    run_id = store.add_run(CONFIG)
+    strange = (math.nan, math.inf, -math.inf, -0.0, 5e-324, 1 / 3)
+    points = [Point(10 * i, i, (*strange[i:], *strange[:i], *range(len(COLUMNS) - 6))) for i in range(5)]
+    append(store, run_id, *points[:2])
+    append(store, run_id, *points[2:])
+    curves, expected = store.curves(run_id), Curves.of(CONFIG, points)
+    assert curves.names == expected.names == COLUMNS
+    assert curves.values.tobytes() == expected.values.tobytes()
+    assert curves.steps.tolist() == [0, 10, 20, 30, 40] and curves.epochs.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_curves_after_a_step_hold_only_newer_points(store: Store) -> None:
+    run_id = store.add_run(CONFIG)
+    assert len(store.curves(run_id)) == 0 and store.curves(run_id).last() == {}
+    append(store, run_id, point(10), point(20))
+    seen = store.curves(run_id)
+    append(store, run_id, point(30))
+    newer = store.curves(run_id, after_step=20)
+    assert newer.steps.tolist() == [30]
+    assert seen.extended(newer).steps.tolist() == [10, 20, 30]
+
+
+def test_the_row_follows_the_newest_point(store: Store) -> None:
+    run_id = store.add_run(CONFIG)
+    append(store, run_id, point(10), Point(20, 2, (math.nan, *range(1, len(COLUMNS)))))
+    run = store.run(run_id)
+    assert (run.step, run.epoch, run.speed, run.milestones) == (20, 2, 100.0, {"fit_step": 10})
+    assert list(run.latest) == [name for name in COLUMNS if "/" not in name]
+    assert math.isnan(run.latest[COLUMNS[0]]) and run.latest[COLUMNS[1]] == 1
+    append(store, run_id)
+    assert store.run(run_id).step == 20
+
+
+def test_a_point_is_never_doubled(store: Store) -> None:
+    run_id = store.add_run(CONFIG)
+    append(store, run_id, point(10, 1.0))
+    with pytest.raises(StoreError, match="has a point at this step already"):
+        append(store, run_id, point(20), point(10, 2.0))
+    curves = store.curves(run_id)
+    assert curves.steps.tolist() == [10] and curves.values[0, 0] == 1.0
+    assert store.run(run_id).step == 10
+
+
+def test_a_point_of_other_metrics_is_refused(store: Store) -> None:
+    run_id = store.add_run(CONFIG)
+    with pytest.raises(ValueError, match="values"):
+        append(store, run_id, Point(10, 1, (1.0, 2.0)))
+    assert len(store.curves(run_id)) == 0
+
+
+def test_truncating_forgets_what_came_after(store: Store) -> None:
+    run_id = store.add_run(CONFIG)
+    append(store, run_id, point(10, 1.0), point(20, 2.0), point(30, 3.0))
+    for step in (10, 20, 30):
+        store.add_event(run_id, step, "blow-up", {"accuracy": 0.5})
+    store.truncate(run_id, 20)
+    run = store.run(run_id)
+    assert (run.step, run.epoch, run.latest[COLUMNS[0]]) == (20, 2, 2.0)
+    assert [event.step for event in store.events(run_id)] == [10, 20]
+    append(store, run_id, point(30, 4.0))
+    assert store.curves(run_id).values[:, 0].tolist() == [1.0, 2.0, 4.0]
+    store.truncate(run_id, 0)
+    run = store.run(run_id)
+    assert (run.step, run.epoch, run.latest) == (0, 0, {})
+
+
+def test_events_keep_their_order_and_data(store: Store) -> None:
+    run_id = store.add_run(CONFIG)
+    store.add_event(run_id, 20, "steered", {"weight_decay": 0.1})
+    store.add_event(run_id, 10, "paused")
+    events = [(event.step, event.kind, event.data) for event in store.events(run_id)]
+    assert events == [(10, "paused", {}), (20, "steered", {"weight_decay": 0.1})]
+
+
+def test_names_and_notes_change_and_survive_broken_bytes(store: Store) -> None:
+    run_id = store.add_run(CONFIG)
+    assert store.run(run_id).title == "λ0.3 ε0.01 H8 s0"
+    store.rename(run_id, "grökk \udcff")
+    store.set_note(run_id, "two\nlines")
+    assert (store.run(run_id).title, store.run(run_id).note) == ("grökk ?", "two\nlines")
+
+
+def test_listing_parses_no_json(store: Store) -> None:
+    ids = [store.add_run(CONFIG) for _ in range(3)]
+    runs = store.runs()
+    assert [run.id for run in runs] == ids[::-1]
+    assert all(not vars(run) for run in runs)
+    assert runs[0].config == CONFIG and set(vars(runs[0])) == {"config"}
+
+
+def test_a_config_of_another_version_is_said_to_be_one(store: Store) -> None:
+    run = store.run(store.add_run(CONFIG))._replace(config_text='{"temperature": 1}')
+    with pytest.raises(StoreError, match=f"Run {run.id} was made by another version of wdtui: temperature"):
+        _ = run.config
+
+
+# Finding and deleting
+
+
+def test_runs_are_found_by_number_name_and_last(store: Store) -> None:
+    first, second = store.add_run(CONFIG, name="grokking"), store.add_run(CONFIG, name="2")
+    third = store.add_run(CONFIG, name="1")
+    assert store.find("1").id == first  # a number comes before a name
+    assert store.find("grokking").id == first
+    assert store.find("2").id == second
+    assert store.find("last").id == third
+
+
+def test_what_is_not_found_is_said_with_a_way_on(store: Store) -> None:
+    with pytest.raises(StoreError, match="There are no runs yet"):
+        store.find("last")
+    store.add_run(CONFIG, name="grokking")
+    store.add_run(CONFIG, name="twin")
+    store.add_run(CONFIG, name="twin")
+    with pytest.raises(StoreError, match=r"There is no run groking; did you mean grokking\?"):
+        store.find("groking")
+    with pytest.raises(StoreError, match="2 runs are named twin; give the number of one: 2, 3"):
+        store.find("twin")
+    for missing in ("7", "9" * 30, "", "[bold]"):
+        with pytest.raises(StoreError, match="`wdtui runs list` shows what there is"):
+            store.find(missing)
+
+
+def test_every_method_knows_a_missing_run(store: Store) -> None:
+    for call in (
+        lambda: store.run(7),
+        lambda: store.curves(7),
+        lambda: claim(store, 7),
+        lambda: append(store, 7, point(10)),
+        lambda: store.truncate(7, 0),
+        lambda: store.set_status(7, Status.DONE),
+        lambda: store.rename(7, "x"),
+        lambda: store.delete([7]),
+    ):
+        with pytest.raises(StoreError, match="There is no run 7; `wdtui runs list`"):
+            call()
+    for call in (lambda: store.send(7, "stop"), lambda: store.add_event(7, 0, "paused")):
+        with pytest.raises(StoreError, match="may have been deleted"):
+            call()
+
+
+def test_deleting_takes_all_traces_and_no_number_is_used_again(store: Store) -> None:
+    kept, gone = store.add_run(CONFIG), store.add_run(CONFIG)
+    for run_id in (kept, gone):
+        append(store, run_id, point(10))
+        store.add_event(run_id, 10, "paused")
+        store.send(run_id, "stop")
+    before = store.revision()
+    store.delete([gone])
+    assert store.revision() > before
+    assert [run.id for run in store.runs()] == [kept]
+    with sqlite3.connect(store.folder / "wdtui.sqlite3") as connection:
+        for table in ("points", "events", "commands"):
+            assert connection.execute(f"SELECT run_id FROM {table}").fetchall() == [(kept,)]
+    assert store.add_run(CONFIG) > gone
+
+
+def test_a_live_run_is_not_deleted_nor_the_others_with_it(store: Store) -> None:
+    idle, live = store.add_run(CONFIG), store.add_run(CONFIG)
+    claim(store, live)
+    with pytest.raises(StoreError, match=f"Run {live} is being trained by process {os.getpid()}.*stop it"):
+        store.delete([idle, live])
+    assert len(store.runs()) == 2
+
+
+# Commands
+
+
+def test_commands_are_taken_once_and_in_order(store: Store) -> None:
+    run_id, other = store.add_run(CONFIG), store.add_run(CONFIG)
+    assert store.take_commands(run_id) == []
+    store.send(run_id, "steer", {"weight_decay": 0.2})
+    store.send(other, "stop")
+    store.send(run_id, "pause")
+    taken = [(command.kind, command.data) for command in store.take_commands(run_id)]
+    assert taken == [("steer", {"weight_decay": 0.2}), ("pause", {})]
+    assert store.take_commands(run_id) == []
+    assert len(store.take_commands(other)) == 1
+
+
+def test_threads_that_take_commands_share_none(store: Store) -> None:
+    run_id = store.add_run(CONFIG)
+    sent = {store.send(run_id, "checkpoint") for _ in range(50)}
+    with ThreadPoolExecutor(4) as pool:
+        taken = [command.id for part in pool.map(lambda _: store.take_commands(run_id), range(8)) for command in part]
+    assert sorted(taken) == sorted(sent)
+
+
+def test_a_claim_drops_only_what_was_asked_of_an_earlier_owner(store: Store) -> None:
+    run_id = store.add_run(CONFIG)
+    store.send(run_id, "stop")
+    claim(store, run_id)
+    assert [command.kind for command in store.take_commands(run_id)] == ["stop"]
+    store.send(run_id, "pause")
+    store.set_status(run_id, Status.STOPPED)
+    claim(store, run_id)
+    assert store.take_commands(run_id) == []
+
+
+# Watching
+
+
+def test_each_change_takes_a_revision_and_a_heartbeat_none(store: Store) -> None:
+    first, second = store.add_run(CONFIG), store.add_run(CONFIG)
+    seen = store.revision()
+    assert store.runs_since(seen) == []
+    store.rename(first, "x")
+    assert [run.id for run in store.runs_since(seen)] == [first]
+    append(store, second, point(10))
+    assert [run.id for run in store.runs_since(seen)] == [second, first]
+    assert store.runs_since(seen)[0].revision == store.revision() == seen + 2
+    store.beat(first)
+    assert store.revision() == seen + 2
+
+
+def test_the_data_version_moves_with_every_write_and_only_then(store: Store) -> None:
+    run_id = store.add_run(CONFIG)
+    before = store.data_version()
+    store.runs()
+    assert store.data_version() == before
+    store.rename(run_id, "mine")
+    mine = store.data_version()
+    assert mine > before
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(store.rename, run_id, "another thread's").result()
+    assert store.data_version() > mine

@@ -1,0 +1,167 @@
+"""Who holds a run: claims, killed owners, threads and processes at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from store_tools import CONFIG, append, claim, in_python, point
+
+from wdtui.runs import processes, records
+from wdtui.runs.store import RunBusyError, Status, Store, StoreError
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path) as store:
+        yield store
+
+
+# Owners
+
+
+def test_every_status_is_live_finished_or_claimable() -> None:
+    assert set(Status) == records.LIVE | records.FINISHED | records.CLAIMABLE
+
+
+def test_a_claimed_run_is_this_process_s(store: Store) -> None:
+    run_id = store.add_run(CONFIG)
+    claim(store, run_id)
+    run = store.run(run_id)
+    assert (run.status, run.device, run.threads, run.pid) == (Status.RUNNING, "cpu", 1, os.getpid())
+    assert run.versions == {"torch": "2.13.0"}
+    assert run.started == run.heartbeat and run.ended is None
+    with pytest.raises(RunBusyError):
+        claim(store, run_id)
+    store.set_status(run_id, Status.PAUSED)
+    with pytest.raises(RunBusyError):
+        claim(store, run_id)
+
+
+@pytest.mark.parametrize("status", [Status.STOPPED, Status.FAILED, Status.INTERRUPTED])
+def test_a_run_that_ended_early_can_be_claimed_again(store: Store, status: Status) -> None:
+    run_id = store.add_run(CONFIG)
+    claim(store, run_id)
+    store.set_status(run_id, status, "Because.")
+    run = store.run(run_id)
+    assert (run.status, run.reason) == (status, "Because.") and run.ended is not None
+    claim(store, run_id)
+    run = store.run(run_id)
+    assert (run.status, run.reason, run.ended) == (Status.RUNNING, "", None)
+
+
+@pytest.mark.parametrize("status", [Status.DONE, Status.DIVERGED])
+def test_a_finished_run_cannot_be_claimed(store: Store, status: Status) -> None:
+    run_id = store.add_run(CONFIG)
+    store.set_status(run_id, status)
+    with pytest.raises(StoreError, match=f"Run {run_id} is {status}, so there is nothing left to train"):
+        claim(store, run_id)
+
+
+def test_of_many_claims_one_succeeds(store: Store) -> None:
+    run_id = store.add_run(CONFIG)
+
+    def attempt(_: int) -> bool:
+        try:
+            claim(store, run_id)
+        except RunBusyError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(attempt, range(16))) == 1
+
+
+def test_a_killed_owner_leaves_its_points_and_the_run_to_be_claimed(store: Store) -> None:
+    run_id = store.add_run(CONFIG)
+    append(store, run_id, point(10))
+    code = f"store.claim({run_id}, device='cpu', threads=1, versions={{}})\nprint('mine', flush=True)\ntime.sleep(60)"
+    with in_python(code, store.folder, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None and child.stdout.readline() == "mine\n"
+        with pytest.raises(RunBusyError, match=f"Run {run_id} is being trained by process {child.pid} on host"):
+            claim(store, run_id)
+        assert store.run(run_id).status == Status.RUNNING
+        revision = store.revision()
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    [run] = store.runs_since(revision)  # listed although nobody changed it
+    assert (run.status, run.reason) == (Status.INTERRUPTED, "Its process ended without a word.")
+    assert run.ended == run.heartbeat
+    claim(store, run_id)
+    assert store.run(run_id).status == Status.RUNNING
+    assert len(store.curves(run_id)) == 1
+
+
+def test_an_owner_is_known_by_its_start_and_elsewhere_by_its_heartbeat() -> None:
+    me, now = processes.this_process(), time.time()
+    assert processes.owner_alive(me.host, me.pid, me.start + 0.5, None, now)
+    assert not processes.owner_alive(me.host, me.pid, me.start - 5, now, now)  # the number was given anew
+    assert processes.owner_alive("elsewhere", me.pid, me.start, now - 59, now)
+    assert not processes.owner_alive("elsewhere", me.pid, me.start, now - 61, now)
+    assert not processes.owner_alive(None, None, None, None, now)
+
+
+def test_a_zombie_owns_nothing() -> None:
+    import psutil
+
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    me, started = processes.this_process(), psutil.Process(child.pid).create_time()
+    assert processes.owner_alive(me.host, child.pid, started, None, time.time())
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # dead, and not yet reaped
+    assert not processes.owner_alive(me.host, child.pid, started, None, time.time())
+    child.wait()
+
+
+# Threads and processes
+
+
+def test_threads_that_write_at_once_lose_nothing(store: Store) -> None:
+    ids = [store.add_run(CONFIG) for _ in range(2)]
+
+    def train(run_id: int) -> None:
+        for step in range(200):
+            append(store, run_id, point(step))
+
+    threads = [threading.Thread(target=train, args=(run_id,)) for run_id in ids]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [np.diff(store.curves(run_id).steps).tolist() for run_id in ids] == [[1] * 199] * 2
+    assert store.revision() == 402
+
+
+def test_connections_of_ended_threads_are_closed(store: Store) -> None:
+    for _ in range(5):
+        thread = threading.Thread(target=store.runs)
+        thread.start()
+        thread.join()
+    assert len(store._database._connections) <= 2
+
+
+def test_processes_may_open_a_blank_store_at_once(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "store"
+    children = [in_python("for _ in range(20): store.add_run(RunConfig())", folder) for _ in range(4)]
+    assert [child.wait(timeout=60) for child in children] == [0] * 4
+    with Store(folder) as store:
+        assert sorted(run.id for run in store.runs()) == list(range(1, 81))
+        assert store.revision() == 80
+
+
+def test_a_failed_transaction_leaves_no_trace_and_no_lock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wdtui.runs.store._change", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        store.add_run(CONFIG)
+    monkeypatch.undo()
+    assert store.runs() == []
+    assert len([store.add_run(CONFIG)]) == 1

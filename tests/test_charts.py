@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import itertools
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.text import Text
+
+from wdtui.charts import RUN_COLORS, RUN_MARKERS, Level, Mark, Series, decimate, draw
+
+ANY = st.one_of(st.floats(width=64), st.sampled_from([np.nan, np.inf, -np.inf, 0.0, 1e308, -1e308, 5e-324, 1.0]))
+CURVES = st.lists(st.tuples(ANY, ANY), max_size=40)
+QUICK = settings(max_examples=150, deadline=None)
+STEPS = np.arange(100.0)
+
+
+def lines(chart: Text) -> list[str]:
+    return chart.plain.split("\n")
+
+
+def dots(chart: Text) -> set[tuple[int, int]]:
+    """Rows and columns of the cells that hold braille."""
+    return {
+        (row, column)
+        for row, line in enumerate(lines(chart))
+        for column, char in enumerate(line)
+        if "\u2800" < char <= "\u28ff"
+    }
+
+
+def one(y: Any, x: Any = None, **options: Any) -> Text:
+    y = np.asarray(y, dtype=float)
+    options = {"width": 60, "height": 14, **options}
+    return draw([Series("curve", np.arange(len(y)) if x is None else x, y)], **options)
+
+
+def groups(x: np.ndarray, columns: int, low: float, high: float) -> np.ndarray:
+    return np.minimum((x - low) / (high - low) * columns, columns - 1).astype(int)
+
+
+@QUICK
+@given(st.lists(st.tuples(st.floats(0, 100), st.floats()), max_size=80), st.integers(1, 8))
+def test_decimate_keeps_the_extremes_of_every_column(points: list[tuple[float, float]], columns: int) -> None:
+    points.sort(key=lambda point: point[0])
+    x, y = np.array(points, dtype=float).reshape(-1, 2).T
+    kept_x, kept_y = decimate(x, y, columns, (0, 100))
+    finite, kept = np.isfinite(y), np.isfinite(kept_y)
+    assert kept.sum() <= 2 * columns + 2
+    assert len(kept_x) <= 4 * columns + 3
+    assert set(zip(kept_x, kept_y.astype(str), strict=True)) <= set(zip(x, y.astype(str), strict=True))
+    assert (np.diff(kept_x) >= 0).all()
+    before, after = groups(x[finite], columns, 0, 100), groups(kept_x[kept], columns, 0, 100)
+    assert set(before) == set(after)
+    for column in set(before):
+        assert y[finite][before == column].min() == kept_y[kept][after == column].min()
+        assert y[finite][before == column].max() == kept_y[kept][after == column].max()
+
+
+@QUICK
+@given(st.lists(st.sampled_from([0.0, 1.0, 2.0, np.nan]), max_size=60), st.integers(1, 6))
+def test_decimate_keeps_a_gap_wherever_it_lies_between_two_points_that_stay(values: list[float], columns: int) -> None:
+    x, y = np.arange(len(values), dtype=float), np.array(values, dtype=float)
+    kept_x, kept_y = decimate(x, y, columns, (0, max(len(values) - 1, 1)))
+    stayed = kept_x[np.isfinite(kept_y)].astype(int)
+    for left, right in itertools.pairwise(stayed):
+        gap = ((kept_x > left) & (kept_x < right)).any()
+        assert gap == np.isnan(y[left:right]).any()
+
+
+def test_decimate_of_a_part_keeps_one_neighbour_on_either_side() -> None:
+    x, _ = decimate(STEPS, STEPS, 5, (40.0, 60.0))
+    assert x[0] == 39
+    assert x[-1] == 61
+
+
+def test_decimate_spreads_columns_evenly_over_a_logarithmic_axis() -> None:
+    x = np.arange(0.0, 10_001.0)
+    kept, _ = decimate(x, x, 4, (1.0, 10_000.0), x_log=True)
+    assert {1.0, 9.0, 10.0, 99.0, 100.0, 999.0, 1000.0, 10_000.0} == set(kept)
+
+
+@QUICK
+@given(
+    st.lists(CURVES, max_size=3),
+    st.integers(1, 90),
+    st.integers(1, 24),
+    st.fixed_dictionaries({name: st.booleans() for name in ("x_log", "y_log", "legend", "ascii", "color")}),
+    st.one_of(st.none(), st.tuples(ANY, ANY)),
+    st.one_of(st.none(), st.tuples(ANY, ANY)),
+    st.lists(ANY, max_size=4),
+)
+def test_any_data_at_any_size_fills_exactly_its_cells(
+    curves: list[list[tuple[float, float]]],
+    width: int,
+    height: int,
+    options: dict[str, bool],
+    x_range: tuple[float, float] | None,
+    y_range: tuple[float, float] | None,
+    extras: list[float],
+) -> None:
+    series = []
+    for index, curve in enumerate(curves):
+        x, y = np.array(curve, dtype=float).reshape(-1, 2).T
+        series.append(Series(f"run {index}\n", x, y, RUN_COLORS[index], RUN_MARKERS[index]))
+    chart = draw(
+        series,
+        width=width,
+        height=height,
+        x_range=x_range,
+        y_range=y_range,
+        marks=[Mark(x, "blow-up 日本") for x in extras],
+        levels=[Level(y, "ε") for y in extras],
+        cursor=extras[0] if extras else None,
+        **options,
+    )
+    assert [cell_len(line) for line in lines(chart)] == [width] * height
+    assert chart.plain.isascii() or not options["ascii"]
+
+
+@pytest.mark.parametrize("position", [1, 777, 50_000, 99_998])
+@pytest.mark.parametrize("width", [12, 60, 200])
+def test_a_crash_of_one_point_among_a_hundred_thousand_is_seen(position: int, width: int) -> None:
+    y = np.ones(100_000)
+    y[position] = 0.0
+    chart = one(y, width=width, y_range=(0, 1))
+    assert len({row for row, _ in dots(chart)}) == 12
+
+
+def test_a_gap_is_not_bridged() -> None:
+    y = np.ones(100)
+    y[40:60] = np.nan
+    columns = {column for _, column in dots(one(y, y_range=(0, 2)))}
+    missing = sorted(set(range(min(columns), max(columns))) - columns)
+    assert 8 <= len(missing) <= 14
+    assert missing == list(range(missing[0], missing[-1] + 1))
+
+
+def test_what_has_no_logarithm_is_a_gap() -> None:
+    assert dots(one(np.where(STEPS == 50, -1.0, 10.0), y_log=True)) == dots(
+        one(np.where(STEPS == 50, np.nan, 10.0), y_log=True)
+    )
+
+
+def test_values_beyond_the_range_lie_on_its_edge() -> None:
+    assert {row for row, _ in dots(one([5.0] * 9, y_range=(0, 1)))} == {0}
+
+
+def test_a_zoomed_line_comes_in_from_the_side() -> None:
+    columns = {column for _, column in dots(one([0.0, 1.0], x=[0, 100], x_range=(40, 60), y_range=(0, 1)))}
+    assert max(columns) == 59
+    assert len(columns) == 60 - min(columns)
+
+
+@pytest.mark.parametrize("y", [[], [np.nan] * 5, [np.inf, -np.inf]])
+def test_without_points_it_says_so(y: list[float]) -> None:
+    assert "no points yet" in one(y).plain
+    assert not dots(one(y))
+
+
+def test_a_single_point_is_a_dot() -> None:
+    assert len(dots(one([3.0]))) == 1
+
+
+def test_marks_are_labelled_triangles_on_the_time_axis() -> None:
+    chart = one(np.ones(30_000), marks=[Mark(3_666, "fit 3,666"), Mark(29_796, "generalise 29,796")])
+    assert "▲fit 3,666" in chart.plain
+    assert "generalise 29,796▲" in chart.plain
+
+
+def test_many_blow_ups_share_one_label() -> None:
+    chart = one(np.ones(1000), marks=[Mark(x, "blow-up") for x in (100, 500, 600, 700, 800)])
+    assert chart.plain.count("▲") == 5
+    assert chart.plain.count("▲blow-up ×5") == 1
+
+
+def test_marks_beyond_the_axis_are_left_out() -> None:
+    assert "▲" not in one(STEPS, marks=[Mark(1e9, "late"), Mark(float("nan"))]).plain
+
+
+def test_a_level_is_a_dashed_line_with_its_name() -> None:
+    (line,) = [line for line in lines(one(1e-2 / (1 + STEPS), y_log=True, levels=[Level(1e-2, "ε")])) if "ε" in line]
+    assert line.count("╌") > 40
+
+
+def test_a_level_near_the_curve_widens_the_range_and_a_far_one_does_not() -> None:
+    curve = np.linspace(1e-4, 2e-4, 50)
+    assert "ε" in one(curve, y_log=True, levels=[Level(1e-5, "ε")]).plain
+    assert "ε" not in one(curve, y_log=True, levels=[Level(1e-12, "ε")]).plain
+
+
+def test_the_cursor_is_a_line_behind_the_curve() -> None:
+    plain, with_cursor = one(STEPS), one(STEPS, cursor=20.0)
+    assert dots(plain) == dots(with_cursor)
+    assert with_cursor.plain.count("│") > plain.plain.count("│") + 8
+
+
+def labels_of(chart: Text) -> list[str]:
+    return [line.split("┤")[0].strip() for line in lines(chart) if "┤" in line]
+
+
+def test_ticks_are_few_and_round() -> None:
+    chart = one(np.linspace(0, 1, 30_030), y_range=(0, 1))
+    assert labels_of(chart) == ["1.0", "0.5", "0"]
+    assert lines(chart)[-1].split() == ["0", "10k", "20k", "30k"]
+
+
+def test_a_logarithmic_axis_has_powers_of_ten() -> None:
+    assert labels_of(one(np.logspace(-6, -1, 50), y_log=True)) == ["1e-2", "1e-4", "1e-6"]
+
+
+def test_a_narrow_logarithmic_axis_still_has_two_ticks() -> None:
+    for low, high in ((56, 117), (2e-4, 9e-3), (0.9, 1.1), (3, 4)):
+        assert len(set(labels_of(one(np.geomspace(low, high, 20), y_log=True)))) >= 2
+
+
+def test_several_curves_are_named_beside_their_lines_or_in_a_legend() -> None:
+    curves = [Series("train", STEPS, STEPS / 99), Series("test", STEPS, STEPS / 300)]
+    beside = draw(curves, width=60, height=14)
+    assert "train" in beside.plain
+    assert "test" in beside.plain
+    assert lines(draw(curves, width=60, height=14, legend=True))[0].split() == ["───", "train", "───", "test"]
+
+
+def test_a_legend_without_room_says_how_many_are_left() -> None:
+    curves = [Series(f"a rather long name {index}", STEPS, STEPS) for index in range(9)]
+    assert lines(draw(curves, width=60, height=14, legend=True))[0].rstrip().endswith("+7")
+
+
+def test_lines_differ_by_marker_too() -> None:
+    curves = [Series("", STEPS, STEPS * (k + 1), RUN_COLORS[k], RUN_MARKERS[k]) for k in range(len(RUN_COLORS))]
+    chart = draw(curves, width=120, height=30)
+    assert all(marker in chart.plain for marker in RUN_MARKERS)
+    assert len(set(RUN_MARKERS)) == len(RUN_MARKERS) == len(RUN_COLORS)
+
+
+def test_colours_are_left_out_when_unwanted_and_there_is_never_a_background() -> None:
+    curve = [Series("", STEPS, STEPS, RUN_COLORS[0])]
+    colored = {str(span.style) for span in draw(curve, width=60, height=14).spans}
+    assert colored == {"dim", RUN_COLORS[0]}
+    assert {str(span.style) for span in draw(curve, width=60, height=14, color=False).spans} == {"dim"}
+
+
+def test_drawing_in_many_threads_gives_the_same_charts() -> None:
+    expected = [one(STEPS * k, width=40).plain for k in range(1, 5)]
+    drawn: dict[int, set[str]] = {k: set() for k in range(4)}
+
+    def work(k: int) -> None:
+        for _ in range(10):
+            drawn[k].add(one(STEPS * (k + 1), width=40).plain)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [drawn[k] for k in range(4)] == [{plain} for plain in expected]

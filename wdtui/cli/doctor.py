@@ -1,0 +1,75 @@
+"""`wdtui doctor`: what works here, and what to do about what does not."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import typer
+
+from wdtui.cli.fields import StoreOption
+
+Finding = tuple[bool, str, str]
+"""Whether it is well, what was looked at, and what was found."""
+
+
+def doctor(store: StoreOption = None) -> int:
+    """Check versions, devices, store and terminal; exit status 1 if something does not work."""
+    findings = [*_versions(), *_devices(), *_store(store), *_terminal()]
+    for well, subject, found in findings:
+        typer.echo(f"{'ok   ' if well else 'WRONG'}  {subject:<12} {found}")
+    return 0 if all(well for well, _, _ in findings) else 1
+
+
+def _versions() -> Iterator[Finding]:
+    yield sys.version_info >= (3, 11), "python", platform.python_version()
+    for package in ("wdtui", "torch", "textual", "rich", "typer", "plotext", "numpy"):
+        try:
+            yield True, package, version(package)
+        except PackageNotFoundError:
+            yield False, package, f"not installed; pip install {package}"
+
+
+def _devices() -> Iterator[Finding]:
+    try:
+        import wdtui.lab.devices as devices
+    except Exception as error:  # a broken PyTorch can fail in any way
+        yield False, "devices", f"PyTorch cannot be imported ({type(error).__name__}: {error}); install it anew"
+        return
+    yield True, "devices", f"{', '.join(devices.available_devices())}; {os.cpu_count()} CPU cores"
+    reason = devices.why_no_gpu()
+    if reason:
+        yield True, "gpu", reason
+
+
+def _store(folder: Path | None) -> Iterator[Finding]:
+    from wdtui.runs.store import Store, StoreError
+
+    try:
+        with Store(folder) as store:
+            count, damage = len(store.runs()), store.check()
+            free = shutil.disk_usage(store.folder).free
+            yield damage is None, "store", damage or f"{store.folder}: {count:,} runs"
+            yield free > 2**28, "disk", f"{free / 2**30:,.1f} GiB free" + ("" if free > 2**28 else "; make room")
+    except StoreError as error:
+        yield False, "store", str(error)
+
+
+def _terminal() -> Iterator[Finding]:
+    if not sys.stdout.isatty():
+        yield True, "terminal", "output is not a terminal; the app needs one, --headless does not"
+        return
+    size, term = shutil.get_terminal_size(), os.environ.get("TERM", "")
+    yield (
+        term not in ("", "dumb"),
+        "terminal",
+        f"TERM={term or 'unset'}" + ("" if term not in ("", "dumb") else "; set it, e.g. to xterm-256color"),
+    )
+    yield size.columns >= 80 and size.lines >= 24, "size", f"{size.columns}×{size.lines}; the app needs 80×24"
+    encoding = (sys.stdout.encoding or "").lower()
+    yield encoding == "utf-8", "encoding", f"{encoding}" + ("" if encoding == "utf-8" else "; set LANG=C.UTF-8")

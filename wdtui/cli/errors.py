@@ -1,0 +1,43 @@
+"""Exit statuses, and how an error is said."""
+
+from __future__ import annotations
+
+from typer._click.exceptions import ClickException, NoSuchOption
+
+from wdtui.config import nearest
+
+FAILED, BAD_INPUT, CLAIM_FAILED, INTERRUPTED = 1, 2, 3, 130
+
+
+class CommandError(Exception):
+    """What a command cannot do for its user, in one sentence."""
+
+
+def bad_input_errors() -> tuple[type[Exception], ...]:
+    """The errors that say that what was given cannot be used, rather than that a run went wrong."""
+    from wdtui.config import ConfigError
+    from wdtui.experiments import ExperimentError
+    from wdtui.runs.records import StoreError
+
+    return ConfigError, ExperimentError, StoreError, CommandError
+
+
+def sentence(error: BaseException) -> str:
+    """The error in one line, with a full stop."""
+    if isinstance(error, NoSuchOption):
+        near = nearest(error.option_name, _options(error))
+        text = f"there is no option {error.option_name}{near}"
+    elif isinstance(error, ClickException):
+        text = error.format_message()
+    elif type(error).__module__.startswith("wdtui") or isinstance(error, KeyboardInterrupt):
+        text = str(error)
+    else:
+        text = f"something went wrong that should not have: {type(error).__name__}: {error}; --debug shows where"
+    text = " ".join(text.split())
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def _options(error: NoSuchOption) -> list[str]:
+    if error.ctx is None:
+        return []
+    return [option for parameter in error.ctx.command.params for option in parameter.opts if option.startswith("--")]

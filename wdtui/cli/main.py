@@ -1,0 +1,78 @@
+"""The command line's entry: its commands, and the one place where an error becomes a sentence and an exit status.
+
+Only typer is imported here; each command imports what it needs when it is called, so that `--help` comes at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer._click.exceptions import ClickException
+
+from wdtui.cli import bench, commands, doctor, experiments, run, runs
+from wdtui.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, bad_input_errors, sentence
+
+app = typer.Typer(
+    name="wdtui",
+    help="A terminal workbench for the peculiar effects of weight decay.",
+    epilog="Start with: wdtui run demo --headless",
+    no_args_is_help=False,
+    add_completion=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(epilog=run.EPILOG)(run.run)
+app.add_typer(experiments.app, name="experiments")
+app.add_typer(runs.app, name="runs")
+for command in (commands.resume, commands.pause, commands.stop, commands.steer, bench.bench, doctor.doctor):
+    app.command()(command)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    store: Annotated[Path | None, typer.Option(help="Folder of the run store; also $WDTUI_HOME.")] = None,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
+) -> None:
+    if store:
+        os.environ["WDTUI_HOME"] = str(store)
+    if version:
+        from importlib.metadata import version as installed_version
+
+        typer.echo(f"wdtui {installed_version('wdtui')}")
+    elif context.invoked_subcommand is None:
+        run.open_app()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line and return its exit status: 0, or one of `cli.errors`."""
+    given = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in given
+    given = [argument for argument in given if argument != "--debug"]
+    try:
+        result = typer.main.get_command(app).main(given, prog_name="wdtui", standalone_mode=False)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        return report(error)
+    except KeyboardInterrupt:
+        return report(KeyboardInterrupt("Interrupted."), INTERRUPTED)
+    return result if isinstance(result, int) else 0
+
+
+def report(error: BaseException, status: int | None = None) -> int:
+    """Say what went wrong on stderr, in one sentence, and return the exit status for it."""
+    if isinstance(error, (typer.Exit, typer.Abort)):
+        return getattr(error, "exit_code", INTERRUPTED)
+    if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    typer.echo(f"wdtui: {sentence(error)}", err=True)
+    known = isinstance(error, (ClickException, *bad_input_errors()))
+    return status or (BAD_INPUT if known else FAILED)

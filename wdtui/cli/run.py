@@ -1,0 +1,50 @@
+"""`wdtui run`: one run, in the app or headless."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from wdtui.cli.errors import CommandError
+from wdtui.cli.fields import DeviceOption, JsonOption, StoreOption, ThreadsOption, takes_fields
+
+EPILOG = "Examples: wdtui run demo --headless · wdtui run --weight-decay 0.3 --bn-epsilon 1e-5 --headless --json"
+
+
+@takes_fields
+def run(
+    fields: dict[str, Any],
+    experiment: Annotated[
+        str | None, typer.Argument(metavar="[EXPERIMENT]", help="An experiment's name, or the path of a TOML file.")
+    ] = None,
+    headless: Annotated[
+        bool, typer.Option("--headless", help="Train without a screen and end with a summary.")
+    ] = False,
+    json: JsonOption = False,
+    name: Annotated[str, typer.Option(help="What to call the run.")] = "",
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    store: StoreOption = None,
+) -> int:
+    """Train one network: an experiment's config, or the defaults, with the fields that you give."""
+    from wdtui.config import RunConfig
+    from wdtui.experiments import load
+
+    question = load(experiment) if experiment else None
+    config = question.base(fields) if question else RunConfig.from_mapping(fields)
+    if json and not headless:
+        raise CommandError("--json needs --headless.")
+    if not headless:
+        return open_app()
+
+    from wdtui.cli.headless import train_new_run
+
+    if question and question.axes and not json:
+        typer.echo(f"This is one run; `wdtui experiments run {experiment}` runs all of {question.title}.", err=True)
+    origin = question.name if question else ""
+    return train_new_run(config, experiment=origin, name=name, device=device, threads=threads, store=store, json=json)
+
+
+def open_app() -> int:
+    raise CommandError("The workbench screen is not there yet; `wdtui run demo --headless` trains without it.")

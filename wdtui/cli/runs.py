@@ -1,0 +1,132 @@
+"""`wdtui runs`: what the store holds."""
+
+from __future__ import annotations
+
+import json as json_module
+from typing import Annotated, Any
+
+import typer
+
+from wdtui.cli.errors import CommandError
+from wdtui.cli.fields import JsonOption, StoreOption
+
+app = typer.Typer(help="List, show and delete the runs in the store.", no_args_is_help=True, rich_markup_mode=None)
+
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's number or name, or last.")]
+
+
+@app.command("list")
+def list_runs(json: JsonOption = False, store: StoreOption = None) -> None:
+    """List all runs, the newest first."""
+    from wdtui.runs.store import Store
+
+    with Store(store) as opened:
+        runs = opened.runs()
+    if json:
+        for run in runs:
+            typer.echo(json_module.dumps(_as_json(run), ensure_ascii=False))
+    elif not runs:
+        typer.echo("No runs yet; `wdtui run demo --headless` trains the first.")
+    else:
+        _print_table(runs)
+
+
+@app.command()
+def show(run: RunArgument, json: JsonOption = False, store: StoreOption = None) -> None:
+    """Show one run: what was seen, its chart, its config and its events."""
+    from wdtui.runs.store import Store
+    from wdtui.summary import summary
+
+    with Store(store) as opened:
+        record = opened.find(run)
+        curves, events = opened.curves(record.id), opened.events(record.id)
+    if json:
+        end = summary(record.id, record.status, record.reason, curves)
+        typer.echo(json_module.dumps(_as_json(record) | end | {"event": "run"}, ensure_ascii=False))
+        return
+    from wdtui.cli.views import print_result
+
+    print_result(record, curves)
+    _print_details(record, events)
+
+
+@app.command()
+def delete(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs' numbers or names.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    store: StoreOption = None,
+) -> None:
+    """Delete runs with all that was measured."""
+    import sys
+
+    from wdtui.runs.checkpoints import Checkpoints
+    from wdtui.runs.store import Store
+
+    with Store(store) as opened:
+        records = [opened.find(run) for run in runs]
+        titles = ", ".join(f"{record.id} ({record.title})" for record in records)
+        if not yes:
+            if not sys.stdin.isatty():
+                raise CommandError("Without a terminal to ask at, give --yes to delete.")
+            typer.confirm(f"Delete {titles}?", abort=True, err=True)
+        opened.delete([record.id for record in records])
+        for record in records:
+            Checkpoints(opened.folder, record.id).delete()
+    typer.echo(f"Deleted {titles}.", err=True)
+
+
+def _as_json(run: Any) -> dict[str, Any]:
+    from wdtui.summary import finite
+
+    plain = {name: getattr(run, name) for name in ("id", "name", "note", "experiment", "status", "reason", "device")}
+    times = {name: getattr(run, name) for name in ("created", "started", "ended", "step", "epoch", "threads", "host")}
+    return plain | times | {
+        "config": run.config.to_mapping(),
+        "final": finite(run.latest),
+        "versions": run.versions,
+        **run.milestones,
+    }  # fmt: skip
+
+
+def _print_table(runs: list[Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from wdtui.hyperparameters import format_value
+    from wdtui.text import clean, number, percent
+
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for heading in ("run", "state", "name", "λ", "ε", "width", "seed", "step", "train", "test", "steps/s"):
+        table.add_column(heading, justify="left" if heading in ("state", "name") else "right", no_wrap=True)
+    for run in runs:
+        knobs = [format_value(run.values[field]) for field in ("weight_decay", "bn_epsilon", "width", "seed")]
+        shares = [percent(run.latest.get(metric)) for metric in ("train_accuracy", "test_accuracy")]
+        speed = number(round(run.speed)) if run.speed else ""
+        name = clean(run.name or run.experiment)
+        table.add_row(str(run.id), run.status, name, *knobs, number(run.step), *shares, speed)
+    console = Console(highlight=False, markup=False)
+    console.print(table) if console.is_terminal else Console(highlight=False, markup=False, width=140).print(table)
+
+
+def _print_details(run: Any, events: list[Any]) -> None:
+    import datetime
+
+    from wdtui.config import FIELDS
+    from wdtui.hyperparameters import format_value
+    from wdtui.text import clean, number
+
+    changed = [
+        f"{name} {format_value(value)}"
+        for name, value in run.values.items()
+        if format_value(value) != format_value(FIELDS[name].default)
+    ]
+    typer.echo(f"\nDiffers from the defaults in: {', '.join(changed) or 'nothing'}.")
+    if run.started:
+        versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+        started = datetime.datetime.fromtimestamp(run.started).isoformat(" ", "seconds")
+        typer.echo(f"Started {started} on {run.host}, {run.device}, {run.threads} threads; {versions}.")
+    if run.note:
+        typer.echo(f"Note: {clean(run.note)}")
+    for event in events:
+        data = ", ".join(f"{key} {format_value(value)}" for key, value in event.data.items() if key != "traceback")
+        typer.echo(f"step {number(event.step)}: {event.kind} {data}".rstrip())

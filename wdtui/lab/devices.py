@@ -1,0 +1,52 @@
+"""Where a run can be trained: the devices of this machine and the threads that suit a run on its CPU."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from wdtui.config import RunConfig
+
+_NARROW = 128
+"""Below this width a step's operations are too small to be worth sharing between threads (docs/benchmarks.md)."""
+_MOST_THREADS = 2
+
+
+class DeviceError(ValueError):
+    """No such device here; the message names those there are."""
+
+
+def available_devices() -> list[str]:
+    """The devices that PyTorch can use here, the fastest kind first."""
+    devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    return [*devices, "cpu"]
+
+
+def resolve_device(name: str) -> str:
+    """Turn auto, cpu, cuda, cuda:N or mps into a device of this machine; raises DeviceError when it has none such."""
+    devices = available_devices()
+    if name == "auto":
+        return devices[0]
+    wanted = "cuda:0" if name == "cuda" else name
+    if wanted not in devices:
+        raise DeviceError(f"device {name}: this machine has none such; give auto or {' or '.join(devices)}.")
+    return wanted
+
+
+def default_threads(config: RunConfig, device: str) -> int:
+    """How many threads a run's operations are best shared between."""
+    if device != "cpu" or config.width < _NARROW:
+        return 1
+    return min(_MOST_THREADS, os.cpu_count() or 1)
+
+
+def why_no_gpu() -> str:
+    """Why no GPU is used here, or nothing when one is."""
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+        return ""
+    if torch.version.cuda is None:
+        return "none: this PyTorch is built for the CPU only"
+    return f"none: this PyTorch is built for CUDA {torch.version.cuda}, and no GPU or driver for it answers"

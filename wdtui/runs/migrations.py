@@ -1,0 +1,90 @@
+"""The tables of the store, as the steps that built them up.
+
+Append-only: a step that was released is never edited; a change is a new step at the end. `PRAGMA user_version` holds
+how many steps a file has been through.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+from wdtui.runs.records import StoreError
+
+
+def m001_notebook(connection: sqlite3.Connection) -> None:
+    """Runs, their points, events and commands, and the counter from which every change of a run takes its revision."""
+    connection.execute("""
+        CREATE TABLE runs (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            name TEXT NOT NULL, note TEXT NOT NULL DEFAULT '', experiment TEXT NOT NULL,
+            config TEXT NOT NULL, columns TEXT NOT NULL,
+            status TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '',
+            device TEXT NOT NULL DEFAULT '', threads INTEGER,
+            host TEXT, pid INTEGER, process_start REAL, heartbeat REAL,
+            created REAL NOT NULL, started REAL, ended REAL,
+            versions TEXT NOT NULL DEFAULT '{}',
+            parent INTEGER, parent_step INTEGER,
+            step INTEGER NOT NULL DEFAULT 0, epoch INTEGER NOT NULL DEFAULT 0, speed REAL,
+            latest TEXT NOT NULL DEFAULT '{}', milestones TEXT NOT NULL DEFAULT '{}',
+            checkpoint_step INTEGER,
+            revision INTEGER NOT NULL DEFAULT 0
+        )""")
+    connection.execute("CREATE INDEX runs_by_revision ON runs (revision)")
+    connection.execute("CREATE INDEX runs_by_status ON runs (status)")
+    connection.execute("""
+        CREATE TABLE points (
+            run_id INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
+            step INTEGER NOT NULL,
+            data BLOB NOT NULL, -- little-endian: step and epoch as int64, then runs.columns as float64
+            PRIMARY KEY (run_id, step)
+        ) WITHOUT ROWID""")
+    connection.execute("""
+        CREATE TABLE events (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            run_id INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
+            step INTEGER NOT NULL, time REAL NOT NULL, kind TEXT NOT NULL, data TEXT NOT NULL
+        )""")
+    connection.execute("CREATE INDEX events_by_run ON events (run_id, step)")
+    connection.execute("""
+        CREATE TABLE commands (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            run_id INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
+            time REAL NOT NULL, kind TEXT NOT NULL, data TEXT NOT NULL, taken REAL
+        )""")
+    connection.execute("CREATE INDEX commands_by_run ON commands (run_id, taken)")
+    connection.execute("CREATE TABLE counter (id INTEGER PRIMARY KEY CHECK (id = 1), revision INTEGER NOT NULL)")
+    connection.execute("INSERT INTO counter VALUES (1, 0)")
+
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [m001_notebook]
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a file up to date; several processes may do so at once. Raises StoreError for a newer version's file."""
+    for version, migration in enumerate(MIGRATIONS, start=1):
+        if _version(connection) < version:
+            _apply(connection, version, migration)
+    if _version(connection) > len(MIGRATIONS):
+        raise StoreError(
+            f"The run store was written by a newer wdtui (format {_version(connection)}, this one reads up to "
+            f"{len(MIGRATIONS)}); upgrade wdtui, or set WDTUI_HOME to another folder."
+        )
+
+
+def _apply(connection: sqlite3.Connection, version: int, migration: Callable[[sqlite3.Connection], None]) -> None:
+    """Take one step and count it in the same transaction, unless another process came first."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if _version(connection) < version:
+            migration(connection)
+            connection.execute(f"PRAGMA user_version = {version}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])

@@ -1,0 +1,167 @@
+"""What the store hands out: a run's row, its events, its commands, and the errors in which the store speaks.
+
+Plain Python: no SQL, no torch, no UI.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import math
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from wdtui.config import RunConfig
+from wdtui.hyperparameters import ConfigError, format_value
+from wdtui.runs.processes import owner_alive
+
+
+class StoreError(Exception):
+    """What the store could not do, and what to do about it, in one sentence."""
+
+
+class RunBusyError(StoreError):
+    """Another living process, or another thread of this one, trains the run."""
+
+
+class Status(enum.StrEnum):
+    """How far a run is."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    DONE = "done"
+    FAILED = "failed"
+    DIVERGED = "diverged"
+    INTERRUPTED = "interrupted"
+    STOPPED = "stopped"
+
+
+LIVE = frozenset({Status.RUNNING, Status.PAUSED})
+"""A process holds the run."""
+FINISHED = frozenset({Status.DONE, Status.DIVERGED})
+"""There is nothing left to train."""
+CLAIMABLE = frozenset(Status) - LIVE - FINISHED
+"""A process may take the run, to begin it or to go on with it."""
+
+
+class _Row(NamedTuple):
+    """The columns of the table `runs`; fields that end in _text hold what the properties of RunRecord parse."""
+
+    id: int
+    name: str
+    note: str
+    experiment: str
+    config_text: str
+    status_text: str
+    reason: str
+    device: str
+    threads: int | None
+    host: str | None
+    pid: int | None
+    process_start: float | None
+    heartbeat: float | None
+    created: float
+    started: float | None
+    ended: float | None
+    versions_text: str
+    parent: int | None
+    parent_step: int | None
+    step: int
+    epoch: int
+    speed: float | None
+    latest_text: str
+    milestones_text: str
+    checkpoint_step: int | None
+    revision: int
+
+
+class RunRecord(_Row):
+    """One run as it stood when it was read; immutable.
+
+    Times are unix seconds, `started` is when the latest owner took the run, `speed` is in steps per second, `reason`
+    is a sentence or empty, `parent` and `parent_step` say which checkpoint it was forked from.
+
+    A named tuple, and JSON parsed only when asked for, because ten thousand of these are listed in a tenth of a second.
+    """
+
+    @property
+    def status(self) -> Status:
+        """The status to show: a run whose owner died without a word is INTERRUPTED."""
+        return Status(self.status_text)
+
+    @property
+    def live(self) -> bool:
+        """Whether a living process holds the run, running or paused."""
+        return self.status_text in LIVE
+
+    @cached_property
+    def values(self) -> dict[str, Any]:
+        """The hyperparameters as they were stored, λ always among them: much cheaper than `config`, which checks."""
+        values: dict[str, Any] = json.loads(self.config_text)
+        if "weight_decay" not in values:
+            values["weight_decay"] = self.config.weight_decay
+        return values
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """Raises StoreError where another version of wdtui stored what this one cannot read."""
+        try:
+            return RunConfig.from_mapping(json.loads(self.config_text))
+        except ConfigError as error:
+            raise StoreError(f"Run {self.id} was made by another version of wdtui: {error}") from error
+
+    @cached_property
+    def latest(self) -> dict[str, float]:
+        """The newest value of each pooled metric, NaN where it was not finite; empty before the first point."""
+        values: dict[str, float | None] = json.loads(self.latest_text)
+        return {name: math.nan if value is None else value for name, value in values.items()}
+
+    @cached_property
+    def milestones(self) -> dict[str, Any]:
+        """As `Milestones.to_json` wrote them; empty before the first point."""
+        return dict(json.loads(self.milestones_text))
+
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        """Of the software that trained the run last; empty while it is queued."""
+        return dict(json.loads(self.versions_text))
+
+    @property
+    def title(self) -> str:
+        """The name, or else the hyperparameters that matter most."""
+        if self.name:
+            return self.name
+        knobs = {"λ": "weight_decay", "ε": "bn_epsilon", "H": "width", "s": "seed"}
+        return " ".join(symbol + format_value(self.values[name]) for symbol, name in knobs.items())
+
+    def as_shown(self, now: float) -> RunRecord:
+        """This record, or where its owner is gone the record of an interrupted run; `now` is in unix seconds."""
+        if not self.live or owner_alive(self.host, self.pid, self.process_start, self.heartbeat, now):
+            return self
+        reason = "Its process ended without a word."
+        return self._replace(status_text=Status.INTERRUPTED.value, reason=reason, ended=self.heartbeat)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a run at a step: a blow-up, an applied command; `time` in unix seconds."""
+
+    id: int
+    run_id: int
+    step: int
+    time: float
+    kind: str
+    data: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Command:
+    """Something that a watcher asks of a run; `time`, in unix seconds, is when it was asked."""
+
+    id: int
+    run_id: int
+    time: float
+    kind: str
+    data: dict[str, Any]

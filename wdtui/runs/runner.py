@@ -1,0 +1,188 @@
+"""One run, from its stored config to its stored result, obeying the commands that come through the store."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import platform
+import time
+import traceback
+from array import array
+from importlib.metadata import version
+
+import numpy as np
+import torch
+
+from wdtui.hyperparameters import ConfigError
+from wdtui.lab.devices import default_threads, resolve_device
+from wdtui.lab.training import DivergedError, Training
+from wdtui.metrics import Curves, Point
+from wdtui.milestones import Milestones, milestones
+from wdtui.runs.checkpoints import Checkpoints
+from wdtui.runs.store import Command, Status, Store, StoreError
+
+_ATTEND_SECONDS = 0.2
+"""How often a run writes down its points and looks for commands; what a watcher reads is at most this old."""
+_BEAT_SECONDS = 5.0
+_CHECKPOINT_SECONDS = 60.0
+
+
+class Runner:
+    """Trains one run of the store in the calling thread; it is the run's one owner from `run` until that returns."""
+
+    def __init__(self, store: Store, run_id: int, *, device: str = "auto", threads: int | None = None) -> None:
+        """Raises DeviceError where this machine has no such device."""
+        self.store = store
+        self.run_id = run_id
+        self.config = store.run(run_id).config
+        self.device = resolve_device(device)
+        self.threads = threads or default_threads(self.config, self.device)
+        self.interruption = ""
+        """Set it, from any thread or signal handler, to a reason: the run stops before its next step, resumable."""
+        self._checkpoints = Checkpoints(store.folder, run_id)
+        self._points: list[Point] = []
+        self._accuracies = _Accuracies()
+        self._outcome = Status.DONE, ""
+        self._attended = self._beaten = self._saved = time.monotonic()
+
+    def run(self) -> Status:
+        """Claim the run, train it from its newest checkpoint or its beginning, and leave it with its final status.
+
+        Raises RunBusyError when another owner has it, and StoreError when the store can no longer be written.
+        """
+        self.store.claim(self.run_id, device=self.device, threads=self.threads, versions=software())
+        torch.set_num_threads(self.threads)
+        try:
+            self._train()
+        except DivergedError as error:
+            self._outcome = Status.DIVERGED, str(error)
+        except StoreError as error:
+            self._give_up(error)
+            raise
+        except Exception as error:
+            self._outcome = Status.FAILED, f"{type(error).__name__}: {error}"
+            self.store.add_event(self.run_id, 0, "error", {"traceback": traceback.format_exc()})
+        self._write_down()
+        self.store.set_status(self.run_id, *self._outcome)
+        return self._outcome[0]
+
+    def _train(self) -> None:
+        self.training = Training(self.config, self.device)
+        self._go_back_to_checkpoint()
+        for point in self.training.points(self._attend):
+            self._points.append(point)
+
+    def _go_back_to_checkpoint(self) -> None:
+        """Take up the run where its newest checkpoint left it; what was measured after that is measured again."""
+        checkpoint = self._checkpoints.newest()
+        if checkpoint:
+            self.training.restore(checkpoint.tensors, checkpoint.position)
+        self.store.truncate(self.run_id, checkpoint.step if checkpoint else -1)
+        self._accuracies.add(self.store.curves(self.run_id))
+        if checkpoint:
+            self.store.add_event(self.run_id, checkpoint.step, "resumed")
+
+    def _attend(self) -> bool:
+        """Between two steps: write down, beat, obey. Returns whether to go on."""
+        if self.interruption:
+            return self._leave(Status.INTERRUPTED, f"{self.interruption} at step {self.training.step:,}.")
+        now = time.monotonic()
+        if now - self._attended < _ATTEND_SECONDS:
+            return True
+        self._attended = now
+        self._write_down()
+        if now - self._beaten > _BEAT_SECONDS:
+            self._beaten = now
+            self.store.beat(self.run_id)
+        if now - self._saved > _CHECKPOINT_SECONDS:
+            self._save_checkpoint()
+        return all([self._obey(command) for command in self.store.take_commands(self.run_id)])
+
+    def _obey(self, command: Command) -> bool:
+        match command.kind:
+            case "stop":
+                return self._leave(Status.STOPPED, f"Stopped at step {self.training.step:,}.")
+            case "pause":
+                return self._pause()
+            case "steer":
+                self._steer(command)
+            case "checkpoint":
+                self._save_checkpoint()
+        return True
+
+    def _pause(self) -> bool:
+        """Wait for the command to go on, or to stop."""
+        self._save_checkpoint()
+        self.store.set_status(self.run_id, Status.PAUSED)
+        while not self.interruption:
+            time.sleep(_ATTEND_SECONDS)
+            self.store.beat(self.run_id)
+            for command in self.store.take_commands(self.run_id):
+                if command.kind == "resume":
+                    self.store.set_status(self.run_id, Status.RUNNING)
+                    self.training.restart_clock()
+                    return True
+                if command.kind != "pause" and not self._obey(command):
+                    return False
+        return self._leave(Status.INTERRUPTED, f"{self.interruption} at step {self.training.step:,}.")
+
+    def _steer(self, command: Command) -> None:
+        """Steer, and save a checkpoint that knows of it: a command is taken only once, whatever happens next."""
+        try:
+            self.training.steer(**command.data)
+        except (ConfigError, TypeError) as error:
+            self.store.add_event(self.run_id, self.training.step, "refused", {"reason": str(error)})
+        else:
+            self._save_checkpoint()
+
+    def _leave(self, status: Status, reason: str) -> bool:
+        self._save_checkpoint()
+        self._outcome = status, f"{reason} `wdtui resume {self.run_id}` goes on from there."
+        return False
+
+    def _save_checkpoint(self) -> None:
+        """Save where the run stands; the points up to there are written down first, so that none can be missing."""
+        self._write_down()
+        training = self.training
+        self._checkpoints.save(training.step, training.position(), training.state())
+        self.store.set_checkpoint(self.run_id, training.step)
+        self._saved = time.monotonic()
+
+    def _write_down(self) -> None:
+        """Append the points and events since the last time to the store."""
+        for steering in self.training.take_steerings():
+            self.store.add_event(self.run_id, steering.step, "steered", dataclasses.asdict(steering))
+        if not self._points:
+            return
+        self._accuracies.add(Curves.of(self.config, self._points))
+        speed = self._points[-1].values[-1]
+        self.store.append(self.run_id, self._points, speed=speed, milestones=self._accuracies.milestones().to_json())
+        self._points = []
+
+    def _give_up(self, error: StoreError) -> None:
+        """The store cannot be written: say so in it all the same if that still can be done."""
+        with contextlib.suppress(StoreError):  # else it shows as interrupted once this process is gone
+            self.store.set_status(self.run_id, Status.INTERRUPTED, str(error))
+
+
+class _Accuracies:
+    """The accuracies of a whole run, of which each new point may make a milestone."""
+
+    def __init__(self) -> None:
+        self._steps, self._values = array("q"), array("d")
+
+    def add(self, curves: Curves) -> None:
+        self._steps.extend(curves.steps.tolist())
+        self._values.extend(np.stack([curves[name] for name in self._NAMES], 1).flatten().tolist())
+
+    _NAMES = "train_accuracy", "test_accuracy"
+
+    def milestones(self) -> Milestones:
+        steps = np.frombuffer(self._steps, dtype=np.int64)
+        values = np.frombuffer(self._values, dtype=np.float64).reshape(-1, 2)
+        return milestones(Curves(self._NAMES, steps, steps, values))
+
+
+def software() -> dict[str, str]:
+    """The versions that decide what a run computes."""
+    return {"wdtui": version("wdtui"), "torch": torch.__version__, "python": platform.python_version()}

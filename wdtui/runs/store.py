@@ -1,0 +1,388 @@
+"""The run store: the one notebook between the laboratory and whoever watches or steers it.
+
+All queries live here; `migrations.py` has the tables, `database.py` the connections, `records.py` what is handed out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sqlite3
+import struct
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from wdtui.config import RunConfig, nearest
+from wdtui.metrics import Curves, Point, columns
+from wdtui.runs.database import Database
+from wdtui.runs.processes import this_process
+from wdtui.runs.records import (
+    CLAIMABLE,
+    LIVE,
+    Command,
+    Event,
+    RunBusyError,
+    RunRecord,
+    Status,
+    StoreError,
+)
+
+__all__ = ["Command", "Event", "RunBusyError", "RunRecord", "Status", "Store", "StoreError", "default_folder"]
+
+_RUN = f"SELECT {', '.join(field.removesuffix('_text') for field in RunRecord._fields)} FROM runs"
+
+
+def default_folder() -> Path:
+    """Where runs are kept: $WDTUI_HOME, or else the place for a user's data on this system."""
+    if home := os.environ.get("WDTUI_HOME"):
+        return Path(home).expanduser()
+    import platformdirs
+
+    return platformdirs.user_data_path("wdtui")
+
+
+class Store:
+    """Runs with their points, events and commands, in the file `wdtui.sqlite3` of one folder.
+
+    Threads may share a Store, and processes may open the same folder: every method is one transaction, which is seen
+    whole or not at all, and writers wait for one another for up to 30 seconds. Returned objects are snapshots. What
+    was committed survives `kill -9`; after a power failure the last moments may be missing. After a fork, open a new
+    Store. Where the folder cannot be written, an existing store can still be read.
+
+    Every change of a run's row, heartbeats aside, takes the next revision, one count for all runs of the store.
+    All methods raise StoreError, a sentence that a person can act on.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = (folder or default_folder()).absolute()  # should the working directory change
+        self._database = Database(self.folder / "wdtui.sqlite3")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections of all threads, none of which may be at work in the store; it cannot be used after."""
+        self._database.close()
+
+    # Training a run
+
+    def add_run(
+        self, config: RunConfig, *, name: str = "", experiment: str = "", parent: tuple[int, int] | None = None
+    ) -> int:
+        """Queue a run and return its number; `parent` is the run and the step of the checkpoint it is forked from."""
+        parent_run, parent_step = parent or (None, None)
+        with self._database.writing() as connection:
+            cursor = connection.execute(
+                "INSERT INTO runs (name, experiment, config, columns, status, created, parent, parent_step)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    _storable(name),
+                    _storable(experiment),
+                    json.dumps(config.to_mapping()),
+                    json.dumps(columns(config)),
+                    Status.QUEUED,
+                    time.time(),
+                    parent_run,
+                    parent_step,
+                ),
+            )
+            run_id = cursor.lastrowid
+            assert run_id is not None
+            _change(connection, run_id)
+        return run_id
+
+    def claim(self, run_id: int, *, device: str, threads: int, versions: Mapping[str, str]) -> None:
+        """Make this process the run's owner and the run RUNNING; of several that try at once, one succeeds.
+
+        Commands that an earlier owner left untaken are dropped; those sent to a run that nobody has owned are kept.
+        Raises RunBusyError when a living owner has it, StoreError when it is finished.
+        """
+        owner, now = this_process(), time.time()
+        with self._database.writing() as connection:
+            run = _one(connection, run_id)
+            _check_claimable(run)
+            if run.pid is not None:
+                connection.execute("DELETE FROM commands WHERE run_id = ? AND taken IS NULL", (run_id,))
+            _change(
+                connection,
+                run_id,
+                status=Status.RUNNING,
+                reason="",
+                device=device,
+                threads=threads,
+                versions=json.dumps(dict(versions)),
+                host=owner.host,
+                pid=owner.pid,
+                process_start=owner.start,
+                heartbeat=now,
+                started=now,
+                ended=None,
+            )
+
+    def append(
+        self, run_id: int, points: Sequence[Point], *, speed: float | None, milestones: Mapping[str, Any]
+    ) -> None:
+        """Add points, `speed` in steps/s and the milestones so far, all at once; counts as a heartbeat.
+
+        Raises StoreError, and adds none, when the run has a point at one of the steps; ValueError when the values of
+        a point are not those of `metrics.columns`.
+        """
+        with self._database.writing() as connection:
+            names = _columns(connection, run_id)
+            rows = [(run_id, point.step, _packed(point, names)) for point in points]
+            connection.executemany("INSERT INTO points VALUES (?, ?, ?)", rows)
+            _change(
+                connection,
+                run_id,
+                speed=speed,
+                milestones=json.dumps(dict(milestones)),
+                heartbeat=time.time(),
+                **(_newest(points[-1], names) if points else {}),
+            )
+
+    def truncate(self, run_id: int, after_step: int) -> None:
+        """Remove points and events after a step, before training goes on from there; the milestones stay till then."""
+        with self._database.writing() as connection:
+            names = _columns(connection, run_id)
+            connection.execute("DELETE FROM points WHERE run_id = ? AND step > ?", (run_id, after_step))
+            connection.execute("DELETE FROM events WHERE run_id = ? AND step > ?", (run_id, after_step))
+            last = connection.execute(
+                "SELECT data FROM points WHERE run_id = ? ORDER BY step DESC LIMIT 1", (run_id,)
+            ).fetchone()
+            newest = _newest(_unpacked(last[0]), names) if last else {"step": 0, "epoch": 0, "latest": "{}"}
+            _change(connection, run_id, **newest)
+
+    def beat(self, run_id: int) -> None:
+        """Say that the owner lives; takes no revision."""
+        with self._database.writing() as connection:
+            connection.execute("UPDATE runs SET heartbeat = ? WHERE id = ?", (time.time(), run_id))
+
+    def set_status(self, run_id: int, status: Status, reason: str = "") -> None:
+        """Set the status, and the reason for it in one sentence; the run has ended unless it is queued or live."""
+        waiting = status in LIVE or status == Status.QUEUED
+        ended = None if waiting else time.time()
+        with self._database.writing() as connection:
+            _change(connection, run_id, status=Status(status), reason=_storable(reason), ended=ended)
+
+    def set_checkpoint(self, run_id: int, step: int) -> None:
+        """Say that there is a checkpoint of the run at a step."""
+        with self._database.writing() as connection:
+            _change(connection, run_id, checkpoint_step=step)
+
+    def add_event(self, run_id: int, step: int, kind: str, data: Mapping[str, Any] | None = None) -> None:
+        """Write down what happened to a run at a step; `data` is plain JSON."""
+        with self._database.writing() as connection:
+            connection.execute(
+                "INSERT INTO events (run_id, step, time, kind, data) VALUES (?, ?, ?, ?, ?)",
+                (run_id, step, time.time(), kind, json.dumps(dict(data or {}))),
+            )
+
+    def take_commands(self, run_id: int) -> list[Command]:
+        """The commands that nobody has taken yet, in the order they were sent; they are the caller's now."""
+        waiting = "FROM commands WHERE run_id = ? AND taken IS NULL"
+        with self._database.reading() as connection:
+            if connection.execute(f"SELECT 1 {waiting} LIMIT 1", (run_id,)).fetchone() is None:
+                return []
+        with self._database.writing() as connection:
+            rows = connection.execute(f"SELECT id, time, kind, data {waiting} ORDER BY id", (run_id,)).fetchall()
+            marks = [(time.time(), row[0]) for row in rows]
+            connection.executemany("UPDATE commands SET taken = ? WHERE id = ?", marks)
+        return [Command(number, run_id, sent, kind, json.loads(data)) for number, sent, kind, data in rows]
+
+    # Watching and steering runs
+
+    def run(self, run_id: int) -> RunRecord:
+        """The run of this number."""
+        with self._database.reading() as connection:
+            return _one(connection, run_id)
+
+    def find(self, text: str) -> RunRecord:
+        """The run that a person names: by its number, by a name that only it has, or "last" for the newest."""
+        with self._database.reading() as connection:
+            if text == "last":
+                found = _select(connection, "ORDER BY id DESC LIMIT 1")
+            else:
+                found = _select(connection, "WHERE CAST(id AS TEXT) = ? OR name = ? ORDER BY id", text, _storable(text))
+            names = [row[0] for row in connection.execute("SELECT DISTINCT name FROM runs")] if not found else []
+        matches = [run for run in found if str(run.id) == text] or found
+        if not matches:
+            raise StoreError(_no_run(text, names))
+        if len(matches) > 1:
+            numbers = ", ".join(str(run.id) for run in matches)
+            raise StoreError(f"{len(matches)} runs are named {text}; give the number of one: {numbers}.")
+        return matches[0]
+
+    def runs(self) -> list[RunRecord]:
+        """All runs, newest first."""
+        with self._database.reading() as connection:
+            return _select(connection, "ORDER BY id DESC")
+
+    def runs_since(self, revision: int) -> list[RunRecord]:
+        """Runs that changed after a revision, newest first; those that are marked as live too, as owners die silently.
+
+        A deletion takes a revision and leaves no run to list.
+        """
+        with self._database.reading() as connection:
+            changed = "SELECT id FROM runs WHERE revision > ?"
+            live = "SELECT id FROM runs WHERE status IN (?, ?)"
+            return _select(
+                connection, f"WHERE id IN ({changed} UNION {live}) ORDER BY id DESC", revision, *sorted(LIVE)
+            )
+
+    def revision(self) -> int:
+        """The number of the newest change to any run."""
+        with self._database.reading() as connection:
+            return int(connection.execute("SELECT revision FROM counter").fetchone()[0])
+
+    def data_version(self) -> int:
+        """A cheap number that stays the same while nobody writes; compare only numbers read in the same thread."""
+        with self._database.reading() as connection:
+            others = int(connection.execute("PRAGMA data_version").fetchone()[0])
+            return others + connection.total_changes
+
+    def curves(self, run_id: int, after_step: int = -1) -> Curves:
+        """The points of a run after a step, in order, as arrays not to be written to.
+
+        Where `run(…).step` is below that step, the run was truncated and has other points now.
+        """
+        with self._database.reading() as connection:
+            names = _columns(connection, run_id)
+            rows = connection.execute(
+                "SELECT data FROM points WHERE run_id = ? AND step > ? ORDER BY step", (run_id, after_step)
+            )
+            data = b"".join(map(itemgetter(0), rows))
+        points = np.frombuffer(data, [("step", "<i8"), ("epoch", "<i8"), ("values", "<f8", (len(names),))])
+        steps, epochs = (np.array(points[field], dtype=np.int64) for field in ("step", "epoch"))
+        return Curves(names, steps, epochs, points["values"])
+
+    def events(self, run_id: int) -> list[Event]:
+        """What happened to a run, by step."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT id, step, time, kind, data FROM events WHERE run_id = ? ORDER BY step, id", (run_id,)
+            ).fetchall()
+        return [Event(number, run_id, step, at, kind, json.loads(data)) for number, step, at, kind, data in rows]
+
+    def send(self, run_id: int, kind: str, data: Mapping[str, Any] | None = None) -> int:
+        """Ask something of a run, whose owner takes it at its next step; returns the command's number."""
+        with self._database.writing() as connection:
+            cursor = connection.execute(
+                "INSERT INTO commands (run_id, time, kind, data) VALUES (?, ?, ?, ?)",
+                (run_id, time.time(), kind, json.dumps(dict(data or {}))),
+            )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def rename(self, run_id: int, name: str) -> None:
+        """Give a run another name; several runs may share one."""
+        with self._database.writing() as connection:
+            _change(connection, run_id, name=_storable(name))
+
+    def set_note(self, run_id: int, note: str) -> None:
+        """Replace what a person has noted about a run."""
+        with self._database.writing() as connection:
+            _change(connection, run_id, note=_storable(note))
+
+    def delete(self, run_ids: Iterable[int]) -> None:
+        """Delete runs with their points, events and commands; all of them, or none when one is live."""
+        with self._database.writing() as connection:
+            for run in [_one(connection, run_id) for run_id in run_ids]:
+                if run.live:
+                    raise StoreError(f"{_busy(run)}; stop it before you delete it.")
+                connection.execute("DELETE FROM runs WHERE id = ?", (run.id,))
+            _next_revision(connection)
+
+    def check(self) -> str | None:
+        """What is wrong with the file, in a sentence; None when it is sound."""
+        try:
+            with self._database.reading() as connection:
+                verdict = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+        except StoreError as error:
+            return str(error)
+        return None if verdict == "ok" else f"The file {self._database.path} is damaged: {verdict}."
+
+
+def _select(connection: sqlite3.Connection, condition: str, *values: Any) -> list[RunRecord]:
+    now = time.time()
+    return [run.as_shown(now) for run in map(RunRecord._make, connection.execute(f"{_RUN} {condition}", values))]
+
+
+def _one(connection: sqlite3.Connection, run_id: int) -> RunRecord:
+    runs = _select(connection, "WHERE id = ?", run_id)
+    if not runs:
+        raise StoreError(_no_run(run_id))
+    return runs[0]
+
+
+def _columns(connection: sqlite3.Connection, run_id: int) -> tuple[str, ...]:
+    """What the values of the run's points are, as it was when the run was made."""
+    row = connection.execute("SELECT columns FROM runs WHERE id = ?", (run_id,)).fetchone()
+    if row is None:
+        raise StoreError(_no_run(run_id))
+    return tuple(json.loads(row[0]))
+
+
+def _change(connection: sqlite3.Connection, run_id: int, **values: Any) -> None:
+    """Set columns of a run's row, under the next revision."""
+    _next_revision(connection)
+    assignments = "".join(f"{column} = ?, " for column in values)
+    cursor = connection.execute(
+        f"UPDATE runs SET {assignments}revision = (SELECT revision FROM counter) WHERE id = ?",
+        (*values.values(), run_id),
+    )
+    if not cursor.rowcount:
+        raise StoreError(_no_run(run_id))
+
+
+def _next_revision(connection: sqlite3.Connection) -> None:
+    connection.execute("UPDATE counter SET revision = revision + 1")
+
+
+def _check_claimable(run: RunRecord) -> None:
+    if run.live:
+        raise RunBusyError(f"{_busy(run)}.")
+    if run.status not in CLAIMABLE:
+        raise StoreError(f"Run {run.id} is {run.status}, so there is nothing left to train; fork it or add a new run.")
+
+
+def _busy(run: RunRecord) -> str:
+    return f"Run {run.id} is being trained by process {run.pid} on host {run.host}"
+
+
+def _no_run(text: int | str, names: Iterable[str] = ()) -> str:
+    if text == "last":
+        return "There are no runs yet."
+    return f"There is no run {text}{nearest(str(text), names) or '; `wdtui runs list` shows what there is.'}"
+
+
+def _packed(point: Point, names: Sequence[str]) -> bytes:
+    if len(point.values) != len(names):
+        raise ValueError(f"a point of this run has {len(names)} values, not {len(point.values)}")
+    return struct.pack(f"<qq{len(names)}d", point.step, point.epoch, *point.values)
+
+
+def _unpacked(data: bytes) -> Point:
+    step, epoch, *values = struct.unpack(f"<qq{len(data) // 8 - 2}d", data)
+    return Point(step, epoch, tuple(values))
+
+
+def _newest(point: Point, names: Sequence[str]) -> dict[str, Any]:
+    """The columns of a run's row that its newest point decides; per-layer values are left to the curves."""
+    pooled = {name: value for name, value in zip(names, point.values, strict=True) if "/" not in name}
+    latest = {name: value if math.isfinite(value) else None for name, value in pooled.items()}
+    return {"step": point.step, "epoch": point.epoch, "latest": json.dumps(latest)}
+
+
+def _storable(text: str) -> str:
+    """Text as UTF-8 can hold it: a shell hands over broken bytes as lone surrogates, which it cannot."""
+    return text.encode("utf-8", "replace").decode()
