@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread, so that test processes side by side do not fight over the cores."""
+"""Shared by all tests."""
 
 from __future__ import annotations
 

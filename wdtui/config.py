@@ -289,6 +289,8 @@ class RunConfig:
             by_rule = normalized_decay(self, self.normalized_weight_decay)["pytorch"]
             if self.weight_decay not in (FIELDS["weight_decay"].default, by_rule):
                 raise ConfigError(_RIVALS_CLASH, *_RIVALS)
+            if not by_rule <= (FIELDS["weight_decay"].le or math.inf):
+                raise ConfigError(_rule_clash(self, by_rule), "normalized_weight_decay", "learning_rate")
             object.__setattr__(self, "weight_decay", by_rule)
 
     @classmethod
@@ -301,7 +303,7 @@ class RunConfig:
         for layer in layers:
             for name in layer:
                 if name not in FIELDS:
-                    raise ConfigError(f"{name} is no field of a run{nearest(name, FIELDS)}.", name)
+                    raise ConfigError(f"{name} is no field of a run{nearest(name, FIELDS)}", name)
             given = {name for name in layer if layer[name] is not None}
             if given >= _RIVALS.keys():
                 raise ConfigError(_RIVALS_CLASH, *_RIVALS)
@@ -364,7 +366,12 @@ def normalized_decay(config: RunConfig, normalized: float) -> dict[str, float]:
     return {"paper": paper, "pytorch": paper / config.learning_rate}
 
 
+def _rule_clash(config: RunConfig, by_rule: float) -> str:
+    given = f"normalized_weight_decay {config.normalized_weight_decay} and learning_rate {config.learning_rate}"
+    return f"{given} clash: they make a weight decay of {by_rule:.3g}; the largest is {FIELDS['weight_decay'].le:,g}."
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Say which of `names` a misspelt `name` may mean, as the end of a sentence; say nothing when none is near."""
+    """The end of a sentence about a misspelt `name`: which of `names` it may mean, or a full stop when none is near."""
     close = difflib.get_close_matches(name, list(names), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    return f"; did you mean {close[0]}?" if close else "."

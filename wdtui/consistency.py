@@ -67,5 +67,7 @@ def _clash(config: RunConfig, *fields: str, reason: str) -> ConfigError:
 @lru_cache(maxsize=256)
 def digit_counts(digits: tuple[int, ...], pairs: int, seed: str) -> dict[int, int]:
     """How many of `pairs` get operands of each digit count: one multinomial draw with weights 10^d."""
+    if len(digits) == 1:
+        return {digits[0]: pairs}
     drawn = random.Random(seed).choices(digits, weights=[10**d for d in digits], k=pairs)
     return {d: drawn.count(d) for d in digits}

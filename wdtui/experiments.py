@@ -68,8 +68,8 @@ def load(name: str) -> Experiment:
     """Load an experiment by its name, or by the path of a TOML file. Raises ExperimentError and ConfigError."""
     path = Path(name) if name.endswith(".toml") else folder() / f"{name}.toml"
     if not name.endswith(".toml") and name not in names():
-        near = nearest(name, names()) or f"; there are {', '.join(names())}"
-        raise ExperimentError(f"There is no experiment {name}{near}.")
+        near = nearest(name, names())
+        raise ExperimentError(f"There is no experiment {name}{near} `wdtui experiments list` shows them all.")
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -88,7 +88,7 @@ def load(name: str) -> Experiment:
 def _experiment(name: str, content: dict[str, Any]) -> Experiment:
     for key, value in content.items():
         if key not in _KEYS:
-            raise ExperimentError(f"{key} is no part of an experiment{nearest(key, _KEYS)}.")
+            raise ExperimentError(f"{key} is no part of an experiment{nearest(key, _KEYS)}")
         if not isinstance(value, _KEYS[key]):
             raise ExperimentError(f"{key} must be {'a table' if _KEYS[key] is dict else 'text'}.")
     if "question" not in content:
@@ -96,7 +96,7 @@ def _experiment(name: str, content: dict[str, Any]) -> Experiment:
     experiment = Experiment(name=name, **content)
     for field, values in experiment.axes.items():
         if field not in FIELDS:
-            raise ExperimentError(f"the axis {field} is no field of a run{nearest(field, FIELDS)}.")
+            raise ExperimentError(f"the axis {field} is no field of a run{nearest(field, FIELDS)}")
         if not isinstance(values, list) or not values:
             raise ExperimentError(f"the axis {field} must be a list of values.")
     experiment.base()

@@ -70,7 +70,7 @@ class Hyperparameter:
         noun = {"bool": "true or false", "int": "a whole number", "float": "a number"}.get(self.kind)
         noun = noun or ("whole numbers" if self.kind == "ints" else "numbers") + " with commas between them"
         bounds = [
-            f"{sign} {bound:,}"
+            f"{sign} {bound:,g}" if isinstance(bound, float) else f"{sign} {bound:,}"
             for sign, bound in ((">", self.gt), ("≥", self.ge), ("<", self.lt), ("≤", self.le))
             if bound is not None
         ]
@@ -102,8 +102,8 @@ class Hyperparameter:
             return None
         try:
             return self.check(self._parsed(text))
-        except ValueError as error:
-            raise error if isinstance(error, ConfigError) else self._refusal(text) from None
+        except ValueError:
+            raise self._refusal(text) from None
 
     def _parsed(self, text: str) -> Any:
         if self.kind == "choice":
@@ -168,8 +168,10 @@ def format_value(value: Any) -> str:
     if value is None:
         return "none"
     if isinstance(value, float):
-        text = format(value, ".10g")
-        return re.sub(r"e([+-])0*(\d)", lambda m: f"e{m[1].strip('+')}{m[2]}", text)
+        text = re.sub(r"e([+-])0*(\d)", lambda m: f"e{m[1].strip('+')}{m[2]}", repr(value))
+        return text.removesuffix(".0")
+    if isinstance(value, int) and abs(value) >= 10**80:
+        return "a number of more than 80 digits"
     return str(value)[:80]
 
 

@@ -13,13 +13,22 @@ class CommandError(Exception):
     """What a command cannot do for its user, in one sentence."""
 
 
+class TrainingError(Exception):
+    """What ended a run that had begun, in one sentence."""
+
+
 def bad_input_errors() -> tuple[type[Exception], ...]:
     """The errors that say that what was given cannot be used, rather than that a run went wrong."""
+    import sys
+
     from wdtui.config import ConfigError
     from wdtui.experiments import ExperimentError
     from wdtui.runs.records import StoreError
 
-    return ConfigError, ExperimentError, StoreError, CommandError
+    errors: tuple[type[Exception], ...] = ConfigError, ExperimentError, StoreError, CommandError
+    if devices := sys.modules.get("wdtui.lab.devices"):  # it imports torch, so only where it is loaded anyway
+        errors += (devices.DeviceError,)
+    return errors
 
 
 def sentence(error: BaseException) -> str:

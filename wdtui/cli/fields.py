@@ -53,7 +53,7 @@ def assignment(text: str) -> tuple[str, Any]:
     if not equals:
         raise ConfigError(f"{text}: give FIELD=VALUE.")
     if name not in FIELDS:
-        raise ConfigError(f"{name} is no field of a run{nearest(name, FIELDS)}.", name)
+        raise ConfigError(f"{name} is no field of a run{nearest(name, FIELDS)}", name)
     return name, FIELDS[name].parse(value)
 
 

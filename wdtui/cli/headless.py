@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from wdtui.cli.errors import FAILED, INTERRUPTED
+from wdtui.cli.errors import FAILED, INTERRUPTED, TrainingError
 from wdtui.cli.views import View, choose_view
 from wdtui.config import RunConfig
 from wdtui.metrics import Curves
-from wdtui.runs.store import Status, Store
+from wdtui.runs.store import RunBusyError, Status, Store, StoreError
 from wdtui.runs.worker import Worker
 
 _FOLLOW_SECONDS = 0.25
@@ -58,6 +58,8 @@ def train(store: Store, run_id: int, *, device: str, threads: int | None, view: 
             curves = curves.extended(newer)
             if len(newer):
                 view.points(newer)
+    if isinstance(worker.error, StoreError) and not isinstance(worker.error, RunBusyError):
+        raise TrainingError(str(worker.error))
     if worker.error:
         raise worker.error
     record = store.run(run_id)

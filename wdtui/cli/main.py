@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer._click.exceptions import ClickException
+from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
 from wdtui.cli import bench, commands, doctor, experiments, run, runs
 from wdtui.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, bad_input_errors, sentence
@@ -70,6 +70,9 @@ def report(error: BaseException, status: int | None = None) -> int:
     """Say what went wrong on stderr, in one sentence, and return the exit status for it."""
     if isinstance(error, (typer.Exit, typer.Abort)):
         return getattr(error, "exit_code", INTERRUPTED)
+    if isinstance(error, NoArgsIsHelpError):
+        typer.echo(error.message, err=True)
+        return BAD_INPUT
     if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED

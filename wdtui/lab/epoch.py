@@ -58,12 +58,6 @@ class EpochRecord:
         window = {"logits": self.logits[:row], "inverse_deviations": self.inverse_deviations[:row]}
         return {"sums": self.sums, "variance": self.variance, **window}
 
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """Take over what `state` gave."""
-        row = len(state["logits"])
-        for name, tensor in self.state(row).items():
-            tensor.copy_(state[name])
-
 
 def _window_size(config: RunConfig) -> int:
     numbers = max(config.batch_size * config.bits, config.norm_layers * config.width)

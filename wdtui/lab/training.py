@@ -64,6 +64,7 @@ class Training:
         """Epochs completed."""
         self.batch = 0
         """Steps taken in the current epoch."""
+        self._diverged_at: int | None = None
         self._pending: dict[str, float] = {}
         self._steerings: list[Steering] = []
         self._before_last_step = torch.empty_like(self.network.parameters)
@@ -90,14 +91,14 @@ class Training:
         """
         self.restart_clock()
         while self.epoch < self.config.epochs:
-            diverged_at = self.run_epoch(attend)
+            self.run_epoch(attend)
             if self.batch < self.config.steps_per_epoch:
                 return
             self.epoch, self.batch = self.epoch + 1, 0
-            if self.epoch % self.config.log_every == 0 or self.epoch == self.config.epochs or diverged_at:
+            if self.epoch % self.config.log_every == 0 or self.epoch == self.config.epochs or self._diverged_at:
                 yield self._point()
-            if diverged_at:
-                raise DivergedError(diverged_at)
+            if self._diverged_at:
+                raise DivergedError(self._diverged_at)
 
     def steer(self, **changes: float) -> None:
         """Change λ, ε or the learning rate from the next epoch on.
@@ -108,7 +109,7 @@ class Training:
             if name not in FIELDS or not FIELDS[name].steerable:
                 raise ConfigError(f"{name} cannot be changed while a run is live.", name)
             FIELDS[name].check(value)
-        self._pending |= changes
+        self._pending |= {name: float(value) for name, value in changes.items()}
 
     def take_steerings(self) -> list[Steering]:
         """The changes that have taken effect since this was last asked."""
@@ -116,7 +117,7 @@ class Training:
         return taken
 
     def state(self) -> dict[str, Tensor]:
-        """Every tensor that decides the rest of the run, by name; with `position` it is all that a checkpoint needs."""
+        """Every tensor that decides the rest of the run, live; with `position` it is all that a checkpoint needs."""
         parts = {
             "network": {"parameters": self.network.parameters, "running": self.network.running},
             "optimizer": self.optimizer.state,
@@ -126,13 +127,20 @@ class Training:
 
     def position(self) -> dict[str, Any]:
         """Where the run stands and how it is steered, as plain JSON."""
-        return {"epoch": self.epoch, "batch": self.batch, "knobs": self.knobs, "pending": self._pending}
+        return {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "diverged_at": self._diverged_at,
+            "knobs": self.knobs,
+            "pending": dict(self._pending),
+        }
 
     def restore(self, state: Mapping[str, Tensor], position: Mapping[str, Any]) -> None:
         """Take over what `state` and `position` gave, at any point between two steps."""
         self.epoch, self.batch = position["epoch"], position["batch"]
         self._set_knobs(position["knobs"])
         self._pending = dict(position["pending"])
+        self._diverged_at = position["diverged_at"]
         for name, tensor in self.state().items():
             tensor.copy_(state[name])
 
@@ -142,14 +150,14 @@ class Training:
         self._clock_step = self.step
 
     @torch.inference_mode()
-    def run_epoch(self, attend: Attend = lambda: True) -> int | None:
-        """Take the steps that are left of this epoch, until `attend` says no; return the first step that diverged."""
+    def run_epoch(self, attend: Attend = lambda: True) -> None:
+        """Take the steps that are left of this epoch, until `attend` says no."""
         inputs, targets = self._batches()
         batches = list(zip(inputs.unbind(), targets.unbind(), strict=True))
-        last, diverged_at = len(batches) - 1, None
+        last = len(batches) - 1
         while self.batch <= last:
             if not attend():
-                return None
+                return
             if self.batch == 0:
                 self.record.clear()
                 self._apply_pending()
@@ -159,10 +167,9 @@ class Training:
             self._take_step(*batches[self.batch], row)
             if row == self.record.size - 1 or self.batch == last:
                 bad_row = self.record.sum_window(targets[self.batch - row : self.batch + 1], self.network.epsilon)
-                if bad_row is not None and diverged_at is None:
-                    diverged_at = self.step - row + bad_row + 1
+                if bad_row is not None and self._diverged_at is None:
+                    self._diverged_at = self.step - row + bad_row + 1
             self.batch += 1
-        return diverged_at
 
     def _take_step(self, inputs: Tensor, targets: Tensor, row: int) -> None:
         """The whole of training: forward, loss, backward, decay and update, for one batch."""

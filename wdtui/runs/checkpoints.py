@@ -1,7 +1,7 @@
 """Checkpoints: a run's tensors as safetensors and its position as JSON, written so that a crash leaves the one before.
 
-A checkpoint is the pair step-N.safetensors and step-N.json. The JSON comes last and carries the checksum of the
-tensors: without it, or where they differ, there is no checkpoint. Nothing is ever unpickled.
+A checkpoint is the pair step-N.safetensors and step-N.json. The JSON comes last and carries checksums of the
+tensors and of itself: without it, or where they differ, there is no checkpoint. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -47,16 +47,14 @@ class Checkpoints:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             _write(self._tensors_path(step), data)
-            _write(self._about_path(step), json.dumps(about).encode())
-            for old in self.steps()[:-_KEPT]:
-                self._about_path(old).unlink()
-                self._tensors_path(old).unlink()
+            _write(self._about_path(step), json.dumps(about | {"seal": _seal(about)}).encode())
+            self._drop_all_but(self._kept(step))
         except OSError as error:
             raise StoreError(f"The checkpoint could not be written to {self.folder}: {error.strerror}.") from error
 
     def steps(self) -> list[int]:
         """The steps at which there are checkpoints, ascending."""
-        return sorted(int(path.stem.removeprefix("step-")) for path in self.folder.glob("step-*.json"))
+        return sorted(_step(path) for path in self.folder.glob("step-*.json") if path.stem[5:].isdigit())
 
     def newest(self) -> Checkpoint | None:
         """The newest undamaged checkpoint, or None when there is none."""
@@ -75,14 +73,34 @@ class Checkpoints:
                 data = self._tensors_path(step).read_bytes()
             except (OSError, ValueError):
                 continue
-            if isinstance(about, dict) and about.get("sha256") == hashlib.sha256(data).hexdigest():
+            sealed = isinstance(about, dict) and about.pop("seal", None) == _seal(about)
+            if sealed and about["sha256"] == hashlib.sha256(data).hexdigest():
                 yield Checkpoint(step, about["position"], load(data))
+
+    def _kept(self, newest: int) -> list[int]:
+        """The steps to keep. What lies beyond the newest is of a past that the run went back from, or damaged."""
+        return [step for step in self.steps() if step <= newest][-_KEPT:]
+
+    def _drop_all_but(self, steps: list[int]) -> None:
+        kept = {path for step in steps for path in (self._about_path(step), self._tensors_path(step))}
+        for path in self.folder.glob("step-*"):
+            if path not in kept:
+                path.unlink(missing_ok=True)
 
     def _tensors_path(self, step: int) -> Path:
         return self.folder / f"step-{step:012}.safetensors"
 
     def _about_path(self, step: int) -> Path:
         return self.folder / f"step-{step:012}.json"
+
+
+def _step(path: Path) -> int:
+    return int(path.stem.removeprefix("step-"))
+
+
+def _seal(about: Mapping[str, Any]) -> str:
+    """A checksum of what the JSON says."""
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -53,18 +53,24 @@ class Runner:
         self.store.claim(self.run_id, device=self.device, threads=self.threads, versions=software())
         torch.set_num_threads(self.threads)
         try:
-            self._train()
-        except DivergedError as error:
-            self._outcome = Status.DIVERGED, str(error)
+            self._train_to_an_outcome()
+            self._write_down()
+            self.store.set_status(self.run_id, *self._outcome)
         except StoreError as error:
             self._give_up(error)
             raise
+        return self._outcome[0]
+
+    def _train_to_an_outcome(self) -> None:
+        try:
+            self._train()
+        except StoreError:
+            raise
+        except DivergedError as error:
+            self._outcome = Status.DIVERGED, str(error)
         except Exception as error:
             self._outcome = Status.FAILED, f"{type(error).__name__}: {error}"
             self.store.add_event(self.run_id, 0, "error", {"traceback": traceback.format_exc()})
-        self._write_down()
-        self.store.set_status(self.run_id, *self._outcome)
-        return self._outcome[0]
 
     def _train(self) -> None:
         self.training = Training(self.config, self.device)

@@ -174,6 +174,12 @@ class Store:
         with self._database.writing() as connection:
             _change(connection, run_id, status=Status(status), reason=_storable(reason), ended=ended)
 
+    def settle(self, run_id: int, status: Status, reason: str = "") -> None:
+        """Give a run that nobody trains another status; raises RunBusyError, or StoreError when it is finished."""
+        with self._database.writing() as connection:
+            _check_claimable(_one(connection, run_id))
+            _change(connection, run_id, status=Status(status), reason=_storable(reason))
+
     def set_checkpoint(self, run_id: int, step: int) -> None:
         """Say that there is a checkpoint of the run at a step."""
         with self._database.writing() as connection:
@@ -362,7 +368,7 @@ def _busy(run: RunRecord) -> str:
 def _no_run(text: int | str, names: Iterable[str] = ()) -> str:
     if text == "last":
         return "There are no runs yet."
-    return f"There is no run {text}{nearest(str(text), names) or '; `wdtui runs list` shows what there is.'}"
+    return f"There is no run {text}{nearest(str(text), names)} `wdtui runs list` shows what there is."
 
 
 def _packed(point: Point, names: Sequence[str]) -> bytes:

@@ -1,42 +1,199 @@
-"""A run in a thread of its own: what the app and the headless command line both start."""
+"""A run in a thread of its own, which trains it or watches over a process that does: what the faces start."""
 
 from __future__ import annotations
 
+import atexit
+import os
+import signal
+import subprocess
+import sys
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
-from wdtui.runs.store import Status, Store
+from wdtui.runs.store import RunBusyError, Status, Store, StoreError
 
 if TYPE_CHECKING:
     from wdtui.runs.runner import Runner
 
+BUSY, STORE_FAILED = 3, 4
+"""Exit statuses of `wdtui.runs.child` where the run has an owner, and where the store says no; 0 leaves it all to the
+run's status in the store, and any other means that nothing was begun."""
+
+
+_LAST_SECONDS = 10.0
+"""How long an exiting process waits for runs in its threads to write a checkpoint."""
+_in_threads: set[Worker] = set()
+"""Workers of this process that train in their thread."""
+
+
+class ChildError(Exception):
+    """The process that was to train a run ended before it had begun; the message is its last word."""
+
+
+class ChildDiedError(Exception):
+    """The process that trained a run was killed; the store shows the run as interrupted."""
+
 
 class Worker(threading.Thread):
-    """Trains one run; once the thread has ended, `status` or `error` says how."""
+    """Trains one run; once the thread has ended, `status` or `error` says how.
 
-    def __init__(self, store: Store, run_id: int, *, device: str = "auto", threads: int | None = None) -> None:
+    The thread is a daemon: a process that exits, by an error too, interrupts it and waits for it for 10 seconds.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        run_id: int,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        on_end: Callable[[Worker], None] = lambda worker: None,
+    ) -> None:
+        """`on_end` is called in this thread as the last thing it does."""
         super().__init__(name=f"run {run_id}", daemon=True)
         self.run_id = run_id
+        self.device = device
+        self.threads = threads
         self.status: Status | None = None
         self.error: Exception | None = None
         self._store = store
-        self._device = device
-        self._threads = threads
+        self._on_end = on_end
         self._runner: Runner | None = None
         self._interruption = ""
 
     def run(self) -> None:
-        from wdtui.runs.runner import Runner  # here, because it imports torch
-
         try:
-            self._runner = Runner(self._store, self.run_id, device=self._device, threads=self._threads)
-            self._runner.interruption = self._interruption
-            self.status = self._runner.run()
+            self.status = self._train()
         except Exception as error:
             self.error = error
+        self._on_end(self)
 
     def interrupt(self, reason: str) -> None:
-        """Have the run stop before its next step, with a checkpoint; returns at once."""
+        """Have the run stop before its next step, with a checkpoint; returns at once, and may come before `start`."""
         self._interruption = reason
         if self._runner:
             self._runner.interruption = reason
+
+    def _train(self) -> Status:
+        _in_threads.add(self)
+        try:
+            return self._train_in_thread()
+        finally:
+            _in_threads.discard(self)
+
+    def _train_in_thread(self) -> Status:
+        from wdtui.runs.runner import Runner  # here, because it imports torch
+
+        self._runner = Runner(self._store, self.run_id, device=self.device, threads=self.threads)
+        if self._interruption:  # set before there was a runner; one set from now on reaches the runner by itself
+            self._runner.interruption = self._interruption
+        return self._runner.run()
+
+
+@atexit.register
+def _interrupt_threads() -> None:
+    """Python aborts the process (exit status 134) where it exits while a thread is at work in torch."""
+    for worker in list(_in_threads):
+        worker.interrupt("Its process ended")
+        worker.join(_LAST_SECONDS)
+
+
+class ChildWorker(Worker):
+    """Watches over a process that trains one run; the process goes on where this one ends without interrupting it.
+
+    `error` is a ChildError where the process could not begin, a ChildDiedError where it was killed.
+    """
+
+    pid: int | None = None
+    _process: subprocess.Popen[bytes] | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.begun = threading.Event()
+        """Set once the process exists, or never will."""
+        self._starting = threading.Lock()
+
+    def run(self) -> None:
+        super().run()
+        self.begun.set()
+
+    def interrupt(self, reason: str) -> None:
+        """Have the process stop its run before the next step, with a checkpoint, or never start the process.
+
+        The run's reason in the store is that its process was terminated.
+        """
+        with self._starting:
+            self._interruption = reason
+            if self._process:
+                self._process.terminate()
+
+    def _train(self) -> Status:
+        log = log_path(self._store.folder, self.run_id)
+        seen = log.stat().st_size if log.exists() else 0
+        with self._starting:
+            if self._interruption:
+                return self._store.run(self.run_id).status
+            process = start_process(self._store.folder, [self.run_id], device=self.device, threads=self.threads)
+            self._process, self.pid = process, process.pid
+        self.begun.set()
+        return self._conclude(process.pid, process.wait(), log, seen)
+
+    def _conclude(self, pid: int, code: int, log: Path, seen: int) -> Status:
+        """How the run stands now that its process has ended."""
+        record = self._store.run(self.run_id)
+        owned = record.pid == pid
+        if code == 0 or (self._interruption and not owned):
+            return record.status
+        if owned and record.status == Status.INTERRUPTED and code not in (BUSY, STORE_FAILED):
+            how = signal.strsignal(-code) if code < 0 else f"exit status {code}"
+            hint = f"`wdtui resume {self.run_id}` goes on from its last checkpoint"
+            raise ChildDiedError(f"The process that trained run {self.run_id} ended without a word ({how}); {hint}.")
+        said = _last_line(log, seen) or f"Its process ended with status {code} before it had begun."
+        raise {BUSY: RunBusyError, STORE_FAILED: StoreError}.get(code, ChildError)(said)
+
+
+def start_process(
+    folder: Path, run_ids: list[int], *, device: str, threads: int | None, after: Iterable[int] = ()
+) -> subprocess.Popen[bytes]:
+    """Start a process that trains runs of the store in a folder one after the other; raises OSError.
+
+    It has a session of its own, so that neither Ctrl-C nor a closed terminal reaches it, and writes to the log of its
+    first run. It begins once one of the processes `after` has ended.
+    """
+    options = ["--device", device]
+    options += ["--threads", str(threads)] if threads else []
+    options += [word for pid in after for word in ("--after", str(pid))]
+    # -P and PYTHONPATH: it must import what this process would, not what lies in the folder it happens to be run in
+    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)
+    with _opened_log(log_path(folder, run_ids[0])) as log:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "wdtui.runs.child", str(folder), *map(str, run_ids), *options],
+            env=os.environ | {"PYTHONPATH": path},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def log_path(folder: Path, run_id: int) -> Path:
+    """Where the processes that trained a run write what goes wrong."""
+    return folder / "logs" / f"run-{run_id}.log"
+
+
+def sentence(error: Exception) -> str:
+    """An error as a reason: ours are sentences, others need their name."""
+    return str(error) if type(error).__module__.startswith("wdtui") else f"{type(error).__name__}: {error}"
+
+
+def _opened_log(path: Path) -> IO[bytes]:
+    path.parent.mkdir(exist_ok=True)
+    return open(path, "ab")
+
+
+def _last_line(log: Path, seen: int) -> str:
+    """The last line of a log after so many bytes."""
+    lines = log.read_bytes()[seen:].decode(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

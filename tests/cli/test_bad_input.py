@@ -1,0 +1,100 @@
+"""Bad input costs one sentence and exit status 2, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import pytest
+from command_line import TINY, assert_one_sentence, wdtui
+
+BAD = {
+    "negative weight decay": (["--weight-decay", "-1"], "weight_decay: -1 is not allowed; give a number ≥ 0"),
+    "NaN": (["--weight-decay", "nan"], "weight_decay: nan"),
+    "infinity": (["--bn-epsilon", "inf"], "bn_epsilon: inf"),
+    "no width": (["--width", "0"], "width: 0 is not allowed; give a whole number ≥ 1"),
+    "underscores": (["--width", "1_000"], "width: 1_000"),
+    "a fraction for a count": (["--epochs", "1.5"], "epochs: 1.5"),
+    "no such choice": (["--optimizer", "lion"], "adamw or adam or sgd"),
+    "a misspelt flag": (["--wieght-decay", "1"], "did you mean --weight-decay?"),
+    "a misspelt experiment": (["dmo"], "There is no experiment dmo; did you mean demo?"),
+    "digits that overflow": (["--train-digits", "12"], "train_digits 12 and bits 32 clash"),
+    "too few numbers": (["--test-size", "1000"], "test_digits 3 and test_size 1000 clash"),
+    "no full batch": (["--train-size", "10"], "train_size 10 and batch_size 64 clash"),
+    "a batch of one": (["--batch-size", "1"], "batch_size 1 and batch_norm true clash"),
+    "both weight decays": (["--weight-decay", "1", "--normalized-weight-decay", "1"], "give one of the two"),
+    "a flag without value": (["--bits"], "bits: --headless is not allowed"),
+    "no such device": (["--device", "cuda:7"], "give auto or"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "said"), BAD.values(), ids=BAD.keys())
+def test_bad_input_is_answered_with_a_sentence(arguments: list[str], said: str, tmp_path: Path) -> None:
+    result = wdtui("run", *arguments, "--headless", "--json", store=tmp_path / "store")
+    assert result.returncode == 2 and result.stdout == ""
+    assert_one_sentence(result.stderr)
+    assert said in result.stderr
+    assert not (tmp_path / "store").exists()
+
+
+def test_an_unknown_field_in_a_file_is_named_with_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('question = "Why?"\n[config]\nweigth_decay = 1\n')
+    result = wdtui("run", str(tmp_path / "mine.toml"), "--headless", store=tmp_path)
+    assert result.returncode == 2
+    assert_one_sentence(result.stderr)
+    assert "mine.toml: weigth_decay is no field of a run; did you mean weight_decay?" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["runs list", "run demo --headless", "runs show 1"])
+def test_a_corrupt_store_is_named_and_left_as_it_is(command: str, tmp_path: Path) -> None:
+    database = tmp_path / "wdtui.sqlite3"
+    database.write_bytes(b"this is no database " * 100)
+    result = wdtui(*command.split(), store=tmp_path)
+    assert result.returncode == 2
+    assert_one_sentence(result.stderr)
+    assert str(database) in result.stderr
+    assert database.read_bytes() == b"this is no database " * 100
+
+
+def test_a_store_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = wdtui("run", "demo", "--headless", store=tmp_path / "file")
+    assert result.returncode == 2
+    assert_one_sentence(result.stderr)
+    assert str(tmp_path / "file") in result.stderr
+
+
+def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    assert wdtui("runs", "list", store=tmp_path).returncode == 0
+    with sqlite3.connect(tmp_path / "wdtui.sqlite3") as connection:
+        connection.execute("PRAGMA user_version = 999")
+    result = wdtui("runs", "list", store=tmp_path)
+    assert result.returncode == 2
+    assert_one_sentence(result.stderr)
+
+
+def test_a_full_disk_ends_the_run_with_a_sentence_and_what_was_stored_stays(tmp_path: Path) -> None:
+    mounted = tmp_path / "small"
+    mounted.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", mounted], capture_output=True).returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        result = wdtui("run", *TINY, "--epochs", "20000", "--headless", "--json", store=mounted)
+        assert result.returncode == 1
+        assert_one_sentence(result.stderr)
+        assert "full" in result.stderr
+        for extra in mounted.glob("checkpoints/*/*"):
+            extra.unlink()
+        shown = wdtui("runs", "show", "1", "--json", store=mounted)
+        assert shown.returncode == 0 and '"status": "interrupted"' in shown.stdout
+        assert len(result.stdout.splitlines()) > 100
+    finally:
+        subprocess.run(["umount", mounted], check=True)
+
+
+@pytest.mark.parametrize("command", ["runs show 7", "stop 7", "pause 7", "resume 7", "steer 7 --set width=3", "runz"])
+def test_commands_about_nothing_are_answered_with_a_sentence(command: str, tmp_path: Path) -> None:
+    result = wdtui(*command.split(), store=tmp_path)
+    assert result.returncode == 2
+    assert_one_sentence(result.stderr)

@@ -1,0 +1,136 @@
+"""`wdtui run --headless` through the real process: what it prints, stores and answers to signals."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from command_line import TINY, events, start, wdtui
+
+
+def test_json_carries_a_point_for_each_epoch_and_a_summary(tmp_path: Path) -> None:
+    result = wdtui("run", *TINY, "--epochs", "7", "--headless", "--json", store=tmp_path)
+    assert result.returncode == 0, result.stderr
+    *points, summary = events(result.stdout)
+    assert [point["epoch"] for point in points] == [1, 2, 3, 4, 5, 6, 7]
+    assert [point["step"] for point in points] == [5, 10, 15, 20, 25, 30, 35]
+    assert all(point["event"] == "point" and point["weight_norm"] > 0 for point in points)
+    assert summary["event"] == "summary" and summary["status"] == "done" and summary["steps"] == 35
+    assert summary["final"]["train_loss"] == points[-1]["train_loss"]
+    assert summary["milestones"].keys() >= {"fit_step", "generalise_step"}
+    assert summary["blowups"] == {"count": 0, "steps": [], "median_period": None}
+    assert summary["steps_per_second"] > 0
+
+
+def test_the_same_config_gives_bit_identical_points_twice(tmp_path: Path) -> None:
+    def points() -> list[dict[str, Any]]:
+        arguments = ("--width", "40", "--epochs", "3", "--shuffle", "--label-noise", "0.1", "--threads", "2")
+        lines = events(wdtui("run", *arguments, "--headless", "--json", store=tmp_path).stdout)[:-1]
+        return [{name: line[name] for name in line if name not in ("run_id", "steps_per_second")} for line in lines]
+
+    first = points()
+    assert len(first) == 3 and points() == first
+
+
+def test_a_run_without_a_terminal_prints_plain_lines_a_chart_and_what_was_seen(tmp_path: Path) -> None:
+    result = wdtui("run", "demo", *TINY, "--epochs", "3", "--headless", store=tmp_path)
+    assert result.returncode == 0
+    assert "\x1b" not in result.stdout + result.stderr
+    assert "training accuracy" in result.stdout and "The weight norm" in result.stdout
+    assert "Run 1 is done: 15 steps at" in result.stdout
+    listed = wdtui("runs", "list", store=tmp_path).stdout
+    assert "done" in listed and "demo" in listed
+
+
+def test_divergence_keeps_all_points_and_names_the_step(tmp_path: Path) -> None:
+    arguments = (
+        "--optimizer",
+        "sgd",
+        "--decay",
+        "l2",
+        "--learning-rate",
+        "900",
+        "--weight-decay",
+        "1000",
+        "--no-batch-norm",
+    )
+    result = wdtui("run", *TINY, *arguments, "--epochs", "50", "--headless", "--json", store=tmp_path)
+    assert result.returncode == 1
+    *points, summary = events(result.stdout)
+    assert summary["status"] == "diverged" and "step" in summary["reason"]
+    assert points and points[-1]["train_loss"] is None
+    assert wdtui("resume", "1", store=tmp_path).returncode == 2
+
+
+def wait_for_points(store: Path, process: Any) -> None:
+    for _ in range(300):
+        assert process.poll() is None, process.communicate()
+        if '"epoch": 0' not in (listed := wdtui("runs", "list", "--json", store=store).stdout) and "epoch" in listed:
+            return
+        time.sleep(0.05)
+    raise AssertionError("no point came")
+
+
+def test_ctrl_c_keeps_everything_and_resuming_equals_a_run_that_was_never_interrupted(tmp_path: Path) -> None:
+    config = (*TINY, "--epochs", "1500")
+    process = start("run", *config, "--headless", "--json", store=tmp_path)
+    wait_for_points(tmp_path, process)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    summary = events(output)[-1]
+    assert process.returncode == 130
+    assert summary["status"] == "interrupted" and "wdtui resume 1" in summary["reason"]
+
+    assert wdtui("resume", "1", "--json", store=tmp_path).returncode == 0
+    assert wdtui("run", *config, "--headless", store=tmp_path).returncode == 0
+    interrupted, undisturbed = (events(wdtui("runs", "show", run, "--json", store=tmp_path).stdout)[0] for run in "12")
+    assert interrupted["steps"] == undisturbed["steps"] == 7500
+    for run in (interrupted, undisturbed):
+        del run["final"]["steps_per_second"]
+    assert interrupted["final"] == undisturbed["final"]
+
+
+def test_a_run_is_paused_steered_resumed_and_stopped_from_another_shell(tmp_path: Path) -> None:
+    process = start("run", *TINY, "--epochs", "1000000", "--headless", "--json", store=tmp_path)
+    wait_for_points(tmp_path, process)
+
+    def status() -> Any:
+        return events(wdtui("runs", "list", "--json", store=tmp_path).stdout)[0]["status"]
+
+    def wait_for(expected: str) -> None:
+        for _ in range(100):
+            if status() == expected:
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"still {status()}, not {expected}")
+
+    assert wdtui("pause", "1", store=tmp_path).returncode == 0
+    wait_for("paused")
+    assert wdtui("resume", "1", store=tmp_path).returncode == 0
+    wait_for("running")
+    assert wdtui("steer", "1", "--set", "bn_epsilon=0.5", store=tmp_path).returncode == 0
+    time.sleep(0.6)
+    assert wdtui("stop", "last", store=tmp_path).returncode == 0
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    shown = wdtui("runs", "show", "1", store=tmp_path).stdout
+    assert "steered" in shown and "new 0.5" in shown and "Stopped at step" in shown
+
+
+def test_a_killed_run_is_shown_as_interrupted_with_all_that_was_stored(tmp_path: Path) -> None:
+    process = start("run", *TINY, "--epochs", "1000000", "--headless", "--json", store=tmp_path)
+    wait_for_points(tmp_path, process)
+    process.kill()
+    process.communicate(timeout=60)
+    (run,) = events(wdtui("runs", "list", "--json", store=tmp_path).stdout)
+    assert run["status"] == "interrupted" and run["step"] > 0
+
+
+def test_deleting_asks_and_takes_the_run_away(tmp_path: Path) -> None:
+    assert wdtui("run", *TINY, "--epochs", "1", "--headless", store=tmp_path).returncode == 0
+    refused = wdtui("runs", "delete", "1", store=tmp_path, stdin=-3)
+    assert refused.returncode == 2 and "--yes" in refused.stderr
+    assert wdtui("runs", "delete", "1", "--yes", store=tmp_path).returncode == 0
+    assert "No runs yet" in wdtui("runs", "list", store=tmp_path).stdout

@@ -1,0 +1,44 @@
+"""What must come at once comes without torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import events, wdtui
+
+
+@pytest.mark.parametrize("command", ["--help", "--version", "run --help", "runs list", "experiments list"])
+def test_light_commands_do_not_import_torch(command: str) -> None:
+    program = (
+        "import sys; from wdtui.cli.main import main; status = main(sys.argv[1:]);"
+        "heavy = {'torch', 'textual', 'matplotlib'} & sys.modules.keys();"
+        "sys.exit(f'imported {heavy}' if heavy else status)"
+    )
+    result = subprocess.run([sys.executable, "-c", program, *command.split()], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_help_lists_every_hyperparameter_with_its_default() -> None:
+    from wdtui.config import FIELDS
+
+    shown = wdtui("run", "--help").stdout
+    assert all(field.flag in shown for field in FIELDS.values())
+
+
+def test_doctor_finds_this_machine_well(tmp_path: Path) -> None:
+    result = wdtui("doctor", store=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert "torch" in result.stdout and str(tmp_path) in result.stdout and "cpu" in result.stdout
+
+
+def test_experiments_are_listed_shown_and_run(tmp_path: Path) -> None:
+    assert "demo" in wdtui("experiments", "list").stdout
+    assert "wdtui run demo" in wdtui("experiments", "show", "demo").stdout
+    small = ("--width", "8", "--epochs", "1", "--threads", "1")
+    result = wdtui("experiments", "run", "batchnorm-epsilon", *small, "--json", store=tmp_path)
+    assert result.returncode == 0, result.stderr
+    summaries = [event for event in events(result.stdout) if event["event"] == "summary"]
+    assert [summary["run_id"] for summary in summaries] == [1, 2]

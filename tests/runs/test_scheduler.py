@@ -1,0 +1,338 @@
+"""Many runs at once: order, room, placement, and what is left of a run whose process or app has gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+from store_tools import claim, in_python
+
+from wdtui.config import RunConfig
+from wdtui.runs import scheduler as scheduling
+from wdtui.runs.scheduler import Notice, Scheduler, has_room, placement
+from wdtui.runs.store import Status, Store
+from wdtui.runs.worker import ChildWorker, Worker, log_path
+
+Place = Literal["thread", "process"]
+FOREVER = 1_000_000
+
+
+def tiny(epochs: int, seed: int = 0) -> RunConfig:
+    return RunConfig(
+        width=8, train_size=320, validation_size=16, test_size=16, epochs=epochs, log_every=min(epochs, 20), seed=seed
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path) as store:
+        yield store
+
+
+@pytest.fixture
+def scheduler(store: Store) -> Iterator[Scheduler]:
+    scheduler = Scheduler(store, device="cpu", slots=1)
+    yield scheduler
+    scheduler.interrupt("The test is over")
+    assert scheduler.wait(20)
+
+
+@pytest.fixture
+def places(monkeypatch: pytest.MonkeyPatch) -> list[Place]:
+    """Where the next runs are trained; in threads, once all have been taken."""
+    places: list[Place] = []
+
+    def place(*_: object) -> Place:
+        return places.pop(0) if places else "thread"
+
+    monkeypatch.setattr(scheduling, "placement", place)
+    return places
+
+
+def add(store: Store, epochs: int, seed: int = 0) -> int:
+    return store.add_run(tiny(epochs, seed))
+
+
+def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def under_way(store: Store, run_id: int) -> Callable[[], bool]:
+    """Whether the run has points."""
+    return lambda: store.run(run_id).step > 0
+
+
+def only_notice(scheduler: Scheduler) -> Notice:
+    """Waits for it."""
+    until(lambda: bool(scheduler._notices))
+    [notice] = scheduler.notices()
+    return notice
+
+
+def assert_same_curves(store: Store, one: int, other: int) -> None:
+    first, second = store.curves(one), store.curves(other)
+    assert first.steps.tolist() == second.steps.tolist()
+    for name in first.names:
+        if name != "steps_per_second":
+            np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+# Rules
+
+
+@pytest.mark.parametrize(
+    ("width", "device", "thread_busy", "place"),
+    [
+        (256, "cpu", False, "thread"),
+        (128, "cpu", False, "thread"),
+        (256, "cpu", True, "process"),
+        (127, "cpu", False, "process"),
+        (8, "cpu", True, "process"),
+        (8, "cuda:0", True, "thread"),
+        (256, "cuda:1", True, "thread"),
+        (256, "mps", False, "thread"),
+    ],
+)
+def test_placement(width: int, device: str, thread_busy: bool, place: Place) -> None:
+    assert placement(width, device, thread_busy) == place
+
+
+@pytest.mark.parametrize(
+    ("device", "threads", "live", "slots", "room"),
+    [
+        ("cpu", 9, [], None, True),
+        ("cpu", 1, [("cpu", 2), ("cpu", 1)], None, True),
+        ("cpu", 2, [("cpu", 2), ("cpu", 1)], None, False),
+        ("cpu", 1, [("cpu", 4)], 2, True),
+        ("cpu", 1, [("cpu", 1)], 1, False),
+        ("cpu", 1, [("cuda:0", 1)] * 9, None, True),
+        ("cuda:0", 1, [("cuda:0", 1)] * 3, None, True),
+        ("cuda:0", 1, [("cuda:0", 1)] * 4, None, False),
+        ("cuda:1", 1, [("cuda:0", 1)] * 4, None, True),
+    ],
+)
+def test_room_on_four_cores(
+    device: str, threads: int, live: list[tuple[str, int]], slots: int | None, room: bool
+) -> None:
+    assert has_room(device, threads, live, slots=slots, cores=4) == room
+
+
+def test_the_scheduler_is_there_without_torch() -> None:
+    code = "import sys, wdtui.runs.scheduler, wdtui.runs.child; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+# The queue
+
+
+def test_runs_start_in_order_as_slots_permit(store: Store, scheduler: Scheduler, places: list[Place]) -> None:
+    one, two, three, four = (add(store, FOREVER) for _ in range(4))
+    for run_id in (two, one, three, four):
+        scheduler.submit(run_id)
+    until(under_way(store, two))
+    assert (scheduler.live, scheduler.queue) == ((two,), (one, three, four))
+    scheduler.slots = 2
+    until(under_way(store, one))
+    assert (scheduler.live, scheduler.queue) == ((two, one), (three, four))
+    scheduler.slots = 1
+    store.send(one, "stop")
+    until(lambda: scheduler.live == (two,))
+    assert only_notice(scheduler) == Notice(one, "ended", store.run(one).reason, Status.STOPPED)
+    store.send(two, "stop")
+    until(lambda: scheduler.live == (three,))
+    assert scheduler.queue == (four,)
+    with pytest.raises(ValueError, match="slots 0: give at least 1"):
+        scheduler.slots = 0
+
+
+def test_a_run_taken_out_of_the_queue_is_stopped(store: Store, scheduler: Scheduler, places: list[Place]) -> None:
+    one, two = add(store, FOREVER), add(store, 3)
+    scheduler.submit(one)
+    scheduler.submit(two)
+    scheduler.submit(two)
+    assert only_notice(scheduler).text == f"Run {two} is in the queue."
+    until(under_way(store, one))
+    assert scheduler.cancel(two)
+    assert not scheduler.cancel(two) and not scheduler.cancel(one)
+    assert scheduler.queue == ()
+    until(lambda: store.run(two).status == Status.STOPPED)
+    assert store.run(two).reason == f"Taken out of the queue; `wdtui resume {two}` trains it after all."
+    scheduler.submit(two)
+    until(lambda: store.run(two).status == Status.QUEUED)
+    assert scheduler.queue == (two,)
+
+
+def test_a_run_that_cannot_be_trained_is_a_notice(store: Store, scheduler: Scheduler) -> None:
+    busy, done, homeless = (add(store, 3) for _ in range(3))
+    claim(store, busy)
+    scheduler.submit(busy)
+    assert only_notice(scheduler) == Notice(
+        busy,
+        "refused",
+        f"Run {busy} is being trained by process {os.getpid()} on host {store.run(busy).host}.",
+        Status.RUNNING,
+    )
+    store.set_status(done, Status.DONE)
+    scheduler.submit(done)
+    assert only_notice(scheduler).text == f"Run {done} is done, so there is nothing left to train."
+    scheduler.submit(99)
+    assert only_notice(scheduler).kind == "refused"
+    scheduler.submit(homeless, device="cuda:77")
+    assert only_notice(scheduler).text.startswith("device cuda:77: this machine has none such")
+    assert store.run(homeless).status == Status.FAILED
+    assert (scheduler.live, scheduler.queue) == ((), ())
+
+
+def test_a_run_claimed_in_the_meantime_is_a_notice(store: Store, scheduler: Scheduler, places: list[Place]) -> None:
+    one, two = add(store, FOREVER), add(store, 3)
+    scheduler.submit(one)
+    scheduler.submit(two)
+    until(under_way(store, one))
+    claim(store, two)
+    scheduler.slots = 2
+    notice = only_notice(scheduler)
+    assert (notice.run_id, notice.kind, notice.status) == (two, "refused", Status.RUNNING)
+    assert scheduler.live == (one,)
+
+
+# Threads and processes
+
+
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(store: Store, places: list[Place]) -> None:
+    undisturbed, disturbed, waiting = add(store, 700), add(store, 700), add(store, 3)
+    places[:] = ["process", "thread", "thread"]
+    first = Scheduler(store, device="cpu", slots=2)
+    first.submit(undisturbed)
+    until(lambda: store.run(undisturbed).status == Status.DONE)
+    first.submit(disturbed)
+    until(under_way(store, disturbed))
+    first.slots = 1
+    first.submit(waiting)
+    first.interrupt("The app was closed")
+    assert first.wait(20)
+    assert [run.status for run in store.runs()] == [Status.QUEUED, Status.INTERRUPTED, Status.DONE]
+    assert store.run(disturbed).reason.startswith("The app was closed at step ")
+    assert first.queue == (waiting,)
+
+    second = Scheduler(store, device="cpu")
+    second.submit(disturbed, threads=1)
+    until(lambda: bool(second.notices()))
+    assert [run.status for run in store.runs()] == [Status.QUEUED, Status.DONE, Status.DONE]
+    assert store.run(undisturbed).pid != store.run(disturbed).pid == os.getpid()
+    assert [event.kind for event in store.events(disturbed)] == ["resumed"]
+    assert_same_curves(store, undisturbed, disturbed)
+
+
+def test_a_killed_process_leaves_an_interrupted_run_and_the_scheduler_goes_on(
+    store: Store, scheduler: Scheduler, places: list[Place]
+) -> None:
+    one, two = add(store, FOREVER), add(store, 3)
+    places[:] = ["process", "thread"]
+    scheduler.submit(one)
+    scheduler.submit(two)
+    until(under_way(store, one))
+    pid = store.run(one).pid
+    assert pid is not None and os.getsid(pid) == pid
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: store.run(two).status == Status.DONE)
+    until(lambda: len(scheduler._notices) == 2)
+    killed, ended = scheduler.notices()
+    assert (killed.run_id, killed.kind, killed.status) == (one, "failed", Status.INTERRUPTED)
+    assert killed.text.startswith(f"The process that trained run {one} ended without a word (Killed)")
+    assert ended == Notice(two, "ended", f"Run {two} is done.", Status.DONE)
+    assert store.run(one).status == Status.INTERRUPTED
+
+
+def test_a_terminated_process_leaves_a_checkpoint(store: Store, places: list[Place]) -> None:
+    started, starting = add(store, FOREVER), add(store, FOREVER)
+    places[:] = ["process", "process"]
+    scheduler = Scheduler(store, device="cpu", slots=2)
+    scheduler.submit(started)
+    until(under_way(store, started))
+    scheduler.submit(starting)
+    until(lambda: len(scheduler.live) == 2)
+    scheduler.interrupt("The app was closed")
+    assert scheduler.wait(5)
+    run = store.run(started)
+    assert run.status == Status.INTERRUPTED and run.reason.startswith("Terminated at step")
+    assert run.checkpoint_step and run.checkpoint_step >= run.step
+    assert store.run(starting).status == Status.QUEUED
+    assert {notice.kind for notice in scheduler.notices()} == {"ended"}
+
+
+def test_a_process_that_cannot_begin_fails_its_run_with_its_last_word(
+    store: Store, scheduler: Scheduler, places: list[Place], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho Traceback\necho 'ImportError: libtorch.so: no such file' >&2\nexit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    run_id = add(store, 3)
+    log_path(store.folder, run_id).parent.mkdir()
+    log_path(store.folder, run_id).write_text("what an earlier process said\n")
+    places[:] = ["process"]
+    scheduler.submit(run_id)
+    assert only_notice(scheduler) == Notice(run_id, "failed", store.run(run_id).reason, Status.FAILED)
+    assert store.run(run_id).reason == "ImportError: libtorch.so: no such file"
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "gone"))
+    places[:] = ["process"]
+    scheduler.submit(run_id)
+    assert only_notice(scheduler).text.startswith("FileNotFoundError: ")
+
+
+def test_workers_can_be_interrupted_before_they_start(store: Store) -> None:
+    thread, process = Worker(store, add(store, FOREVER)), ChildWorker(store, add(store, FOREVER))
+    for worker in (thread, process):
+        worker.interrupt("Not now")
+        worker.start()
+        worker.join(20)
+    assert (thread.status, process.status, process.pid) == (Status.INTERRUPTED, Status.QUEUED, None)
+    assert store.run(thread.run_id).reason.startswith("Not now at step 0.")
+
+
+def test_a_process_that_exits_interrupts_the_run_in_its_thread(store: Store) -> None:
+    run_id = add(store, FOREVER)
+    code = (
+        "from wdtui.runs.worker import Worker\nWorker(store, 1).start()\nwhile not store.run(1).step: time.sleep(0.05)"
+    )
+    assert in_python(code, store.folder).wait(20) == 0
+    assert store.run(run_id).status == Status.INTERRUPTED
+    assert store.run(run_id).reason.startswith("Its process ended at step ")
+
+
+# Letting go
+
+
+def test_runs_that_are_let_go_go_on_in_other_processes(store: Store, places: list[Place]) -> None:
+    undisturbed, going, paused, queued, last = (add(store, epochs) for epochs in (900, 900, FOREVER, 3, 3))
+    scheduler = Scheduler(store, device="cpu", slots=2)
+    scheduler.submit(undisturbed)
+    until(lambda: store.run(undisturbed).status == Status.DONE)
+    scheduler.submit(paused)
+    until(under_way(store, paused))
+    store.send(paused, "pause")
+    until(lambda: store.run(paused).status == Status.PAUSED)
+    for run_id in (going, queued, last):
+        scheduler.submit(run_id)
+    until(under_way(store, going))
+    assert scheduler.let_go() == (going, queued, last)
+    assert (scheduler.live, scheduler.queue) == ((), ())
+    assert [store.run(run_id).status for run_id in (going, paused)] == [Status.INTERRUPTED] * 2
+    until(lambda: store.run(last).status == Status.DONE)
+    runs = [store.run(run_id) for run_id in (going, queued, last)]
+    assert [run.status for run in runs] == [Status.DONE] * 3
+    assert runs[1].pid == runs[2].pid and len({os.getpid(), runs[0].pid, runs[1].pid}) == 3
+    ended, started = runs[0].ended, runs[1].started
+    assert ended is not None and started is not None and ended < started
+    assert_same_curves(store, undisturbed, going)

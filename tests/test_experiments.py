@@ -1,0 +1,138 @@
+"""Experiments: the shipped ones answer their question, and what is wrong with one's own is said in a sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from wdtui import experiments
+from wdtui.config import ConfigError, RunConfig
+from wdtui.experiments import ExperimentError, load
+
+QUESTION = 'question = "Why?"\n'
+
+
+def write(folder: Path, content: str, name: str = "mine.toml") -> str:
+    path = folder / name
+    path.write_text(content, encoding="utf-8")
+    return str(path)
+
+
+def assert_a_sentence(error: BaseException) -> None:
+    text = str(error)
+    assert text.endswith((".", "?")) and "\n" not in text and "Traceback" not in text
+
+
+@pytest.mark.parametrize("name", experiments.names())
+def test_a_shipped_experiment_says_what_it_asks_and_can_be_run(name: str) -> None:
+    experiment = load(name)
+    assert experiment.name == name and experiment.title.startswith(name)
+    assert experiment.question.endswith("?") and experiment.article and experiment.look_for
+    cells = experiment.cells()
+    assert len(cells) == len(set(cells)) >= 1
+    assert isinstance(experiment.base({"epochs": 1}), RunConfig)
+
+
+def test_the_articles_experiments_are_shipped() -> None:
+    assert {"demo", "training-curves", "batchnorm-epsilon"} <= set(experiments.names())
+    assert {cell.bn_epsilon for cell in load("batchnorm-epsilon").cells()} == {1e-5, 1e-2}
+
+
+def test_cells_are_all_combinations_of_the_axes(tmp_path: Path) -> None:
+    experiment = load(
+        write(tmp_path, QUESTION + "[config]\nepochs = 3\n[axes]\nwidth = [8, 16]\nweight_decay = [0, 0.1, 1]\n")
+    )
+    cells = experiment.cells({"seed": 7})
+    assert [(cell.width, cell.weight_decay) for cell in cells] == [(w, d) for w in (8, 16) for d in (0, 0.1, 1)]
+    assert all(cell.epochs == 3 and cell.seed == 7 for cell in cells)
+    assert experiment.title == "mine (width 8, 16; weight_decay 0, 0.1, 1)"
+
+
+def test_a_layer_over_an_axis_leaves_each_cell_once(tmp_path: Path) -> None:
+    experiment = load(write(tmp_path, QUESTION + "[axes]\nwidth = [8, 16]\nseed = [0, 1, 1]\n"))
+    assert [(cell.width, cell.seed) for cell in experiment.cells({"width": 32})] == [(32, 0), (32, 1)]
+
+
+def test_an_axis_lies_over_the_config(tmp_path: Path) -> None:
+    experiment = load(
+        write(tmp_path, QUESTION + "[config]\nnormalized_weight_decay = 0.05\n[axes]\nweight_decay = [0.2]\n")
+    )
+    assert experiment.cells()[0].weight_decay == 0.2
+    assert experiment.base().normalized_weight_decay == 0.05
+
+
+def test_an_axis_may_run_over_lists(tmp_path: Path) -> None:
+    cells = load(write(tmp_path, QUESTION + "[axes]\ntrain_digits = [[2, 4], [4]]\n")).cells()
+    assert [cell.train_digits for cell in cells] == [(2, 4), (4,)]
+
+
+def test_one_cell_is_left_where_there_are_no_axes(tmp_path: Path) -> None:
+    experiment = load(write(tmp_path, QUESTION))
+    assert experiment.cells() == [experiment.base()] == [RunConfig()]
+    assert experiment.title == experiment.name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('questoin = "Why?"', ["questoin", "did you mean question?"]),
+        ("[config]", ["the question is missing"]),
+        ("question = 3", ["question", "text"]),
+        (QUESTION + "config = 3", ["config", "a table"]),
+        (QUESTION + "axes = [1]", ["axes", "a table"]),
+        (QUESTION + "[config]\nwidht = 8", ["widht", "did you mean width?"]),
+        (QUESTION + "[axes]\nwidht = [8]", ["widht", "did you mean width?"]),
+        (QUESTION + "[axes]\nwidth = 8", ["width", "a list"]),
+        (QUESTION + "[axes]\nwidth = []", ["width", "a list"]),
+        (QUESTION + '[config]\nwidth = "8"', ["width", "a whole number"]),
+        (QUESTION + "[config]\nwidth = 8.0", ["width: 8.0", "a whole number"]),
+        (QUESTION + "[config]\nwidth = true", ["width: true", "a whole number"]),
+        (QUESTION + "[config]\nwidth = 1979-05-27", ["width: 1979-05-27", "a whole number"]),
+        (QUESTION + "[config]\nweight_decay = inf", ["weight_decay: inf", "≤"]),
+        (QUESTION + "[axes]\nweight_decay = [0.1, nan]", ["weight_decay: nan", "a number"]),
+        (QUESTION + "[axes]\nwidth = [8, -1]", ["width: -1", "≥ 1"]),
+        (QUESTION + "[axes]\nbatch_size = [64, 6000]", ["train_size 5000 and batch_size 6000", "clash"]),
+        (QUESTION + "[config]\nweight_decay = 0.1\nnormalized_weight_decay = 0.05", ["clash"]),
+        (QUESTION + "[config\nwidth = 8", ["is not valid TOML", "line 2"]),
+        (QUESTION + QUESTION, ["is not valid TOML", "line 2"]),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_in_a_sentence(tmp_path: Path, content: str, said: list[str]) -> None:
+    path = write(tmp_path, content)
+    with pytest.raises((ExperimentError, ConfigError)) as error:
+        load(path)
+    assert_a_sentence(error.value)
+    assert all(part in str(error.value) for part in ["mine.toml", *said]), str(error.value)
+
+
+def test_a_refused_field_of_a_file_is_named_to_programs_too(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        load(write(tmp_path, QUESTION + "[config]\nwidth = 0"))
+    assert error.value.fields == ("width",)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "folder.toml").mkdir()
+    (tmp_path / "latin.toml").write_bytes('question = "Müßig?"'.encode("latin-1"))
+    for name, reason in (("absent", "No such file"), ("folder", "Is a directory"), ("latin", "not UTF-8")):
+        with pytest.raises(ExperimentError, match=f"{name}.toml cannot be read: .*{reason}") as error:
+            load(str(tmp_path / f"{name}.toml"))
+        assert_a_sentence(error.value)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest_or_all() -> None:
+    with pytest.raises(
+        ExperimentError, match=r"^There is no experiment training-curve; did you mean training-curves\?"
+    ):
+        load("training-curve")
+    with pytest.raises(ExperimentError, match=r"There is no experiment zzz\. `wdtui experiments list` shows"):
+        load("zzz")
+    with pytest.raises(ExperimentError):
+        load("../experiments/demo")
+
+
+def test_a_path_with_blanks_and_umlauts_works_relative_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "\n# Versuch\n" + QUESTION, "mein größter.toml")
+    monkeypatch.chdir(tmp_path)
+    assert load("mein größter.toml").name == "mein größter"

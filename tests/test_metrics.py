@@ -1,0 +1,98 @@
+"""METRICS: which values make up a point, and the curves that points make."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wdtui.config import RunConfig
+from wdtui.metrics import METRICS, Curves, Point, columns, layer_names
+
+NORMS = {name for name, metric in METRICS.items() if metric.layers in ("norm", "invariant")}
+
+
+def points(config: RunConfig, count: int, first: int = 0) -> list[Point]:
+    """Points whose values tell where they belong: 1000 · point + column."""
+    width = len(columns(config))
+    numbers = range(first, first + count)
+    return [Point(10 * i, i, tuple(1000.0 * i + column for column in range(width))) for i in numbers]
+
+
+@given(st.integers(0, 5), st.booleans())
+def test_every_column_is_a_metric_or_one_of_its_layers_and_stands_there_once(blocks: int, batch_norm: bool) -> None:
+    names = columns(RunConfig(blocks=blocks, batch_norm=batch_norm))
+    assert len(set(names)) == len(names)
+    assert {name.partition("/")[0] for name in names} == set(METRICS) - (set() if blocks and batch_norm else NORMS)
+    assert names[-1] == "steps_per_second"
+
+
+def test_the_layers_of_the_articles_network_have_names() -> None:
+    config = RunConfig()
+    hidden = ("block1.linear1", "block1.linear2", "block2.linear1", "block2.linear2")
+    assert layer_names(config, "linear") == ("input", *hidden, "output")
+    assert layer_names(config, "invariant") == hidden
+    assert layer_names(config, "norm") == ("block1.norm1", "block1.norm2", "block2.norm1", "block2.norm2")
+
+
+def test_values_of_layers_follow_the_one_of_the_network() -> None:
+    names = columns(RunConfig(blocks=1))
+    start = names.index("bn_variance_min")
+    assert names[start : start + 3] == (
+        "bn_variance_min",
+        "bn_variance_min/block1.norm1",
+        "bn_variance_min/block1.norm2",
+    )
+    assert "weight_norm/input" in names and "weight_norm_squared/input" not in names
+
+
+def test_without_batch_norm_nothing_is_said_of_it() -> None:
+    names = columns(RunConfig(batch_norm=False))
+    assert not any("norm1" in name or name.startswith(("bn_", "running_", "effective_")) for name in names)
+    assert "weight_norm/block2.linear2" in names
+
+
+def test_metrics_explain_themselves() -> None:
+    for name, metric in METRICS.items():
+        assert metric.name == name and metric.label and metric.help.endswith(".")
+    assert [name for name, metric in METRICS.items() if metric.timing] == ["steps_per_second"]
+
+
+def test_curves_hold_each_value_under_its_name() -> None:
+    config = RunConfig(blocks=1)
+    curves = Curves.of(config, iter(points(config, 3)))
+    assert len(curves) == 3 and curves.steps.tolist() == [0, 10, 20] and curves.epochs.tolist() == [0, 1, 2]
+    for column, name in enumerate(columns(config)):
+        assert name in curves and curves[name].tolist() == [column, 1000 + column, 2000 + column]
+    assert curves.last() == {name: 2000.0 + column for column, name in enumerate(columns(config))}
+
+
+def test_a_metric_that_was_not_measured_is_nan_throughout() -> None:
+    config = RunConfig(blocks=0)
+    curves = Curves.of(config, points(config, 2))
+    assert "bn_variance_min" not in curves
+    assert curves["bn_variance_min"].shape == (2,) and np.isnan(curves["bn_variance_min"]).all()
+
+
+def test_curves_without_points_are_empty() -> None:
+    curves = Curves.of(RunConfig(), [])
+    assert len(curves) == 0 and curves.last() == {} and curves["test_accuracy"].shape == (0,)
+    assert curves["nothing of the kind"].shape == (0,)
+
+
+@pytest.mark.parametrize("seen", [0, 1, 3, 5])
+def test_curves_extended_by_newer_points_equal_the_whole(seen: int) -> None:
+    config = RunConfig(blocks=1)
+    whole = Curves.of(config, points(config, 5))
+    older = Curves.of(config, points(config, seen))
+    extended = older.extended(Curves.of(config, points(config, 5 - seen, first=seen)))
+    assert extended.names == whole.names and len(older) == seen
+    np.testing.assert_array_equal(extended.steps, whole.steps)
+    np.testing.assert_array_equal(extended.epochs, whole.epochs)
+    np.testing.assert_array_equal(extended.values, whole.values)
+
+
+def test_a_point_with_too_few_values_is_not_taken_for_a_curve() -> None:
+    with pytest.raises(ValueError, match="reshape"):
+        Curves.of(RunConfig(), [Point(1, 1, (0.5,))])

@@ -1,0 +1,137 @@
+"""Every screen and notable state as a picture in snapshots/screens/, made from recorded runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tui_tools import FakeScheduler, Recorded, press, settle, svg
+
+from wdtui.runs.records import Status
+
+SIZE = (120, 40)
+
+
+def empty(recorded: Recorded) -> None:
+    """No runs."""
+
+
+def one_running(recorded: Recorded) -> None:
+    recorded.add("decay-1", experiment="training-curves")
+    recorded.add("epsilon-1e-5", name="crashing")
+    recorded.add("epsilon-1e-2", points=120, status=Status.RUNNING)
+
+
+def blow_ups(recorded: Recorded) -> None:
+    recorded.add("epsilon-1e-2", experiment="batchnorm-epsilon")
+    recorded.add("epsilon-1e-5", experiment="batchnorm-epsilon")
+
+
+def four(recorded: Recorded) -> None:
+    recorded.add("epsilon-1e-2")
+    recorded.add("epsilon-1e-5")
+    recorded.add("demo", experiment="demo")
+    recorded.add("decay-1")
+
+
+def steered(recorded: Recorded) -> None:
+    run_id = recorded.add("epsilon-1e-5", points=250, status=Status.RUNNING)
+    data = {"field": "bn_epsilon", "old": 1e-5, "new": 1e-2}
+    recorded.store.add_event(run_id, 15_600, "steered", data)
+
+
+def all_states(recorded: Recorded) -> None:
+    """One run in each state, with names that other people gave them."""
+    reasons = {Status.FAILED: "RuntimeError: no memory left", Status.DIVERGED: "The loss is not finite at step 780."}
+    for status in Status:
+        run_id = recorded.add("decay-1", points=40, status=status, name=f"[b]{status}[/b] \x1b[31mred")
+        if status in reasons:
+            recorded.store.set_status(run_id, status, reasons[status])
+
+
+MARK_ALL = ("escape", "m", "down", "m", "down", "m", "down", "m")
+
+STATES: dict[str, tuple[Callable[[Recorded], None], tuple[int, int], tuple[str, ...]]] = {
+    "empty": (empty, SIZE, ()),
+    "empty-80x24": (empty, (80, 24), ()),
+    "running": (one_running, SIZE, ("escape",)),
+    "running-80x24": (one_running, (80, 24), ("escape",)),
+    "running-200x60": (one_running, (200, 60), ("escape",)),
+    "form-80x24": (one_running, (80, 24), ("c",)),
+    "form-with-an-error": (empty, SIZE, ("up",) * 7 + ("type:-", "down", "down", "down", "enter")),
+    "form-with-a-clash": (empty, SIZE, (*("up",) * 4, "enter", "down", "down", "down", "type:9", "up", "up")),
+    "blow-ups": (blow_ups, SIZE, ("escape",)),
+    "blow-ups-per-layer": (blow_ups, SIZE, ("escape", "b", "v", "v", "z")),
+    "cursor-on-log-time": (blow_ups, SIZE, ("escape", "l", "left", "left", "left")),
+    "zoomed-in": (blow_ups, SIZE, ("escape", "plus", "plus", "less_than_sign")),
+    "steered": (steered, SIZE, ("escape",)),
+    "four-overlaid": (four, SIZE, MARK_ALL),
+    "four-overlaid-cursor": (four, SIZE, (*MARK_ALL, "left", "left")),
+    "filtered": (four, SIZE, ("escape", "slash", "type:ε<1e-3 test>0.9 done")),
+    "filter-with-an-error": (four, SIZE, ("escape", "slash", "type:tset>0.9")),
+    "all-states": (all_states, SIZE, ("escape",)),
+    "run": (blow_ups, SIZE, ("escape", "enter")),
+    "run-80x24": (blow_ups, (80, 24), ("escape", "enter")),
+    "experiments": (empty, SIZE, ("E",)),
+    "help": (empty, SIZE, ("question_mark",)),
+    "palette": (one_running, SIZE, ("escape", "ctrl+p", "type:log")),
+    "steering": (one_running, SIZE, ("escape", "s")),
+    "deleting": (blow_ups, SIZE, ("escape", "d")),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+async def test_dark(state: str, recorded: Recorded, make_app: Callable[..., Any], picture: Any) -> None:
+    fill, size, keys = STATES[state]
+    fill(recorded)
+    assert await drawn(make_app(), size, *keys) == picture(name=state)
+
+
+@pytest.mark.parametrize("theme", ["wdtui-light", "wdtui-plain"])
+@pytest.mark.parametrize("state", ["running", "four-overlaid"])
+async def test_theme(theme: str, state: str, recorded: Recorded, make_app: Callable[..., Any], picture: Any) -> None:
+    fill, size, keys = STATES[state]
+    fill(recorded)
+    assert await drawn(make_app(), size, *keys, theme=theme) == picture(name=f"{state}-{theme}")
+
+
+@pytest.mark.parametrize("state", ["empty", "four-overlaid"])
+async def test_no_color(
+    state: str, recorded: Recorded, make_app: Callable[..., Any], picture: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    fill, size, keys = STATES[state]
+    fill(recorded)
+    assert await drawn(make_app(), size, *keys) == picture(name=f"{state}-no-color")
+
+
+async def test_question_before_leaving(recorded: Recorded, make_app: Callable[..., Any], picture: Any) -> None:
+    one_running(recorded)
+    scheduler = FakeScheduler()
+    scheduler.live, scheduler.queue = (3,), (4, 5)
+    assert await drawn(make_app(scheduler), SIZE, "escape", "q") == picture(name="quit")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (20, 5), (40, 10), (60, 15), (99, 29)])
+async def test_sizes_with_little_room_do_not_crash(
+    size: tuple[int, int], recorded: Recorded, make_app: Callable[..., Any]
+) -> None:
+    blow_ups(recorded)
+    app = make_app()
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        await pilot.resize_terminal(*size)
+        await press(pilot, "escape", "c", "escape", "v")
+        await pilot.resize_terminal(*SIZE)
+        await settle(pilot)
+
+
+async def drawn(app: Any, size: tuple[int, int], *keys: str, theme: str = "") -> str:
+    """The screen after some keys."""
+    async with app.run_test(size=size) as pilot:
+        if theme:
+            app.theme = theme
+        await settle(pilot)
+        await press(pilot, *keys)
+        return svg(app)

@@ -1,0 +1,122 @@
+"""Recorded runs, a scheduler that trains nothing, and how tests press keys and take pictures."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wdtui.config import RunConfig
+from wdtui.metrics import Curves, Point, columns
+from wdtui.milestones import milestones
+from wdtui.runs.records import Status
+from wdtui.runs.store import Store
+from wdtui.tui.app import WorkbenchApp
+
+DATA = Path(__file__).parent / "data"
+
+
+class FakeScheduler:
+    """Remembers what it was asked for; a run that it is given stays queued."""
+
+    def __init__(self) -> None:
+        self.slots: int | None = None
+        self.submitted: list[int] = []
+        self.queue: tuple[int, ...] = ()
+        self.live: tuple[int, ...] = ()
+        self.asked: list[str] = []
+
+    def submit(self, run_id: int, *, device: str | None = None, threads: int | None = None) -> None:
+        self.submitted.append(run_id)
+        self.queue = (*self.queue, run_id)
+
+    def cancel(self, run_id: int) -> bool:
+        found = run_id in self.queue
+        self.queue = tuple(other for other in self.queue if other != run_id)
+        return found
+
+    def notices(self) -> list[Any]:
+        return []
+
+    def warm_up(self) -> None:
+        self.asked.append("warm_up")
+
+    def interrupt(self, reason: str) -> None:
+        self.asked.append("interrupt")
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.asked.append("wait")
+        return True
+
+    def let_go(self) -> tuple[int, ...]:
+        self.asked.append("let_go")
+        return ()
+
+
+class Recorded:
+    """A store filled with runs that were recorded once and for all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = Store(folder)
+
+    def add(
+        self,
+        recording: str,
+        *,
+        points: int | None = None,
+        status: Status = Status.DONE,
+        name: str = "",
+        experiment: str = "",
+        **changes: Any,
+    ) -> int:
+        """Add a run with its first `points` points, under the config it was recorded with or one that differs."""
+        data = np.load(DATA / f"{recording}.npz")
+        config = RunConfig.from_mapping(json.loads(str(data["config"])))
+        steps, epochs, values = data["steps"][:points], data["epochs"][:points], data["values"][:points]
+        run_id = self.store.add_run(config.replace(**changes), name=name, experiment=experiment)
+        self.store.claim(run_id, device="cpu", threads=2, versions={"wdtui": "1", "torch": "2", "python": "3"})
+        rows = [
+            Point(int(step), int(epoch), tuple(map(float, row)))
+            for step, epoch, row in zip(steps, epochs, values, strict=True)
+        ]
+        curves = Curves(columns(config), steps.astype(np.int64), epochs.astype(np.int64), values.astype(np.float64))
+        self.store.append(run_id, rows, speed=795.0, milestones=milestones(curves).to_json())
+        self.store.set_checkpoint(run_id, int(steps[-1]))
+        if status != Status.RUNNING:
+            self.store.set_status(run_id, status)
+        return run_id
+
+
+async def settle(pilot: Any) -> None:
+    """Let the app take in the store, and the table its cursor, and paint."""
+    await pilot.pause()
+    pilot.app.look()
+    await pilot.pause(0.12)
+    pilot.app.look()
+    await pilot.pause()
+
+
+async def press(pilot: Any, *keys: str) -> None:
+    """Press keys; what begins with `type:` is typed letter by letter."""
+    for key in keys:
+        if key.startswith("type:"):
+            await pilot.press(*(_NAMES.get(letter, letter) for letter in key.removeprefix("type:")))
+        else:
+            await pilot.press(key)
+    await settle(pilot)
+
+
+_NAMES = {" ": "space", ">": "greater_than_sign", "<": "less_than_sign", "=": "equals_sign", ".": "full_stop"} | {
+    "-": "minus",
+    "/": "slash",
+    ",": "comma",
+}
+
+
+def svg(app: WorkbenchApp) -> str:
+    """The screen as an SVG without what differs from one drawing to the next."""
+    drawn = app.export_screenshot(title="wdtui")
+    return re.sub(r"terminal-\d+", "terminal", drawn)

@@ -1,0 +1,110 @@
+"""`python -m wdtui.runs.child STORE RUN…`: train runs of a store one after the other, in a process of their own.
+
+What goes well is in the store; what goes wrong is there too if it can be, and on stderr, which is a log. SIGTERM and
+SIGINT stop the run with a checkpoint, and begin none of those that follow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from wdtui.runs.store import RunBusyError, Status, Store, StoreError
+from wdtui.runs.worker import BUSY, STORE_FAILED, sentence
+
+if TYPE_CHECKING:
+    from wdtui.runs.runner import Runner
+
+_SIGNALS = {signal.SIGINT: "Interrupted by Ctrl-C", signal.SIGTERM: "Terminated"}
+_LOOK_SECONDS = 0.5
+
+
+class _Interruption:
+    """What a signal asks for: the runner under way stops with a checkpoint; without one there is nothing to save."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self.runner: Runner | None = None
+        for number in _SIGNALS:
+            signal.signal(number, self._receive)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.reason = _SIGNALS[signal.Signals(number)]
+        if self.runner is None:
+            sys.exit(0)
+        self.runner.interruption = self.reason
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train the runs; return the exit status of the last that was tried, as `wdtui.runs.worker` defines them."""
+    options = _parser().parse_args(arguments)
+    interruption = _Interruption()
+    code = 0
+    _wait_for_one(options.after)
+    with Store(options.store) as store:
+        for run_id in options.runs:
+            if interruption.reason:
+                break
+            code = _train(store, run_id, options.device, options.threads, interruption)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m wdtui.runs.child", description=__doc__)
+    parser.add_argument("store", type=Path, help="the folder of the store")
+    parser.add_argument("runs", type=int, nargs="+", metavar="RUN", help="runs that the store holds")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument(
+        "--after", type=int, action="append", default=[], metavar="PID", help="begin when one of these has ended"
+    )
+    return parser
+
+
+def _train(store: Store, run_id: int, device: str, threads: int | None, interruption: _Interruption) -> int:
+    """Train one run; return an exit status. Raises StoreError where the run has failed and that cannot be stored."""
+    try:
+        from wdtui.runs.runner import Runner  # here, because it imports torch, which takes seconds and may fail
+
+        runner = Runner(store, run_id, device=device, threads=threads)
+        if not interruption.reason:
+            interruption.runner = runner
+            runner.run()
+    except StoreError as error:
+        print(error, file=sys.stderr, flush=True)
+        return BUSY if isinstance(error, RunBusyError) else STORE_FAILED
+    except Exception as error:
+        traceback.print_exc()
+        store.settle(run_id, Status.FAILED, sentence(error))
+    finally:
+        interruption.runner = None
+    return 0
+
+
+def _wait_for_one(pids: Sequence[int]) -> None:
+    """Return when one of the processes has ended: two runs on the same cores take longer than one after the other."""
+    import psutil
+
+    try:
+        processes = [psutil.Process(pid) for pid in pids]
+        while processes and all(map(_runs, processes)):
+            time.sleep(_LOOK_SECONDS)
+    except psutil.NoSuchProcess:
+        return
+
+
+def _runs(process: Any) -> bool:
+    import psutil
+
+    return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,362 @@
+"""The scheduler: many runs over the cores and devices of this machine. No UI, and torch only in threads of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from subprocess import Popen
+from typing import Literal
+
+from wdtui.config import RunConfig
+from wdtui.runs.store import RunBusyError, Status, Store, StoreError
+from wdtui.runs.worker import ChildDiedError, ChildWorker, Worker, sentence, start_process
+
+_WIDE = 128
+"""From this width on, a step on the CPU spends its time in matrix products, which release the GIL."""
+_RUNS_PER_GPU = 4
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Notice:
+    """What a person should hear about a run, in one sentence; `status` is the run's, None where it cannot be read.
+
+    "ended" for a run that was trained as far as it was to be, "failed" for one that broke, was killed or could not
+    begin, "refused" for one that this scheduler was not free to train.
+    """
+
+    run_id: int
+    kind: Literal["ended", "failed", "refused"]
+    text: str
+    status: Status | None
+
+
+def placement(width: int, device: str, thread_busy: bool) -> Literal["thread", "process"]:
+    """Where to train a run, given whether another one trains in a thread of this process.
+
+    Python threads fight over the GIL between small kernels. Measured on 2 cores, in model-steps/s (docs/benchmarks.md):
+
+    | width | 1 thread | 2 threads, one process | 2 processes |
+    |-------|----------|------------------------|-------------|
+    | 256   | 665      | 873                    | 1,331       |
+    | 64    | 3,199    | 1,751                  | 6,235       |
+    | 32    | 4,569    | 2,019                  | 8,621       |
+
+    A second thread gains little or loses, so a CPU run has a process to itself. So has a first narrow run, as the
+    thread that draws the screen would be its rival; a first wide one loses little to that and is spared the start of
+    a process, which takes two seconds. On a GPU every process would hold a context of its own, hundreds of MB.
+    """
+    if device != "cpu":
+        return "thread"
+    return "thread" if width >= _WIDE and not thread_busy else "process"
+
+
+def has_room(
+    device: str, threads: int, live: Sequence[tuple[str, int]], *, slots: int | None = None, cores: int | None = None
+) -> bool:
+    """Whether one more run may start beside the live ones, each given by its device and threads.
+
+    With `slots` that many may run in all. Without, a GPU takes a few, and the CPU as many as have a core for each of
+    their threads; every device takes one.
+    """
+    if slots is not None:
+        return len(live) < slots
+    beside = [other_threads for other, other_threads in live if other == device]
+    if device != "cpu":
+        return len(beside) < _RUNS_PER_GPU
+    return not beside or sum(beside) + threads <= (cores or _cores())
+
+
+@dataclasses.dataclass(eq=False, slots=True)
+class _Job:
+    """A queued run: what was asked for, and once `devices` are known what it needs."""
+
+    run_id: int
+    device: str
+    threads: int | None
+    devices: tuple[str, ...] = ()
+    needs: int = 1
+    width: int = 0
+
+
+class Scheduler:
+    """Queues runs of a store and trains each when there is room for it, in order among those for the same device.
+
+    Threads may share a Scheduler. All methods but `wait` and `let_go` return at once: store, torch and processes are
+    left to one dispatcher thread and a thread per live run, all daemons. Before the store is closed or the process
+    exits, call `interrupt` and `wait`, or `let_go`. Where it exits without, runs in threads are interrupted, with a
+    checkpoint if the store is still open, and those in processes go on. A paused run keeps its place.
+    """
+
+    def __init__(self, store: Store, *, device: str = "auto", slots: int | None = None) -> None:
+        """`device` is for runs submitted without one."""
+        self._store = store
+        self._device = device
+        self._changed = threading.Condition()
+        """Guards all that follows. Nobody who holds it waits for the store, torch or the end of a process."""
+        self._slots = slots
+        self._queued: dict[int, _Job] = {}
+        self._live: dict[int, Worker] = {}
+        self._errands: deque[Callable[[], None]] = deque()
+        """What the dispatcher is to do, in order; the first is under way."""
+        self._notices: list[Notice] = []
+        self._leaving = False
+        threading.Thread(target=self._dispatch, name="scheduler", daemon=True).start()
+
+    @property
+    def slots(self) -> int | None:
+        """How many runs may be live at once; None for as many as suit the devices. Fewer than are live stops none."""
+        return self._slots
+
+    @slots.setter
+    def slots(self, slots: int | None) -> None:
+        if slots is not None and slots < 1:
+            raise ValueError(f"slots {slots}: give at least 1, or None for as many as suit this machine")
+        with self._changed:
+            self._slots = slots
+            self._changed.notify_all()
+
+    @property
+    def queue(self) -> tuple[int, ...]:
+        """The runs that wait, in order."""
+        with self._changed:
+            return tuple(self._queued)
+
+    @property
+    def live(self) -> tuple[int, ...]:
+        """The runs that this scheduler trains, in the order they were started."""
+        with self._changed:
+            return tuple(self._live)
+
+    def notices(self) -> list[Notice]:
+        """What happened since this was last asked."""
+        with self._changed:
+            taken, self._notices = self._notices, []
+            return taken
+
+    def warm_up(self) -> None:
+        """Import torch now, so that the first run starts at once."""
+        self._send(self._import_torch)
+
+    def submit(self, run_id: int, *, device: str | None = None, threads: int | None = None) -> None:
+        """Queue a run that is to be begun or gone on with; whether it can be is told by a notice."""
+        job = _Job(run_id, device or self._device, threads)
+        with self._changed:
+            if run_id in self._queued:
+                self._notices.append(Notice(run_id, "refused", f"Run {run_id} is in the queue.", Status.QUEUED))
+                return
+            self._queued[run_id] = job
+            self._send(partial(self._admit, job))
+
+    def cancel(self, run_id: int) -> bool:
+        """Take a run out of the queue, a moment later STOPPED; returns whether it was there."""
+        with self._changed:
+            if self._queued.pop(run_id, None) is None:
+                return False
+            self._send(partial(self._mark_cancelled, run_id))
+            return True
+
+    def interrupt(self, reason: str) -> None:
+        """Have all live runs stop with a checkpoint and start no more, for good; `queue` stays, and so do its runs."""
+        with self._changed:
+            self._leaving = True
+            for worker in self._live.values():
+                worker.interrupt(reason)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait, for seconds, until no run is live; True says that none is, and the store is the caller's alone."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._live and not self._errands, timeout)
+
+    def let_go(self) -> tuple[int, ...]:
+        """Have live and queued runs go on without this process, which may exit then; returns those that do.
+
+        Runs in processes are left alone. Runs in threads stop with a checkpoint, from which a process goes on; those
+        that were paused stay interrupted. Queued runs follow one after the other, once one of the live ones has ended.
+        Takes as long as a step and a checkpoint, usually some tenths of a second; the new processes then take two
+        seconds to claim their runs. The scheduler starts nothing any more.
+        """
+        with self._changed:
+            self._leaving = True
+            queued, self._queued = list(self._queued.values()), {}
+            workers = list(self._live.values())
+        children = [worker for worker in workers if isinstance(worker, ChildWorker)]
+        interrupted = self._interrupt_threads([worker for worker in workers if worker not in children])
+        for child in children:
+            child.begun.wait()
+        pids = {child.run_id: child.pid for child in children if child.pid}
+        for worker in interrupted:
+            pids |= self._hand_over([worker.run_id], worker.device, worker.threads, ())
+        return (*pids, *self._hand_over_queue(queued, list(pids.values())))
+
+    # In the dispatcher thread
+
+    def _dispatch(self) -> None:
+        while True:
+            with self._changed:
+                while not self._errands:
+                    self._start_runs()
+                    self._changed.wait()
+            self._errands[0]()
+            with self._changed:
+                self._errands.popleft()
+                self._changed.notify_all()
+
+    def _start_runs(self) -> None:
+        """Start what there is room for; as no errands are left, all queued runs are admitted."""
+        full: set[tuple[str, ...]] = set()
+        for job in [] if self._leaving else list(self._queued.values()):
+            if job.run_id in self._live or job.devices in full:  # stopped and resumed, it may still be ending
+                continue
+            live = [(worker.device, worker.threads or 1) for worker in self._live.values()]
+            device = min(job.devices, key=[device for device, _ in live].count)
+            if has_room(device, job.needs, live, slots=self._slots):
+                self._start(job, device)
+            else:
+                full.add(job.devices)
+
+    def _start(self, job: _Job, device: str) -> None:
+        thread_busy = any(not isinstance(worker, ChildWorker) for worker in self._live.values())
+        kind = Worker if placement(job.width, device, thread_busy) == "thread" else ChildWorker
+        worker = kind(self._store, job.run_id, device=device, threads=job.needs, on_end=self._finish)
+        del self._queued[job.run_id]
+        self._live[job.run_id] = worker
+        worker.start()
+
+    def _admit(self, job: _Job) -> None:
+        """Find out what a run needs, and show one that is to be gone on with as queued."""
+        if self._leaving:
+            return
+        try:
+            record = self._store.run(job.run_id)
+            config = record.config
+            devices = _choice_of_devices(job.device)
+            needs = job.threads or _default_threads(config, devices[0])
+            if record.status != Status.QUEUED:
+                self._store.settle(job.run_id, Status.QUEUED)
+        except Exception as error:
+            self._refuse(job, error)
+        else:
+            job.width, job.needs, job.devices = config.width, needs, devices
+
+    def _refuse(self, job: _Job, error: Exception) -> None:
+        notice = self._notice(job.run_id, error, "refused" if isinstance(error, StoreError) else "failed")
+        with self._changed:
+            if self._queued.get(job.run_id) is job:
+                del self._queued[job.run_id]
+            self._notices.append(notice)
+
+    def _mark_cancelled(self, run_id: int) -> None:
+        reason = f"Taken out of the queue; `wdtui resume {run_id}` trains it after all."
+        try:
+            self._store.settle(run_id, Status.STOPPED, reason)
+        except StoreError as error:
+            self._tell(Notice(run_id, "failed", str(error), None))
+
+    def _import_torch(self) -> None:
+        if not self._leaving:
+            with contextlib.suppress(ImportError, OSError):  # the first run that needs it says so
+                import wdtui.runs.runner  # noqa: F401
+
+    # In the thread of a run
+
+    def _finish(self, worker: Worker) -> None:
+        notice = self._notice(worker.run_id, worker.error, "failed")
+        with self._changed:
+            del self._live[worker.run_id]
+            self._notices.append(notice)
+            self._changed.notify_all()
+
+    # In any thread
+
+    def _notice(self, run_id: int, error: Exception | None, kind: Literal["refused", "failed"]) -> Notice:
+        """How a run stands that is not queued or live here any more: FAILED from now on where it could not begin."""
+        try:
+            if error and not isinstance(error, StoreError | ChildDiedError):
+                self._store.settle(run_id, Status.FAILED, sentence(error))
+            record = self._store.run(run_id)
+        except StoreError as store_error:
+            return Notice(run_id, kind, sentence(error or store_error), None)
+        if error:
+            return Notice(
+                run_id, "refused" if isinstance(error, RunBusyError) else kind, sentence(error), record.status
+            )
+        text = record.reason or f"Run {run_id} is {record.status}."
+        return Notice(run_id, "failed" if record.status == Status.FAILED else "ended", text, record.status)
+
+    def _tell(self, notice: Notice) -> None:
+        with self._changed:
+            self._notices.append(notice)
+
+    def _send(self, errand: Callable[[], None]) -> None:
+        with self._changed:
+            self._errands.append(errand)
+            self._changed.notify_all()
+
+    # In the thread that lets go
+
+    def _interrupt_threads(self, workers: list[Worker]) -> list[Worker]:
+        """Stop runs with a checkpoint and wait until they have; returns those that are to go on."""
+        going = [worker for worker in workers if self._store.run(worker.run_id).status != Status.PAUSED]
+        for worker in workers:
+            worker.interrupt("Handed over to another process")
+        with self._changed:
+            self._changed.wait_for(
+                lambda: not self._errands and not any(worker in self._live.values() for worker in workers)
+            )
+        return [worker for worker in going if worker.status == Status.INTERRUPTED]
+
+    def _hand_over_queue(self, jobs: list[_Job], after: list[int]) -> list[int]:
+        """One process for all, or one after the other where not all are for the same device and threads."""
+        runs_by_place: dict[tuple[str, int | None], list[int]] = {}
+        for job in jobs:
+            runs_by_place.setdefault((job.device, job.threads), []).append(job.run_id)
+        handed_over: list[int] = []
+        for (device, threads), run_ids in runs_by_place.items():
+            pids = self._hand_over(run_ids, device, threads, after)
+            after = list(pids.values()) or after
+            handed_over += pids
+        return handed_over
+
+    def _hand_over(self, run_ids: list[int], device: str, threads: int | None, after: Sequence[int]) -> dict[int, int]:
+        """The process that goes on with each run, or none and a notice where none can be started."""
+        try:
+            process = start_process(self._store.folder, run_ids, device=device, threads=threads, after=after)
+        except OSError as error:
+            self._tell(Notice(run_ids[0], "failed", f"No process could be started to go on: {error}", None))
+            return {}
+        _reap(process)
+        return dict.fromkeys(run_ids, process.pid)
+
+
+def _choice_of_devices(name: str) -> tuple[str, ...]:
+    """The devices of this machine that a name stands for: auto and cuda for all GPUs alike. Raises DeviceError."""
+    from wdtui.lab.devices import available_devices, resolve_device
+
+    device = resolve_device(name)
+    kind, _, _ = device.partition(":")
+    if name not in ("auto", kind):
+        return (device,)
+    return tuple(other for other in available_devices() if other.partition(":")[0] == kind)
+
+
+def _default_threads(config: RunConfig, device: str) -> int:
+    from wdtui.lab.devices import default_threads
+
+    return default_threads(config, device)
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _reap(process: Popen[bytes]) -> None:
+    """Keep a process that nobody watches from staying as a zombie for as long as this one lives."""
+    threading.Thread(target=process.wait, name=f"reap {process.pid}", daemon=True).start()

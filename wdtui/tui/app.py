@@ -1,0 +1,204 @@
+"""The app: starts the feed and the first screen, and leaves in order. What is on the screens is theirs."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.app import App
+from textual.reactive import reactive
+
+from wdtui.config import RunConfig
+from wdtui.runs.records import LIVE, RunRecord, StoreError
+from wdtui.runs.store import Store
+from wdtui.tui import terminal, theme
+from wdtui.tui.controls import Controls
+from wdtui.tui.feed import Feed, Snapshot
+from wdtui.tui.identity import Identities
+from wdtui.tui.palette import Actions
+from wdtui.tui.screens.workbench import Workbench
+
+if TYPE_CHECKING:
+    from wdtui.runs.scheduler import Scheduler
+
+_LONG_SECONDS = 60.0
+"""The end of a run that took longer is announced beyond the screen."""
+_STOP_SECONDS = 60.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Opening:
+    """A run to start at once."""
+
+    config: RunConfig
+    experiment: str = ""
+    name: str = ""
+
+
+class WorkbenchApp(App[None]):
+    """Holds what all screens share: the store's snapshot, the controls, the identities of runs."""
+
+    TITLE = "wdtui"
+    CSS_PATH = "app.tcss"
+    ENABLE_COMMAND_PALETTE = True
+    COMMANDS: ClassVar[Any] = {Actions}
+    snapshot: reactive[Snapshot] = reactive(Snapshot(), init=False)
+
+    def __init__(
+        self,
+        store: Store,
+        scheduler: Scheduler,
+        *,
+        device: str = "auto",
+        opening: Opening | None = None,
+        fps: float = 4,
+    ) -> None:
+        super().__init__()
+        self.feed = Feed(store)
+        self.controls = Controls(store, scheduler)
+        self.identities = Identities()
+        self.device = device
+        self._opening = opening
+        self._fps = fps
+        self._complaint = ""
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return theme.DEFAULTS
+
+    def on_mount(self) -> None:
+        for one in theme.THEMES:
+            self.register_theme(one)
+        self.theme = theme.suited_to(self.console.color_system)
+        self.push_screen(Workbench())
+        terminal.handle_signals(self)
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        """After the first frame: what takes longer than the eye wants to wait."""
+        self.controls.scheduler.warm_up()
+        if self._opening:
+            opening = self._opening
+            self.start(opening.config, experiment=opening.experiment, name=opening.name)
+        self.look()
+        self.set_interval(1 / self._fps, self.look)
+
+    def start(self, config: RunConfig, *, experiment: str, name: str) -> None:
+        """Train a run from the command line as if the form had been submitted."""
+        try:
+            run_id = self.controls.start(config, experiment=experiment, name=name)
+        except StoreError as error:
+            self.notify(str(error), severity="error", markup=False)
+            return
+        for screen in self.screen_stack:
+            if isinstance(screen, Workbench):
+                screen.follow(run_id, config)
+
+    def look(self) -> None:
+        """Take in what is new in the store and what the scheduler has to say."""
+        try:
+            snapshot = self.feed.poll()
+        except StoreError as error:
+            if str(error) != self._complaint:
+                self._complaint = str(error)
+                self.notify(self._complaint, severity="error", markup=False)
+            return
+        if snapshot:
+            before, self.snapshot = self.snapshot, snapshot
+            self._announce_ends(before, snapshot)
+        for notice in self.controls.scheduler.notices():
+            if notice.kind != "ended":
+                self.notify(notice.text, severity="error" if notice.kind == "failed" else "warning", markup=False)
+
+    def _announce_ends(self, before: Snapshot, after: Snapshot) -> None:
+        live = {run.id for run in before.runs if run.status_text in LIVE}
+        for run in after.runs if live else ():
+            if run.id in live and run.status_text not in LIVE and _took_long(run):
+                terminal.announce(self, f"Run {run.id} is {run.status}: {run.title}")
+
+    # Where keys lead
+
+    def open_run(self, run_id: int) -> None:
+        from wdtui.tui.screens.run import RunView
+
+        self.push_screen(RunView(run_id))
+
+    def action_experiments(self) -> None:
+        from wdtui.tui.screens.experiments import Gallery
+
+        def chosen(choice: tuple[str, bool] | None) -> None:
+            if choice and isinstance(self.screen, Workbench):
+                self.screen.use_experiment(*choice)
+
+        if isinstance(self.screen, Workbench):
+            self.push_screen(Gallery(), chosen)
+
+    def action_help(self) -> None:
+        from wdtui.tui.screens.help import Help
+
+        self.push_screen(Help())
+
+    def action_slots(self) -> None:
+        from wdtui.tui.screens.dialogs import slots_dialog
+
+        def answered(text: str | None) -> None:
+            if text is not None:
+                self.notify(self.controls.set_slots(text), markup=False)
+
+        self.push_screen(slots_dialog(self.controls.scheduler.slots), answered)
+
+    def action_change_theme(self) -> None:
+        names = [one.name for one in theme.THEMES]
+        self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
+
+    # Leaving
+
+    async def action_quit(self) -> None:
+        """Leave; with live runs of this app, ask what is to become of them."""
+        from wdtui.tui.screens.dialogs import Question, quit_question
+
+        if isinstance(self.screen, Question) and self.screen.title_text == "quit":
+            return
+        scheduler = self.controls.scheduler
+        if not self.controls.busy:
+            self.exit()
+        else:
+            self.push_screen(quit_question(len(scheduler.live), len(scheduler.queue)), self._leave)
+
+    def _leave(self, answer: str | None) -> None:
+        if answer == "stop":
+            self.run_worker(self.stop_and_exit("The workbench was left", 0))
+        elif answer == "let_go":
+            self.run_worker(self.let_go_and_exit(0))
+
+    async def stop_and_exit(self, reason: str, code: int) -> None:
+        """Stop all runs of this app with a checkpoint, then leave."""
+        self._say("Stopping the runs with a checkpoint …")
+        scheduler = self.controls.scheduler
+        await asyncio.to_thread(_stopped, scheduler, reason)
+        self.exit(return_code=code)
+
+    async def let_go_and_exit(self, code: int) -> None:
+        """Leave the runs to processes of their own, then leave."""
+        self._say("Handing the runs over to the background …")
+        await asyncio.to_thread(self.controls.scheduler.let_go)
+        self.exit(return_code=code)
+
+    def _say(self, text: str) -> None:
+        from wdtui.tui.screens.dialogs import Waiting
+
+        self.push_screen(Waiting(text))
+
+    def _handle_exception(self, error: Exception) -> None:
+        """A crash leaves with an exit status that says so."""
+        super()._handle_exception(error)
+        self._return_code = 1
+
+
+def _stopped(scheduler: Any, reason: str) -> bool:
+    scheduler.interrupt(reason)
+    return bool(scheduler.wait(_STOP_SECONDS))
+
+
+def _took_long(run: RunRecord) -> bool:
+    return bool(run.started and run.ended and run.ended - run.started > _LONG_SECONDS)

@@ -1,0 +1,91 @@
+"""What can be done to runs, wherever they train: rows and commands in the store, and a scheduler for those of this app.
+
+No Textual here. Methods that people trigger return a sentence to show, or raise StoreError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from wdtui.config import RunConfig
+from wdtui.runs.checkpoints import Checkpoints
+from wdtui.runs.records import CLAIMABLE, RunRecord, Status
+from wdtui.runs.store import Store
+
+if TYPE_CHECKING:
+    from wdtui.runs.scheduler import Scheduler
+
+
+class Controls:
+    """The actions of the workbench on one store."""
+
+    def __init__(self, store: Store, scheduler: Scheduler) -> None:
+        self.store = store
+        self.scheduler = scheduler
+
+    @property
+    def busy(self) -> bool:
+        """Whether runs of this app are training or waiting."""
+        return bool(self.scheduler.live or self.scheduler.queue)
+
+    def start(self, config: RunConfig, *, experiment: str = "", name: str = "") -> int:
+        """Queue a new run here; returns its number."""
+        run_id = self.store.add_run(config, experiment=experiment, name=name)
+        self.scheduler.submit(run_id)
+        return run_id
+
+    def pause_or_resume(self, run: RunRecord) -> str:
+        match run.status:
+            case Status.RUNNING:
+                self.store.send(run.id, "pause")
+                return f"Pausing run {run.id} …"
+            case Status.PAUSED:
+                self.store.send(run.id, "resume")
+                return f"Run {run.id} goes on."
+            case status if status in CLAIMABLE and run.id not in self.scheduler.queue:
+                self.scheduler.submit(run.id)
+                return f"Run {run.id} goes on here." if run.step else f"Run {run.id} is queued here."
+            case Status.QUEUED:
+                return f"Run {run.id} waits for its turn."
+            case _:
+                return f"Run {run.id} is {run.status}: there is nothing left to train."
+
+    def stop(self, run: RunRecord) -> str:
+        if run.live:
+            self.store.send(run.id, "stop")
+            return f"Stopping run {run.id} with a checkpoint …"
+        if run.status == Status.QUEUED:
+            if not self.scheduler.cancel(run.id):
+                self.store.set_status(run.id, Status.STOPPED, "Stopped before it began.")
+            return f"Run {run.id} will not begin."
+        return f"Run {run.id} is {run.status} already."
+
+    def steer(self, run: RunRecord, values: dict[str, Any]) -> str:
+        self.store.send(run.id, "steer", values)
+        return f"Steering run {run.id} …"
+
+    def delete(self, runs: Sequence[RunRecord]) -> str:
+        """Delete runs that are not live, with their checkpoints."""
+        for run in runs:
+            self.scheduler.cancel(run.id)
+        self.store.delete([run.id for run in runs])
+        for run in runs:
+            Checkpoints(self.store.folder, run.id).delete()
+        return f"Run {runs[0].id} is deleted." if len(runs) == 1 else f"{len(runs)} runs are deleted."
+
+    def rename(self, run: RunRecord, name: str) -> str:
+        self.store.rename(run.id, name.strip())
+        return ""
+
+    def annotate(self, run: RunRecord, note: str) -> str:
+        self.store.set_note(run.id, note.strip())
+        return ""
+
+    def set_slots(self, text: str) -> str:
+        """Let so many runs train at once; with an empty text as many as suit the machine."""
+        text = text.strip()
+        if text and not (text.isascii() and text.isdigit() and int(text) > 0):
+            return f"{text} is no number of runs: give 1 or more, or nothing for as many as suit this machine."
+        self.scheduler.slots = int(text) if text else None
+        return f"{text or 'As many as suit this machine'} at once."

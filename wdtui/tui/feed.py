@@ -1,0 +1,172 @@
+"""What the screens show, read from the store a little at a time. No Textual here.
+
+A Feed remembers what it has read; `poll` reads only what is new and hands out one immutable Snapshot, or None when
+nothing changed. Only the runs that are shown have their points in memory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wdtui.metrics import Curves
+from wdtui.milestones import Milestones, milestones
+from wdtui.runs.records import LIVE, Event, RunRecord, StoreError
+from wdtui.runs.store import Store
+
+_OWNERS_SECONDS = 2.0
+"""How often live runs are read although nobody has written: their owner may have died silently."""
+_ALL_SECONDS = 30.0
+"""How often all runs are read anew while things change: others may have deleted some."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Shown:
+    """A run whose curves are on the screen."""
+
+    run: RunRecord
+    curves: Curves
+    events: tuple[Event, ...]
+    milestones: Milestones
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The store as it was seen last: all runs, newest first, and those that are shown with their curves."""
+
+    runs: tuple[RunRecord, ...] = ()
+    shown: tuple[Shown, ...] = ()
+    loaded: bool = False
+    """Whether the store has been read at all."""
+
+    def run(self, run_id: int | None) -> RunRecord | None:
+        return next((run for run in self.runs if run.id == run_id), None)
+
+
+class Feed:
+    """Reads one store for one app, always in the same thread."""
+
+    def __init__(self, store: Store, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._records: dict[int, RunRecord] = {}
+        self._revision = -1
+        self._data_version = -1
+        self._looked = self._read_all = -1e9
+        self._wanted: tuple[int, ...] = ()
+        self._curves: dict[int, _Growing] = {}
+        self._shown: dict[int, Shown] = {}
+        self._snapshot = Snapshot()
+
+    def show(self, run_ids: Iterable[int]) -> None:
+        """Say which runs to show from the next look on, in this order."""
+        self._wanted = tuple(run_ids)
+        for run_id in self._shown.keys() - set(self._wanted):
+            del self._shown[run_id], self._curves[run_id]
+
+    def poll(self) -> Snapshot | None:
+        """Look for news; None when there is none. Raises StoreError."""
+        changed = self._read_runs() if self._due() else False
+        shown = tuple(shown for run_id in self._wanted if (shown := self._read_shown(run_id, changed)))
+        if not changed and shown == self._snapshot.shown and self._snapshot.loaded:
+            return None
+        runs = self._snapshot.runs
+        if changed or not self._snapshot.loaded:
+            runs = tuple(self._records[run_id] for run_id in sorted(self._records, reverse=True))
+        self._snapshot = Snapshot(runs, shown, loaded=True)
+        return self._snapshot
+
+    def _due(self) -> bool:
+        version, now = self._store.data_version(), self._clock()
+        watching = any(run.status_text in LIVE for run in self._records.values())
+        if version == self._data_version and not (watching and now - self._looked >= _OWNERS_SECONDS):
+            return False
+        self._data_version, self._looked = version, now
+        return True
+
+    def _read_runs(self) -> bool:
+        """Bring the records up to date; return whether any is another than before."""
+        revision = self._store.revision()
+        if self._revision < 0 or (revision > self._revision and self._clock() - self._read_all > _ALL_SECONDS):
+            return self._read_all_runs(revision)
+        runs = self._store.runs_since(self._revision)
+        if revision > self._revision and max((run.revision for run in runs), default=0) < revision:
+            return self._read_all_runs(revision)  # the newest change left no run: a deletion
+        changed = [run for run in runs if _differs(run, self._records.get(run.id))]
+        self._records |= {run.id: run for run in changed}
+        self._revision = revision
+        return bool(changed)
+
+    def _read_all_runs(self, revision: int) -> bool:
+        before, self._records = self._records, {run.id: run for run in self._store.runs()}
+        self._revision, self._read_all = revision, self._clock()
+        if before.keys() != self._records.keys():
+            return True
+        return any(_differs(run, before[run.id]) for run in self._records.values())
+
+    def _read_shown(self, run_id: int, changed: bool) -> Shown | None:
+        run, before = self._records.get(run_id), self._shown.get(run_id)
+        if run is None:
+            self._shown.pop(run_id, None)
+            self._curves.pop(run_id, None)
+            return None
+        if before and before.run is run:
+            return before
+        try:
+            self._shown[run_id] = self._extended(run)
+        except StoreError:  # deleted since its record was read
+            return before
+        return self._shown[run_id]
+
+    def _extended(self, run: RunRecord) -> Shown:
+        growing = self._curves.get(run.id)
+        if growing is None or growing.last_step > run.step:  # new here, or truncated and trained again from there
+            growing = self._curves[run.id] = _Growing()
+        newer = self._store.curves(run.id, after_step=growing.last_step)
+        growing.add(newer)
+        curves = growing.curves()
+        return Shown(run, curves, tuple(self._store.events(run.id)), milestones(curves))
+
+
+class _Growing:
+    """Curves that grow at their end; what is handed out stays as it was."""
+
+    def __init__(self) -> None:
+        self._names: tuple[str, ...] = ()
+        self._steps: NDArray[np.int64] = np.empty(0, np.int64)
+        self._epochs: NDArray[np.int64] = np.empty(0, np.int64)
+        self._values: NDArray[np.float64] = np.empty((0, 0))
+        self._used = 0
+
+    @property
+    def last_step(self) -> int:
+        return int(self._steps[self._used - 1]) if self._used else -1
+
+    def add(self, newer: Curves) -> None:
+        needed = self._used + len(newer)
+        self._names = newer.names
+        if needed > len(self._steps) or not self._used:
+            self._grow(max(needed * 3 // 2, 64), len(newer.names))
+        part = slice(self._used, needed)
+        self._steps[part], self._epochs[part], self._values[part] = newer.steps, newer.epochs, newer.values
+        self._used = needed
+
+    def _grow(self, size: int, metrics: int) -> None:
+        old, used = (self._steps, self._epochs, self._values), self._used
+        self._steps, self._epochs = np.empty(size, np.int64), np.empty(size, np.int64)
+        self._values = np.empty((size, metrics))
+        for new, before in zip((self._steps, self._epochs, self._values), old, strict=True):
+            new[:used] = before[:used] if used else new[:0]
+
+    def curves(self) -> Curves:
+        used = self._used
+        return Curves(self._names, self._steps[:used], self._epochs[:used], self._values[:used])
+
+
+def _differs(run: RunRecord, before: RunRecord | None) -> bool:
+    """A heartbeat takes no revision and changes nothing to see; an owner's death takes none either and does."""
+    return before is None or (run.revision, run.status_text) != (before.revision, before.status_text)

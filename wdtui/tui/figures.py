@@ -1,0 +1,302 @@
+"""What each chart shows of the runs on the screen: pure functions from curves to a Figure. No Textual, no drawing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from rich.text import Text
+
+from wdtui.charts import RUN_COLORS, Level, Mark, Series
+from wdtui.config import FIELDS
+from wdtui.hyperparameters import format_value
+from wdtui.metrics import Curves
+from wdtui.text import number, percent
+from wdtui.tui.feed import Shown
+from wdtui.tui.identity import Identity, labels
+from wdtui.tui.view import Span, View
+
+TRAIN, VALIDATION, TEST = RUN_COLORS[0], RUN_COLORS[2], RUN_COLORS[1]
+Lines = tuple[tuple[str, str, str], ...]
+"""Label, metric and colour of the curves that one run has in a chart, the last on top."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A run in the charts, as it is named and coloured there."""
+
+    shown: Shown
+    label: str
+    identity: Identity
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """One chart, ready to be drawn at any size."""
+
+    title: str
+    about: str
+    values: tuple[Text, ...]
+    """The newest values in words, each shorter than the one before; the first that fits is shown."""
+    series: tuple[Series, ...] = ()
+    x_range: Span | None = None
+    y_range: Span | None = None
+    x_log: bool = False
+    y_log: bool = False
+    marks: tuple[Mark, ...] = ()
+    levels: tuple[Level, ...] = ()
+    cursor: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Chart:
+    """A kind of chart: what it is called, what it draws, and how its values are written."""
+
+    name: str
+    title: str
+    lines: Callable[[View, Curves], Lines]
+    compared: Callable[[View, Curves], Lines]
+    """What is drawn of each run when there are several: fewer lines, the main one last."""
+    log: bool = False
+    y_range: Span | None = None
+    written: Callable[[float | None], str] = number
+    about: str = ""
+    """What there will be to see, for a screen without runs."""
+    labelled: bool = False
+    """Whether the marks are named here."""
+    epsilon: bool = False
+
+
+def _fixed(*lines: tuple[str, str, str]) -> Callable[[View, Curves], Lines]:
+    return lambda view, curves: lines
+
+
+def _per_layer(metric: str, view: View, curves: Curves) -> Lines:
+    layers = [name for name in curves.names if name.startswith(f"{metric}/")]
+    return tuple((name.split("/")[1], name, RUN_COLORS[i % 6]) for i, name in enumerate(layers))
+
+
+def _variances(view: View, curves: Curves) -> Lines:
+    if view.per_layer:
+        return _per_layer("bn_variance_min", view, curves)
+    return ("median", "bn_variance_median", TRAIN), ("smallest", "bn_variance_min", TEST)
+
+
+def _layers_of(metric: str) -> Callable[[View, Curves], Lines]:
+    return lambda view, curves: _per_layer(metric, view, curves)
+
+
+ACCURACY = Chart(
+    "accuracy",
+    "accuracy",
+    _fixed(
+        ("train", "train_accuracy", TRAIN),
+        ("validation", "validation_accuracy", VALIDATION),
+        ("test", "test_accuracy", TEST),
+    ),
+    _fixed(("train", "train_accuracy", TRAIN), ("test", "test_accuracy", TEST)),
+    y_range=(0, 1),
+    written=percent,
+    about="The share of sums with every bit right: on the training pairs, and on numbers that training never shows.",
+    labelled=True,
+)
+_NORM = _fixed(("", "weight_norm", TEST))
+NORM = Chart(
+    "norm",
+    "weight norm",
+    _NORM,
+    _NORM,
+    about="How large the weights are. It goes on falling when nothing more is to be gained on the training pairs.",
+)
+VARIANCE = Chart(
+    "variance",
+    "BatchNorm variance",
+    _variances,
+    _fixed(("smallest", "bn_variance_min", TEST)),
+    log=True,
+    epsilon=True,
+    labelled=True,
+    about="How much the inputs of BatchNorm vary, against the ε that is added to it before the division.",
+)
+LOSS = Chart(
+    "loss",
+    "loss",
+    _fixed(("train", "train_loss", TRAIN), ("validation", "validation_loss", VALIDATION), ("test", "test_loss", TEST)),
+    _fixed(("train", "train_loss", TRAIN), ("test", "test_loss", TEST)),
+    log=True,
+    about="What training minimises, on a logarithmic scale. It leaps where training blows up.",
+)
+RATE = Chart(
+    "rate",
+    "effective lr, per layer",
+    _layers_of("effective_learning_rate"),
+    _fixed(("", "effective_learning_rate", TEST)),
+    log=True,
+)
+LAYER_VARIANCE = Chart(
+    "layer_variance",
+    "smallest variance, per layer",
+    _layers_of("bn_variance_min"),
+    _fixed(("", "bn_variance_min", TEST)),
+    log=True,
+    epsilon=True,
+)
+LAYER_NORM = Chart(
+    "layer_norm",
+    "weight norm, per layer",
+    _layers_of("weight_norm"),
+    _fixed(("", "weight_norm", TEST)),
+    log=True,
+)
+CHARTS = ACCURACY, NORM, VARIANCE, LOSS
+RUN_CHARTS = ACCURACY, NORM, LAYER_VARIANCE, LOSS, LAYER_NORM, RATE
+
+
+def subjects(shown: Sequence[Shown], identity: Callable[[int], Identity]) -> list[Subject]:
+    """Name and colour the runs on the screen."""
+    named = labels([one.run for one in shown])
+    return [Subject(one, label, identity(one.run.id)) for one, label in zip(shown, named, strict=True)]
+
+
+def whole_span(subjects: Sequence[Subject]) -> Span:
+    """All steps of the runs: for one that is live, also those that are still to come."""
+    if not subjects:
+        return 0.0, 1.0
+    ends = [_end(subject, alone=len(subjects) == 1) for subject in subjects]
+    return 0.0, max([1.0, *ends])
+
+
+def _end(subject: Subject, alone: bool) -> float:
+    shown = subject.shown
+    reached = float(shown.curves.steps[-1]) if len(shown.curves) else 0.0
+    return max(float(shown.run.config.steps), reached) if alone and shown.run.live else reached
+
+
+def figure(chart: Chart, subjects: Sequence[Subject], view: View) -> Figure:
+    """One chart of the runs, looked at in one way."""
+    log = chart.log ^ (chart.name in view.other_scale)
+    series = _compared(chart, subjects, view) if len(subjects) > 1 else _alone(chart, subjects, view)
+    y_range = None if log and chart.y_range else chart.y_range
+    return Figure(
+        title=chart.title,
+        about="" if subjects else chart.about,
+        values=tuple(_value(chart, subjects, view, named) for named in (True, False)),
+        series=tuple(series),
+        x_range=view.visible(whole_span(subjects)) if subjects else None,
+        y_range=y_range,
+        x_log=view.time_log,
+        y_log=log,
+        marks=tuple(_marks(chart, subjects)),
+        levels=tuple(_levels(subjects)) if chart.epsilon else (),
+        cursor=view.cursor,
+    )
+
+
+def _alone(chart: Chart, subjects: Sequence[Subject], view: View) -> Iterator[Series]:
+    for subject in subjects:
+        curves = subject.shown.curves
+        if chart.epsilon and _steerings(subject):
+            yield _epsilon_over_time(subject)
+        for label, metric, color in chart.lines(view, curves):
+            yield Series(label, curves.steps, curves[metric], color)
+
+
+def _compared(chart: Chart, subjects: Sequence[Subject], view: View) -> Iterator[Series]:
+    """One main line for each run; its others behind, dimmed and without a sign. The legend names them, once for all."""
+    drawn = [(subject, chart.compared(view, subject.shown.curves)) for subject in subjects]
+    for subject, lines in drawn:
+        for _, metric, _ in lines[:-1]:
+            curves = subject.shown.curves
+            yield Series("", curves.steps, curves[metric], f"dim {subject.identity.color}")
+    for subject, lines in drawn:
+        curves, identity = subject.shown.curves, subject.identity
+        yield Series("", curves.steps, curves[lines[-1][1]], identity.color, identity.marker)
+
+
+def _value(chart: Chart, subjects: Sequence[Subject], view: View, named: bool) -> Text:
+    """The newest values, or those under the cursor, each in its curve's colour."""
+    text = Text()
+    if len(subjects) > 1:
+        return Text("train dimmed", style="dim") if len(chart.compared(view, subjects[0].shown.curves)) > 1 else text
+    for subject in subjects:
+        curves = subject.shown.curves
+        lines = chart.lines(view, curves)
+        if not len(curves) or len(lines) > 3:
+            continue
+        at = row_at(curves, view.cursor)
+        for label, metric, color in lines:
+            text.append("  " if text else "").append(f"{label} " if label and named else "", "dim")
+            text.append(chart.written(float(curves[metric][at])), color)
+    return text
+
+
+def legend(subjects: Sequence[Subject]) -> Text:
+    """The colour, the sign and the name of each of several runs, on one line."""
+    text = Text(no_wrap=True, overflow="ellipsis")
+    for subject in subjects:
+        identity = subject.identity
+        text.append("   " if text else "").append(f"─{identity.marker or '─'}─ ", identity.color)
+        text.append(subject.label)
+    return text
+
+
+def row_at(curves: Curves, step: float | None) -> int:
+    """The newest point, or the nearest to a step."""
+    if step is None or not len(curves):
+        return -1
+    return int(np.abs(curves.steps - step).argmin())
+
+
+def _marks(chart: Chart, subjects: Sequence[Subject]) -> Iterator[Mark]:
+    several = len(subjects) > 1
+    for subject in subjects:
+        color = subject.identity.color if several else None
+        for step, label in milestones_of(subject.shown):
+            yield Mark(step, label if chart.labelled and not several else "", color)
+
+
+def milestones_of(shown: Shown) -> Iterator[tuple[int, str]]:
+    """The steps worth a mark, and what happened there."""
+    seen = shown.milestones
+    if seen.fit_step is not None:
+        yield seen.fit_step, f"fit {number(seen.fit_step)}"
+    if seen.generalise_step is not None:
+        yield seen.generalise_step, f"generalised {number(seen.generalise_step)}"
+    yield from ((step, "blow-up") for step in seen.blowup_steps)
+    for event in shown.events:
+        if event.kind == "steered":
+            yield event.step, steering_text(event.data)
+
+
+def steering_text(data: dict[str, object]) -> str:
+    """What a steering did, e.g. 'ε → 1e-5'."""
+    field = FIELDS.get(str(data.get("field")))
+    name = (field.symbol or field.label) if field else str(data.get("field"))
+    return f"{name} → {format_value(data.get('new'))}"
+
+
+def _steerings(subject: Subject) -> list[tuple[int, float, float]]:
+    return [
+        (event.step, float(event.data["old"]), float(event.data["new"]))
+        for event in subject.shown.events
+        if event.kind == "steered" and event.data.get("field") == "bn_epsilon"
+    ]
+
+
+def _levels(subjects: Sequence[Subject]) -> Iterator[Level]:
+    """ε as a line; where it was steered, a curve of its own shows it instead."""
+    steady = {
+        subject.shown.run.config.bn_epsilon for subject in subjects if len(subjects) > 1 or not _steerings(subject)
+    }
+    for value in sorted(steady):
+        yield Level(value, f"ε {format_value(value)}")
+
+
+def _epsilon_over_time(subject: Subject) -> Series:
+    steps, values = [0.0], [subject.shown.run.config.bn_epsilon]
+    for step, old, new in _steerings(subject):
+        steps += [step, step]
+        values += [old, new]
+    end = whole_span([subject])[1]
+    return Series("ε", [*steps, end], [*values, values[-1]], "dim")

@@ -1,0 +1,76 @@
+"""Which run is which on the screen: the colour and the sign it keeps, and what tells it from the others in words."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+
+from wdtui.config import FIELDS
+from wdtui.hyperparameters import format_value
+from wdtui.runs.records import RunRecord
+from wdtui.text import clean
+
+_MOST = 3
+"""How many differing hyperparameters a label names."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Identity:
+    """What marks a run in charts and table."""
+
+    color: str
+    marker: str
+
+
+class Identities:
+    """Gives each run the next colour and sign when it is first marked; it keeps them as long as the app runs."""
+
+    def __init__(self) -> None:
+        self._order: list[int] = []
+
+    def keep(self, run_id: int) -> Identity:
+        """The run's own colour and sign, from now on."""
+        if run_id not in self._order:
+            self._order.append(run_id)
+        return self.of(run_id)
+
+    def of(self, run_id: int) -> Identity:
+        """The run's colour and sign, or those it would get."""
+        from wdtui.charts import RUN_COLORS, RUN_MARKERS
+
+        place = self._order.index(run_id) if run_id in self._order else len(self._order)
+        return Identity(RUN_COLORS[place % len(RUN_COLORS)], RUN_MARKERS[place % len(RUN_MARKERS)])
+
+
+def labels(runs: Sequence[RunRecord]) -> list[str]:
+    """Name each of several runs by what differs between them, e.g. 'ε 1e-5'; else by name, else by number."""
+    fields = _differing(runs)
+    texts = [", ".join(_pair(name, run) for name in fields) for run in runs]
+    counts = Counter(texts)
+    named = [
+        text if counts[text] == 1 else _with_name(text, clean(run.name)) for text, run in zip(texts, runs, strict=True)
+    ]
+    counts = Counter(named)
+    return [
+        text if text and counts[text] == 1 else f"{text} #{run.id}".strip()
+        for text, run in zip(named, runs, strict=True)
+    ]
+
+
+def _differing(runs: Sequence[RunRecord]) -> list[str]:
+    differing = [name for name in FIELDS if len({format_value(run.values.get(name)) for run in runs}) > 1]
+    if "weight_decay" in differing and "normalized_weight_decay" in differing:
+        differing.remove("normalized_weight_decay")
+    if len(differing) > 1 and "epochs" in differing:
+        differing.remove("epochs")  # how long it ran is seen on the time axis
+    return differing[:_MOST]
+
+
+def _pair(name: str, run: RunRecord) -> str:
+    field = FIELDS[name]
+    return f"{field.symbol or field.label} {format_value(run.values.get(name))}"
+
+
+def _with_name(text: str, name: str) -> str:
+    return f"{text} {name}".strip()

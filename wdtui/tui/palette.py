@@ -1,0 +1,36 @@
+"""The command palette: every action of `keys`, found by its words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+
+from wdtui.tui.keys import GROUPS, Key
+
+_HIDDEN = {"app.command_palette"}
+
+
+class Actions(Provider):
+    """What can be done on the screen that the palette was opened from."""
+
+    async def discover(self) -> Hits:
+        for key in self._keys():
+            yield DiscoveryHit(f"{key.label}  {key.title}", partial(self._run, key), help=key.help)
+
+    async def search(self, query: str) -> Hits:
+        matcher = self.matcher(query)
+        for key in self._keys():
+            score = max(matcher.match(key.label), matcher.match(key.help))
+            if score:
+                text = f"{key.label}  {key.title}"
+                yield Hit(score, matcher.highlight(text), partial(self._run, key), text=text, help=key.help)
+
+    def _keys(self) -> Iterator[Key]:
+        active = {bound.binding.action for bound in self.screen.active_bindings.values()}
+        for group in GROUPS.values():
+            yield from (key for key in group if key.action not in _HIDDEN and key.action in active)
+
+    async def _run(self, key: Key) -> None:
+        await self.screen.run_action(key.action)

@@ -1,0 +1,164 @@
+"""The filter of the run table: words and conditions, e.g. `λ>=0.1 ε<1e-3 test>0.9 done`. Pure, no Textual.
+
+A word is a status or is looked for in name, note and experiment. A condition compares a hyperparameter, a metric's
+newest value or a property of the run. All parts must hold.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable
+from typing import Any
+
+from wdtui.config import FIELDS, nearest
+from wdtui.hyperparameters import Hyperparameter, format_value
+from wdtui.metrics import METRICS
+from wdtui.runs.records import RunRecord, Status
+
+Test = Callable[[RunRecord], bool]
+
+_PART = re.compile(r"^(?P<name>[^<>=!:~\s]+?)(?P<sign><=|>=|!=|==|=|<|>|≤|≥|≠|:)(?P<value>.*)$")
+_SIGNS: dict[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    ">": operator.gt,
+    "<=": operator.le,
+    "≤": operator.le,
+    ">=": operator.ge,
+    "≥": operator.ge,
+    "=": operator.eq,
+    "==": operator.eq,
+    ":": operator.eq,
+    "!=": operator.ne,
+    "≠": operator.ne,
+}
+_ALIASES = {
+    "λ": "weight_decay",
+    "lambda": "weight_decay",
+    "wd": "weight_decay",
+    "λ_norm": "normalized_weight_decay",
+    "ε": "bn_epsilon",
+    "eps": "bn_epsilon",
+    "epsilon": "bn_epsilon",
+    "h": "width",
+    "lr": "learning_rate",
+    "train": "train_accuracy",
+    "val": "validation_accuracy",
+    "validation": "validation_accuracy",
+    "test": "test_accuracy",
+    "norm": "weight_norm",
+}
+_PROPERTIES: dict[str, Callable[[RunRecord], Any]] = {
+    "id": lambda run: run.id,
+    "step": lambda run: run.step,
+    "epoch": lambda run: run.epoch,
+    "speed": lambda run: run.speed,
+    "parent": lambda run: run.parent,
+    "fit": lambda run: run.milestones.get("milestones", {}).get("fit_step"),
+    "generalise": lambda run: run.milestones.get("milestones", {}).get("generalise_step"),
+    "blowups": lambda run: run.milestones.get("blowups", {}).get("count"),
+}
+_TEXTS: dict[str, Callable[[RunRecord], str]] = {
+    "name": lambda run: run.name,
+    "note": lambda run: run.note,
+    "experiment": lambda run: run.experiment,
+    "device": lambda run: run.device,
+    "status": lambda run: run.status_text,
+}
+
+
+class QueryError(ValueError):
+    """A filter that cannot be understood, said in one sentence."""
+
+
+def parse(text: str) -> Test:
+    """Turn a filter into a test of runs; raises QueryError. An empty filter lets all runs through."""
+    tests = [_part(part) for part in _joined(text).split()]
+    return lambda run: all(test(run) for test in tests)
+
+
+def _joined(text: str) -> str:
+    """`λ >= 0.1` as one part."""
+    return re.sub(r"\s*(<=|>=|!=|==|[<>=≤≥≠])\s*", r"\1", text.strip())
+
+
+def _part(part: str) -> Test:
+    condition = _PART.match(part)
+    if condition is None:
+        if part[0] in "<>=!≤≥≠:":
+            raise QueryError(f"{part} compares nothing; put a name before it, as in λ{part}.")
+        return _word(part.lower())
+    name, sign, value = condition["name"], condition["sign"], condition["value"]
+    if not value:
+        raise QueryError(f"{part} lacks a value, as in {name}{sign}0.1.")
+    return _condition(name.lower(), sign, value)
+
+
+def _word(word: str) -> Test:
+    if word in {status.value for status in Status}:
+        return lambda run: run.status_text == word
+    if word == "live":
+        return lambda run: run.live
+    if word.startswith("#") and word[1:].isdigit():
+        return lambda run: run.id == int(word[1:])
+    return lambda run: word in f"{run.name} {run.note} {run.experiment}".lower()
+
+
+def _condition(name: str, sign: str, value: str) -> Test:
+    name = _ALIASES.get(name, name).replace("-", "_")
+    if name in _TEXTS:
+        return _text_condition(_TEXTS[name], name, sign, value)
+    if name in FIELDS and FIELDS[name].kind not in ("int", "float"):
+        return _exact_condition(FIELDS[name], sign, value)
+    wanted, compare, read = _number(value), _SIGNS[sign], _reader(name)
+    return lambda run: _compared(compare, read(run), wanted)
+
+
+def _reader(name: str) -> Callable[[RunRecord], Any]:
+    if name in _PROPERTIES:
+        return _PROPERTIES[name]
+    if name in FIELDS:
+        return lambda run: run.values.get(name)
+    if name in METRICS:
+        return lambda run: run.latest.get(name)
+    known = [*_ALIASES, *_PROPERTIES, *_TEXTS, *FIELDS, *METRICS]
+    raise QueryError(
+        f"{name} is neither a hyperparameter nor a result{nearest(name, known) or '; try λ, ε, H, test or step'}."
+    )
+
+
+def _text_condition(read: Callable[[RunRecord], str], name: str, sign: str, value: str) -> Test:
+    if sign not in ("=", "==", ":", "!=", "≠"):
+        raise QueryError(f"{name} is text: compare it with = or !=.")
+    found = sign in ("=", "==", ":")
+    return lambda run: (value.lower() in read(run).lower()) == found
+
+
+def _exact_condition(field: Hyperparameter, sign: str, value: str) -> Test:
+    if sign not in ("=", "==", ":", "!=", "≠"):
+        raise QueryError(f"{field.name} has no order: compare it with = or !=.")
+    equal = sign in ("=", "==", ":")
+    return lambda run: (format_value(run.values.get(field.name)).lower() == value.lower()) == equal
+
+
+def _number(text: str) -> float:
+    share = text.endswith("%")
+    digits = text.removesuffix("%").replace(",", "")
+    thousands = digits.lower().endswith("k")
+    try:
+        value = float(digits[:-1] if thousands else digits)
+    except ValueError:
+        raise QueryError(f"{text} is no number.") from None
+    if not math.isfinite(value):
+        raise QueryError(f"{text} is no number.")
+    return value * (1000 if thousands else 1) / (100 if share else 1)
+
+
+def _compared(compare: Callable[[Any, Any], bool], value: Any, wanted: float) -> bool:
+    """Nothing compares with a value that is not there."""
+    if not isinstance(value, (int, float)) or math.isnan(value):
+        return False
+    if compare in (operator.eq, operator.ne):
+        return math.isclose(value, wanted, rel_tol=1e-9) == (compare is operator.eq)
+    return compare(value, wanted)

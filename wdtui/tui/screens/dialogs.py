@@ -1,0 +1,188 @@
+"""Small questions over a screen: a line of text, yes or no, values to steer, and what to do with live runs."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, TypeVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Static
+
+from wdtui.config import FIELDS, ConfigError, Hyperparameter
+from wdtui.hyperparameters import format_value
+from wdtui.runs.records import RunRecord
+from wdtui.text import clean
+from wdtui.tui.widgets.field_row import FieldRow
+
+Answer = TypeVar("Answer")
+
+
+class Dialog(ModalScreen[Answer | None]):
+    """A titled box in the middle; Escape answers None."""
+
+    CSS_PATH = "dialogs.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [("escape", "answer_nothing", "cancel")]
+    title_text = ""
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="dialog") as box:
+            box.border_title = clean(self.title_text)
+            yield from self.body()
+
+    def body(self) -> ComposeResult:
+        yield from ()
+
+    def action_answer_nothing(self) -> None:
+        self.dismiss(None)
+
+
+class Question(Dialog[str]):
+    """A choice between a few answers, each a button and, by its first letter, a key."""
+
+    def __init__(self, title: str, text: str, answers: dict[str, str]) -> None:
+        """`answers` are the ids and the words of the buttons; the first is the one that Enter presses."""
+        super().__init__()
+        self.title_text = title
+        self._text = text
+        self._answers = answers
+
+    def body(self) -> ComposeResult:
+        yield Static(clean(self._text), markup=False)
+        with Vertical(classes="answers"):
+            for name, words in self._answers.items():
+                yield Button(words, id=name, compact=True)
+
+    def on_mount(self) -> None:
+        self.query(Button).first().focus()
+
+    def key_down(self) -> None:
+        self.focus_next()
+
+    def key_up(self) -> None:
+        self.focus_previous()
+
+    def on_key(self, event: Any) -> None:
+        for name, words in self._answers.items():
+            if event.character and words[0].lower() == event.character.lower():
+                event.stop()
+                self.dismiss(name)
+
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        event.stop()
+        self.dismiss(event.button.id)
+
+
+class LineDialog(Dialog[str]):
+    """One line of text."""
+
+    def __init__(self, title: str, text: str, hint: str) -> None:
+        super().__init__()
+        self.title_text = title
+        self._text, self._hint = text, hint
+
+    def body(self) -> ComposeResult:
+        box = Input(clean(self._text), compact=True, max_length=500)
+        box.cursor_blink = False
+        yield box
+        yield Static(self._hint, classes="hint", markup=False)
+
+    @on(Input.Submitted)
+    def _entered(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.dismiss(event.value)
+
+
+class SteerDialog(Dialog[dict[str, Any]]):
+    """New values for what can be changed while a run is live; answers with those that differ."""
+
+    def __init__(self, run: RunRecord, values: dict[str, Any]) -> None:
+        """`values` are those in force now."""
+        super().__init__()
+        self.title_text = f"steer run {run.id}"
+        self._values = values
+        self._texts = {field.name: format_value(values[field.name]) for field in steerable()}
+
+    def body(self) -> ComposeResult:
+        for field in steerable():
+            yield FieldRow(field, self._texts[field.name])
+        yield Static("Enter steers from the next step on; Escape changes nothing.", classes="hint")
+
+    def key_down(self) -> None:
+        self.focus_next()
+
+    def key_up(self) -> None:
+        self.focus_previous()
+
+    @on(FieldRow.Changed)
+    def _changed(self, event: FieldRow.Changed) -> None:
+        event.stop()
+        self._texts[event.name] = event.text
+        self._read()
+
+    def _read(self) -> dict[str, Any] | None:
+        """The values that differ; None where one cannot be."""
+        values, sound = {}, True
+        for row in self.query(FieldRow):
+            sentence = ""
+            try:
+                value = row.field.parse(self._texts[row.field.name])
+                if value != self._values[row.field.name]:
+                    values[row.field.name] = value
+            except ConfigError as error:
+                sentence, sound = str(error), False
+            row.set_error(sentence)
+        return values if sound else None
+
+    @on(FieldRow.Submitted)
+    def _entered(self, event: FieldRow.Submitted) -> None:
+        event.stop()
+        if (values := self._read()) is not None:
+            self.dismiss(values)
+
+
+class Waiting(ModalScreen[None]):
+    """Says what is being done while nothing else can be."""
+
+    CSS_PATH = "dialogs.tcss"
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._text = text
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="dialog"):
+            yield Static(self._text, markup=False)
+
+
+def steerable() -> list[Hyperparameter]:
+    return [field for field in FIELDS.values() if field.steerable]
+
+
+def delete_question(runs: list[RunRecord]) -> Question:
+    """Whether to delete these runs."""
+    one = runs[0]
+    what = f"run {one.id} ({one.title})" if len(runs) == 1 else f"the {len(runs)} marked runs"
+    text = f"Delete {what} with its points and checkpoints?" if len(runs) == 1 else f"Delete {what} with all they hold?"
+    return Question("delete", text, {"no": "Keep", "yes": "Delete"})
+
+
+def quit_question(live: int, queued: int) -> Question:
+    """What to do with the runs that this app trains."""
+    runs = [f"{live} run{'s' if live > 1 else ''} training"] if live else []
+    runs += [f"{queued} waiting"] if queued else []
+    answers = {
+        "stop": "Stop them with a checkpoint",
+        "let_go": "Let them go on in the background",
+        "cancel": "Cancel",
+    }
+    return Question("quit", f"There {'is' if live + queued == 1 else 'are'} {' and '.join(runs)}.", answers)
+
+
+def slots_dialog(slots: int | None) -> LineDialog:
+    """How many runs may train at once."""
+    hint = "Enter keeps it; nothing means as many as suit this machine."
+    return LineDialog("runs at once", "" if slots is None else str(slots), hint)

@@ -1,0 +1,138 @@
+"""Everything about one run: its charts, also layer by layer, its story, its config, what happened to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.widgets import Static
+
+from wdtui.config import FIELDS, RunConfig
+from wdtui.hyperparameters import format_value
+from wdtui.runs.records import RunRecord, StoreError
+from wdtui.summary import story
+from wdtui.text import clean, number
+from wdtui.tui import keys
+from wdtui.tui.feed import Shown, Snapshot
+from wdtui.tui.figures import RUN_CHARTS, steering_text
+from wdtui.tui.screens.actions import RunScreen
+from wdtui.tui.story import told
+from wdtui.tui.widgets.chart_grid import ChartGrid
+from wdtui.tui.widgets.columns import progress, state
+from wdtui.tui.widgets.lines import HeaderLine, KeyLine
+
+_RUN_KEYS = tuple(key for key in keys.RUNS if key.action in ("steer", "pause", "stop", "rename", "note", "delete"))
+_APP_KEYS = tuple(key for key in keys.APP if key.action.startswith("app."))
+_BACK = keys.Key("escape,enter,backspace", "back", "back", "Back to the runs.", shown="esc", footer=True)
+_MOST_EVENTS = 200
+
+
+class RunView(RunScreen):
+    """One run, followed while it is live."""
+
+    CSS_PATH = "run.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings((_BACK,), _RUN_KEYS, keys.CHARTS, _APP_KEYS)
+    AUTO_FOCUS = None
+
+    def __init__(self, run_id: int) -> None:
+        super().__init__()
+        self._run_id = run_id
+
+    def compose(self) -> ComposeResult:
+        yield HeaderLine(f"run {self._run_id}")
+        with Horizontal():
+            yield ChartGrid(RUN_CHARTS, self.workbench.identities.of, told, id="grid")
+            with VerticalScroll(id="about"):
+                yield Static(id="facts", markup=False)
+        yield KeyLine([key for key in (*_RUN_KEYS, *keys.CHARTS, _BACK, *_APP_KEYS) if key.footer])
+
+    def on_mount(self) -> None:
+        self.query_one("#about").border_title = "about this run"
+        self.watch(self.app, "snapshot", self._take)
+
+    def on_screen_resume(self) -> None:
+        self.query_one("#about").focus()
+
+    @property
+    def run_in_hand(self) -> RunRecord | None:
+        return self.snapshot.run(self._run_id)
+
+    def _take(self, snapshot: Snapshot) -> None:
+        shown = next((one for one in snapshot.shown if one.run.id == self._run_id), None)
+        if shown is None:
+            return
+        self.query_one(ChartGrid).show((shown,))
+        self.query_one(HeaderLine).tell(f"{state(shown.run)} · step {progress(shown.run)}")
+        self.query_one("#facts", Static).update(facts(shown))
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.set_class(event.size.width < 100, "-narrow")
+        self.query_one(ChartGrid).use_narrow(event.size.width < 100 or event.size.height < 30)
+
+    def action_back(self) -> None:
+        self.dismiss()
+
+    def after_delete(self) -> None:
+        self.dismiss()
+
+
+def facts(shown: Shown) -> Text:
+    """All there is to say about a run in words."""
+    run, text = shown.run, Text()
+    for title, lines in (
+        ("", [clean(run.title), *([clean(run.note)] if run.note else [])]),
+        ("story", _story(shown)),
+        ("config", list(_config(run))),
+        ("events", _events(shown)),
+        ("where", _where(run)),
+    ):
+        if lines:
+            text.append(f"{title}\n" if title else "", "bold")
+            text.append("\n".join(lines) + "\n\n")
+    return text
+
+
+def _story(shown: Shown) -> list[str]:
+    sentences = list(story(shown.run.config, shown.curves))
+    return [*sentences, *([clean(shown.run.reason)] if shown.run.reason else [])]
+
+
+def _config(run: RunRecord) -> Iterator[str]:
+    """What differs from the defaults first, marked with a dot."""
+    try:
+        config = run.config
+    except StoreError as error:
+        yield str(error)
+        return
+    defaults = RunConfig()
+    names = sorted(FIELDS, key=lambda name: getattr(config, name) == getattr(defaults, name))
+    for name in names:
+        field, value = FIELDS[name], getattr(config, name)
+        sign = "•" if value != getattr(defaults, name) else " "
+        label = f"{field.symbol} {field.label}" if field.symbol and len(field.symbol) < 3 else field.label
+        yield f"{sign} {label:<26.26} {format_value(value)}"
+
+
+def _events(shown: Shown) -> list[str]:
+    lines = []
+    for event in shown.events[-_MOST_EVENTS:]:
+        what = steering_text(event.data) if event.kind == "steered" else event.kind
+        reason = event.data.get("reason") or str(event.data.get("traceback", "")).strip().split("\n")[-1]
+        lines.append(f"step {number(event.step)}  {what}{': ' + clean(str(reason)) if reason else ''}")
+    blowups = shown.milestones.blowup_steps
+    lines += [f"step {number(step)}  blow-up" for step in blowups]
+    return lines
+
+
+def _where(run: RunRecord) -> list[str]:
+    threads = f", {run.threads} thread{'s' if run.threads != 1 else ''}" if run.threads else ""
+    lines = [f"{run.device}{threads} on {clean(run.host or '')}"] if run.device else []
+    lines += [f"{number(round(run.speed))} steps/s"] if run.speed else []
+    lines += [f"checkpoint at step {number(run.checkpoint_step)}"] if run.checkpoint_step else []
+    lines += [", ".join(f"{name} {clean(version)}" for name, version in run.versions.items())] if run.versions else []
+    return lines

@@ -1,0 +1,291 @@
+"""The first screen: form, charts and runs. All it shows is read from the store; all it does is asked of the store."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.timer import Timer
+from textual.widgets import Input
+
+from wdtui.config import RunConfig
+from wdtui.runs.records import RunRecord, StoreError
+from wdtui.tui import keys
+from wdtui.tui.feed import Snapshot
+from wdtui.tui.figures import CHARTS
+from wdtui.tui.query import QueryError, parse
+from wdtui.tui.screens.actions import RunScreen
+from wdtui.tui.story import headline, told
+from wdtui.tui.widgets.chart import ChartPanel
+from wdtui.tui.widgets.chart_grid import ChartGrid
+from wdtui.tui.widgets.launch_form import LaunchForm
+from wdtui.tui.widgets.lines import HeaderLine, KeyLine
+from wdtui.tui.widgets.run_table import RunTable
+
+_NARROW, _SHORT = 100, 30
+"""With fewer columns or lines, one chart is shown at a time, and the form only while it is used."""
+_SETTLE_SECONDS = 0.08
+"""How long the cursor must rest on a run before its points are read."""
+_GREETING = "No runs yet: press Enter to train the demo and watch a network discover addition."
+_ALL_KEYS = (*keys.RUNS, *keys.TABLE, *keys.CHARTS, *keys.APP)
+_FORM_KEYS = (
+    keys.Key("enter", "launch", "run", "", shown="⏎"),
+    keys.Key("", "", "field", "", shown="↑↓"),
+    keys.Key("", "", "choose", "", shown="←→"),
+    keys.Key("escape", "leave_form", "runs and charts", "", shown="esc"),
+    keys.Key("", "", "next", "", shown="tab"),
+)
+
+
+_FILTER_KEYS = (
+    keys.Key("enter", "", "keep the filter", "", shown="⏎"),
+    keys.Key("escape", "", "show all runs", "", shown="esc"),
+    keys.Key("", "", "λ ε H train test step, any field or metric, done, running, words", "", shown="< > = !="),
+)
+
+
+class Workbench(RunScreen):
+    """The runs of the store: one selected, some marked, those shown in the charts, and a form to start the next."""
+
+    CSS_PATH = "workbench.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.RUNS, keys.TABLE, keys.CHARTS, keys.APP)
+    AUTO_FOCUS = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._marked: list[int] = []
+        self._settling: Timer | None = None
+        self._started: int | None = None
+        """A run that was started here and is to be selected once it is seen."""
+
+    def compose(self) -> ComposeResult:
+        yield HeaderLine("weight decay workbench")
+        with Horizontal(id="bench"):
+            yield LaunchForm(id="form")
+            with Vertical(id="views"):
+                yield ChartGrid(CHARTS, self.workbench.identities.of, told, id="grid")
+        with Vertical(id="runs"):
+            yield RunTable(lambda run_id: self.workbench.identities.of(run_id) if self._is_shown(run_id) else None)
+            search = Input(
+                id="filter", placeholder="words and conditions, as λ>=0.1 ε<1e-3 test>0.9 done", compact=True
+            )
+            search.cursor_blink = False
+            yield search
+        yield KeyLine([key for key in _ALL_KEYS if key.footer])
+
+    def on_mount(self) -> None:
+        self.query_one("#runs").border_title = "runs"
+        self.query_one("#filter").display = False
+        self.query_one("#run").focus()
+        self.watch(self.app, "snapshot", self._take)
+
+    # What is shown
+
+    @property
+    def table(self) -> RunTable:
+        return self.query_one(RunTable)
+
+    @property
+    def form(self) -> LaunchForm:
+        return self.query_one(LaunchForm)
+
+    @property
+    def run_in_hand(self) -> RunRecord | None:
+        return self.snapshot.run(self.table.selected)
+
+    @property
+    def runs_to_delete(self) -> list[RunRecord]:
+        marked = [run for run in self.snapshot.runs if run.id in self._marked]
+        return marked or super().runs_to_delete
+
+    def _is_shown(self, run_id: int) -> bool:
+        return bool(self._marked) and (run_id in self._marked or run_id == self.table.selected)
+
+    def _take(self, snapshot: Snapshot) -> None:
+        """Show a snapshot of the store; what is the same as before costs nothing."""
+        if not snapshot.loaded:
+            return
+        if self._started is not None and snapshot.run(self._started):
+            self.table.select(self._started)
+            self._started = None
+        known = {run.id for run in snapshot.runs} if self._marked else set()
+        self._marked = [run_id for run_id in self._marked if run_id in known]
+        self.table.greeting = "" if snapshot.runs else _GREETING
+        self.table.show(snapshot.runs)
+        self.query_one(ChartGrid).show(snapshot.shown)
+        self.form.use_runs(snapshot.runs)
+        self._tell()
+
+    def _tell(self) -> None:
+        """The words around the table and on top."""
+        runs, table = self.snapshot.runs, self.table
+        self.query_one(HeaderLine).tell(headline(runs, self.workbench.device))
+        count = f"{len(table.runs):,} of {len(runs):,}" if len(table.runs) != len(runs) else f"{len(runs):,}"
+        notes = [count if runs else "", table.order, f"{len(self._marked)} marked" if self._marked else ""]
+        box = self.query_one("#runs")
+        box.border_title = " · ".join(["runs", *(note for note in notes if note)])
+
+    def _show_selected(self) -> None:
+        """Have the feed read the marked runs and the selected one."""
+        self._settling = None
+        selected = self.table.selected
+        wanted = [*self._marked, *([selected] if selected is not None and selected not in self._marked else [])]
+        self.workbench.feed.show(wanted)
+        self.workbench.look()
+        self.table.refresh()
+
+    @on(RunTable.Selected)
+    def _select(self, event: RunTable.Selected) -> None:
+        event.stop()
+        if self._settling is not None:
+            self._settling.stop()
+        self._settling = self.set_timer(_SETTLE_SECONDS, self._show_selected)
+
+    # Starting
+
+    @on(LaunchForm.Submitted)
+    def _launch(self, event: LaunchForm.Submitted) -> None:
+        event.stop()
+        try:
+            self._started = self.controls.start(event.config, experiment=event.experiment)
+        except StoreError as error:
+            self.notify(str(error), severity="error", markup=False)
+            return
+        self.action_leave_form()
+        self.workbench.look()
+
+    def action_launch(self) -> None:
+        self.form.submit()
+
+    def action_launch_all(self) -> None:
+        """Start each cell of the experiment in the form, and mark them all."""
+        experiment = self.form.experiment
+        if experiment is None or not experiment.axes:
+            self.form.submit()
+            return
+        try:
+            started = [self.controls.start(cell, experiment=experiment.name) for cell in experiment.cells()]
+        except StoreError as error:
+            self.notify(str(error), severity="error", markup=False)
+            return
+        self._marked = started
+        for run_id in started:
+            self.workbench.identities.keep(run_id)
+        self._started = started[0]
+        self.action_leave_form()
+        self.workbench.look()
+
+    def follow(self, run_id: int, config: RunConfig) -> None:
+        """Select a run that was started elsewhere, with its config in the form."""
+        self._started = run_id
+        self.form.use_config(config)
+        self.action_leave_form()
+
+    def use_experiment(self, name: str, run: bool) -> None:
+        """Fill the form with an experiment from the gallery, and train it if asked to."""
+        self.form.use_experiment(name)
+        if run:
+            self.action_launch_all()
+        else:
+            self.action_form()
+
+    # The form, where there is little room
+
+    def action_form(self) -> None:
+        self.set_class(True, "-form-open")
+        self.query_one("#run").focus()
+
+    @on(LaunchForm.Left)
+    def action_leave_form(self) -> None:
+        self.set_class(False, "-form-open")
+        self.table.focus()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        in_form = any(isinstance(one, LaunchForm) for one in event.widget.ancestors)
+        self.set_class(in_form, "-form-open")
+        shown = tuple(key for key in _ALL_KEYS if key.footer)
+        if event.widget.id == "filter":
+            shown = _FILTER_KEYS
+        elif in_form and event.widget.id != "run":
+            shown = _FORM_KEYS
+        self.query_one(KeyLine).show(shown)
+
+    def on_resize(self, event: events.Resize) -> None:
+        narrow = event.size.width < _NARROW or event.size.height < _SHORT
+        self.set_class(narrow, "-narrow")
+        self.set_class(event.size.height < 14, "-tiny")
+        self.query_one(ChartGrid).use_narrow(narrow)
+
+    # Marks, order, filter
+
+    def action_mark(self) -> None:
+        def change(run: RunRecord) -> None:
+            if run.id in self._marked:
+                self._marked.remove(run.id)
+            else:
+                self._marked.append(run.id)
+                self.workbench.identities.keep(run.id)
+            self._show_selected()
+            self._tell()
+
+        self.with_run(change)
+
+    def action_unmark(self) -> None:
+        self._marked.clear()
+        self._show_selected()
+        self._tell()
+
+    def action_sort(self) -> None:
+        self.table.sort_by_next()
+        self._tell()
+
+    def action_reverse(self) -> None:
+        self.table.reverse()
+        self._tell()
+
+    def action_filter(self) -> None:
+        search = self.query_one("#filter", Input)
+        search.display = True
+        search.focus()
+
+    @on(Input.Changed, "#filter")
+    def _filter_as_typed(self, event: Input.Changed) -> None:
+        event.stop()
+        box = self.query_one("#runs")
+        try:
+            keep = parse(event.value) if event.value.strip() else None
+        except QueryError as error:
+            box.border_subtitle = str(error).replace("[", "\\[")
+            return
+        box.border_subtitle = ""
+        self.table.filter_by(keep)
+        self._tell()
+
+    @on(Input.Submitted, "#filter")
+    def _filter_entered(self, event: Input.Submitted) -> None:
+        event.stop()
+        event.input.display = bool(event.value.strip())
+        self.table.focus()
+
+    def key_escape(self) -> None:
+        """Out of the filter, which goes; or back from a maximised chart's neighbourhood to the runs."""
+        search = self.query_one("#filter", Input)
+        if search.display:
+            search.value = ""
+            search.display = False
+        self.table.focus()
+
+    # Elsewhere
+
+    def action_open(self) -> None:
+        if not isinstance(self.focused, ChartPanel):
+            self.with_run(lambda run: self.workbench.open_run(run.id))
+        else:
+            self.action_chart("maximise")
+
+    @on(RunTable.Opened)
+    def _double_clicked(self) -> None:
+        self.action_open()

@@ -1,0 +1,49 @@
+"""Single lines that tell how things stand. Pure functions of what the feed has read."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+
+from wdtui.runs.records import RunRecord, Status
+from wdtui.text import clean, number, percent
+from wdtui.tui.feed import Shown
+
+
+def told(shown: Shown) -> str:
+    """What is to be known of one run now: why it ended, or how far its story has come."""
+    run, curves, seen = shown.run, shown.curves, shown.milestones
+    if run.status not in (Status.RUNNING, Status.DONE, Status.QUEUED) and run.reason:
+        return clean(run.reason)
+    if not len(curves):
+        return "Waiting for a free place." if run.status == Status.QUEUED else "Starting: the first epoch is under way."
+    test = percent(float(curves["test_accuracy"][-1]))
+    if seen.blowup_steps:
+        count = len(seen.blowup_steps)
+        every = f", every {number(seen.blowup_period)} steps or so" if seen.blowup_period else ""
+        return f"Blew up {'once' if count == 1 else f'{count} times'}{every}; test accuracy is {test}."
+    if seen.generalise_step is not None:
+        later = f", {number(seen.delay)} steps after the fit" if seen.delay and seen.delay > 0 else ""
+        return f"Generalised at step {number(seen.generalise_step)}{later}; test accuracy is {test}."
+    if seen.fit_step is not None:
+        watch = " Now watch the weight norm." if run.live else ""
+        return f"Fitted since step {number(seen.fit_step)}; test accuracy is {test}.{watch}"
+    return f"Training accuracy is {percent(float(curves['train_accuracy'][-1]))}, test accuracy {test}."
+
+
+def headline(runs: Sequence[RunRecord], device: str) -> str:
+    """The device and how many runs are at work, on the top right."""
+    counts = Counter(run.status for run in runs)
+    parts = [_device(runs, device)]
+    for status in (Status.RUNNING, Status.PAUSED, Status.QUEUED):
+        if counts[status]:
+            parts.append(f"{counts[status]} {status.value}")
+    return " · ".join(parts)
+
+
+def _device(runs: Sequence[RunRecord], asked: str) -> str:
+    """The device in use; until the first run says which, the one that was asked for."""
+    known = next((run.device for run in runs if run.device and run.live), "")
+    device = known or asked
+    return f"{device} ×{os.cpu_count()}" if device == "cpu" else device

@@ -1,0 +1,55 @@
+"""What passes between app and terminal beyond the screen: signals that end it, notifications that outlast it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+from wdtui.text import clean
+
+if TYPE_CHECKING:
+    from wdtui.tui.app import WorkbenchApp
+
+_PATIENCE_SECONDS = 90.0
+"""How long leaving may take after a signal, before the process ends all the same."""
+
+
+def handle_signals(app: WorkbenchApp) -> None:
+    """SIGHUP leaves the runs to the background, SIGTERM stops them with a checkpoint; both then end the app.
+
+    Without this a signal would kill the process and leave the terminal in raw mode.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    loop = asyncio.get_running_loop()
+
+    def hang_up() -> None:
+        _end_at_last(128 + signal.SIGHUP)
+        app.run_worker(app.let_go_and_exit(128 + signal.SIGHUP), exclusive=True)
+
+    def terminate() -> None:
+        _end_at_last(128 + signal.SIGTERM)
+        app.run_worker(app.stop_and_exit("Terminated", 128 + signal.SIGTERM), exclusive=True)
+
+    with contextlib.suppress(NotImplementedError, AttributeError):  # no such signals on Windows
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
+        loop.add_signal_handler(signal.SIGTERM, terminate)
+
+
+def _end_at_last(code: int) -> None:
+    """Whatever happens: a process on a dead terminal must not go on for ever."""
+    timer = threading.Timer(_PATIENCE_SECONDS, os._exit, [code])
+    timer.daemon = True
+    timer.start()
+
+
+def announce(app: WorkbenchApp, text: str) -> None:
+    """Ring, and ask the terminal for a desktop notification (OSC 9), which those that know none ignore."""
+    app.bell()
+    driver = app._driver
+    if driver is not None and not app.is_headless:
+        driver.write(f"\x1b]9;{clean(text)}\x07")

@@ -1,0 +1,68 @@
+"""How charts are looked at: axes, the part of the time axis in view, the cursor. Immutable, no Textual."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Self
+
+Span = tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class View:
+    """One way of looking at all charts of a screen."""
+
+    time_log: bool = False
+    other_scale: frozenset[str] = frozenset()
+    """Charts whose value axis is on the scale that it is not on by default."""
+    span: Span | None = None
+    """The steps in view; None for all of them."""
+    cursor: float | None = None
+    """The step whose values are read out."""
+    per_layer: bool = False
+
+    def with_time_scale_changed(self) -> Self:
+        return dataclasses.replace(self, time_log=not self.time_log, span=None)
+
+    def with_value_scale_changed(self, chart: str) -> Self:
+        return dataclasses.replace(self, other_scale=self.other_scale ^ {chart})
+
+    def visible(self, whole: Span) -> Span:
+        """The steps in view of charts that reach over `whole`."""
+        low, high = self.span or whole
+        return (max(low, 1.0), max(high, 2.0)) if self.time_log else (low, high)
+
+    def zoomed(self, factor: float, whole: Span) -> Self:
+        """Half or twice as much in view, around the cursor or else around the newest steps."""
+        low, high = self._places(self.visible(whole))
+        ends = self._places(whole)
+        middle = self._place(self.cursor) if self.cursor is not None else high
+        middle = min(max(middle, low), high)
+        size = (high - low) * factor
+        if size >= ends[1] - ends[0]:
+            return dataclasses.replace(self, span=None)
+        if size < (ends[1] - ends[0]) * 1e-4:
+            return self
+        share = (middle - low) / (high - low)
+        return self._looking_at(middle - share * size, size, ends)
+
+    def panned(self, share: float, whole: Span) -> Self:
+        """Moved along the time axis by a share of what is in view."""
+        if self.span is None:
+            return self
+        low, high = self._places(self.span)
+        return self._looking_at(low + share * (high - low), high - low, self._places(whole))
+
+    def _looking_at(self, low: float, size: float, ends: Span) -> Self:
+        low = min(max(low, ends[0]), ends[1] - size)
+        return dataclasses.replace(self, span=(self._value(low), self._value(low + size)))
+
+    def _places(self, span: Span) -> Span:
+        return self._place(span[0]), self._place(span[1])
+
+    def _place(self, step: float) -> float:
+        return math.log10(max(step, 1.0)) if self.time_log else step
+
+    def _value(self, place: float) -> float:
+        return 10**place if self.time_log else place

@@ -1,0 +1,191 @@
+"""One chart in a thin rounded border with its title and newest value; it redraws only the cells that changed."""
+
+from __future__ import annotations
+
+import textwrap
+
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+from textual import events
+from textual.color import Color
+from textual.geometry import Region
+from textual.message import Message
+from textual.reactive import reactive
+from textual.strip import Strip
+from textual.widget import Widget
+
+from wdtui.tui.figures import Figure
+
+
+class ChartPanel(Widget, can_focus=True):
+    """Shows a Figure; draws nothing while it is hidden, and nothing anew when nothing changed."""
+
+    DEFAULT_CSS = """
+    ChartPanel { background: $background; color: $foreground; min-height: 3; }
+    """
+    current: reactive[bool] = reactive(False)
+
+    class Chosen(Message):
+        """The chart was clicked, or reached with Tab."""
+
+        def __init__(self, panel: ChartPanel) -> None:
+            super().__init__()
+            self.panel = panel
+
+    class Pointed(Message):
+        """A place on the chart was clicked: a share of its width."""
+
+        def __init__(self, share: float) -> None:
+            super().__init__()
+            self.share = share
+
+    def __init__(self, figure: Figure, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._figure = figure
+        self._strips: list[Strip] = []
+        self._stale = True
+
+    def show(self, figure: Figure) -> None:
+        """Show another figure, painting only what differs from the last one."""
+        self._figure = figure
+        self._stale = True
+        if self.is_mounted and self.size and self.display and self.region:
+            before, after = self._strips, self._drawn()
+            regions = [
+                Region(start, y, end - start, 1)
+                for y, (old, new) in enumerate(zip(before, after, strict=False))
+                if (span := changed_cells(old, new)) and (start := span[0]) < (end := span[1])
+            ]
+            if len(before) != len(after):
+                self.refresh()
+            elif regions:
+                self.refresh(*regions)
+
+    def watch_current(self) -> None:
+        self._redraw()
+
+    def on_resize(self) -> None:
+        self._redraw()
+
+    def on_focus(self) -> None:
+        self.post_message(self.Chosen(self))
+        self._redraw()
+
+    def on_blur(self) -> None:
+        self._redraw()
+
+    def on_click(self, event: events.Click) -> None:
+        if self.size.width > 10:
+            self.post_message(self.Pointed(event.x / self.size.width))
+
+    def notify_style_update(self) -> None:
+        self._stale = True
+        super().notify_style_update()
+
+    def _redraw(self) -> None:
+        self._stale = True
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        strips = self._drawn()
+        return strips[y] if y < len(strips) else Strip.blank(self.size.width, self.rich_style)
+
+    def _drawn(self) -> list[Strip]:
+        if self._stale or len(self._strips) != self.size.height:
+            self._strips = list(self._draw())
+            self._stale = False
+        return self._strips
+
+    def _draw(self) -> list[Strip]:
+        from wdtui.charts import draw
+
+        width, height = self.size
+        if width < 4 or height < 3:
+            return [Strip.blank(width, self.rich_style)] * height
+        one = self._figure
+        if one.about:
+            return self._framed(message(one.about, width - 4, height - 2))
+        text = draw(
+            one.series,
+            width=width - 4,
+            height=height - 2,
+            x_range=one.x_range,
+            y_range=one.y_range,
+            x_log=one.x_log,
+            y_log=one.y_log,
+            marks=one.marks,
+            levels=one.levels,
+            cursor=one.cursor,
+        )
+        return self._framed(text)
+
+    def _framed(self, text: Text) -> list[Strip]:
+        width = self.size.width
+        base, edge = self.rich_style, self._color("accent" if self.has_focus else "line")
+        side = Segment("│", base + edge)
+        blank = Segment(" ", base)
+        body = [Strip([side, blank, *self._segments(line, base), blank, side], width) for line in text.split("\n")]
+        foot = Strip([Segment(f"╰{'─' * (width - 2)}╯", base + edge)], width)
+        return [self._head(width, base, edge), *body, foot]
+
+    def _head(self, width: int, base: Style, edge: Style) -> Strip:
+        """The border's upper side: the title on its left, the value on its right, as far as there is room."""
+        title, room = self._figure.title, width - 4
+        fitting = (value for value in self._figure.values if len(title) + value.cell_len + 5 <= room)
+        value = next(fitting, Text())
+        title = title[: max(room - 2, 0)].rstrip()
+        left = [Segment("╭─", base + edge)]
+        left += [Segment(f" {title} ", base + Style(bold=self.current or None))] if title else []
+        right = [Segment(" ", base), *self._segments(value, base), Segment(" ", base)] if value else []
+        rule = width - 4 - (len(title) + 2 if title else 0) - (value.cell_len + 2 if value else 0)
+        parts = [*left, Segment("─" * max(rule, 0), base + edge), *right, Segment("─╮", base + edge)]
+        return Strip(parts).adjust_cell_length(width, base)
+
+    def _segments(self, line: Text, base: Style) -> list[Segment]:
+        """A line with its dim parts in the theme's muted colour, which is legible where a terminal's dim is not."""
+        line = line.copy()
+        line.end = ""
+        return [
+            Segment(segment.text, base + self._undimmed(segment.style or Style()))
+            for segment in line.render(self.app.console)
+        ]
+
+    def _undimmed(self, style: Style) -> Style:
+        if not style.dim or self.app.native_ansi_color:
+            return style
+        if style.color is None:
+            return self._color("muted")
+        color = Color.from_rich_color(style.color).blend(self.background_colors[1], 0.5)
+        return Style.from_color(color.rich_color)
+
+    def _color(self, name: str) -> Style:
+        value = self.app.theme_variables.get(name, "")
+        if not value:
+            return Style()
+        return Style.from_color(Color.parse(value).rich_color)
+
+
+def message(sentence: str, width: int, height: int) -> Text:
+    """A quiet sentence in the middle of so many cells."""
+    lines = textwrap.wrap(sentence, min(width - 4, 40)) if width > 20 else []
+    above = max((height - len(lines)) // 2, 0)
+    rows = ([""] * above + [line.center(width) for line in lines] + [""] * height)[:height]
+    text = Text("\n".join(row.ljust(width) for row in rows))
+    text.stylize("dim")
+    return text
+
+
+def changed_cells(old: Strip, new: Strip) -> tuple[int, int] | None:
+    """The first and one past the last cell in which two lines of equal length differ."""
+    if old is new or list(old) == list(new):
+        return None
+    before, after = list(_cells(old)), list(_cells(new))
+    if len(before) != len(after):
+        return 0, max(len(before), len(after))
+    differing = [place for place, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1]]
+    return (differing[0], differing[-1] + 1) if differing else None
+
+
+def _cells(strip: Strip) -> list[tuple[str, Style | None]]:
+    return [(character, segment.style) for segment in strip for character in segment.text]

@@ -1,0 +1,181 @@
+"""The charts of a screen: one view of them all, one of them current, and a quiet line that says what is seen."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.widgets import Static
+
+from wdtui.text import number
+from wdtui.tui.feed import Shown
+from wdtui.tui.figures import Chart, Subject, figure, legend, row_at, subjects, whole_span
+from wdtui.tui.identity import Identity
+from wdtui.tui.view import View
+from wdtui.tui.widgets.chart import ChartPanel
+
+
+class ChartGrid(Container):
+    """Charts of the runs given to `show`, looked at through one View; `chart_actions` are what keys may ask of it."""
+
+    DEFAULT_CSS = """
+    ChartGrid { layout: vertical; }
+    ChartGrid > #charts { layout: grid; grid-size: 2; height: 1fr; }
+    ChartGrid > #charts.-one { layout: vertical; }
+    ChartGrid > #charts.-one ChartPanel { display: none; height: 1fr; }
+    ChartGrid > #charts.-one ChartPanel.-current { display: block; }
+    ChartGrid > #quiet { height: 1; padding: 0 2; color: $muted; text-wrap: nowrap; text-overflow: ellipsis; }
+    """
+
+    def __init__(
+        self,
+        charts: Sequence[Chart],
+        identity: Callable[[int], Identity],
+        told: Callable[[Shown], str],
+        *,
+        id: str | None = None,
+    ) -> None:
+        """`told` says about a single run what there is to say in one line."""
+        super().__init__(id=id)
+        self._charts = charts
+        self._identity = identity
+        self._told = told
+        self._subjects: list[Subject] = []
+        self._shown: tuple[Shown, ...] = ()
+        self._view = View()
+        self._current = 0
+        self._maximised = False
+        self._narrow = False
+
+    def compose(self) -> ComposeResult:
+        with Container(id="charts"):
+            for chart in self._charts:
+                yield ChartPanel(figure(chart, [], self._view), id=chart.name)
+        yield Static(id="quiet")
+
+    def on_mount(self) -> None:
+        self._arrange()
+
+    @property
+    def view(self) -> View:
+        return self._view
+
+    @property
+    def panels(self) -> list[ChartPanel]:
+        return list(self.query(ChartPanel))
+
+    def show(self, shown: tuple[Shown, ...], *, anew: bool = False) -> None:
+        """Show these runs; nothing is done when they are the same as before, unless they are to be named `anew`."""
+        if shown == self._shown and not anew:
+            return
+        if [one.run.id for one in shown] != [one.run.id for one in self._shown]:
+            self._view = dataclasses.replace(self._view, span=None, cursor=None)
+        self._shown = shown
+        self._subjects = subjects(shown, self._identity)
+        self._draw()
+
+    def use_narrow(self, narrow: bool) -> None:
+        """One chart at a time where there is no room for all."""
+        if narrow != self._narrow:
+            self._narrow = narrow
+            self._arrange()
+
+    def _arrange(self) -> None:
+        self.query_one("#charts").set_class(self._maximised or self._narrow, "-one")
+        for place, panel in enumerate(self.panels):
+            panel.current = place == self._current
+            panel.set_class(place == self._current, "-current")
+        self._draw()
+
+    def _draw(self) -> None:
+        """Hand every visible chart its figure."""
+        one = self._maximised or self._narrow
+        for place, (chart, panel) in enumerate(zip(self._charts, self.panels, strict=True)):
+            if place == self._current or not one:
+                panel.show(figure(chart, self._subjects, self._view))
+        self.query_one("#quiet", Static).update(self._quiet())
+
+    def _quiet(self) -> Text:
+        text = Text(no_wrap=True, overflow="ellipsis")
+        if self._view.cursor is not None and self._subjects:
+            text.append(f"step {number(int(self._view.cursor))}   ", "bold")
+            if len(self._subjects) > 1:
+                return text.append_text(self._readout())
+        if len(self._subjects) > 1:
+            return text.append_text(legend(self._subjects))
+        if self._subjects:
+            text.append(self._told(self._subjects[0].shown))
+        return text
+
+    def _readout(self) -> Text:
+        """The current chart's value of each of several runs under the cursor."""
+        text, chart = Text(), self._charts[self._current]
+        for subject in self._subjects:
+            curves = subject.shown.curves
+            if len(curves):
+                value = float(curves[chart.compared(self._view, curves)[-1][1]][row_at(curves, self._view.cursor)])
+                text.append(f"─{subject.identity.marker or '─'}─ ", subject.identity.color)
+                text.append(f"{subject.label}: {chart.written(value)}   ")
+        return text
+
+    def act(self, name: str, *arguments: float) -> None:
+        """Do what a key asks of the charts."""
+        actions: dict[str, Callable[..., None]] = {
+            "change_time_scale": lambda: self._look(self._view.with_time_scale_changed()),
+            "change_value_scale": lambda: self._look(self._view.with_value_scale_changed(self._chart.name)),
+            "change_layers": lambda: self._look(dataclasses.replace(self._view, per_layer=not self._view.per_layer)),
+            "zoom": lambda factor: self._look(self._view.zoomed(factor, self._whole)),
+            "pan": lambda share: self._look(self._view.panned(share, self._whole)),
+            "move_cursor": self._move_cursor,
+            "reset": lambda: self._look(View(other_scale=self._view.other_scale, per_layer=self._view.per_layer)),
+            "maximise": self._maximise,
+            "next": lambda: self._choose((self._current + 1) % len(self._charts)),
+        }
+        actions[name](*arguments)
+
+    @property
+    def _chart(self) -> Chart:
+        return self._charts[self._current]
+
+    @property
+    def _whole(self) -> tuple[float, float]:
+        return whole_span(self._subjects)
+
+    def _look(self, view: View) -> None:
+        self._view = view
+        self._draw()
+
+    def _maximise(self) -> None:
+        self._maximised = not self._maximised
+        self._arrange()
+
+    def _choose(self, place: int) -> None:
+        self._current = place
+        self._arrange()
+
+    def _move_cursor(self, columns: float) -> None:
+        """To the next point that is drawn in another column, or about so."""
+        longest = max((subject.shown.curves.steps for subject in self._subjects), key=len, default=None)
+        if longest is None or not len(longest):
+            return
+        low, high = self._view.visible(self._whole)
+        steps = longest[(longest >= low) & (longest <= high)]
+        if not len(steps):
+            return
+        if self._view.cursor is None:
+            place = len(steps) - 1
+        else:
+            stride = max(round(len(steps) / max(self.panels[self._current].size.width - 10, 1)), 1)
+            place = int(abs(steps - self._view.cursor).argmin()) + int(columns) * stride
+        step = float(steps[min(max(place, 0), len(steps) - 1)])
+        self._look(dataclasses.replace(self._view, cursor=step))
+
+    @on(ChartPanel.Chosen)
+    def _choose_reached(self, event: ChartPanel.Chosen) -> None:
+        event.stop()
+        if (place := self.panels.index(event.panel)) != self._current:
+            self._choose(place)

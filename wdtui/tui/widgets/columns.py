@@ -1,0 +1,153 @@
+"""The columns of the run table: what each says about a run, how it sorts, and which of them fit into a width."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from rich.cells import cell_len, set_cell_size
+
+from wdtui.runs.records import RunRecord, Status
+from wdtui.text import NOTHING, clean, duration, number, percent
+
+SYMBOLS = {
+    Status.QUEUED: "○",
+    Status.RUNNING: "●",
+    Status.PAUSED: "‖",
+    Status.DONE: "✓",
+    Status.FAILED: "✗",
+    Status.DIVERGED: "∞",
+    Status.INTERRUPTED: "◐",
+    Status.STOPPED: "■",
+}
+_TONES = {
+    Status.RUNNING: "accent",
+    Status.PAUSED: "accent",
+    Status.FAILED: "error",
+    Status.DIVERGED: "error",
+    Status.QUEUED: "muted",
+    Status.INTERRUPTED: "muted",
+    Status.STOPPED: "muted",
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Column:
+    """One column; narrow tables leave out those of the highest `rank` first."""
+
+    title: str
+    width: int
+    rank: int
+    text: Callable[[RunRecord], str]
+    value: Callable[[RunRecord], Any] | None = None
+    """What it sorts by, None where that makes no sense."""
+    right: bool = True
+    tone: Callable[[RunRecord], str] = lambda run: ""
+    """The theme colour of a run's cell, "" for the plain one."""
+    stretch: int = 0
+    """Its share of the room that is left."""
+
+    def aligned(self, text: str, cells: int) -> str:
+        """The text in exactly `cells` cells, the last two of them blank."""
+        room = max(cells - 2, 1)
+        if cell_len(text) > room:
+            text = set_cell_size(text, room - 1) + "…"
+        padding = " " * (room - cell_len(text))
+        return (padding + text if self.right else text + padding) + " " * (cells - room)
+
+
+def state(run: RunRecord) -> str:
+    return f"{SYMBOLS[run.status]} {run.status_text}"
+
+
+def progress(run: RunRecord) -> str:
+    """18,330/30,030 while there is something left to train, then only where it ended."""
+    total = _steps(run)
+    return number(run.step) if run.step >= total else f"{number(run.step)}/{number(total)}"
+
+
+def what_happened(run: RunRecord) -> str:
+    """How long a live run still takes; otherwise its blow-ups, when it generalised, or why it broke off."""
+    if run.status == Status.RUNNING and run.speed:
+        return f"{number(round(run.speed))} steps/s · {duration((_steps(run) - run.step) / run.speed)} left"
+    blowups = run.milestones.get("blowups", {})
+    count, period = blowups.get("count") or 0, blowups.get("median_period")
+    if count:
+        every = f", every ~{number(round(period))}" if period else ""
+        return f"{count} blow-up{'s' if count > 1 else ''}{every}"
+    if run.status in (Status.FAILED, Status.DIVERGED):
+        return clean(run.reason)
+    reached = run.milestones.get("milestones", {}).get("generalise_step")
+    return f"generalised at {number(reached)}" if reached else clean(run.note)
+
+
+def _steps(run: RunRecord) -> int:
+    values = run.values
+    return int(values["train_size"]) // int(values["batch_size"]) * int(values["epochs"])
+
+
+def _latest(metric: str) -> Callable[[RunRecord], float]:
+    return lambda run: run.latest.get(metric, math.nan)
+
+
+def _share(metric: str) -> Callable[[RunRecord], str]:
+    return lambda run: percent(run.latest.get(metric))
+
+
+def _given(field: str) -> Callable[[RunRecord], Any]:
+    return lambda run: run.values.get(field)
+
+
+def _written(field: str) -> Callable[[RunRecord], str]:
+    return lambda run: number(run.values.get(field))
+
+
+def _name(run: RunRecord) -> str:
+    return clean(run.name or run.experiment) or NOTHING
+
+
+def _muted(run: RunRecord) -> str:
+    return "muted"
+
+
+COLUMNS = (
+    Column(
+        "state", 15, 0, state, lambda run: run.status_text, right=False, tone=lambda run: _TONES.get(run.status, "")
+    ),
+    Column("run", 6, 6, lambda run: f"#{run.id}", lambda run: run.id, tone=_muted),
+    Column("name", 12, 1, _name, _name, right=False, stretch=2),
+    Column("λ", 7, 0, _written("weight_decay"), _given("weight_decay")),
+    Column("ε", 7, 0, _written("bn_epsilon"), _given("bn_epsilon")),
+    Column("H", 6, 2, lambda run: number(run.values.get("width")), _given("width")),
+    Column("seed", 6, 7, _written("seed"), _given("seed")),
+    Column("step", 17, 2, progress, lambda run: run.step),
+    Column("train", 8, 2, _share("train_accuracy"), _latest("train_accuracy")),
+    Column("test", 8, 0, _share("test_accuracy"), _latest("test_accuracy")),
+    Column("", 27, 3, what_happened, right=False, tone=_muted, stretch=3),
+)
+
+
+def fitting(width: int) -> list[tuple[Column, int]]:
+    """The columns that fit, with the cells that each of them gets."""
+    chosen = list(COLUMNS)
+    while len(chosen) > 1 and sum(column.width for column in chosen) > width:
+        chosen.remove(max(chosen, key=lambda column: column.rank))
+    rest = max(width - sum(column.width for column in chosen), 0)
+    shares = sum(column.stretch for column in chosen) or 1
+    return [(column, column.width + rest * column.stretch // shares) for column in chosen]
+
+
+def sorted_by(column: Column | None, reverse: bool, runs: Iterable[RunRecord]) -> list[RunRecord]:
+    """Largest first, missing values last; without a column newest first, as they come."""
+    if column is None or column.value is None:
+        return list(runs) if not reverse else list(runs)[::-1]
+    read = column.value
+    known: list[tuple[Any, RunRecord]] = []
+    missing: list[tuple[Any, RunRecord]] = []
+    for run in runs:
+        value = read(run)
+        (missing if value is None or value != value else known).append((value, run))
+    known.sort(key=lambda pair: pair[0], reverse=not reverse)
+    return [run for _, run in (*known, *missing)]

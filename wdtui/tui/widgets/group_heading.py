@@ -1,0 +1,52 @@
+"""The line over a group of fields that unfolds it and says what in it differs from the defaults."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widget import Widget
+
+
+class GroupHeading(Widget, can_focus=True):
+    """Posts Toggled when it is folded or unfolded."""
+
+    DEFAULT_CSS = """
+    GroupHeading { height: 1; color: $muted; }
+    GroupHeading:focus { color: $accent; text-style: bold; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,space", "unfold", show=False)]
+
+    class Toggled(Message):
+        """The group is to be shown, or not any longer."""
+
+        def __init__(self, group: str, unfolded: bool) -> None:
+            super().__init__()
+            self.group, self.unfolded = group, unfolded
+
+    def __init__(self, group: str, title: str, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.group = group
+        self._title = title
+        self._told = ""
+        self.unfolded = False
+
+    def tell(self, text: str) -> None:
+        """Say beside the title what is to be known of the group while it is folded."""
+        if text != self._told:
+            self._told = text
+            self.refresh()
+
+    def render(self) -> Text:
+        text = Text(f"{'▾' if self.unfolded else '▸'} {self._title}", no_wrap=True, overflow="ellipsis")
+        return text if self.unfolded else text.append(f"  {self._told}", "not bold")
+
+    def action_unfold(self) -> None:
+        self.unfolded = not self.unfolded
+        self.refresh()
+        self.post_message(self.Toggled(self.group, self.unfolded))
+
+    def on_click(self) -> None:
+        self.action_unfold()

@@ -1,0 +1,75 @@
+"""The line on top and the line of keys at the bottom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.style import Style
+from rich.text import Text
+from textual.widget import Widget
+
+from wdtui.tui.keys import Key
+
+_ALWAYS = 3
+"""How many keys, the last of the line, are shown however narrow it is."""
+
+
+class HeaderLine(Widget):
+    """What this is, on which device, and how many runs are at work."""
+
+    DEFAULT_CSS = """
+    HeaderLine { height: 1; color: $muted; padding: 0 2; }
+    """
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self._title = title
+        self._told = ""
+
+    def tell(self, text: str) -> None:
+        if text != self._told:
+            self._told = text
+            self.refresh()
+
+    def render(self) -> Text:
+        left, right = Text.assemble(("wdtui", "bold"), f"  {self._title}"), Text(self._told)
+        room = self.size.width - left.cell_len - right.cell_len
+        if room < 2:
+            return right if right.cell_len <= self.size.width else left
+        return Text.assemble(left, " " * room, right, no_wrap=True)
+
+
+class KeyLine(Widget):
+    """The keys that matter most, as many as fit; a click does the same."""
+
+    DEFAULT_CSS = """
+    KeyLine { height: 1; padding: 0 2; color: $muted; link-style: none; link-color: $muted; link-style-hover: none;
+        link-color-hover: $accent; link-background-hover: $background; }
+    """
+
+    def __init__(self, keys: Sequence[Key]) -> None:
+        super().__init__()
+        self._keys = keys
+
+    def show(self, keys: Sequence[Key]) -> None:
+        if keys != self._keys:
+            self._keys = keys
+            self.refresh()
+
+    def render(self) -> Text:
+        text, width = Text(no_wrap=True), self.size.width
+        last = Text().join(map(_entry, self._keys[-_ALWAYS:]))
+        for entry in map(_entry, self._keys[:-_ALWAYS]):
+            if text.cell_len + entry.cell_len + last.cell_len <= width + 2:
+                text.append_text(entry)
+        text.append_text(last)
+        text.truncate(width)
+        return text
+
+
+def _entry(key: Key) -> Text:
+    action = key.action if "." in key.action else f"screen.{key.action}"
+    click = Style.from_meta({"@click": action}) if key.action else Style()
+    entry = Text.assemble((key.title, "bold"), f" {key.label}")
+    entry.stylize(click)
+    return entry.append("   ")

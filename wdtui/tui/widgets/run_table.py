@@ -1,0 +1,203 @@
+"""The table of runs: a line for each, drawn only when it is in sight, so that ten thousand cost what twenty do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.color import Color
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from wdtui.runs.records import RunRecord
+from wdtui.tui.identity import Identity
+from wdtui.tui.widgets.columns import Column, fitting, sorted_by
+
+_CHIP = 2
+
+
+class RunTable(ScrollView, can_focus=True):
+    """Runs in the order of a column, with a cursor; posts Selected when the cursor comes to another run."""
+
+    DEFAULT_CSS = """
+    RunTable { background: $background; color: $foreground; overflow-x: hidden; scrollbar-size-vertical: 1; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", show=False),
+        Binding("down,j", "move(1)", show=False),
+        Binding("pageup", "page(-1)", show=False),
+        Binding("pagedown", "page(1)", show=False),
+        Binding("home", "move(-10000000)", show=False),
+        Binding("end,G", "move(10000000)", show=False),
+    ]
+
+    class Selected(Message):
+        """The cursor is on another run, or on none."""
+
+        def __init__(self, run_id: int | None) -> None:
+            super().__init__()
+            self.run_id = run_id
+
+    class Opened(Message):
+        """A run was double-clicked."""
+
+    def __init__(self, identity_of: Callable[[int], Identity | None], *, id: str | None = None) -> None:
+        """`identity_of` gives the colour and sign of a run that is marked."""
+        super().__init__(id=id)
+        self._identity_of = identity_of
+        self._all: Sequence[RunRecord] = ()
+        self._runs: list[RunRecord] = []
+        self._keep: Callable[[RunRecord], bool] | None = None
+        self._columns: list[tuple[Column, int]] = []
+        self._sort: Column | None = None
+        self._reverse = False
+        self.greeting = ""
+        """Shown in place of the table as long as it is not empty."""
+
+    selected: int | None = None
+    """The run under the cursor."""
+
+    @property
+    def runs(self) -> Sequence[RunRecord]:
+        """Those that the filter lets through, in order."""
+        return self._runs
+
+    @property
+    def order(self) -> str:
+        """How the rows are sorted, in words; empty for newest first."""
+        if self._sort is None:
+            return ""
+        return f"by {self._sort.title} {'↑' if self._reverse else '↓'}"
+
+    def show(self, runs: Sequence[RunRecord]) -> None:
+        """Show these runs, newest first unless sorted otherwise; lines that stay the same are not painted again."""
+        self._all = runs
+        before = self._runs
+        self._runs = sorted_by(self._sort, self._reverse, filter(self._keep, runs) if self._keep else runs)
+        if len(before) != len(self._runs) or self.greeting:
+            self.virtual_size = Size(self.size.width, len(self._runs) + 1)
+            self.refresh()
+        else:
+            self._refresh_changed(before)
+        self._keep_cursor()
+
+    def filter_by(self, keep: Callable[[RunRecord], bool] | None) -> None:
+        """Show only the runs that pass a test."""
+        self._keep = keep
+        self.show(self._all)
+        self.refresh()
+
+    def sort_by_next(self) -> None:
+        """Sort by the column after the present one; after the last, newest first again."""
+        places = [None, *(column for column, _ in self._columns if column.value)]
+        self._sort = places[(places.index(self._sort) + 1) % len(places)] if self._sort in places else None
+        self._reverse = False
+        self.show(self._all)
+        self.refresh()
+
+    def reverse(self) -> None:
+        self._reverse = not self._reverse
+        self.show(self._all)
+        self.refresh()
+
+    def select(self, run_id: int | None) -> None:
+        """Put the cursor on a run."""
+        if run_id == self.selected:
+            return
+        self.selected = run_id
+        self._scroll_to_cursor()
+        self.refresh()
+        self.post_message(self.Selected(run_id))
+
+    def _place(self) -> int | None:
+        return next((place for place, run in enumerate(self._runs) if run.id == self.selected), None)
+
+    def _keep_cursor(self) -> None:
+        """Keep the cursor on its run; where that is gone, on the first."""
+        if self._place() is None:
+            self.select(self._runs[0].id if self._runs else None)
+
+    def action_move(self, rows: int) -> None:
+        if self._runs:
+            place = (self._place() or 0) + rows
+            self.select(self._runs[min(max(place, 0), len(self._runs) - 1)].id)
+
+    def action_page(self, pages: int) -> None:
+        self.action_move(pages * max(self.size.height - 2, 1))
+
+    def _scroll_to_cursor(self) -> None:
+        place = self._place()
+        if place is not None:
+            rows = max(self.size.height - 1, 1)
+            top = min(max(self.scroll_offset.y, place - rows + 1), place)
+            self.scroll_to(y=top, animate=False)
+
+    def on_resize(self) -> None:
+        self._columns = fitting(self.size.width - _CHIP)
+        self.virtual_size = Size(self.size.width, len(self._runs) + 1)
+        self._scroll_to_cursor()
+        self.refresh()
+
+    def on_focus(self) -> None:
+        self.refresh()
+
+    def on_blur(self) -> None:
+        self.refresh()
+
+    def on_click(self, event: events.Click) -> None:
+        place = event.y - 1 + self.scroll_offset.y
+        if event.y >= 1 and place < len(self._runs):
+            self.select(self._runs[place].id)
+            if event.chain > 1:
+                self.post_message(self.Opened())
+
+    def _refresh_changed(self, before: Sequence[RunRecord]) -> None:
+        top = self.scroll_offset.y
+        for line in range(1, self.size.height):
+            place = line - 1 + top
+            if place < len(self._runs) and self._runs[place] is not before[place]:
+                self.refresh(Region(0, line, self.size.width, 1))
+
+    def render_line(self, y: int) -> Strip:
+        width, base = self.size.width, self.rich_style
+        place = y - 1 + self.scroll_offset.y
+        if self.greeting:
+            return Strip([Segment(f"  {self.greeting}" if y == 1 else "", base)]).adjust_cell_length(width, base)
+        if y == 0:
+            return self._header(width, base)
+        if place >= len(self._runs):
+            return Strip.blank(width, base)
+        return self._row(self._runs[place], width, base)
+
+    def _header(self, width: int, base: Style) -> Strip:
+        muted = base + self._color("muted")
+        parts = [Segment(" " * _CHIP, base)]
+        for column, cells in self._columns:
+            style = base + self._color("foreground") if column is self._sort else muted
+            parts.append(Segment(column.aligned(column.title, cells), style))
+        return Strip(parts).adjust_cell_length(width, base)
+
+    def _row(self, run: RunRecord, width: int, base: Style) -> Strip:
+        if run.id == self.selected:
+            base += Style(bgcolor=self._color("selection").color, bold=self.has_focus or None)
+        identity = self._identity_of(run.id)
+        chip = (
+            Segment(f"{identity.marker or '─'} ", base + Style.parse(identity.color))
+            if identity
+            else Segment("  ", base)
+        )
+        parts = [chip]
+        for column, cells in self._columns:
+            tone = column.tone(run)
+            parts.append(Segment(column.aligned(column.text(run), cells), base + self._color(tone) if tone else base))
+        return Strip(parts).adjust_cell_length(width, base)
+
+    def _color(self, name: str) -> Style:
+        value = self.app.theme_variables.get(name, "")
+        return Style.from_color(Color.parse(value).rich_color) if value else Style()
