@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from wdtui.config import RunConfig
-from wdtui.lab.losses import loss_values, right_answers
+from wdtui.lab.losses import accuracies, loss_values
 
 _WINDOW_STEPS = 128
 _WINDOW_NUMBERS = 4_000_000
@@ -44,9 +44,7 @@ class EpochRecord:
         steps = len(targets)
         logits = self.logits[:steps]
         losses = loss_values(self.loss, logits, targets)
-        right = right_answers(logits, targets)
-        shares = right.all(-1).float().mean(1), right.float().mean((1, 2))
-        self.sums += torch.stack([losses, *shares]).sum(1)
+        self.sums += torch.stack([losses, *accuracies(logits, targets)]).sum(1)
         # The variance is recovered from what the step left; its rounding error is about 1e-7 · (variance + ε).
         variance = self.inverse_deviations[:steps].pow(-2).sub_(epsilon).clamp_min_(0)
         self.variance += variance.sum(0)

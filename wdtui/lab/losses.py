@@ -26,6 +26,11 @@ def loss_gradient(kind: str, logits: Tensor, targets: Tensor) -> Tensor:
     return gradient.div_(logits.numel())
 
 
-def right_answers(logits: Tensor, targets: Tensor) -> Tensor:
-    """Which bits are right at threshold 0.5, i.e. logit 0: bool, shaped as `targets`."""
-    return (logits > 0) == (targets > 0.5)
+def accuracies(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The shares of pairs with every bit right and of bits right at threshold 0.5, i.e. logit 0.
+
+    Logits and targets [..., pairs, bits] -> twice [...].
+    """
+    right_bits = ((logits > 0) == (targets > 0.5)).sum(-1)
+    bits = logits.shape[-1]
+    return (right_bits == bits).float().mean(-1), right_bits.float().mean(-1) / bits

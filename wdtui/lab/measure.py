@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from wdtui.lab.losses import loss_values, right_answers
+from wdtui.lab.losses import accuracies, loss_values
 from wdtui.metrics import METRICS, layer_names
 
 if TYPE_CHECKING:
     from wdtui.lab.training import Training
-
-_EVALUATION_PAIRS = 8192
-"""So many pairs at once go through the network in evaluation; more would only take more memory."""
 
 
 def measure(training: Training, before_last_step: Tensor) -> list[float]:
@@ -33,14 +30,10 @@ def _performance(training: Training) -> dict[str, Tensor]:
     config, task = training.config, training.task
     loss, accuracy, bit_accuracy = training.record.sums / config.steps_per_epoch
     values = {"train_loss": loss, "train_accuracy": accuracy, "train_bit_accuracy": bit_accuracy}
-    inputs = torch.cat([task.validation.inputs, task.test.inputs])
-    logits = torch.cat([training.network.evaluate(part) for part in torch.split(inputs, _EVALUATION_PAIRS)])
-    parts = torch.split(logits, [config.validation_size, config.test_size])
-    for name, part, split in zip(("validation", "test"), parts, (task.validation, task.test), strict=True):
-        right = right_answers(part, split.targets)
-        values[f"{name}_loss"] = loss_values(config.loss, part, split.targets)
-        values[f"{name}_accuracy"] = right.all(-1).float().mean()
-        values[f"{name}_bit_accuracy"] = right.float().mean()
+    for name, split in (("validation", task.validation), ("test", task.test)):
+        logits = training.network.evaluate(split.inputs)
+        values[f"{name}_loss"] = loss_values(config.loss, logits, split.targets)
+        values[f"{name}_accuracy"], values[f"{name}_bit_accuracy"] = accuracies(logits, split.targets)
     return values
 
 

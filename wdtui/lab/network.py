@@ -15,7 +15,11 @@ from torch import Tensor
 
 from wdtui.config import RunConfig
 
-aten = torch.ops.aten
+_batch_norm_backward = torch.ops.aten.native_batch_norm_backward.default
+_relu_backward = torch.ops.aten.threshold_backward.default
+
+_EVALUATION_PAIRS = 512
+"""So many pairs at once go through the network in evaluation: few enough for their activations to stay in the cache."""
 
 
 def parameter_shapes(config: RunConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -93,17 +97,17 @@ class BatchNorm:
     def backward(self, gradient: Tensor, inputs: Tensor, epsilon: float) -> Tensor:
         """Write the gradients of γ and β and return that of x, given that of y."""
         statistics = self.running_mean, self.running_variance, self.mean, self.inverse_deviation
-        gradient, scale_gradient, shift_gradient = aten.native_batch_norm_backward(
-            gradient, inputs, self.scale, *statistics, True, epsilon, (True, True, True)
+        gradient, scale_gradient, shift_gradient = _batch_norm_backward(
+            gradient, inputs, self.scale, *statistics, True, epsilon, [True, True, True]
         )
         self.scale_gradient.copy_(scale_gradient)
         self.shift_gradient.copy_(shift_gradient)
         return gradient
 
-    def evaluate(self, inputs: Tensor, epsilon: float) -> Tensor:
-        """Normalise in place by the running statistics."""
+    def folded(self, weight: Tensor, bias: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the linear layer before, with the normalisation by the running statistics folded in."""
         scale = self.scale * torch.rsqrt(self.running_variance + epsilon)
-        return torch.addcmul(self.shift - self.running_mean * scale, inputs, scale, out=inputs)
+        return weight * scale.unsqueeze(1), self.shift + (bias - self.running_mean) * scale
 
 
 class Network:
@@ -135,6 +139,7 @@ class Network:
         batch = torch.empty(config.batch_size, config.width, device=device)
         self._linear_outputs = [torch.empty_like(batch) for _ in self.hidden]
         self._activations = [torch.empty_like(batch) for _ in [self.input, *self.hidden]]
+        self._evaluation_buffers = torch.empty(3, _EVALUATION_PAIRS, config.width, device=device)
 
     def forward(self, inputs: Tensor, out: Tensor, inverse_deviations: Sequence[Tensor] = ()) -> Tensor:
         """Write the logits [batch, bits] of a training batch to `out`, and 1/sqrt(Var + ε) of each BatchNorm layer.
@@ -162,30 +167,34 @@ class Network:
         gradient = gradient.mm(self.output.weight)
         skipped = gradient
         for i in reversed(range(len(self.hidden))):
-            gradient = aten.threshold_backward(gradient, activations[i + 1], 0)
+            gradient = _relu_backward(gradient, activations[i + 1], 0)
             if i % 2:
                 skipped = gradient
             if self.norms:
                 gradient = self.norms[i].backward(gradient, self._linear_outputs[i], self.epsilon)
             linear = self.hidden[i]
             linear.backward(gradient, activations[i])
-            gradient = gradient.mm(linear.weight) if i % 2 else torch.addmm(skipped, gradient, linear.weight)
+            gradient = gradient.mm(linear.weight) if i % 2 else skipped.addmm_(gradient, linear.weight)
         self.input.backward(gradient, inputs)
 
     def evaluate(self, inputs: Tensor) -> Tensor:
         """Logits [pairs, bits] in evaluation mode, for any number of pairs."""
-        x = torch.addmm(self.input.bias, inputs, self.input.transposed)
-        block_input = x
-        for i, linear in enumerate(self.hidden):
+        layers = [(linear.weight, linear.bias) for linear in self.hidden]
+        if self.norms:
+            layers = [norm.folded(*layer, self.epsilon) for norm, layer in zip(self.norms, layers, strict=True)]
+        parts = torch.split(inputs, _EVALUATION_PAIRS)
+        return torch.cat([self._evaluate_part(part, layers) for part in parts])
+
+    def _evaluate_part(self, inputs: Tensor, layers: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        block_input, middle, block_output = self._evaluation_buffers[:, : len(inputs)]
+        self.input.forward(inputs, block_input)
+        for i, (weight, bias) in enumerate(layers):
             if i % 2 == 0:
-                block_input = x
-            x = torch.addmm(linear.bias, x, linear.transposed)
-            if self.norms:
-                x = self.norms[i].evaluate(x, self.epsilon)
-            if i % 2:
-                x.add_(block_input)
-            x.relu_()
-        return torch.addmm(self.output.bias, x, self.output.transposed)
+                torch.addmm(bias, block_input, weight.t(), out=middle).relu_()
+            else:
+                torch.addmm(bias, middle, weight.t(), out=block_output).add_(block_input).relu_()
+                block_input, block_output = block_output, block_input
+        return torch.addmm(self.output.bias, block_input, self.output.transposed)
 
 
 def _views(flat: Tensor, config: RunConfig) -> dict[str, Tensor]:

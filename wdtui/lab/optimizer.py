@@ -14,7 +14,6 @@ class Optimizer:
     def __init__(self, config: RunConfig, parameters: Tensor, gradients: Tensor) -> None:
         self.weight_decay = config.weight_decay
         self.learning_rate = config.learning_rate
-        self.decoupled = config.decoupled
         self.parameters = parameters
         self.gradients = gradients
         self._update = SGD(config, parameters) if config.optimizer == "sgd" else Adam(config, parameters)
@@ -25,34 +24,30 @@ class Optimizer:
         return self._update.state
 
     def step(self) -> None:
-        """Decay the parameters, then move them along the gradients."""
-        if self.decoupled:
-            self.parameters.mul_(
-                1 - self.learning_rate * self.weight_decay
-            )  # the decay: the article hangs on this line
-        l2 = 0.0 if self.decoupled else self.weight_decay
-        self._update.step(self.parameters, self.gradients, self.learning_rate, l2)
+        """Decay the parameters and move them along the gradients."""
+        self._update.step(self.parameters, self.gradients, self.learning_rate, self.weight_decay)
 
 
 class Adam:
-    """Adam (Kingma & Ba 2015) in one fused call; an L2 term adds l2 · parameters to the gradient first."""
+    """Adam (Kingma & Ba 2015) in one fused call, which also does the decay: that saves a pass over the parameters."""
 
     def __init__(self, config: RunConfig, parameters: Tensor) -> None:
         self.beta1, self.beta2 = config.betas
         self.epsilon = config.adam_epsilon
+        self._fused = torch._fused_adamw_ if config.decoupled else torch._fused_adam_
         self.state = {
             "mean": torch.zeros_like(parameters),
             "square": torch.zeros_like(parameters),
             "steps": torch.zeros((), device=parameters.device),
         }
 
-    def step(self, parameters: Tensor, gradients: Tensor, learning_rate: float, l2: float) -> None:
+    def step(self, parameters: Tensor, gradients: Tensor, learning_rate: float, weight_decay: float) -> None:
         mean, square, steps = self.state.values()
         steps += 1
-        torch._fused_adam_(
+        self._fused(
             [parameters], [gradients], [mean], [square], [], [steps],
-            lr=learning_rate, beta1=self.beta1, beta2=self.beta2, weight_decay=l2, eps=self.epsilon,
-            amsgrad=False, maximize=False,
+            weight_decay=weight_decay,  # the article hangs on this: θ ← θ·(1 − lr·λ) first; as L2, g ← g + λ·θ instead
+            lr=learning_rate, beta1=self.beta1, beta2=self.beta2, eps=self.epsilon, amsgrad=False, maximize=False,
         )  # fmt: skip
 
 
@@ -61,10 +56,13 @@ class SGD:
 
     def __init__(self, config: RunConfig, parameters: Tensor) -> None:
         self.momentum = config.momentum
+        self.decoupled = config.decoupled
         self.state = {"velocity": torch.zeros_like(parameters)}
 
-    def step(self, parameters: Tensor, gradients: Tensor, learning_rate: float, l2: float) -> None:
+    def step(self, parameters: Tensor, gradients: Tensor, learning_rate: float, weight_decay: float) -> None:
         velocity = self.state["velocity"].mul_(self.momentum).add_(gradients)
-        if l2:
-            velocity.add_(parameters, alpha=l2)
+        if self.decoupled:
+            parameters.mul_(1 - learning_rate * weight_decay)
+        else:
+            velocity.add_(parameters, alpha=weight_decay)
         parameters.add_(velocity, alpha=-learning_rate)

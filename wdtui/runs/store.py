@@ -358,7 +358,7 @@ def _check_claimable(run: RunRecord) -> None:
     if run.live:
         raise RunBusyError(f"{_busy(run)}.")
     if run.status not in CLAIMABLE:
-        raise StoreError(f"Run {run.id} is {run.status}, so there is nothing left to train; fork it or add a new run.")
+        raise StoreError(f"Run {run.id} is {run.status}, so there is nothing left to train.")
 
 
 def _busy(run: RunRecord) -> str:

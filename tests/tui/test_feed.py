@@ -1,0 +1,118 @@
+"""The feed: it reads what is new, once, and notices what others do to the store."""
+
+from __future__ import annotations
+
+import pytest
+from tui_tools import Recorded
+
+from wdtui.metrics import Point, columns
+from wdtui.runs.records import Status
+from wdtui.runs.store import Store
+from wdtui.tui.feed import Feed
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def append(store: Store, run_id: int, steps: range) -> None:
+    width = len(columns(store.run(run_id).config))
+    store.append(run_id, [Point(step, step, (0.5,) * width) for step in steps], speed=1.0, milestones={})
+
+
+def test_nothing_new_is_nothing(recorded: Recorded) -> None:
+    recorded.add("demo")
+    feed = Feed(recorded.store)
+    first = feed.poll()
+    assert first is not None
+    assert [run.id for run in first.runs] == [1]
+    assert feed.poll() is None
+
+
+def test_an_empty_store_is_told_once(recorded: Recorded) -> None:
+    feed = Feed(recorded.store)
+    first = feed.poll()
+    assert first is not None
+    assert first.loaded
+    assert feed.poll() is None
+
+
+def test_only_new_points_are_read_and_earlier_snapshots_stay(recorded: Recorded) -> None:
+    run_id = recorded.add("demo", points=3, status=Status.RUNNING)
+    with Store(recorded.store.folder) as other:
+        feed = Feed(recorded.store)
+        feed.show([run_id])
+        first = feed.poll()
+        asked = []
+        read = recorded.store.curves
+        recorded.store.curves = lambda run_id, after_step=-1: asked.append(after_step) or read(run_id, after_step)  # type: ignore[method-assign, func-returns-value]
+        for start in range(1000, 1300, 100):
+            append(other, run_id, range(start, start + 100))
+            assert feed.poll() is not None
+        assert first is not None
+        assert len(first.shown[0].curves) == 3
+        assert asked == [234, 1099, 1199]
+        latest = feed.poll() or feed._snapshot
+        assert latest.shown[0].curves.steps.tolist()[3:] == list(range(1000, 1300))
+
+
+def test_a_truncated_run_is_read_anew(recorded: Recorded) -> None:
+    run_id = recorded.add("demo", points=20, status=Status.RUNNING)
+    feed = Feed(recorded.store)
+    feed.show([run_id])
+    feed.poll()
+    recorded.store.truncate(run_id, 780)
+    append(recorded.store, run_id, range(800, 803))
+    snapshot = feed.poll()
+    assert snapshot is not None
+    assert snapshot.shown[0].curves.steps.tolist()[-4:] == [780, 800, 801, 802]
+
+
+def test_what_others_delete_disappears(recorded: Recorded) -> None:
+    gone, kept = recorded.add("demo"), recorded.add("decay-1")
+    feed = Feed(recorded.store)
+    feed.show([gone, kept])
+    feed.poll()
+    with Store(recorded.store.folder) as other:
+        other.delete([gone])
+    snapshot = feed.poll()
+    assert snapshot is not None
+    assert [run.id for run in snapshot.runs] == [kept]
+    assert [one.run.id for one in snapshot.shown] == [kept]
+
+
+def test_a_run_whose_process_died_becomes_interrupted(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded.add("demo", points=20, status=Status.RUNNING)
+    clock = Clock()
+    feed = Feed(recorded.store, clock=clock)
+    feed.poll()
+    monkeypatch.setattr("wdtui.runs.records.owner_alive", lambda *_: False)
+    assert feed.poll() is None
+    clock.now += 3
+    snapshot = feed.poll()
+    assert snapshot is not None
+    assert snapshot.runs[0].status == Status.INTERRUPTED
+
+
+def test_heartbeats_are_no_news(recorded: Recorded) -> None:
+    run_id = recorded.add("demo", points=20, status=Status.RUNNING)
+    feed = Feed(recorded.store)
+    feed.show([run_id])
+    feed.poll()
+    recorded.store.beat(run_id)
+    assert feed.poll() is None
+
+
+def test_runs_that_are_shown_no_longer_leave_memory(recorded: Recorded) -> None:
+    first, second = recorded.add("demo"), recorded.add("decay-1")
+    feed = Feed(recorded.store)
+    feed.show([first, second])
+    feed.poll()
+    feed.show([second])
+    snapshot = feed.poll()
+    assert snapshot is not None
+    assert [one.run.id for one in snapshot.shown] == [second]
+    assert set(feed._curves) == {second}

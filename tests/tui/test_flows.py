@@ -1,0 +1,269 @@
+"""What a person does, by keyboard alone: each action reaches the store or the scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from textual.widgets import Input
+from tui_tools import FakeScheduler, Recorded, press, settle
+
+from wdtui.config import RunConfig
+from wdtui.runs.records import Status
+from wdtui.tui.app import Opening
+from wdtui.tui.screens.experiments import Gallery
+from wdtui.tui.screens.help import Help
+from wdtui.tui.screens.run import RunView
+from wdtui.tui.screens.workbench import Workbench
+from wdtui.tui.widgets.chart_grid import ChartGrid
+from wdtui.tui.widgets.launch_form import LaunchForm
+from wdtui.tui.widgets.run_table import RunTable
+
+MakeApp = Callable[..., Any]
+
+
+def sent(recorded: Recorded, run_id: int) -> list[tuple[str, dict[str, Any]]]:
+    return [(command.kind, command.data) for command in recorded.store.take_commands(run_id)]
+
+
+async def test_enter_on_the_first_screen_trains_the_demo(recorded: Recorded, make_app: MakeApp) -> None:
+    scheduler = FakeScheduler()
+    app = make_app(scheduler)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await press(pilot, "enter")
+    (run,) = recorded.store.runs()
+    assert scheduler.submitted == [run.id]
+    assert (run.experiment, run.config.weight_decay, run.config.epochs) == ("demo", 0.3, 130)
+
+
+async def test_fields_are_typed_and_a_changed_experiment_is_no_longer_that_experiment(
+    recorded: Recorded, make_app: MakeApp
+) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, *("up",) * 7, "type:0.02", "down", "type:1e-5", "enter")
+    (run,) = recorded.store.runs()
+    assert (run.experiment, run.config.weight_decay, run.config.bn_epsilon) == ("", 0.02, 1e-5)
+
+
+async def test_a_form_with_an_error_starts_nothing(recorded: Recorded, make_app: MakeApp) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, *("up",) * 7, "type:-1", "enter")
+        assert pilot.app.screen.query_one(LaunchForm).config is None
+    assert recorded.store.runs() == []
+
+
+async def test_the_normalised_decay_overrides_the_plain_one(recorded: Recorded, make_app: MakeApp) -> None:
+    async with make_app().run_test(size=(120, 60)) as pilot:
+        await press(pilot, "up", "up", "enter", "down", "down", "down", "type:0.05", "enter")
+    (run,) = recorded.store.runs()
+    assert run.config.normalized_weight_decay == 0.05
+    assert run.config.weight_decay == pytest.approx(0.496, abs=1e-3)
+
+
+async def test_all_runs_of_an_experiment_are_started_and_marked(recorded: Recorded, make_app: MakeApp) -> None:
+    scheduler = FakeScheduler()
+    async with make_app(scheduler).run_test(size=(120, 40)) as pilot:
+        await press(pilot, "E")
+        assert isinstance(pilot.app.screen, Gallery)
+        await press(pilot, "home", "r")
+    assert [run.config.bn_epsilon for run in recorded.store.runs()] == [1e-2, 1e-5]
+    assert scheduler.submitted == [1, 2]
+
+
+async def test_the_gallery_fills_the_form(recorded: Recorded, make_app: MakeApp) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "E", "end", "enter", "enter")
+    (run,) = recorded.store.runs()
+    assert run.experiment == "training-curves"
+
+
+async def test_a_run_from_the_command_line_is_started_and_selected(recorded: Recorded, make_app: MakeApp) -> None:
+    recorded.add("decay-1")
+    scheduler = FakeScheduler()
+    opening = Opening(config=RunConfig(width=8), experiment="demo", name="mine")
+    async with make_app(scheduler, opening=opening).run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        assert pilot.app.screen.query_one(RunTable).selected == 2
+    assert scheduler.submitted == [2]
+    assert recorded.store.run(2).name == "mine"
+
+
+async def test_a_live_run_is_paused_stopped_and_steered_through_the_store(
+    recorded: Recorded, make_app: MakeApp
+) -> None:
+    run_id = recorded.add("epsilon-1e-5", points=100, status=Status.RUNNING)
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape", "space", "x", "s", "down", "type:0.01", "enter")
+    assert sent(recorded, run_id) == [("pause", {}), ("stop", {}), ("steer", {"bn_epsilon": 0.01})]
+
+
+async def test_a_paused_run_goes_on(recorded: Recorded, make_app: MakeApp) -> None:
+    run_id = recorded.add("demo", points=50, status=Status.PAUSED)
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape", "space")
+    assert sent(recorded, run_id) == [("resume", {})]
+
+
+async def test_a_stopped_run_is_submitted_again_and_a_finished_one_is_not(
+    recorded: Recorded, make_app: MakeApp
+) -> None:
+    recorded.add("demo")
+    stopped = recorded.add("demo", points=50, status=Status.STOPPED)
+    scheduler = FakeScheduler()
+    async with make_app(scheduler).run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape", "space", "down", "space")
+    assert scheduler.submitted == [stopped]
+
+
+async def test_a_queued_run_is_taken_out_of_the_queue(recorded: Recorded, make_app: MakeApp) -> None:
+    scheduler = FakeScheduler()
+    async with make_app(scheduler).run_test(size=(120, 40)) as pilot:
+        await press(pilot, "enter", "x")
+    assert scheduler.queue == ()
+
+
+async def test_deleting_asks_first(recorded: Recorded, make_app: MakeApp) -> None:
+    recorded.add("demo")
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape", "d", "enter")
+        assert len(recorded.store.runs()) == 1
+        await press(pilot, "d", "down", "enter")
+        assert recorded.store.runs() == []
+        assert pilot.app.snapshot.runs == ()
+
+
+async def test_all_marked_runs_are_deleted_together(recorded: Recorded, make_app: MakeApp) -> None:
+    for _ in range(3):
+        recorded.add("decay-1", points=5)
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape", "m", "down", "m", "d", "d")
+    assert [run.id for run in recorded.store.runs()] == [1]
+
+
+async def test_a_live_run_is_not_deleted(recorded: Recorded, make_app: MakeApp) -> None:
+    recorded.add("demo", points=50, status=Status.RUNNING)
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape", "d")
+        assert isinstance(pilot.app.screen, Workbench)
+    assert len(recorded.store.runs()) == 1
+
+
+async def test_names_and_notes_are_kept_as_typed(recorded: Recorded, make_app: MakeApp) -> None:
+    run_id = recorded.add("demo")
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape", "e", "type:[red]mine", "enter", "n", "type:look", "enter")
+    run = recorded.store.run(run_id)
+    assert (run.name, run.note) == ("[red]mine", "look")
+
+
+async def test_marked_runs_are_shown_together_with_the_selected_one(recorded: Recorded, make_app: MakeApp) -> None:
+    for recording in ("demo", "decay-1", "epsilon-1e-5"):
+        recorded.add(recording)
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape", "m", "down", "m", "down")
+        assert [one.run.id for one in pilot.app.snapshot.shown] == [3, 2, 1]
+        await press(pilot, "M")
+        assert [one.run.id for one in pilot.app.snapshot.shown] == [1]
+
+
+async def test_the_filter_is_applied_as_typed_and_taken_away_by_escape(recorded: Recorded, make_app: MakeApp) -> None:
+    recorded.add("demo")
+    recorded.add("decay-1")
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        table = pilot.app.screen.query_one(RunTable)
+        await press(pilot, "escape", "slash", "type:test>0.9")
+        assert [run.id for run in table.runs] == [1]
+        await press(pilot, "enter")
+        assert len(table.runs) == 1
+        assert pilot.app.focused is table
+        await press(pilot, "slash", "escape")
+        assert len(table.runs) == 2
+
+
+async def test_the_table_is_sorted_by_the_next_column(recorded: Recorded, make_app: MakeApp) -> None:
+    for recording in ("decay-1", "demo", "epsilon-1e-2"):
+        recorded.add(recording)
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        table = pilot.app.screen.query_one(RunTable)
+        await press(pilot, "escape", *("o",) * 4)
+        assert table.order == "by λ ↓"
+        assert [run.id for run in table.runs] == [1, 2, 3]
+        await press(pilot, "O")
+        assert [run.id for run in table.runs] == [3, 2, 1]
+
+
+async def test_charts_are_zoomed_panned_and_reset(recorded: Recorded, make_app: MakeApp) -> None:
+    recorded.add("demo")
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        grid = pilot.app.screen.query_one(ChartGrid)
+        await press(pilot, "escape", "plus")
+        assert grid.view.span == pytest.approx((5070, 10140))
+        await press(pilot, "shift+left")
+        assert grid.view.span == pytest.approx((3802.5, 8872.5))
+        await press(pilot, "minus", "l", "left", "b", "v", "L", "z")
+        view = grid.view
+        assert (view.span, view.time_log, view.cursor, view.per_layer) == (None, True, 10140, True)
+        assert grid.maximised
+        await press(pilot, "escape", "0")
+        assert (grid.view.time_log, grid.view.cursor, grid.maximised) == (False, None, False)
+
+
+async def test_enter_opens_a_run_and_escape_leads_back(recorded: Recorded, make_app: MakeApp) -> None:
+    recorded.add("epsilon-1e-5")
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape", "enter")
+        assert isinstance(pilot.app.screen, RunView)
+        await press(pilot, "l", "z", "escape")
+        assert isinstance(pilot.app.screen, Workbench)
+        await press(pilot, "question_mark")
+        assert isinstance(pilot.app.screen, Help)
+
+
+async def test_the_palette_finds_an_action(recorded: Recorded, make_app: MakeApp) -> None:
+    recorded.add("demo", points=50, status=Status.RUNNING)
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape", "ctrl+p", "type:stop")
+        await pilot.pause(0.3)
+        await press(pilot, "enter")
+    assert sent(recorded, 1) == [("stop", {})]
+
+
+async def test_how_many_runs_train_at_once_can_be_changed(make_app: MakeApp) -> None:
+    scheduler = FakeScheduler()
+    async with make_app(scheduler).run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape", "w", "type:3", "enter")
+        assert scheduler.slots == 3
+        await press(pilot, "w", "backspace", "enter")
+        assert scheduler.slots is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "asked"), [(("enter",), ["interrupt", "wait"]), (("l",), ["let_go"]), (("escape",), [])]
+)
+async def test_leaving_with_live_runs_asks(answer: tuple[str, ...], asked: list[str], make_app: MakeApp) -> None:
+    scheduler = FakeScheduler()
+    scheduler.live = (1,)
+    app = make_app(scheduler)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape", "q")
+        await pilot.press(*answer)
+        await pilot.pause(0.2)
+        assert app.is_running == (not asked)
+    assert scheduler.asked == ["warm_up", *asked]
+
+
+async def test_leaving_without_live_runs_does_not_ask(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("escape", "q")
+        await pilot.pause(0.1)
+        assert not app.is_running
+
+
+async def test_letters_typed_in_a_field_are_no_actions(recorded: Recorded, make_app: MakeApp) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, *("up",) * 7, "type:[qrx")
+        assert isinstance(pilot.app.focused, Input)
+        assert pilot.app.focused.value == "[qrx"
+    assert recorded.store.runs() == []

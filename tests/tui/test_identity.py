@@ -1,0 +1,48 @@
+"""Runs are named by what differs between them, and keep their colour and sign."""
+
+from __future__ import annotations
+
+from tui_tools import Recorded
+
+from wdtui.tui.identity import Identities, labels
+
+
+def test_only_what_differs_is_named(recorded: Recorded) -> None:
+    recorded.add("epsilon-1e-5", points=5)
+    recorded.add("epsilon-1e-2", points=5)
+    assert labels(recorded.store.runs()) == ["ε 0.01", "ε 1e-5"]
+
+
+def test_epochs_are_named_only_where_nothing_else_differs(recorded: Recorded) -> None:
+    recorded.add("epsilon-1e-2", points=5)
+    recorded.add("epsilon-1e-2", points=5, epochs=400)
+    assert labels(recorded.store.runs()) == ["epochs 400", "epochs 310"]
+    recorded.add("decay-1", points=5)
+    assert labels(recorded.store.runs())[0] == "λ 1"
+
+
+def test_equal_runs_are_named_by_name_or_number(recorded: Recorded) -> None:
+    recorded.add("demo", points=5)
+    recorded.add("demo", points=5, name="again")
+    assert labels(recorded.store.runs()) == ["again", "#1"]
+
+
+def test_long_numbers_are_rounded_to_what_can_be_read(recorded: Recorded) -> None:
+    recorded.add("demo", points=5)
+    recorded.add("demo", points=5, normalized_weight_decay=0.05)
+    assert labels(recorded.store.runs()) == ["λ 0.496", "λ 0.3"]
+
+
+def test_numbers_that_differ_little_are_given_in_full(recorded: Recorded) -> None:
+    recorded.add("demo", points=5, learning_rate=0.0010001)
+    recorded.add("demo", points=5)
+    assert labels(recorded.store.runs()) == ["learning rate 0.001", "learning rate 0.0010001"]
+
+
+def test_colours_and_signs_stay_and_are_new_for_each_run() -> None:
+    identities = Identities()
+    first = identities.keep(7)
+    preview = identities.of(9)
+    assert identities.keep(8) == preview
+    assert identities.keep(7) == first
+    assert len({identities.keep(run_id) for run_id in range(20)}) == 7

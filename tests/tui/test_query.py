@@ -1,0 +1,75 @@
+"""The filter: which runs it lets through, and what it says of a condition that makes no sense."""
+
+from __future__ import annotations
+
+import pytest
+from tui_tools import Recorded
+
+from wdtui.runs.records import Status
+from wdtui.tui.query import QueryError, parse
+
+
+@pytest.fixture
+def filled(recorded: Recorded) -> Recorded:
+    recorded.add("demo", name="First try", experiment="demo")
+    recorded.add("epsilon-1e-5")
+    recorded.add("decay-1", points=40, status=Status.RUNNING)
+    recorded.store.set_note(2, "look again")
+    return recorded
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", [1, 2, 3]),
+        ("done", [1, 2]),
+        ("live", [3]),
+        ("λ>=0.3", [1, 3]),
+        ("λ >= 0.3 done", [1]),
+        ("lambda=0.1", [2]),
+        ("wd<0.3", [2]),
+        ("ε<1e-3", [2]),
+        ("eps=1e-5", [2]),
+        ("H=256", [1, 2, 3]),
+        ("test>0.9", [1, 2]),
+        ("test>90%", [1, 2]),
+        ("train<=0.5", [3]),
+        ("val>0.9 blowups>2", [2]),
+        ("fit<6k", [2]),
+        ("generalise>1", [1, 2]),
+        ("step=3,120", [3]),
+        ("weight_norm<40", [2, 3]),
+        ("weight-norm<40", [2, 3]),
+        ("first", [1]),
+        ("AGAIN", [2]),
+        ("name=try", [1]),
+        ("experiment!=demo", [2, 3]),
+        ("status=running", [3]),
+        ("optimizer=adamw", [1, 2, 3]),
+        ("batch_norm=false", []),
+        ("#2", [2]),
+        ("parent>0", []),
+        ("seed≠1", [1, 2, 3]),
+    ],
+)
+def test_what_passes(query: str, found: list[int], filled: Recorded) -> None:
+    keep = parse(query)
+    assert sorted(run.id for run in filled.store.runs() if keep(run)) == found
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        (">3", "compares nothing"),
+        ("λ>", "lacks a value"),
+        ("λ>many", "many is no number"),
+        ("λ>inf", "inf is no number"),
+        ("tset>0.9", "did you mean test?"),
+        ("name>3", "name is text"),
+        ("optimizer>sgd", "has no order"),
+        ("zzzz=1", "neither a hyperparameter nor a result"),
+    ],
+)
+def test_what_is_refused(query: str, said: str) -> None:
+    with pytest.raises(QueryError, match=said.replace("?", r"\?")):
+        parse(query)
