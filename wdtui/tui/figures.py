@@ -159,12 +159,11 @@ def subjects(shown: Sequence[Shown], identity: Callable[[int], Identity]) -> lis
     return [Subject(one, label, identity(one.run.id)) for one, label in zip(shown, named, strict=True)]
 
 
-def whole_span(subjects: Sequence[Subject]) -> Span:
-    """All steps of the runs: for one that is live, also those that are still to come."""
-    if not subjects:
-        return 0.0, 1.0
+def whole_span(subjects: Sequence[Subject], log: bool = False) -> Span:
+    """All steps of the runs, of a live one also those to come; without zero for a logarithmic axis."""
     ends = [_end(subject, alone=len(subjects) == 1) for subject in subjects]
-    return 0.0, max([1.0, *ends])
+    firsts = [float(subject.shown.curves.steps[0]) for subject in subjects if len(subject.shown.curves)]
+    return max(min(firsts, default=1.0), 1.0) if log else 0.0, max([1.0, *ends])
 
 
 def _end(subject: Subject, alone: bool) -> float:
@@ -183,7 +182,7 @@ def figure(chart: Chart, subjects: Sequence[Subject], view: View) -> Figure:
         about="" if subjects else chart.about,
         values=tuple(_value(chart, subjects, view, named) for named in (True, False)),
         series=tuple(series),
-        x_range=view.visible(whole_span(subjects)) if subjects else None,
+        x_range=view.visible(whole_span(subjects, view.time_log)) if subjects else None,
         y_range=y_range,
         x_log=view.time_log,
         y_log=log,
@@ -198,8 +197,9 @@ def _alone(chart: Chart, subjects: Sequence[Subject], view: View) -> Iterator[Se
         curves = subject.shown.curves
         if chart.epsilon and _steerings(subject):
             yield _epsilon_over_time(subject)
+        seen = visible_part(curves, view)
         for label, metric, color in chart.lines(view, curves):
-            yield Series(label, curves.steps, curves[metric], color)
+            yield Series(label, curves.steps[seen], curves[metric][seen], color)
 
 
 def _compared(chart: Chart, subjects: Sequence[Subject], view: View) -> Iterator[Series]:
@@ -207,11 +207,12 @@ def _compared(chart: Chart, subjects: Sequence[Subject], view: View) -> Iterator
     drawn = [(subject, chart.compared(view, subject.shown.curves)) for subject in subjects]
     for subject, lines in drawn:
         for _, metric, _ in lines[:-1]:
-            curves = subject.shown.curves
-            yield Series("", curves.steps, curves[metric], f"dim {subject.identity.color}")
+            curves, seen = subject.shown.curves, visible_part(subject.shown.curves, view)
+            yield Series("", curves.steps[seen], curves[metric][seen], f"dim {subject.identity.color}")
     for subject, lines in drawn:
-        curves, identity = subject.shown.curves, subject.identity
-        yield Series("", curves.steps, curves[lines[-1][1]], identity.color, identity.marker)
+        curves, seen = subject.shown.curves, visible_part(subject.shown.curves, view)
+        main, identity = lines[-1][1], subject.identity
+        yield Series("", curves.steps[seen], curves[main][seen], identity.color, identity.marker)
 
 
 def _value(chart: Chart, subjects: Sequence[Subject], view: View, named: bool) -> Text:
@@ -239,6 +240,14 @@ def legend(subjects: Sequence[Subject]) -> Text:
         text.append("   " if text else "").append(f"─{identity.marker or '─'}─ ", identity.color)
         text.append(subject.label)
     return text
+
+
+def visible_part(curves: Curves, view: View) -> slice:
+    """The points in view and one more on either side, so that the value axis fits what is seen."""
+    if view.span is None:
+        return slice(None)
+    first, last = np.searchsorted(curves.steps, view.span)
+    return slice(max(int(first) - 1, 0), int(last) + 1)
 
 
 def row_at(curves: Curves, step: float | None) -> int:
@@ -290,7 +299,7 @@ def _levels(subjects: Sequence[Subject]) -> Iterator[Level]:
         subject.shown.run.config.bn_epsilon for subject in subjects if len(subjects) > 1 or not _steerings(subject)
     }
     for value in sorted(steady):
-        yield Level(value, f"ε {format_value(value)}")
+        yield Level(value, f"ε {number(value)}")
 
 
 def _epsilon_over_time(subject: Subject) -> Series:
@@ -299,4 +308,4 @@ def _epsilon_over_time(subject: Subject) -> Series:
         steps += [step, step]
         values += [old, new]
     end = whole_span([subject])[1]
-    return Series("ε", [*steps, end], [*values, values[-1]], "dim")
+    return Series("ε", [*steps, end], [*values, values[-1]], RUN_COLORS[-1])

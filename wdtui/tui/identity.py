@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from wdtui.config import FIELDS
 from wdtui.hyperparameters import format_value
 from wdtui.runs.records import RunRecord
-from wdtui.text import clean
+from wdtui.text import clean, number
 
 _MOST = 3
 """How many differing hyperparameters a label names."""
@@ -46,7 +46,8 @@ class Identities:
 def labels(runs: Sequence[RunRecord]) -> list[str]:
     """Name each of several runs by what differs between them, e.g. 'ε 1e-5'; else by name, else by number."""
     fields = _differing(runs)
-    texts = [", ".join(_pair(name, run) for name in fields) for run in runs]
+    written = {name: _written(name, runs) for name in fields}
+    texts = [", ".join(written[name][place] for name in fields) for place in range(len(runs))]
     counts = Counter(texts)
     named = [
         text if counts[text] == 1 else _with_name(text, clean(run.name)) for text, run in zip(texts, runs, strict=True)
@@ -67,9 +68,14 @@ def _differing(runs: Sequence[RunRecord]) -> list[str]:
     return differing[:_MOST]
 
 
-def _pair(name: str, run: RunRecord) -> str:
-    field = FIELDS[name]
-    return f"{field.symbol or field.label} {format_value(run.values.get(name))}"
+def _written(name: str, runs: Sequence[RunRecord]) -> list[str]:
+    """One hyperparameter of each run, rounded to what can be read where that still tells them apart."""
+    field, values = FIELDS[name], [run.values.get(name) for run in runs]
+    exact = list(map(format_value, values))
+    if field.kind in ("int", "float"):
+        rounded = list(map(number, values))
+        exact = rounded if len(set(rounded)) == len(set(exact)) else exact
+    return [f"{field.symbol or field.label} {text}" for text in exact]
 
 
 def _with_name(text: str, name: str) -> str:

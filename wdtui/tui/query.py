@@ -123,9 +123,8 @@ def _reader(name: str) -> Callable[[RunRecord], Any]:
     if name in METRICS:
         return lambda run: run.latest.get(name)
     known = [*_ALIASES, *_PROPERTIES, *_TEXTS, *FIELDS, *METRICS]
-    raise QueryError(
-        f"{name} is neither a hyperparameter nor a result{nearest(name, known) or '; try λ, ε, H, test or step'}."
-    )
+    hint = nearest(name, known) or "; try λ, ε, H, test or step."
+    raise QueryError(f"{name} is neither a hyperparameter nor a result{hint}")
 
 
 def _text_condition(read: Callable[[RunRecord], str], name: str, sign: str, value: str) -> Test:

@@ -172,14 +172,19 @@ def delete_question(runs: list[RunRecord]) -> Question:
 
 def quit_question(live: int, queued: int) -> Question:
     """What to do with the runs that this app trains."""
-    runs = [f"{live} run{'s' if live > 1 else ''} training"] if live else []
-    runs += [f"{queued} waiting"] if queued else []
+    runs = [_count(live, "training", "run")] if live else []
+    runs += [_count(queued, "waiting", "" if live else "run")] if queued else []
     answers = {
         "stop": "Stop them with a checkpoint",
         "let_go": "Let them go on in the background",
         "cancel": "Cancel",
     }
-    return Question("quit", f"There {'is' if live + queued == 1 else 'are'} {' and '.join(runs)}.", answers)
+    return Question("quit", f"{' and '.join(runs)}.", answers)
+
+
+def _count(number: int, doing: str, noun: str) -> str:
+    plural = f"{noun}s " if noun else ""
+    return f"{number} {plural}are {doing}" if number > 1 else f"1 {noun + ' ' if noun else ''}is {doing}"
 
 
 def slots_dialog(slots: int | None) -> LineDialog:

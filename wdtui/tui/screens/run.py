@@ -10,7 +10,6 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, VerticalScroll
-from textual.widgets import Static
 
 from wdtui.config import FIELDS, RunConfig
 from wdtui.hyperparameters import format_value
@@ -25,6 +24,7 @@ from wdtui.tui.story import told
 from wdtui.tui.widgets.chart_grid import ChartGrid
 from wdtui.tui.widgets.columns import progress, state
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
+from wdtui.tui.widgets.words import Words
 
 _RUN_KEYS = tuple(key for key in keys.RUNS if key.action in ("steer", "pause", "stop", "rename", "note", "delete"))
 _APP_KEYS = tuple(key for key in keys.APP if key.action.startswith("app."))
@@ -48,7 +48,7 @@ class RunView(RunScreen):
         with Horizontal():
             yield ChartGrid(RUN_CHARTS, self.workbench.identities.of, told, id="grid")
             with VerticalScroll(id="about"):
-                yield Static(id="facts", markup=False)
+                yield Words(id="facts")
         yield KeyLine([key for key in (*_RUN_KEYS, *keys.CHARTS, _BACK, *_APP_KEYS) if key.footer])
 
     def on_mount(self) -> None:
@@ -68,7 +68,7 @@ class RunView(RunScreen):
             return
         self.query_one(ChartGrid).show((shown,))
         self.query_one(HeaderLine).tell(f"{state(shown.run)} · step {progress(shown.run)}")
-        self.query_one("#facts", Static).update(facts(shown))
+        self.query_one("#facts", Words).say(facts(shown))
 
     def on_resize(self, event: events.Resize) -> None:
         self.set_class(event.size.width < 100, "-narrow")

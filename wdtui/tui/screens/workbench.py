@@ -115,7 +115,9 @@ class Workbench(RunScreen):
         self._marked = [run_id for run_id in self._marked if run_id in known]
         self.table.greeting = "" if snapshot.runs else _GREETING
         self.table.show(snapshot.runs)
-        self.query_one(ChartGrid).show(snapshot.shown)
+        grid = self.query_one(ChartGrid)
+        grid.greeting = "Press Enter to train the demo." if not snapshot.runs and self.has_class("-narrow") else ""
+        grid.show(snapshot.shown)
         self.form.use_runs(snapshot.runs)
         self._tell()
 
@@ -125,8 +127,9 @@ class Workbench(RunScreen):
         self.query_one(HeaderLine).tell(headline(runs, self.workbench.device))
         count = f"{len(table.runs):,} of {len(runs):,}" if len(table.runs) != len(runs) else f"{len(runs):,}"
         notes = [count if runs else "", table.order, f"{len(self._marked)} marked" if self._marked else ""]
-        box = self.query_one("#runs")
-        box.border_title = " · ".join(["runs", *(note for note in notes if note)])
+        box, title = self.query_one("#runs"), " · ".join(["runs", *(note for note in notes if note)])
+        if box.border_title != title:
+            box.border_title = title
 
     def _show_selected(self) -> None:
         """Have the feed read the marked runs and the selected one."""
@@ -271,11 +274,13 @@ class Workbench(RunScreen):
         self.table.focus()
 
     def key_escape(self) -> None:
-        """Out of the filter, which goes; or back from a maximised chart's neighbourhood to the runs."""
+        """Back to the runs: out of the filter, which goes, or from a chart that has all the room."""
         search = self.query_one("#filter", Input)
         if search.display:
             search.value = ""
             search.display = False
+        elif self.query_one(ChartGrid).maximised:
+            self.action_chart("maximise")
         self.table.focus()
 
     # Elsewhere

@@ -9,14 +9,15 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container
-from textual.widgets import Static
 
+from wdtui.metrics import METRICS
 from wdtui.text import number
 from wdtui.tui.feed import Shown
 from wdtui.tui.figures import Chart, Subject, figure, legend, row_at, subjects, whole_span
 from wdtui.tui.identity import Identity
 from wdtui.tui.view import View
 from wdtui.tui.widgets.chart import ChartPanel
+from wdtui.tui.widgets.words import Words
 
 
 class ChartGrid(Container):
@@ -50,12 +51,14 @@ class ChartGrid(Container):
         self._current = 0
         self._maximised = False
         self._narrow = False
+        self.greeting = ""
+        """What the quiet line says while there is no run to speak of."""
 
     def compose(self) -> ComposeResult:
         with Container(id="charts"):
             for chart in self._charts:
                 yield ChartPanel(figure(chart, [], self._view), id=chart.name)
-        yield Static(id="quiet")
+        yield Words(id="quiet")
 
     def on_mount(self) -> None:
         self._arrange()
@@ -70,7 +73,7 @@ class ChartGrid(Container):
 
     def show(self, shown: tuple[Shown, ...], *, anew: bool = False) -> None:
         """Show these runs; nothing is done when they are the same as before, unless they are to be named `anew`."""
-        if shown == self._shown and not anew:
+        if shown == self._shown and shown and not anew:
             return
         if [one.run.id for one in shown] != [one.run.id for one in self._shown]:
             self._view = dataclasses.replace(self._view, span=None, cursor=None)
@@ -97,7 +100,7 @@ class ChartGrid(Container):
         for place, (chart, panel) in enumerate(zip(self._charts, self.panels, strict=True)):
             if place == self._current or not one:
                 panel.show(figure(chart, self._subjects, self._view))
-        self.query_one("#quiet", Static).update(self._quiet())
+        self.query_one("#quiet", Words).say(self._quiet())
 
     def _quiet(self) -> Text:
         text = Text(no_wrap=True, overflow="ellipsis")
@@ -107,20 +110,21 @@ class ChartGrid(Container):
                 return text.append_text(self._readout())
         if len(self._subjects) > 1:
             return text.append_text(legend(self._subjects))
-        if self._subjects:
-            text.append(self._told(self._subjects[0].shown))
-        return text
+        return text.append(self._told(self._subjects[0].shown) if self._subjects else self.greeting)
 
     def _readout(self) -> Text:
         """The current chart's value of each of several runs under the cursor."""
-        text, chart = Text(), self._charts[self._current]
+        chart = self._chart
+        text = Text()
         for subject in self._subjects:
-            curves = subject.shown.curves
-            if len(curves):
-                value = float(curves[chart.compared(self._view, curves)[-1][1]][row_at(curves, self._view.cursor)])
-                text.append(f"─{subject.identity.marker or '─'}─ ", subject.identity.color)
-                text.append(f"{subject.label}: {chart.written(value)}   ")
-        return text
+            curves, value = subject.shown.curves, None
+            _, main, _ = chart.compared(self._view, curves)[-1]
+            if len(curves) and (self._view.cursor or 0) <= curves.steps[-1]:
+                value = float(curves[main][row_at(curves, self._view.cursor)])
+            text.append(f"─{subject.identity.marker or '─'}─ ", subject.identity.color)
+            text.append(f"{chart.written(value)}   ")
+        label = METRICS[main].label if self._subjects else ""
+        return Text(f"{label}   ").append_text(text)
 
     def act(self, name: str, *arguments: float) -> None:
         """Do what a key asks of the charts."""
@@ -143,11 +147,15 @@ class ChartGrid(Container):
 
     @property
     def _whole(self) -> tuple[float, float]:
-        return whole_span(self._subjects)
+        return whole_span(self._subjects, self._view.time_log)
 
     def _look(self, view: View) -> None:
         self._view = view
         self._draw()
+
+    @property
+    def maximised(self) -> bool:
+        return self._maximised
 
     def _maximise(self) -> None:
         self._maximised = not self._maximised

@@ -14,7 +14,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.message import Message
-from textual.widgets import Button, Static
+from textual.widgets import Button
 
 from wdtui import experiments
 from wdtui.config import FIELDS, GROUPS, ConfigError, RunConfig
@@ -24,6 +24,7 @@ from wdtui.tui.estimates import arithmetic
 from wdtui.tui.widgets.choice import Choice
 from wdtui.tui.widgets.field_row import FieldRow
 from wdtui.tui.widgets.group_heading import GroupHeading
+from wdtui.tui.widgets.words import Words
 
 _FIRST = next(iter(GROUPS))
 _DEMO = "demo"
@@ -63,17 +64,17 @@ class LaunchForm(VerticalScroll, can_focus=False):
         first = _DEMO if _DEMO in names else names[0] if names else _NONE
         self._take(first)
         yield Choice([*names, _NONE], first, id="experiment")
-        yield Static(id="question", markup=False)
+        yield Words(id="question")
         for group, title in GROUPS.items():
             if group != _FIRST:
                 yield GroupHeading(group, title.lower(), id=f"heading-{group}")
             with Vertical(id=f"group-{group}", classes="group"):
                 if group == _FIRST:
                     yield from self._rows(group)
-        yield Static(id="arithmetic", markup=False)
-        yield Static(id="problem", markup=False)
+        yield Words(id="arithmetic")
+        yield Words(id="problem")
         yield Button("Run", id="run", compact=True)
-        yield Static(id="explanation", markup=False)
+        yield Words(id="explanation")
 
     def on_mount(self) -> None:
         self.border_title = "experiment"
@@ -133,8 +134,8 @@ class LaunchForm(VerticalScroll, can_focus=False):
         for name, row in rows.items():
             row.set_error(wrong.get(name, ""))
         hidden = [sentence for name, sentence in wrong.items() if name not in rows]
-        problem = self.query_one("#problem", Static)
-        problem.update(" ".join(hidden))
+        problem = self.query_one("#problem", Words)
+        problem.say(" ".join(hidden))
         problem.display = bool(hidden)
         for heading in self.query(GroupHeading):
             heading.tell(_changed(self._texts, heading.group))
@@ -145,9 +146,11 @@ class LaunchForm(VerticalScroll, can_focus=False):
         question = self._experiment.question if self._experiment else "A run of your own."
         if self._experiment and self._experiment.axes:
             question += f"\nR runs all {len(self._experiment.cells())}: {self._experiment.title.split('(')[-1][:-1]}"
-        self.query_one("#question", Static).update(question)
-        self.query_one("#arithmetic", Static).update("\n".join(lines))
-        self.query_one("#run", Button).disabled = self.config is None
+        self.query_one("#question", Words).say(question)
+        self.query_one("#arithmetic", Words).say("\n".join(lines))
+        run = self.query_one("#run", Button)
+        if run.disabled != (self.config is None):
+            run.disabled = self.config is None
 
     # What is done in it
 
@@ -198,8 +201,8 @@ class LaunchForm(VerticalScroll, can_focus=False):
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         row = next((one for one in event.widget.ancestors_with_self if isinstance(one, FieldRow)), None)
-        explanation = self.query_one("#explanation", Static)
-        explanation.update(_explained(row) if row else "")
+        explanation = self.query_one("#explanation", Words)
+        explanation.say(_explained(row) if row else "")
         explanation.display = row is not None
 
 

@@ -185,7 +185,7 @@ class RunTable(ScrollView, can_focus=True):
 
     def _row(self, run: RunRecord, width: int, base: Style) -> Strip:
         if run.id == self.selected:
-            base += Style(bgcolor=self._color("selection").color, bold=self.has_focus or None)
+            base += self._cursor_style()
         identity = self._identity_of(run.id)
         chip = (
             Segment(f"{identity.marker or '─'} ", base + Style.parse(identity.color))
@@ -194,9 +194,14 @@ class RunTable(ScrollView, can_focus=True):
         )
         parts = [chip]
         for column, cells in self._columns:
-            tone = column.tone(run)
+            tone = "" if base.reverse else column.tone(run)
             parts.append(Segment(column.aligned(column.text(run), cells), base + self._color(tone) if tone else base))
         return Strip(parts).adjust_cell_length(width, base)
+
+    def _cursor_style(self) -> Style:
+        if self.app.native_ansi_color:
+            return Style(reverse=self.has_focus or None, bold=True)
+        return Style(bgcolor=self._color("selection").color, bold=self.has_focus or None)
 
     def _color(self, name: str) -> Style:
         value = self.app.theme_variables.get(name, "")
