@@ -24,8 +24,9 @@ def bad_input_errors() -> tuple[type[Exception], ...]:
     from wdtui.config import ConfigError
     from wdtui.experiments import ExperimentError
     from wdtui.runs.records import StoreError
+    from wdtui.tui import TerminalError
 
-    errors: tuple[type[Exception], ...] = ConfigError, ExperimentError, StoreError, CommandError
+    errors: tuple[type[Exception], ...] = ConfigError, ExperimentError, StoreError, CommandError, TerminalError
     if devices := sys.modules.get("wdtui.lab.devices"):  # it imports torch, so only where it is loaded anyway
         errors += (devices.DeviceError,)
     return errors

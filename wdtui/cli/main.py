@@ -16,10 +16,10 @@ from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
 from wdtui.cli import bench, commands, doctor, experiments, run, runs
 from wdtui.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, bad_input_errors, sentence
+from wdtui.cli.fields import DeviceOption, FpsOption, MouseOption
 
 app = typer.Typer(
     name="wdtui",
-    help="A terminal workbench for the peculiar effects of weight decay.",
     epilog="Start with: wdtui run demo --headless",
     no_args_is_help=False,
     add_completion=True,
@@ -37,9 +37,13 @@ for command in (commands.resume, commands.pause, commands.stop, commands.steer, 
 def root(
     context: typer.Context,
     store: Annotated[Path | None, typer.Option(help="Folder of the run store; also $WDTUI_HOME.")] = None,
+    device: DeviceOption = "auto",
+    fps: FpsOption = 4,
+    mouse: MouseOption = True,
     version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
-) -> None:
+) -> int:
+    """A terminal workbench for the peculiar effects of weight decay. Without a command it opens the app."""
     if store:
         os.environ["WDTUI_HOME"] = str(store)
     if version:
@@ -47,7 +51,10 @@ def root(
 
         typer.echo(f"wdtui {installed_version('wdtui')}")
     elif context.invoked_subcommand is None:
-        run.open_app()
+        from wdtui.tui import open_app
+
+        return open_app(store, device=device, fps=fps, mouse=mouse)
+    return 0
 
 
 def main(arguments: list[str] | None = None) -> int:

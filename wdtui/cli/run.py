@@ -7,7 +7,15 @@ from typing import Annotated, Any
 import typer
 
 from wdtui.cli.errors import CommandError
-from wdtui.cli.fields import DeviceOption, JsonOption, StoreOption, ThreadsOption, takes_fields
+from wdtui.cli.fields import (
+    DeviceOption,
+    FpsOption,
+    JsonOption,
+    MouseOption,
+    StoreOption,
+    ThreadsOption,
+    takes_fields,
+)
 
 EPILOG = "Examples: wdtui run demo --headless · wdtui run --weight-decay 0.3 --bn-epsilon 1e-5 --headless --json"
 
@@ -26,6 +34,8 @@ def run(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     store: StoreOption = None,
+    fps: FpsOption = 4,
+    mouse: MouseOption = True,
 ) -> int:
     """Train one network: an experiment's config, or the defaults, with the fields that you give."""
     from wdtui.config import RunConfig
@@ -35,16 +45,14 @@ def run(
     config = question.base(fields) if question else RunConfig.from_mapping(fields)
     if json and not headless:
         raise CommandError("--json needs --headless.")
+    origin = question.name if question else ""
     if not headless:
-        return open_app()
+        from wdtui.tui import open_app
+
+        return open_app(store, device=device, start=config, experiment=origin, name=name, fps=fps, mouse=mouse)
 
     from wdtui.cli.headless import train_new_run
 
     if question and question.axes and not json:
         typer.echo(f"This is one run; `wdtui experiments run {experiment}` runs all of {question.title}.", err=True)
-    origin = question.name if question else ""
     return train_new_run(config, experiment=origin, name=name, device=device, threads=threads, store=store, json=json)
-
-
-def open_app() -> int:
-    raise CommandError("The workbench screen is not there yet; `wdtui run demo --headless` trains without it.")

@@ -8,9 +8,9 @@ import torch
 
 from wdtui.config import RunConfig
 
-_NARROW = 128
-"""Below this width a step's operations are too small to be worth sharing between threads (docs/benchmarks.md)."""
-_MOST_THREADS = 2
+_WIDE = 1024
+"""From this width on a step's operations are large enough to be shared between threads."""
+_MOST_THREADS = 8
 
 
 class DeviceError(ValueError):
@@ -37,8 +37,12 @@ def resolve_device(name: str) -> str:
 
 
 def default_threads(config: RunConfig, device: str) -> int:
-    """How many threads a run's operations are best shared between."""
-    if device != "cpu" or config.width < _NARROW:
+    """How many threads a run's operations are best shared between.
+
+    At width 256 a second thread gains a quarter where both cores are idle; but where anything else wants a core, the
+    threads wait for each other between the small operations and train at a tenth of the speed (docs/benchmarks.md).
+    """
+    if device != "cpu" or config.width < _WIDE:
         return 1
     return min(_MOST_THREADS, os.cpu_count() or 1)
 

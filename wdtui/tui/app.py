@@ -43,7 +43,7 @@ class WorkbenchApp(App[None]):
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = True
     COMMANDS: ClassVar[Any] = {Actions}
-    snapshot: reactive[Snapshot] = reactive(Snapshot(), init=False)
+    snapshot: reactive[Snapshot] = reactive(Snapshot(), init=False, repaint=False)
 
     def __init__(
         self,

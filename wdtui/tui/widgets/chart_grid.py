@@ -58,7 +58,7 @@ class ChartGrid(Container):
         with Container(id="charts"):
             for chart in self._charts:
                 yield ChartPanel(figure(chart, [], self._view), id=chart.name)
-        yield Words(id="quiet")
+        yield Words(flows=False, id="quiet")
 
     def on_mount(self) -> None:
         self._arrange()

@@ -10,11 +10,13 @@ from textual.widgets import Static
 class Words(Static):
     """A Static without markup whose `say` costs nothing where nothing changes."""
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+    def __init__(self, *, flows: bool = True, id: str | None = None, classes: str | None = None) -> None:
+        """Words that do not flow have a height of their own: the screen, painted whole after a layout, needs none."""
         super().__init__(id=id, classes=classes, markup=False)
+        self._flows = flows
         self._said: RenderableType = ""
 
     def say(self, words: str | Text) -> None:
         if words != self._said or (isinstance(words, Text) and words.spans != getattr(self._said, "spans", None)):
-            self._said = words
-            self.update(words)
+            lines, self._said = str(self._said).count("\n"), words
+            self.update(words, layout=self._flows and (lines != str(words).count("\n") or len(str(words)) < 400))
