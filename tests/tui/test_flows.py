@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -267,3 +268,58 @@ async def test_letters_typed_in_a_field_are_no_actions(recorded: Recorded, make_
         assert isinstance(pilot.app.focused, Input)
         assert pilot.app.focused.value == "[qrx"
     assert recorded.store.runs() == []
+
+
+async def test_the_end_of_a_long_run_is_announced_and_that_of_a_short_one_is_not(
+    recorded: Recorded, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announced: list[str] = []
+    monkeypatch.setattr("wdtui.tui.terminal.announce", lambda app, text: announced.append(text))
+    short = recorded.add("demo", points=9, status=Status.RUNNING)
+    monkeypatch.setattr("time.time", lambda clock=time.time: clock() - 61)
+    long = recorded.add("demo", points=9, status=Status.RUNNING, name="patience")
+    monkeypatch.undo()
+    monkeypatch.setattr("wdtui.tui.terminal.announce", lambda app, text: announced.append(text))
+    monkeypatch.setattr("socket.gethostname", lambda: "workbench")
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        for run_id in (short, long):
+            recorded.store.set_status(run_id, Status.DONE)
+        await settle(pilot)
+    assert announced == [f"Run {long} is done: patience"]
+
+
+async def test_a_run_of_another_process_is_followed(recorded: Recorded, make_app: MakeApp) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        recorded.add("demo", points=30, status=Status.RUNNING)
+        await settle(pilot)
+        (shown,) = pilot.app.snapshot.shown
+        assert len(shown.curves) == 30
+
+
+async def test_a_crash_leaves_with_an_exit_status(make_app: MakeApp) -> None:
+    app = make_app()
+    with pytest.raises(ZeroDivisionError):
+        async with app.run_test(size=(120, 40)) as pilot:
+            app.feed.poll = lambda: 1 / 0
+            app.look()
+            await pilot.pause()
+    app._handle_exception(RuntimeError("late"))
+    assert app.return_code == 1
+
+
+async def test_nothing_is_painted_when_nothing_changed(
+    recorded: Recorded, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded.add("demo", points=30, status=Status.RUNNING)
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape")
+        painted: list[object] = []
+        monkeypatch.setattr(app, "_display", lambda screen, update: painted.append(update))
+        recorded.store.beat(1)
+        for _ in range(5):
+            app.look()
+            await pilot.pause(0.05)
+    assert painted == []

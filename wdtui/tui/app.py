@@ -92,7 +92,7 @@ class WorkbenchApp(App[None]):
             return
         for screen in self.screen_stack:
             if isinstance(screen, Workbench):
-                screen.follow(run_id, config)
+                screen.follow(run_id, config, experiment)
 
     def look(self) -> None:
         """Take in what is new in the store and what the scheduler has to say."""
@@ -188,11 +188,6 @@ class WorkbenchApp(App[None]):
         from wdtui.tui.screens.dialogs import Waiting
 
         self.push_screen(Waiting(text))
-
-    def _handle_exception(self, error: Exception) -> None:
-        """A crash leaves with an exit status that says so."""
-        super()._handle_exception(error)
-        self._return_code = 1
 
 
 def _stopped(scheduler: Any, reason: str) -> bool:

@@ -42,6 +42,7 @@ class RunView(RunScreen):
     def __init__(self, run_id: int) -> None:
         super().__init__()
         self._run_id = run_id
+        self._lines = 0
 
     def compose(self) -> ComposeResult:
         yield HeaderLine(f"run {self._run_id}")
@@ -68,7 +69,9 @@ class RunView(RunScreen):
             return
         self.query_one(ChartGrid).show((shown,))
         self.query_one(HeaderLine).tell(f"{state(shown.run)} · step {progress(shown.run)}")
-        self.query_one("#facts", Words).say(facts(shown))
+        words = facts(shown)
+        lines, self._lines = self._lines, words.plain.count("\n")
+        self.query_one("#facts", Words).say(words, same_size=lines == self._lines)
 
     def on_resize(self, event: events.Resize) -> None:
         self.set_class(event.size.width < 100, "-narrow")

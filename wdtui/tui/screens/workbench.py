@@ -181,9 +181,10 @@ class Workbench(RunScreen):
         self.action_leave_form()
         self.workbench.look()
 
-    def follow(self, run_id: int, config: RunConfig) -> None:
+    def follow(self, run_id: int, config: RunConfig, experiment: str) -> None:
         """Select a run that was started elsewhere, with its config in the form."""
         self._started = run_id
+        self.form.use_experiment(experiment)
         self.form.use_config(config)
         self.action_leave_form()
 
@@ -199,7 +200,7 @@ class Workbench(RunScreen):
 
     def action_form(self) -> None:
         self.set_class(True, "-form-open")
-        self.query_one("#run").focus()
+        self.form.query(Input).first().focus()
 
     @on(LaunchForm.Left)
     def action_leave_form(self) -> None:

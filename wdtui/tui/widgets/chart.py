@@ -7,7 +7,6 @@ import textwrap
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
-from textual import events
 from textual.color import Color
 from textual.geometry import Region
 from textual.message import Message
@@ -32,13 +31,6 @@ class ChartPanel(Widget, can_focus=True):
         def __init__(self, panel: ChartPanel) -> None:
             super().__init__()
             self.panel = panel
-
-    class Pointed(Message):
-        """A place on the chart was clicked: a share of its width."""
-
-        def __init__(self, share: float) -> None:
-            super().__init__()
-            self.share = share
 
     def __init__(self, figure: Figure, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -74,10 +66,6 @@ class ChartPanel(Widget, can_focus=True):
 
     def on_blur(self) -> None:
         self._redraw()
-
-    def on_click(self, event: events.Click) -> None:
-        if self.size.width > 10:
-            self.post_message(self.Pointed(event.x / self.size.width))
 
     def notify_style_update(self) -> None:
         self._stale = True

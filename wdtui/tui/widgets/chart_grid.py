@@ -58,7 +58,7 @@ class ChartGrid(Container):
         with Container(id="charts"):
             for chart in self._charts:
                 yield ChartPanel(figure(chart, [], self._view), id=chart.name)
-        yield Words(flows=False, id="quiet")
+        yield Words(id="quiet")
 
     def on_mount(self) -> None:
         self._arrange()
@@ -100,7 +100,7 @@ class ChartGrid(Container):
         for place, (chart, panel) in enumerate(zip(self._charts, self.panels, strict=True)):
             if place == self._current or not one:
                 panel.show(figure(chart, self._subjects, self._view))
-        self.query_one("#quiet", Words).say(self._quiet())
+        self.query_one("#quiet", Words).say(self._quiet(), same_size=True)
 
     def _quiet(self) -> Text:
         text = Text(no_wrap=True, overflow="ellipsis")

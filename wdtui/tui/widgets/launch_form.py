@@ -91,7 +91,8 @@ class LaunchForm(VerticalScroll, can_focus=False):
         return self._experiment
 
     def use_experiment(self, name: str) -> None:
-        """Fill in the config of an experiment."""
+        """Fill in the config of an experiment; with a name that is none of them, the defaults."""
+        name = name if name in experiments.names() else _NONE
         self.query_one("#experiment", Choice).value = name
         self._take(name)
         self._fill()
@@ -103,6 +104,8 @@ class LaunchForm(VerticalScroll, can_focus=False):
 
     def use_runs(self, runs: Sequence[RunRecord]) -> None:
         """Take these runs, newest first, as the measure of how fast this machine is."""
+        if runs is self._runs:
+            return
         self._runs = runs
         self._calculate()
 
@@ -143,10 +146,7 @@ class LaunchForm(VerticalScroll, can_focus=False):
 
     def _calculate(self) -> None:
         lines = arithmetic(self.config, self._runs) if self.config else []
-        question = self._experiment.question if self._experiment else "A run of your own."
-        if self._experiment and self._experiment.axes:
-            question += f"\nR runs all {len(self._experiment.cells())}: {self._experiment.title.split('(')[-1][:-1]}"
-        self.query_one("#question", Words).say(question)
+        self.query_one("#question", Words).say(_asked(self._experiment))
         self.query_one("#arithmetic", Words).say("\n".join(lines))
         run = self.query_one("#run", Button)
         if run.disabled != (self.config is None):
@@ -235,6 +235,17 @@ def _changed(texts: Texts, group: str) -> str:
     defaults = texts_of(RunConfig())
     fields = [field for field in FIELDS.values() if field.group == group and texts[field.name] != defaults[field.name]]
     return ", ".join(f"{field.symbol or field.label} {texts[field.name]}" for field in fields)
+
+
+def _asked(experiment: experiments.Experiment | None) -> str:
+    """What an experiment asks, and what of it this form alone does not run."""
+    if experiment is None:
+        return "A run of your own."
+    axes = [
+        f"{FIELDS[field].symbol or FIELDS[field].label} {', '.join(map(format_value, values))}"
+        for field, values in experiment.axes.items()
+    ]
+    return experiment.question + (f"\nR runs all {len(experiment.cells())}: {'; '.join(axes)}" if axes else "")
 
 
 def _explained(row: FieldRow) -> str:

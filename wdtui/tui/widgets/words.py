@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rich.console import RenderableType
 from rich.text import Text
 from textual.widgets import Static
 
@@ -10,13 +9,13 @@ from textual.widgets import Static
 class Words(Static):
     """A Static without markup whose `say` costs nothing where nothing changes."""
 
-    def __init__(self, *, flows: bool = True, id: str | None = None, classes: str | None = None) -> None:
-        """Words that do not flow have a height of their own: the screen, painted whole after a layout, needs none."""
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes, markup=False)
-        self._flows = flows
-        self._said: RenderableType = ""
+        self._said: tuple[str, object] = "", ()
 
-    def say(self, words: str | Text) -> None:
-        if words != self._said or (isinstance(words, Text) and words.spans != getattr(self._said, "spans", None)):
-            lines, self._said = str(self._said).count("\n"), words
-            self.update(words, layout=self._flows and (lines != str(words).count("\n") or len(str(words)) < 400))
+    def say(self, words: str | Text, *, same_size: bool = False) -> None:
+        """Show words; where they take as much room as those before, the rest of the screen need not be painted."""
+        said = (words.plain, tuple(words.spans)) if isinstance(words, Text) else (words, ())
+        if said != self._said:
+            self._said = said
+            self.update(words, layout=not same_size)

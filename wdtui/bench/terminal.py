@@ -1,0 +1,215 @@
+"""The workbench in a real pseudo-terminal of 120×40: how soon it is there, how fast it answers, what it costs.
+
+    python -m wdtui.bench.terminal [--seconds N]
+
+Prints one JSON object. Training speed in the app is a ratio to headless training, taken in turns; key presses are typed
+into the filter and timed until the terminal receives the character.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import select
+import signal
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from wdtui.runs.store import Store
+
+_LETTERS = "абвгдежзиклмнопрстуфхцчшщэюяАБВГДЕЖЗИКЛМНОПРСТУФХЦЧШЩЭЮЯ"
+"""Letters that no screen shows: when one arrives, the key that typed it has been painted."""
+_COLUMNS, _LINES = 120, 40
+
+
+class Terminal:
+    """A pseudo-terminal with the workbench in it."""
+
+    def __init__(self, store: Path, *arguments: str) -> None:
+        self.received = b""
+        self.started = time.perf_counter()
+        self.process, self.file = pty.fork()
+        if self.process == 0:
+            environment = os.environ | {"WDTUI_HOME": str(store), "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+            os.execve(sys.executable, [sys.executable, "-m", "wdtui", *arguments], environment)
+        fcntl.ioctl(self.file, termios.TIOCSWINSZ, struct.pack("HHHH", _LINES, _COLUMNS, 0, 0))
+
+    def read_for(self, seconds: float) -> bytes:
+        """All that comes within some seconds."""
+        until, read = time.perf_counter() + seconds, b""
+        while (left := until - time.perf_counter()) > 0:
+            if select.select([self.file], [], [], left)[0]:
+                read += os.read(self.file, 1 << 16)
+        return read
+
+    def wait_for(self, text: str, seconds: float = 30) -> float:
+        """The moment at which a text arrives; raises TimeoutError."""
+        until, read = time.perf_counter() + seconds, b""
+        while time.perf_counter() < until:
+            if select.select([self.file], [], [], 0.5)[0]:
+                read += os.read(self.file, 1 << 16)
+                if text.encode() in read:
+                    return time.perf_counter()
+        raise TimeoutError(f"{text!r} did not come within {seconds} s")
+
+    def type(self, keys: str) -> None:
+        os.write(self.file, keys.encode())
+
+    def memory(self) -> float:
+        """Resident memory of the app in MiB."""
+        pages = int(Path(f"/proc/{self.process}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def close(self) -> None:
+        os.kill(self.process, signal.SIGTERM)
+        with contextlib.suppress(OSError):
+            self.read_for(3)
+        os.kill(self.process, signal.SIGKILL)
+        os.waitpid(self.process, 0)
+
+
+@contextlib.contextmanager
+def opened(store: Path, *arguments: str) -> Iterator[Terminal]:
+    terminal = Terminal(store, *arguments)
+    try:
+        yield terminal
+    finally:
+        terminal.close()
+
+
+def first_frame(store: Path, times: int = 5) -> dict[str, float]:
+    """Seconds from the start of the process to the first frame, whose footer comes last."""
+    seconds = []
+    for _ in range(times):
+        with opened(store) as terminal:
+            seconds.append(terminal.wait_for("quit") - terminal.started)
+    return {"median_s": statistics.median(seconds), "worst_s": max(seconds)}
+
+
+def silence(store: Path, seconds: float) -> dict[str, float]:
+    """Bytes sent while nothing changes."""
+    with opened(store) as terminal:
+        terminal.wait_for("quit")
+        terminal.read_for(3)
+        return {"bytes": len(terminal.read_for(seconds)), "seconds": seconds}
+
+
+def while_training(store: Path, seconds: float, rounds: int) -> dict[str, Any]:
+    """Speed in the app against headless, key to paint, and traffic, with one run at width 256."""
+    ratios, latencies, rates = [], [], []
+    for _ in range(rounds):
+        headless = _headless_speed(store, seconds)
+        with opened(store, "run", "training-curves", "--epochs", "100000") as terminal:
+            terminal.wait_for("quit")
+            _wait_for_points(store)
+            before, began = _steps(store), time.perf_counter()
+            traffic = terminal.read_for(seconds)
+            ratios.append((_steps(store) - before) / (time.perf_counter() - began) / headless)
+            rates.append(len(traffic) / seconds)
+            latencies += _key_presses(terminal)
+    latencies.sort()
+    return {
+        "speed_in_app_over_headless": statistics.median(ratios),
+        "speed_ratios": ratios,
+        "bytes_per_second": statistics.median(rates),
+        "key_to_paint_ms": {
+            "median": latencies[len(latencies) // 2] * 1e3,
+            "p95": latencies[int(len(latencies) * 0.95)] * 1e3,
+            "presses": len(latencies),
+        },
+    }
+
+
+def memory_slope(store: Path, seconds: float) -> dict[str, float]:
+    """Growth of the app's memory while it watches a run that logs as fast as it can, in MiB per 100,000 points."""
+    arguments = ("run", "--width", "8", "--train-size", "640", "--epochs", "10000000")
+    with opened(store, *arguments) as terminal:
+        terminal.wait_for("quit")
+        _wait_for_points(store)
+        terminal.read_for(seconds / 4)
+        memory, points, began = terminal.memory(), _epochs(store), time.perf_counter()
+        terminal.read_for(seconds)
+        grown, more = terminal.memory() - memory, _epochs(store) - points
+        rate = more / (time.perf_counter() - began)
+    return {"points": more, "points_per_second": rate, "grown_MiB": grown, "MiB_per_100000_points": grown / more * 1e5}
+
+
+def _key_presses(terminal: Terminal) -> list[float]:
+    terminal.type("/")
+    terminal.read_for(1)
+    latencies = []
+    for letter in _LETTERS:
+        pressed = time.perf_counter()
+        terminal.type(letter)
+        latencies.append(terminal.wait_for(letter, 10) - pressed)
+        terminal.read_for(0.17)  # so that presses fall anywhere between two redraws
+    return latencies
+
+
+def _headless_speed(store: Path, seconds: float) -> float:
+    """Steps per second of the same run without a screen."""
+    command = [sys.executable, "-m", "wdtui", "run", "training-curves", "--epochs", "100000", "--headless", "--json"]
+    process = subprocess.Popen(
+        command, env=os.environ | {"WDTUI_HOME": str(store)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        _wait_for_points(store)
+        before, began = _steps(store), time.perf_counter()
+        time.sleep(seconds)
+        return (_steps(store) - before) / (time.perf_counter() - began)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+
+
+def _wait_for_points(store: Path) -> None:
+    """Wait until the newest run is live and has got past its first points."""
+    with Store(store) as opened_store:
+        for _ in range(600):
+            runs = opened_store.runs()
+            if runs and runs[0].live and runs[0].epoch > 5:
+                return
+            time.sleep(0.1)
+    raise TimeoutError("no run has begun")
+
+
+def _steps(store: Path) -> int:
+    with Store(store) as opened_store:
+        return opened_store.runs()[0].step
+
+
+def _epochs(store: Path) -> int:
+    with Store(store) as opened_store:
+        return opened_store.runs()[0].epoch
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=15, help="how long each measurement lasts")
+    parser.add_argument("--rounds", type=int, default=3, help="how often app and headless take turns")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder)
+        result = {
+            "first_frame": first_frame(store),
+            "nothing_changes": silence(store, given.seconds),
+            "training": while_training(store, given.seconds, given.rounds),
+            "memory": memory_slope(store, 4 * given.seconds),
+        }
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
