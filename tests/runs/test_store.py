@@ -170,7 +170,7 @@ def test_every_method_knows_a_missing_run(store: Store) -> None:
         lambda: store.rename(7, "x"),
         lambda: store.delete([7]),
     ):
-        with pytest.raises(StoreError, match="There is no run 7. `wdtui runs list`"):
+        with pytest.raises(StoreError, match=r"There is no run 7\. `wdtui runs list`"):
             call()
     for call in (lambda: store.send(7, "stop"), lambda: store.add_event(7, 0, "paused")):
         with pytest.raises(StoreError, match="may have been deleted"):
