@@ -368,7 +368,7 @@ def normalized_decay(config: RunConfig, normalized: float) -> dict[str, float]:
 
 def _rule_clash(config: RunConfig, by_rule: float) -> str:
     given = f"normalized_weight_decay {config.normalized_weight_decay} and learning_rate {config.learning_rate}"
-    return f"{given} clash: they make a weight decay of {by_rule:.3g}; the largest is {FIELDS['weight_decay'].le:,g}."
+    return f"{given} clash: they make a weight decay of {by_rule:.3g}; the largest is {FIELDS['weight_decay'].le:,.0f}."
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 from wdtui.config import FIELDS, ConfigError, RunConfig, nearest
 from wdtui.hyperparameters import format_value
+from wdtui.text import clean
 
 _KEYS = {"question": str, "article": str, "look_for": str, "config": dict, "axes": dict}
 
@@ -93,7 +94,8 @@ def _experiment(name: str, content: dict[str, Any]) -> Experiment:
             raise ExperimentError(f"{key} must be {'a table' if _KEYS[key] is dict else 'text'}.")
     if "question" not in content:
         raise ExperimentError('the question is missing: question = "…".')
-    experiment = Experiment(name=name, **content)
+    texts = {key: clean(value) for key, value in content.items() if isinstance(value, str)}
+    experiment = Experiment(name=name, **content | texts)
     for field, values in experiment.axes.items():
         if field not in FIELDS:
             raise ExperimentError(f"the axis {field} is no field of a run{nearest(field, FIELDS)}")

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from wdtui.config import RunConfig
 from wdtui.metrics import Curves
 from wdtui.milestones import FIT, GENERALISED, RECOVERED, Milestones, milestones
@@ -18,7 +20,7 @@ def finite(values: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def summary(run_id: int, status: str, reason: str, curves: Curves) -> dict[str, Any]:
-    """The last line of `--json`: how the run ended, its newest metrics, milestones and blow-ups."""
+    """The last line of `--json`: how the run ended, its newest point, milestones and blow-ups."""
     seen = milestones(curves).to_json()
     speeds = curves["steps_per_second"]
     steps = int(curves.steps[-1]) if len(curves) else 0
@@ -44,17 +46,18 @@ def mean_speed(curves: Curves) -> float:
     return steps[-1] / seconds if seconds else math.nan
 
 
-def story(config: RunConfig, curves: Curves) -> Iterator[str]:
+def story(curves: Curves) -> Iterator[str]:
     """What was seen, a sentence at a time."""
     if not len(curves):
-        yield "No epoch was completed."
+        yield "Nothing has been measured yet."
         return
     seen = milestones(curves)
     yield from _fit(curves)
     yield from _generalisation(curves, seen)
-    norm = curves["weight_norm"]
-    change = "fell" if norm[-1] < norm[0] else "rose"
-    yield f"The weight norm {change} from {number(norm[0])} to {number(norm[-1])}."
+    norm = curves["weight_norm"][np.isfinite(curves["weight_norm"])]
+    if len(norm):
+        change = "fell" if norm[-1] < norm[0] else "rose"
+        yield f"The weight norm {change} from {number(norm[0])} to {number(norm[-1])}."
     if seen.fit_step is not None:
         yield _blowups(seen)
 

@@ -39,7 +39,7 @@ def test_a_run_without_a_terminal_prints_plain_lines_a_chart_and_what_was_seen(t
     assert result.returncode == 0
     assert "\x1b" not in result.stdout + result.stderr
     assert "training accuracy" in result.stdout and "The weight norm" in result.stdout
-    assert "Run 1 is done: 15 steps at" in result.stdout
+    assert "Run 1 is done: measured up to step 15 at" in result.stdout
     listed = wdtui("runs", "list", store=tmp_path).stdout
     assert "done" in listed and "demo" in listed
 
@@ -113,10 +113,10 @@ def test_a_run_is_paused_steered_resumed_and_stopped_from_another_shell(tmp_path
     assert wdtui("steer", "1", "--set", "bn_epsilon=0.5", store=tmp_path).returncode == 0
     time.sleep(0.6)
     assert wdtui("stop", "last", store=tmp_path).returncode == 0
-    process.communicate(timeout=60)
-    assert process.returncode == 130
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Stopped at step" in error
     shown = wdtui("runs", "show", "1", store=tmp_path).stdout
-    assert "steered" in shown and "new 0.5" in shown and "Stopped at step" in shown
+    assert "steered" in shown and "new 0.5" in shown
 
 
 def test_a_killed_run_is_shown_as_interrupted_with_all_that_was_stored(tmp_path: Path) -> None:
@@ -134,3 +134,30 @@ def test_deleting_asks_and_takes_the_run_away(tmp_path: Path) -> None:
     assert refused.returncode == 2 and "--yes" in refused.stderr
     assert wdtui("runs", "delete", "1", "--yes", store=tmp_path).returncode == 0
     assert "No runs yet" in wdtui("runs", "list", store=tmp_path).stdout
+
+
+def test_a_reader_that_leaves_early_does_not_cost_the_checkpoint(tmp_path: Path) -> None:
+    process = start("run", *TINY, "--epochs", "1000000", "--headless", "--json", store=tmp_path)
+    assert process.stdout and process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=60) == 1
+    (run,) = events(wdtui("runs", "list", "--json", store=tmp_path).stdout)
+    assert run["status"] == "interrupted" and "wdtui resume 1" in run["reason"]
+
+
+def test_a_new_store_in_an_old_folder_does_not_take_up_old_checkpoints(tmp_path: Path) -> None:
+    process = start("run", *TINY, "--epochs", "1000000", "--headless", "--json", store=tmp_path)
+    wait_for_points(tmp_path, process)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    for file in tmp_path.glob("wdtui.sqlite3*"):
+        file.unlink()
+    result = wdtui("run", *TINY, "--epochs", "3", "--headless", "--json", store=tmp_path)
+    assert [event.get("epoch") for event in events(result.stdout)] == [1, 2, 3, None]
+
+
+def test_a_name_from_outside_is_shown_as_it_is(tmp_path: Path) -> None:
+    result = wdtui("run", *TINY, "--epochs", "1", "--headless", "--name", "[/x]\x1b[31m", store=tmp_path)
+    assert result.returncode == 0 and "\x1b" not in result.stdout + result.stderr
+    assert "[/x]" in wdtui("runs", "list", store=tmp_path).stdout

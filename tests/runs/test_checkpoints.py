@@ -31,7 +31,7 @@ def tensors(value: float) -> dict[str, torch.Tensor]:
 
 
 def saved(folder: Path, *steps: int) -> Checkpoints:
-    checkpoints = Checkpoints(folder, 1)
+    checkpoints = Checkpoints(folder, 1, 0.0)
     for step in steps:
         checkpoints.save(step, POSITION | {"epoch": step}, tensors(step))
     return checkpoints
@@ -58,7 +58,7 @@ def assert_newest(checkpoints: Checkpoints, step: int) -> None:
 
 def test_a_checkpoint_comes_back_bit_for_bit(tmp_path: Path) -> None:
     assert_newest(saved(tmp_path, 5), 5)
-    assert_newest(Checkpoints(tmp_path, 1), 5)
+    assert_newest(Checkpoints(tmp_path, 1, 0.0), 5)
 
 
 @pytest.mark.parametrize("changes", [{}, {"batch_norm": False}, {"blocks": 0}, {"optimizer": "sgd"}], ids=str)
@@ -67,8 +67,8 @@ def test_a_training_goes_through_a_checkpoint_whole(tmp_path: Path, changes: dic
     config = RunConfig(**{"width": 4, "train_size": 40, "batch_size": 8, "epochs": 3, **changes})
     training = Training(config)
     list(training.points(lambda: training.step < stop))
-    Checkpoints(tmp_path, 1).save(training.step, training.position(), training.state())
-    newest = Checkpoints(tmp_path, 1).newest()
+    Checkpoints(tmp_path, 1, 0.0).save(training.step, training.position(), training.state())
+    newest = Checkpoints(tmp_path, 1, 0.0).newest()
     assert newest is not None and newest.step == stop and newest.position == training.position()
     assert newest.tensors.keys() == training.state().keys()
     for name, tensor in training.state().items():
@@ -77,8 +77,8 @@ def test_a_training_goes_through_a_checkpoint_whole(tmp_path: Path, changes: dic
 
 def test_parts_of_larger_tensors_are_saved_without_the_rest(tmp_path: Path) -> None:
     whole = torch.arange(12.0).view(3, 4)
-    Checkpoints(tmp_path, 1).save(1, POSITION, {"row": whole[1:2], "column": whole[:, 2]})
-    newest = Checkpoints(tmp_path, 1).newest()
+    Checkpoints(tmp_path, 1, 0.0).save(1, POSITION, {"row": whole[1:2], "column": whole[:, 2]})
+    newest = Checkpoints(tmp_path, 1, 0.0).newest()
     assert newest is not None
     assert newest.tensors["row"].tolist() == [[4, 5, 6, 7]] and newest.tensors["column"].tolist() == [2, 6, 10]
 
@@ -98,12 +98,12 @@ def test_a_step_may_be_saved_twice(tmp_path: Path) -> None:
 
 def test_runs_have_checkpoints_of_their_own(tmp_path: Path) -> None:
     saved(tmp_path, 5)
-    other = Checkpoints(tmp_path, 11)
+    other = Checkpoints(tmp_path, 11, 0.0)
     assert other.newest() is None and other.steps() == []
     other.delete()
-    assert_newest(Checkpoints(tmp_path, 1), 5)
-    Checkpoints(tmp_path, 1).delete()
-    assert Checkpoints(tmp_path, 1).newest() is None
+    assert_newest(Checkpoints(tmp_path, 1, 0.0), 5)
+    Checkpoints(tmp_path, 1, 0.0).delete()
+    assert Checkpoints(tmp_path, 1, 0.0).newest() is None
 
 
 @functools.cache
@@ -115,7 +115,7 @@ def two_saved() -> dict[str, bytes]:
 
 def assert_damage_sends_back(kind: str, damaged: Callable[[bytes], bytes]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        checkpoints = Checkpoints(Path(folder), 1)
+        checkpoints = Checkpoints(Path(folder), 1, 0.0)
         checkpoints.folder.mkdir(parents=True)
         for name, data in two_saved().items():
             (checkpoints.folder / name).write_bytes(data)

@@ -12,7 +12,7 @@ from tui_tools import FakeScheduler, Recorded, press, settle
 
 from wdtui.config import RunConfig
 from wdtui.runs.records import Status
-from wdtui.tui.app import Opening
+from wdtui.tui import Opening
 from wdtui.tui.screens.experiments import Gallery
 from wdtui.tui.screens.help import Help
 from wdtui.tui.screens.run import RunView
@@ -138,7 +138,7 @@ async def test_all_marked_runs_are_deleted_together(recorded: Recorded, make_app
     for _ in range(3):
         recorded.add("decay-1", points=5)
     async with make_app().run_test(size=(120, 40)) as pilot:
-        await press(pilot, "escape", "m", "down", "m", "d", "d")
+        await press(pilot, "escape", "m", "down", "m", "d", "y")
     assert [run.id for run in recorded.store.runs()] == [1]
 
 
@@ -225,7 +225,6 @@ async def test_the_palette_finds_an_action(recorded: Recorded, make_app: MakeApp
     recorded.add("demo", points=50, status=Status.RUNNING)
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape", "ctrl+p", "type:stop")
-        await pilot.pause(0.3)
         await press(pilot, "enter")
     assert sent(recorded, 1) == [("stop", {})]
 
@@ -303,9 +302,8 @@ async def test_a_crash_leaves_with_an_exit_status(make_app: MakeApp) -> None:
     with pytest.raises(ZeroDivisionError):
         async with app.run_test(size=(120, 40)) as pilot:
             app.feed.poll = lambda: 1 / 0
-            app.look()
-            await pilot.pause()
-    app._handle_exception(RuntimeError("late"))
+            app.call_later(app.look)
+            await pilot.pause(0.1)
     assert app.return_code == 1
 
 

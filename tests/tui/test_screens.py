@@ -10,6 +10,8 @@ from tui_tools import FakeScheduler, Recorded, press, settle, svg
 
 from wdtui.runs.records import Status
 
+pytestmark = pytest.mark.filterwarnings(r"ignore:\s*Can not relate snapshot")
+
 SIZE = (120, 40)
 
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import select
+import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -105,3 +112,29 @@ async def test_ten_thousand_runs_open_at_once(recorded: Recorded, make_app: Call
         moved = time.perf_counter() - started
     assert opened < 2, "generous: a busy machine takes longer"
     assert moved < 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a pseudo-terminal")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_restores_the_terminal_and_ends_the_app(number: signal.Signals, tmp_path: Path) -> None:
+    code = f"import sys, pathlib; from wdtui.tui import open_app; sys.exit(open_app(pathlib.Path({str(tmp_path)!r})))"
+    screen, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    streams = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment, **streams)  # type: ignore[call-overload]
+    os.close(terminal)
+    output, told = b"", False
+    deadline = time.monotonic() + 40
+    while time.monotonic() < deadline:
+        try:
+            output += os.read(screen, 65_536) if select.select([screen], [], [], 0.2)[0] else b""
+        except OSError:  # it has left
+            break
+        if b"demo" in output and not told:
+            told = True
+            time.sleep(0.5)
+            process.send_signal(number)
+    assert process.wait(20) == 128 + number
+    assert b"\x1b[?1049l" in output
+    os.close(screen)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from textual.command import CommandPalette
 
 from wdtui.config import RunConfig
 from wdtui.metrics import Curves, Point, columns
@@ -91,12 +92,28 @@ class Recorded:
 
 
 async def settle(pilot: Any) -> None:
-    """Let the app take in the store, and the table its cursor, and paint."""
+    """Let the app take in the store, the table its cursor and the palette its search, and paint."""
+    for _ in range(2):
+        await pilot.pause()
+        pilot.app.look()
+        await pilot.pause()
+        while any(getattr(screen, "_settling", None) for screen in pilot.app.screen_stack):
+            await pilot.pause(0.02)
+    if isinstance(pilot.app.screen, CommandPalette):
+        await until_still(pilot)
     await pilot.pause()
-    pilot.app.look()
-    await pilot.pause(0.12)
-    pilot.app.look()
-    await pilot.pause()
+
+
+async def until_still(pilot: Any) -> None:
+    """Wait until the screen stays as it is for half a second: the palette searches in the background."""
+    before, still = "", 0
+    for _ in range(100):
+        await pilot.pause(0.1)
+        now = svg(pilot.app)
+        before, still = now, still + 1 if now == before else 0
+        if still == 5:
+            return
+    raise AssertionError("the screen never came to rest")
 
 
 async def press(pilot: Any, *keys: str) -> None:

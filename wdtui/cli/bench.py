@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from wdtui.cli.errors import CommandError
 from wdtui.cli.fields import JsonOption
 
 
@@ -20,6 +21,8 @@ def bench(
     """Measure this engine against a plain nn.Module loop and the matrix products alone, side by side."""
     import json as json_module
 
+    if output:
+        _check_writable(output)
     from wdtui.bench.engine import compare, machine
     from wdtui.config import FIELDS
 
@@ -43,3 +46,11 @@ def bench(
                 f"  {name:<34} {speed:>8,.0f} steps/s  ± {spread:4.0%}   {contestant['ratio']:5.2f} × the plain loop"
             )
         typer.echo(f"  all metrics cost {row['metrics_cost']:.1%} of the training time")
+
+
+def _check_writable(path: Path) -> None:
+    """Raise CommandError before anything is measured in vain."""
+    try:
+        path.touch()
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written: {error.strerror}.") from error

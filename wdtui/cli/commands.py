@@ -8,14 +8,23 @@ from typing import Annotated, Any
 import typer
 
 from wdtui.cli.errors import CommandError
-from wdtui.cli.fields import JsonOption, StoreOption, assignment
+from wdtui.cli.fields import JsonOption, StoreOption, ThreadsOption, assignment
 from wdtui.cli.runs import RunArgument
 
 
-def resume(run: RunArgument, json: JsonOption = False, store: StoreOption = None) -> int:
+def resume(
+    run: RunArgument,
+    json: JsonOption = False,
+    device: Annotated[
+        str, typer.Option(metavar="DEVICE", help="Where to train; by default where it was trained.")
+    ] = "",
+    threads: ThreadsOption = None,
+    store: StoreOption = None,
+) -> int:
     """Go on with a paused run, or train an interrupted, stopped or failed one on from its last checkpoint."""
     from wdtui.cli.headless import train
     from wdtui.cli.views import choose_view
+    from wdtui.lab.devices import resolve_device
     from wdtui.runs.store import Status, Store
 
     with Store(store) as opened:
@@ -28,8 +37,8 @@ def resume(run: RunArgument, json: JsonOption = False, store: StoreOption = None
             raise CommandError(f"Run {record.id} is running; there is nothing to resume.")
         if record.status in (Status.DONE, Status.DIVERGED):
             raise CommandError(f"Run {record.id} is {record.status}; there is nothing left to train.")
-        device = record.device or "auto"
-        return train(opened, record.id, device=device, threads=record.threads, view=choose_view(json))
+        where = resolve_device(device or record.device or "auto")
+        return train(opened, record.id, device=where, threads=threads or record.threads, view=choose_view(json))
 
 
 def pause(run: RunArgument, store: StoreOption = None) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typer._click.exceptions import ClickException, NoSuchOption
 
 from wdtui.config import nearest
+from wdtui.text import clean
 
-FAILED, BAD_INPUT, CLAIM_FAILED, INTERRUPTED = 1, 2, 3, 130
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
 class CommandError(Exception):
@@ -43,7 +44,7 @@ def sentence(error: BaseException) -> str:
         text = str(error)
     else:
         text = f"something went wrong that should not have: {type(error).__name__}: {error}; --debug shows where"
-    text = " ".join(text.split())
+    text = clean(" ".join(text.split()))
     return text if text.endswith((".", "?", "!")) else f"{text}."
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wdtui.cli.errors import FAILED
 from wdtui.cli.fields import DeviceOption, JsonOption, StoreOption, ThreadsOption, takes_fields
 
 app = typer.Typer(help="List, show and run experiments.", no_args_is_help=True, rich_markup_mode=None)
@@ -72,9 +73,10 @@ def run(
     loaded = load(experiment)
     status = 0
     for config in loaded.cells(fields):
-        status = train_new_run(
+        ended = train_new_run(
             config, experiment=loaded.name, name="", device=device, threads=threads, store=store, json=json
         )
-        if status > 1:  # interrupted
-            return status
+        status = max(status, ended)
+        if ended > FAILED:  # interrupted
+            break
     return status

@@ -22,10 +22,10 @@ ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads of the run; by default what suits its width.")
 ]
 FpsOption = Annotated[
-    float,
+    float | None,
     typer.Option("--fps", min=0.1, max=30, help="How often the app looks for news, per second; less for slow lines."),
 ]
-MouseOption = Annotated[bool, typer.Option("--mouse/--no-mouse", help="Whether the app takes the mouse.")]
+MouseOption = Annotated[bool | None, typer.Option("--mouse/--no-mouse", help="Whether the app takes the mouse.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON lines, and nothing else, to stdout.")]
 
 

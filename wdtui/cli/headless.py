@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+import typer
+
 from wdtui.cli.errors import FAILED, INTERRUPTED, TrainingError
 from wdtui.cli.views import View, choose_view
 from wdtui.config import RunConfig
-from wdtui.metrics import Curves
 from wdtui.runs.store import RunBusyError, Status, Store, StoreError
 from wdtui.runs.worker import Worker
+from wdtui.text import clean
 
 _FOLLOW_SECONDS = 0.25
 _SIGNALS = {
@@ -46,46 +48,60 @@ def train(store: Store, run_id: int, *, device: str, threads: int | None, view: 
     """Train a run of the store to its end or to a signal, showing it in a view; return the exit status."""
     worker = Worker(store, run_id, device=device, threads=threads)
     record = store.run(run_id)
-    curves = Curves.of(record.config, [])
-    with _signals_interrupting(worker) as received, view:
-        view.start(record)
-        worker.start()
-        alive = True
-        while alive:
-            worker.join(_FOLLOW_SECONDS)
-            alive = worker.is_alive()
-            newer = store.curves(run_id, after_step=int(curves.steps[-1]) if len(curves) else -1)
-            curves = curves.extended(newer)
-            if len(newer):
-                view.points(newer)
+    with _signals_interrupting(worker) as received:
+        try:
+            with view:
+                view.start(record)
+                worker.start()
+                _follow(store, worker, view)
+        finally:  # also where the output can no longer be written: the checkpoint must be
+            worker.interrupt("Its output could not be shown")
+            worker.join()
     if isinstance(worker.error, StoreError) and not isinstance(worker.error, RunBusyError):
         raise TrainingError(str(worker.error))
     if worker.error:
         raise worker.error
     record = store.run(run_id)
-    view.finish(record, curves)
+    view.finish(record, store.curves(run_id))
+    if record.reason:
+        typer.echo(f"wdtui: {clean(record.reason)}", err=True)
     return exit_status(record.status, received)
 
 
+def _follow(store: Store, worker: Worker, view: View) -> None:
+    """Show points as they come until the worker has ended."""
+    last, alive = -1, True
+    while alive:
+        worker.join(_FOLLOW_SECONDS)
+        alive = worker.is_alive()
+        if last < 0 and (alive and not worker.begun):  # what is there is of before, and may be measured again
+            continue
+        if len(newer := store.curves(worker.run_id, after_step=last)):
+            last = int(newer.steps[-1])
+            view.points(newer)
+
+
 def exit_status(status: Status, received: list[int]) -> int:
-    """130 for Ctrl-C, and as shells have it 128 + the number for another signal; 130 too for a run stopped early."""
+    """130 for Ctrl-C and for a run stopped early; as shells have it, 128 + the number for another signal."""
     if status == Status.INTERRUPTED and received:
-        return INTERRUPTED if received[0] == signal.SIGINT else 128 + received[0]
+        return 128 + received[0]
     return {Status.DONE: 0, Status.STOPPED: INTERRUPTED, Status.INTERRUPTED: INTERRUPTED}.get(status, FAILED)
 
 
 @contextlib.contextmanager
 def _signals_interrupting(worker: Worker) -> Iterator[list[int]]:
-    """Have signals stop the run with a checkpoint; a second Ctrl-C ends the process at once."""
+    """Have signals stop the run with a checkpoint, unless they are ignored, as under nohup; a second Ctrl-C ends it."""
     received: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        if received:
+        if received and number == signal.SIGINT:
             raise KeyboardInterrupt
-        received.append(number)
-        worker.interrupt(_SIGNALS[signal.Signals(number)])
+        if not received:
+            received.append(number)
+            worker.interrupt(_SIGNALS[signal.Signals(number)])
 
-    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
+    heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in heeded}
     try:
         yield received
     finally:

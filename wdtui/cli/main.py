@@ -5,6 +5,7 @@ Only typer is imported here; each command imports what it needs when it is calle
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -15,8 +16,8 @@ import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
 from wdtui.cli import bench, commands, doctor, experiments, run, runs
-from wdtui.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, bad_input_errors, sentence
-from wdtui.cli.fields import DeviceOption, FpsOption, MouseOption
+from wdtui.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, CommandError, bad_input_errors, sentence
+from wdtui.cli.fields import FpsOption, MouseOption
 
 app = typer.Typer(
     name="wdtui",
@@ -37,9 +38,9 @@ for command in (commands.resume, commands.pause, commands.stop, commands.steer, 
 def root(
     context: typer.Context,
     store: Annotated[Path | None, typer.Option(help="Folder of the run store; also $WDTUI_HOME.")] = None,
-    device: DeviceOption = "auto",
-    fps: FpsOption = 4,
-    mouse: MouseOption = True,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N|mps", help="Where the app trains.")] = "",
+    fps: FpsOption = None,
+    mouse: MouseOption = None,
     version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
 ) -> int:
@@ -53,13 +54,18 @@ def root(
     elif context.invoked_subcommand is None:
         from wdtui.tui import open_app
 
-        return open_app(store, device=device, fps=fps, mouse=mouse)
+        return open_app(store, device=device or "auto", fps=fps, mouse=mouse)
+    elif device or (fps, mouse) != (None, None):
+        raise CommandError(f"Give --device, --fps and --mouse after the command: wdtui {context.invoked_subcommand} …")
     return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line and return its exit status: 0, or one of `cli.errors`."""
     given = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show λ shows ? rather than nothing
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
     try:

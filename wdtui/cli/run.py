@@ -34,8 +34,8 @@ def run(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     store: StoreOption = None,
-    fps: FpsOption = 4,
-    mouse: MouseOption = True,
+    fps: FpsOption = None,
+    mouse: MouseOption = None,
 ) -> int:
     """Train one network: an experiment's config, or the defaults, with the fields that you give."""
     from wdtui.config import RunConfig
@@ -45,11 +45,14 @@ def run(
     config = question.base(fields) if question else RunConfig.from_mapping(fields)
     if json and not headless:
         raise CommandError("--json needs --headless.")
+    if headless and (fps, mouse) != (None, None):
+        raise CommandError("--fps and --mouse are for the app; with --headless leave them out.")
     origin = question.name if question else ""
     if not headless:
-        from wdtui.tui import open_app
+        from wdtui.tui import Opening, open_app
 
-        return open_app(store, device=device, start=config, experiment=origin, name=name, fps=fps, mouse=mouse)
+        opening = Opening(config=config, experiment=origin, name=name, threads=threads)
+        return open_app(store, device=device, opening=opening, fps=fps, mouse=mouse)
 
     from wdtui.cli.headless import train_new_run
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json as json_module
-from typing import Annotated, Any
+import sys
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -57,10 +58,9 @@ def delete(
     store: StoreOption = None,
 ) -> None:
     """Delete runs with all that was measured."""
-    import sys
-
     from wdtui.runs.checkpoints import Checkpoints
     from wdtui.runs.store import Store
+    from wdtui.runs.worker import log_path
 
     with Store(store) as opened:
         records = [opened.find(run) for run in runs]
@@ -71,7 +71,8 @@ def delete(
             typer.confirm(f"Delete {titles}?", abort=True, err=True)
         opened.delete([record.id for record in records])
         for record in records:
-            Checkpoints(opened.folder, record.id).delete()
+            Checkpoints(opened.folder, record.id, record.created).delete()
+            log_path(opened.folder, record.id).unlink(missing_ok=True)
     typer.echo(f"Deleted {titles}.", err=True)
 
 
@@ -97,15 +98,16 @@ def _print_table(runs: list[Any]) -> None:
 
     table = Table(box=None, header_style="dim", pad_edge=False)
     for heading in ("run", "state", "name", "λ", "ε", "width", "seed", "step", "train", "test", "steps/s"):
-        table.add_column(heading, justify="left" if heading in ("state", "name") else "right", no_wrap=True)
+        justify: Literal["left", "right"] = "left" if heading in ("state", "name") else "right"
+        table.add_column(heading, justify=justify, no_wrap=True, max_width=24, overflow="ellipsis")
     for run in runs:
         knobs = [format_value(run.values[field]) for field in ("weight_decay", "bn_epsilon", "width", "seed")]
         shares = [percent(run.latest.get(metric)) for metric in ("train_accuracy", "test_accuracy")]
         speed = number(round(run.speed)) if run.speed else ""
         name = clean(run.name or run.experiment)
         table.add_row(str(run.id), run.status, name, *knobs, number(run.step), *shares, speed)
-    console = Console(highlight=False, markup=False)
-    console.print(table) if console.is_terminal else Console(highlight=False, markup=False, width=140).print(table)
+    width = None if sys.stdout.isatty() else 160
+    Console(highlight=False, markup=False, emoji=False, width=width).print(table)
 
 
 def _print_details(run: Any, events: list[Any]) -> None:
@@ -120,6 +122,8 @@ def _print_details(run: Any, events: list[Any]) -> None:
         for name, value in run.values.items()
         if format_value(value) != format_value(FIELDS[name].default)
     ]
+    if run.reason:
+        typer.echo(clean(run.reason))
     typer.echo(f"\nDiffers from the defaults in: {', '.join(changed) or 'nothing'}.")
     if run.started:
         versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
@@ -128,5 +132,5 @@ def _print_details(run: Any, events: list[Any]) -> None:
     if run.note:
         typer.echo(f"Note: {clean(run.note)}")
     for event in events:
-        data = ", ".join(f"{key} {format_value(value)}" for key, value in event.data.items() if key != "traceback")
+        data = ", ".join(f"{key} {clean(str(value))}" for key, value in event.data.items() if key != "traceback")
         typer.echo(f"step {number(event.step)}: {event.kind} {data}".rstrip())

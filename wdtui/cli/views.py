@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 import time
@@ -14,8 +15,8 @@ from rich.text import Text
 from wdtui.config import RunConfig
 from wdtui.metrics import Curves
 from wdtui.milestones import milestones
-from wdtui.runs.store import RunRecord, Status
-from wdtui.summary import finite, story, summary, time_left
+from wdtui.runs.store import RunRecord
+from wdtui.summary import finite, mean_speed, story, summary, time_left
 from wdtui.text import number, percent
 
 _PLAIN_SECONDS = 5.0
@@ -92,7 +93,11 @@ class ProgressView:
     """A progress bar on stderr; chart and summary on stdout."""
 
     def __init__(self) -> None:
-        columns = TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.fields[state]}")
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[state]}", markup=False),
+        )
         self._progress = Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4)
         self._task = TaskID(0)
 
@@ -137,7 +142,7 @@ def accuracy_chart(curves: Curves, console: Console) -> Text:
         marks.append(Mark(seen.fit_step, f"fit {number(seen.fit_step)}"))
     if seen.generalise_step is not None:
         marks.append(Mark(seen.generalise_step, f"generalised {number(seen.generalise_step)}"))
-    width, plain = min(console.width, 100), console.encoding != "utf-8"
+    width, plain = min(console.width, 100), codecs.lookup(console.encoding).name != "utf-8"
     return draw(series, width=width, height=16, y_range=(0, 1), marks=marks, ascii=plain)
 
 
@@ -146,10 +151,7 @@ def print_result(run: RunRecord, curves: Curves) -> None:
     console = Console(highlight=False)
     if len(curves):
         console.print(accuracy_chart(curves, console), "")
-    for sentence in story(run.config, curves):
+    for sentence in story(curves):
         console.print(sentence, markup=False)
-    speed = summary(run.id, run.status, run.reason, curves)["steps_per_second"]
-    ended = f"Run {run.id} is {run.status}: {number(run.step)} steps"
-    console.print(f"{ended} at {number(round(speed))} steps/s." if speed else f"{ended}.", markup=False)
-    if run.status != Status.DONE:
-        console.print(run.reason, markup=False)
+    measured = f"Run {run.id} is {run.status}: measured up to step {number(run.step)}"
+    console.print(f"{measured} at {number(round(mean_speed(curves)))} steps/s." if len(curves) else f"{measured}.")

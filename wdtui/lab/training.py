@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,10 +26,10 @@ Attend = Callable[[], bool]
 
 
 class DivergedError(Exception):
-    """The loss of a step was NaN or infinite."""
+    """The loss of a step, or another quantity measured after it, was NaN or infinite."""
 
     def __init__(self, step: int) -> None:
-        super().__init__(f"The loss was no longer a finite number at step {step:,}.")
+        super().__init__(f"Loss or parameters were no longer finite numbers at step {step:,}.")
         self.step = step
 
 
@@ -96,12 +97,15 @@ class Training:
                 return
             self.epoch, self.batch = self.epoch + 1, 0
             if self.epoch % self.config.log_every == 0 or self.epoch == self.config.epochs or self._diverged_at:
-                yield self._point()
+                point = self._point()
+                yield point
+                if not self._diverged_at and not all(map(math.isfinite, point.values)):
+                    self._diverged_at = self.step
             if self._diverged_at:
                 raise DivergedError(self._diverged_at)
 
     def steer(self, **changes: float) -> None:
-        """Change λ, ε or the learning rate from the next epoch on.
+        """Change λ, ε or the learning rate from the next epoch on, which between two epochs is at once.
 
         Raises ConfigError for a value out of bounds and for a field that cannot be steered.
         """
@@ -110,6 +114,8 @@ class Training:
                 raise ConfigError(f"{name} cannot be changed while a run is live.", name)
             FIELDS[name].check(value)
         self._pending |= {name: float(value) for name, value in changes.items()}
+        if self.batch == 0:
+            self._apply_pending()
 
     def take_steerings(self) -> list[Steering]:
         """The changes that have taken effect since this was last asked."""

@@ -33,10 +33,14 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The checkpoints of one run, in a folder of its own."""
+    """The checkpoints of one run, in a folder of its own.
 
-    def __init__(self, store_folder: Path, run_id: int) -> None:
-        self.folder = store_folder / "checkpoints" / str(run_id)
+    The folder's name holds when the run was created, in unix seconds, besides its number: where somebody moves a
+    damaged store aside, the numbers begin anew, and the new run 1 must not go on from the old one's checkpoint.
+    """
+
+    def __init__(self, store_folder: Path, run_id: int, created: float) -> None:
+        self.folder = store_folder / "checkpoints" / f"{run_id}-{created:.6f}"
 
     def save(self, step: int, position: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Write a checkpoint durably, then drop all but the newest few. Raises StoreError when it cannot be written."""

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from wdtui.config import RunConfig
 from wdtui.hyperparameters import ConfigError, format_value
 from wdtui.runs.processes import owner_alive
+from wdtui.text import clean
 
 
 class StoreError(Exception):
@@ -130,9 +131,9 @@ class RunRecord(_Row):
 
     @property
     def title(self) -> str:
-        """The name, or else the hyperparameters that matter most."""
+        """The name, safe to show on one line, or else the hyperparameters that matter most."""
         if self.name:
-            return self.name
+            return clean(self.name)
         knobs = {"λ": "weight_decay", "ε": "bn_epsilon", "H": "width", "s": "seed"}
         return " ".join(symbol + format_value(self.values[name]) for symbol, name in knobs.items())
 
@@ -146,7 +147,7 @@ class RunRecord(_Row):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to a run at a step: a blow-up, an applied command; `time` in unix seconds."""
+    """Something that happened to a run at a step, such as a steering that took effect; `time` in unix seconds."""
 
     id: int
     run_id: int

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import platform
+import threading
 import time
 import traceback
 from array import array
+from collections import deque
 from importlib.metadata import version
 
 import numpy as np
@@ -32,14 +34,18 @@ class Runner:
 
     def __init__(self, store: Store, run_id: int, *, device: str = "auto", threads: int | None = None) -> None:
         """Raises DeviceError where this machine has no such device."""
+        record = store.run(run_id)
         self.store = store
         self.run_id = run_id
-        self.config = store.run(run_id).config
+        self.config = record.config
         self.device = resolve_device(device)
         self.threads = threads or default_threads(self.config, self.device)
         self.interruption = ""
         """Set it, from any thread or signal handler, to a reason: the run stops before its next step, resumable."""
-        self._checkpoints = Checkpoints(store.folder, run_id)
+        self.begun = threading.Event()
+        """Set once the store holds of the run only what the training goes on from."""
+        self._checkpoints = Checkpoints(store.folder, run_id, record.created)
+        self._commands: deque[Command] = deque()
         self._points: list[Point] = []
         self._accuracies = _Accuracies()
         self._outcome = Status.DONE, ""
@@ -54,7 +60,6 @@ class Runner:
         torch.set_num_threads(self.threads)
         try:
             self._train_to_an_outcome()
-            self._write_down()
             self.store.set_status(self.run_id, *self._outcome)
         except StoreError as error:
             self._give_up(error)
@@ -63,20 +68,27 @@ class Runner:
 
     def _train_to_an_outcome(self) -> None:
         try:
+            self.training = Training(self.config, self.device)
+            self._go_back_to_checkpoint()
             self._train()
         except StoreError:
             raise
-        except DivergedError as error:
-            self._outcome = Status.DIVERGED, str(error)
-        except Exception as error:
-            self._outcome = Status.FAILED, f"{type(error).__name__}: {error}"
-            self.store.add_event(self.run_id, 0, "error", {"traceback": traceback.format_exc()})
+        except Exception as error:  # whatever PyTorch raises, out of memory above all, ends this run and nothing else
+            self._outcome = Status.FAILED, f"{type(error).__name__}: {' '.join(str(error).split())}"
+            self.store.add_event(self.run_id, self._step, "error", {"traceback": traceback.format_exc()})
 
     def _train(self) -> None:
-        self.training = Training(self.config, self.device)
-        self._go_back_to_checkpoint()
-        for point in self.training.points(self._attend):
-            self._points.append(point)
+        try:
+            for point in self.training.points(self._attend):
+                self._points.append(point)
+        except DivergedError as error:
+            self._outcome = Status.DIVERGED, str(error)
+        finally:
+            self._write_down()
+
+    @property
+    def _step(self) -> int:
+        return self.training.step if hasattr(self, "training") else 0
 
     def _go_back_to_checkpoint(self) -> None:
         """Take up the run where its newest checkpoint left it; what was measured after that is measured again."""
@@ -87,27 +99,30 @@ class Runner:
         self._accuracies.add(self.store.curves(self.run_id))
         if checkpoint:
             self.store.add_event(self.run_id, checkpoint.step, "resumed")
+        self.begun.set()
 
     def _attend(self) -> bool:
         """Between two steps: write down, beat, obey. Returns whether to go on."""
         if self.interruption:
-            return self._leave(Status.INTERRUPTED, f"{self.interruption} at step {self.training.step:,}.")
+            return self._leave(Status.INTERRUPTED, f"{self.interruption} at step {self._step:,}.")
         now = time.monotonic()
         if now - self._attended < _ATTEND_SECONDS:
             return True
         self._attended = now
         self._write_down()
-        if now - self._beaten > _BEAT_SECONDS:
-            self._beaten = now
-            self.store.beat(self.run_id)
+        self._beat()
         if now - self._saved > _CHECKPOINT_SECONDS:
             self._save_checkpoint()
-        return all([self._obey(command) for command in self.store.take_commands(self.run_id)])
+        self._commands.extend(self.store.take_commands(self.run_id))
+        while self._commands:
+            if not self._obey(self._commands.popleft()):
+                return False
+        return True
 
     def _obey(self, command: Command) -> bool:
         match command.kind:
             case "stop":
-                return self._leave(Status.STOPPED, f"Stopped at step {self.training.step:,}.")
+                return self._leave(Status.STOPPED, f"Stopped at step {self._step:,}.")
             case "pause":
                 return self._pause()
             case "steer":
@@ -121,23 +136,25 @@ class Runner:
         self._save_checkpoint()
         self.store.set_status(self.run_id, Status.PAUSED)
         while not self.interruption:
-            time.sleep(_ATTEND_SECONDS)
-            self.store.beat(self.run_id)
-            for command in self.store.take_commands(self.run_id):
+            self._commands.extend(self.store.take_commands(self.run_id))
+            while self._commands:
+                command = self._commands.popleft()
                 if command.kind == "resume":
                     self.store.set_status(self.run_id, Status.RUNNING)
                     self.training.restart_clock()
                     return True
                 if command.kind != "pause" and not self._obey(command):
                     return False
-        return self._leave(Status.INTERRUPTED, f"{self.interruption} at step {self.training.step:,}.")
+            self._beat()
+            time.sleep(_ATTEND_SECONDS)
+        return self._leave(Status.INTERRUPTED, f"{self.interruption} at step {self._step:,}.")
 
     def _steer(self, command: Command) -> None:
         """Steer, and save a checkpoint that knows of it: a command is taken only once, whatever happens next."""
         try:
             self.training.steer(**command.data)
         except (ConfigError, TypeError) as error:
-            self.store.add_event(self.run_id, self.training.step, "refused", {"reason": str(error)})
+            self.store.add_event(self.run_id, self._step, "refused", {"reason": str(error)})
         else:
             self._save_checkpoint()
 
@@ -153,6 +170,11 @@ class Runner:
         self._checkpoints.save(training.step, training.position(), training.state())
         self.store.set_checkpoint(self.run_id, training.step)
         self._saved = time.monotonic()
+
+    def _beat(self) -> None:
+        if time.monotonic() - self._beaten > _BEAT_SECONDS:
+            self._beaten = time.monotonic()
+            self.store.beat(self.run_id)
 
     def _write_down(self) -> None:
         """Append the points and events since the last time to the store."""
@@ -174,14 +196,14 @@ class Runner:
 class _Accuracies:
     """The accuracies of a whole run, of which each new point may make a milestone."""
 
+    _NAMES = "train_accuracy", "test_accuracy"
+
     def __init__(self) -> None:
         self._steps, self._values = array("q"), array("d")
 
     def add(self, curves: Curves) -> None:
         self._steps.extend(curves.steps.tolist())
         self._values.extend(np.stack([curves[name] for name in self._NAMES], 1).flatten().tolist())
-
-    _NAMES = "train_accuracy", "test_accuracy"
 
     def milestones(self) -> Milestones:
         steps = np.frombuffer(self._steps, dtype=np.int64)

@@ -187,7 +187,7 @@ class Scheduler:
         children = [worker for worker in workers if isinstance(worker, ChildWorker)]
         interrupted = self._interrupt_threads([worker for worker in workers if worker not in children])
         for child in children:
-            child.begun.wait()
+            child.launched.wait()
         pids = {child.run_id: child.pid for child in children if child.pid}
         for worker in interrupted:
             pids |= self._hand_over([worker.run_id], worker.device, worker.threads, ())

@@ -76,6 +76,11 @@ class Worker(threading.Thread):
         if self._runner:
             self._runner.interruption = reason
 
+    @property
+    def begun(self) -> bool:
+        """Whether the store holds of the run only what its training goes on from."""
+        return self._runner is not None and self._runner.begun.is_set()
+
     def _train(self) -> Status:
         _in_threads.add(self)
         try:
@@ -111,13 +116,13 @@ class ChildWorker(Worker):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.begun = threading.Event()
+        self.launched = threading.Event()
         """Set once the process exists, or never will."""
         self._starting = threading.Lock()
 
     def run(self) -> None:
         super().run()
-        self.begun.set()
+        self.launched.set()
 
     def interrupt(self, reason: str) -> None:
         """Have the process stop its run before the next step, with a checkpoint, or never start the process.
@@ -137,7 +142,7 @@ class ChildWorker(Worker):
                 return self._store.run(self.run_id).status
             process = start_process(self._store.folder, [self.run_id], device=self.device, threads=self.threads)
             self._process, self.pid = process, process.pid
-        self.begun.set()
+        self.launched.set()
         return self._conclude(process.pid, process.wait(), log, seen)
 
     def _conclude(self, pid: int, code: int, log: Path, seen: int) -> Status:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -15,29 +16,37 @@ class TerminalError(Exception):
     """The terminal at hand cannot show the workbench, said in one sentence."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Opening:
+    """A run to start at once."""
+
+    config: RunConfig
+    experiment: str = ""
+    name: str = ""
+    threads: int | None = None
+
+
 def open_app(
     store_folder: Path | None,
     *,
     device: str = "auto",
-    start: RunConfig | None = None,
-    experiment: str = "",
-    name: str = "",
-    fps: float = 4,
-    mouse: bool = True,
+    opening: Opening | None = None,
+    fps: float | None = None,
+    mouse: bool | None = None,
 ) -> int:
     """Show the workbench on a store until it is left; return the exit status.
 
-    A config to `start` is queued at once. Raises TerminalError before anything is drawn, and StoreError.
+    The run of an `opening` is queued at once; `fps` is how often a second the app looks for news. Raises TerminalError
+    before anything is drawn, and StoreError.
     """
     check_terminal()
     from wdtui.runs.scheduler import Scheduler
     from wdtui.runs.store import Store
-    from wdtui.tui.app import Opening, WorkbenchApp
+    from wdtui.tui.app import WorkbenchApp
 
     with Store(store_folder) as store:
-        opening = Opening(config=start, experiment=experiment, name=name) if start else None
-        app = WorkbenchApp(store, Scheduler(store, device=device), device=device, opening=opening, fps=fps)
-        app.run(mouse=mouse)
+        app = WorkbenchApp(store, Scheduler(store, device=device), device=device, opening=opening, fps=fps or 4)
+        app.run(mouse=mouse is not False)
         return app.return_code or 0
 
 

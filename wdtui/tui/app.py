@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
+import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
 from textual.reactive import reactive
+from textual.widgets import Input
 
-from wdtui.config import RunConfig
 from wdtui.runs.records import LIVE, RunRecord, StoreError
 from wdtui.runs.store import Store
-from wdtui.tui import terminal, theme
+from wdtui.tui import Opening, terminal, theme
 from wdtui.tui.controls import Controls
 from wdtui.tui.feed import Feed, Snapshot
 from wdtui.tui.identity import Identities
@@ -25,15 +25,6 @@ if TYPE_CHECKING:
 _LONG_SECONDS = 60.0
 """The end of a run that took longer is announced beyond the screen."""
 _STOP_SECONDS = 60.0
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Opening:
-    """A run to start at once."""
-
-    config: RunConfig
-    experiment: str = ""
-    name: str = ""
 
 
 class WorkbenchApp(App[None]):
@@ -62,6 +53,7 @@ class WorkbenchApp(App[None]):
         self._opening = opening
         self._fps = fps
         self._complaint = ""
+        self._rest_until = 0.0
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return theme.DEFAULTS
@@ -79,20 +71,30 @@ class WorkbenchApp(App[None]):
         self.controls.scheduler.warm_up()
         if self._opening:
             opening = self._opening
-            self.start(opening.config, experiment=opening.experiment, name=opening.name)
+            self.start(opening)
         self.look()
-        self.set_interval(1 / self._fps, self.look)
+        self.set_interval(1 / self._fps, self._look_again)
 
-    def start(self, config: RunConfig, *, experiment: str, name: str) -> None:
+    def _look_again(self) -> None:
+        """Look, unless the last look took long: watching may take a fifth of the time and no more."""
+        began = time.monotonic()
+        if began >= self._rest_until:
+            self.look()
+            ended = time.monotonic()
+            self._rest_until = ended + 4 * (ended - began)
+
+    def start(self, opening: Opening) -> None:
         """Train a run from the command line as if the form had been submitted."""
         try:
-            run_id = self.controls.start(config, experiment=experiment, name=name)
+            run_id = self.controls.start(
+                opening.config, experiment=opening.experiment, name=opening.name, threads=opening.threads
+            )
         except StoreError as error:
             self.notify(str(error), severity="error", markup=False)
             return
         for screen in self.screen_stack:
             if isinstance(screen, Workbench):
-                screen.follow(run_id, config, experiment)
+                screen.follow(run_id, opening.config, opening.experiment)
 
     def look(self) -> None:
         """Take in what is new in the store and what the scheduler has to say."""
@@ -150,6 +152,11 @@ class WorkbenchApp(App[None]):
     def action_change_theme(self) -> None:
         names = [one.name for one in theme.THEMES]
         self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
+
+    def on_command_palette_opened(self) -> None:
+        """Nothing blinks here."""
+        for box in self.screen.query(Input):
+            box.cursor_blink = False
 
     # Leaving
 

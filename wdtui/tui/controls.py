@@ -29,10 +29,10 @@ class Controls:
         """Whether runs of this app are training or waiting."""
         return bool(self.scheduler.live or self.scheduler.queue)
 
-    def start(self, config: RunConfig, *, experiment: str = "", name: str = "") -> int:
+    def start(self, config: RunConfig, *, experiment: str = "", name: str = "", threads: int | None = None) -> int:
         """Queue a new run here; returns its number."""
         run_id = self.store.add_run(config, experiment=experiment, name=name)
-        self.scheduler.submit(run_id)
+        self.scheduler.submit(run_id, threads=threads)
         return run_id
 
     def pause_or_resume(self, run: RunRecord) -> str:
@@ -71,7 +71,7 @@ class Controls:
             self.scheduler.cancel(run.id)
         self.store.delete([run.id for run in runs])
         for run in runs:
-            Checkpoints(self.store.folder, run.id).delete()
+            Checkpoints(self.store.folder, run.id, run.created).delete()
         return f"Run {runs[0].id} is deleted." if len(runs) == 1 else f"{len(runs)} runs are deleted."
 
     def rename(self, run: RunRecord, name: str) -> str:

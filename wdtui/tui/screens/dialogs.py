@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, TypeVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
@@ -64,7 +64,7 @@ class Question(Dialog[str]):
     def key_up(self) -> None:
         self.focus_previous()
 
-    def on_key(self, event: Any) -> None:
+    def on_key(self, event: events.Key) -> None:
         for name, words in self._answers.items():
             if event.character and words[0].lower() == event.character.lower():
                 event.stop()
@@ -167,7 +167,7 @@ def delete_question(runs: list[RunRecord]) -> Question:
     one = runs[0]
     what = f"run {one.id} ({one.title})" if len(runs) == 1 else f"the {len(runs)} marked runs"
     text = f"Delete {what} with its points and checkpoints?" if len(runs) == 1 else f"Delete {what} with all they hold?"
-    return Question("delete", text, {"no": "Keep", "yes": "Delete"})
+    return Question("delete", text, {"no": "Keep", "yes": "Yes, delete"})
 
 
 def quit_question(live: int, queued: int) -> Question:

@@ -101,7 +101,7 @@ def facts(shown: Shown) -> Text:
 
 
 def _story(shown: Shown) -> list[str]:
-    sentences = list(story(shown.run.config, shown.curves))
+    sentences = list(story(shown.curves))
     return [*sentences, *([clean(shown.run.reason)] if shown.run.reason else [])]
 
 

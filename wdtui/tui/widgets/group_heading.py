@@ -14,7 +14,7 @@ class GroupHeading(Widget, can_focus=True):
     """Posts Toggled when it is folded or unfolded."""
 
     DEFAULT_CSS = """
-    GroupHeading { height: 1; color: $muted; }
+    GroupHeading { height: 1; color: $muted; text-wrap: nowrap; text-overflow: ellipsis; }
     GroupHeading:focus { color: $accent; text-style: bold; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,space", "unfold", show=False)]
