@@ -77,7 +77,7 @@ async def test_a_tiny_run_trains_for_real(recorded: Recorded) -> None:
     app = WorkbenchApp(recorded.store, scheduler, device="cpu")
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
-        app.start(config, experiment="", name="tiny")
+        app.start(Opening(config=config, experiment="", name="tiny"))
         for _ in range(300):
             await pilot.pause(0.1)
             if app.snapshot.runs and app.snapshot.runs[0].status == Status.DONE and app.snapshot.shown:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import platform
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -30,10 +31,11 @@ def compare(width: int, threads: int, rounds: int) -> dict[str, Any]:
     for run_epoch in contestants.values():
         run_epoch()
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    rng = random.Random(0)
     for _ in range(rounds):
-        for name, run_epoch in contestants.items():
+        for name in rng.sample(list(contestants), len(contestants)):  # whoever came before leaves caches behind
             started = time.perf_counter()
-            run_epoch()
+            contestants[name]()
             seconds[name].append(time.perf_counter() - started)
     return {
         "width": width,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from wdtui.config import RunConfig
-from wdtui.lab.losses import accuracies, loss_values
+from wdtui.lab.losses import performance
 
 _WINDOW_STEPS = 128
 _WINDOW_NUMBERS = 4_000_000
@@ -43,12 +43,12 @@ class EpochRecord:
         """
         steps = len(targets)
         logits = self.logits[:steps]
-        losses = loss_values(self.loss, logits, targets)
-        self.sums += torch.stack([losses, *accuracies(logits, targets)]).sum(1)
+        measured = performance(self.loss, logits, targets)
+        self.sums += measured.sum(1)
         # The variance is recovered from what the step left; its rounding error is about 1e-7 · (variance + ε).
         variance = self.inverse_deviations[:steps].pow(-2).sub_(epsilon).clamp_min_(0)
         self.variance += variance.sum(0)
-        finite = losses.isfinite()
+        finite = measured[0].isfinite()
         return None if bool(finite.all()) else int(finite.logical_not().int().argmax())
 
     def state(self, row: int) -> dict[str, Tensor]:

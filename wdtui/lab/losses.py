@@ -1,17 +1,10 @@
-"""The two losses: their values for the record, their gradients for the step."""
+"""The two losses: their gradients for the step, their values and the accuracies for the record."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-
-
-def loss_values(kind: str, logits: Tensor, targets: Tensor) -> Tensor:
-    """The loss of each batch: logits and targets [..., batch, bits] -> [...]."""
-    if kind == "mse":
-        return (torch.sigmoid(logits) - targets).square_().mean((-2, -1))
-    return functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean((-2, -1))
 
 
 def loss_gradient(kind: str, logits: Tensor, targets: Tensor) -> Tensor:
@@ -26,11 +19,15 @@ def loss_gradient(kind: str, logits: Tensor, targets: Tensor) -> Tensor:
     return gradient.div_(logits.numel())
 
 
-def accuracies(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The shares of pairs with every bit right and of bits right at threshold 0.5, i.e. logit 0.
+def performance(kind: str, logits: Tensor, targets: Tensor) -> Tensor:
+    """Loss, share of pairs with every bit right and share of bits right: [..., pairs, bits] -> [3, ...].
 
-    Logits and targets [..., pairs, bits] -> twice [...].
+    A bit is right at threshold 0.5, that is, where (σ(logit) − y)² < 1/4.
     """
-    right_bits = ((logits > 0) == (targets > 0.5)).sum(-1)
-    bits = logits.shape[-1]
-    return (right_bits == bits).float().mean(-1), right_bits.float().mean(-1) / bits
+    errors = torch.sigmoid(logits).sub_(targets).square_()
+    if kind == "mse":
+        loss = errors.mean((-2, -1))
+    else:
+        loss = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean((-2, -1))
+    wrong = errors.mul_(4).floor_().clamp_max_(1)  # 0 or 1: several times faster here than comparisons
+    return torch.stack([loss, 1 - wrong.amax(-1).mean(-1), 1 - wrong.mean((-2, -1))])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from wdtui.lab.losses import accuracies, loss_values
+from wdtui.lab.losses import performance
 from wdtui.metrics import METRICS, layer_names
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def measure(training: Training, before_last_step: Tensor) -> list[float]:
     """All values of a point but its speed, in the order of `columns(config)`.
 
-    `before_last_step` holds the parameters as they were before the epoch's last step.
+    `before_last_step` holds the parameters as they were before the epoch's last step; it is overwritten.
     """
     values = _performance(training) | _norms(training, before_last_step) | _batch_norm(training)
     present = [values[name].reshape(-1) for name in METRICS if name in values]
@@ -28,25 +28,27 @@ def measure(training: Training, before_last_step: Tensor) -> list[float]:
 
 def _performance(training: Training) -> dict[str, Tensor]:
     config, task = training.config, training.task
-    loss, accuracy, bit_accuracy = training.record.sums / config.steps_per_epoch
-    values = {"train_loss": loss, "train_accuracy": accuracy, "train_bit_accuracy": bit_accuracy}
-    for name, split in (("validation", task.validation), ("test", task.test)):
-        logits = training.network.evaluate(split.inputs)
-        values[f"{name}_loss"] = loss_values(config.loss, logits, split.targets)
-        values[f"{name}_accuracy"], values[f"{name}_bit_accuracy"] = accuracies(logits, split.targets)
-    return values
+    logits = training.network.evaluate(task.held_out)
+    parts = torch.split(logits, [config.validation_size, config.test_size])
+    measured = {
+        "train": training.record.sums / config.steps_per_epoch,
+        "validation": performance(config.loss, parts[0], task.validation.targets),
+        "test": performance(config.loss, parts[1], task.test.targets),
+    }
+    names = "loss", "accuracy", "bit_accuracy"
+    return {f"{kind}_{name}": value for kind, row in measured.items() for name, value in zip(names, row, strict=True)}
 
 
 def _norms(training: Training, before_last_step: Tensor) -> dict[str, Tensor]:
     config, network = training.config, training.network
     norms = dict(zip(network.named, torch._foreach_norm(list(network.named.values())), strict=True))
-    total = torch.stack(list(norms.values())).sum()
+    each = torch.stack(list(norms.values()))
     linear = [norms[f"{layer}.weight"] for layer in layer_names(config, "linear")]
     values = {
-        "weight_norm": torch.stack([total, *linear]),
-        "weight_norm_squared": network.parameters.square().sum(),
+        "weight_norm": torch.stack([each.sum(), *linear]),
+        "weight_norm_squared": torch.dot(each, each),
         "gradient_norm": network.gradients.norm(),
-        "update_norm": (network.parameters - before_last_step).norm(),
+        "update_norm": before_last_step.sub_(network.parameters).norm(),
     }
     if invariant := layer_names(config, "invariant"):
         weights = torch.stack([norms[f"{layer}.weight"] for layer in invariant])

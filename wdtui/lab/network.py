@@ -18,8 +18,8 @@ from wdtui.config import RunConfig
 _batch_norm_backward = torch.ops.aten.native_batch_norm_backward.default
 _relu_backward = torch.ops.aten.threshold_backward.default
 
-_EVALUATION_PAIRS = 512
-"""So many pairs at once go through the network in evaluation: few enough for their activations to stay in the cache."""
+_EVALUATION_PAIRS = 1024
+"""So many pairs at most go through the network at once in evaluation."""
 
 
 def parameter_shapes(config: RunConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -104,10 +104,10 @@ class BatchNorm:
         self.shift_gradient.copy_(shift_gradient)
         return gradient
 
-    def folded(self, weight: Tensor, bias: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    def folded(self, linear: Linear, epsilon: float) -> tuple[Tensor, Tensor]:
         """Weight and bias of the linear layer before, with the normalisation by the running statistics folded in."""
         scale = self.scale * torch.rsqrt(self.running_variance + epsilon)
-        return weight * scale.unsqueeze(1), self.shift + (bias - self.running_mean) * scale
+        return linear.weight * scale.unsqueeze(1), self.shift + (linear.bias - self.running_mean) * scale
 
 
 class Network:
@@ -139,7 +139,8 @@ class Network:
         batch = torch.empty(config.batch_size, config.width, device=device)
         self._linear_outputs = [torch.empty_like(batch) for _ in self.hidden]
         self._activations = [torch.empty_like(batch) for _ in [self.input, *self.hidden]]
-        self._evaluation_buffers = torch.empty(3, _EVALUATION_PAIRS, config.width, device=device)
+        held_out = min(_EVALUATION_PAIRS, config.validation_size + config.test_size)
+        self._evaluation_buffers = torch.empty(3, held_out, config.width, device=device)
 
     def forward(self, inputs: Tensor, out: Tensor, inverse_deviations: Sequence[Tensor] = ()) -> Tensor:
         """Write the logits [batch, bits] of a training batch to `out`, and 1/sqrt(Var + ε) of each BatchNorm layer.
@@ -181,20 +182,20 @@ class Network:
         """Logits [pairs, bits] in evaluation mode, for any number of pairs."""
         layers = [(linear.weight, linear.bias) for linear in self.hidden]
         if self.norms:
-            layers = [norm.folded(*layer, self.epsilon) for norm, layer in zip(self.norms, layers, strict=True)]
-        parts = torch.split(inputs, _EVALUATION_PAIRS)
+            layers = [norm.folded(linear, self.epsilon) for norm, linear in zip(self.norms, self.hidden, strict=True)]
+        parts = torch.split(inputs, self._evaluation_buffers.shape[1])
         return torch.cat([self._evaluate_part(part, layers) for part in parts])
 
     def _evaluate_part(self, inputs: Tensor, layers: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        block_input, middle, block_output = self._evaluation_buffers[:, : len(inputs)]
-        self.input.forward(inputs, block_input)
+        x, middle, y = self._evaluation_buffers[:, : len(inputs)]
+        self.input.forward(inputs, x)
         for i, (weight, bias) in enumerate(layers):
             if i % 2 == 0:
-                torch.addmm(bias, block_input, weight.t(), out=middle).relu_()
+                torch.addmm(bias, x, weight.t(), out=middle).relu_()
             else:
-                torch.addmm(bias, middle, weight.t(), out=block_output).add_(block_input).relu_()
-                block_input, block_output = block_output, block_input
-        return torch.addmm(self.output.bias, block_input, self.output.transposed)
+                torch.addmm(bias, middle, weight.t(), out=y).add_(x).relu_()
+                x, y = y, x
+        return torch.addmm(self.output.bias, x, self.output.transposed)
 
 
 def _views(flat: Tensor, config: RunConfig) -> dict[str, Tensor]:

@@ -37,6 +37,8 @@ class Task:
     train: Split
     validation: Split
     test: Split
+    held_out: Tensor
+    """Inputs of validation and test, one after the other: they are evaluated together."""
 
 
 def make_task(config: RunConfig, device: torch.device | str = "cpu") -> Task:
@@ -53,7 +55,8 @@ def make_task(config: RunConfig, device: torch.device | str = "cpu") -> Task:
     targets = torch.split(known.targets, sizes)
     train, validation = (Split(x.to(device), y.to(device)) for x, y in zip(parts, targets, strict=True))
     test = encode(config, unseen)
-    return Task(train, validation, Split(test.inputs.to(device), test.targets.to(device)))
+    test = Split(test.inputs.to(device), test.targets.to(device))
+    return Task(train, validation, test, torch.cat([validation.inputs, test.inputs]))
 
 
 def draw_pairs(config: RunConfig, field: str, count: int, rng: random.Random) -> Pairs:
