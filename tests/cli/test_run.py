@@ -161,3 +161,14 @@ def test_a_name_from_outside_is_shown_as_it_is(tmp_path: Path) -> None:
     result = wdtui("run", *TINY, "--epochs", "1", "--headless", "--name", "[/x]\x1b[31m", store=tmp_path)
     assert result.returncode == 0 and "\x1b" not in result.stdout + result.stderr
     assert "[/x]" in wdtui("runs", "list", store=tmp_path).stdout
+
+
+def test_runs_are_compared_named_and_noted(tmp_path: Path) -> None:
+    for decay in ("0.1", "0.3"):
+        wdtui("run", *TINY, "--epochs", "2", "--weight-decay", decay, "--headless", store=tmp_path)
+    compared = wdtui("runs", "compare", "1", "2", store=tmp_path)
+    assert compared.returncode == 0 and "λ 0.1" in compared.stdout and "λ 0.3" in compared.stdout
+    assert wdtui("runs", "rename", "1", "mine", store=tmp_path).returncode == 0
+    assert wdtui("runs", "note", "mine", "look here", store=tmp_path).returncode == 0
+    shown = wdtui("runs", "show", "mine", store=tmp_path).stdout
+    assert "Note: look here" in shown

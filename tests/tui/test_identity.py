@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tui_tools import Recorded
 
-from wdtui.tui.identity import Identities, labels
+from wdtui.runs.labels import labels
+from wdtui.tui.identity import Identities
 
 
 def test_only_what_differs_is_named(recorded: Recorded) -> None:

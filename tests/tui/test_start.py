@@ -23,7 +23,7 @@ from tui_tools import Recorded, press, settle
 from wdtui.config import RunConfig
 from wdtui.runs.records import Status
 from wdtui.runs.scheduler import Scheduler
-from wdtui.tui import TerminalError, open_app
+from wdtui.tui import Opening, TerminalError, open_app
 from wdtui.tui.app import WorkbenchApp
 from wdtui.tui.widgets.run_table import RunTable
 

@@ -11,7 +11,9 @@ import typer
 from wdtui.cli.errors import CommandError
 from wdtui.cli.fields import JsonOption, StoreOption
 
-app = typer.Typer(help="List, show and delete the runs in the store.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="List, show, compare, name and delete the runs in the store.", no_args_is_help=True, rich_markup_mode=None
+)
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's number or name, or last.")]
 
@@ -49,6 +51,50 @@ def show(run: RunArgument, json: JsonOption = False, store: StoreOption = None) 
 
     print_result(record, curves)
     _print_details(record, events)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs' numbers or names.")],
+    json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Lay runs over one another: test accuracy as a chart, and how each ended."""
+    from wdtui.runs.labels import labels
+    from wdtui.runs.store import Store
+
+    with Store(store) as opened:
+        records = [opened.find(run) for run in runs]
+        curves = [opened.curves(record.id) for record in records]
+    if json:
+        for record in records:
+            typer.echo(json_module.dumps(_as_json(record), ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    from wdtui.cli.views import comparison_chart
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    console.print(comparison_chart(list(zip(labels(records), curves, strict=True)), console), "")
+    _print_table(records)
+
+
+@app.command()
+def rename(run: RunArgument, name: str, store: StoreOption = None) -> None:
+    """Give a run a name."""
+    from wdtui.runs.store import Store
+
+    with Store(store) as opened:
+        opened.rename(opened.find(run).id, name)
+
+
+@app.command()
+def note(run: RunArgument, text: str, store: StoreOption = None) -> None:
+    """Write a note on a run."""
+    from wdtui.runs.store import Store
+
+    with Store(store) as opened:
+        opened.set_note(opened.find(run).id, text)
 
 
 @app.command()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import itertools
 import json
 import sys
 import time
-from typing import Any, Protocol, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -18,6 +20,9 @@ from wdtui.milestones import milestones
 from wdtui.runs.store import RunRecord
 from wdtui.summary import finite, mean_speed, story, summary, time_left
 from wdtui.text import number, percent
+
+if TYPE_CHECKING:
+    from wdtui.charts import Mark, Series
 
 _PLAIN_SECONDS = 5.0
 
@@ -132,18 +137,42 @@ def progress_line(config: RunConfig, newer: Curves) -> str:
 
 def accuracy_chart(curves: Curves, console: Console) -> Text:
     """Training and test accuracy over the steps."""
-    from wdtui.charts import RUN_COLORS, Mark, Series, draw
+    from wdtui.charts import RUN_COLORS, Series
 
     shown = ("test accuracy", "test_accuracy", RUN_COLORS[1]), ("training accuracy", "train_accuracy", RUN_COLORS[0])
     series = [Series(label, curves.steps, curves[metric], color) for label, metric, color in shown]
+    return _drawn(series, console, _marks(curves))
+
+
+def comparison_chart(named: Sequence[tuple[str, Curves]], console: Console) -> Text:
+    """Test accuracy of several runs over their steps."""
+    from wdtui.charts import RUN_COLORS, RUN_MARKERS, Series
+
+    looks = zip(itertools.cycle(RUN_COLORS), itertools.cycle(RUN_MARKERS), strict=False)
+    series = [
+        Series(label, curves.steps, curves["test_accuracy"], color, marker)
+        for (label, curves), (color, marker) in zip(named, looks, strict=False)
+    ]
+    return _drawn(series, console, (), legend=True)
+
+
+def _marks(curves: Curves) -> list[Mark]:
+    from wdtui.charts import Mark
+
     seen = milestones(curves)
     marks = [Mark(step, "blow-up") for step in seen.blowup_steps]
     if seen.fit_step is not None:
         marks.append(Mark(seen.fit_step, f"fit {number(seen.fit_step)}"))
     if seen.generalise_step is not None:
         marks.append(Mark(seen.generalise_step, f"generalised {number(seen.generalise_step)}"))
+    return marks
+
+
+def _drawn(series: Sequence[Series], console: Console, marks: Sequence[Mark], legend: bool = False) -> Text:
+    from wdtui.charts import draw
+
     width, plain = min(console.width, 100), codecs.lookup(console.encoding).name != "utf-8"
-    return draw(series, width=width, height=16, y_range=(0, 1), marks=marks, ascii=plain)
+    return draw(series, width=width, height=16, y_range=(0, 1), marks=marks, legend=legend, ascii=plain)
 
 
 def print_result(run: RunRecord, curves: Curves) -> None:

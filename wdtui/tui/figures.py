@@ -12,9 +12,10 @@ from wdtui.charts import RUN_COLORS, Level, Mark, Series
 from wdtui.config import FIELDS
 from wdtui.hyperparameters import format_value
 from wdtui.metrics import Curves
+from wdtui.runs.labels import labels
 from wdtui.text import number, percent
 from wdtui.tui.feed import Shown
-from wdtui.tui.identity import Identity, labels
+from wdtui.tui.identity import Identity
 from wdtui.tui.view import Span, View
 
 TRAIN, VALIDATION, TEST = RUN_COLORS[0], RUN_COLORS[2], RUN_COLORS[1]

@@ -45,8 +45,8 @@ RUNS = (
     Key("x", "stop", "stop", "Stop a run with a checkpoint.", twin="wdtui stop RUN", footer=True),
     Key("m", "mark", "mark", "Mark a run: all marked runs are overlaid.", twin="wdtui runs compare RUN…", footer=True),
     Key("M", "unmark", "unmark all", "Take away all marks."),
-    Key("e", "rename", "rename", "Give the run a name."),
-    Key("n", "note", "note", "Write a note on the run."),
+    Key("e", "rename", "rename", "Give the run a name.", twin="wdtui runs rename RUN NAME"),
+    Key("n", "note", "note", "Write a note on the run.", twin="wdtui runs note RUN TEXT"),
     Key("d,delete", "delete", "delete", "Delete the run, after asking.", twin="wdtui runs delete RUN"),
 )  # fmt: skip
 TABLE = (

@@ -1,0 +1,145 @@
+"""The real program in a real terminal: tmux runs it, types, resizes, kills and looks."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from wdtui.runs.records import Status
+from wdtui.runs.store import Store
+
+pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
+
+
+class Screen:
+    """A tmux session of 120×40 with the workbench in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = folder / "store"
+        self._socket = str(folder / "tmux")
+        command = f"WDTUI_HOME={self.store} {sys.executable} -m wdtui; echo left with $?; sleep 1000"
+        self.tmux("new-session", "-d", "-x", "120", "-y", "40", command)
+        self.tmux("resize-window", "-x", "120", "-y", "40")
+
+    def tmux(self, *arguments: str) -> str:
+        environment = {name: value for name, value in os.environ.items() if name != "TMUX"}
+        command = ["tmux", "-S", self._socket, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout
+
+    def text(self) -> str:
+        return self.tmux("capture-pane", "-p")
+
+    def type(self, *keys: str) -> None:
+        for key in keys:
+            self.tmux("send-keys", key)
+            time.sleep(0.15)
+
+    def write(self, text: str) -> None:
+        self.tmux("send-keys", "-l", text)
+        time.sleep(0.3)
+
+    def wait_for(self, shown: str | Callable[[str], object], seconds: float = 25) -> str:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            text = self.text()
+            if shown(text) if callable(shown) else shown in text:
+                return text
+            time.sleep(0.2)
+        raise AssertionError(f"{shown} did not come:\n{text}")
+
+    def close(self) -> None:
+        subprocess.run(["tmux", "-S", self._socket, "kill-server"], capture_output=True)
+
+
+@pytest.fixture
+def screen(tmp_path: Path) -> Iterator[Screen]:
+    opened = Screen(tmp_path)
+    try:
+        opened.wait_for("No runs yet")
+        yield opened
+    finally:
+        opened.close()
+
+
+def steps(text: str) -> int:
+    """The step of the first run in the table."""
+    found = re.search(r"([\d,]+)/[\d,]+", text)
+    return int(found[1].replace(",", "")) if found else 0
+
+
+def small_run(screen: Screen, decay: str) -> None:
+    """Fill in the form: an experiment that lasts, λ and a small width; then start it."""
+    screen.type("c", "Up", "Right")
+    screen.wait_for("training-curves")
+    screen.type("Down", "C-u")
+    screen.write(decay)
+    screen.type("Down", "Down", "C-u")
+    screen.write("64")
+    screen.type("Enter", "Escape")
+
+
+def test_a_run_is_filled_in_watched_overlaid_resized_and_left(screen: Screen) -> None:
+    small_run(screen, "0.2")
+    before = steps(screen.wait_for(lambda text: steps(text) > 0))
+    screen.wait_for(lambda text: steps(text) > before)
+    for width, height in ((80, 24), (200, 60), (10, 5), (120, 40)):
+        screen.tmux("resize-window", "-x", str(width), "-y", str(height))
+        time.sleep(0.5)
+    screen.wait_for("BatchNorm variance")
+    screen.type("x")
+    screen.wait_for("stopped")
+    elsewhere = ["run", "--width", "8", "--epochs", "3", "--weight-decay", "0.4", "--headless"]
+    environment = os.environ | {"WDTUI_HOME": str(screen.store)}
+    subprocess.run([sys.executable, "-m", "wdtui", *elsewhere], env=environment, capture_output=True, check=True)
+    screen.wait_for("runs · 2")
+    screen.type("m", "Up", "m")
+    text = screen.wait_for("2 marked")
+    assert "λ 0.4" in text and "λ 0.2" in text
+    screen.type("q")
+    screen.wait_for("left with 0")
+    with Store(screen.store) as store:
+        assert [run.status for run in store.runs()] == [Status.DONE, Status.STOPPED]
+
+
+def test_a_killed_training_process_is_a_state_and_the_app_goes_on(screen: Screen) -> None:
+    small_run(screen, "0.2")
+    screen.wait_for(lambda text: steps(text) > 0)
+    with Store(screen.store) as store:
+        pid = store.runs()[0].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    screen.wait_for("interrupted")
+    screen.type("space")
+    before = steps(screen.wait_for("running"))
+    screen.wait_for(lambda text: steps(text) > before)
+    screen.type("q")
+    screen.wait_for("Stop them with a checkpoint")
+    screen.type("Enter")
+    screen.wait_for("left with 0")
+    with Store(screen.store) as store:
+        assert store.runs()[0].status == Status.INTERRUPTED
+
+
+def test_a_dropped_line_leaves_the_run_going_and_the_app_finds_it_again(screen: Screen, tmp_path: Path) -> None:
+    small_run(screen, "0.2")
+    screen.wait_for(lambda text: steps(text) > 0)
+    screen.close()  # the terminal is gone: SIGHUP
+    with Store(screen.store) as store:
+        (run,) = store.runs()
+        for _ in range(100):
+            time.sleep(0.2)
+            later = store.run(run.id)
+            if later.step > run.step + 100 and later.live:
+                break
+        assert later.live and later.step > run.step
+        assert later.pid is not None
+        os.kill(later.pid, signal.SIGTERM)
