@@ -51,6 +51,9 @@ def story(curves: Curves) -> Iterator[str]:
     if not len(curves):
         yield "Nothing has been measured yet."
         return
+    if not np.isfinite(curves["train_accuracy"]).all():
+        yield "The numbers did not stay finite."
+        return
     seen = milestones(curves)
     yield from _fit(curves)
     yield from _generalisation(curves, seen)
@@ -66,7 +69,7 @@ def _fit(curves: Curves) -> Iterator[str]:
     train, test = curves["train_accuracy"], curves["test_accuracy"]
     passed = next((mark for mark in (FIT, RECOVERED) if max(train) > mark), None)
     if passed is None:
-        yield f"The training pairs were not fitted: training accuracy came to {percent(max(train))} at most."
+        yield f"The training pairs are not fitted: training accuracy came to {percent(max(train))} at most."
         return
     point = int((train > passed).argmax())
     at = f"at step {number(int(curves.steps[point]))}; test accuracy was {percent(test[point])} then"
@@ -77,16 +80,17 @@ def _generalisation(curves: Curves, seen: Milestones) -> Iterator[str]:
     mark, final = percent(GENERALISED), percent(curves["test_accuracy"][-1])
     if seen.generalise_step is None:
         best = percent(max(curves["test_accuracy"]))
-        yield f"Test accuracy did not reach {mark}: it came to {best} at most, and to {final} in the end."
+        yield f"Test accuracy has not reached {mark}: it came to {best} at most and is {final} at the last point."
         return
     delay = f", {number(seen.delay)} steps after the fit" if seen.delay is not None and seen.delay > 0 else ""
-    yield f"Test accuracy reached {mark} at step {number(seen.generalise_step)}{delay}, and {final} in the end."
+    reached = f"Test accuracy reached {mark} at step {number(seen.generalise_step)}{delay}"
+    yield f"{reached}, and is {final} at the last point."
 
 
 def _blowups(seen: Milestones) -> str:
     count = len(seen.blowup_steps)
     if count == 0:
-        return "Training never blew up after the fit."
+        return "Training has not blown up after the fit."
     first = f"the first at step {number(seen.blowup_steps[0])}"
     if seen.blowup_period is None:
         return f"Training blew up once, {first.removeprefix('the first ')}."

@@ -116,7 +116,7 @@ def test_a_run_is_paused_steered_resumed_and_stopped_from_another_shell(tmp_path
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130 and "Stopped at step" in error
     shown = wdtui("runs", "show", "1", store=tmp_path).stdout
-    assert "steered" in shown and "new 0.5" in shown
+    assert "steered bn_epsilon 0.01 → 0.5" in shown
 
 
 def test_a_killed_run_is_shown_as_interrupted_with_all_that_was_stored(tmp_path: Path) -> None:

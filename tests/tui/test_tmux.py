@@ -31,7 +31,8 @@ class Screen:
         self.tmux("resize-window", "-x", "120", "-y", "40")
 
     def tmux(self, *arguments: str) -> str:
-        environment = {name: value for name, value in os.environ.items() if name != "TMUX"}
+        unset = ("TMUX", "COLUMNS", "LINES")  # test runners set the last two, and programs believe them
+        environment = {name: value for name, value in os.environ.items() if name not in unset}
         command = ["tmux", "-S", self._socket, *arguments]
         return subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout
 
@@ -41,7 +42,7 @@ class Screen:
     def type(self, *keys: str) -> None:
         for key in keys:
             self.tmux("send-keys", key)
-            time.sleep(0.15)
+            time.sleep(0.3)
 
     def write(self, text: str) -> None:
         self.tmux("send-keys", "-l", text)
@@ -101,7 +102,7 @@ def test_a_run_is_filled_in_watched_overlaid_resized_and_left(screen: Screen) ->
     environment = os.environ | {"WDTUI_HOME": str(screen.store)}
     subprocess.run([sys.executable, "-m", "wdtui", *elsewhere], env=environment, capture_output=True, check=True)
     screen.wait_for("runs · 2")
-    screen.type("m", "Up", "m")
+    screen.type("Up", "Up", "m", "Down", "m")
     text = screen.wait_for("2 marked")
     assert "λ 0.4" in text and "λ 0.2" in text
     screen.type("q")

@@ -37,6 +37,10 @@ def resume(
             raise CommandError(f"Run {record.id} is running; there is nothing to resume.")
         if record.status in (Status.DONE, Status.DIVERGED):
             raise CommandError(f"Run {record.id} is {record.status}; there is nothing left to train.")
+        if record.step:
+            from_step = f"goes on from its checkpoint at step {record.checkpoint_step:,}"
+            over = "has no checkpoint yet and starts over, which measures the same points again"
+            typer.echo(f"Run {record.id} {over if record.checkpoint_step is None else from_step}.", err=True)
         where = resolve_device(device or record.device or "auto")
         return train(opened, record.id, device=where, threads=threads or record.threads, view=choose_view(json))
 

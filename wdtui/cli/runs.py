@@ -178,5 +178,14 @@ def _print_details(run: Any, events: list[Any]) -> None:
     if run.note:
         typer.echo(f"Note: {clean(run.note)}")
     for event in events:
-        data = ", ".join(f"{key} {clean(str(value))}" for key, value in event.data.items() if key != "traceback")
-        typer.echo(f"step {number(event.step)}: {event.kind} {data}".rstrip())
+        typer.echo(f"step {number(event.step)}: {event.kind} {_told(event)}".rstrip())
+
+
+def _told(event: Any) -> str:
+    """What an event says beyond its kind."""
+    from wdtui.hyperparameters import format_value
+    from wdtui.text import clean
+
+    if event.kind == "steered":
+        return f"{event.data['field']} {format_value(event.data['old'])} → {format_value(event.data['new'])}"
+    return ", ".join(f"{key} {clean(str(value))}" for key, value in event.data.items() if key != "traceback")

@@ -26,7 +26,9 @@ from wdtui.runs.store import Command, Status, Store, StoreError
 _ATTEND_SECONDS = 0.2
 """How often a run writes down its points and looks for commands; what a watcher reads is at most this old."""
 _BEAT_SECONDS = 5.0
-_CHECKPOINT_SECONDS = 60.0
+_CHECKPOINT_SECONDS = 10.0
+_CHECKPOINT_SHARE = 0.02
+"""Of the time at most this much goes into checkpoints: those of large networks come less often."""
 
 
 class Runner:
@@ -50,6 +52,7 @@ class Runner:
         self._accuracies = _Accuracies()
         self._outcome = Status.DONE, ""
         self._attended = self._beaten = self._saved = time.monotonic()
+        self._save_seconds = 0.0
 
     def run(self) -> Status:
         """Claim the run, train it from its newest checkpoint or its beginning, and leave it with its final status.
@@ -111,7 +114,7 @@ class Runner:
         self._attended = now
         self._write_down()
         self._beat()
-        if now - self._saved > _CHECKPOINT_SECONDS:
+        if now - self._saved > max(_CHECKPOINT_SECONDS, self._save_seconds / _CHECKPOINT_SHARE):
             self._save_checkpoint()
         self._commands.extend(self.store.take_commands(self.run_id))
         while self._commands:
@@ -165,11 +168,13 @@ class Runner:
 
     def _save_checkpoint(self) -> None:
         """Save where the run stands; the points up to there are written down first, so that none can be missing."""
+        began = time.monotonic()
         self._write_down()
         training = self.training
         self._checkpoints.save(training.step, training.position(), training.state())
         self.store.set_checkpoint(self.run_id, training.step)
         self._saved = time.monotonic()
+        self._save_seconds = self._saved - began
 
     def _beat(self) -> None:
         if time.monotonic() - self._beaten > _BEAT_SECONDS:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from wdtui.text import clean
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 _PATIENCE_SECONDS = 90.0
 """How long leaving may take after a signal, before the process ends all the same."""
+
+_GRACE_SECONDS = 3.0
+"""How long the app may take to restore its terminal once the runs are let go."""
 
 
 def handle_signals(app: WorkbenchApp) -> None:
@@ -28,8 +32,8 @@ def handle_signals(app: WorkbenchApp) -> None:
     loop = asyncio.get_running_loop()
 
     def hang_up() -> None:
-        _end_at_last(128 + signal.SIGHUP)
-        app.run_worker(app.let_go_and_exit(128 + signal.SIGHUP), exclusive=True)
+        # Not in the event loop: on a terminal that is gone, the next thing drawn may block it for ever.
+        threading.Thread(target=_let_go_and_leave, args=(app, loop), name="hang up").start()
 
     def terminate() -> None:
         _end_at_last(128 + signal.SIGTERM)
@@ -38,6 +42,16 @@ def handle_signals(app: WorkbenchApp) -> None:
     with contextlib.suppress(NotImplementedError, AttributeError):  # no such signals on Windows
         loop.add_signal_handler(signal.SIGHUP, hang_up)
         loop.add_signal_handler(signal.SIGTERM, terminate)
+
+
+def _let_go_and_leave(app: WorkbenchApp, loop: asyncio.AbstractEventLoop) -> None:
+    """Leave the runs to the background, then the terminal as it was if it still is there, then the process."""
+    code = 128 + signal.SIGHUP
+    _end_at_last(code)
+    app.controls.scheduler.let_go()
+    loop.call_soon_threadsafe(lambda: app.exit(return_code=code))
+    time.sleep(_GRACE_SECONDS)
+    os._exit(code)
 
 
 def _end_at_last(code: int) -> None:

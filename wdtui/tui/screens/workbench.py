@@ -58,6 +58,7 @@ class Workbench(RunScreen):
         super().__init__()
         self._marked: list[int] = []
         self._settling: Timer | None = None
+        self._looked = False
         self._started: int | None = None
         """A run that was started here and is to be selected once it is seen."""
 
@@ -108,6 +109,9 @@ class Workbench(RunScreen):
         """Show a snapshot of the store; what is the same as before costs nothing."""
         if not snapshot.loaded:
             return
+        if not self._looked and snapshot.runs and self.focused is self.query_one("#run"):
+            self.table.focus()  # Enter trains the demo only where there is nothing else to look at
+        self._looked = True
         if self._started is not None and snapshot.run(self._started):
             self.table.select(self._started)
             self._started = None
