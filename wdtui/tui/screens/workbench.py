@@ -226,6 +226,12 @@ class Workbench(RunScreen):
         self.set_class(narrow, "-narrow")
         self.set_class(event.size.height < 14, "-tiny")
         self.query_one(ChartGrid).use_narrow(narrow)
+        self.call_after_refresh(self._keep_focus)
+
+    def _keep_focus(self) -> None:
+        """What had the focus may have been hidden for want of room, and Textual then gives it to nobody."""
+        if self.focused is None or not self.focused.display:
+            self.table.focus()
 
     # Marks, order, filter
 
