@@ -96,3 +96,15 @@ def test_curves_extended_by_newer_points_equal_the_whole(seen: int) -> None:
 def test_a_point_with_too_few_values_is_not_taken_for_a_curve() -> None:
     with pytest.raises(ValueError, match="reshape"):
         Curves.of(RunConfig(), [Point(1, 1, (0.5,))])
+
+
+def test_what_is_telling_of_a_long_run_is_little_and_keeps_every_crash() -> None:
+    rng = np.random.default_rng(0)
+    crashes = rng.choice(50_000, 20, replace=False)
+    accuracy = np.ones(50_000)
+    accuracy[crashes] = rng.uniform(0, 0.9, 20)
+    steps = np.arange(1, 50_001)
+    curves = Curves(("train_accuracy",), steps, steps, accuracy[:, None])
+    kept = curves.telling(32)
+    assert set(crashes) <= set(kept) and {0, 49_999} <= set(kept)
+    assert len(kept) < 50_000 / 3 and (np.diff(kept) > 0).all()

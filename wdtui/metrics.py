@@ -201,6 +201,19 @@ class Curves:
         """The newest point, by metric; empty before the first."""
         return dict(zip(self.names, self.values[-1].tolist(), strict=True)) if len(self) else {}
 
+    def telling(self, bucket: int) -> NDArray[np.intp]:
+        """Indices of the points without which a chart would look different, of a long run's many.
+
+        Of every `bucket` points: the first, and those at which one of the main metrics is smallest or largest.
+        """
+        whole = len(self) // bucket * bucket
+        first = np.arange(0, whole, bucket)
+        kept = [first, np.arange(whole, len(self))]
+        for name in ("train_accuracy", "test_accuracy", "train_loss", "bn_variance_min"):
+            rows = np.nan_to_num(self[name][:whole]).reshape(-1, bucket)
+            kept += [first + rows.argmin(1), first + rows.argmax(1)]
+        return np.unique(np.concatenate(kept))
+
     def extended(self, newer: Curves) -> Curves:
         """These curves with newer points at their end."""
         if not len(newer):

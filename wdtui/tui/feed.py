@@ -132,6 +132,11 @@ class Feed:
         return Shown(run, curves, tuple(self._store.events(run.id)), milestones(curves))
 
 
+_MOST_POINTS = 30_000
+"""So many points of a run are kept as they are; from then on old ones are thinned."""
+_BUCKET = 32
+
+
 class _Growing:
     """Curves that grow at their end; what is handed out stays as it was."""
 
@@ -154,6 +159,14 @@ class _Growing:
         part = slice(self._used, needed)
         self._steps[part], self._epochs[part], self._values[part] = newer.steps, newer.epochs, newer.values
         self._used = needed
+        if needed > _MOST_POINTS:
+            self._thin()
+
+    def _thin(self) -> None:
+        """Forget points between those that a chart can show, so that watching for days costs no more memory."""
+        kept = self.curves().telling(_BUCKET)
+        self._steps, self._epochs, self._values = self._steps[kept], self._epochs[kept], self._values[kept]
+        self._used = len(kept)
 
     def _grow(self, size: int, metrics: int) -> None:
         old, used = (self._steps, self._epochs, self._values), self._used
