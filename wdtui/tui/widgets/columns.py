@@ -114,10 +114,10 @@ def _muted(run: RunRecord) -> str:
 
 COLUMNS = (
     Column(
-        "state", 14, 0, state, lambda run: run.status_text, right=False, tone=lambda run: _TONES.get(run.status, "")
+        "state", 15, 0, state, lambda run: run.status_text, right=False, tone=lambda run: _TONES.get(run.status, "")
     ),
     Column("run", 6, 6, lambda run: f"#{run.id}", lambda run: run.id, tone=_muted),
-    Column("name", 17, 1, _name, _name, right=False, stretch=2),
+    Column("name", 14, 1, _name, _name, right=False, stretch=2),
     Column("λ", 7, 0, _written("weight_decay"), _given("weight_decay")),
     Column("ε", 7, 0, _written("bn_epsilon"), _given("bn_epsilon")),
     Column("H", 6, 2, lambda run: number(run.values.get("width")), _given("width")),
@@ -125,7 +125,7 @@ COLUMNS = (
     Column("step", 16, 2, progress, lambda run: run.step),
     Column("train", 8, 2, _share("train_accuracy"), _latest("train_accuracy")),
     Column("test", 8, 0, _share("test_accuracy"), _latest("test_accuracy")),
-    Column("", 25, 3, what_happened, right=False, tone=_muted, stretch=3),
+    Column("", 27, 3, what_happened, right=False, tone=_muted, stretch=3),
 )
 
 
