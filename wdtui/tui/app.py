@@ -68,11 +68,15 @@ class WorkbenchApp(App[None]):
 
     def _begin(self) -> None:
         """After the first frame: what takes longer than the eye wants to wait."""
+        self.look()
+        self.call_after_refresh(self._get_going)
+
+    def _get_going(self) -> None:
+        """Once the store is on the screen, since importing torch takes the interpreter from whatever draws."""
         self.controls.scheduler.warm_up()
         if self._opening:
             opening = self._opening
             self.start(opening)
-        self.look()
         self.set_interval(1 / self._fps, self._look_again)
 
     def _look_again(self) -> None:
