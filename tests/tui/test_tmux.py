@@ -79,12 +79,22 @@ def steps(text: str) -> int:
 
 def small_run(screen: Screen, decay: str) -> None:
     """Fill in the form: an experiment that lasts, λ and a small width; then start it."""
-    screen.type("c", "Up", "Right")
+    about_decay, about_width = "How fast every parameter", "Units of every hidden layer"
+    screen.type("c")
+    screen.wait_for(about_decay)  # a busy app takes keys late: each step waits for the one before to be seen
+    screen.type("Up")
+    screen.wait_for(lambda text: about_decay not in text)
+    screen.type("Right")
     screen.wait_for("training-curves")
-    screen.type("Down", "C-u")
+    screen.type("Down")
+    screen.wait_for(about_decay)
+    screen.type("C-u")
     screen.write(decay)
-    screen.type("Down", "Down", "C-u")
+    screen.type("Down", "Down")
+    screen.wait_for(about_width)
+    screen.type("C-u")
     screen.write("64")
+    screen.wait_for("23,392 parameters")
     screen.type("Enter", "Escape")
 
 
