@@ -38,15 +38,10 @@ class Notice:
 def placement(width: int, device: str, thread_busy: bool) -> Literal["thread", "process"]:
     """Where to train a run, given whether another one trains in a thread of this process.
 
-    Python threads fight over the GIL between small kernels. Measured on 2 cores, in model-steps/s (docs/benchmarks.md):
+    Python threads fight over the GIL between small kernels. At width 64 on two busy cores, one thread per run, two runs
+    in threads made 1,950 model-steps/s in all, two in processes 2,925, and one in a process 2,535 (docs/benchmarks.md).
 
-    | width | 1 thread | 2 threads, one process | 2 processes |
-    |-------|----------|------------------------|-------------|
-    | 256   | 665      | 873                    | 1,331       |
-    | 64    | 3,199    | 1,751                  | 6,235       |
-    | 32    | 4,569    | 2,019                  | 8,621       |
-
-    A second thread gains little or loses, so a CPU run has a process to itself. So has a first narrow run, as the
+    A second thread loses, so a CPU run has a process to itself. So has a first narrow run, as the
     thread that draws the screen would be its rival; a first wide one loses little to that and is spared the start of
     a process, which takes two seconds. On a GPU every process would hold a context of its own, hundreds of MB.
     """
