@@ -109,7 +109,7 @@ class SteerDialog(Dialog[dict[str, Any]]):
     def body(self) -> ComposeResult:
         for field in steerable():
             yield FieldRow(field, self._texts[field.name])
-        yield Static("Enter steers from the next step on; Escape changes nothing.", classes="hint")
+        yield Static("Enter steers from the next epoch on; Escape changes nothing.", classes="hint")
 
     def key_down(self) -> None:
         self.focus_next()
