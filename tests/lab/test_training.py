@@ -278,7 +278,7 @@ def test_how_many_steps_are_summed_at_once_makes_no_difference(size: int) -> Non
 def batches(config: RunConfig, epoch: int) -> Tensor:
     training = Training(config)
     training.epoch = epoch
-    inputs, targets = training._batches()
+    inputs, targets = training.batches()
     assert inputs.shape == (config.steps_per_epoch, config.batch_size, config.inputs)
     return torch.cat([inputs, targets], 2).flatten(0, 1)
 
