@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import random
 import time
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wdtui.config import FIELDS, ConfigError, RunConfig
+from wdtui.config import FIELDS, RunConfig
 from wdtui.lab.epoch import EpochRecord
 from wdtui.lab.losses import loss_gradient
 from wdtui.lab.measure import measure
@@ -20,6 +19,7 @@ from wdtui.lab.network import Network
 from wdtui.lab.optimizer import Optimizer
 from wdtui.lab.tasks import make_task
 from wdtui.metrics import Point
+from wdtui.steering import Plan, Steering, check_steerable, from_json, planned, steering_to, to_json, values_at
 
 Attend = Callable[[], bool]
 """Called before each step, with the training at rest: it may read or steer the training; False ends it there."""
@@ -41,34 +41,26 @@ def train(config: RunConfig, device: torch.device | str = "cpu", attend: Attend 
     return Training(config, device).points(attend)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Steering:
-    """A hyperparameter changed while the run was live, and the step from which on it counted."""
-
-    step: int
-    field: str
-    old: float
-    new: float
-
-
 class Training:
     """One run under way: where it stands, and everything that decides how it goes on."""
 
-    def __init__(self, config: RunConfig, device: torch.device | str = "cpu") -> None:
+    def __init__(self, config: RunConfig, device: torch.device | str = "cpu", plan: Plan = ()) -> None:
+        """`plan` holds what changes at which step; it may change all but what decides the pairs and the shapes."""
         self.config = config
+        """What is in force, but for what can be steered: that is in `knobs`."""
+        self.plan = plan
         self.device = torch.device(device)
         self.task = make_task(config, device)
-        self.network = Network(config, device)
-        self.optimizer = Optimizer(config, self.network.parameters, self.network.gradients)
-        self.record = EpochRecord(config, device)
+        self._build()
+        self._unsteered = self.knobs
         self.epoch = 0
         """Epochs completed."""
         self.batch = 0
         """Steps taken in the current epoch."""
         self._diverged_at: int | None = None
-        self._pending: dict[str, float] = {}
         self._steerings: list[Steering] = []
         self._before_last_step = torch.empty_like(self.network.parameters)
+        self._follow_plan()
         self.restart_clock()
 
     @property
@@ -104,18 +96,19 @@ class Training:
             if self._diverged_at:
                 raise DivergedError(self._diverged_at)
 
-    def steer(self, **changes: float) -> None:
+    def steer(self, **changes: Any) -> None:
         """Change λ, ε or the learning rate from the next epoch on, which between two epochs is at once.
 
-        Raises ConfigError for a value out of bounds and for a field that cannot be steered.
+        A change is a value, or a value and over how many epochs to get there. Raises ConfigError for a value out of
+        bounds and for a field that cannot be steered.
         """
-        for name, value in changes.items():
-            if name not in FIELDS or not FIELDS[name].steerable:
-                raise ConfigError(f"{name} cannot be changed while a run is live.", name)
-            FIELDS[name].check(value)
-        self._pending |= {name: float(value) for name, value in changes.items()}
+        check_steerable(changes)
+        at = (self.epoch + (self.batch > 0)) * self.config.steps_per_epoch
+        self.plan = planned(
+            self.plan, *(steering_to(name, change, at, self.knobs[name]) for name, change in changes.items())
+        )
         if self.batch == 0:
-            self._apply_pending()
+            self._follow_plan()
 
     def take_steerings(self) -> list[Steering]:
         """The changes that have taken effect since this was last asked."""
@@ -132,20 +125,19 @@ class Training:
         return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
 
     def position(self) -> dict[str, Any]:
-        """Where the run stands and how it is steered, as plain JSON."""
+        """Where the run stands and what is planned, as plain JSON."""
         return {
             "epoch": self.epoch,
             "batch": self.batch,
             "diverged_at": self._diverged_at,
-            "knobs": self.knobs,
-            "pending": dict(self._pending),
+            "plan": to_json(self.plan),
         }
 
     def restore(self, state: Mapping[str, Tensor], position: Mapping[str, Any]) -> None:
         """Take over what `state` and `position` gave, at any point between two steps."""
         self.epoch, self.batch = position["epoch"], position["batch"]
-        self._set_knobs(position["knobs"])
-        self._pending = dict(position["pending"])
+        self.plan = from_json(position["plan"])
+        self._follow_plan()
         self._diverged_at = position["diverged_at"]
         for name, tensor in self.state().items():
             tensor.copy_(state[name])
@@ -166,7 +158,8 @@ class Training:
                 return
             if self.batch == 0:
                 self.record.clear()
-                self._apply_pending()
+                self._follow_plan()
+                self._steerings += [steering for steering in self.plan if steering.step == self.step]
             if self.batch == last:
                 self._before_last_step.copy_(self.network.parameters)
             row = self.batch % self.record.size
@@ -203,13 +196,25 @@ class Training:
         self.restart_clock()
         return Point(self.step, self.epoch, (*values, speed))
 
-    def _apply_pending(self) -> None:
-        old = self.knobs
-        self._steerings += [Steering(self.step, name, old[name], new) for name, new in self._pending.items()]
-        self._set_knobs(old | self._pending)
-        self._pending = {}
+    def _build(self) -> None:
+        """Make the parts that the config decides, at their beginning."""
+        self.network = Network(self.config, self.device)
+        self.optimizer = Optimizer(self.config, self.network.parameters, self.network.gradients)
+        self.record = EpochRecord(self.config, self.device)
 
-    def _set_knobs(self, knobs: Mapping[str, float]) -> None:
+    def _follow_plan(self) -> None:
+        """Have in force what the plan says of this epoch."""
+        values = values_at(self.plan, self.epoch * self.config.steps_per_epoch, self.config.steps_per_epoch)
+        others = {name: value for name, value in values.items() if not FIELDS[name].steerable}
+        if any(getattr(self.config, name) != value for name, value in others.items()):
+            state = {name: tensor.clone() for name, tensor in self.state().items()}
+            self.config = self.config.replace(**others)
+            self._build()
+            for name, tensor in self.state().items():
+                tensor.copy_(state[name])
+        self._set_knobs({name: values.get(name, value) for name, value in self._unsteered.items()})
+
+    def _set_knobs(self, knobs: Mapping[str, Any]) -> None:
         self.optimizer.weight_decay = knobs["weight_decay"]
         self.optimizer.learning_rate = knobs["learning_rate"]
         self.network.epsilon = knobs["bn_epsilon"]
