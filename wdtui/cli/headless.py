@@ -11,9 +11,11 @@ from types import FrameType
 
 import typer
 
+from wdtui.branches import Branching
 from wdtui.cli.errors import FAILED, INTERRUPTED, TrainingError
 from wdtui.cli.views import View, choose_view
 from wdtui.config import RunConfig
+from wdtui.runs import forks
 from wdtui.runs.store import RunBusyError, Status, Store, StoreError
 from wdtui.runs.worker import Worker, log_path, start_process
 from wdtui.text import clean
@@ -36,8 +38,9 @@ def train_new_run(
     store: Path | None,
     json: bool,
     detach: bool = False,
+    branching: Branching | None = None,
 ) -> int:
-    """Add a run to the store and train it; return the exit status."""
+    """Add a run to the store and train it, then its branches; return the exit status."""
     if detach:
         with Store(store) as opened:
             run_id = opened.add_run(config, name=name, experiment=experiment)
@@ -47,7 +50,10 @@ def train_new_run(
     device = resolve_device(device)
     with Store(store) as opened:
         run_id = opened.add_run(config, name=name, experiment=experiment)
-        return train(opened, run_id, device=device, threads=threads, view=choose_view(json))
+        status = train(opened, run_id, device=device, threads=threads, view=choose_view(json))
+        for fork_id in forks.branch(opened, opened.run(run_id), branching) if branching and not status else ():
+            status = status or train(opened, fork_id, device=device, threads=threads, view=choose_view(json))
+        return status
 
 
 def detach_run(store: Store, run_id: int, *, device: str, threads: int | None, json: bool) -> int:

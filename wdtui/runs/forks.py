@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from wdtui.branches import Branching, in_words
 from wdtui.config import FIELDS, ConfigError, RunConfig
 from wdtui.hyperparameters import format_value
 from wdtui.runs.checkpoints import Checkpoint, Checkpoints
@@ -44,6 +45,15 @@ def fork(
     step = _boundary(parent, at, ahead)
     config, plan = forked(parent.config, parent.plan, step, changes)
     return store.add_run(config, name=name, experiment=experiment, plan=plan, parent=(parent.id, step))
+
+
+def branch(store: Store, parent: RunRecord, branching: Branching) -> list[int]:
+    """Queue the branches of a run of an experiment, also where it has not come so far; return their numbers."""
+    at = branching.at_epoch * parent.config.steps_per_epoch
+    return [
+        fork(store, parent, at, changes, name=in_words(changes), experiment=parent.experiment, ahead=True)
+        for changes in branching.branches
+    ]
 
 
 def replay(store: Store, run: RunRecord, *, name: str = "") -> int:
