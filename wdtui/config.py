@@ -280,6 +280,24 @@ class RunConfig:
         le=10_000_000,
         help="Epochs from one logged point to the next.",
     )
+    keep_every: int = knob(
+        0,
+        label="keep every",
+        unit="epochs",
+        group="training",
+        ge=0,
+        le=10_000_000,
+        help="Epochs from one kept checkpoint to the next, besides the newest and those at milestones; 0 for none.",
+    )
+    keep_megabytes: int = knob(
+        256,
+        label="room for checkpoints",
+        unit="MB",
+        group="training",
+        ge=1,
+        le=10_000_000,
+        help="Disk space for the checkpoints that are kept; the newest two are, whatever they take.",
+    )
 
     def __post_init__(self) -> None:
         for name, field in FIELDS.items():

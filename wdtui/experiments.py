@@ -5,6 +5,7 @@ article = "..."             where the article or a paper speaks of it
 look_for = "..."            what to watch
 [config]                    fields of RunConfig that differ from the defaults
 [axes]                      optional: field = [values]; the grid of all combinations is the experiment's cells
+[fork]                      optional: forks of each of those runs, see `branches.py`
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from wdtui.branches import Branching
 from wdtui.config import FIELDS, ConfigError, RunConfig, nearest
 from wdtui.hyperparameters import format_value
 from wdtui.text import clean
 
-_KEYS = {"question": str, "article": str, "look_for": str, "config": dict, "axes": dict}
+_KEYS = {"question": str, "article": str, "look_for": str, "config": dict, "axes": dict, "fork": dict}
 
 
 class ExperimentError(ValueError):
@@ -36,6 +38,7 @@ class Experiment:
     look_for: str = ""
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
     axes: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
+    fork: Branching | None = None
 
     def base(self, *layers: dict[str, Any]) -> RunConfig:
         """The experiment's config, with layers of other values over it, and no axis varied."""
@@ -95,7 +98,8 @@ def _experiment(name: str, content: dict[str, Any]) -> Experiment:
     if "question" not in content:
         raise ExperimentError('the question is missing: question = "…".')
     texts = {key: clean(value) for key, value in content.items() if isinstance(value, str)}
-    experiment = Experiment(name=name, **content | texts)
+    forks = {"fork": Branching.read(content["fork"])} if "fork" in content else {}
+    experiment = Experiment(name=name, **content | texts | forks)
     for field, values in experiment.axes.items():
         if field not in FIELDS:
             raise ExperimentError(f"the axis {field} is no field of a run{nearest(field, FIELDS)}")

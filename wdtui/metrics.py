@@ -7,6 +7,7 @@ know them only through this list.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -163,6 +164,13 @@ class Point:
     step: int
     epoch: int
     values: tuple[float, ...]
+
+    def under(self, names: Sequence[str], others: Sequence[str]) -> Point:
+        """This point, whose values have `names`, with the values that have other names; NaN where there is none."""
+        if tuple(names) == tuple(others):
+            return self
+        known = dict(zip(names, self.values, strict=True))
+        return Point(self.step, self.epoch, tuple(known.get(name, math.nan) for name in others))
 
 
 class Curves:

@@ -43,6 +43,7 @@ def show(experiment: NameArgument, json: JsonOption = False) -> None:
         return
     from rich.console import Console
 
+    from wdtui.branches import in_words
     from wdtui.hyperparameters import format_value
 
     console = Console(highlight=False, markup=False)
@@ -52,6 +53,9 @@ def show(experiment: NameArgument, json: JsonOption = False) -> None:
     settings = [f"{name} {format_value(value)}" for name, value in loaded.config.items()]
     console.print(f"\nConfig: {', '.join(settings) or 'the defaults'}.")
     cells = len(loaded.cells())
+    if loaded.fork:
+        forks = "; ".join(map(in_words, loaded.fork.branches))
+        console.print(f"Each is forked after {loaded.fork.at_epoch} epochs: {forks}.")
     command = f"wdtui run {experiment} --headless" if cells == 1 else f"wdtui experiments run {experiment}"
     console.print(f"{'One run' if cells == 1 else f'{cells} runs'}; start with: {command}")
 
@@ -74,7 +78,14 @@ def run(
     status = 0
     for config in loaded.cells(fields):
         ended = train_new_run(
-            config, experiment=loaded.name, name="", device=device, threads=threads, store=store, json=json
+            config,
+            experiment=loaded.name,
+            name="",
+            device=device,
+            threads=threads,
+            store=store,
+            json=json,
+            branching=loaded.fork,
         )
         status = max(status, ended)
         if ended > FAILED:  # interrupted

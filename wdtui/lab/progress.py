@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -10,8 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
-from wdtui.config import FIELDS, ConfigError, RunConfig
+from wdtui.config import FIELDS, RunConfig
+from wdtui.hyperparameters import Value
 from wdtui.metrics import Point
+from wdtui.steering import Plan, Steering, check_steerable, from_json, planned, steering_to, to_json, values_at
 
 
 class DivergedError(Exception):
@@ -22,16 +23,6 @@ class DivergedError(Exception):
         self.step = step
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Steering:
-    """A hyperparameter changed while the run was live, and the step from which on it counted."""
-
-    step: int
-    field: str
-    old: float
-    new: float
-
-
 class Progress:
     """What can be asked of a run under way, whether it is trained alone or beside others.
 
@@ -39,6 +30,7 @@ class Progress:
     """
 
     config: RunConfig
+    """What is in force, but for what can be steered: that is in `knobs`."""
     network: Any
     optimizer: Any
     record: Any
@@ -47,12 +39,15 @@ class Progress:
     batch: int
     """Steps taken in the current epoch."""
 
-    def __init__(self) -> None:
+    def __init__(self, plan: Plan = ()) -> None:
+        self.plan = plan
+        """What changes at which step."""
         self.epoch = self.batch = 0
         self.diverged_at: int | None = None
         """The first step after which something was not a finite number."""
-        self._pending: dict[str, float] = {}
         self._steerings: list[Steering] = []
+        self._unsteered = self.knobs
+        self._follow_plan()
         self.restart_clock()
 
     @property
@@ -74,18 +69,19 @@ class Progress:
             "learning_rate": self.optimizer.learning_rate,
         }
 
-    def steer(self, **changes: float) -> None:
+    def steer(self, **changes: Any) -> None:
         """Change λ, ε or the learning rate from the next epoch on, which between two epochs is at once.
 
-        Raises ConfigError for a value out of bounds and for a field that cannot be steered.
+        A change is a value, or a value and over how many epochs to get there. Raises ConfigError for a value out of
+        bounds and for a field that cannot be steered.
         """
-        for name, value in changes.items():
-            if name not in FIELDS or not FIELDS[name].steerable:
-                raise ConfigError(f"{name} cannot be changed while a run is live.", name)
-            FIELDS[name].check(value)
-        self._pending |= {name: float(value) for name, value in changes.items()}
+        check_steerable(changes)
+        at = (self.epoch + (self.batch > 0)) * self.config.steps_per_epoch
+        self.plan = planned(
+            self.plan, *(steering_to(name, change, at, self.knobs[name]) for name, change in changes.items())
+        )
         if self.batch == 0:
-            self.begin_epoch()
+            self._follow_plan()
 
     def take_steerings(self) -> list[Steering]:
         """The changes that have taken effect since this was last asked."""
@@ -93,11 +89,9 @@ class Progress:
         return taken
 
     def begin_epoch(self) -> None:
-        """Let the changes that were asked for take effect."""
-        old = self.knobs
-        self._steerings += [Steering(self.step, name, old[name], new) for name, new in self._pending.items()]
-        self._set_knobs(old | self._pending)
-        self._pending = {}
+        """Have in force what the plan says of this epoch."""
+        self._follow_plan()
+        self._steerings += [steering for steering in self.plan if steering.step == self.step]
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that decides the rest of the run, live; with `position` it is all that a checkpoint needs."""
@@ -109,20 +103,19 @@ class Progress:
         return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
 
     def position(self) -> dict[str, Any]:
-        """Where the run stands and how it is steered, as plain JSON."""
+        """Where the run stands and what is planned, as plain JSON."""
         return {
             "epoch": self.epoch,
             "batch": self.batch,
             "diverged_at": self.diverged_at,
-            "knobs": self.knobs,
-            "pending": dict(self._pending),
+            "plan": to_json(self.plan),
         }
 
     def restore(self, state: Mapping[str, Tensor], position: Mapping[str, Any]) -> None:
         """Take over what `state` and `position` gave, at any point between two steps."""
         self.epoch, self.batch = position["epoch"], position["batch"]
-        self._set_knobs(position["knobs"])
-        self._pending = dict(position["pending"])
+        self.plan = from_json(position["plan"])
+        self._follow_plan()
         self.diverged_at = position["diverged_at"]
         for name, tensor in self.state().items():
             tensor.copy_(state[name])
@@ -153,7 +146,16 @@ class Progress:
             self.diverged_at = self.step
         return Point(self.step, self.epoch, (*values, speed))
 
-    def _set_knobs(self, knobs: Mapping[str, float]) -> None:
+    def rebuild(self, changes: Mapping[str, Value]) -> None:
+        """Have hyperparameters in force that are no knobs, which takes other parts with the same state."""
+        raise NotImplementedError
+
+    def _follow_plan(self) -> None:
+        values = values_at(self.plan, self.epoch * self.config.steps_per_epoch, self.config.steps_per_epoch)
+        others = {name: value for name, value in values.items() if not FIELDS[name].steerable}
+        if any(getattr(self.config, name) != value for name, value in others.items()):
+            self.rebuild(others)
+        knobs: Mapping[str, Any] = {name: values.get(name, value) for name, value in self._unsteered.items()}
         self.optimizer.weight_decay = knobs["weight_decay"]
         self.optimizer.learning_rate = knobs["learning_rate"]
         self.network.epsilon = knobs["bn_epsilon"]

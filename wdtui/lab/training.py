@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from wdtui.config import RunConfig
+from wdtui.hyperparameters import Value
 from wdtui.lab.epoch import EpochRecord
 from wdtui.lab.measure import measure
 from wdtui.lab.network import Network
 from wdtui.lab.optimizer import Optimizer
-from wdtui.lab.progress import DivergedError, Progress, Steering
+from wdtui.lab.progress import DivergedError, Progress
 from wdtui.lab.steps import Attend, Steps, epoch_batches
 from wdtui.lab.tasks import make_task
 from wdtui.metrics import Point
+from wdtui.steering import Plan
 
-__all__ = ["Attend", "DivergedError", "Steering", "Training", "train"]
+__all__ = ["Attend", "DivergedError", "Training", "train"]
 
 
 def train(config: RunConfig, device: torch.device | str = "cpu", attend: Attend = lambda: True) -> Iterator[Point]:
@@ -31,14 +33,14 @@ def train(config: RunConfig, device: torch.device | str = "cpu", attend: Attend 
 class Training(Progress, Steps):
     """One run under way on its own: `Progress` has where it stands and how it is steered, `Steps` the arithmetic."""
 
-    def __init__(self, config: RunConfig, device: torch.device | str = "cpu") -> None:
+    def __init__(self, config: RunConfig, device: torch.device | str = "cpu", plan: Plan = ()) -> None:
+        """`plan` holds what changes at which step; it may change all but what decides the pairs and the shapes."""
         self.config = config
+        self.device = torch.device(device)
         self.task = make_task(config, device)
-        self.network = Network(config, device)
-        self.optimizer = Optimizer(config, self.network.parameters, self.network.gradients)
-        self.record = EpochRecord(config, device)
+        self._build()
         self.before_last_step = torch.empty_like(self.network.parameters)
-        super().__init__()
+        super().__init__(plan)
 
     def points(self, attend: Attend = lambda: True) -> Iterator[Point]:
         """Train on from here to the last epoch and yield a point per logged epoch.
@@ -58,6 +60,19 @@ class Training(Progress, Steps):
 
     def batches(self) -> tuple[Tensor, Tensor]:
         return epoch_batches(self.config, self.task.train, self.epoch)
+
+    def rebuild(self, changes: Mapping[str, Value]) -> None:
+        state = {name: tensor.clone() for name, tensor in self.state().items()}
+        self.config = self.config.replace(**changes)
+        self._build()
+        for name, tensor in self.state().items():
+            tensor.copy_(state[name])
+
+    def _build(self) -> None:
+        """Make the parts that the config decides, at their beginning."""
+        self.network = Network(self.config, self.device)
+        self.optimizer = Optimizer(self.config, self.network.parameters, self.network.gradients)
+        self.record = EpochRecord(self.config, self.device)
 
     @torch.inference_mode()
     def _measured(self) -> list[float]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from wdtui.config import RunConfig
 from wdtui.hyperparameters import ConfigError, format_value
 from wdtui.runs.processes import owner_alive
+from wdtui.steering import Plan, from_json
 from wdtui.text import clean
 
 
@@ -55,6 +56,7 @@ class _Row(NamedTuple):
     note: str
     experiment: str
     config_text: str
+    plan_text: str
     status_text: str
     reason: str
     device: str
@@ -82,7 +84,7 @@ class RunRecord(_Row):
     """One run as it stood when it was read; immutable.
 
     Times are unix seconds, `started` is when the latest owner took the run, `speed` is in steps per second, `reason`
-    is a sentence or empty, `parent` and `parent_step` say which checkpoint it was forked from.
+    is a sentence or empty, `parent` and `parent_step` are the run that it is a fork of and where it leaves it.
 
     A named tuple, and JSON parsed only when asked for, because ten thousand of these are listed in a tenth of a second.
     """
@@ -112,6 +114,11 @@ class RunRecord(_Row):
             return RunConfig.from_mapping(json.loads(self.config_text))
         except ConfigError as error:
             raise StoreError(f"Run {self.id} was made by another version of wdtui: {error}") from error
+
+    @property
+    def plan(self) -> Plan:
+        """What is changed at which step; with the config it decides the run."""
+        return from_json(json.loads(self.plan_text))
 
     @cached_property
     def latest(self) -> dict[str, float]:
