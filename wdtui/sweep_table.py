@@ -93,6 +93,14 @@ class Table:
         """The row of one combination."""
         return next((row for row in self.rows if row.values == values), None)
 
+    def at(self, fixed: Mapping[str, Value]) -> Table:
+        """The rows where some axes have these values, as a table over the other axes."""
+        kept = [place for place, axis in enumerate(self.axes) if axis not in fixed]
+        wanted = [(place, fixed[axis]) for place, axis in enumerate(self.axes) if axis in fixed]
+        rows = [row for row in self.rows if all(row.values[place] == value for place, value in wanted)]
+        cut = (Row(tuple(row.values[place] for place in kept), row.runs) for row in rows)
+        return Table({axis: values for axis, values in self.axes.items() if axis not in fixed}, tuple(cut))
+
     def threshold(self) -> Value:
         """On a single axis, the interpolation threshold: the largest λ, or smallest width, that still fits.
 

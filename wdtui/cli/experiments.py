@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from wdtui.cli.errors import FAILED
 from wdtui.cli.fields import DeviceOption, JsonOption, StoreOption, ThreadsOption, takes_fields
+from wdtui.cli.sweep import SeedsOption, WorkersOption, grid_of, train_new_sweep
 
 app = typer.Typer(help="List, show and run experiments.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -62,21 +62,23 @@ def run(
     fields: dict[str, Any],
     experiment: NameArgument,
     json: JsonOption = False,
+    seeds: SeedsOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
+    workers: WorkersOption = None,
     store: StoreOption = None,
 ) -> int:
-    """Train all runs of an experiment, one after the other, without a screen."""
-    from wdtui.cli.headless import train_new_run
+    """Train all runs of an experiment as a sweep over its axes, without a screen."""
     from wdtui.experiments import load
 
     loaded = load(experiment)
-    status = 0
-    for config in loaded.cells(fields):
-        ended = train_new_run(
-            config, experiment=loaded.name, name="", device=device, threads=threads, store=store, json=json
-        )
-        status = max(status, ended)
-        if ended > FAILED:  # interrupted
-            break
-    return status
+    return train_new_sweep(
+        grid_of(loaded, fields, {}, seeds),
+        experiment=loaded.name,
+        name="",
+        device=device,
+        threads=threads,
+        workers=workers,
+        store=store,
+        json=json,
+    )

@@ -11,6 +11,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 
+from wdtui.config import RunConfig
 from wdtui.runs.records import CLAIMABLE, FINISHED, LIVE, RunRecord, Status
 from wdtui.runs.scheduler import Scheduler
 from wdtui.runs.store import Store
@@ -55,14 +56,18 @@ class Progress:
         return sum(run.step for run in self.runs if run)
 
     @property
-    def steps_left(self) -> int:
-        """Steps of the cells that can still be trained; failed ones count as ended."""
+    def work_left(self) -> list[tuple[RunConfig, int]]:
+        """The cells that can still be trained, each with the steps it lacks; failed ones count as ended."""
         ended = (*FINISHED, Status.FAILED)
-        return sum(
-            cell.config.steps - (run.step if run else 0)
+        return [
+            (cell.config, cell.config.steps - (run.step if run else 0))
             for cell, run in zip(self.sweep.cells, self.runs, strict=True)
             if run is None or run.status_text not in ended
-        )
+        ]
+
+    @property
+    def steps_left(self) -> int:
+        return sum(steps for _, steps in self.work_left)
 
     @property
     def speed(self) -> float | None:
@@ -84,13 +89,10 @@ class Progress:
 class Completion:
     """Trains what a sweep lacks through a scheduler, which may train other runs too; each run is tried once."""
 
-    def __init__(
-        self, store: Store, sweep: Sweep, scheduler: Scheduler, *, device: str | None = None, threads: int | None = None
-    ) -> None:
-        self._store, self._sweep, self._scheduler = store, sweep, scheduler
-        self._options = {"device": device, "threads": threads}
+    def __init__(self, store: Store, sweep: Sweep, scheduler: Scheduler, *, threads: int | None = None) -> None:
+        """Every cell must have its run, as `assign` sees to."""
+        self._store, self._sweep, self._scheduler, self._threads = store, sweep, scheduler, threads
         self._tried: set[int] = set()
-        assign(store, sweep)
         self._began = 0.0
         self._steps_before = Progress(sweep, store.sweeps.runs(sweep.id)).steps
 
@@ -101,7 +103,7 @@ class Completion:
         for run in runs:
             if run and run.id not in self._tried | own and run.status in CLAIMABLE:
                 self._tried.add(run.id)
-                self._scheduler.submit(run.id, **self._options)  # type: ignore[arg-type]
+                self._scheduler.submit(run.id, threads=self._threads)
         if not self._began and any(run.status_text in LIVE for run in runs if run):
             self._began = time.monotonic()
         seconds = time.monotonic() - self._began if self._began else 0.0
@@ -131,12 +133,13 @@ def complete(
 
     `workers` runs train at once, with `threads` each; by default what suits the cores. `on_change` hears of every
     change, in this thread. Once `stop` says a reason, runs are interrupted with a checkpoint, as they are where
-    `on_change` raises; `complete` called again goes on from there. Raises StoreError, and DeviceError where this machine
-    has no such device.
+    `on_change` raises; `complete` called again goes on from there. Raises StoreError, and DeviceError where there is no
+    such device.
     """
     sweep = store.sweeps.get(sweep_id)
     assign(store, sweep)
     progress = Progress(sweep, store.sweeps.runs(sweep_id))
+    progress = dataclasses.replace(progress, steps_before=progress.steps)
     on_change(progress)
     if progress.complete:
         return progress
