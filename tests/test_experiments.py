@@ -136,3 +136,10 @@ def test_a_path_with_blanks_and_umlauts_works_relative_too(tmp_path: Path, monke
     write(tmp_path, "\n# Versuch\n" + QUESTION, "mein größter.toml")
     monkeypatch.chdir(tmp_path)
     assert load("mein größter.toml").name == "mein größter"
+
+
+def test_an_axis_may_be_written_as_on_the_command_line(tmp_path: Path) -> None:
+    experiment = load(write(tmp_path, QUESTION + '[axes]\nweight_decay = "0,logspace(0.1,10,3)"\nwidth = [8]\n'))
+    assert experiment.axes == {"weight_decay": [0, 0.1, 1, 10], "width": [8]}
+    with pytest.raises(ConfigError, match=r"mine.toml: weight_decay: -1 is not allowed"):
+        load(write(tmp_path, QUESTION + '[axes]\nweight_decay = "-1"\n'))

@@ -4,7 +4,8 @@ question = "..."            what is asked
 article = "..."             where the article or a paper speaks of it
 look_for = "..."            what to watch
 [config]                    fields of RunConfig that differ from the defaults
-[axes]                      optional: field = [values]; the grid of all combinations is the experiment's cells
+[axes]                      optional: field = [values], or text as `--axis` takes it: "logspace(0.01,1,5)"; the grid of
+                            all combinations is the experiment's cells
 [fork]                      optional: forks of each of those runs, see `branches.py`
 """
 
@@ -18,6 +19,7 @@ from typing import Any
 
 from wdtui.branches import Branching
 from wdtui.config import FIELDS, ConfigError, RunConfig, nearest
+from wdtui.grid import read_axis
 from wdtui.hyperparameters import format_value
 from wdtui.text import clean
 
@@ -103,8 +105,10 @@ def _experiment(name: str, content: dict[str, Any]) -> Experiment:
     for field, values in experiment.axes.items():
         if field not in FIELDS:
             raise ExperimentError(f"the axis {field} is no field of a run{nearest(field, FIELDS)}")
-        if not isinstance(values, list) or not values:
-            raise ExperimentError(f"the axis {field} must be a list of values.")
+        if isinstance(values, str):
+            experiment.axes[field] = list(read_axis(FIELDS[field], values))
+        elif not isinstance(values, list) or not values:
+            raise ExperimentError(f"the axis {field} must be a list of values, or text as --axis takes it.")
     experiment.base()
     experiment.cells()
     return experiment

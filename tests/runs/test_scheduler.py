@@ -19,7 +19,8 @@ from wdtui.config import RunConfig
 from wdtui.runs import scheduler as scheduling
 from wdtui.runs.scheduler import Notice, Scheduler, has_room, placement
 from wdtui.runs.store import Status, Store
-from wdtui.runs.worker import ChildWorker, Worker, log_path
+from wdtui.runs.trainer import log_path
+from wdtui.runs.worker import ChildWorker, Worker
 
 Place = Literal["thread", "process"]
 FOREVER = 1_000_000

@@ -10,6 +10,7 @@ import typer
 from wdtui.cli.errors import CommandError
 from wdtui.cli.fields import DetachOption, JsonOption, StoreOption, ThreadsOption
 from wdtui.cli.runs import RunArgument
+from wdtui.cli.sweep import WorkersOption, is_sweep, train_sweep
 
 if TYPE_CHECKING:
     from wdtui.runs.records import RunRecord
@@ -17,21 +18,32 @@ if TYPE_CHECKING:
 
 
 def resume(
-    run: RunArgument,
+    run: Annotated[
+        str, typer.Argument(metavar="RUN|SWEEP", help="A run's number or name, or last; or a sweep, as S3.")
+    ],
     detach: DetachOption = False,
     json: JsonOption = False,
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="Where to train; by default where it was trained.")
     ] = "",
     threads: ThreadsOption = None,
+    workers: WorkersOption = None,
     store: StoreOption = None,
 ) -> int:
-    """Go on with a paused run, or train an interrupted, stopped or failed one on from its last checkpoint."""
+    """Go on with a paused run, or train an interrupted, stopped or failed one on from its last checkpoint.
+
+    Of a sweep, train what is missing, interrupted, stopped or failed.
+    """
     from wdtui.cli.headless import detach_run, train
     from wdtui.cli.views import choose_view
     from wdtui.runs.store import Status, Store
 
     with Store(store) as opened:
+        if is_sweep(run):
+            if detach:
+                raise CommandError(f"{run} is a sweep, and --detach is for single runs.")
+            sweep = opened.sweeps.find(run)
+            return train_sweep(opened, sweep.id, device=device or "auto", threads=threads, workers=workers, json=json)
         record = opened.find(run)
         if record.status == Status.PAUSED:
             opened.send(record.id, "resume")

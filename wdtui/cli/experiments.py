@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json as json_module
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wdtui.cli.errors import FAILED
 from wdtui.cli.fields import DeviceOption, JsonOption, StoreOption, ThreadsOption, takes_fields
+from wdtui.cli.sweep import SeedsOption, WorkersOption, grid_of, train_new_sweep
+
+if TYPE_CHECKING:
+    from wdtui.experiments import Experiment
 
 app = typer.Typer(help="List, show and run experiments.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -66,27 +70,37 @@ def run(
     fields: dict[str, Any],
     experiment: NameArgument,
     json: JsonOption = False,
+    seeds: SeedsOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
+    workers: WorkersOption = None,
     store: StoreOption = None,
 ) -> int:
-    """Train all runs of an experiment, one after the other, without a screen."""
-    from wdtui.cli.headless import train_new_run
+    """Train all runs of an experiment as a sweep over its axes, without a screen."""
     from wdtui.experiments import load
 
     loaded = load(experiment)
+    if loaded.fork:
+        return _train_with_forks(loaded, fields, device=device, threads=threads, store=store, json=json)
+    return train_new_sweep(
+        grid_of(loaded, fields, {}, seeds),
+        experiment=loaded.name,
+        name="",
+        device=device,
+        threads=threads,
+        workers=workers,
+        store=store,
+        json=json,
+    )
+
+
+def _train_with_forks(loaded: Experiment, fields: dict[str, Any], *, json: bool, **how: Any) -> int:
+    """Each run of the experiment and its forks, one after the other."""
+    from wdtui.cli.headless import train_new_run
+
     status = 0
     for config in loaded.cells(fields):
-        ended = train_new_run(
-            config,
-            experiment=loaded.name,
-            name="",
-            device=device,
-            threads=threads,
-            store=store,
-            json=json,
-            branching=loaded.fork,
-        )
+        ended = train_new_run(config, experiment=loaded.name, name="", json=json, branching=loaded.fork, **how)
         status = max(status, ended)
         if ended > FAILED:  # interrupted
             break

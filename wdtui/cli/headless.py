@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from json import dumps
 from pathlib import Path
 from types import FrameType
@@ -17,7 +17,8 @@ from wdtui.cli.views import View, choose_view
 from wdtui.config import RunConfig
 from wdtui.runs import forks
 from wdtui.runs.store import RunBusyError, Status, Store, StoreError
-from wdtui.runs.worker import Worker, log_path, start_process
+from wdtui.runs.trainer import log_path, start_process
+from wdtui.runs.worker import Worker
 from wdtui.text import clean
 
 _FOLLOW_SECONDS = 0.25
@@ -75,7 +76,7 @@ def train(store: Store, run_id: int, *, device: str, threads: int | None, view: 
     """Train a run of the store to its end or to a signal, showing it in a view; return the exit status."""
     worker = Worker(store, run_id, device=device, threads=threads)
     record = store.run(run_id)
-    with _signals_interrupting(worker) as received:
+    with signals_interrupting(worker.interrupt) as received:
         try:
             with view:
                 view.start(record)
@@ -116,8 +117,11 @@ def exit_status(status: Status, received: list[int]) -> int:
 
 
 @contextlib.contextmanager
-def _signals_interrupting(worker: Worker) -> Iterator[list[int]]:
-    """Have signals stop the run with a checkpoint, unless they are ignored, as under nohup; a second Ctrl-C ends it."""
+def signals_interrupting(stop: Callable[[str], None]) -> Iterator[list[int]]:
+    """Have signals stop what is trained, unless they are ignored, as under nohup; a second Ctrl-C ends all at once.
+
+    `stop` is told the reason; the list that is given holds the signal once there was one.
+    """
     received: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -125,7 +129,7 @@ def _signals_interrupting(worker: Worker) -> Iterator[list[int]]:
             raise KeyboardInterrupt
         if not received:
             received.append(number)
-            worker.interrupt(_SIGNALS[signal.Signals(number)])
+            stop(_SIGNALS[signal.Signals(number)])
 
     heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, interrupt) for number in heeded}

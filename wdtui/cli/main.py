@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
-from wdtui.cli import bench, commands, doctor, experiments, forks, run, runs
+from wdtui.cli import bench, commands, doctor, experiments, forks, run, runs, sweep, sweeps
 from wdtui.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, CommandError, bad_input_errors, sentence
 from wdtui.cli.fields import FpsOption, MouseOption
 
@@ -29,8 +29,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(epilog=run.EPILOG)(run.run)
+app.command(epilog=sweep.EPILOG)(sweep.sweep)
 app.add_typer(experiments.app, name="experiments")
 app.add_typer(runs.app, name="runs")
+app.add_typer(sweeps.app, name="sweeps")
 _COMMANDS: tuple[Callable[..., Any], ...] = (
     commands.resume, commands.pause, commands.stop, commands.steer, forks.fork, forks.replay, bench.bench, doctor.doctor
 )  # fmt: skip

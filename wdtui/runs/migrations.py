@@ -70,7 +70,26 @@ def m002_plan(connection: sqlite3.Connection) -> None:
     connection.executemany("UPDATE runs SET plan = ? WHERE id = ?", rows)
 
 
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [m001_notebook, m002_plan]
+def m003_sweeps(connection: sqlite3.Connection) -> None:
+    """Sweeps, and which run each of their cells has; a deleted run leaves its cell without one."""
+    connection.execute("""
+        CREATE TABLE sweeps (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            created REAL NOT NULL, name TEXT NOT NULL, experiment TEXT NOT NULL,
+            spec TEXT NOT NULL -- JSON: config, axes, seeds
+        )""")
+    connection.execute("""
+        CREATE TABLE sweep_cells (
+            sweep_id INTEGER NOT NULL REFERENCES sweeps ON DELETE CASCADE,
+            place INTEGER NOT NULL, -- in the order of training
+            config TEXT NOT NULL,
+            run_id INTEGER REFERENCES runs ON DELETE SET NULL,
+            PRIMARY KEY (sweep_id, place)
+        ) WITHOUT ROWID""")
+    connection.execute("CREATE INDEX sweep_cells_by_run ON sweep_cells (run_id)")
+
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [m001_notebook, m002_plan, m003_sweeps]
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -9,12 +9,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from subprocess import Popen
 from typing import Literal
 
 from wdtui.config import RunConfig
 from wdtui.runs.store import RunBusyError, Status, Store, StoreError
-from wdtui.runs.worker import ChildDiedError, ChildWorker, Worker, sentence, start_process
+from wdtui.runs.trainer import Trainer, reap, start_process
+from wdtui.runs.worker import ChildDiedError, ChildWorker, Worker, sentence
 
 _WIDE = 128
 """From this width on, a step on the CPU spends its time in matrix products, which release the GIL."""
@@ -96,6 +96,8 @@ class Scheduler:
         self._slots = slots
         self._queued: dict[int, _Job] = {}
         self._live: dict[int, Worker] = {}
+        self._idle: list[Trainer] = []
+        """Processes whose run has just ended: they train the next that are to be trained in processes, or end."""
         self._errands: deque[Callable[[], None]] = deque()
         """What the dispatcher is to do, in order; the first is under way."""
         self._notices: list[Notice] = []
@@ -213,10 +215,14 @@ class Scheduler:
                 self._start(job, device)
             else:
                 full.add(job.devices)
+        while self._idle:
+            self._idle.pop().dismiss()
 
     def _start(self, job: _Job, device: str) -> None:
         thread_busy = any(not isinstance(worker, ChildWorker) for worker in self._live.values())
-        kind = Worker if placement(job.width, device, thread_busy) == "thread" else ChildWorker
+        kind: Callable[..., Worker] = Worker
+        if placement(job.width, device, thread_busy) == "process":
+            kind = partial(ChildWorker, trainer=self._idle.pop() if self._idle else None)
         worker = kind(self._store, job.run_id, device=device, threads=job.needs, on_end=self._finish)
         del self._queued[job.run_id]
         self._live[job.run_id] = worker
@@ -263,6 +269,8 @@ class Scheduler:
         notice = self._notice(worker.run_id, worker.error, "failed")
         with self._changed:
             del self._live[worker.run_id]
+            if isinstance(worker, ChildWorker) and worker.trainer:
+                self._idle.append(worker.trainer)
             self._notices.append(notice)
             self._changed.notify_all()
 
@@ -324,7 +332,7 @@ class Scheduler:
         except OSError as error:
             self._tell(Notice(run_ids[0], "failed", f"No process could be started to go on: {error}", None))
             return {}
-        _reap(process)
+        reap(process)
         return dict.fromkeys(run_ids, process.pid)
 
 
@@ -350,8 +358,3 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _reap(process: Popen[bytes]) -> None:
-    """Keep a process that nobody watches from staying as a zombie for as long as this one lives."""
-    threading.Thread(target=process.wait, name=f"reap {process.pid}", daemon=True).start()

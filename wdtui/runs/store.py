@@ -1,6 +1,7 @@
 """The run store: the one notebook between the laboratory and whoever watches or steers it.
 
-All queries live here; `migrations.py` has the tables, `database.py` the connections, `records.py` what is handed out.
+All queries live here, those about sweeps in `sweep_store.py`; `migrations.py` has the tables, `database.py` the
+connections, `records.py` what is handed out.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ from wdtui.runs.records import (
     Status,
     StoreError,
 )
+from wdtui.runs.rows import select_runs, storable
+from wdtui.runs.sweep_store import Sweeps
 from wdtui.steering import Plan, to_json
 
 __all__ = ["Command", "Event", "RunBusyError", "RunRecord", "Status", "Store", "StoreError", "default_folder"]
-
-_RUN = f"SELECT {', '.join(field.removesuffix('_text') for field in RunRecord._fields)} FROM runs"
 
 
 def default_folder() -> Path:
@@ -64,6 +65,7 @@ class Store:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = (folder or default_folder()).absolute()  # should the working directory change
         self._database = Database(self.folder / "wdtui.sqlite3")
+        self.sweeps = Sweeps(self._database)
 
     def __enter__(self) -> Self:
         return self
@@ -93,8 +95,8 @@ class Store:
                 "INSERT INTO runs (name, experiment, config, plan, columns, status, created, parent, parent_step)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    _storable(name),
-                    _storable(experiment),
+                    storable(name),
+                    storable(experiment),
                     json.dumps(config.to_mapping()),
                     json.dumps(to_json(plan)),
                     json.dumps(columns(config)),
@@ -203,13 +205,13 @@ class Store:
         waiting = status in LIVE or status == Status.QUEUED
         ended = None if waiting else time.time()
         with self._database.writing() as connection:
-            _change(connection, run_id, status=Status(status), reason=_storable(reason), ended=ended)
+            _change(connection, run_id, status=Status(status), reason=storable(reason), ended=ended)
 
     def settle(self, run_id: int, status: Status, reason: str = "") -> None:
         """Give a run that nobody trains another status; raises RunBusyError, or StoreError when it is finished."""
         with self._database.writing() as connection:
             _check_claimable(_one(connection, run_id))
-            _change(connection, run_id, status=Status(status), reason=_storable(reason))
+            _change(connection, run_id, status=Status(status), reason=storable(reason))
 
     def set_checkpoint(self, run_id: int, step: int) -> None:
         """Say that there is a checkpoint of the run at a step."""
@@ -253,9 +255,11 @@ class Store:
         """The run that a person names: by its number, by a name that only it has, or "last" for the newest."""
         with self._database.reading() as connection:
             if text == "last":
-                found = _select(connection, "ORDER BY id DESC LIMIT 1")
+                found = select_runs(connection, "ORDER BY id DESC LIMIT 1")
             else:
-                found = _select(connection, "WHERE CAST(id AS TEXT) = ? OR name = ? ORDER BY id", text, _storable(text))
+                found = select_runs(
+                    connection, "WHERE CAST(id AS TEXT) = ? OR name = ? ORDER BY id", text, storable(text)
+                )
             names = [row[0] for row in connection.execute("SELECT DISTINCT name FROM runs")] if not found else []
         matches = [run for run in found if str(run.id) == text] or found
         if not matches:
@@ -268,7 +272,7 @@ class Store:
     def runs(self) -> list[RunRecord]:
         """All runs, newest first."""
         with self._database.reading() as connection:
-            return _select(connection, "ORDER BY id DESC")
+            return select_runs(connection, "ORDER BY id DESC")
 
     def runs_since(self, revision: int) -> list[RunRecord]:
         """Runs that changed after a revision, newest first; those that are marked as live too, as owners die silently.
@@ -278,7 +282,7 @@ class Store:
         with self._database.reading() as connection:
             changed = "SELECT id FROM runs WHERE revision > ?"
             live = "SELECT id FROM runs WHERE status IN (?, ?)"
-            return _select(
+            return select_runs(
                 connection, f"WHERE id IN ({changed} UNION {live}) ORDER BY id DESC", revision, *sorted(LIVE)
             )
 
@@ -329,12 +333,12 @@ class Store:
     def rename(self, run_id: int, name: str) -> None:
         """Give a run another name; several runs may share one."""
         with self._database.writing() as connection:
-            _change(connection, run_id, name=_storable(name))
+            _change(connection, run_id, name=storable(name))
 
     def set_note(self, run_id: int, note: str) -> None:
         """Replace what a person has noted about a run."""
         with self._database.writing() as connection:
-            _change(connection, run_id, note=_storable(note))
+            _change(connection, run_id, note=storable(note))
 
     def delete(self, run_ids: Iterable[int]) -> None:
         """Delete runs with their points, events and commands; all of them, or none when one is live."""
@@ -355,13 +359,8 @@ class Store:
         return None if verdict == "ok" else f"The file {self._database.path} is damaged: {verdict}."
 
 
-def _select(connection: sqlite3.Connection, condition: str, *values: Any) -> list[RunRecord]:
-    now = time.time()
-    return [run.as_shown(now) for run in map(RunRecord._make, connection.execute(f"{_RUN} {condition}", values))]
-
-
 def _one(connection: sqlite3.Connection, run_id: int) -> RunRecord:
-    runs = _select(connection, "WHERE id = ?", run_id)
+    runs = select_runs(connection, "WHERE id = ?", run_id)
     if not runs:
         raise StoreError(_no_run(run_id))
     return runs[0]
@@ -433,8 +432,3 @@ def _newest(point: Point, names: Sequence[str]) -> dict[str, Any]:
     pooled = {name: value for name, value in zip(names, point.values, strict=True) if "/" not in name}
     latest = {name: value if math.isfinite(value) else None for name, value in pooled.items()}
     return {"step": point.step, "epoch": point.epoch, "latest": json.dumps(latest)}
-
-
-def _storable(text: str) -> str:
-    """Text as UTF-8 can hold it: a shell hands over broken bytes as lone surrogates, which it cannot."""
-    return text.encode("utf-8", "replace").decode()

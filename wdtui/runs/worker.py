@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import atexit
-import os
 import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from wdtui.runs.store import RunBusyError, Status, Store, StoreError
+from wdtui.runs.trainer import Job, Trainer, log_path
 
 if TYPE_CHECKING:
     from wdtui.runs.runner import Runner
@@ -111,11 +109,12 @@ class ChildWorker(Worker):
     `error` is a ChildError where the process could not begin, a ChildDiedError where it was killed.
     """
 
-    pid: int | None = None
-    _process: subprocess.Popen[bytes] | None = None
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, *arguments: Any, trainer: Trainer | None = None, **options: Any) -> None:
+        """`trainer` is a process that has nothing else to do; without one a new one is started."""
         super().__init__(*arguments, **options)
+        self.trainer = trainer
+        """Once the thread has ended, a process that may train another run, or None where there is none left."""
+        self.pid: int | None = None
         self.launched = threading.Event()
         """Set once the process exists, or never will."""
         self._starting = threading.Lock()
@@ -131,8 +130,8 @@ class ChildWorker(Worker):
         """
         with self._starting:
             self._interruption = reason
-            if self._process:
-                self._process.terminate()
+            if self.pid and self.trainer:
+                self.trainer.terminate()
 
     def _train(self) -> Status:
         log = log_path(self._store.folder, self.run_id)
@@ -140,10 +139,14 @@ class ChildWorker(Worker):
         with self._starting:
             if self._interruption:
                 return self._store.run(self.run_id).status
-            process = start_process(self._store.folder, [self.run_id], device=self.device, threads=self.threads)
-            self._process, self.pid = process, process.pid
+            trainer = self.trainer = self.trainer or Trainer(self._store.folder, log)
+            trainer.begin(Job(self.run_id, self.device, self.threads))
+            self.pid = trainer.pid
         self.launched.set()
-        return self._conclude(process.pid, process.wait(), log, seen)
+        code = trainer.outcome()
+        if self._interruption or trainer.gone:
+            self.trainer = None
+        return self._conclude(trainer.pid, code, log, seen)
 
     def _conclude(self, pid: int, code: int, log: Path, seen: int) -> Status:
         """How the run stands now that its process has ended."""
@@ -159,43 +162,9 @@ class ChildWorker(Worker):
         raise {BUSY: RunBusyError, STORE_FAILED: StoreError}.get(code, ChildError)(said)
 
 
-def start_process(
-    folder: Path, run_ids: list[int], *, device: str, threads: int | None, after: Iterable[int] = ()
-) -> subprocess.Popen[bytes]:
-    """Start a process that trains runs of the store in a folder one after the other; raises OSError.
-
-    It has a session of its own, so that neither Ctrl-C nor a closed terminal reaches it, and writes to the log of its
-    first run. It begins once one of the processes `after` has ended.
-    """
-    options = ["--device", device]
-    options += ["--threads", str(threads)] if threads else []
-    options += [word for pid in after for word in ("--after", str(pid))]
-    # -P and PYTHONPATH: it must import what this process would, not what lies in the folder it happens to be run in
-    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)
-    with _opened_log(log_path(folder, run_ids[0])) as log:
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "wdtui.runs.child", str(folder), *map(str, run_ids), *options],
-            env=os.environ | {"PYTHONPATH": path},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-
-
-def log_path(folder: Path, run_id: int) -> Path:
-    """Where the processes that trained a run write what goes wrong."""
-    return folder / "logs" / f"run-{run_id}.log"
-
-
 def sentence(error: Exception) -> str:
     """An error as a reason: ours are sentences, others need their name."""
     return str(error) if type(error).__module__.startswith("wdtui") else f"{type(error).__name__}: {error}"
-
-
-def _opened_log(path: Path) -> IO[bytes]:
-    path.parent.mkdir(exist_ok=True)
-    return open(path, "ab")
 
 
 def _last_line(log: Path, seen: int) -> str:
