@@ -49,7 +49,14 @@ def mappings(draw: st.DrawFn) -> dict[str, Any]:
         "test_size": draw(st.integers(1, 400)),
         "batch_size": draw(st.integers(2, 64)),
         "betas": draw(st.lists(number_of(FIELDS["betas"]), min_size=2, max_size=2)),
-    }
+    } | draw(
+        st.sampled_from(
+            (
+                {"architecture": "residual", "heads": 1},
+                {"architecture": "transformer", "heads": 3, "width": 12, "batch_norm": True},
+            )
+        )
+    )
     decay = draw(st.sampled_from(("weight_decay", "normalized_weight_decay")))
     others = FIELDS.keys() - sized.keys() - {"weight_decay", "normalized_weight_decay"}
     names = [decay, *draw(st.lists(st.sampled_from(sorted(others)), unique=True))]

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from wdtui.config import FIELDS, ConfigError, RunConfig
+from wdtui.lab.architectures import make_network
 from wdtui.lab.epoch import EpochRecord
 from wdtui.lab.losses import loss_gradient
 from wdtui.lab.measure import measure
-from wdtui.lab.network import Network
 from wdtui.lab.optimizer import Optimizer
 from wdtui.lab.tasks import make_task
 from wdtui.metrics import Point
@@ -58,7 +58,7 @@ class Training:
         self.config = config
         self.device = torch.device(device)
         self.task = make_task(config, device)
-        self.network = Network(config, device)
+        self.network = make_network(config, device)
         self.optimizer = Optimizer(config, self.network.parameters, self.network.gradients)
         self.record = EpochRecord(config, device)
         self.epoch = 0

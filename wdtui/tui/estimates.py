@@ -8,10 +8,13 @@ from itertools import islice
 
 from wdtui.config import RunConfig, normalized_decay
 from wdtui.runs.records import RunRecord
+from wdtui.sizes import step_flops
 from wdtui.text import duration, number
 
 _LOOKED_AT = 200
 """How many of the newest runs are asked for their speed."""
+_SHAPE = "architecture", "width", "blocks", "bits", "batch_size"
+"""Of these hyperparameters the time of a step is made."""
 _SUGGESTED = 0.05
 """The λ_norm that the suggestion uses: the upper end of what Loshchilov & Hutter advise."""
 
@@ -30,19 +33,18 @@ def arithmetic(config: RunConfig, runs: Iterable[RunRecord]) -> list[str]:
 
 def speed(config: RunConfig, runs: Iterable[RunRecord]) -> float:
     """Expected steps/s: the median of earlier runs of the same shape, or else a rough guess for one CPU."""
-    shape = [config.width, config.blocks, config.batch_size]
+    shape = [getattr(config, name) for name in _SHAPE]
     speeds = [
         run.speed
         for run in islice(runs, _LOOKED_AT)
-        if run.speed and [run.values.get(name) for name in ("width", "blocks", "batch_size")] == shape
+        if run.speed and [run.values.get(name) for name in _SHAPE] == shape
     ]
     return statistics.median(speeds) if speeds else _rough_speed(config)
 
 
 def _rough_speed(config: RunConfig) -> float:
     """Fits what two CPU cores were measured at: 4,500 steps/s at width 32, 3,300 at 64, 750 at 256."""
-    flops = 6 * config.batch_size * config.parameters
-    return 1 / (2e-4 + flops / 1e11)
+    return 1 / (2e-4 + step_flops(config) / 1e11)
 
 
 def round_two(value: float) -> float:
