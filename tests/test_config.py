@@ -359,3 +359,22 @@ def test_the_default_run_is_the_articles() -> None:
 )
 def test_decay_is_decoupled_by_itself_for_adamw_alone(optimizer: str, decay: str, decoupled: bool) -> None:
     assert RunConfig(optimizer=optimizer, decay=decay).decoupled is decoupled
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"heads": 2}, "heads 2 and architecture residual clash: only the transformer has attention heads"),
+        ({"architecture": "transformer", "heads": 3}, "heads 3 and width 256 clash: each head takes an equal share"),
+        ({"architecture": "transformer", "batch_norm": False}, "the transformer has no BatchNorm to leave out"),
+        ({"architecture": "trasformer"}, "architecture: trasformer is not allowed; give residual or transformer"),
+    ],
+    ids=str,
+)
+def test_what_an_architecture_does_not_have_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        RunConfig(**changes)
+
+
+def test_a_transformer_may_train_on_one_pair_at_a_time() -> None:
+    assert RunConfig(architecture="transformer", batch_size=1).norm_layers == 0
