@@ -43,7 +43,10 @@ def speed(config: RunConfig, runs: Iterable[RunRecord]) -> float:
 
 
 def _rough_speed(config: RunConfig) -> float:
-    """Fits what two CPU cores were measured at: 4,500 steps/s at width 32, 3,300 at 64, 750 at 256."""
+    """Fits what two CPU cores were measured at: 4,500 steps/s at width 32, 3,300 at 64, 750 at 256.
+
+    For the transformer at width 128 it is too high by half: 12 steps/s were measured, 27 with 16 bits.
+    """
     return 1 / (2e-4 + step_flops(config) / 1e11)
 
 
