@@ -20,7 +20,8 @@ def check_together(config: RunConfig) -> None:
     """Raise ConfigError for values that are fine alone and impossible together."""
     if config.train_size < config.batch_size:
         raise _clash(config, "train_size", "batch_size", reason="training needs at least one full batch")
-    if config.batch_norm and config.batch_size == 1:
+    _check_architecture(config)
+    if config.architecture == "residual" and config.batch_norm and config.batch_size == 1:
         raise _clash(
             config,
             "batch_size",
@@ -31,6 +32,19 @@ def check_together(config: RunConfig) -> None:
         raise ConfigError(f"betas: give two numbers, not {len(config.betas)}.", "betas")
     _check_digits(config, "train_digits", config.train_size + config.validation_size, ("train_size", "validation_size"))
     _check_digits(config, "test_digits", config.test_size, ("test_size",))
+
+
+def _check_architecture(config: RunConfig) -> None:
+    if config.architecture == "residual":
+        if config.heads != 1:
+            reason = "only the transformer has attention heads, so leave heads at 1"
+            raise _clash(config, "heads", "architecture", reason=reason)
+        return
+    if config.width % config.heads:
+        raise _clash(config, "heads", "width", reason="each head takes an equal share of the width")
+    if not config.batch_norm:
+        reason = "the transformer has no BatchNorm to leave out, so leave batch_norm at true"
+        raise _clash(config, "batch_norm", "architecture", reason=reason)
 
 
 def _check_digits(config: RunConfig, field: str, pairs: int, sizes: Collection[str]) -> None:

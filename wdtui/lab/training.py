@@ -9,9 +9,9 @@ from torch import Tensor
 
 from wdtui.config import RunConfig
 from wdtui.hyperparameters import Value
+from wdtui.lab.architectures import make_network
 from wdtui.lab.epoch import EpochRecord
 from wdtui.lab.measure import measure
-from wdtui.lab.network import Network
 from wdtui.lab.optimizer import Optimizer
 from wdtui.lab.progress import DivergedError, Progress
 from wdtui.lab.steps import Attend, Steps, epoch_batches
@@ -70,7 +70,7 @@ class Training(Progress, Steps):
 
     def _build(self) -> None:
         """Make the parts that the config decides, at their beginning."""
-        self.network = Network(self.config, self.device)
+        self.network = make_network(self.config, self.device)
         self.optimizer = Optimizer(self.config, self.network.parameters, self.network.gradients)
         self.record = EpochRecord(self.config, self.device)
 

@@ -12,7 +12,7 @@ import math
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from wdtui.config import RunConfig
+from wdtui.config import FIELDS, RunConfig
 from wdtui.hyperparameters import ConfigError, format_value
 from wdtui.runs.processes import owner_alive
 from wdtui.steering import Plan, from_json
@@ -46,6 +46,8 @@ FINISHED = frozenset({Status.DONE, Status.DIVERGED})
 """There is nothing left to train."""
 CLAIMABLE = frozenset(Status) - LIVE - FINISHED
 """A process may take the run, to begin it or to go on with it."""
+
+_DEFAULTS = {name: field.default for name, field in FIELDS.items()}
 
 
 class _Row(NamedTuple):
@@ -101,11 +103,14 @@ class RunRecord(_Row):
 
     @cached_property
     def values(self) -> dict[str, Any]:
-        """The hyperparameters as they were stored, λ always among them: much cheaper than `config`, which checks."""
+        """The hyperparameters as they were stored, all of them: much cheaper than `config`, which checks.
+
+        A run that is older than a hyperparameter has its default.
+        """
         values: dict[str, Any] = json.loads(self.config_text)
         if "weight_decay" not in values:
             values["weight_decay"] = self.config.weight_decay
-        return values
+        return _DEFAULTS | values
 
     @cached_property
     def config(self) -> RunConfig:
