@@ -7,6 +7,7 @@ know them only through this list.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -31,9 +32,13 @@ class Metric:
     """Of which layers a value each is recorded too: "linear", "norm" (BatchNorm), "invariant" (linear before one)."""
     timing: bool = False
     """Whether it depends on the machine's mood, so that two equal runs differ in it."""
+    every: str = ""
+    """The hyperparameter that says how often it is measured: NaN at the points in between, no values at all at 0."""
 
     def columns(self, config: RunConfig) -> Iterator[str]:
         """The names under which its values are recorded, `name` and `name/layer`."""
+        if self.every and not getattr(config, self.every):
+            return
         layers = layer_names(config, self.layers) if self.layers else ()
         if self.pooled and (layers or self.layers in ("", "linear")):
             yield self.name
@@ -131,6 +136,13 @@ METRICS: dict[str, Metric] = {
             help="Smallest over channels of the running variance that evaluation uses.",
         ),
         Metric(
+            name="sharpness",
+            label="sharpness",
+            every="sharpness_every",
+            help="Learning rate · largest eigenvalue of the Hessian of the training loss on a few fixed batches, "
+            "preconditioned as Adam does (Cohen et al. 2022).",
+        ),
+        Metric(
             name="steps_per_second",
             label="speed",
             unit="steps/s",
@@ -144,6 +156,12 @@ METRICS: dict[str, Metric] = {
 def columns(config: RunConfig) -> tuple[str, ...]:
     """The names of the values that make up one point of such a run, in order."""
     return tuple(column for metric in METRICS.values() for column in metric.columns(config))
+
+
+def finite(config: RunConfig, point: Point) -> bool:
+    """Whether all that is measured at every point is a finite number."""
+    sparse = {column for metric in METRICS.values() if metric.every for column in metric.columns(config)}
+    return all(math.isfinite(x) for name, x in zip(columns(config), point.values, strict=True) if name not in sparse)
 
 
 def layer_names(config: RunConfig, kind: str) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ def measure(training: Training, before_last_step: Tensor) -> list[float]:
     `before_last_step` holds the parameters as they were before the epoch's last step; it is overwritten.
     """
     values = _performance(training) | _norms(training, before_last_step) | _batch_norm(training)
+    values |= _sharpness(training)
     present = [values[name].reshape(-1) for name in METRICS if name in values]
     fetched: list[float] = torch.cat(present).tolist()
     return fetched
@@ -69,6 +70,13 @@ def _batch_norm(training: Training) -> dict[str, Tensor]:
         "bn_below_epsilon": _pooled(below, torch.mean),
         "running_variance_min": _pooled(network.running[:, 1].amin(1), torch.amin),
     }
+
+
+def _sharpness(training: Training) -> dict[str, Tensor]:
+    if not training.sharpness:
+        return {}
+    due = training.sharpness.due(training.epoch)
+    return {"sharpness": training.sharpness.measure() if due else training.network.parameters.new_full((), torch.nan)}
 
 
 def _pooled(layers: Tensor, pool: Callable[[Tensor], Tensor]) -> Tensor:

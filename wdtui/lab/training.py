@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,8 +17,9 @@ from wdtui.lab.losses import loss_gradient
 from wdtui.lab.measure import measure
 from wdtui.lab.network import Network
 from wdtui.lab.optimizer import Optimizer
+from wdtui.lab.sharpness import Sharpness
 from wdtui.lab.tasks import make_task
-from wdtui.metrics import Point
+from wdtui.metrics import Point, finite
 
 Attend = Callable[[], bool]
 """Called before each step, with the training at rest: it may read or steer the training; False ends it there."""
@@ -61,6 +61,7 @@ class Training:
         self.network = Network(config, device)
         self.optimizer = Optimizer(config, self.network.parameters, self.network.gradients)
         self.record = EpochRecord(config, device)
+        self.sharpness = Sharpness(self) if config.sharpness_every else None
         self.epoch = 0
         """Epochs completed."""
         self.batch = 0
@@ -99,7 +100,7 @@ class Training:
             if self.epoch % self.config.log_every == 0 or self.epoch == self.config.epochs or self._diverged_at:
                 point = self._point()
                 yield point
-                if not self._diverged_at and not all(map(math.isfinite, point.values)):
+                if not self._diverged_at and not finite(self.config, point):
                     self._diverged_at = self.step
             if self._diverged_at:
                 raise DivergedError(self._diverged_at)
@@ -128,6 +129,7 @@ class Training:
             "network": {"parameters": self.network.parameters, "running": self.network.running},
             "optimizer": self.optimizer.state,
             "record": self.record.state(self.batch % self.record.size),
+            "sharpness": self.sharpness.state if self.sharpness else {},
         }
         return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
 
