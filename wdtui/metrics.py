@@ -215,6 +215,12 @@ class Curves:
             return np.full(len(self), np.nan)
         return self.values[:, self.names.index(name)]
 
+    def measured(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Steps and values of a metric at the points that have a finite one, [measurements] each."""
+        values = self[name]
+        finite = np.isfinite(values)
+        return self.steps[finite], values[finite]
+
     def last(self) -> dict[str, float]:
         """The newest point, by metric; empty before the first."""
         return dict(zip(self.names, self.values[-1].tolist(), strict=True)) if len(self) else {}
@@ -227,9 +233,10 @@ class Curves:
         whole = len(self) // bucket * bucket
         first = np.arange(0, whole, bucket)
         kept = [first, np.arange(whole, len(self))]
-        for name in ("train_accuracy", "test_accuracy", "train_loss", "bn_variance_min"):
-            rows = np.nan_to_num(self[name][:whole]).reshape(-1, bucket)
-            kept += [first + rows.argmin(1), first + rows.argmax(1)]
+        for name in ("train_accuracy", "test_accuracy", "train_loss", "bn_variance_min", "sharpness"):
+            rows = self[name][:whole].reshape(-1, bucket)
+            gap = ~np.isfinite(rows)
+            kept += [first + np.where(gap, np.inf, rows).argmin(1), first + np.where(gap, -np.inf, rows).argmax(1)]
         return np.unique(np.concatenate(kept))
 
     def extended(self, newer: Curves) -> Curves:
