@@ -25,8 +25,7 @@ def _coming(shown: Shown) -> Iterator[str]:
     """What is to be expected of a live run."""
     if expected := shown.forecast:
         span = f"{number(expected.earliest)} to {number(expected.latest)}"
-        sharpness = f"sharpness {number(expected.value)} of {number(expected.threshold)}"
-        yield f"A blow-up is expected near step {number(expected.step)} ({span}; {sharpness})."
+        yield f"A blow-up is expected near step {number(expected.step)} ({span})."
 
 
 def _reached(shown: Shown) -> str:
