@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from wdtui.hindsight import GAUGES, Score, best_threshold, score, sum_of
+from wdtui.bench.foretold import rankings, scores, teeth
+from wdtui.config import RunConfig
+from wdtui.hindsight import GAUGES, Score, best_threshold, score, sum_of, telling
 from wdtui.metrics import Curves
 
 EPOCH = 80
@@ -69,3 +71,21 @@ def test_a_clock_foretells_a_regular_run_and_a_drift_never_ceases_to_warn() -> N
     drift = score(regular, GAUGES["steps since the start"], math.exp(0.32), 10 * EPOCH)
     assert clock.success > 0.8 > drift.success
     assert drift.false_alarms >= 7
+
+
+def test_a_gauge_is_telling_when_it_is_higher_before_blowups_than_elsewhere() -> None:
+    regular = saw(5)
+    assert telling(regular, SHARPNESS, 10 * EPOCH) == 1.0
+    assert telling(regular, lambda curves: 1 / curves["sharpness"], 10 * EPOCH) == 0.0
+    assert telling(regular, lambda curves: np.ones(len(curves)), 10 * EPOCH) == 0.5
+    assert math.isnan(telling(saw(3, crash=lambda tooth: False), SHARPNESS, 10 * EPOCH))
+
+
+def test_the_tables_have_a_column_for_each_run_and_a_row_for_each_gauge() -> None:
+    runs = [(RunConfig(seed=seed, sharpness_every=5), saw(5)) for seed in (0, 1)]
+    tables = [list(teeth(runs)), list(rankings(runs, 10)), list(scores(runs, 10))]
+    for table in tables:
+        assert len({line.replace("---|", "|").count("|") for line in table}) == 1
+    assert [len(table) - 2 for table in tables] == [2, len(GAUGES), len(GAUGES)]
+    assert tables[0][2].startswith("| 0.01 | 0.1 | 0 | 5 epochs |") and "| 4 |" in tables[0][2]
+    assert "4/4, 0 false" in tables[2][2]

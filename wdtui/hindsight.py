@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -87,6 +88,25 @@ def score(curves: Curves, gauge: Gauge, threshold: float, horizon: int) -> Score
         if waiting is None and _alarmed(steps[: index + 1], values[: index + 1], blowups, threshold, horizon):
             waiting = now
     return Score(len(blowups), len(hits), false_alarms, tuple(hits))
+
+
+def telling(curves: Curves, gauge: Gauge, horizon: int) -> float:
+    """How often a gauge is higher within `horizon` steps before a blow-up than at another measurement since the fit.
+
+    The area under the ROC curve: 1 for a gauge that passes one threshold before every blow-up and only then, 0.5 for
+    one that knows nothing; NaN without blow-ups. No extrapolation is in it. The end of the run, of which it is not
+    known what would have come, is left out.
+    """
+    seen = milestones(curves)
+    measured = np.isfinite(curves["sharpness"]) & (curves.steps >= (seen.fit_step or 0))
+    steps, values = curves.steps[measured], gauge(curves)[measured]
+    ahead = np.array([*seen.blowup_steps, np.iinfo(np.int64).max])
+    soon = ahead[np.searchsorted(ahead, steps, side="right")] - steps <= horizon
+    not_soon = ~soon & (steps <= curves.steps[-1] - horizon)
+    if not soon.any() or not not_soon.any():
+        return math.nan
+    before, other = values[soon][:, None], values[not_soon][None]
+    return float(((before > other) + (before == other) / 2).mean())
 
 
 def _alarmed(

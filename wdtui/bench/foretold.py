@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wdtui.config import RunConfig
-from wdtui.hindsight import GAUGES, SLACK, Score, best_threshold, score, sum_of
+from wdtui.hindsight import GAUGES, SLACK, Score, best_threshold, score, sum_of, telling
 from wdtui.hyperparameters import format_value
 from wdtui.metrics import Curves
 from wdtui.milestones import milestones
 from wdtui.runs.store import Store
+from wdtui.text import number
 
 Runs = list[tuple[RunConfig, Curves]]
 
@@ -33,7 +34,7 @@ def main() -> None:
         found = [run for run in store.runs() if run.experiment == "crash-forecast" and run.status_text == "done"]
         runs = [(run.config, store.curves(run.id)) for run in found]
     runs.sort(key=lambda run: (run[0].bn_epsilon, run[0].weight_decay, run[0].seed))
-    print("\n".join(teeth(runs)))
+    print("\n".join([*teeth(runs), "", *rankings(runs, 10)]))
     for horizon in given.horizon or (10, 15, 30):
         print(
             "\n".join(
@@ -44,7 +45,7 @@ def main() -> None:
 
 def teeth(runs: Runs) -> Iterator[str]:
     """A Markdown table of the sharpness around the blow-ups of each run."""
-    yield "| ε | λ | seed | measured every | fit | blow-ups | last before | second after | all since the fit: 10, 50, 90 % |"
+    yield "| ε | λ | seed | every | fit | blow-ups | last before | second after | since the fit: 10, 50, 90 % |"
     yield "|---" * 9 + "|"
     for config, curves in runs:
         seen = milestones(curves)
@@ -55,7 +56,7 @@ def teeth(runs: Runs) -> Iterator[str]:
         spread = ", ".join(f"{value:.1f}" for value in np.quantile(fitted, (0.1, 0.5, 0.9)))
         yield (
             f"| {format_value(config.bn_epsilon)} | {config.weight_decay} | {config.seed} "
-            f"| {config.sharpness_every} epochs | {seen.fit_step:,} "
+            f"| {config.sharpness_every} epochs | {number(seen.fit_step)} "
             f"| {len(seen.blowup_steps)} | {_span(before)} | {_span(after)} | {spread} |"
         )
 
@@ -64,10 +65,22 @@ def _span(values: NDArray[np.float64]) -> str:
     return f"{np.median(values):.1f} ({values.min():.1f}–{values.max():.1f})" if len(values) else "–"
 
 
+def rankings(runs: Runs, horizon: int) -> Iterator[str]:
+    """A Markdown table of how well each gauge's bare value tells the moments before a blow-up from the others."""
+    yield f"| higher in the {horizon} epochs before a blow-up | " + " | ".join(_titles(runs)) + " |"
+    yield "|---" * (len(runs) + 1) + "|"
+    for name, gauge in GAUGES.items():
+        shares = [telling(curves, gauge, horizon * config.steps_per_epoch) for config, curves in runs]
+        yield f"| {name} | " + " | ".join("–" if np.isnan(share) else f"{share:.2f}" for share in shares) + " |"
+
+
+def _titles(runs: Runs) -> list[str]:
+    return [f"λ {config.weight_decay} ε {format_value(config.bn_epsilon)} s{config.seed}" for config, _ in runs]
+
+
 def scores(runs: Runs, horizon: int) -> Iterator[str]:
     """A Markdown table of what each gauge foretells in each run: hits of blow-ups, false alarms, median lead."""
-    titles = [f"λ {config.weight_decay} ε {format_value(config.bn_epsilon)} s{config.seed}" for config, _ in runs]
-    yield "| gauge | threshold | " + " | ".join(titles) + " | all but the first |"
+    yield "| gauge | threshold | " + " | ".join(_titles(runs)) + " | all but the first |"
     yield "|---" * (len(runs) + 3) + "|"
     for name, gauge in GAUGES.items():
         steps = horizon * runs[0][0].steps_per_epoch
