@@ -304,6 +304,15 @@ class RunConfig:
         le=10_000_000,
         help="Epochs from one logged point to the next.",
     )
+    sharpness_every: int = knob(
+        0,
+        label="sharpness every",
+        unit="epochs",
+        group="training",
+        ge=0,
+        le=10_000_000,
+        help="Epochs from one measurement of the sharpness to the next; 0 for none. Every 5 cost about a tenth.",
+    )
     keep_every: int = knob(
         0,
         label="keep every",

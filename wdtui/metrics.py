@@ -32,9 +32,13 @@ class Metric:
     """Of which layers a value each is recorded too: "linear", "norm" (BatchNorm), "invariant" (linear before one)."""
     timing: bool = False
     """Whether it depends on the machine's mood, so that two equal runs differ in it."""
+    every: str = ""
+    """The hyperparameter that says how often it is measured: NaN at the points in between, no values at all at 0."""
 
     def columns(self, config: RunConfig) -> Iterator[str]:
         """The names under which its values are recorded, `name` and `name/layer`."""
+        if self.every and not getattr(config, self.every):
+            return
         layers = layer_names(config, self.layers) if self.layers else ()
         if self.pooled and (layers or self.layers in ("", "linear")):
             yield self.name
@@ -132,6 +136,13 @@ METRICS: dict[str, Metric] = {
             help="Smallest over channels of the running variance that evaluation uses.",
         ),
         Metric(
+            name="sharpness",
+            label="sharpness",
+            every="sharpness_every",
+            help="Learning rate · largest eigenvalue of the Hessian of the training loss on a few fixed batches, "
+            "preconditioned as Adam does (Cohen et al. 2022).",
+        ),
+        Metric(
             name="steps_per_second",
             label="speed",
             unit="steps/s",
@@ -145,6 +156,12 @@ METRICS: dict[str, Metric] = {
 def columns(config: RunConfig) -> tuple[str, ...]:
     """The names of the values that make up one point of such a run, in order."""
     return tuple(column for metric in METRICS.values() for column in metric.columns(config))
+
+
+def finite(config: RunConfig, point: Point) -> bool:
+    """Whether all that is measured at every point is a finite number."""
+    sparse = {column for metric in METRICS.values() if metric.every for column in metric.columns(config)}
+    return all(math.isfinite(x) for name, x in zip(columns(config), point.values, strict=True) if name not in sparse)
 
 
 def layer_names(config: RunConfig, kind: str) -> tuple[str, ...]:
@@ -212,6 +229,12 @@ class Curves:
             return np.full(len(self), np.nan)
         return self.values[:, self.names.index(name)]
 
+    def measured(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Steps and values of a metric at the points that have a finite one, [measurements] each."""
+        values = self[name]
+        finite = np.isfinite(values)
+        return self.steps[finite], values[finite]
+
     def last(self) -> dict[str, float]:
         """The newest point, by metric; empty before the first."""
         return dict(zip(self.names, self.values[-1].tolist(), strict=True)) if len(self) else {}
@@ -224,9 +247,10 @@ class Curves:
         whole = len(self) // bucket * bucket
         first = np.arange(0, whole, bucket)
         kept = [first, np.arange(whole, len(self))]
-        for name in ("train_accuracy", "test_accuracy", "train_loss", "bn_variance_min"):
-            rows = np.nan_to_num(self[name][:whole]).reshape(-1, bucket)
-            kept += [first + rows.argmin(1), first + rows.argmax(1)]
+        for name in ("train_accuracy", "test_accuracy", "train_loss", "bn_variance_min", "sharpness"):
+            rows = self[name][:whole].reshape(-1, bucket)
+            gap = ~np.isfinite(rows)
+            kept += [first + np.where(gap, np.inf, rows).argmin(1), first + np.where(gap, -np.inf, rows).argmax(1)]
         return np.unique(np.concatenate(kept))
 
     def extended(self, newer: Curves) -> Curves:

@@ -15,7 +15,9 @@ def test_a_transformers_step_is_reckoned_to_cost_its_passes_over_all_positions()
     transformer = residual.replace(architecture="transformer")
     ratio = transformer.parameters * transformer.bits / residual.parameters
     assert expected_speed(residual, []) / expected_speed(transformer, []) == pytest.approx(ratio, rel=0.7)
-    assert expected_speed(transformer.replace(bits=16), []) == pytest.approx(2 * expected_speed(transformer, []), rel=0.1)
+    assert expected_speed(transformer.replace(bits=16), []) == pytest.approx(
+        2 * expected_speed(transformer, []), rel=0.1
+    )
     assert "401,409 parameters" in arithmetic(transformer, [])
 
 
@@ -24,6 +26,6 @@ def test_the_speed_of_one_architecture_says_nothing_of_the_other(recorded: Recor
     runs = recorded.store.runs()
     config = runs[0].config
     assert expected_speed(config, runs) == runs[0].speed
-    assert expected_speed(config.replace(architecture="transformer"), runs) == speed(
+    assert expected_speed(config.replace(architecture="transformer"), runs) == expected_speed(
         config.replace(architecture="transformer"), []
     )

@@ -47,6 +47,11 @@ def steered(recorded: Recorded) -> None:
     recorded.store.add_event(run_id, 15_600, "steered", data)
 
 
+def foretold(recorded: Recorded) -> None:
+    """A run between its second blow-up and its third, of which the sharpness tells."""
+    recorded.add("crash-forecast", points=228, status=Status.RUNNING)
+
+
 def all_states(recorded: Recorded) -> None:
     """One run in each state, with names that other people gave them."""
     reasons = {Status.FAILED: "RuntimeError: no memory left", Status.DIVERGED: "The loss is not finite at step 780."}
@@ -81,6 +86,9 @@ STATES: dict[str, tuple[Callable[[Recorded], None], tuple[int, int], tuple[str, 
     "all-states": (all_states, SIZE, ("escape",)),
     "run": (blow_ups, SIZE, ("escape", "enter")),
     "run-80x24": (blow_ups, (80, 24), ("escape", "enter")),
+    "foretold": (foretold, SIZE, ("escape",)),
+    "foretold-run": (foretold, SIZE, ("escape", "enter")),
+    "foretold-run-80x24": (foretold, (80, 24), ("escape", "enter", "v")),
     "experiments": (empty, SIZE, ("E",)),
     "help": (empty, SIZE, ("question_mark",)),
     "palette": (one_running, SIZE, ("escape", "ctrl+p", "type:log")),

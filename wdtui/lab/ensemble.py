@@ -50,6 +50,7 @@ class Ensemble(Steps):
         self.network = Network(configs, device)
         self.optimizer = StackedOptimizer(configs, self.network.parameters, self.network.gradients)
         self.record = EpochRecord(self.config, device, (len(configs),))
+        self.sharpness = None  # it derives one run's loss twice
         self.before_last_step = torch.empty_like(self.network.parameters)
         self.epoch = self.batch = 0
         self.members = [Member(self, row) for row in range(len(configs))]

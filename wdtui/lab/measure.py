@@ -26,6 +26,9 @@ class Measurable(Protocol):
     network: Any
     optimizer: Any
     record: EpochRecord
+    sharpness: Any
+    """Measures the sharpness of one run; None where it is not wanted."""
+    epoch: int
 
 
 def measure(training: Measurable, before_last_step: Tensor) -> list[Any]:
@@ -34,6 +37,7 @@ def measure(training: Measurable, before_last_step: Tensor) -> list[Any]:
     `before_last_step` holds the parameters as they were before the epoch's last step; it is overwritten.
     """
     values = _performance(training) | _norms(training, before_last_step) | _batch_norm(training)
+    values |= _sharpness(training)
     models = training.network.parameters.shape[:-1]
     present = [values[name].reshape(-1, *models) for name in METRICS if name in values]
     fetched: list[Any] = torch.cat(present).movedim(0, -1).tolist()
@@ -92,6 +96,13 @@ def _batch_norm(training: Measurable) -> dict[str, Tensor]:
         "bn_below_epsilon": _pooled(below, torch.mean),
         "running_variance_min": _pooled(running, torch.amin),
     }
+
+
+def _sharpness(training: Measurable) -> dict[str, Tensor]:
+    if not training.sharpness:
+        return {}
+    due = training.sharpness.due(training.epoch)
+    return {"sharpness": training.sharpness.measure() if due else training.network.parameters.new_full((), torch.nan)}
 
 
 def _pooled(layers: Tensor, pool: Callable[..., Tensor]) -> Tensor:

@@ -26,6 +26,10 @@ class Optimizer:
         """What the optimiser remembers from step to step, by name; writing into these tensors restores it."""
         return self._update.state
 
+    def denominator(self) -> Tensor:
+        """What the next update divides the gradient by: [parameters] for Adam, 1 for SGD."""
+        return self._update.denominator()
+
     def step(self) -> None:
         """Decay the parameters and move them along the gradients."""
         self._update.step(self.parameters, self.gradients, self.learning_rate, self.weight_decay)
@@ -44,6 +48,11 @@ class Adam:
             "steps": torch.zeros((), device=parameters.device),
         }
 
+    def denominator(self) -> Tensor:
+        """sqrt(v̂) + epsilon, v̂ the bias-corrected running square; before the first step only epsilon."""
+        corrected = self.state["square"] / (1 - self.beta2 ** self.state["steps"]).clamp_min(1e-12)
+        return corrected.sqrt() + self.epsilon
+
     def step(self, parameters: Tensor, gradients: Tensor, learning_rate: float, weight_decay: float) -> None:
         mean, square, steps = self.state.values()
         steps += 1
@@ -61,6 +70,9 @@ class SGD:
         self.momentum = config.momentum
         self.decoupled = config.decoupled
         self.state = {"velocity": torch.zeros_like(parameters)}
+
+    def denominator(self) -> Tensor:
+        return torch.ones((), device=self.state["velocity"].device)
 
     def step(self, parameters: Tensor, gradients: Tensor, learning_rate: float, weight_decay: float) -> None:
         velocity = self.state["velocity"].mul_(self.momentum).add_(gradients)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from wdtui.config import FIELDS, RunConfig
 from wdtui.hyperparameters import Value
-from wdtui.metrics import Point
+from wdtui.metrics import Point, finite
 from wdtui.steering import Plan, Steering, check_steerable, from_json, planned, steering_to, to_json, values_at
 
 
@@ -142,9 +141,10 @@ class Progress:
         """The point of the epoch that has just ended, with its speed since the last; sees what is not finite."""
         speed = (self.step - self._clock_step) / max(time.perf_counter() - self._clock, 1e-9)
         self.restart_clock()
-        if self.diverged_at is None and not all(map(math.isfinite, values)):
+        point = Point(self.step, self.epoch, (*values, speed))
+        if self.diverged_at is None and not finite(self.config, point):
             self.diverged_at = self.step
-        return Point(self.step, self.epoch, (*values, speed))
+        return point
 
     def rebuild(self, changes: Mapping[str, Value]) -> None:
         """Have hyperparameters in force that are no knobs, which takes other parts with the same state."""

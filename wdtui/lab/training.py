@@ -9,11 +9,12 @@ from torch import Tensor
 
 from wdtui.config import RunConfig
 from wdtui.hyperparameters import Value
-from wdtui.lab.architectures import make_network
+from wdtui.lab.architectures import Trainable, make_network
 from wdtui.lab.epoch import EpochRecord
 from wdtui.lab.measure import measure
 from wdtui.lab.optimizer import Optimizer
 from wdtui.lab.progress import DivergedError, Progress
+from wdtui.lab.sharpness import Sharpness
 from wdtui.lab.steps import Attend, Steps, epoch_batches
 from wdtui.lab.tasks import make_task
 from wdtui.metrics import Point
@@ -61,6 +62,10 @@ class Training(Progress, Steps):
     def batches(self) -> tuple[Tensor, Tensor]:
         return epoch_batches(self.config, self.task.train, self.epoch)
 
+    def state(self) -> dict[str, Tensor]:
+        own = self.sharpness.state if self.sharpness else {}
+        return super().state() | {f"sharpness.{name}": tensor for name, tensor in own.items()}
+
     def rebuild(self, changes: Mapping[str, Value]) -> None:
         state = {name: tensor.clone() for name, tensor in self.state().items()}
         self.config = self.config.replace(**changes)
@@ -70,9 +75,10 @@ class Training(Progress, Steps):
 
     def _build(self) -> None:
         """Make the parts that the config decides, at their beginning."""
-        self.network = make_network(self.config, self.device)
-        self.optimizer = Optimizer(self.config, self.network.parameters, self.network.gradients)
+        self.network: Trainable = make_network(self.config, self.device)
+        self.optimizer: Optimizer = Optimizer(self.config, self.network.parameters, self.network.gradients)
         self.record = EpochRecord(self.config, self.device)
+        self.sharpness = Sharpness(self) if self.config.sharpness_every else None
 
     @torch.inference_mode()
     def _measured(self) -> list[float]:

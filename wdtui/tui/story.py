@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from wdtui.runs.records import RunRecord, Status
 from wdtui.text import clean, number, percent
@@ -13,11 +13,23 @@ from wdtui.tui.feed import Shown
 
 def told(shown: Shown) -> str:
     """What is to be known of one run now: why it ended, or how far its story has come."""
-    run, curves, seen = shown.run, shown.curves, shown.milestones
+    run, curves = shown.run, shown.curves
     if run.status not in (Status.RUNNING, Status.DONE, Status.QUEUED) and run.reason:
         return clean(run.reason)
     if not len(curves):
         return "Waiting for a free place." if run.status == Status.QUEUED else "Starting: the first epoch is under way."
+    return " ".join([*_coming(shown), _reached(shown)])
+
+
+def _coming(shown: Shown) -> Iterator[str]:
+    """What is to be expected of a live run."""
+    if expected := shown.forecast:
+        span = f"{number(expected.earliest)} to {number(expected.latest)}"
+        yield f"A blow-up is expected near step {number(expected.step)} ({span})."
+
+
+def _reached(shown: Shown) -> str:
+    run, curves, seen = shown.run, shown.curves, shown.milestones
     test = percent(float(curves["test_accuracy"][-1]))
     if seen.blowup_steps:
         count = len(seen.blowup_steps)
