@@ -13,6 +13,7 @@ look_for = "..."            what to watch
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import tomllib
 from pathlib import Path
@@ -91,6 +92,15 @@ def folder() -> Path:
 def names() -> list[str]:
     """The experiments that come with wdtui."""
     return sorted(path.stem for path in folder().glob("*.toml"))
+
+
+@functools.cache
+def notes_of(name: str) -> tuple[Note, ...]:
+    """The notes of an experiment that comes with wdtui, read once; none where a run belongs to another or to none."""
+    try:
+        return load(name).notes if name in names() else ()
+    except (ExperimentError, ConfigError):
+        return ()
 
 
 def load(name: str) -> Experiment:

@@ -6,18 +6,22 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 
-from wdtui.runs.records import RunRecord, Status
+from wdtui.experiments import notes_of
+from wdtui.notes import reached
+from wdtui.runs.records import RunRecord, Status, StoreError
 from wdtui.text import clean, number, percent
 from wdtui.tui.feed import Shown
 
 
 def told(shown: Shown) -> str:
-    """What is to be known of one run now: why it ended, or how far its story has come."""
+    """What is to be known of one run now: why it ended, its experiment's newest note, or how far its story has come."""
     run, curves, seen = shown.run, shown.curves, shown.milestones
     if run.status not in (Status.RUNNING, Status.DONE, Status.QUEUED) and run.reason:
         return clean(run.reason)
     if not len(curves):
         return "Waiting for a free place." if run.status == Status.QUEUED else "Starting: the first epoch is under way."
+    if notes := _notes(shown):
+        return notes[-1][1]
     test = percent(float(curves["test_accuracy"][-1]))
     if seen.blowup_steps:
         count = len(seen.blowup_steps)
@@ -30,6 +34,13 @@ def told(shown: Shown) -> str:
         watch = " Now watch the weight norm." if run.live else ""
         return f"Fitted since step {number(seen.fit_step)}; test accuracy is {test}.{watch}"
     return f"Training accuracy is {percent(float(curves['train_accuracy'][-1]))}, test accuracy {test}."
+
+
+def _notes(shown: Shown) -> list[tuple[int, str]]:
+    try:
+        return reached(notes_of(shown.run.experiment), shown.run.config, shown.curves, shown.milestones)
+    except StoreError:  # another version's config, of which nothing is known
+        return []
 
 
 def headline(runs: Sequence[RunRecord], device: str) -> str:
