@@ -85,7 +85,8 @@ def check(claim: Claim, cells: Iterable[RunConfig], outcomes: Mapping[RunConfig,
 
 
 def _sentence(claim: Claim, grounds: str) -> str:
-    subject = claim.subject[0].upper() + claim.subject[1:]
+    first = claim.subject[0]
+    subject = (first.upper() if first.isascii() else first) + claim.subject[1:]  # λ is not Λ
     return f"{subject}: {grounds}; claimed: {claim.bounds}"
 
 
