@@ -98,9 +98,10 @@ def test_what_is_wrong_with_a_note_is_said_in_a_sentence(table: dict[str, Any], 
 
 @pytest.mark.parametrize("name", names())
 def test_a_shipped_note_fits_the_quiet_line(name: str) -> None:
+    """Of a terminal of 120 columns."""
     longest = {metric: "100.0 %" if metric.endswith("accuracy") else "1.4e-4" for metric in METRICS}
     for one in load(name).notes:
         filled = one.says.format_map(
             longest | {"step": "30,030", "epoch": "385", "fit_step": "3,822", "delay": "25,000"}
         )
-        assert len(filled) <= 100, filled
+        assert len(filled) <= 80, filled

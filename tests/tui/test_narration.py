@@ -77,6 +77,14 @@ async def test_the_gallery_says_how_claims_stand_by_the_runs_there_are(recorded:
         assert "✓ It fits." in page and "✗ It is perfect." in page and "claimed: at least 100 %" in page
 
 
+@pytest.mark.usefixtures("speaking")
+async def test_a_run_that_has_ended_is_told_of_as_a_whole(recorded: Recorded, make_app: MakeApp) -> None:
+    recorded.add("epsilon-1e-2", experiment="speaking")
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape")
+        assert "Fitted since step" in pilot.app.screen.query_one("#quiet", Words).content.plain
+
+
 async def test_leaving_the_gallery_at_once_does_no_harm(recorded: Recorded, make_app: MakeApp) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
         await settle(pilot)

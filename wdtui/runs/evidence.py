@@ -65,11 +65,12 @@ class Evidence:
         return tuple(check(claim, cells, outcomes) for claim in experiment.claims)
 
     def standing(self, experiment: Experiment) -> Standing:
-        """How the claims stand: in the quick variant where nothing is known of the full one."""
+        """How the claims stand: in the quick variant where that was run and the full one was not."""
         full = Standing(self.verdicts(experiment))
         if experiment.quick is None or full.words not in ("", State.NOT_RUN):
             return full
-        return Standing(self.verdicts(experiment.quick), quick=True)
+        quick = Standing(self.verdicts(experiment.quick), quick=True)
+        return full if quick.words == State.NOT_RUN else quick
 
     def _outcome(self, run: RunRecord) -> Outcome:
         return Outcome(

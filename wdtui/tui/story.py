@@ -20,8 +20,8 @@ def told(shown: Shown) -> str:
         return clean(run.reason)
     if not len(curves):
         return "Waiting for a free place." if run.status == Status.QUEUED else "Starting: the first epoch is under way."
-    if notes := _notes(shown):
-        return notes[-1][1]
+    if note := _note(shown):
+        return note
     test = percent(float(curves["test_accuracy"][-1]))
     if seen.blowup_steps:
         count = len(seen.blowup_steps)
@@ -36,11 +36,13 @@ def told(shown: Shown) -> str:
     return f"Training accuracy is {percent(float(curves['train_accuracy'][-1]))}, test accuracy {test}."
 
 
-def _notes(shown: Shown) -> list[tuple[int, str]]:
+def _note(shown: Shown) -> str:
+    """The newest note that the run has got to; of a run that has ended, only what is to be said at its end."""
     try:
-        return reached(notes_of(shown.run.experiment), shown.run.config, shown.curves, shown.milestones)
+        notes = reached(notes_of(shown.run.experiment), shown.run.config, shown.curves, shown.milestones)
     except StoreError:  # another version's config, of which nothing is known
-        return []
+        return ""
+    return notes[-1][1] if notes and (shown.run.live or notes[-1][0] == shown.run.step) else ""
 
 
 def headline(runs: Sequence[RunRecord], device: str) -> str:

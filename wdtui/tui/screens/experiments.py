@@ -117,6 +117,8 @@ def page(name: str, standing: Standing | None = None) -> Text:
     text.append(f"{clean(experiment.look_for.strip())}\n\n")
     text.append(f"{clean(experiment.article)}\n\n", "italic")
     for field, value in experiment.config.items():
+        if field in experiment.axes:
+            continue
         text.append(f"{_label(field):<28}{format_value(value)}\n")
     for field, values in experiment.axes.items():
         text.append(f"{_label(field):<28}{' · '.join(map(format_value, values))}\n")
@@ -126,9 +128,12 @@ def page(name: str, standing: Standing | None = None) -> Text:
         text.append(f"\nclaims{' of the quick variant' if standing and standing.quick else ''}\n", "bold")
     for verdict in standing.verdicts if standing else ():
         text.append(f"{_SIGNS[verdict.state]} {verdict.claim.says}\n")
-        text.append(f"  {verdict.state}: {verdict.measured}\n", "dim")
+        if verdict.state != State.NOT_RUN:
+            text.append(f"  {verdict.state}: {verdict.measured}\n", "dim")
     for claim in experiment.claims if standing is None else ():
-        text.append(f"  {claim.says}\n")
+        text.append(f"{_SIGNS[State.NOT_RUN]} {claim.says}\n")
+    if experiment.claims:
+        text.append(f"\nwdtui experiments verify {name}{' --quick' if experiment.quick else ''}\n", "dim")
     return text
 
 
