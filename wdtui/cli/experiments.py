@@ -54,9 +54,8 @@ def show(experiment: NameArgument, json: JsonOption = False) -> None:
     from wdtui.hyperparameters import format_value
 
     console = Console(highlight=False, markup=False)
-    console.print(
-        f"{loaded.title}\n", loaded.question, f"Source: {loaded.article}", "", loaded.look_for.strip(), sep="\n"
-    )
+    source = [f"Source: {loaded.article}"] if loaded.article else []
+    console.print(f"{loaded.title}\n", loaded.question, *source, "", loaded.look_for.strip(), sep="\n")
     settings = [f"{name} {format_value(value)}" for name, value in loaded.config.items()]
     console.print(f"\nConfig: {', '.join(settings) or 'the defaults'}.")
     if loaded.quick:
