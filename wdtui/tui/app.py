@@ -142,7 +142,7 @@ class WorkbenchApp(App[None]):
                 self.screen.use_experiment(*choice)
 
         if isinstance(self.screen, Workbench):
-            self.push_screen(Gallery(), chosen)
+            self.push_screen(Gallery(self.controls.store), chosen)
 
     def action_help(self) -> None:
         from wdtui.tui.screens.help import Help
