@@ -313,6 +313,13 @@ class RunConfig:
         le=10_000_000,
         help="Epochs from one measurement of the sharpness to the next; 0 for none. Every 5 cost about a tenth.",
     )
+    engine: str = knob(
+        "alone",
+        label="engine",
+        group="training",
+        choices=("alone", "ensemble"),
+        help="ensemble: many narrow runs of one shape train side by side, several times as fast in all, each slower.",
+    )
     keep_every: int = knob(
         0,
         label="keep every",

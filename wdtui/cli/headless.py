@@ -60,7 +60,7 @@ def train_new_run(
 def detach_run(store: Store, run_id: int, *, device: str, threads: int | None, json: bool) -> int:
     """Have a run of the store trained by a process of its own, say how to follow it, and return the exit status."""
     try:
-        process = start_process(store.folder, [run_id], device=device, threads=threads)
+        process = start_process(store.folder, [(run_id,)], device=device, threads=threads)
     except OSError as error:
         raise TrainingError(f"No process could be started to train run {run_id}: {error}.") from error
     log = log_path(store.folder, run_id)

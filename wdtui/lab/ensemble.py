@@ -18,15 +18,17 @@ from wdtui.lab.graphs import Graphs
 from wdtui.lab.measure import measure
 from wdtui.lab.network import Network
 from wdtui.lab.optimizer import StackedOptimizer
-from wdtui.lab.progress import Progress
+from wdtui.lab.progress import DivergedError, Progress
 from wdtui.lab.steps import Attend, Steps, epoch_batches
 from wdtui.lab.tasks import Split, Task, make_task
+from wdtui.lab.training import Training
 from wdtui.metrics import Point
+from wdtui.steering import Plan
 
 OWN = frozenset(
     {
         "weight_decay", "normalized_weight_decay", "bn_epsilon", "learning_rate", "seed", "epochs", "shuffle",
-        "task", "train_digits", "test_digits", "label_noise", "data_seed",
+        "task", "train_digits", "test_digits", "label_noise", "data_seed", "keep_every", "keep_megabytes",
     }
 )  # fmt: skip
 """The hyperparameters in which the runs of an ensemble may differ; all others decide shapes or what is computed."""
@@ -37,10 +39,24 @@ def shape_of(config: RunConfig) -> tuple[Any, ...]:
     return tuple(getattr(config, name) for name in FIELDS if name not in OWN)
 
 
+def make_training(config: RunConfig, device: str = "cpu", plan: Plan = ()) -> Training | Member:
+    """The training of one run: an ensemble's only member where the config says so, and always on an NVIDIA GPU."""
+    if config.engine == "ensemble" or (device.startswith("cuda") and can_stack(config)):
+        return Ensemble([config], device, [plan]).members[0]
+    return Training(config, device, plan)
+
+
+def can_stack(config: RunConfig) -> bool:
+    """Whether an ensemble can train a run at all."""
+    return config.architecture == "residual" and not config.sharpness_every
+
+
 class Ensemble(Steps):
     """Runs of one shape, all at the same step; each is asked and steered through its member."""
 
-    def __init__(self, configs: Sequence[RunConfig], device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, configs: Sequence[RunConfig], device: torch.device | str = "cpu", plans: Sequence[Plan] | None = None
+    ) -> None:
         self.config = configs[0]
         self.configs = tuple(configs)
         tasks = {_pairs_of(config): config for config in configs}
@@ -53,7 +69,7 @@ class Ensemble(Steps):
         self.sharpness = None  # it derives one run's loss twice
         self.before_last_step = torch.empty_like(self.network.parameters)
         self.epoch = self.batch = 0
-        self.members = [Member(self, row) for row in range(len(configs))]
+        self.members = [Member(self, row, plan) for row, plan in enumerate(plans or [()] * len(configs))]
         self._batches: tuple[Tensor, Tensor] | None = None
         self._graphs = Graphs() if torch.device(device).type == "cuda" else None
         if self._graphs:
@@ -71,8 +87,17 @@ class Ensemble(Steps):
             self.run_epoch(attend)
             if self.batch < self.config.steps_per_epoch:
                 return
-            self.epoch, self.batch = self.epoch + 1, 0
-            yield from self._points()
+            yield from self.end_epoch()
+
+    @torch.inference_mode()
+    def end_epoch(self) -> list[tuple[Member, Point]]:
+        """Count the epoch whose last step was taken, and measure the runs of which a point is due."""
+        self.epoch, self.batch = self.epoch + 1, 0
+        due = [member for member in self.members if member.point_due]
+        if not due:
+            return []
+        values = measure(self, self.before_last_step)
+        return [(member, member.point(values[member.row])) for member in due]
 
     def begin_epoch(self) -> None:
         for member in self.members:
@@ -104,26 +129,18 @@ class Ensemble(Steps):
         inputs, targets = zip(*(epoch_batches(config, task.train, self.epoch) for config, task in each), strict=True)
         return _stack(inputs, 1), _stack(targets, 1)
 
-    @torch.inference_mode()
-    def _points(self) -> list[tuple[Member, Point]]:
-        due = [member for member in self.members if member.point_due]
-        if not due:
-            return []
-        values = measure(self, self.before_last_step)
-        return [(member, member.point(values[member.row])) for member in due]
-
 
 class Member(Progress):
     """One run of an ensemble; its state is that of a run on its own, and it can go on as either."""
 
-    def __init__(self, ensemble: Ensemble, row: int) -> None:
+    def __init__(self, ensemble: Ensemble, row: int, plan: Plan) -> None:
         self.config = ensemble.configs[row]
         self.row = row
         self._ensemble = ensemble
         self.network = _NetworkShare(ensemble.network, row, self.config.bn_epsilon)
         self.optimizer = _OptimizerShare(ensemble.optimizer, row)
         self.record = _RecordShare(ensemble.record, row)
-        super().__init__()
+        super().__init__(plan)
 
     @property
     def epoch(self) -> int:
@@ -140,6 +157,13 @@ class Member(Progress):
     @batch.setter
     def batch(self, batch: int) -> None:
         self._ensemble.batch = batch
+
+    def points(self, attend: Attend = lambda: True) -> Iterator[Point]:
+        """As those of a training on its own, for the only run of an ensemble."""
+        for _, point in self._ensemble.points(attend):
+            yield point
+        if self.diverged_at and self.batch == 0:
+            raise DivergedError(self.diverged_at)
 
 
 class _NetworkShare:

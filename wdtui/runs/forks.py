@@ -132,6 +132,10 @@ def _why_not(config: RunConfig, name: str, change: Any) -> str:
         return f"decides what the optimiser remembers, and {config.optimizer} and {change} remember other things"
     if name == "seed":
         return "decides how a run begins"
+    if name == "engine":
+        return "decides how a run is reckoned"
+    if config.engine == "ensemble" and not field.steerable and not _is_bookkeeping(name):
+        return "is common to all runs of an ensemble"
     if name == "batch_size":
         return "decides which pairs make a step"
     if field.group == "task":

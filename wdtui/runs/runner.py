@@ -16,7 +16,8 @@ import torch
 
 from wdtui.hyperparameters import ConfigError
 from wdtui.lab.devices import default_threads, resolve_device
-from wdtui.lab.training import DivergedError, Training
+from wdtui.lab.ensemble import make_training
+from wdtui.lab.progress import DivergedError, Progress
 from wdtui.metrics import Curves, Point
 from wdtui.milestones import Milestones, milestones
 from wdtui.runs.checkpoints import Checkpoints
@@ -49,6 +50,7 @@ class Runner:
         """Set it, from any thread or signal handler, to a reason: the run stops before its next step, resumable."""
         self.begun = threading.Event()
         """Set once the store holds of the run only what the training goes on from."""
+        self.paused = False
         self._checkpoints = Checkpoints.of(store.folder, record)
         self._points: list[Point] = []
         self._accuracies = _Accuracies()
@@ -60,55 +62,35 @@ class Runner:
 
         Raises RunBusyError when another owner has it, and StoreError when the store can no longer be written.
         """
+        self.claim()
+        try:
+            self._train_to_an_outcome()
+            return self.conclude()
+        finally:
+            self.close()
+
+    # What `run` is made of, for whoever trains several runs at once
+
+    def claim(self) -> None:
+        """Become the run's owner; `close` must follow. Raises RunBusyError and StoreError."""
         self.store.claim(self.run_id, device=self.device, threads=self.threads, versions=software())
         torch.set_num_threads(self.threads)
         self._writer = Writer(self._write)
-        try:
-            self._train_to_an_outcome()
-            self._writer.flush()
-            self.store.set_status(self.run_id, *self._outcome)
-        except StoreError as error:
-            self._give_up(error)
-            raise
-        finally:
-            self._writer.close()
-        return self._outcome[0]
 
-    def _train_to_an_outcome(self) -> None:
-        try:
-            self._begin()
-            self._train()
-        except StoreError:
-            raise
-        except Exception as error:  # whatever PyTorch raises, out of memory above all, ends this run and nothing else
-            self._outcome = Status.FAILED, f"{type(error).__name__}: {' '.join(str(error).split())}"
-            self.store.add_event(self.run_id, self._step, "error", {"traceback": traceback.format_exc()})
+    def find_start(self) -> tuple[int, int]:
+        """Find from where the run goes on, and return the epoch and the batch."""
+        self._checkpoint, self._parent = self._checkpoints.newest(), None
+        if self._checkpoint is None:
+            self._checkpoint, self._parent = inherited(self.store, self.store.run(self.run_id))
+        position = self._checkpoint.position if self._checkpoint else {"epoch": 0, "batch": 0}
+        return position["epoch"], position["batch"]
 
-    def _train(self) -> None:
-        try:
-            for point in self.training.points(self._attend):
-                self._points.append(point)
-                for snapshot, why in self._keeper.after(point, self.training):
-                    self._save(snapshot, why)
-            if self._outcome[0] == Status.DONE:
-                self._save_checkpoint()
-        except DivergedError as error:
-            self._outcome = Status.DIVERGED, str(error)
-        finally:
-            self._write_down()
-
-    @property
-    def _step(self) -> int:
-        return self.training.step if hasattr(self, "training") else 0
-
-    def _begin(self) -> None:
-        """Take up the run where its newest checkpoint left it, or a parent's; what came after is measured again."""
-        run = self.store.run(self.run_id)
-        self.training = Training(self.config, self.device, run.plan)
-        damaged, checkpoint, parent = self._checkpoints.damaged(), self._checkpoints.newest(), None
-        self._checkpoints.drop_after(checkpoint.step if checkpoint else -1)
-        if checkpoint is None:
-            checkpoint, parent = inherited(self.store, run)
+    def begin(self, training: Progress) -> None:
+        """Take up the run in a training of its config and plan, where `find_start` found that it goes on."""
+        run, checkpoint, parent = self.store.run(self.run_id), self._checkpoint, self._parent
+        self.training = training
+        damaged = self._checkpoints.damaged()
+        self._checkpoints.drop_after(checkpoint.step if checkpoint and not parent else -1)
         self.store.truncate(self.run_id, checkpoint.step if checkpoint else -1)
         if checkpoint:
             self.training.restore(checkpoint.tensors, checkpoint.position | {"plan": to_json(run.plan)})
@@ -126,14 +108,7 @@ class Runner:
             self._tell_damage(damaged)
         self.begun.set()
 
-    def _tell_damage(self, damaged: list[int]) -> None:
-        steps = ", ".join(map(number, damaged))
-        which = f"The checkpoint at step {steps} was" if len(damaged) == 1 else f"The checkpoints at steps {steps} were"
-        reason = f"{which} damaged; training went on from step {number(self._step)}."
-        self.store.add_event(self.run_id, self._step, "damaged", {"reason": reason})
-        self.store.set_status(self.run_id, Status.RUNNING, reason)
-
-    def _attend(self) -> bool:
+    def attend(self) -> bool:
         """Between two steps: write down, beat, obey. Returns whether to go on."""
         if self.interruption:
             return self._leave(Status.INTERRUPTED, f"{self.interruption} at step {self._step:,}.")
@@ -146,6 +121,102 @@ class Runner:
         if now - self._saved > max(_CHECKPOINT_SECONDS, self._writer.seconds / _CHECKPOINT_SHARE):
             self._save(Snapshot.of(self.training))
         return all(map(self._obey, self.store.commands(self.run_id)))
+
+    def stand_still(self) -> bool:
+        """Wait, paused, for the command to go on, or to stop. Returns whether to go on."""
+        while self.paused:
+            if not self.look_up():
+                return False
+            time.sleep(_ATTEND_SECONDS if self.paused else 0)
+        return True
+
+    def look_up(self) -> bool:
+        """While paused: beat, obey; `paused` tells whether it still is. Returns False where the run is to end here."""
+        if self.interruption:
+            return self._leave(Status.INTERRUPTED, f"{self.interruption} at step {self._step:,}.")
+        for command in self.store.commands(self.run_id):
+            if command.kind == "resume":
+                self.store.take(command)
+                self.store.set_status(self.run_id, Status.RUNNING)
+                self.training.restart_clock()
+                self.paused = False
+                return True
+            if command.kind == "pause":
+                self.store.take(command)
+            elif not self._obey(command):
+                return False
+        self._beat()
+        return True
+
+    def take(self, point: Point) -> None:
+        """Take what was measured, with the training as it stands at that point."""
+        self._points.append(point)
+        for snapshot, why in self._keeper.after(point, self.training):
+            self._save(snapshot, why)
+
+    def complete(self, diverged_at: int | None = None) -> None:
+        """There is nothing left to train."""
+        if diverged_at:
+            self._outcome = Status.DIVERGED, str(DivergedError(diverged_at))
+        else:
+            self._save_checkpoint()
+
+    def fail(self, error: Exception) -> None:
+        """End with what PyTorch raised, out of memory above all, and write it down."""
+        self._outcome = Status.FAILED, f"{type(error).__name__}: {' '.join(str(error).split())}"
+        trace = "".join(traceback.format_exception(error))
+        self.store.add_event(self.run_id, self._step, "error", {"traceback": trace})
+
+    def conclude(self) -> Status:
+        """Write down all that is left, and the final status."""
+        try:
+            if self.begun.is_set():
+                self._write_down()
+            self._writer.flush()
+            self.store.set_status(self.run_id, *self._outcome)
+        except StoreError as error:
+            self.give_up(error)
+            raise
+        return self._outcome[0]
+
+    def close(self) -> None:
+        """End the thread that writes checkpoints."""
+        self._writer.close()
+
+    # In all of these the run is this runner's
+
+    def _train_to_an_outcome(self) -> None:
+        try:
+            self.find_start()
+            training = make_training(self.config, self.device, self.store.run(self.run_id).plan)
+            self.begin(training)
+            for point in training.points(self.attend):
+                self.take(point)
+            if not self.left:
+                self.complete()
+        except DivergedError as error:
+            self.complete(error.step)
+        except StoreError as error:
+            self.give_up(error)
+            raise
+        except Exception as error:
+            self.fail(error)
+
+    @property
+    def left(self) -> bool:
+        """Whether the run was told to end before its end."""
+        return self._outcome[0] in (Status.STOPPED, Status.INTERRUPTED)
+
+    @property
+    def _step(self) -> int:
+        return self.training.step if hasattr(self, "training") else 0
+
+    def _tell_damage(self, damaged: list[int]) -> None:
+        steps = ", ".join(map(number, damaged))
+        which = f"The checkpoint at step {steps} was" if len(damaged) == 1 else f"The checkpoints at steps {steps} were"
+        reason = f"{which} damaged; training went on from step {number(self._step)}."
+        self.store.add_event(self.run_id, self._step, "damaged", {"reason": reason})
+        self.store.set_status(self.run_id, Status.RUNNING, reason)
 
     def _obey(self, command: Command) -> bool:
         if command.kind != "steer" and not self.store.take(command):
@@ -162,23 +233,10 @@ class Runner:
         return True
 
     def _pause(self) -> bool:
-        """Wait for the command to go on, or to stop."""
         self._save_checkpoint()
         self.store.set_status(self.run_id, Status.PAUSED)
-        while not self.interruption:
-            for command in self.store.commands(self.run_id):
-                if command.kind == "resume":
-                    self.store.take(command)
-                    self.store.set_status(self.run_id, Status.RUNNING)
-                    self.training.restart_clock()
-                    return True
-                if command.kind == "pause":
-                    self.store.take(command)
-                elif not self._obey(command):
-                    return False
-            self._beat()
-            time.sleep(_ATTEND_SECONDS)
-        return self._leave(Status.INTERRUPTED, f"{self.interruption} at step {self._step:,}.")
+        self.paused = True
+        return self.stand_still()
 
     def _steer(self, command: Command) -> None:
         """Steer; the store takes the command and the plan that follows from it at once, so that it cannot be lost."""
@@ -231,7 +289,7 @@ class Runner:
         self.store.append(self.run_id, self._points, speed=speed, milestones=self._accuracies.milestones().to_json())
         self._points = []
 
-    def _give_up(self, error: StoreError) -> None:
+    def give_up(self, error: StoreError) -> None:
         """The store cannot be written: say so in it all the same if that still can be done."""
         with contextlib.suppress(StoreError):  # else it shows as interrupted once this process is gone
             self.store.set_status(self.run_id, Status.INTERRUPTED, str(error))

@@ -60,8 +60,7 @@ def _queued(store: Store, configs: Sequence[RunConfig], experiment: str) -> dict
 
 
 def _train(scheduler: Scheduler, run_ids: list[int], threads: int | None, tell: Callable[[str], None]) -> None:
-    for run_id in run_ids:
-        scheduler.submit(run_id, threads=threads)
+    scheduler.submit(*run_ids, threads=threads)
     ended = 0
     try:
         waiting = True
