@@ -72,7 +72,8 @@ class Transformer:
     LayerNorm]; linear: one logit per position.
 
     `parameters` and `gradients` are flat vectors in the order of `parameter_shapes`. There is no BatchNorm: `running`
-    is empty, and `epsilon` is LayerNorm's.
+    is empty, and `epsilon` is LayerNorm's. Of the original's BERT only the embedding of token types is left out: with
+    one type it is a second bias.
     """
 
     def __init__(self, config: RunConfig, device: torch.device | str = "cpu") -> None:
@@ -83,7 +84,7 @@ class Transformer:
         self._config = config
         self._shapes = dict(parameter_shapes(config))
         self.named = self._views(self.parameters)
-        self._leaf = self.parameters.detach().requires_grad_()
+        self._leaf = self.parameters.detach().requires_grad_()  # the same memory, seen by autograd
         self._logits = torch.empty(0)
         numbers_per_pair = config.bits * (8 * config.width + config.heads * config.bits)
         self._part = max(1, _EVALUATION_NUMBERS // numbers_per_pair)
@@ -93,7 +94,7 @@ class Transformer:
 
         There being no BatchNorm, `inverse_deviations` is empty.
         """
-        with torch.inference_mode(False):
+        with torch.inference_mode(False):  # the training steps in inference mode, whose tensors autograd cannot keep
             self._logits = self._run(inputs.clone(), self._views(self._leaf))
         return out.copy_(self._logits)
 

@@ -23,7 +23,7 @@ from wdtui.tui.view import Span, View
 TRAIN, VALIDATION, TEST = RUN_COLORS[0], RUN_COLORS[2], RUN_COLORS[1]
 Lines = tuple[tuple[str, str, str], ...]
 """Label, metric and colour of the curves that one run has in a chart, the last on top."""
-_NO_BATCH_NORM = "This network has no BatchNorm, so there is nothing to draw here."
+_NO_BATCH_NORM = "Nothing to draw: this network has no BatchNorm."
 
 
 @dataclasses.dataclass(frozen=True)

@@ -121,7 +121,7 @@ def _config(run: RunRecord) -> Iterator[str]:
         field, value = FIELDS[name], getattr(config, name)
         sign = "•" if value != getattr(defaults, name) else " "
         label = f"{field.symbol} {field.label}" if field.symbol and len(field.symbol) < 3 else field.label
-        yield f"{sign} {label:<23.23} {format_value(value)}"
+        yield f"{sign} {label:<26.26} {format_value(value)}"
 
 
 def _events(shown: Shown) -> list[str]:
