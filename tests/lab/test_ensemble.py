@@ -171,3 +171,18 @@ def test_runs_that_differ_in_what_is_their_own_may_share_an_ensemble(changes: di
 @pytest.mark.parametrize("changes", [{"width": 32}, {"batch_size": 10}, {"optimizer": "sgd"}, {"log_every": 2}])
 def test_runs_that_differ_in_anything_else_may_not(changes: dict[str, Any]) -> None:
     assert shape_of(SMALL.replace(**changes)) != shape_of(SMALL)
+
+
+@pytest.mark.parametrize("pace", [3, 10, 100])
+def test_how_many_steps_are_taken_between_two_looks_makes_no_difference(pace: int) -> None:
+    configs = [SMALL.replace(**changes) for changes in DIFFERENT]
+    stepwise, striding = Ensemble(configs), Ensemble(configs)
+    striding.pace = pace  # as on a GPU, where a stretch of steps is one graph
+    looks = []
+    strides: dict[int, list[Point]] = {}
+    for member, point in striding.points(lambda: looks.append(striding.batch) or True):
+        strides.setdefault(member.row, []).append(point)
+    assert looks[: -(-10 // pace)] == list(range(0, 10, pace))
+    assert {row: values(points) for row, points in strides.items()} == {
+        row: values(points) for row, points in trained(stepwise).items()
+    }

@@ -52,14 +52,16 @@ class OriginalLoop:
             DataLoader(_dataset(config, pairs), batch_size=config.batch_size, drop_last=True) for pairs in splits
         ]
         self._folder = tempfile.TemporaryDirectory()  # for its logs and checkpoints
-        self._trainer = lightning.Trainer(
-            accelerator="cpu",
-            max_epochs=0,
-            num_sanity_val_steps=0,
-            enable_model_summary=False,
-            default_root_dir=self._folder.name,
-            callbacks=[_clock(lightning, self._seconds)],
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it advises other loggers
+            self._trainer = lightning.Trainer(
+                accelerator="cpu",
+                max_epochs=0,
+                num_sanity_val_steps=0,
+                enable_model_summary=False,
+                default_root_dir=self._folder.name,
+                callbacks=[_clock(lightning, self._seconds)],
+            )
 
     def run_epoch(self) -> float:
         """Train and validate for one epoch; returns its seconds, without the Trainer's setting up."""

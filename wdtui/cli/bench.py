@@ -17,6 +17,7 @@ def bench(
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
     rounds: Annotated[int, typer.Option(min=3, help="Turns of each contestant; the median counts.")] = 15,
     plans: Annotated[bool, typer.Option("--plans", help="Also compare threads, processes and ensembles.")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Also show where the time of a step goes.")] = False,
     device: DeviceOption = "cpu",
     output: Annotated[Path | None, typer.Option(help="File for the results as JSON.")] = None,
     json: JsonOption = False,
@@ -29,11 +30,12 @@ def bench(
     sizes = [_number(size, "models") for size in models.split(",") if size]
     wanted = [_number(width, "widths") for width in widths.split(",")]
     from wdtui.bench.engine import compare, machine
+    from wdtui.bench.profile import where_time_goes
     from wdtui.bench.throughput import throughput
     from wdtui.lab.devices import resolve_device
 
     place = resolve_device(device)
-    result: dict[str, Any] = {"machine": machine(threads, place), "widths": [], "plans": []}
+    result: dict[str, Any] = {"machine": machine(threads, place), "widths": [], "plans": [], "profiles": []}
     if not json:
         typer.echo(", ".join(f"{key} {value}" for key, value in result["machine"].items()))
     for width in wanted:
@@ -46,6 +48,11 @@ def bench(
         result["plans"].append(compared)
         if not json:
             _show_plans(compared)
+    for width in wanted if profile else []:
+        parts = where_time_goes(width, threads, max(sizes, default=1))
+        result["profiles"].append({"width": width, "microseconds": parts})
+        if not json:
+            _show_profile(width, parts)
     if output:
         output.write_text(json_module.dumps(result, indent=2))
     if json:
@@ -68,6 +75,12 @@ def _show_plans(compared: dict[str, Any]) -> None:
     for name, plan in compared["plans"].items():
         speed, ratio = plan["model_steps_per_second"], plan["ratio"]
         typer.echo(f"  {name:<38} {speed:>12,.0f} model-steps/s in all {ratio:8.2f} × one process")
+
+
+def _show_profile(width: int, parts: dict[str, dict[str, float]]) -> None:
+    typer.echo(f"\nwidth {width}, microseconds of a model-step{'':<2}" + "".join(f"{way:>26}" for way in parts))
+    for kind in next(iter(parts.values())):
+        typer.echo(f"  {kind:<38}" + "".join(f"{way[kind]:>26,.0f}" for way in parts.values()))
 
 
 def _number(text: str, option: str) -> int:
