@@ -49,7 +49,14 @@ def mappings(draw: st.DrawFn) -> dict[str, Any]:
         "test_size": draw(st.integers(1, 400)),
         "batch_size": draw(st.integers(2, 64)),
         "betas": draw(st.lists(number_of(FIELDS["betas"]), min_size=2, max_size=2)),
-    }
+    } | draw(
+        st.sampled_from(
+            (
+                {"architecture": "residual", "heads": 1},
+                {"architecture": "transformer", "heads": 3, "width": 12, "batch_norm": True},
+            )
+        )
+    )
     decay = draw(st.sampled_from(("weight_decay", "normalized_weight_decay")))
     others = FIELDS.keys() - sized.keys() - {"weight_decay", "normalized_weight_decay"}
     names = [decay, *draw(st.lists(st.sampled_from(sorted(others)), unique=True))]
@@ -352,3 +359,22 @@ def test_the_default_run_is_the_articles() -> None:
 )
 def test_decay_is_decoupled_by_itself_for_adamw_alone(optimizer: str, decay: str, decoupled: bool) -> None:
     assert RunConfig(optimizer=optimizer, decay=decay).decoupled is decoupled
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"heads": 2}, "heads 2 and architecture residual clash: only the transformer has attention heads"),
+        ({"architecture": "transformer", "heads": 3}, "heads 3 and width 256 clash: each head takes an equal share"),
+        ({"architecture": "transformer", "batch_norm": False}, "the transformer has no BatchNorm to leave out"),
+        ({"architecture": "trasformer"}, "architecture: trasformer is not allowed; give residual or transformer"),
+    ],
+    ids=str,
+)
+def test_what_an_architecture_does_not_have_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        RunConfig(**changes)
+
+
+def test_a_transformer_may_train_on_one_pair_at_a_time() -> None:
+    assert RunConfig(architecture="transformer", batch_size=1).norm_layers == 0

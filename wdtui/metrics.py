@@ -165,7 +165,14 @@ def finite(config: RunConfig, point: Point) -> bool:
 
 
 def layer_names(config: RunConfig, kind: str) -> tuple[str, ...]:
-    """The layers of a network: "linear" all linear ones, "norm" BatchNorms, "invariant" those followed by one."""
+    """The layers of a network: "linear" all with a matrix, "norm" BatchNorms, "invariant" those followed by one.
+
+    No layer of the transformer is invariant: each LayerNorm normalises a sum of which its layer makes only a part.
+    """
+    if config.architecture == "transformer":
+        places = "attention", "mixing", "linear1", "linear2"
+        inner = [f"block{block}.{place}" for block in range(1, config.blocks + 1) for place in places]
+        return ("input", "position", *inner, "output") if kind == "linear" else ()
     pairs = [(block, place) for block in range(1, config.blocks + 1) for place in (1, 2)]
     if kind == "linear":
         return ("input", *(f"block{block}.linear{place}" for block, place in pairs), "output")
@@ -181,6 +188,13 @@ class Point:
     step: int
     epoch: int
     values: tuple[float, ...]
+
+    def under(self, names: Sequence[str], others: Sequence[str]) -> Point:
+        """This point, whose values have `names`, with the values that have other names; NaN where there is none."""
+        if tuple(names) == tuple(others):
+            return self
+        known = dict(zip(names, self.values, strict=True))
+        return Point(self.step, self.epoch, tuple(known.get(name, math.nan) for name in others))
 
 
 class Curves:

@@ -51,7 +51,7 @@ def test_the_network_as_a_function_has_the_logits_and_gradients_of_the_engine(
     training = trained(TINY.replace(**changes), 2)
     config, network, record = training.config, training.network, training.record
     inputs, targets = training.task.train.inputs[:4], training.task.train.targets[:4]
-    training._take_step(inputs, targets, 0)  # leaves logits and gradients, and moves the parameters after
+    training.take_step(inputs, targets, 0)  # leaves logits and gradients, and moves the parameters after
     before = trained(config, 2).network.parameters.clone().requires_grad_()
     logits = functional.logits(config, network.epsilon, before, inputs[None])
     (gradient,) = torch.autograd.grad(functional.loss(config.loss, logits, targets[None]), before)

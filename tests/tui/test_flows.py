@@ -25,7 +25,7 @@ MakeApp = Callable[..., Any]
 
 
 def sent(recorded: Recorded, run_id: int) -> list[tuple[str, dict[str, Any]]]:
-    return [(command.kind, command.data) for command in recorded.store.take_commands(run_id)]
+    return [(command.kind, command.data) for command in recorded.store.commands(run_id)]
 
 
 async def test_enter_on_the_first_screen_trains_the_demo(recorded: Recorded, make_app: MakeApp) -> None:

@@ -37,6 +37,10 @@ def four(recorded: Recorded) -> None:
     recorded.add("decay-1")
 
 
+def transformer(recorded: Recorded) -> None:
+    recorded.add("transformer", experiment="transformer")
+
+
 def steered(recorded: Recorded) -> None:
     run_id = recorded.add("epsilon-1e-5", points=250, status=Status.RUNNING)
     data = {"field": "bn_epsilon", "old": 1e-5, "new": 1e-2}
@@ -73,6 +77,8 @@ STATES: dict[str, tuple[Callable[[Recorded], None], tuple[int, int], tuple[str, 
     "cursor-on-log-time": (blow_ups, SIZE, ("escape", "l", "left", "left", "left")),
     "zoomed-in": (blow_ups, SIZE, ("escape", "plus", "plus", "less_than_sign")),
     "steered": (steered, SIZE, ("escape",)),
+    "transformer": (transformer, SIZE, ("escape",)),
+    "transformer-run": (transformer, SIZE, ("escape", "enter")),
     "four-overlaid": (four, SIZE, MARK_ALL),
     "four-overlaid-cursor": (four, SIZE, (*MARK_ALL, "left", "left")),
     "filtered": (four, SIZE, ("escape", "slash", "type:ε<1e-3 test>0.9 done")),

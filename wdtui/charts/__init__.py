@@ -121,12 +121,14 @@ def draw(
     legend: bool = False,
     ascii: bool = False,
     color: bool = True,
+    x_ticks: Sequence[tuple[float, str]] | None = None,
 ) -> Text:
     """Draw curves over steps as exactly `height` lines of `width` cells.
 
     Without ranges the axes fit the data. Values beyond `y_range` lie on its edge; values without a place (not finite,
     or not positive on a logarithmic axis) are gaps. Later curves lie on top. With a `legend` they are named above the
     chart, without one several are named beside their lines where there is room. Small sizes lose labels, then axes.
+    `x_ticks` are places and labels to use below the chart, of which the first that find room are shown.
     """
     if width < 1 or height < 1:
         return Text("", end="")
@@ -154,7 +156,8 @@ def draw(
     if column is not None:
         canvas.fill(slice(None), slice(column, column + 1), look.glyph("│"), look.dim)
     body = [_beside(side, row, look.dim) for side, row in zip(margin, canvas.lines(), strict=True)]
-    below = _x_axis(look, x_scale if known or x_range else None, marks, len(margin[0]) - 1, width, own_line)
+    margins = len(margin[0]) - 1, width
+    below = _x_axis(look, x_scale if known or x_range else None, x_ticks, marks, margins, own_line)
     return text_of([*([named] if named else []), *body, *below], look.palette)
 
 
@@ -276,16 +279,22 @@ def _y_axis(look: _Look, scale: Scale | None, rows: int, width: int) -> list[str
 
 
 def _x_axis(
-    look: _Look, scale: Scale | None, marks: Sequence[Mark], margin: int, width: int, own_line: bool
+    look: _Look,
+    scale: Scale | None,
+    ticks: Sequence[tuple[float, str]] | None,
+    marks: Sequence[Mark],
+    margins: tuple[int, int],
+    own_line: bool,
 ) -> list[Row]:
-    """The axis, the line of marks where they have their own, and the line of labels."""
+    """The axis, the line of marks where they have their own, and the line of labels, from a margin to a width."""
+    margin, width = margins
     columns = width - margin - 1
     axis, labels = Line(width), Line(width)
     axis.write(margin, look.glyph("└" + "─" * columns), look.dim)
     marked = Line(width) if own_line else labels
     if scale:
         _write_marks(marked, look, scale, marks, margin + 1, columns)
-    for place, label in _ticks(scale, max(columns // 12, 2), columns):
+    for place, label in _ticks(scale, max(columns // 12, 2), columns, ticks):
         label = look.text(label)
         column = margin + 1 + place
         start = max(min(column - len(label) // 2, width - len(label)), 0)
@@ -294,10 +303,12 @@ def _x_axis(
     return [axis.row, marked.row, labels.row] if own_line else [axis.row, labels.row]
 
 
-def _ticks(scale: Scale | None, most: int, cells: int) -> list[tuple[int, str]]:
+def _ticks(
+    scale: Scale | None, most: int, cells: int, chosen: Sequence[tuple[float, str]] | None = None
+) -> list[tuple[int, str]]:
     """The cell and the label of each tick; none without a scale, none that repeats another's label."""
     ticks: dict[str, int] = {}
-    for value, label in scale.ticks(most) if scale else ():
+    for value, label in (scale.ticks(most) if chosen is None else chosen) if scale else ():
         place = scale.cell(value, cells) if scale else None
         if place is not None:
             ticks.setdefault(label, place)

@@ -106,7 +106,7 @@ def delete(
     """Delete runs with all that was measured."""
     from wdtui.runs.checkpoints import Checkpoints
     from wdtui.runs.store import Store
-    from wdtui.runs.worker import log_path
+    from wdtui.runs.trainer import log_path
 
     with Store(store) as opened:
         records = [opened.find(run) for run in runs]

@@ -1,6 +1,7 @@
 """The run store: the one notebook between the laboratory and whoever watches or steers it.
 
-All queries live here; `migrations.py` has the tables, `database.py` the connections, `records.py` what is handed out.
+All queries live here, those about sweeps in `sweep_store.py`; `migrations.py` has the tables, `database.py` the
+connections, `records.py` what is handed out.
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ from wdtui.runs.records import (
     Status,
     StoreError,
 )
+from wdtui.runs.rows import select_runs, storable
+from wdtui.runs.sweep_store import Sweeps
+from wdtui.steering import Plan, to_json
 
 __all__ = ["Command", "Event", "RunBusyError", "RunRecord", "Status", "Store", "StoreError", "default_folder"]
-
-_RUN = f"SELECT {', '.join(field.removesuffix('_text') for field in RunRecord._fields)} FROM runs"
 
 
 def default_folder() -> Path:
@@ -63,6 +65,7 @@ class Store:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = (folder or default_folder()).absolute()  # should the working directory change
         self._database = Database(self.folder / "wdtui.sqlite3")
+        self.sweeps = Sweeps(self._database)
 
     def __enter__(self) -> Self:
         return self
@@ -77,18 +80,25 @@ class Store:
     # Training a run
 
     def add_run(
-        self, config: RunConfig, *, name: str = "", experiment: str = "", parent: tuple[int, int] | None = None
+        self,
+        config: RunConfig,
+        *,
+        name: str = "",
+        experiment: str = "",
+        plan: Plan = (),
+        parent: tuple[int, int] | None = None,
     ) -> int:
-        """Queue a run and return its number; `parent` is the run and the step of the checkpoint it is forked from."""
+        """Queue a run and return its number; `parent` is the run that it is a fork of, and where it leaves it."""
         parent_run, parent_step = parent or (None, None)
         with self._database.writing() as connection:
             cursor = connection.execute(
-                "INSERT INTO runs (name, experiment, config, columns, status, created, parent, parent_step)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO runs (name, experiment, config, plan, columns, status, created, parent, parent_step)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    _storable(name),
-                    _storable(experiment),
+                    storable(name),
+                    storable(experiment),
                     json.dumps(config.to_mapping()),
+                    json.dumps(to_json(plan)),
                     json.dumps(columns(config)),
                     Status.QUEUED,
                     time.time(),
@@ -104,7 +114,8 @@ class Store:
     def claim(self, run_id: int, *, device: str, threads: int, versions: Mapping[str, str]) -> None:
         """Make this process the run's owner and the run RUNNING; of several that try at once, one succeeds.
 
-        Commands that an earlier owner left untaken are dropped; those sent to a run that nobody has owned are kept.
+        Commands that an earlier owner left untaken are dropped, but for steering; those sent to a run that nobody has
+        owned are kept.
         Raises RunBusyError when a living owner has it, StoreError when it is finished.
         """
         owner, now = this_process(), time.time()
@@ -112,7 +123,9 @@ class Store:
             run = _one(connection, run_id)
             _check_claimable(run)
             if run.pid is not None:
-                connection.execute("DELETE FROM commands WHERE run_id = ? AND taken IS NULL", (run_id,))
+                connection.execute(
+                    "DELETE FROM commands WHERE run_id = ? AND taken IS NULL AND kind != 'steer'", (run_id,)
+                )
             _change(
                 connection,
                 run_id,
@@ -151,16 +164,36 @@ class Store:
             )
 
     def truncate(self, run_id: int, after_step: int) -> None:
-        """Remove points and events after a step, before training goes on from there; the milestones stay till then."""
+        """Remove points and events after a step, before training goes on from there; the milestones stay till then.
+
+        Of the steerings that count from that very step on, the next step will tell again.
+        """
         with self._database.writing() as connection:
             names = _columns(connection, run_id)
             connection.execute("DELETE FROM points WHERE run_id = ? AND step > ?", (run_id, after_step))
             connection.execute("DELETE FROM events WHERE run_id = ? AND step > ?", (run_id, after_step))
-            last = connection.execute(
-                "SELECT data FROM points WHERE run_id = ? ORDER BY step DESC LIMIT 1", (run_id,)
-            ).fetchone()
-            newest = _newest(_unpacked(last[0]), names) if last else {"step": 0, "epoch": 0, "latest": "{}"}
-            _change(connection, run_id, **newest)
+            connection.execute(
+                "DELETE FROM events WHERE run_id = ? AND step = ? AND kind = 'steered'", (run_id, after_step)
+            )
+            _follow_points(connection, run_id, names)
+
+    def inherit(self, run_id: int, parent: int, up_to_step: int) -> None:
+        """Give a fork its parent's points up to a step, and the steerings before it, in place of its own."""
+        with self._database.writing() as connection:
+            names, measured = _columns(connection, run_id), _columns(connection, parent)
+            rows = connection.execute(
+                "SELECT data FROM points WHERE run_id = ? AND step <= ? ORDER BY step", (parent, up_to_step)
+            ).fetchall()
+            points = [_unpacked(row[0]).under(measured, names) for row in rows]
+            connection.execute("DELETE FROM points WHERE run_id = ?", (run_id,))
+            packed = [(run_id, point.step, _packed(point, names)) for point in points]
+            connection.executemany("INSERT INTO points VALUES (?, ?, ?)", packed)
+            connection.execute(
+                "INSERT INTO events (run_id, step, time, kind, data) SELECT ?, step, time, kind, data FROM events"
+                " WHERE run_id = ? AND step < ? AND kind = 'steered' ORDER BY id",
+                (run_id, parent, up_to_step),
+            )
+            _follow_points(connection, run_id, names)
 
     def beat(self, run_id: int) -> None:
         """Say that the owner lives; takes no revision."""
@@ -172,13 +205,13 @@ class Store:
         waiting = status in LIVE or status == Status.QUEUED
         ended = None if waiting else time.time()
         with self._database.writing() as connection:
-            _change(connection, run_id, status=Status(status), reason=_storable(reason), ended=ended)
+            _change(connection, run_id, status=Status(status), reason=storable(reason), ended=ended)
 
     def settle(self, run_id: int, status: Status, reason: str = "") -> None:
         """Give a run that nobody trains another status; raises RunBusyError, or StoreError when it is finished."""
         with self._database.writing() as connection:
             _check_claimable(_one(connection, run_id))
-            _change(connection, run_id, status=Status(status), reason=_storable(reason))
+            _change(connection, run_id, status=Status(status), reason=storable(reason))
 
     def set_checkpoint(self, run_id: int, step: int) -> None:
         """Say that there is a checkpoint of the run at a step."""
@@ -193,17 +226,23 @@ class Store:
                 (run_id, step, time.time(), kind, json.dumps(dict(data or {}))),
             )
 
-    def take_commands(self, run_id: int) -> list[Command]:
-        """The commands that nobody has taken yet, in the order they were sent; they are the caller's now."""
-        waiting = "FROM commands WHERE run_id = ? AND taken IS NULL"
+    def commands(self, run_id: int) -> list[Command]:
+        """The commands that nobody has taken yet, in the order they were sent."""
         with self._database.reading() as connection:
-            if connection.execute(f"SELECT 1 {waiting} LIMIT 1", (run_id,)).fetchone() is None:
-                return []
-        with self._database.writing() as connection:
-            rows = connection.execute(f"SELECT id, time, kind, data {waiting} ORDER BY id", (run_id,)).fetchall()
-            marks = [(time.time(), row[0]) for row in rows]
-            connection.executemany("UPDATE commands SET taken = ? WHERE id = ?", marks)
+            rows = connection.execute(
+                "SELECT id, time, kind, data FROM commands WHERE run_id = ? AND taken IS NULL ORDER BY id", (run_id,)
+            ).fetchall()
         return [Command(number, run_id, sent, kind, json.loads(data)) for number, sent, kind, data in rows]
+
+    def take(self, command: Command, plan: Plan | None = None) -> bool:
+        """Take a command, and with it the plan that follows from it, at once; False where somebody took it before."""
+        with self._database.writing() as connection:
+            taken = connection.execute(
+                "UPDATE commands SET taken = ? WHERE id = ? AND taken IS NULL", (time.time(), command.id)
+            )
+            if plan is not None:
+                _change(connection, command.run_id, plan=json.dumps(to_json(plan)))
+        return bool(taken.rowcount)
 
     # Watching and steering runs
 
@@ -216,9 +255,11 @@ class Store:
         """The run that a person names: by its number, by a name that only it has, or "last" for the newest."""
         with self._database.reading() as connection:
             if text == "last":
-                found = _select(connection, "ORDER BY id DESC LIMIT 1")
+                found = select_runs(connection, "ORDER BY id DESC LIMIT 1")
             else:
-                found = _select(connection, "WHERE CAST(id AS TEXT) = ? OR name = ? ORDER BY id", text, _storable(text))
+                found = select_runs(
+                    connection, "WHERE CAST(id AS TEXT) = ? OR name = ? ORDER BY id", text, storable(text)
+                )
             names = [row[0] for row in connection.execute("SELECT DISTINCT name FROM runs")] if not found else []
         matches = [run for run in found if str(run.id) == text] or found
         if not matches:
@@ -231,7 +272,7 @@ class Store:
     def runs(self) -> list[RunRecord]:
         """All runs, newest first."""
         with self._database.reading() as connection:
-            return _select(connection, "ORDER BY id DESC")
+            return select_runs(connection, "ORDER BY id DESC")
 
     def runs_since(self, revision: int) -> list[RunRecord]:
         """Runs that changed after a revision, newest first; those that are marked as live too, as owners die silently.
@@ -241,7 +282,7 @@ class Store:
         with self._database.reading() as connection:
             changed = "SELECT id FROM runs WHERE revision > ?"
             live = "SELECT id FROM runs WHERE status IN (?, ?)"
-            return _select(
+            return select_runs(
                 connection, f"WHERE id IN ({changed} UNION {live}) ORDER BY id DESC", revision, *sorted(LIVE)
             )
 
@@ -292,12 +333,12 @@ class Store:
     def rename(self, run_id: int, name: str) -> None:
         """Give a run another name; several runs may share one."""
         with self._database.writing() as connection:
-            _change(connection, run_id, name=_storable(name))
+            _change(connection, run_id, name=storable(name))
 
     def set_note(self, run_id: int, note: str) -> None:
         """Replace what a person has noted about a run."""
         with self._database.writing() as connection:
-            _change(connection, run_id, note=_storable(note))
+            _change(connection, run_id, note=storable(note))
 
     def delete(self, run_ids: Iterable[int]) -> None:
         """Delete runs with their points, events and commands; all of them, or none when one is live."""
@@ -318,13 +359,8 @@ class Store:
         return None if verdict == "ok" else f"The file {self._database.path} is damaged: {verdict}."
 
 
-def _select(connection: sqlite3.Connection, condition: str, *values: Any) -> list[RunRecord]:
-    now = time.time()
-    return [run.as_shown(now) for run in map(RunRecord._make, connection.execute(f"{_RUN} {condition}", values))]
-
-
 def _one(connection: sqlite3.Connection, run_id: int) -> RunRecord:
-    runs = _select(connection, "WHERE id = ?", run_id)
+    runs = select_runs(connection, "WHERE id = ?", run_id)
     if not runs:
         raise StoreError(_no_run(run_id))
     return runs[0]
@@ -352,6 +388,15 @@ def _change(connection: sqlite3.Connection, run_id: int, **values: Any) -> None:
 
 def _next_revision(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE counter SET revision = revision + 1")
+
+
+def _follow_points(connection: sqlite3.Connection, run_id: int, names: Sequence[str]) -> None:
+    """Have the run's row say what its newest point says, where points were removed or copied."""
+    last = connection.execute(
+        "SELECT data FROM points WHERE run_id = ? ORDER BY step DESC LIMIT 1", (run_id,)
+    ).fetchone()
+    newest = _newest(_unpacked(last[0]), names) if last else {"step": 0, "epoch": 0, "latest": "{}"}
+    _change(connection, run_id, **newest)
 
 
 def _check_claimable(run: RunRecord) -> None:
@@ -387,8 +432,3 @@ def _newest(point: Point, names: Sequence[str]) -> dict[str, Any]:
     pooled = {name: value for name, value in zip(names, point.values, strict=True) if "/" not in name}
     latest = {name: value if math.isfinite(value) else None for name, value in pooled.items()}
     return {"step": point.step, "epoch": point.epoch, "latest": json.dumps(latest)}
-
-
-def _storable(text: str) -> str:
-    """Text as UTF-8 can hold it: a shell hands over broken bytes as lone surrogates, which it cannot."""
-    return text.encode("utf-8", "replace").decode()

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import atexit
-import os
 import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from wdtui.runs.store import RunBusyError, Status, Store, StoreError
+from wdtui.runs.trainer import Job, Trainer, log_path
 
 if TYPE_CHECKING:
+    from wdtui.runs.group import Group
     from wdtui.runs.runner import Runner
 
 BUSY, STORE_FAILED = 3, 4
@@ -37,7 +36,7 @@ class ChildDiedError(Exception):
 
 
 class Worker(threading.Thread):
-    """Trains one run; once the thread has ended, `status` or `error` says how.
+    """Trains one run, or several side by side; once the thread has ended, `status` or `error` says how the first did.
 
     The thread is a daemon: a process that exits, by an error too, interrupts it and waits for it for 10 seconds.
     """
@@ -47,20 +46,22 @@ class Worker(threading.Thread):
         store: Store,
         run_id: int,
         *,
+        beside: Sequence[int] = (),
         device: str = "auto",
         threads: int | None = None,
         on_end: Callable[[Worker], None] = lambda worker: None,
     ) -> None:
-        """`on_end` is called in this thread as the last thing it does."""
+        """`beside` are more runs of the same shape; `on_end` is called in this thread as the last thing it does."""
         super().__init__(name=f"run {run_id}", daemon=True)
         self.run_id = run_id
+        self.run_ids = (run_id, *beside)
         self.device = device
         self.threads = threads
         self.status: Status | None = None
         self.error: Exception | None = None
         self._store = store
         self._on_end = on_end
-        self._runner: Runner | None = None
+        self._runner: Runner | Group | None = None
         self._interruption = ""
 
     def run(self) -> None:
@@ -89,9 +90,9 @@ class Worker(threading.Thread):
             _in_threads.discard(self)
 
     def _train_in_thread(self) -> Status:
-        from wdtui.runs.runner import Runner  # here, because it imports torch
+        from wdtui.runs.group import runner_of  # here, because it imports torch
 
-        self._runner = Runner(self._store, self.run_id, device=self.device, threads=self.threads)
+        self._runner = runner_of(self._store, self.run_ids, device=self.device, threads=self.threads)
         if self._interruption:  # set before there was a runner; one set from now on reaches the runner by itself
             self._runner.interruption = self._interruption
         return self._runner.run()
@@ -106,16 +107,17 @@ def _interrupt_threads() -> None:
 
 
 class ChildWorker(Worker):
-    """Watches over a process that trains one run; the process goes on where this one ends without interrupting it.
+    """Watches over a process that trains runs; the process goes on where this one ends without interrupting it.
 
     `error` is a ChildError where the process could not begin, a ChildDiedError where it was killed.
     """
 
-    pid: int | None = None
-    _process: subprocess.Popen[bytes] | None = None
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, *arguments: Any, trainer: Trainer | None = None, **options: Any) -> None:
+        """`trainer` is a process that has nothing else to do; without one a new one is started."""
         super().__init__(*arguments, **options)
+        self.trainer = trainer
+        """Once the thread has ended, a process that may train another run, or None where there is none left."""
+        self.pid: int | None = None
         self.launched = threading.Event()
         """Set once the process exists, or never will."""
         self._starting = threading.Lock()
@@ -131,8 +133,8 @@ class ChildWorker(Worker):
         """
         with self._starting:
             self._interruption = reason
-            if self._process:
-                self._process.terminate()
+            if self.pid and self.trainer:
+                self.trainer.terminate()
 
     def _train(self) -> Status:
         log = log_path(self._store.folder, self.run_id)
@@ -140,10 +142,14 @@ class ChildWorker(Worker):
         with self._starting:
             if self._interruption:
                 return self._store.run(self.run_id).status
-            process = start_process(self._store.folder, [self.run_id], device=self.device, threads=self.threads)
-            self._process, self.pid = process, process.pid
+            trainer = self.trainer = self.trainer or Trainer(self._store.folder, log)
+            trainer.begin(Job(self.run_ids, self.device, self.threads))
+            self.pid = trainer.pid
         self.launched.set()
-        return self._conclude(process.pid, process.wait(), log, seen)
+        code = trainer.outcome()
+        if self._interruption or trainer.gone:
+            self.trainer = None
+        return self._conclude(trainer.pid, code, log, seen)
 
     def _conclude(self, pid: int, code: int, log: Path, seen: int) -> Status:
         """How the run stands now that its process has ended."""
@@ -159,43 +165,9 @@ class ChildWorker(Worker):
         raise {BUSY: RunBusyError, STORE_FAILED: StoreError}.get(code, ChildError)(said)
 
 
-def start_process(
-    folder: Path, run_ids: list[int], *, device: str, threads: int | None, after: Iterable[int] = ()
-) -> subprocess.Popen[bytes]:
-    """Start a process that trains runs of the store in a folder one after the other; raises OSError.
-
-    It has a session of its own, so that neither Ctrl-C nor a closed terminal reaches it, and writes to the log of its
-    first run. It begins once one of the processes `after` has ended.
-    """
-    options = ["--device", device]
-    options += ["--threads", str(threads)] if threads else []
-    options += [word for pid in after for word in ("--after", str(pid))]
-    # -P and PYTHONPATH: it must import what this process would, not what lies in the folder it happens to be run in
-    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)
-    with _opened_log(log_path(folder, run_ids[0])) as log:
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "wdtui.runs.child", str(folder), *map(str, run_ids), *options],
-            env=os.environ | {"PYTHONPATH": path},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-
-
-def log_path(folder: Path, run_id: int) -> Path:
-    """Where the processes that trained a run write what goes wrong."""
-    return folder / "logs" / f"run-{run_id}.log"
-
-
 def sentence(error: Exception) -> str:
     """An error as a reason: ours are sentences, others need their name."""
     return str(error) if type(error).__module__.startswith("wdtui") else f"{type(error).__name__}: {error}"
-
-
-def _opened_log(path: Path) -> IO[bytes]:
-    path.parent.mkdir(exist_ok=True)
-    return open(path, "ab")
 
 
 def _last_line(log: Path, seen: int) -> str:

@@ -18,9 +18,10 @@ class TerminalError(Exception):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Opening:
-    """A run to start at once."""
+    """A run to start at once: a new one with a config, or one that the store has."""
 
-    config: RunConfig
+    config: RunConfig | None = None
+    run_id: int | None = None
     experiment: str = ""
     name: str = ""
     threads: int | None = None

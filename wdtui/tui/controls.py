@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from wdtui.branches import Branching
 from wdtui.config import RunConfig
+from wdtui.runs import forks
 from wdtui.runs.checkpoints import Checkpoints
 from wdtui.runs.records import CLAIMABLE, RunRecord, Status
 from wdtui.runs.store import Store
@@ -34,6 +36,21 @@ class Controls:
         run_id = self.store.add_run(config, experiment=experiment, name=name)
         self.scheduler.submit(run_id, threads=threads)
         return run_id
+
+    def fork(self, parent: RunRecord, at: int, changes: dict[str, Any]) -> int:
+        """Queue a fork of a run here; returns its number. Raises ConfigError too."""
+        run_id = forks.fork(self.store, parent, at, changes)
+        self.scheduler.submit(run_id, threads=parent.threads)
+        return run_id
+
+    def branch(self, run_ids: Sequence[int], branching: Branching) -> list[int]:
+        """Queue the branches of an experiment's runs here; returns their numbers."""
+        started = [
+            number for run_id in run_ids for number in forks.branch(self.store, self.store.run(run_id), branching)
+        ]
+        for number in started:
+            self.scheduler.submit(number)
+        return started
 
     def pause_or_resume(self, run: RunRecord) -> str:
         match run.status:

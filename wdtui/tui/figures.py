@@ -13,7 +13,7 @@ from wdtui.charts import RUN_COLORS, Level, Mark, Series
 from wdtui.config import FIELDS
 from wdtui.forecast import threshold
 from wdtui.hyperparameters import format_value
-from wdtui.metrics import METRICS, Curves
+from wdtui.metrics import METRICS, Curves, columns
 from wdtui.runs.labels import labels
 from wdtui.text import number, percent
 from wdtui.tui.feed import Shown
@@ -23,6 +23,7 @@ from wdtui.tui.view import Span, View
 TRAIN, VALIDATION, TEST = RUN_COLORS[0], RUN_COLORS[2], RUN_COLORS[1]
 Lines = tuple[tuple[str, str, str], ...]
 """Label, metric and colour of the curves that one run has in a chart, the last on top."""
+_NO_BATCH_NORM = "Nothing to draw: this network has no BatchNorm."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +67,8 @@ class Chart:
     written: Callable[[float | None], str] = number
     about: str = ""
     """What there will be to see, for a screen without runs."""
+    absent: str = ""
+    """Why there is nothing to see, for networks of which it is not measured."""
     labelled: bool = False
     """Whether the marks are named here."""
     epsilon: bool = False
@@ -121,6 +124,7 @@ VARIANCE = Chart(
     epsilon=True,
     labelled=True,
     about="How much the inputs of BatchNorm vary, against the ε that is added to it before the division.",
+    absent=_NO_BATCH_NORM,
 )
 LOSS = Chart(
     "loss",
@@ -136,6 +140,7 @@ RATE = Chart(
     _layers_of("effective_learning_rate"),
     _fixed(("", "effective_learning_rate", TEST)),
     log=True,
+    absent=_NO_BATCH_NORM,
 )
 LAYER_VARIANCE = Chart(
     "layer_variance",
@@ -144,6 +149,7 @@ LAYER_VARIANCE = Chart(
     _fixed(("", "bn_variance_min", TEST)),
     log=True,
     epsilon=True,
+    absent=_NO_BATCH_NORM,
 )
 LAYER_NORM = Chart(
     "layer_norm",
@@ -186,6 +192,8 @@ def _end(subject: Subject, alone: bool) -> float:
 
 def figure(chart: Chart, subjects: Sequence[Subject], view: View) -> Figure:
     """One chart of the runs, looked at in one way."""
+    if subjects and not any(_measured(chart, subject, view) for subject in subjects):
+        return Figure(chart.title, chart.absent, ())
     log = chart.log ^ (chart.name in view.other_scale)
     series = _compared(chart, subjects, view) if len(subjects) > 1 else _alone(chart, subjects, view)
     y_range = None if log and chart.y_range else chart.y_range
@@ -202,6 +210,11 @@ def figure(chart: Chart, subjects: Sequence[Subject], view: View) -> Figure:
         levels=tuple(_levels(chart, subjects)),
         cursor=view.cursor,
     )
+
+
+def _measured(chart: Chart, subject: Subject, view: View) -> bool:
+    shown = subject.shown
+    return not chart.absent or chart.compared(view, shown.curves)[-1][1] in columns(shown.run.config)
 
 
 def _alone(chart: Chart, subjects: Sequence[Subject], view: View) -> Iterator[Series]:

@@ -170,11 +170,12 @@ class Workbench(RunScreen):
     def action_launch_all(self) -> None:
         """Start each cell of the experiment in the form, and mark them all."""
         experiment = self.form.experiment
-        if experiment is None or not experiment.axes:
+        if experiment is None or not (experiment.axes or experiment.fork):
             self.form.submit()
             return
         try:
             started = [self.controls.start(cell, experiment=experiment.name) for cell in experiment.cells()]
+            started += self.controls.branch(started, experiment.fork) if experiment.fork else []
         except StoreError as error:
             self.notify(str(error), severity="error", markup=False)
             return

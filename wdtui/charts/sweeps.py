@@ -1,0 +1,217 @@
+"""Charts of sweeps: a curve over one axis, and a map over two. Pure functions from tables to text.
+
+Both are read without colour too: the curve by names beside its lines, the map by a shade and a number in each cell.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from rich.text import Text
+
+from wdtui.charts import RUN_COLORS, Mark, Series, draw
+from wdtui.config import FIELDS
+from wdtui.grid import coarse_to_fine
+from wdtui.hyperparameters import Value, format_value
+from wdtui.metrics import METRICS
+from wdtui.sweep_table import Row, Table, label
+from wdtui.text import number
+
+_ACCURACIES = ("train_accuracy", "test_accuracy")
+_NAMES = {"train_accuracy": "training accuracy", "test_accuracy": "test accuracy"}
+_COLORS = {"train_accuracy": RUN_COLORS[0], "test_accuracy": RUN_COLORS[1]}
+_SHADES = " ░▒▓█"
+_PLAIN_SHADES = " .+*#"
+_SIGNS = {"running": "▸", "paused": "▸", "failed": "✗", "interrupted": "✗", "stopped": "✗", "diverged": "∞"}
+_PLAIN_SIGNS = str.maketrans(
+    {"▸": ">", "✗": "x", "∞": "!", "·": ".", "–": "-", "…": "~", "╲": "/", "λ": "lambda", "ε": "eps"}
+)
+_MAP_COLOR = RUN_COLORS[0]
+
+
+def curve(
+    table: Table,
+    *,
+    width: int,
+    height: int,
+    metrics: Sequence[str] = _ACCURACIES,
+    selected: int | None = None,
+    ascii: bool = False,
+    color: bool = True,
+) -> Text:
+    """Metrics over the values of a table's one axis, as exactly `height` lines of `width` cells.
+
+    Lines join the medians of the values that are trained, bars span least and greatest seed. On a logarithmic axis 0
+    stands at the left edge. The interpolation threshold is marked; `selected` is the place of a value to point at.
+    """
+    (axis, values), *_ = table.axes.items()
+    places = axis_places(axis, values)
+    series = [one for metric in metrics for one in _series(table, metric, dict(zip(values, places, strict=True)))]
+    threshold = table.threshold()
+    marks = []
+    if threshold is not None:
+        marks.append(Mark(places[values.index(threshold)], f"interpolation threshold {_written(threshold)}"))
+    margin = (max(places) - min(places)) * 0.02 or 1.0
+    shares = all(metric.endswith("_accuracy") for metric in metrics)
+    return draw(
+        series,
+        width=width,
+        height=height,
+        x_range=(min(places) - margin, max(places) + margin),
+        y_range=(0, 1) if shares else None,
+        y_log=all(metric in METRICS and METRICS[metric].log for metric in metrics),
+        marks=marks,
+        cursor=None if selected is None else places[selected],
+        ascii=ascii,
+        color=color,
+        x_ticks=[(places[place], _written(values[place])) for place in coarse_to_fine(len(values))],
+    )
+
+
+def axis_places(axis: str, values: Sequence[Value]) -> list[float]:
+    """Where values stand on their axis: by logarithm, by size, or where they are no numbers side by side."""
+    if any(isinstance(value, (bool, str, tuple)) or value is None for value in values):
+        return list(map(float, range(len(values))))
+    sizes = [float(value) for value in values]  # type: ignore[arg-type]
+    if FIELDS[axis].sweep != "log" or not any(size > 0 for size in sizes):
+        return sizes
+    logs = [math.log10(size) for size in sizes if size > 0]
+    gap = max((max(logs) - min(logs)) / 8, 0.3)
+    return [math.log10(size) if size > 0 else min(logs) - gap for size in sizes]
+
+
+def _series(table: Table, metric: str, places: dict[Value, float]) -> list[Series]:
+    """The bars and the line of one metric."""
+    spreads = [(places[row.values[0]], spread) for row in table.rows if (spread := row.spread(metric))]
+    color = _COLORS.get(metric, RUN_COLORS[2])
+    line = Series(
+        _NAMES.get(metric, label(metric)), [x for x, _ in spreads], [spread.median for _, spread in spreads], color
+    )
+    several = [(x, spread) for x, spread in spreads if spread.count > 1]
+    bars = [
+        Series("", np.full(2, x), [spread.low, spread.high], color) for x, spread in several if spread.low < spread.high
+    ]
+    return [*bars, line]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shading:
+    """How a quantity becomes one of the shades."""
+
+    low: float
+    high: float
+    log: bool
+    shades: str
+
+    def shade(self, value: float) -> str:
+        low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
+        place = (math.log(value) if self.log else value) - low
+        share = place / (high - low) if high > low else 1.0
+        return self.shades[min(max(int(share * len(self.shades)), 0), len(self.shades) - 1)]
+
+
+def heatmap(
+    table: Table,
+    metric: str,
+    *,
+    width: int,
+    height: int,
+    selected: tuple[int, int] | None = None,
+    ascii: bool = False,
+    color: bool = True,
+) -> Text:
+    """A metric or milestone over a table's two axes, as exactly `height` lines of `width` cells.
+
+    The first axis runs down, the second across. Each cell has a shade and the median; one without a value yet a sign.
+    Where there is no room for all, the part around the cell `selected` (row, column) is shown.
+    """
+    (down, rows), (across, columns) = table.axes.items()
+    cells = {row.values: row for row in table.rows}
+    shading = _shading(table, metric, ascii)
+    texts = {values: _cell_text(row, metric, shading) for values, row in cells.items()}
+    side = [_written(value) for value in rows]
+    heads = [_written(value) for value in columns]
+    corner = f"{_symbol(down)} ╲ {_symbol(across)}"
+    left = max(map(len, [*side, corner])) + 1
+    cell_width = max(map(len, [*heads, *texts.values()])) + 2
+    chosen = selected or (0, 0)
+    shown_rows = _window(len(rows), max(height - 2, 1), chosen[0])
+    shown = _window(len(columns), max((width - left) // cell_width, 1), chosen[1])
+    lines = [Text(corner.rjust(left - 1) + " " + "".join(heads[place].rjust(cell_width) for place in shown), "dim")]
+    for place in shown_rows:
+        line = Text(side[place].rjust(left - 1) + " ", "dim")
+        for other in shown:
+            text = texts.get((rows[place], columns[other]), "").rjust(cell_width)
+            line.append_text(_cell(text, selected == (place, other), color))
+        lines.append(line)
+    lines += [Text()] * (height - 1 - len(lines))
+    lines.append(_legend(metric, shading, len(shown) < len(columns) or len(shown_rows) < len(rows)))
+    return _fitted(lines[:height], width, ascii)
+
+
+def _cell(text: str, selected: bool, color: bool) -> Text:
+    """One cell of the map, its shade in a colour."""
+    cell = Text(text, "not dim")
+    if color:
+        first = len(text) - len(text.lstrip())
+        for place in range(first, len(text)):
+            if text[place] in _SHADES[1:]:
+                cell.stylize(_MAP_COLOR, place, place + 1)
+    if selected:
+        cell.stylize("reverse")
+    return cell
+
+
+def _cell_text(row: Row, metric: str, shading: _Shading) -> str:
+    spread = row.spread(metric)
+    if spread is None:
+        states = row.states
+        return next((sign for state, sign in _SIGNS.items() if states[state]), "–" if states["done"] else "·")
+    return f"{shading.shade(spread.median) * 2} {_rounded(spread.median, metric)}"
+
+
+def _rounded(value: float, metric: str) -> str:
+    return f"{value:.2f}" if metric.endswith("_accuracy") else number(value)
+
+
+def _shading(table: Table, metric: str, ascii: bool) -> _Shading:
+    shades = _PLAIN_SHADES if ascii else _SHADES
+    if metric.endswith("_accuracy"):
+        return _Shading(0.0, 1.0, False, shades)
+    medians = [spread.median for row in table.rows if (spread := row.spread(metric))] or [0.0]
+    log = metric in METRICS and METRICS[metric].log and min(medians) > 0
+    return _Shading(min(medians), max(medians), log, shades)
+
+
+def _legend(metric: str, shading: _Shading, cut: bool) -> Text:
+    low, high = _rounded(shading.low, metric), _rounded(shading.high, metric)
+    scale = "".join(shade * 2 for shade in shading.shades)
+    signs = "▸ training  · waiting  ✗ failed" + ("  … more beyond" if cut else "")
+    return Text(f"{label(metric)}  {low} {scale} {high}   {signs}", "dim")
+
+
+def _window(count: int, room: int, chosen: int) -> range:
+    """So many places as there is room for, with the chosen one among them."""
+    first = min(max(chosen - room // 2, 0), max(count - room, 0))
+    return range(first, min(first + room, count))
+
+
+def _fitted(lines: list[Text], width: int, ascii: bool) -> Text:
+    for line in lines:
+        line.truncate(width)
+        line.pad_right(width - line.cell_len)
+    text = Text("\n", no_wrap=True, end="").join(lines)
+    if ascii:
+        text.plain = text.plain.translate(_PLAIN_SIGNS).encode("ascii", "replace").decode()
+    return text
+
+
+def _symbol(axis: str) -> str:
+    return FIELDS[axis].symbol or FIELDS[axis].label
+
+
+def _written(value: Value) -> str:
+    return number(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else format_value(value)

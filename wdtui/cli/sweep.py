@@ -1,0 +1,158 @@
+"""`wdtui sweep`: a grid of runs, in the app or headless; and what trains a sweep for other commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wdtui.cli.errors import FAILED, CommandError
+from wdtui.cli.fields import DeviceOption, JsonOption, StoreOption, ThreadsOption, takes_fields
+
+if TYPE_CHECKING:
+    from wdtui.experiments import Experiment
+    from wdtui.grid import Grid
+    from wdtui.runs.store import Store
+
+EPILOG = (
+    "Examples: wdtui sweep --axis weight_decay=0,logspace(0.01,1,5) --seeds 3 --headless · "
+    "wdtui sweep demo --axis width=64,128,256 --axis bn_epsilon=1e-5,1e-2"
+)
+
+SeedsOption = Annotated[int | None, typer.Option("--seeds", min=1, help="Repeat with so many seeds from the seed on.")]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Runs at once; by default as many as suit this machine.")
+]
+
+
+@takes_fields
+def sweep(
+    fields: dict[str, Any],
+    experiment: Annotated[
+        str | None, typer.Argument(metavar="[EXPERIMENT]", help="An experiment's name, or the path of a TOML file.")
+    ] = None,
+    axis: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD=VALUES",
+            help="An axis of the grid: values with commas between them, of which each may be linspace(a,b,n), "
+            "logspace(a,b,n) or range(a,b[,step]).",
+        ),
+    ] = None,
+    seeds: SeedsOption = None,
+    headless: Annotated[bool, typer.Option("--headless", help="Train without a screen and end with a table.")] = False,
+    json: JsonOption = False,
+    name: Annotated[str, typer.Option(help="What to call the sweep.")] = "",
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    workers: WorkersOption = None,
+    store: StoreOption = None,
+) -> int:
+    """Train a grid of networks: all combinations of the axes' values, over an experiment's config or the defaults."""
+    from wdtui.experiments import load
+    from wdtui.grid import read_axes
+
+    question = load(experiment) if experiment else None
+    own = read_axes(axis or [])
+    if not own and not (question and question.axes) and not seeds:
+        raise CommandError("A sweep needs something that varies: give --axis FIELD=V1,V2,… or --seeds N.")
+    grid = grid_of(question, fields, own, seeds)
+    if json and not headless:
+        raise CommandError("--json needs --headless.")
+    if not headless:
+        raise CommandError("For now a sweep needs --headless.")
+    return train_new_sweep(
+        grid,
+        experiment=question.name if question else "",
+        name=name,
+        device=device,
+        threads=threads,
+        workers=workers,
+        store=store,
+        json=json,
+    )
+
+
+def grid_of(
+    question: Experiment | None, fields: dict[str, Any], own: dict[str, tuple[Any, ...]], seeds: int | None
+) -> Grid:
+    """The grid of an experiment, or of the defaults, with a person's fields and axes over it. Raises ConfigError."""
+    from wdtui.config import RunConfig
+    from wdtui.grid import Grid, axes_over
+
+    axes = axes_over(question.axes if question else {}, fields, own)
+    base = question.base(fields) if question else RunConfig.from_mapping(fields)
+    grid = Grid.of(base, axes, seeds)
+    grid.cells()
+    return grid
+
+
+def train_new_sweep(
+    grid: Grid,
+    *,
+    experiment: str,
+    name: str,
+    device: str,
+    threads: int | None,
+    workers: int | None,
+    store: Path | None,
+    json: bool,
+) -> int:
+    """Add a sweep to the store and train it; return the exit status."""
+    from wdtui.runs.store import Store
+
+    if device not in ("auto", "cpu"):  # which every machine has, and asking takes PyTorch
+        from wdtui.lab.devices import resolve_device
+
+        resolve_device(device)
+    with Store(store) as opened:
+        sweep_id = opened.sweeps.add(grid, name=name, experiment=experiment)
+        return train_sweep(opened, sweep_id, device=device, threads=threads, workers=workers, json=json)
+
+
+def train_sweep(
+    store: Store, sweep_id: int, *, device: str, threads: int | None, workers: int | None, json: bool
+) -> int:
+    """Train what a sweep lacks, to its end or to a signal, showing it; return the exit status."""
+    from wdtui.cli.headless import signals_interrupting
+    from wdtui.cli.sweep_views import Follower, choose_view
+    from wdtui.runs.estimates import expected_seconds
+    from wdtui.runs.sweeps import Progress, complete
+
+    def estimate(progress: Progress) -> float:
+        return expected_seconds(progress.work_left, store.runs(), workers=workers, threads=threads)
+
+    reasons: list[str] = []
+    with choose_view(json, store) as view, signals_interrupting(reasons.append) as received:
+        follower = Follower(view, estimate)
+        progress = complete(
+            store,
+            sweep_id,
+            device=device,
+            threads=threads,
+            workers=workers,
+            on_change=follower.change,
+            stop=lambda: reasons[0] if reasons else "",
+        )
+    follower.finish(progress)
+    if not progress.complete:
+        typer.echo(f"wdtui: {_what_is_left(progress, reasons)}", err=True)
+        return 128 + received[0] if received else FAILED
+    return 0
+
+
+def is_sweep(text: str) -> bool:
+    """Whether a person means a sweep, S3, rather than a run."""
+    return text[:1] in "Ss" and text[1:].isascii() and text[1:].isdigit()
+
+
+def _what_is_left(progress: Any, reasons: list[str]) -> str:
+    from wdtui.text import clean
+
+    label, done = progress.sweep.label, f"{progress.finished} of {len(progress.runs)} runs are done"
+    if reasons:
+        return f"{reasons[0]}; {done}, and `wdtui resume {label}` goes on from there."
+    run = next((run for run in progress.runs if run and run.status_text == "failed"), None)
+    failed = f"; run {run.id} failed: {clean(run.reason).rstrip('.')}" if run else ""
+    return f"{done}{failed}; `wdtui resume {label}` tries again what is left."

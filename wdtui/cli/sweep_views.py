@@ -1,0 +1,333 @@
+"""How a headless sweep is shown: a progress bar, plain lines without a terminal, or JSON lines; then a table."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from wdtui.config import FIELDS
+from wdtui.hyperparameters import format_value
+from wdtui.runs.records import FINISHED, RunRecord, Status
+from wdtui.summary import summary
+from wdtui.sweep_table import Row, Spread, label
+from wdtui.text import NOTHING, clean, duration, number, percent
+
+if TYPE_CHECKING:
+    from wdtui.grid import Cell
+    from wdtui.runs.store import Store
+    from wdtui.runs.sweeps import Progress as SweepProgress
+
+COLUMNS = ("train_accuracy", "test_accuracy", "weight_norm", "fit_step", "generalise_step", "blowups")
+"""What tables say of each cell."""
+
+_PLAIN_SECONDS = 5.0
+
+
+class SweepView(Protocol):
+    """What follows a sweep: `begin`, `ended` for each cell as the count-th, `advance` as it goes on, and `finish`."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exception: Any) -> None: ...
+    def begin(self, progress: SweepProgress, seconds: float) -> None: ...
+    def ended(self, progress: SweepProgress, place: int, count: int, taken_over: bool) -> None: ...
+    def advance(self, progress: SweepProgress) -> None: ...
+    def finish(self, progress: SweepProgress) -> None: ...
+
+
+def choose_view(as_json: bool, store: Store) -> SweepView:
+    if as_json:
+        return JsonView(store)
+    return ProgressView() if sys.stderr.isatty() else PlainView()
+
+
+class Follower:
+    """Tells a view of each cell once, as it ends."""
+
+    def __init__(self, view: SweepView, estimate: Callable[[SweepProgress], float]) -> None:
+        """`estimate` says in seconds how long the rest of a sweep will take."""
+        self._view, self._estimate = view, estimate
+        self._before: SweepProgress | None = None
+        self._told: set[int] = set()
+
+    def change(self, progress: SweepProgress) -> None:
+        """Take in how the sweep stands now."""
+        before, self._before = self._before, progress
+        if before is None:
+            self._view.begin(progress, self._estimate(progress))
+            self._tell(progress, [place for place, run in enumerate(progress.runs) if _ended(run, FINISHED)], True)
+            return
+        pairs = zip(before.runs, progress.runs, strict=True)
+        ended = (place for place, (was, run) in enumerate(pairs) if _ended(run) and not (_ended(was) and was == run))
+        self._tell(progress, ended)
+        self._view.advance(progress)
+
+    def finish(self, progress: SweepProgress) -> None:
+        """The end, with what ended unnoticed between two looks."""
+        self._tell(progress, (place for place, run in enumerate(progress.runs) if _ended(run)))
+        self._view.finish(progress)
+
+    def _tell(self, progress: SweepProgress, places: Any, taken_over: bool = False) -> None:
+        for place in places:
+            if place not in self._told:
+                self._told.add(place)
+                self._view.ended(progress, place, len(self._told), taken_over)
+
+
+def _ended(run: RunRecord | None, states: frozenset[Status] = FINISHED | {Status.FAILED}) -> bool:
+    return run is not None and run.status_text in states
+
+
+class JsonView:
+    """One JSON object a line: the cells, then the summary."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        pass
+
+    def begin(self, progress: SweepProgress, seconds: float) -> None:
+        pass
+
+    def ended(self, progress: SweepProgress, place: int, count: int, taken_over: bool) -> None:
+        run, cell = progress.runs[place], progress.sweep.cells[place]
+        assert run
+        about = {"event": "cell", "sweep": progress.sweep.label, "taken_over": taken_over}
+        axes = {"axes": dict(zip(progress.sweep.grid.axes, cell.values, strict=True)), "seed": cell.config.seed}
+        self._write(summary(run.id, run.status, run.reason, self._store.curves(run.id)) | about | axes)
+
+    def advance(self, progress: SweepProgress) -> None:
+        pass
+
+    def finish(self, progress: SweepProgress) -> None:
+        self._write({"event": "summary"} | sweep_json(progress, table=True))
+
+    def _write(self, event: dict[str, Any]) -> None:
+        print(json.dumps(event, ensure_ascii=False, allow_nan=False), flush=True)
+
+
+class PlainView:
+    """A line on stderr for each cell and every few seconds; chart and table on stdout."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        pass
+
+    def begin(self, progress: SweepProgress, seconds: float) -> None:
+        self._written = time.monotonic()
+        self._say(opening_line(progress, seconds))
+
+    def ended(self, progress: SweepProgress, place: int, count: int, taken_over: bool) -> None:
+        if not taken_over:
+            self._say(cell_line(progress, place, count))
+
+    def advance(self, progress: SweepProgress) -> None:
+        if time.monotonic() - self._written > _PLAIN_SECONDS:
+            self._say(progress_line(progress))
+
+    def finish(self, progress: SweepProgress) -> None:
+        print_sweep(progress)
+
+    def _say(self, line: str) -> None:
+        self._written = time.monotonic()
+        print(line, file=sys.stderr, flush=True)
+
+
+class ProgressView:
+    """A progress bar on stderr, above it a line for each cell; chart and table on stdout."""
+
+    def __init__(self) -> None:
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[state]}", markup=False),
+        )
+        self._progress = Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4)
+        self._task = TaskID(0)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._progress.stop()
+
+    def begin(self, progress: SweepProgress, seconds: float) -> None:
+        self._say(opening_line(progress, seconds))
+        total = progress.steps + progress.steps_left
+        self._task = self._progress.add_task(progress.sweep.label, total=total, state="starting PyTorch")
+
+    def ended(self, progress: SweepProgress, place: int, count: int, taken_over: bool) -> None:
+        if not taken_over:
+            self._say(cell_line(progress, place, count))
+
+    def advance(self, progress: SweepProgress) -> None:
+        done, left = progress.steps, progress.steps_left
+        self._progress.update(self._task, completed=done, total=done + left, state=progress_line(progress))
+
+    def finish(self, progress: SweepProgress) -> None:
+        print_sweep(progress)
+
+    def _say(self, line: str) -> None:
+        self._progress.console.print(line, markup=False, highlight=False)
+
+
+def opening_line(progress: SweepProgress, seconds: float) -> str:
+    """What is about to be trained."""
+    runs = f"{number(len(progress.runs))} runs" if len(progress.runs) > 1 else "1 run"
+    already = f", {number(progress.finished)} of them trained already" if progress.finished else ""
+    steps = f"; {number(progress.steps_left)} steps, about {duration(seconds)}" if not progress.complete else ""
+    return f"Sweep {progress.sweep.label}: {progress.sweep.grid.title}: {runs}{already}{steps}."
+
+
+def progress_line(progress: SweepProgress) -> str:
+    """Where a sweep stands."""
+    states = progress.states
+    parts = [f"{number(progress.finished)}/{number(len(progress.runs))} cells"]
+    parts += [f"{states[state]} {state}" for state in ("running", "paused", "failed", "diverged") if states[state]]
+    speed = progress.speed
+    parts += [f"{number(round(speed))} steps/s  {duration(progress.seconds_left)} left"] if speed else []
+    return "  ".join(parts)
+
+
+def cell_line(progress: SweepProgress, place: int, count: int) -> str:
+    """How one cell ended, as so-manieth of all."""
+    run, cell = progress.runs[place], progress.sweep.cells[place]
+    assert run
+    share = f"{count:>{len(str(len(progress.runs)))}}/{len(progress.runs)}"
+    accuracies = [f"{kind} {percent(run.latest.get(f'{kind}_accuracy'))}" for kind in ("train", "test")]
+    norm = f"norm {number(run.latest.get('weight_norm'))}"
+    reason = clean(run.reason) if run.status != Status.DONE else ""
+    return "  ".join([share, cell_name(progress, cell), run.status, *accuracies, norm, reason]).rstrip()
+
+
+def cell_name(progress: SweepProgress, cell: Cell) -> str:
+    """What tells a cell from the others, e.g. 'λ 0.1, seed 3'."""
+    grid = progress.sweep.grid
+    axes = [f"{_symbol(axis)} {format_value(value)}" for axis, value in zip(grid.axes, cell.values, strict=True)]
+    return ", ".join([*axes, f"seed {cell.config.seed}"] if len(grid.seeds) > 1 or not axes else axes)
+
+
+def sweep_json(progress: SweepProgress, *, table: bool = False) -> dict[str, Any]:
+    """A sweep for machines; `steps` and `seconds` are of this completion, where it is one."""
+    sweep = progress.sweep
+    about = {
+        "sweep": sweep.label,
+        "name": sweep.name,
+        "experiment": sweep.experiment,
+        "created": sweep.created,
+        "axes": {axis: list(values) for axis, values in sweep.grid.axes.items()},
+        "seeds": list(sweep.grid.seeds),
+        "cells": len(progress.runs),
+        "complete": progress.complete,
+        "states": dict(progress.states),
+    }
+    if not table:
+        return about
+    return about | {
+        "steps": progress.steps - progress.steps_before,
+        "seconds": progress.seconds,
+        "steps_per_second": progress.speed,
+        "interpolation_threshold": progress.table.threshold(),
+        "table": progress.table.to_json(COLUMNS),
+    }
+
+
+def print_sweep(progress: SweepProgress) -> None:
+    """Print a sweep's chart, where it has one or two axes, and the table of its cells."""
+    console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 160)
+    if progress.finished and (drawn := _chart(progress, console)):
+        console.print(drawn, "")
+    console.print(_table(progress))
+    done = f"{number(progress.finished)} of {number(len(progress.runs))} runs are done"
+    at = f", {number(round(progress.speed))} steps/s in all" if progress.speed else ""
+    console.print(f"Sweep {progress.sweep.label}: {done}{at}.")
+
+
+def print_sweeps(sweeps: Sequence[SweepProgress]) -> None:
+    """Print the list of sweeps."""
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for heading in ("sweep", "name", "what varies", "runs", "done", "failed", "left"):
+        justify: Any = "left" if heading in ("sweep", "name", "what varies") else "right"
+        table.add_column(heading, justify=justify, no_wrap=True, max_width=72, overflow="ellipsis")
+    for progress in sweeps:
+        failed = progress.states["failed"]
+        counts = len(progress.runs), progress.finished, failed, len(progress.runs) - progress.finished - failed
+        name = clean(progress.sweep.name or progress.sweep.experiment)
+        table.add_row(progress.sweep.label, name, progress.sweep.grid.title, *map(number, counts))
+    width = None if sys.stdout.isatty() else 160
+    Console(highlight=False, markup=False, emoji=False, width=width).print(table)
+
+
+def _chart(progress: SweepProgress, console: Console) -> Text | None:
+    from wdtui.charts.sweeps import curve, heatmap
+
+    table, ascii = progress.table, codecs.lookup(console.encoding).name != "utf-8"
+    width = min(console.width, 100)
+    match len(table.axes):
+        case 1 if len(table.rows) > 1:
+            return curve(table, width=width, height=16, ascii=ascii)
+        case 2:
+            rows = len(next(iter(table.axes.values())))
+            return heatmap(table, "test_accuracy", width=width, height=rows + 2, ascii=ascii)
+        case _:
+            return None
+
+
+def _table(progress: SweepProgress) -> Table:
+    table, axes = Table(box=None, header_style="dim", pad_edge=False), list(progress.sweep.grid.axes)
+    for axis in axes:
+        table.add_column(_symbol(axis), justify="right", no_wrap=True)
+    table.add_column("runs", no_wrap=True, max_width=16, overflow="ellipsis")
+    table.add_column("state", no_wrap=True)
+    for name in COLUMNS:
+        table.add_column(label(name).replace(" accuracy", ""), justify="right", no_wrap=True)
+    for row in progress.table.rows:
+        runs = ",".join(str(run.id) for run in row.runs if isinstance(run, RunRecord))
+        cells = [_spread(row, name) for name in COLUMNS]
+        table.add_row(*map(format_value, row.values), runs, _states(row), *cells)
+    return table
+
+
+def _states(row: Row) -> str:
+    """The state that all runs of a cell share, or how many are in each."""
+    states = row.states
+    return next(iter(states)) if len(states) == 1 else ", ".join(f"{count} {state}" for state, count in states.items())
+
+
+def _spread(row: Row, name: str) -> str:
+    """A median with its range, and where not all runs have the quantity how many do."""
+    spread = row.spread(name)
+    if spread is None:
+        return NOTHING
+    text = _written(name, spread.median)
+    if spread.count > 1:
+        text += _range(name, spread)
+    return text if spread.count == len(row.runs) else f"{text} {spread.count}/{len(row.runs)}"
+
+
+def _range(name: str, spread: Spread) -> str:
+    low, high = _written(name, spread.low), _written(name, spread.high)
+    return f" ({low.removesuffix(' %')}–{high})" if low != high else ""
+
+
+def _written(name: str, value: float) -> str:
+    return percent(value) if name.endswith("accuracy") else number(value)
+
+
+def _symbol(axis: str) -> str:
+    return FIELDS[axis].symbol or FIELDS[axis].label

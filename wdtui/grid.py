@@ -1,0 +1,258 @@
+"""Grids: axes as people write them, and the runs that they span. Plain Python: no torch, no UI, no store.
+
+An axis is a list of values with commas between them, of which each may also be one of
+
+    linspace(a, b, n)     n values from a to b at equal distances
+    logspace(a, b, n)     n values from a to b at equal ratios; a and b are values, not exponents
+    range(a, b[, step])   whole numbers from a on, below b, as in Python
+
+as in `weight_decay=0,logspace(0.01,1,5)`. What lies between a and b is rounded to what can be read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from wdtui.config import FIELDS, ConfigError, RunConfig, nearest
+from wdtui.hyperparameters import Hyperparameter, Value, format_value
+
+MOST_CELLS = 10_000
+"""The largest grid; what is larger is a slip of the pen."""
+
+_FUNCTIONS = {"linspace": "linspace(a,b,n)", "logspace": "logspace(a,b,n)", "range": "range(a,b[,step])"}
+_COMMA = re.compile(r",(?![^(]*\))")
+_CALL = re.compile(r"(\w+)\s*\((.*)\)")
+_OFF_PLACE = 0.1
+"""By how much of the distance to its neighbour rounding may move a value."""
+_DECAYS = {"weight_decay", "normalized_weight_decay"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cell:
+    """One run of a grid: its values on the grid's axes, in their order, and its config."""
+
+    values: tuple[Value, ...]
+    config: RunConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Grid:
+    """All combinations of some values of some fields, repeated over seeds; everything else is as in `base`."""
+
+    base: RunConfig
+    axes: dict[str, tuple[Value, ...]]
+    """By field; numbers ascend. The seed is never among them."""
+    seeds: tuple[int, ...]
+
+    @classmethod
+    def of(cls, base: RunConfig, axes: Mapping[str, Iterable[Any]], seeds: int | None = None) -> Grid:
+        """Make a grid; `seeds` repeats it over so many seeds from the base's on, as an axis of seeds does.
+
+        Raises ConfigError for a value that a field cannot have and for more than MOST_CELLS runs.
+        """
+        checked = {name: _distinct(map(FIELDS[name].check, values)) for name, values in axes.items()}
+        if "seed" in checked and seeds is not None:
+            raise ConfigError("seed is an axis already, so there are seeds enough; give one of the two.", "seed")
+        own: Any = checked.pop("seed", None)
+        grid = cls(base=base, axes=checked, seeds=own or tuple(base.seed + index for index in range(seeds or 1)))
+        if grid.size > MOST_CELLS:
+            raise ConfigError(
+                f"The axes make {grid.size:,} runs; at most {MOST_CELLS:,} are allowed: give fewer values.", *axes
+            )
+        return grid
+
+    @property
+    def size(self) -> int:
+        """How many combinations there are; of runs there may be fewer, as equal ones count once."""
+        return math.prod(map(len, self.axes.values())) * len(self.seeds)
+
+    def cells(self) -> list[Cell]:
+        """All runs, coarse to fine: the ends and the middle of each axis before the gaps, seed after seed.
+
+        Raises ConfigError for a combination of values that clashes.
+        """
+        base = self.base.to_mapping()
+        cells: dict[RunConfig, Cell] = {}
+        for seed, places in itertools.product(self.seeds, self._places()):
+            values = tuple(axis[place] for axis, place in zip(self.axes.values(), places, strict=True))
+            config = RunConfig.from_mapping(base, dict(zip(self.axes, values, strict=True)), {"seed": seed})
+            cells.setdefault(config, Cell(values, config))
+        return list(cells.values())
+
+    def _places(self) -> list[tuple[int, ...]]:
+        """The places on the axes of all combinations, coarse to fine."""
+        levels = [_levels(len(values)) for values in self.axes.values()]
+
+        def fineness(places: tuple[int, ...]) -> tuple[int, int]:
+            own = [level[place] for level, place in zip(levels, places, strict=True)]
+            return max(own, default=0), sum(own)
+
+        return sorted(itertools.product(*map(range, map(len, levels))), key=fineness)
+
+    @property
+    def title(self) -> str:
+        """What varies, e.g. 'weight_decay 0.01, 0.1 × 3 seeds'."""
+        parts = [f"{name} {', '.join(map(format_value, values))}" for name, values in self.axes.items()]
+        parts += [f"{len(self.seeds)} seeds"] if len(self.seeds) > 1 else []
+        return " × ".join(parts) or "one run"
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The grid as plain JSON types; `from_mapping` reads it back."""
+        return {"config": self.base.to_mapping(), "axes": self.axes, "seeds": self.seeds}
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Grid:
+        """Raises ConfigError where another version of wdtui had other fields."""
+        base = RunConfig.from_mapping(mapping["config"])
+        return cls.of(base, mapping["axes"] | {"seed": mapping["seeds"]})
+
+
+def read_axes(texts: Iterable[str]) -> dict[str, tuple[Value, ...]]:
+    """Read axes, each written FIELD=VALUES. Raises ConfigError."""
+    axes: dict[str, tuple[Value, ...]] = {}
+    for text in texts:
+        name, equals, values = text.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals:
+            raise ConfigError(f"The axis {text} has no values: give FIELD=V1,V2,… as in weight_decay=0.01,0.1.")
+        if name not in FIELDS:
+            raise ConfigError(f"The axis {name} is no field of a run{nearest(name, FIELDS)}", name)
+        if name in axes:
+            raise ConfigError(f"The axis {name} is given twice; give all its values at once.", name)
+        axes[name] = read_axis(FIELDS[name], values)
+    return axes
+
+
+def read_axis(field: Hyperparameter, text: str) -> tuple[Value, ...]:
+    """Read the values of one axis, ascending where they are numbers, each once. Raises ConfigError."""
+    if not field.sweep:
+        sweepable = ", ".join(name for name, other in FIELDS.items() if other.sweep)
+        raise ConfigError(f"{field.name} cannot be an axis; these can: {sweepable}.", field.name)
+    values = [value for part in _COMMA.split(text) for value in _read_part(field, part.strip())]
+    if len(values) > MOST_CELLS:
+        raise ConfigError(
+            f"The axis {field.name} has {len(values):,} values; at most {MOST_CELLS:,} are allowed.", field.name
+        )
+    return _distinct(values)
+
+
+def axes_over(
+    axes: Mapping[str, Iterable[Any]], fields: Mapping[str, Any], own: Mapping[str, tuple[Value, ...]]
+) -> dict[str, Iterable[Any]]:
+    """An experiment's axes where a person gives fields and axes of their own: what is given replaces what was there.
+
+    Raises ConfigError for a field that is given both as a value and as an axis.
+    """
+    for name in own:
+        if name in fields:
+            raise ConfigError(f"{name} is given both as a value and as an axis; give one of the two.", name)
+    given = fields.keys() | own.keys()
+    given |= _DECAYS if given & _DECAYS else set()  # of λ and λ_norm the later wins
+    return {name: values for name, values in axes.items() if name not in given} | dict(own)
+
+
+def coarse_to_fine(count: int) -> list[int]:
+    """The places 0 … count - 1: the ends, the middle, then the middles of the gaps that are left, widest first."""
+    levels = _levels(count)
+    return sorted(range(count), key=levels.__getitem__)
+
+
+def _levels(count: int) -> list[int]:
+    """How late each place of an axis comes: 0 for the ends and the middle, 1 for the middles between those …"""
+    levels = [0] * count
+    gaps = deque([(0, count - 1, 0)])
+    while gaps:
+        first, last, level = gaps.popleft()
+        if last - first > 1:
+            middle = (first + last) // 2
+            levels[middle] = level
+            gaps += [(first, middle, level + 1), (middle, last, level + 1)]
+    return levels
+
+
+def _distinct(values: Iterable[Value]) -> tuple[Value, ...]:
+    """Each value once; numbers ascending, anything else as it came."""
+    distinct = list(dict.fromkeys(values))
+    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in distinct):
+        distinct.sort()
+    return tuple(distinct)
+
+
+def _read_part(field: Hyperparameter, text: str) -> Iterable[Value]:
+    call = _CALL.fullmatch(text)
+    if not call:
+        return [field.parse(text)]
+    name, arguments = call[1], [argument.strip() for argument in call[2].split(",")]
+    if name not in _FUNCTIONS:
+        known = ", ".join(_FUNCTIONS.values())
+        raise ConfigError(f"{field.name}: {name}(…) is not known{nearest(name, _FUNCTIONS)} There are {known}.")
+    if field.kind not in ("int", "float"):
+        raise ConfigError(f"{field.name}: {name}(…) makes numbers; give {field.allowed}.", field.name)
+    if len(arguments) not in ((2, 3) if name == "range" else (3,)):
+        raise ConfigError(f"{field.name}: {text} should be {_FUNCTIONS[name]}.", field.name)
+    values = _range(field, text, arguments) if name == "range" else _spaced(field, text, arguments, name == "logspace")
+    return [field.check(value) for value in values]
+
+
+def _range(field: Hyperparameter, text: str, arguments: list[str]) -> Iterable[int | float]:
+    try:
+        values = range(*map(int, arguments))
+    except ValueError:
+        raise ConfigError(
+            f"{field.name}: {text} should be range(a,b[,step]) with whole numbers, a step not 0.", field.name
+        ) from None
+    if not 0 < len(values) <= MOST_CELLS:
+        count = "no values" if not values else f"more than {MOST_CELLS:,} values"
+        raise ConfigError(f"{field.name}: {text} has {count}; it goes from a on and stops before b.", field.name)
+    return values
+
+
+def _spaced(field: Hyperparameter, text: str, arguments: list[str], log: bool) -> Iterable[int | float]:
+    ends: list[Any] = [field.parse(argument) for argument in arguments[:2]]
+    count = int(arguments[2]) if arguments[2].isascii() and arguments[2].isdigit() else 0
+    if not 2 <= count <= MOST_CELLS:
+        raise ConfigError(
+            f"{field.name}: {text} should end in how many values there are, 2 to {MOST_CELLS:,}.", field.name
+        )
+    low, high = sorted(ends)
+    if log and low <= 0:
+        raise ConfigError(
+            f"{field.name}: {text} cannot begin at {format_value(low)}, as ratios need numbers > 0; "
+            f"write {format_value(low)} before it: {field.name}={format_value(low)},logspace(…).",
+            field.name,
+        )
+    return _rounded(low, high, count, log, field.kind == "int")
+
+
+def _rounded(low: float, high: float, count: int, log: bool, whole: bool) -> list[int | float]:
+    """Values from low to high, each with as few digits as leave it close to its place."""
+
+    def place(value: float) -> float:
+        return math.log10(value) if log else value
+
+    step = (place(high) - place(low)) / (count - 1)
+    between = [place(low) + index * step for index in range(1, count - 1)]
+    exact = [10**value if log else value for value in between]
+    values = [_readable(value, place, step, None if log else step) for value in exact]
+    return [low, *(_whole(value, readable) if whole else readable for value, readable in zip(exact, values)), high]  # noqa: B905
+
+
+def _readable(value: float, place: Callable[[float], float], step: float, unit: float | None) -> float:
+    """A value with as few digits as leave it close to its place; digits count in the value, or in a unit if given."""
+    for digits in range(1, 17):
+        lead = 0 if not unit else math.floor(math.log10(unit))
+        rounded = round(value, digits - 1 - lead) if unit else float(f"{value:.{digits - 1}e}")
+        if abs(place(rounded) - place(value)) <= _OFF_PLACE * step:
+            return rounded
+    return value
+
+
+def _whole(value: float, readable: float) -> int:
+    """A readable value as a whole number; what was whole before, as powers of two are, stays."""
+    return round(value if math.isclose(value, round(value), rel_tol=1e-9) else readable)

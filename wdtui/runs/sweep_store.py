@@ -1,0 +1,146 @@
+"""The sweeps of a store: their grids, and which run each cell has. All queries about them live here."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from functools import cached_property
+from typing import Any
+
+from wdtui.config import FIELDS, RunConfig, nearest
+from wdtui.grid import Cell, Grid
+from wdtui.hyperparameters import ConfigError
+from wdtui.runs.database import Database
+from wdtui.runs.records import RunRecord, StoreError
+from wdtui.runs.rows import select_runs, storable
+from wdtui.sweep_table import Table
+
+_SWEEP = "SELECT id, created, name, experiment, spec FROM sweeps"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """A grid of runs under a name of its own, S1, S2 …; `created` is in unix seconds."""
+
+    id: int
+    created: float
+    name: str
+    experiment: str
+    spec_text: str
+    config_texts: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        return f"S{self.id}"
+
+    @cached_property
+    def grid(self) -> Grid:
+        """Raises StoreError where another version of wdtui stored what this one cannot read."""
+        try:
+            return Grid.from_mapping(json.loads(self.spec_text))
+        except ConfigError as error:
+            raise StoreError(f"Sweep {self.label} was made by another version of wdtui: {error}") from error
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """In the order in which they are trained: as they were stored, should the order of grids ever change."""
+        try:
+            configs = [RunConfig.from_mapping(json.loads(text)) for text in self.config_texts]
+        except ConfigError as error:
+            raise StoreError(f"Sweep {self.label} was made by another version of wdtui: {error}") from error
+        return tuple(Cell(tuple(getattr(config, axis) for axis in self.grid.axes), config) for config in configs)
+
+    def table(self, runs: tuple[RunRecord | None, ...]) -> Table:
+        """What its cells came to, given their runs in order."""
+        return Table.of(self.grid.axes, ((cell.values, run) for cell, run in zip(self.cells, runs, strict=True)))
+
+
+class Sweeps:
+    """The part of the store that knows of sweeps; its rules are those of the Store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, grid: Grid, *, name: str = "", experiment: str = "") -> int:
+        """Write a sweep down, its cells still without runs; returns its number."""
+        configs = [json.dumps(cell.config.to_mapping()) for cell in grid.cells()]
+        with self._database.writing() as connection:
+            cursor = connection.execute(
+                "INSERT INTO sweeps (created, name, experiment, spec) VALUES (?, ?, ?, ?)",
+                (time.time(), storable(name), storable(experiment), json.dumps(grid.to_mapping())),
+            )
+            sweep_id = cursor.lastrowid
+            assert sweep_id is not None
+            connection.executemany(
+                "INSERT INTO sweep_cells (sweep_id, place, config) VALUES (?, ?, ?)",
+                [(sweep_id, place, config) for place, config in enumerate(configs)],
+            )
+        return sweep_id
+
+    def get(self, sweep_id: int) -> Sweep:
+        """The sweep of this number."""
+        found = self._select("WHERE id = ?", sweep_id)
+        if not found:
+            raise StoreError(_no_sweep(f"S{sweep_id}", []))
+        return found[0]
+
+    def find(self, text: str) -> Sweep:
+        """The sweep that a person names: S3 or 3, a name that only it has, or "last" for the newest."""
+        found = self._select("ORDER BY id DESC")
+        matches = [sweep for sweep in found if text.upper() in (sweep.label, str(sweep.id))]
+        matches = matches or (found[:1] if text == "last" else [sweep for sweep in found if sweep.name == text])
+        if not matches:
+            raise StoreError(_no_sweep(text, [sweep.name for sweep in found if sweep.name]))
+        if len(matches) > 1:
+            labels = ", ".join(sweep.label for sweep in matches)
+            raise StoreError(f"{len(matches)} sweeps are named {text}; give one of {labels}.")
+        return matches[0]
+
+    def all(self) -> list[Sweep]:
+        """All sweeps, newest first."""
+        return self._select("ORDER BY id DESC")
+
+    def runs(self, sweep_id: int) -> tuple[RunRecord | None, ...]:
+        """The run of each cell, in the order of the cells; None where it has none or the run was deleted."""
+        with self._database.reading() as connection:
+            cells = "SELECT run_id FROM sweep_cells WHERE sweep_id = ?"
+            ids = [row[0] for row in connection.execute(f"{cells} ORDER BY place", (sweep_id,))]
+            runs = {run.id: run for run in select_runs(connection, f"WHERE id IN ({cells})", sweep_id)}
+        return tuple(runs.get(run_id) for run_id in ids)
+
+    def attach(self, sweep_id: int, place: int, run_id: int) -> bool:
+        """Give the cell at a place its run; returns False where it has got one in the meantime."""
+        with self._database.writing() as connection:
+            cursor = connection.execute(
+                "UPDATE sweep_cells SET run_id = ? WHERE sweep_id = ? AND place = ? AND run_id IS NULL",
+                (run_id, sweep_id, place),
+            )
+        return bool(cursor.rowcount)
+
+    def faithful_runs(self) -> list[RunRecord]:
+        """The runs that are what their config alone makes of them: neither steered nor forked; newest first."""
+        with self._database.reading() as connection:
+            return select_runs(connection, "WHERE parent IS NULL AND plan = '[]' ORDER BY id DESC")
+
+    def _select(self, condition: str, *values: Any) -> list[Sweep]:
+        with self._database.reading() as connection:
+            rows = connection.execute(f"{_SWEEP} {condition}", values).fetchall()
+            cells = "SELECT config FROM sweep_cells WHERE sweep_id = ? ORDER BY place"
+            configs = [tuple(cell for (cell,) in connection.execute(cells, row[:1])) for row in rows]
+        return [Sweep(*(*row, texts)) for row, texts in zip(rows, configs, strict=True)]
+
+
+def fingerprint(config_text: str) -> str:
+    """The same text for equal configs, also where one was stored before a field was added."""
+    values = json.loads(config_text)
+    defaults: dict[str, Any] = {name: field.default for name, field in FIELDS.items()}
+    if values.get("normalized_weight_decay") is not None:
+        del defaults["weight_decay"]
+    return json.dumps(defaults | values, sort_keys=True)
+
+
+def _no_sweep(text: str, names: list[str]) -> str:
+    if text == "last":
+        return "There are no sweeps yet."
+    return f"There is no sweep {text}{nearest(text, names)} `wdtui sweeps list` shows what there is."

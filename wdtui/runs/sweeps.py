@@ -1,0 +1,186 @@
+"""Sweeps at work: which run each cell takes, and training whatever is missing. No UI, and no torch but the scheduler's.
+
+A cell takes over an equal run that the store holds: what was trained is not trained again, what was begun is gone on
+with, what another process trains is waited for. Only else a run is added.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+
+from wdtui.config import RunConfig
+from wdtui.runs.records import CLAIMABLE, FINISHED, LIVE, RunRecord, Status
+from wdtui.runs.scheduler import Scheduler
+from wdtui.runs.store import Store
+from wdtui.runs.sweep_store import Sweep, fingerprint
+from wdtui.sweep_table import Table
+
+_LOOK_SECONDS = 0.2
+_PREFERRED = (Status.DONE, Status.DIVERGED, Status.RUNNING, Status.PAUSED)
+"""Which of several equal runs a cell takes, the best first; of others the one that has come furthest."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """How a sweep stands at one moment."""
+
+    sweep: Sweep
+    runs: tuple[RunRecord | None, ...]
+    """In the order of its cells; None where one is missing."""
+    seconds: float = 0.0
+    """Since the first run of this completion began, so that importing PyTorch does not count."""
+    steps_before: int = 0
+    """What had been trained by then."""
+
+    @property
+    def states(self) -> Counter[str]:
+        """How many cells are in each state; "missing" where there is no run."""
+        return Counter("missing" if run is None else run.status_text for run in self.runs)
+
+    @property
+    def finished(self) -> int:
+        """How many cells are trained to their end."""
+        return sum(run is not None and run.status_text in FINISHED for run in self.runs)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to train."""
+        return self.finished == len(self.runs)
+
+    @property
+    def steps(self) -> int:
+        """Steps trained in all cells."""
+        return sum(run.step for run in self.runs if run)
+
+    @property
+    def work_left(self) -> list[tuple[RunConfig, int]]:
+        """The cells that can still be trained, each with the steps it lacks; failed ones count as ended."""
+        ended = (*FINISHED, Status.FAILED)
+        return [
+            (cell.config, cell.config.steps - (run.step if run else 0))
+            for cell, run in zip(self.sweep.cells, self.runs, strict=True)
+            if run is None or run.status_text not in ended
+        ]
+
+    @property
+    def steps_left(self) -> int:
+        return sum(steps for _, steps in self.work_left)
+
+    @property
+    def speed(self) -> float | None:
+        """Steps per second of all cells together, on average over `seconds`."""
+        trained = self.steps - self.steps_before
+        return trained / self.seconds if trained > 0 and self.seconds > 0 else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """None while nobody can tell."""
+        return self.steps_left / self.speed if self.speed else None
+
+    @property
+    def table(self) -> Table:
+        """What the cells came to so far."""
+        return self.sweep.table(self.runs)
+
+
+class Completion:
+    """Trains what a sweep lacks through a scheduler, which may train other runs too; each run is tried once."""
+
+    def __init__(self, store: Store, sweep: Sweep, scheduler: Scheduler, *, threads: int | None = None) -> None:
+        """Every cell must have its run, as `assign` sees to."""
+        self._store, self._sweep, self._scheduler, self._threads = store, sweep, scheduler, threads
+        self._tried: set[int] = set()
+        self._began = 0.0
+        self._steps_before = Progress(sweep, store.sweeps.runs(sweep.id)).steps
+
+    def look(self) -> Progress:
+        """Queue runs that can be trained now and were not yet, and see how all stands."""
+        own = self._at_work()
+        runs = self._store.sweeps.runs(self._sweep.id)
+        free = [run.id for run in runs if run and run.id not in self._tried | own and run.status in CLAIMABLE]
+        self._tried |= set(free)
+        self._scheduler.submit(*free, threads=self._threads)
+        if not self._began and any(run.status_text in LIVE for run in runs if run):
+            self._began = time.monotonic()
+        seconds = time.monotonic() - self._began if self._began else 0.0
+        return Progress(self._sweep, runs, seconds, self._steps_before)
+
+    def over(self, progress: Progress) -> bool:
+        """Whether all that could be trained was, here and by others."""
+        ids = {run.id for run in progress.runs if run}
+        waiting = any(run.status_text in LIVE for run in progress.runs if run)
+        return not waiting and not ids & self._at_work()
+
+    def _at_work(self) -> set[int]:
+        return {*self._scheduler.queue, *self._scheduler.live}
+
+
+def complete(
+    store: Store,
+    sweep_id: int,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    workers: int | None = None,
+    on_change: Callable[[Progress], None] = lambda progress: None,
+    stop: Callable[[], str] = lambda: "",
+) -> Progress:
+    """Train whatever a sweep of the store lacks, and return how it stands then. Failures are states of its runs.
+
+    `workers` runs train at once, with `threads` each; by default what suits the cores. `on_change` hears of every
+    change, in this thread. Once `stop` says a reason, runs are interrupted with a checkpoint, as they are where
+    `on_change` raises; `complete` called again goes on from there. Raises StoreError, and DeviceError where there is no
+    such device.
+    """
+    sweep = store.sweeps.get(sweep_id)
+    assign(store, sweep)
+    progress = Progress(sweep, store.sweeps.runs(sweep_id))
+    progress = dataclasses.replace(progress, steps_before=progress.steps)
+    on_change(progress)
+    if progress.complete:
+        return progress
+    from wdtui.lab.devices import resolve_device  # here, because it imports torch
+
+    scheduler = Scheduler(store, device=resolve_device(device), slots=workers)
+    reason = "The sweep could not go on"
+    try:
+        completion = Completion(store, sweep, scheduler, threads=threads)
+        while not (reason_to_stop := stop()):
+            before, progress = progress, completion.look()
+            if progress.runs != before.runs:
+                on_change(progress)
+            if completion.over(progress):
+                break
+            time.sleep(_LOOK_SECONDS)
+        reason = reason_to_stop or reason
+    finally:
+        scheduler.interrupt(reason)
+        scheduler.wait()
+    progress = dataclasses.replace(progress, runs=store.sweeps.runs(sweep_id))
+    on_change(progress)
+    return progress
+
+
+def assign(store: Store, sweep: Sweep) -> None:
+    """Give each cell that has no run an equal one that the store holds, or a new one."""
+    missing = [place for place, run in enumerate(store.sweeps.runs(sweep.id)) if run is None]
+    if not missing:
+        return
+    equal: dict[str, list[RunRecord]] = defaultdict(list)
+    for run in store.sweeps.faithful_runs():
+        equal[fingerprint(run.config_text)].append(run)
+    for place in missing:
+        if alike := equal[fingerprint(sweep.config_texts[place])]:
+            store.sweeps.attach(sweep.id, place, min(alike, key=_preference).id)
+        else:
+            run_id = store.add_run(sweep.cells[place].config, experiment=sweep.experiment)
+            if not store.sweeps.attach(sweep.id, place, run_id):  # another process has been at it
+                store.delete([run_id])
+
+
+def _preference(run: RunRecord) -> tuple[int, int, int]:
+    rank = _PREFERRED.index(run.status) if run.status in _PREFERRED else len(_PREFERRED)
+    return rank, -run.step, run.id

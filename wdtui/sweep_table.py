@@ -1,0 +1,145 @@
+"""What a sweep came to: for each combination of its axes' values, the middle and the range over its seeds.
+
+Pure: no torch, no store. It reads what a run's row holds of its newest point and its milestones, never its curves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from wdtui.hyperparameters import Value
+from wdtui.metrics import METRICS
+
+MILESTONES = {
+    "fit_step": ("milestones", "fit_step", "fit step"),
+    "generalise_step": ("milestones", "generalise_step", "generalise step"),
+    "delay": ("milestones", "delay", "delay"),
+    "blowups": ("blowups", "count", "blow-ups"),
+    "blowup_period": ("blowups", "median_period", "blow-up period"),
+}
+"""Quantities that a run's milestones hold: the two keys that lead there, and a label."""
+
+_FITS_UP_TO = ("weight_decay", "normalized_weight_decay", "label_noise", "train_size")
+_FITS_FROM = ("width", "blocks")
+_FINISHED = ("done", "diverged")
+
+
+class Measured(Protocol):
+    """A run as far as a table needs it; a RunRecord is one."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def latest(self) -> Mapping[str, float]: ...
+    @property
+    def milestones(self) -> Mapping[str, Any]: ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Spread:
+    """A quantity over the seeds: `count` runs have it."""
+
+    median: float
+    low: float
+    high: float
+    count: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """The runs of one combination of values, one a seed; None where a run is missing."""
+
+    values: tuple[Value, ...]
+    runs: tuple[Measured | None, ...]
+
+    @property
+    def states(self) -> Counter[str]:
+        """How many of its runs are in each state."""
+        return Counter("missing" if run is None else str(run.status) for run in self.runs)
+
+    def spread(self, name: str) -> Spread | None:
+        """A metric or milestone over the finished runs that have it; None where none has."""
+        values = [quantity(run, name) for run in self.runs if run is not None and run.status in _FINISHED]
+        finite = [value for value in values if value is not None and math.isfinite(value)]
+        return Spread(statistics.median(finite), min(finite), max(finite), len(finite)) if finite else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """The rows of a sweep, in the order of its axes' values, the last axis fastest."""
+
+    axes: Mapping[str, Sequence[Value]]
+    """The values by field."""
+    rows: tuple[Row, ...]
+
+    @classmethod
+    def of(
+        cls, axes: Mapping[str, Sequence[Value]], measured: Iterable[tuple[tuple[Value, ...], Measured | None]]
+    ) -> Table:
+        """Collect runs, each with its values on the axes. Combinations without a run of their own are left out."""
+        runs: dict[tuple[Value, ...], list[Measured | None]] = {}
+        for values, run in measured:
+            runs.setdefault(values, []).append(run)
+        combinations = itertools.product(*axes.values())
+        return cls(axes, tuple(Row(values, tuple(runs[values])) for values in combinations if values in runs))
+
+    def row(self, values: tuple[Value, ...]) -> Row | None:
+        """The row of one combination."""
+        return next((row for row in self.rows if row.values == values), None)
+
+    def at(self, fixed: Mapping[str, Value]) -> Table:
+        """The rows where some axes have these values, as a table over the other axes."""
+        kept = [place for place, axis in enumerate(self.axes) if axis not in fixed]
+        wanted = [(place, fixed[axis]) for place, axis in enumerate(self.axes) if axis in fixed]
+        rows = [row for row in self.rows if all(row.values[place] == value for place, value in wanted)]
+        cut = (Row(tuple(row.values[place] for place in kept), row.runs) for row in rows)
+        return Table({axis: values for axis, values in self.axes.items() if axis not in fixed}, tuple(cut))
+
+    def threshold(self) -> Value:
+        """On a single axis, the interpolation threshold: the largest λ, or smallest width, that still fits.
+
+        A value fits where at least half of the finished seeds reached the fit. None where none did, and on axes along
+        which it says nothing.
+        """
+        names = tuple(self.axes)
+        if len(names) != 1 or names[0] not in (*_FITS_UP_TO, *_FITS_FROM):
+            return None
+        fitting: list[Any] = [row.values[0] for row in self.rows if row.values[0] is not None and _fits(row)]
+        if not fitting:
+            return None
+        return max(fitting) if names[0] in _FITS_UP_TO else min(fitting)  # type: ignore[no-any-return]
+
+    def to_json(self, names: Iterable[str]) -> list[dict[str, Any]]:
+        """The rows as plain JSON types, with these quantities."""
+        names = list(names)
+        return [
+            {"axes": dict(zip(self.axes, row.values, strict=True)), "states": dict(row.states)}
+            | {name: spread and dataclasses.asdict(spread) for name in names for spread in [row.spread(name)]}
+            for row in self.rows
+        ]
+
+
+def quantity(run: Measured, name: str) -> float | None:
+    """A metric at a run's newest point, or one of its milestones; None where the run has none."""
+    if name not in MILESTONES:
+        return run.latest.get(name)
+    part, key, _ = MILESTONES[name]
+    value: float | None = run.milestones.get(part, {}).get(key)
+    return value
+
+
+def label(name: str) -> str:
+    """A metric or milestone in words."""
+    return MILESTONES[name][2] if name in MILESTONES else METRICS[name].label
+
+
+def _fits(row: Row) -> bool:
+    finished = sum(row.states[state] for state in _FINISHED)
+    fitted = row.spread("fit_step")
+    return fitted is not None and 2 * fitted.count >= finished
