@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from wdtui.bench.foretold import rankings, scores, teeth
+from wdtui.bench.foretold import ranges, rankings, scores, teeth
 from wdtui.config import RunConfig
-from wdtui.hindsight import GAUGES, Score, best_threshold, score, sum_of, telling
+from wdtui.hindsight import GAUGES, Score, best_threshold, forecasts, score, sum_of, telling
 from wdtui.metrics import Curves
 
 EPOCH = 80
@@ -89,3 +89,12 @@ def test_the_tables_have_a_column_for_each_run_and_a_row_for_each_gauge() -> Non
     assert [len(table) - 2 for table in tables] == [2, len(GAUGES), len(GAUGES)]
     assert tables[0][2].startswith("| 0.01 | 0.1 | 0 | 5 epochs |") and "| 4 |" in tables[0][2]
     assert "4/4, 0 false" in tables[2][2]
+    foretold = list(ranges(runs))
+    assert foretold[2].startswith("| 0 to 5 | ") and foretold[2].endswith("100% |")
+
+
+def test_forecasts_of_a_regular_saw_tooth_name_the_step_that_came() -> None:
+    made = list(forecasts(saw(5), SHARPNESS, 6.0))
+    assert {came for _, came in made} <= {EPOCH * (40 * tooth + 1) for tooth in range(1, 5)}
+    assert len(made) > 8
+    assert all(one.made_at < came and abs(one.step - came) <= 6 * EPOCH for one, came in made)

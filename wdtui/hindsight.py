@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wdtui.forecast import forecast
+from wdtui.forecast import Forecast, forecast
 from wdtui.metrics import Curves
 from wdtui.milestones import milestones
 
@@ -107,6 +107,20 @@ def telling(curves: Curves, gauge: Gauge, horizon: int) -> float:
         return math.nan
     before, other = values[soon][:, None], values[not_soon][None]
     return float(((before > other) + (before == other) / 2).mean())
+
+
+def forecasts(curves: Curves, gauge: Gauge, threshold: float) -> Iterator[tuple[Forecast, int]]:
+    """Every forecast since the fit as it would have been made, and the step of the blow-up that did come next."""
+    seen = milestones(curves)
+    measured = np.isfinite(curves["sharpness"])
+    steps, values = curves.steps[measured], gauge(curves)[measured]
+    blowups = np.array(seen.blowup_steps, dtype=np.int64)
+    for index in np.flatnonzero(steps >= (seen.fit_step or 0)):
+        now = int(steps[index])
+        known = blowups[blowups <= now].tolist()
+        made = forecast(steps[: index + 1], values[: index + 1], known, threshold)
+        if made and len(known) < len(blowups):
+            yield made, int(blowups[len(known)])
 
 
 def _alarmed(

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wdtui.config import RunConfig
-from wdtui.hindsight import GAUGES, SLACK, Score, best_threshold, score, sum_of, telling
+from wdtui.forecast import THRESHOLD
+from wdtui.hindsight import GAUGES, SLACK, Score, best_threshold, forecasts, score, sum_of, telling
 from wdtui.hyperparameters import format_value
 from wdtui.metrics import Curves
 from wdtui.milestones import milestones
@@ -34,7 +35,7 @@ def main() -> None:
         found = [run for run in store.runs() if run.experiment == "crash-forecast" and run.status_text == "done"]
         runs = [(run.config, store.curves(run.id)) for run in found]
     runs.sort(key=lambda run: (run[0].bn_epsilon, run[0].weight_decay, run[0].seed))
-    print("\n".join([*teeth(runs), "", *rankings(runs, 10)]))
+    print("\n".join([*teeth(runs), "", *rankings(runs, 10), "", *ranges(runs[1:])]))
     for horizon in given.horizon or (10, 15, 30):
         print(
             "\n".join(
@@ -76,6 +77,24 @@ def rankings(runs: Runs, horizon: int) -> Iterator[str]:
 
 def _titles(runs: Runs) -> list[str]:
     return [f"λ {config.weight_decay} ε {format_value(config.bn_epsilon)} s{config.seed}" for config, _ in runs]
+
+
+def ranges(runs: Runs) -> Iterator[str]:
+    """A Markdown table of when blow-ups came that the sharpness had foretold for so many epochs ahead."""
+    yield "| epochs foretold | forecasts | epochs it took: 10, 50, 90 % | within the range given |"
+    yield "|---|---|---|---|"
+    made = [
+        (np.array([one.step, one.earliest, one.latest, came]) - one.made_at) / config.steps_per_epoch
+        for config, curves in runs
+        for one, came in forecasts(curves, GAUGES["sharpness"], THRESHOLD)
+    ]
+    for low, high in ((0, 5), (5, 10), (10, 20), (20, 40)):
+        several = [row for row in made if low <= row[0] < high]
+        if several:
+            _, earliest, latest, took = np.array(several).T
+            quantiles = ", ".join(f"{value:.0f}" for value in np.quantile(took, (0.1, 0.5, 0.9)))
+            inside = np.mean((earliest <= took) & (took <= latest))
+            yield f"| {low} to {high} | {len(several)} | {quantiles} | {inside:.0%} |"
 
 
 def scores(runs: Runs, horizon: int) -> Iterator[str]:

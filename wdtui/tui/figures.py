@@ -163,7 +163,6 @@ SHARPNESS = Chart(
     "sharpness",
     _fixed(("", "sharpness", TEST)),
     _fixed(("", "sharpness", TEST)),
-    log=True,
     about="How near the curvature of the loss is to throwing the weights out. It climbs to a blow-up and falls in it.",
 )
 CHARTS = ACCURACY, NORM, VARIANCE, LOSS
