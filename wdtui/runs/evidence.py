@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -38,22 +38,22 @@ class Standing:
 
 
 class Evidence:
-    """The finished runs of a store as they stand now, by their configs."""
+    """The runs of a store as they stand now, by their configs."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._runs: dict[str, list[RunRecord]] = {}
         for run in store.runs():
-            if run.status in FINISHED and run.parent is None:
+            if run.parent is None:
                 self._runs.setdefault(_key(json.loads(run.config_text)), []).append(run)
 
-    def run(self, config: RunConfig) -> RunRecord | None:
-        """The newest finished run that had this config from the first step to the last.
+    def run(self, config: RunConfig, statuses: Collection[Status] = FINISHED) -> RunRecord | None:
+        """The newest run that had this config from the first step to the last, finished unless asked for others.
 
         One that was steered or forked had other values for a while, and shows nothing about its config.
         """
         for run in self._runs.get(_key(config.to_mapping()), ()):
-            if not any(event.kind == "steered" for event in self._store.events(run.id)):
+            if run.status in statuses and not any(event.kind == "steered" for event in self._store.events(run.id)):
                 return run
         return None
 
