@@ -65,9 +65,9 @@ class Evidence:
         return tuple(check(claim, cells, outcomes) for claim in experiment.claims)
 
     def standing(self, experiment: Experiment) -> Standing:
-        """How the claims stand: in the quick variant where that was run and the full one was not."""
+        """How the claims stand: in the quick variant as long as the full one leaves any open, if that tells more."""
         full = Standing(self.verdicts(experiment))
-        if experiment.quick is None or full.words not in ("", State.NOT_RUN):
+        if experiment.quick is None or all(verdict.state != State.NOT_RUN for verdict in full.verdicts):
             return full
         quick = Standing(self.verdicts(experiment.quick), quick=True)
         return full if quick.words == State.NOT_RUN else quick
