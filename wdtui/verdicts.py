@@ -99,8 +99,7 @@ def _term(claim: Claim, cells: Sequence[RunConfig], outcomes: Mapping[RunConfig,
         spoken = _spoken(value, claim.shown_term)
         if len(values) == 1:
             return value, spoken
-        way = "whichever" if claim.seeds == "all" else claim.seeds
-        return value, f"{spoken} ({way} of {', '.join(map(claim.shown_term, sorted(values)))})"
+        return value, f"{spoken} ({claim.seeds} of {', '.join(map(claim.shown_term, sorted(values)))})"
     places = sorted(curve)
     heights = np.array([_over_seeds(claim.seeds, curve[place])[0] for place in places])
     found = _found(claim.find, places, heights)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from command_line import assert_one_sentence, events, wdtui
+from command_line import assert_one_sentence, events, start, wdtui
 
 FILE = """
 question = "Does weight decay shrink the weights?"
@@ -98,3 +102,24 @@ def test_show_and_list_tell_of_the_claims(experiment: Path, tmp_path: Path) -> N
     assert told["claims"][0]["measures"] == "weight norm at the end" and told["quick"]["config"]["epochs"] == 1
     rows = {row["name"]: row for row in events(wdtui("experiments", "list", "--json", store=tmp_path).stdout)}
     assert rows["training-curves"]["claims"] == "not run"
+
+
+def test_ctrl_c_stops_the_runs_and_ends_with_130(experiment: Path, tmp_path: Path) -> None:
+    experiment.write_text(FILE.replace("epochs = 2", "epochs = 1_000_000").replace("100.0", "1.0"), encoding="utf-8")
+    process = start("experiments", "verify", str(experiment), "--threads", "1", store=tmp_path / "store")
+    until(lambda: any(run["step"] for run in listed(tmp_path / "store")))
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in said
+    assert {run["status"] for run in listed(tmp_path / "store")} <= {"interrupted", "stopped"}
+
+
+def listed(store: Path) -> list[dict[str, Any]]:
+    return events(wdtui("runs", "list", "--json", store=store).stdout)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 90
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)

@@ -103,3 +103,17 @@ def test_the_quick_variant_stands_in_where_the_full_one_was_not_run(store: Store
 
 def test_nothing_is_said_where_nothing_is_claimed(store: Store) -> None:
     assert Evidence(store).standing(Experiment(name="e", question="?")).words == ""
+
+
+def test_what_is_missing_is_trained_and_an_interrupted_run_goes_on(store: Store, add: Add) -> None:
+    from wdtui.runs.trained import trained
+
+    short = CONFIG.replace(epochs=2, width=128)
+    known, interrupted = add(short), add(short.replace(seed=1), Status.INTERRUPTED, experiment="another")
+    told: list[str] = []
+    configs = [short.replace(seed=seed) for seed in (0, 1, 2)]
+    runs = trained(store, configs, experiment="e", device="cpu", threads=1, tell=told.append)
+    assert [runs[config].id for config in configs] == [known, interrupted, interrupted + 1]
+    assert {run.status for run in runs.values()} == {Status.DONE}
+    assert told[0] == "2 of 3 runs are to be trained." and len(told) == 3
+    store.close()

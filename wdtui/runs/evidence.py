@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -38,22 +38,22 @@ class Standing:
 
 
 class Evidence:
-    """The finished runs of a store as they stand now, by their configs."""
+    """The runs of a store as they stand now, by their configs."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._runs: dict[str, list[RunRecord]] = {}
         for run in store.runs():
-            if run.status in FINISHED and run.parent is None:
+            if run.parent is None:
                 self._runs.setdefault(_key(json.loads(run.config_text)), []).append(run)
 
-    def run(self, config: RunConfig) -> RunRecord | None:
-        """The newest finished run that had this config from the first step to the last.
+    def run(self, config: RunConfig, statuses: Collection[Status] = FINISHED) -> RunRecord | None:
+        """The newest run that had this config from the first step to the last, finished unless asked for others.
 
         One that was steered or forked had other values for a while, and shows nothing about its config.
         """
         for run in self._runs.get(_key(config.to_mapping()), ()):
-            if not any(event.kind == "steered" for event in self._store.events(run.id)):
+            if run.status in statuses and not any(event.kind == "steered" for event in self._store.events(run.id)):
                 return run
         return None
 
@@ -65,9 +65,9 @@ class Evidence:
         return tuple(check(claim, cells, outcomes) for claim in experiment.claims)
 
     def standing(self, experiment: Experiment) -> Standing:
-        """How the claims stand: in the quick variant where that was run and the full one was not."""
+        """How the claims stand: in the quick variant as long as the full one leaves any open, if that tells more."""
         full = Standing(self.verdicts(experiment))
-        if experiment.quick is None or full.words not in ("", State.NOT_RUN):
+        if experiment.quick is None or all(verdict.state != State.NOT_RUN for verdict in full.verdicts):
             return full
         quick = Standing(self.verdicts(experiment.quick), quick=True)
         return full if quick.words == State.NOT_RUN else quick

@@ -36,7 +36,10 @@ def trained(
         return runs
     tell(f"{len(missing)} of {len(configs)} runs are to be trained.")
     scheduler = Scheduler(store, device=_resolved(device))
-    run_ids = _queued(store, missing, experiment)
+    run_ids = {
+        config: run.id if (run := evidence.run(config, _RESUMABLE)) else store.add_run(config, experiment=experiment)
+        for config in missing
+    }
     _train(scheduler, list(run_ids.values()), threads, tell)
     return runs | {config: store.run(run_id) for config, run_id in run_ids.items()}
 
@@ -47,16 +50,6 @@ def _resolved(device: str) -> str:
 
     resolve_device(device)
     return device
-
-
-def _queued(store: Store, configs: Sequence[RunConfig], experiment: str) -> dict[RunConfig, int]:
-    """A run for each config: an earlier one of the experiment that was interrupted, or a new one."""
-    earlier = {
-        run.config: run.id
-        for run in store.runs()
-        if run.experiment == experiment and run.status in _RESUMABLE and run.parent is None
-    }
-    return {config: earlier.get(config) or store.add_run(config, experiment=experiment) for config in configs}
 
 
 def _train(scheduler: Scheduler, run_ids: list[int], threads: int | None, tell: Callable[[str], None]) -> None:

@@ -35,7 +35,13 @@ class Key:
 
 RUNS = (
     Key("r", "launch", "run", "Train what the form says.", twin="wdtui run", footer=True),
-    Key("R", "launch_all", "run all", "Train every run of the form's experiment.", twin="wdtui experiments run NAME"),
+    Key(
+        "R",
+        "launch_all",
+        "run all",
+        "Train every run of the form's experiment, in its quick variant where there is one.",
+        twin="wdtui experiments run NAME --quick",
+    ),
     Key("enter", "open", "open", "Everything about the selected run.", shown="⏎", twin="wdtui runs show RUN"),
     Key("s", "steer", "steer", "Change λ, ε or the learning rate of a live run.", twin="wdtui steer RUN", footer=True),
     Key(

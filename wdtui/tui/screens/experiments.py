@@ -16,7 +16,7 @@ from textual.widgets.option_list import Option
 from textual.worker import get_current_worker
 
 from wdtui import experiments
-from wdtui.config import FIELDS, ConfigError
+from wdtui.config import FIELDS, ConfigError, RunConfig
 from wdtui.hyperparameters import format_value
 from wdtui.runs.evidence import Evidence, Standing
 from wdtui.runs.store import Store
@@ -122,8 +122,9 @@ def page(name: str, standing: Standing | None = None) -> Text:
         text.append(f"{_label(field):<28}{format_value(value)}\n")
     for field, values in experiment.axes.items():
         text.append(f"{_label(field):<28}{' · '.join(map(format_value, values))}\n")
-    runs = f"{len(cells)} runs" if len(cells) > 1 else "1 run"
-    text.append(f"\n{runs} of {number(cells[0].steps)} steps\n")
+    text.append(f"\n{_amount(cells)}\n")
+    if experiment.quick:
+        text.append(f"{_amount(experiment.quick.cells())} in the quick variant, which r trains\n")
     if experiment.claims:
         text.append(f"\nclaims{' of the quick variant' if standing and standing.quick else ''}\n", "bold")
     for verdict in standing.verdicts if standing else ():
@@ -135,6 +136,12 @@ def page(name: str, standing: Standing | None = None) -> Text:
     if experiment.claims:
         text.append(f"\nwdtui experiments verify {name}{' --quick' if experiment.quick else ''}\n", "dim")
     return text
+
+
+def _amount(cells: list[RunConfig]) -> str:
+    steps = sorted({cell.steps for cell in cells})
+    most = number(steps[0]) if len(steps) == 1 else f"{number(steps[0])} to {number(steps[-1])}"
+    return f"{len(cells)} run{'s' if len(cells) > 1 else ''} of {most} steps"
 
 
 def _label(name: str) -> str:

@@ -168,11 +168,12 @@ class Workbench(RunScreen):
         self.form.submit()
 
     def action_launch_all(self) -> None:
-        """Start each cell of the experiment in the form, and mark them all."""
+        """Start each cell of the experiment in the form, in minutes where it has a variant for that; mark them all."""
         experiment = self.form.experiment
         if experiment is None or not (experiment.axes or experiment.fork):
             self.form.submit()
             return
+        experiment = experiment.variant(quick=True)
         try:
             started = [self.controls.start(cell, experiment=experiment.name) for cell in experiment.cells()]
             started += self.controls.branch(started, experiment.fork) if experiment.fork else []
