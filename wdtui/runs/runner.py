@@ -102,10 +102,14 @@ class Runner:
         return self.training.step if hasattr(self, "training") else 0
 
     def _begin(self) -> None:
-        """Take up the run where its newest checkpoint left it, or a parent's; what came after is measured again."""
+        """Take up the run where its newest checkpoint left it, or a parent's; what came after is measured again.
+
+        A checkpoint beyond the next point to measure is of no use: a power failure may take the store's last moments.
+        """
         run = self.store.run(self.run_id)
         self.training = Training(self.config, self.device, run.plan)
-        damaged, checkpoint, parent = self._checkpoints.damaged(), self._checkpoints.newest(), None
+        damaged, parent = self._checkpoints.damaged(), None
+        checkpoint = self._checkpoints.newest(run.step + self.config.log_every * self.config.steps_per_epoch - 1)
         self._checkpoints.drop_after(checkpoint.step if checkpoint else -1)
         if checkpoint is None:
             checkpoint, parent = inherited(self.store, run)
