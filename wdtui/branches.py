@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from wdtui.config import FIELDS, ConfigError, nearest
 from wdtui.hyperparameters import format_value
-from wdtui.steering import Change, parse_change
+from wdtui.steering import Change, read_change
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ def _changes(branch: Mapping[str, Any]) -> dict[str, Change]:
         if name not in FIELDS:
             raise ConfigError(f"{name} is no field of a run{nearest(name, FIELDS)}", name)
     return {
-        name: parse_change(value, name) if isinstance(value, str) else FIELDS[name].check(value)
+        name: read_change(value, FIELDS[name]) if isinstance(value, str) else FIELDS[name].check(value)
         for name, value in branch.items()
     }
 

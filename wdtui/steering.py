@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wdtui.config import FIELDS, ConfigError, nearest
-from wdtui.hyperparameters import Value, format_value
+from wdtui.hyperparameters import Hyperparameter, Value, format_value
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -77,15 +77,14 @@ Change = Value | tuple[Value, int]
 """What a field is to be set to: a value, or a number and over how many epochs it is to get there."""
 
 
-def parse_change(text: str, field_name: str) -> Change:
+def read_change(text: str, field: Hyperparameter) -> Change:
     """Read VALUE or VALUE:EPOCHS, as a person types it. Raises ConfigError."""
     value, colon, epochs = text.partition(":")
-    field = FIELDS[field_name]
     if not colon:
         return field.parse(text)
     if field.kind != "float" or not epochs.strip().isascii() or not epochs.strip().isdigit() or not int(epochs):
         hint = "give VALUE, or VALUE:EPOCHS for a number that is to change over so many epochs"
-        raise ConfigError(f"{field_name}: {format_value(text)} is not allowed; {hint}.", field_name)
+        raise ConfigError(f"{field.name}: {format_value(text)} is not allowed; {hint}.", field.name)
     return field.parse(value), int(epochs)
 
 
@@ -97,7 +96,7 @@ def parse_assignment(text: str) -> tuple[str, Change]:
         raise ConfigError(f"{text}: give FIELD=VALUE, or FIELD=VALUE:EPOCHS for a change over so many epochs.")
     if name not in FIELDS:
         raise ConfigError(f"{name} is no field of a run{nearest(name, FIELDS)}", name)
-    return name, parse_change(value, name)
+    return name, read_change(value, FIELDS[name])
 
 
 def steering_to(field_name: str, change: Any, step: int, old: Value) -> Steering:

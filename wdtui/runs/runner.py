@@ -78,10 +78,15 @@ class Runner:
         self._writer = Writer(self._write)
 
     def find_start(self) -> tuple[int, int]:
-        """Find from where the run goes on, and return the epoch and the batch."""
-        self._checkpoint, self._parent = self._checkpoints.newest(), None
+        """Find from where the run goes on, and return the epoch and the batch.
+
+        A checkpoint beyond the next point to measure is of no use: a power failure may take the store's last moments.
+        """
+        run = self.store.run(self.run_id)
+        next_point = run.step + self.config.log_every * self.config.steps_per_epoch
+        self._checkpoint, self._parent = self._checkpoints.newest(next_point - 1), None
         if self._checkpoint is None:
-            self._checkpoint, self._parent = inherited(self.store, self.store.run(self.run_id))
+            self._checkpoint, self._parent = inherited(self.store, run)
         position = self._checkpoint.position if self._checkpoint else {"epoch": 0, "batch": 0}
         return position["epoch"], position["batch"]
 

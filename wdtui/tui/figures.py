@@ -305,6 +305,8 @@ def milestones_of(shown: Shown) -> Iterator[tuple[int, str]]:
     if seen.generalise_step is not None:
         yield seen.generalise_step, f"generalised {number(seen.generalise_step)}"
     yield from ((step, "blow-up") for step in seen.blowup_steps)
+    if shown.run.parent_step:
+        yield shown.run.parent_step, f"leaves run {shown.run.parent}"
     for event in shown.events:
         if event.kind == "steered":
             yield event.step, steering_text(event.data)
@@ -314,12 +316,20 @@ def steering_text(data: dict[str, object]) -> str:
     """What a steering did, e.g. 'ε → 1e-5'."""
     field = FIELDS.get(str(data.get("field")))
     name = (field.symbol or field.label) if field else str(data.get("field"))
-    return f"{name} → {format_value(data.get('new'))}"
+    over = f" over {data['epochs']} epochs" if data.get("epochs") else ""
+    return f"{name} → {format_value(data.get('new'))}{over}"
 
 
-def _steerings(subject: Subject) -> list[tuple[int, float, float]]:
+def _steerings(subject: Subject) -> list[tuple[int, float, float, int]]:
+    """Step, old and new value of ε, and at which step it has come to the new one."""
+    steps = subject.shown.run.config.steps_per_epoch
     return [
-        (event.step, float(event.data["old"]), float(event.data["new"]))
+        (
+            event.step,
+            float(event.data["old"]),
+            float(event.data["new"]),
+            event.step + event.data.get("epochs", 0) * steps,
+        )
         for event in subject.shown.events
         if event.kind == "steered" and event.data.get("field") == "bn_epsilon"
     ]
@@ -343,9 +353,14 @@ def _epsilons(subjects: Sequence[Subject]) -> Iterator[Level]:
 
 
 def _epsilon_over_time(subject: Subject) -> Series:
+    """ε as it was steered; on the way to a new value it is a straight line on the logarithmic scale."""
     steps, values = [0.0], [subject.shown.run.config.bn_epsilon]
-    for step, old, new in _steerings(subject):
-        steps += [step, step]
+    for i, (step, old, new, arrived) in enumerate(_steerings(subject)):
+        if i == 0:
+            values = [old]
+        while steps[-1] > step:  # steered anew on the way
+            steps.pop(), values.pop()
+        steps += [step, arrived]
         values += [old, new]
-    end = whole_span([subject])[1]
-    return Series("ε", [*steps, end], [*values, values[-1]], RUN_COLORS[-1])
+    reached = whole_span([subject])[1]
+    return Series("ε", [*steps, max(reached, steps[-1])], [*values, values[-1]], RUN_COLORS[-1])

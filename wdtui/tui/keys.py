@@ -44,6 +44,8 @@ RUNS = (
     ),
     Key("enter", "open", "open", "Everything about the selected run.", shown="⏎", twin="wdtui runs show RUN"),
     Key("s", "steer", "steer", "Change λ, ε or the learning rate of a live run.", twin="wdtui steer RUN", footer=True),
+    Key("f", "fork", "fork", "Train on from a step of the run with something changed, as a new run.",
+        twin="wdtui fork RUN", footer=True),
     Key(
         "space", "pause", "pause", "Pause a live run; go on with one that is paused, stopped or interrupted.",
         twin="wdtui pause RUN · wdtui resume RUN", footer=True,

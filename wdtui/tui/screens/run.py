@@ -27,7 +27,9 @@ from wdtui.tui.widgets.columns import progress, state
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
 from wdtui.tui.widgets.words import Words
 
-_RUN_KEYS = tuple(key for key in keys.RUNS if key.action in ("steer", "pause", "stop", "rename", "note", "delete"))
+_RUN_KEYS = tuple(
+    key for key in keys.RUNS if key.action in ("steer", "fork", "pause", "stop", "rename", "note", "delete")
+)
 _APP_KEYS = tuple(key for key in keys.APP if key.action.startswith("app."))
 _BACK = keys.Key("escape,enter,backspace", "back", "back", "Back to the runs.", shown="esc", footer=True)
 _MOST_EVENTS = 200

@@ -249,6 +249,14 @@ class Workbench(RunScreen):
 
         self.with_run(change)
 
+    def after_fork(self, parent: RunRecord, run_id: int) -> None:
+        """Overlay the two."""
+        for one in (parent.id, run_id):
+            if one not in self._marked:
+                self._marked.append(one)
+                self.workbench.identities.keep(one)
+        self._started = run_id
+
     def action_unmark(self) -> None:
         self._marked.clear()
         self._show_selected()
