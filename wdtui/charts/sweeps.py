@@ -135,6 +135,7 @@ def heatmap(
     side = [_written(value) for value in rows]
     heads = [_written(value) for value in columns]
     corner = f"{_symbol(down)} ╲ {_symbol(across)}"
+    corner = _plain(corner) if ascii else corner
     left = max(map(len, [*side, corner])) + 1
     cell_width = max(map(len, [*heads, *texts.values()])) + 2
     chosen = selected or (0, 0)
@@ -201,12 +202,15 @@ def _window(count: int, room: int, chosen: int) -> range:
 
 def _fitted(lines: list[Text], width: int, ascii: bool) -> Text:
     for line in lines:
+        if ascii:
+            line.plain = _plain(line.plain)
         line.truncate(width)
         line.pad_right(width - line.cell_len)
-    text = Text("\n", no_wrap=True, end="").join(lines)
-    if ascii:
-        text.plain = text.plain.translate(_PLAIN_SIGNS).encode("ascii", "replace").decode()
-    return text
+    return Text("\n", no_wrap=True, end="").join(lines)
+
+
+def _plain(text: str) -> str:
+    return text.translate(_PLAIN_SIGNS).encode("ascii", "replace").decode()
 
 
 def _symbol(axis: str) -> str:
