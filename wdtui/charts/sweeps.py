@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from rich.style import Style
 from rich.text import Text
 
 from wdtui.charts import RUN_COLORS, Mark, Series, draw
@@ -146,23 +147,22 @@ def heatmap(
         line = Text(side[place].rjust(left - 1) + " ", "dim")
         for other in shown:
             text = texts.get((rows[place], columns[other]), "").rjust(cell_width)
-            line.append_text(_cell(text, selected == (place, other), color))
+            line.append_text(_cell(text, (place, other), selected, color))
         lines.append(line)
     lines += [Text()] * (height - 1 - len(lines))
     lines.append(_legend(metric, shading, len(shown) < len(columns) or len(shown_rows) < len(rows)))
     return _fitted(lines[:height], width, ascii)
 
 
-def _cell(text: str, selected: bool, color: bool) -> Text:
-    """One cell of the map, its shade in a colour."""
+def _cell(text: str, place: tuple[int, int], selected: tuple[int, int] | None, color: bool) -> Text:
+    """One cell of the map, its shade in a colour; whoever is clicked on it finds its place in the style's meta."""
     cell = Text(text, "not dim")
-    if color:
-        first = len(text) - len(text.lstrip())
-        for place in range(first, len(text)):
-            if text[place] in _SHADES[1:]:
-                cell.stylize(_MAP_COLOR, place, place + 1)
-    if selected:
-        cell.stylize("reverse")
+    cell.stylize(Style(meta={"cell": place}))
+    first = len(text) - len(text.lstrip())
+    shaded = len(text[first:]) - len(text[first:].lstrip(_SHADES[1:])) if color else 0
+    cell.stylize(_MAP_COLOR, first, first + shaded)
+    if selected == place:
+        cell.stylize("reverse", max(first - 1, 0))
     return cell
 
 
