@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from rich.style import Style
 from rich.text import Text
 
 from wdtui.charts import RUN_COLORS, Mark, Series, draw
@@ -135,6 +136,7 @@ def heatmap(
     side = [_written(value) for value in rows]
     heads = [_written(value) for value in columns]
     corner = f"{_symbol(down)} ╲ {_symbol(across)}"
+    corner = _plain(corner) if ascii else corner
     left = max(map(len, [*side, corner])) + 1
     cell_width = max(map(len, [*heads, *texts.values()])) + 2
     chosen = selected or (0, 0)
@@ -145,23 +147,22 @@ def heatmap(
         line = Text(side[place].rjust(left - 1) + " ", "dim")
         for other in shown:
             text = texts.get((rows[place], columns[other]), "").rjust(cell_width)
-            line.append_text(_cell(text, selected == (place, other), color))
+            line.append_text(_cell(text, (place, other), selected, color))
         lines.append(line)
     lines += [Text()] * (height - 1 - len(lines))
     lines.append(_legend(metric, shading, len(shown) < len(columns) or len(shown_rows) < len(rows)))
     return _fitted(lines[:height], width, ascii)
 
 
-def _cell(text: str, selected: bool, color: bool) -> Text:
-    """One cell of the map, its shade in a colour."""
+def _cell(text: str, place: tuple[int, int], selected: tuple[int, int] | None, color: bool) -> Text:
+    """One cell of the map, its shade in a colour; whoever is clicked on it finds its place in the style's meta."""
     cell = Text(text, "not dim")
-    if color:
-        first = len(text) - len(text.lstrip())
-        for place in range(first, len(text)):
-            if text[place] in _SHADES[1:]:
-                cell.stylize(_MAP_COLOR, place, place + 1)
-    if selected:
-        cell.stylize("reverse")
+    cell.stylize(Style(meta={"cell": place}))
+    first = len(text) - len(text.lstrip())
+    shaded = len(text[first:]) - len(text[first:].lstrip(_SHADES[1:])) if color else 0
+    cell.stylize(_MAP_COLOR, first, first + shaded)
+    if selected == place:
+        cell.stylize("reverse", max(first - 1, 0))
     return cell
 
 
@@ -201,12 +202,15 @@ def _window(count: int, room: int, chosen: int) -> range:
 
 def _fitted(lines: list[Text], width: int, ascii: bool) -> Text:
     for line in lines:
+        if ascii:
+            line.plain = _plain(line.plain)
         line.truncate(width)
         line.pad_right(width - line.cell_len)
-    text = Text("\n", no_wrap=True, end="").join(lines)
-    if ascii:
-        text.plain = text.plain.translate(_PLAIN_SIGNS).encode("ascii", "replace").decode()
-    return text
+    return Text("\n", no_wrap=True, end="").join(lines)
+
+
+def _plain(text: str) -> str:
+    return text.translate(_PLAIN_SIGNS).encode("ascii", "replace").decode()
 
 
 def _symbol(axis: str) -> str:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wdtui.cli.errors import FAILED, CommandError
-from wdtui.cli.fields import DeviceOption, JsonOption, StoreOption, ThreadsOption, takes_fields
+from wdtui.cli.fields import (
+    DeviceOption,
+    FpsOption,
+    JsonOption,
+    MouseOption,
+    StoreOption,
+    ThreadsOption,
+    takes_fields,
+)
 
 if TYPE_CHECKING:
     from wdtui.experiments import Experiment
@@ -48,6 +56,8 @@ def sweep(
     threads: ThreadsOption = None,
     workers: WorkersOption = None,
     store: StoreOption = None,
+    fps: FpsOption = None,
+    mouse: MouseOption = None,
 ) -> int:
     """Train a grid of networks: all combinations of the axes' values, over an experiment's config or the defaults."""
     from wdtui.experiments import load
@@ -60,11 +70,17 @@ def sweep(
     grid = grid_of(question, fields, own, seeds)
     if json and not headless:
         raise CommandError("--json needs --headless.")
+    origin = question.name if question else ""
     if not headless:
-        raise CommandError("For now a sweep needs --headless.")
+        from wdtui.tui import Opening, open_app
+
+        opening = Opening(config=grid.base, grid=grid, experiment=origin, name=name, threads=threads, workers=workers)
+        return open_app(store, device=device, opening=opening, fps=fps, mouse=mouse)
+    if (fps, mouse) != (None, None):
+        raise CommandError("--fps and --mouse are for the app; with --headless leave them out.")
     return train_new_sweep(
         grid,
-        experiment=question.name if question else "",
+        experiment=origin,
         name=name,
         device=device,
         threads=threads,

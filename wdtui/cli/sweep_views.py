@@ -14,20 +14,24 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from wdtui.config import FIELDS
 from wdtui.hyperparameters import format_value
 from wdtui.runs.records import FINISHED, RunRecord, Status
+from wdtui.runs.sweep_words import (
+    COLUMNS,
+    cell_name,
+    opening_line,
+    progress_line,
+    spread_text,
+    states_text,
+    symbol,
+)
+from wdtui.runs.sweeps import Progress as SweepProgress
 from wdtui.summary import summary
-from wdtui.sweep_table import Row, Spread, label
-from wdtui.text import NOTHING, clean, duration, number, percent
+from wdtui.sweep_table import label
+from wdtui.text import clean, number, percent
 
 if TYPE_CHECKING:
-    from wdtui.grid import Cell
     from wdtui.runs.store import Store
-    from wdtui.runs.sweeps import Progress as SweepProgress
-
-COLUMNS = ("train_accuracy", "test_accuracy", "weight_norm", "fit_step", "generalise_step", "blowups")
-"""What tables say of each cell."""
 
 _PLAIN_SECONDS = 5.0
 
@@ -186,24 +190,6 @@ class ProgressView:
         self._progress.console.print(line, markup=False, highlight=False)
 
 
-def opening_line(progress: SweepProgress, seconds: float) -> str:
-    """What is about to be trained."""
-    runs = f"{number(len(progress.runs))} runs" if len(progress.runs) > 1 else "1 run"
-    already = f", {number(progress.finished)} of them trained already" if progress.finished else ""
-    steps = f"; {number(progress.steps_left)} steps, about {duration(seconds)}" if not progress.complete else ""
-    return f"Sweep {progress.sweep.label}: {progress.sweep.grid.title}: {runs}{already}{steps}."
-
-
-def progress_line(progress: SweepProgress) -> str:
-    """Where a sweep stands."""
-    states = progress.states
-    parts = [f"{number(progress.finished)}/{number(len(progress.runs))} cells"]
-    parts += [f"{states[state]} {state}" for state in ("running", "paused", "failed", "diverged") if states[state]]
-    speed = progress.speed
-    parts += [f"{number(round(speed))} steps/s  {duration(progress.seconds_left)} left"] if speed else []
-    return "  ".join(parts)
-
-
 def cell_line(progress: SweepProgress, place: int, count: int) -> str:
     """How one cell ended, as so-manieth of all."""
     run, cell = progress.runs[place], progress.sweep.cells[place]
@@ -212,14 +198,7 @@ def cell_line(progress: SweepProgress, place: int, count: int) -> str:
     accuracies = [f"{kind} {percent(run.latest.get(f'{kind}_accuracy'))}" for kind in ("train", "test")]
     norm = f"norm {number(run.latest.get('weight_norm'))}"
     reason = clean(run.reason) if run.status != Status.DONE else ""
-    return "  ".join([share, cell_name(progress, cell), run.status, *accuracies, norm, reason]).rstrip()
-
-
-def cell_name(progress: SweepProgress, cell: Cell) -> str:
-    """What tells a cell from the others, e.g. 'λ 0.1, seed 3'."""
-    grid = progress.sweep.grid
-    axes = [f"{_symbol(axis)} {format_value(value)}" for axis, value in zip(grid.axes, cell.values, strict=True)]
-    return ", ".join([*axes, f"seed {cell.config.seed}"] if len(grid.seeds) > 1 or not axes else axes)
+    return "  ".join([share, cell_name(progress.sweep.grid, cell), run.status, *accuracies, norm, reason]).rstrip()
 
 
 def sweep_json(progress: SweepProgress, *, table: bool = False) -> dict[str, Any]:
@@ -291,43 +270,13 @@ def _chart(progress: SweepProgress, console: Console) -> Text | None:
 def _table(progress: SweepProgress) -> Table:
     table, axes = Table(box=None, header_style="dim", pad_edge=False), list(progress.sweep.grid.axes)
     for axis in axes:
-        table.add_column(_symbol(axis), justify="right", no_wrap=True)
+        table.add_column(symbol(axis), justify="right", no_wrap=True)
     table.add_column("runs", no_wrap=True, max_width=16, overflow="ellipsis")
     table.add_column("state", no_wrap=True)
     for name in COLUMNS:
         table.add_column(label(name).replace(" accuracy", ""), justify="right", no_wrap=True)
     for row in progress.table.rows:
         runs = ",".join(str(run.id) for run in row.runs if isinstance(run, RunRecord))
-        cells = [_spread(row, name) for name in COLUMNS]
-        table.add_row(*map(format_value, row.values), runs, _states(row), *cells)
+        cells = [spread_text(row, name) for name in COLUMNS]
+        table.add_row(*map(format_value, row.values), runs, states_text(row), *cells)
     return table
-
-
-def _states(row: Row) -> str:
-    """The state that all runs of a cell share, or how many are in each."""
-    states = row.states
-    return next(iter(states)) if len(states) == 1 else ", ".join(f"{count} {state}" for state, count in states.items())
-
-
-def _spread(row: Row, name: str) -> str:
-    """A median with its range, and where not all runs have the quantity how many do."""
-    spread = row.spread(name)
-    if spread is None:
-        return NOTHING
-    text = _written(name, spread.median)
-    if spread.count > 1:
-        text += _range(name, spread)
-    return text if spread.count == len(row.runs) else f"{text} {spread.count}/{len(row.runs)}"
-
-
-def _range(name: str, spread: Spread) -> str:
-    low, high = _written(name, spread.low), _written(name, spread.high)
-    return f" ({low.removesuffix(' %')}–{high})" if low != high else ""
-
-
-def _written(name: str, value: float) -> str:
-    return percent(value) if name.endswith("accuracy") else number(value)
-
-
-def _symbol(axis: str) -> str:
-    return FIELDS[axis].symbol or FIELDS[axis].label

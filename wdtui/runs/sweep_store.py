@@ -109,6 +109,12 @@ class Sweeps:
             runs = {run.id: run for run in select_runs(connection, f"WHERE id IN ({cells})", sweep_id)}
         return tuple(runs.get(run_id) for run_id in ids)
 
+    def run_ids(self, sweep_id: int) -> tuple[int | None, ...]:
+        """The numbers of the runs that `runs` gives."""
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT run_id FROM sweep_cells WHERE sweep_id = ? ORDER BY place", (sweep_id,))
+            return tuple(row[0] for row in rows)
+
     def attach(self, sweep_id: int, place: int, run_id: int) -> bool:
         """Give the cell at a place its run; returns False where it has got one in the meantime."""
         with self._database.writing() as connection:

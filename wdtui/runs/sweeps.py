@@ -71,9 +71,11 @@ class Progress:
 
     @property
     def speed(self) -> float | None:
-        """Steps per second of all cells together, on average over `seconds`."""
+        """Steps per second of all cells together, on average over `seconds`; without those, of the live ones now."""
+        if not self.seconds:
+            return sum(run.speed or 0.0 for run in self.runs if run and run.status_text == Status.RUNNING) or None
         trained = self.steps - self.steps_before
-        return trained / self.seconds if trained > 0 and self.seconds > 0 else None
+        return trained / self.seconds if trained > 0 else None
 
     @property
     def seconds_left(self) -> float | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from wdtui.config import RunConfig
+    from wdtui.grid import Grid
 
 
 class TerminalError(Exception):
@@ -18,13 +19,16 @@ class TerminalError(Exception):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Opening:
-    """A run to start at once: a new one with a config, or one that the store has."""
+    """What to start at once: a new run with a config, a grid of them, or a run that the store has."""
 
     config: RunConfig | None = None
+    grid: Grid | None = None
     run_id: int | None = None
     experiment: str = ""
     name: str = ""
     threads: int | None = None
+    workers: int | None = None
+    """How many runs train at once, None for as many as suit the machine."""
 
 
 def open_app(
@@ -37,7 +41,7 @@ def open_app(
 ) -> int:
     """Show the workbench on a store until it is left; return the exit status.
 
-    The run of an `opening` is queued at once; `fps` is how often a second the app looks for news. Raises TerminalError
+    What an `opening` says is queued at once; `fps` is how often a second the app looks for news. Raises TerminalError
     before anything is drawn, and StoreError.
     """
     check_terminal()
@@ -46,7 +50,8 @@ def open_app(
     from wdtui.tui.app import WorkbenchApp
 
     with Store(store_folder) as store:
-        app = WorkbenchApp(store, Scheduler(store, device=device), device=device, opening=opening, fps=fps or 4)
+        scheduler = Scheduler(store, device=device, slots=opening.workers if opening else None)
+        app = WorkbenchApp(store, scheduler, device=device, opening=opening, fps=fps or 4)
         app.run(mouse=mouse is not False)
         return app.return_code or 0
 

@@ -20,6 +20,7 @@ from wdtui.tui.palette import Actions
 from wdtui.tui.screens.workbench import Workbench
 
 if TYPE_CHECKING:
+    from wdtui.grid import Grid
     from wdtui.runs.scheduler import Scheduler
 
 _LONG_SECONDS = 60.0
@@ -76,7 +77,11 @@ class WorkbenchApp(App[None]):
         self.controls.scheduler.warm_up()
         if self._opening:
             opening = self._opening
-            self.start(opening)
+            if opening.grid:
+                about = {"experiment": opening.experiment, "name": opening.name}
+                self.start_sweep(opening.grid, threads=opening.threads, **about)
+            else:
+                self.start(opening)
         self.set_interval(1 / self._fps, self._look_again)
 
     def _look_again(self) -> None:
@@ -133,6 +138,21 @@ class WorkbenchApp(App[None]):
         from wdtui.tui.screens.run import RunView
 
         self.push_screen(RunView(run_id))
+
+    def open_sweep(self, sweep_id: int) -> None:
+        from wdtui.tui.screens.sweep import SweepView
+
+        self.push_screen(SweepView(self.controls.store.sweeps.get(sweep_id)))
+
+    def start_sweep(self, grid: Grid, *, experiment: str = "", name: str = "", threads: int | None = None) -> None:
+        """Train a grid and show it."""
+        try:
+            sweep_id = self.controls.start_sweep(grid, experiment=experiment, name=name, threads=threads)
+        except StoreError as error:
+            self.notify(str(error), severity="error", markup=False)
+            return
+        self.look()
+        self.open_sweep(sweep_id)
 
     def action_experiments(self) -> None:
         from wdtui.tui.screens.experiments import Gallery

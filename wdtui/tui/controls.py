@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from wdtui.branches import Branching
 from wdtui.config import RunConfig
+from wdtui.grid import Grid
 from wdtui.runs import forks
 from wdtui.runs.checkpoints import Checkpoints
 from wdtui.runs.records import CLAIMABLE, RunRecord, Status
 from wdtui.runs.store import Store
+from wdtui.runs.sweep_store import Sweep
+from wdtui.runs.sweeps import assign
 
 if TYPE_CHECKING:
     from wdtui.runs.scheduler import Scheduler
@@ -48,9 +51,36 @@ class Controls:
         started = [
             number for run_id in run_ids for number in forks.branch(self.store, self.store.run(run_id), branching)
         ]
-        for number in started:
-            self.scheduler.submit(number)
+        self.scheduler.submit(*started)
         return started
+
+    def start_sweep(self, grid: Grid, *, experiment: str = "", name: str = "", threads: int | None = None) -> int:
+        """Queue here what a new sweep lacks; returns the sweep's number."""
+        sweep_id = self.store.sweeps.add(grid, experiment=experiment, name=name)
+        self.go_on_with(self.store.sweeps.get(sweep_id), threads=threads)
+        return sweep_id
+
+    def go_on_with(self, sweep: Sweep, *, threads: int | None = None) -> str:
+        """Queue here whatever of a sweep is missing, interrupted, stopped or failed."""
+        assign(self.store, sweep)
+        at_work = {*self.scheduler.queue, *self.scheduler.live}
+        waiting = [run for run in self.store.sweeps.runs(sweep.id) if run and run.id not in at_work]
+        waiting = [run for run in waiting if run.status in CLAIMABLE]
+        self.scheduler.submit(*(run.id for run in waiting), threads=threads)
+        return f"{len(waiting)} runs of sweep {sweep.label} are queued here."
+
+    def stop_sweep(self, sweep: Sweep) -> str:
+        """Stop the live runs of a sweep with a checkpoint, and begin none of those that wait."""
+        queue = set(self.scheduler.queue)
+        runs = [
+            run
+            for run in self.store.sweeps.runs(sweep.id)
+            if run and (run.live or run.status == Status.QUEUED or run.id in queue)
+        ]
+        for run in sorted(runs, key=lambda run: run.live):  # those that wait first, lest one takes the room
+            if not self.scheduler.cancel(run.id):
+                self.stop(run)
+        return f"Stopping {len(runs)} runs of sweep {sweep.label} …"
 
     def pause_or_resume(self, run: RunRecord) -> str:
         match run.status:

@@ -51,6 +51,8 @@ class Figure:
     marks: tuple[Mark, ...] = ()
     levels: tuple[Level, ...] = ()
     cursor: float | None = None
+    drawing: Callable[[int, int], Text] | None = None
+    """What is drawn into so many cells and lines in place of curves over steps."""
 
 
 @dataclasses.dataclass(frozen=True)

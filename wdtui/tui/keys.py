@@ -42,6 +42,8 @@ RUNS = (
         "Train every run of the form's experiment, in its quick variant where there is one.",
         twin="wdtui experiments run NAME --quick",
     ),
+    Key("W", "sweep", "sweep", "Sweep axes over the form's config.", twin="wdtui sweep --axis FIELD=VALUES"),
+    Key("S", "sweeps", "sweeps", "Open one of the sweeps.", twin="wdtui sweeps show SWEEP"),
     Key("enter", "open", "open", "Everything about the selected run.", shown="⏎", twin="wdtui runs show RUN"),
     Key("s", "steer", "steer", "Change λ, ε or the learning rate of a live run.", twin="wdtui steer RUN", footer=True),
     Key("f", "fork", "fork", "Train on from a step of the run with something changed, as a new run.",
@@ -77,6 +79,33 @@ CHARTS = (
     Key("0", "chart('reset')", "reset", "All of the time axis, linear, no cursor."),
     Key("b", "chart('change_layers')", "layers", "BatchNorm variance of the whole network or of each layer."),
 )
+SWEEP = (
+    Key("up", "move(-1, 0)", "", "The cell above.", shown="↑"),
+    Key("down", "move(1, 0)", "", "The cell below.", shown="↓"),
+    Key("left", "move(0, -1)", "", "The cell to the left.", shown="←"),
+    Key("right", "move(0, 1)", "", "The cell to the right.", shown="→"),
+    Key(
+        "enter",
+        "open_cell",
+        "open",
+        "Everything about the run of the cell.",
+        shown="⏎",
+        twin="wdtui runs show RUN",
+        footer=True,
+    ),
+    Key("v", "next_metric", "metric", "Another metric or milestone.", footer=True),
+    Key("n", "next_seed", "seed", "The run of another seed.", footer=True),
+    Key("a", "next_layer", "further axes", "Another value of the axes beyond the second."),
+    Key(
+        "g",
+        "go_on",
+        "go on",
+        "Train what is missing, interrupted, stopped or failed.",
+        twin="wdtui resume SWEEP",
+        footer=True,
+    ),
+    Key("x", "stop_sweep", "stop", "Stop all runs of the sweep with a checkpoint.", footer=True),
+)
 APP = (
     Key("c", "form", "form", "Go to the form; Escape leaves it.", footer=True),
     Key("E", "app.experiments", "experiments", "The experiments as a gallery.", twin="wdtui experiments list"),
@@ -86,7 +115,7 @@ APP = (
     Key("ctrl+p", "app.command_palette", "palette", "Find any action by its name.", shown="^p", footer=True),
     Key("q,ctrl+q,ctrl+c", "app.quit", "quit", "Leave; asks when runs are live.", twin="wdtui stop RUN", footer=True),
 )
-GROUPS: dict[str, tuple[Key, ...]] = {"Runs": RUNS, "Table": TABLE, "Charts": CHARTS, "App": APP}
+GROUPS: dict[str, tuple[Key, ...]] = {"Runs": RUNS, "Table": TABLE, "Charts": CHARTS, "A sweep": SWEEP, "App": APP}
 
 
 def bindings(*groups: Iterable[Key]) -> list[BindingType]:

@@ -11,13 +11,16 @@ from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 from textual.widgets import Input
 
-from wdtui.config import RunConfig
+from wdtui.config import ConfigError, RunConfig
+from wdtui.grid import Grid
 from wdtui.runs.records import RunRecord, StoreError
+from wdtui.runs.sweeps import Progress
 from wdtui.tui import keys
 from wdtui.tui.feed import Snapshot
 from wdtui.tui.figures import CHARTS
 from wdtui.tui.query import QueryError, parse
 from wdtui.tui.screens.actions import RunScreen
+from wdtui.tui.screens.sweep_form import SweepForm, SweepList
 from wdtui.tui.story import headline, told
 from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.chart_grid import ChartGrid
@@ -82,6 +85,10 @@ class Workbench(RunScreen):
         self.query_one("#filter").display = False
         self.query_one("#run").focus()
         self.watch(self.app, "snapshot", self._take)
+
+    def on_screen_resume(self) -> None:
+        if self._looked:  # another screen may have had the feed read other runs
+            self._show_selected()
 
     # What is shown
 
@@ -168,16 +175,18 @@ class Workbench(RunScreen):
         self.form.submit()
 
     def action_launch_all(self) -> None:
-        """Start each cell of the experiment in the form, in minutes where it has a variant for that; mark them all."""
+        """Start the experiment in the form as a sweep, in minutes where it has a variant for that; mark its runs."""
         experiment = self.form.experiment
         if experiment is None or not (experiment.axes or experiment.fork):
             self.form.submit()
             return
         experiment = experiment.variant(quick=True)
         try:
-            started = [self.controls.start(cell, experiment=experiment.name) for cell in experiment.cells()]
+            grid = Grid.of(experiment.base(), experiment.axes)
+            sweep_id = self.controls.start_sweep(grid, experiment=experiment.name)
+            started = [run_id for run_id in self.controls.store.sweeps.run_ids(sweep_id) if run_id is not None]
             started += self.controls.branch(started, experiment.fork) if experiment.fork else []
-        except StoreError as error:
+        except (StoreError, ConfigError) as error:
             self.notify(str(error), severity="error", markup=False)
             return
         self._marked = started
@@ -186,6 +195,31 @@ class Workbench(RunScreen):
         self._started = started[0]
         self.action_leave_form()
         self.workbench.look()
+
+    def action_sweep(self) -> None:
+        """Ask for axes over the form's config, train what they make and show it."""
+        form, slots = self.form, self.controls.scheduler.slots
+        if form.config is None:
+            self.notify("The form has an error; correct it first.", severity="warning", markup=False)
+            return
+        name = form.experiment.name if form.experiment else ""
+
+        def answered(grid: Grid | None) -> None:
+            if grid:
+                self.workbench.start_sweep(grid, experiment=name)
+
+        axes = form.experiment.axes if form.experiment else {}
+        self.app.push_screen(SweepForm(form.config, axes, self.snapshot.runs, slots), answered)
+
+    def action_sweeps(self) -> None:
+        sweeps = self.controls.store.sweeps
+        listed = [Progress(sweep, sweeps.runs(sweep.id)) for sweep in sweeps.all()]
+
+        def answered(sweep_id: int | None) -> None:
+            if sweep_id is not None:
+                self.workbench.open_sweep(sweep_id)
+
+        self.app.push_screen(SweepList(listed), answered)
 
     def follow(self, run_id: int, config: RunConfig, experiment: str) -> None:
         """Select a run that was started elsewhere, with its config in the form."""

@@ -94,6 +94,8 @@ class ChartPanel(Widget, can_focus=True):
         one = self._figure
         if one.about:
             return self._framed(message(one.about, width - 4, height - 2))
+        if one.drawing:
+            return self._framed(one.drawing(width - 4, height - 2))
         text = draw(
             one.series,
             width=width - 4,

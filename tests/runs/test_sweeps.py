@@ -1,0 +1,203 @@
+"""Sweeps in the store, and which runs their cells take."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from store_tools import claim
+
+from wdtui.config import RunConfig
+from wdtui.grid import Grid
+from wdtui.lab.training import Training
+from wdtui.runs import migrations
+from wdtui.runs import scheduler as scheduling
+from wdtui.runs.estimates import expected_seconds
+from wdtui.runs.records import RunRecord, Status
+from wdtui.runs.store import Store, StoreError
+from wdtui.runs.sweep_store import fingerprint
+from wdtui.runs.sweeps import Progress, assign, complete
+
+BASE = RunConfig(width=4, train_size=320, validation_size=16, test_size=16, epochs=2)
+GRID = Grid.of(BASE, {"weight_decay": [0.0, 0.1, 1.0]}, 2)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path) as store:
+        yield store
+
+
+@pytest.fixture(autouse=True)
+def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduling, "placement", lambda *_: "thread")
+
+
+def add(store: Store, grid: Grid = GRID, **about: str) -> int:
+    return store.sweeps.add(grid, **about)
+
+
+def runs(store: Store, sweep_id: int) -> list[RunRecord]:
+    found = store.sweeps.runs(sweep_id)
+    assert all(found)
+    return [run for run in found if run]
+
+
+def test_a_sweep_is_stored_as_itself_and_found_by_number_and_name(store: Store) -> None:
+    assert add(store) == 1
+    assert add(store, name="decays", experiment="mine") == 2
+    sweep = store.sweeps.get(2)
+    assert (sweep.label, sweep.name, sweep.experiment) == ("S2", "decays", "mine")
+    assert sweep.grid == GRID and list(sweep.cells) == GRID.cells()
+    assert store.sweeps.runs(2) == (None,) * 6
+    assert [store.sweeps.find(text).id for text in ("S2", "s2", "2", "decays", "last")] == [2] * 5
+    assert [found.id for found in store.sweeps.all()] == [2, 1]
+    with pytest.raises(StoreError, match=r"There is no sweep decay; did you mean decays\?"):
+        store.sweeps.find("decay")
+
+
+def test_a_store_from_before_there_were_sweeps_is_brought_up_to_date(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "wdtui.sqlite3", isolation_level=None)
+    migrations._apply(connection, 1, migrations.m001_notebook)
+    connection.close()
+    with Store(tmp_path) as store:
+        run_id = store.add_run(GRID.cells()[0].config)
+        sweep = store.sweeps.get(add(store))
+        assign(store, sweep)
+        assert runs(store, sweep.id)[0].id == run_id
+
+
+def test_each_cell_gets_a_run_of_its_own_once(store: Store) -> None:
+    sweep = store.sweeps.get(add(store, experiment="mine"))
+    for _ in range(2):
+        assign(store, sweep)
+    assert [run.config for run in runs(store, sweep.id)] == [cell.config for cell in sweep.cells]
+    assert len(store.runs()) == 6 and {run.experiment for run in store.runs()} == {"mine"}
+
+
+def test_two_processes_that_assign_at_once_add_no_run_twice(store: Store) -> None:
+    sweep = store.sweeps.get(add(store))
+    threads = [threading.Thread(target=assign, args=(store, sweep)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(store.runs()) == len(runs(store, sweep.id)) == 6
+
+
+def test_a_cell_takes_the_best_of_equal_runs(store: Store) -> None:
+    config = BASE.replace(weight_decay=0.1)
+    failed, waiting, diverged, done, other = (store.add_run(config) for _ in range(5))
+    for run_id, status in ((failed, Status.FAILED), (diverged, Status.DIVERGED), (done, Status.DONE)):
+        store.set_status(run_id, status)
+    store.set_status(other, Status.DONE)
+    grid = Grid.of(BASE, {"weight_decay": [0.1]})
+
+    def taken() -> int:
+        sweep = store.sweeps.get(add(store, grid))
+        assign(store, sweep)
+        return runs(store, sweep.id)[0].id
+
+    chosen = []
+    for _ in range(5):
+        chosen.append(taken())
+        store.delete([chosen[-1]])
+    assert chosen == [done, other, diverged, failed, waiting]
+
+
+@pytest.mark.parametrize("way", ["steered", "forked"])
+def test_a_run_that_its_config_alone_did_not_make_is_not_taken_over(way: str, store: Store) -> None:
+    grid = Grid.of(BASE, {"weight_decay": [0.1]})
+    first = store.add_run(BASE, parent=(7, 30) if way == "forked" else None)
+    if way == "steered":
+        store.add_event(first, 5, "steered", {"field": "weight_decay", "old": 0.1, "new": 1})
+    store.set_status(first, Status.DONE)
+    sweep = store.sweeps.get(add(store, grid))
+    assign(store, sweep)
+    assert runs(store, sweep.id)[0].id != first
+
+
+def test_equal_configs_have_one_fingerprint_also_from_before_a_field_was_added() -> None:
+    import json
+
+    def text(config: RunConfig, *without: str) -> str:
+        return json.dumps({name: value for name, value in config.to_mapping().items() if name not in without})
+
+    assert fingerprint(text(RunConfig())) == fingerprint(text(RunConfig(), "shuffle"))
+    assert fingerprint(text(RunConfig())) != fingerprint(text(RunConfig(shuffle=True)))
+    normalized = RunConfig(normalized_weight_decay=0.05)
+    assert fingerprint(text(normalized)) == fingerprint(text(normalized, "loss")) != fingerprint(text(RunConfig()))
+
+
+def test_completing_trains_what_is_missing_and_reports_every_change(store: Store) -> None:
+    sweep_id = add(store)
+    seen: list[Progress] = []
+    progress = complete(store, sweep_id, device="cpu", workers=2, on_change=seen.append)
+    assert progress.complete and progress.states == {"done": 6}
+    assert progress.steps == 6 * BASE.steps and progress.steps_left == 0
+    assert seen[0].finished == 0 and seen[0].steps_left == 6 * BASE.steps and seen[-1].complete
+    first = runs(store, sweep_id)
+    again = complete(store, sweep_id, device="cpu")
+    assert runs(store, sweep_id) == first and again.speed is None
+    assert [row.values for row in again.table.rows] == [(0.0,), (0.1,), (1.0,)]
+
+
+def test_a_run_that_fails_is_tried_once_and_does_not_end_the_sweep(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[float] = []
+    points = Training.points
+
+    def failing(self: Training, attend: Any) -> Any:
+        trained.append(self.config.weight_decay)
+        if self.config.weight_decay == 0.1:
+            raise RuntimeError("no memory left")
+        return points(self, attend)
+
+    monkeypatch.setattr(Training, "points", failing)
+    sweep_id = add(store, Grid.of(BASE, {"weight_decay": [0.0, 0.1, 1.0]}))
+    progress = complete(store, sweep_id, device="cpu", workers=1)
+    assert progress.states == {"done": 2, "failed": 1} and not progress.complete and progress.steps_left == 0
+    assert sorted(trained) == [0.0, 0.1, 1.0]
+    monkeypatch.undo()
+    assert complete(store, sweep_id, device="cpu").complete
+
+
+def test_a_reason_to_stop_interrupts_with_a_checkpoint_and_begins_no_more(store: Store) -> None:
+    grid = Grid.of(BASE.replace(epochs=100_000, log_every=100), {"weight_decay": [0.0, 0.1]})
+    sweep_id = add(store, grid)
+    begun = lambda: any(run.step for run in runs(store, sweep_id))  # noqa: E731
+    progress = complete(store, sweep_id, device="cpu", workers=1, stop=lambda: "Enough" if begun() else "")
+    (interrupted,) = [run for run in runs(store, sweep_id) if run.step]
+    assert interrupted.status == Status.INTERRUPTED and interrupted.reason.startswith("Enough at step")
+    assert interrupted.checkpoint_step and not progress.complete
+
+
+def test_a_run_that_another_process_trains_is_waited_for(store: Store) -> None:
+    sweep_id = add(store, Grid.of(BASE, {"weight_decay": [0.0, 0.1]}))
+    assign(store, store.sweeps.get(sweep_id))
+    other, own = (run.id for run in runs(store, sweep_id))
+    claim(store, other)
+    ended: list[Progress] = []
+    waiting = threading.Thread(target=lambda: ended.append(complete(store, sweep_id, device="cpu")))
+    waiting.start()
+    deadline = time.monotonic() + 60
+    while store.run(own).status != Status.DONE and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    assert waiting.is_alive() and store.run(other).status == Status.RUNNING
+    store.set_status(other, Status.DONE)
+    waiting.join(20)
+    assert ended and ended[0].complete
+
+
+def test_more_workers_take_less_time(store: Store) -> None:
+    work = [(BASE, 1000), (BASE.replace(width=256), 1000)]
+    one = expected_seconds(work, store.runs(), workers=1, threads=None)
+    assert one > 1.0
+    assert expected_seconds(work, store.runs(), workers=2, threads=None) == one / 2

@@ -1,0 +1,103 @@
+"""The curve and the map of a sweep: what can be read off them, at any size."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.text import Text
+from test_sweep_table import Run
+
+from wdtui.charts.sweeps import axis_places, curve, heatmap
+from wdtui.sweep_table import Table
+
+QUICK = settings(max_examples=60, deadline=None)
+DECAYS = (0.0, 0.01, 0.1, 1.0)
+
+
+def run(train: float, test: float, fit: int | None = None, status: str = "done") -> Run:
+    return Run({"train_accuracy": train, "test_accuracy": test}, {"milestones": {"fit_step": fit}}, status)
+
+
+def one_axis(*seeds: float) -> Table:
+    """Fitting up to 0.1; test accuracy rises by so much with each seed."""
+    results = {0.0: (1.0, 0.0, 9), 0.01: (1.0, 0.3, 9), 0.1: (1.0, 0.9, 9), 1.0: (0.1, 0.0, None)}
+    return Table.of(
+        {"weight_decay": DECAYS},
+        [((decay,), run(a, b + seed, fit)) for decay, (a, b, fit) in results.items() for seed in seeds],
+    )
+
+
+def two_axes(status: str = "done", rows: int = 3, columns: int = 4) -> Table:
+    axes: dict[str, Any] = {"weight_decay": tuple(range(rows)), "width": tuple(range(8, 8 + columns))}
+    cells = list(itertools.product(*axes.values()))
+    return Table.of(axes, [(cell, run(0, index / len(cells), status=status)) for index, cell in enumerate(cells)])
+
+
+def lines(chart: Text) -> list[str]:
+    return chart.plain.split("\n")
+
+
+def test_zero_stands_at_the_left_edge_of_a_logarithmic_axis() -> None:
+    zero, *others = axis_places("weight_decay", DECAYS)
+    assert others == [-2, -1, 0] and zero < -2
+    assert axis_places("blocks", (1, 2, 4)) == [1, 2, 4]
+    assert axis_places("loss", ("mse", "cross_entropy")) == [0, 1]
+    assert axis_places("normalized_weight_decay", (None, 0.05)) == [0, 1]
+    assert axis_places("weight_decay", (0.0,)) == [0]
+
+
+def test_the_curve_names_values_and_marks_the_threshold() -> None:
+    chart = curve(one_axis(0.0), width=90, height=16)
+    assert lines(chart)[-1].split() == ["0", "0.01", "0.1", "1"]
+    assert "interpolation threshold 0.1" in chart.plain
+    assert "training accuracy" in chart.plain and "test accuracy" in chart.plain
+
+
+def test_bars_span_the_seeds() -> None:
+    def rows_at_the_end(table: Table) -> int:
+        """How many rows are touched where λ = 0.01 stands."""
+        drawn = lines(curve(table, width=91, height=20, metrics=["test_accuracy"]))
+        column = drawn[-1].index("0.01") + 2
+        return sum("\u2800" < line[column] <= "\u28ff" for line in drawn)
+
+    assert rows_at_the_end(one_axis(0.0, 0.0)) <= 2
+    assert rows_at_the_end(one_axis(-0.2, 0.0, 0.3)) >= 7
+
+
+def test_the_map_has_a_shade_and_a_number_in_each_cell() -> None:
+    drawn = lines(heatmap(two_axes(), "test_accuracy", width=80, height=6))
+    assert drawn[0].split() == ["λ", "╲", "H", "8", "9", "10", "11"]
+    assert drawn[3].split() == ["2", "▓▓", "0.67", "▓▓", "0.75", "██", "0.83", "██", "0.92"]
+    assert drawn[-1].startswith("test accuracy  0.00   ░░▒▒▓▓██ 1.00   ▸ training")
+
+
+@pytest.mark.parametrize(("status", "sign"), [("running", "▸"), ("queued", "·"), ("failed", "✗"), ("interrupted", "✗")])
+def test_a_cell_without_a_value_shows_its_state(status: str, sign: str) -> None:
+    drawn = lines(heatmap(two_axes(status), "test_accuracy", width=80, height=6))
+    assert drawn[1].split() == ["0", sign, sign, sign, sign]
+
+
+def test_a_map_with_little_room_shows_the_part_around_the_selected_cell() -> None:
+    table = two_axes(rows=30, columns=30)
+    chart = heatmap(table, "test_accuracy", width=60, height=10, selected=(20, 25))
+    assert " 33 " in lines(chart)[0] and " 8 " not in lines(chart)[0]
+    assert any(line.split()[0] == "20" for line in lines(chart)[1:-1])
+    assert any(span.style == "reverse" for span in chart.spans)
+
+
+@QUICK
+@given(st.integers(1, 120), st.integers(1, 40), st.integers(1, 5), st.integers(1, 5), st.booleans())
+def test_any_size_is_filled_exactly(width: int, height: int, rows: int, columns: int, ascii: bool) -> None:
+    charts = [
+        heatmap(two_axes(rows=rows, columns=columns), "test_accuracy", width=width, height=height, ascii=ascii),
+        curve(one_axis(0.0), width=width, height=height, ascii=ascii),
+        heatmap(two_axes("queued", rows, columns), "fit_step", width=width, height=height, ascii=ascii),
+    ]
+    for chart in charts:
+        assert [cell_len(line) for line in lines(chart)] == [width] * height
+        assert chart.plain.isascii() or not ascii

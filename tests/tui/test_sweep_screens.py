@@ -1,0 +1,229 @@
+"""The sweep dialog and the sweep screen: as pictures in snapshots/, and what their keys do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from test_screens import SIZE, drawn
+from tui_tools import FakeScheduler, Recorded, press, settle
+
+from wdtui.config import RunConfig
+from wdtui.grid import Grid
+from wdtui.metrics import Point, columns
+from wdtui.runs.records import Status
+from wdtui.runs.sweep_store import Sweep
+from wdtui.runs.sweeps import assign
+from wdtui.tui import Opening
+from wdtui.tui.screens.run import RunView
+from wdtui.tui.screens.sweep import SweepView
+from wdtui.tui.screens.sweep_form import SweepForm, SweepList
+from wdtui.tui.screens.workbench import Workbench
+
+pytestmark = pytest.mark.filterwarnings(r"ignore:\s*Can not relate snapshot")
+
+MakeApp = Callable[..., Any]
+BASE = RunConfig(epochs=385)
+DECAYS = {0.0: (1, 0), 0.01: (1, 0.3), 0.03: (1, 0.7), 0.1: (1, 0.95), 0.3: (0.998, 0.99), 0.6: (0.94, 0.88), 1: (0, 0)}
+
+
+def sweep_of(recorded: Recorded, grid: Grid, **about: str) -> Sweep:
+    sweep = recorded.store.sweeps.get(recorded.store.sweeps.add(grid, **about))
+    assign(recorded.store, sweep)
+    return sweep
+
+
+def finish(recorded: Recorded, sweep: Sweep, places: Iterable[int], status: Status = Status.DONE) -> None:
+    """Give cells a last point made up from their config."""
+    store, runs = recorded.store, recorded.store.sweeps.runs(sweep.id)
+    for place in places:
+        run, config = runs[place], sweep.cells[place].config
+        assert run
+        train, test = DECAYS[config.weight_decay]
+        test = min(max(test * min(config.width / 128, 1) - 0.06 * config.seed, 0), 1)
+        values = {"train_accuracy": train, "test_accuracy": test, "weight_norm": 117 - 60 * config.weight_decay}
+        fit = {"milestones": {"fit_step": 3666 if train > 0.99 else None}, "blowups": {"count": 0}}
+        store.claim(run.id, device="cpu", threads=1, versions={})
+        step = config.steps if status == Status.DONE else config.steps // 3
+        point = Point(step, step // 78, tuple(values.get(name, 0.5) for name in columns(config)))
+        store.append(run.id, [point], speed=600.0, milestones=fit)
+        if status != Status.RUNNING:
+            store.set_status(run.id, status)
+
+
+def one_axis(recorded: Recorded) -> None:
+    sweep = sweep_of(recorded, Grid.of(BASE, {"weight_decay": DECAYS}, 3), name="the article's figure")
+    finish(recorded, sweep, range(16))
+    finish(recorded, sweep, (16, 17), Status.RUNNING)
+    finish(recorded, sweep, (18,), Status.FAILED)
+
+
+def two_axes(recorded: Recorded) -> None:
+    sweep = sweep_of(recorded, Grid.of(BASE, {"weight_decay": DECAYS, "width": [32, 64, 96, 128, 256]}))
+    finish(recorded, sweep, range(25))
+    finish(recorded, sweep, (25, 26), Status.RUNNING)
+    finish(recorded, sweep, (27,), Status.FAILED)
+
+
+def nothing(recorded: Recorded) -> None:
+    """No sweeps."""
+
+
+ERRORS = ("escape", "W", "type:,-1", "down", "type:widht=8")
+OPENED = ("escape", "S", "enter")
+STATES: dict[str, tuple[Callable[[Recorded], None], tuple[int, int], tuple[str, ...]]] = {
+    "sweep-form": (nothing, SIZE, ("escape", "W")),
+    "sweep-form-with-an-error": (nothing, SIZE, ERRORS),
+    "sweep-form-80x24": (nothing, (80, 24), ERRORS),
+    "sweep-list": (one_axis, SIZE, ("escape", "S")),
+    "sweep-one-axis": (one_axis, SIZE, (*OPENED, *["right"] * 4)),
+    "sweep-two-axes": (two_axes, SIZE, (*OPENED, "down", "down", "right")),
+    "sweep-two-axes-80x24": (two_axes, (80, 24), (*OPENED, *["down"] * 5, *["right"] * 4, "v", "v")),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+async def test_dark(state: str, recorded: Recorded, make_app: MakeApp, picture: Any) -> None:
+    fill, size, keys = STATES[state]
+    fill(recorded)
+    assert await drawn(make_app(), size, *keys) == picture(name=state)
+
+
+@pytest.mark.parametrize("state", ["sweep-one-axis", "sweep-two-axes"])
+async def test_sixteen_colours(state: str, recorded: Recorded, make_app: MakeApp, picture: Any) -> None:
+    fill, size, keys = STATES[state]
+    fill(recorded)
+    assert await drawn(make_app(), size, *keys, theme="wdtui-plain") == picture(name=f"{state}-wdtui-plain")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20, 5), (40, 10), (60, 15)])
+@pytest.mark.parametrize("fill", [one_axis, two_axes])
+async def test_little_room_does_not_crash(
+    fill: Callable[[Recorded], None], size: tuple[int, int], recorded: Recorded, make_app: MakeApp
+) -> None:
+    fill(recorded)
+    async with make_app().run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        await press(pilot, *OPENED)
+        await pilot.resize_terminal(*size)
+        await press(pilot, "right", "v", "v")
+        await pilot.resize_terminal(*SIZE)
+        await settle(pilot)
+
+
+async def test_axes_that_are_typed_are_trained_and_shown(recorded: Recorded, make_app: MakeApp) -> None:
+    scheduler = FakeScheduler()
+    async with make_app(scheduler).run_test(size=SIZE) as pilot:
+        await press(pilot, "escape", "W")
+        assert isinstance(pilot.app.screen, SweepForm)
+        await press(
+            pilot, "ctrl+u", "type:weight_decay=0.1,0.3", "down", "type:blocks=1", "down", "down", "type:2", "enter"
+        )
+        assert isinstance(pilot.app.screen, SweepView)
+    (sweep,) = recorded.store.sweeps.all()
+    assert sweep.grid.axes == {"weight_decay": (0.1, 0.3), "blocks": (1,)} and sweep.grid.seeds == (1234, 1235)
+    assert sweep.experiment == "demo" and sweep.grid.base.epochs == 130
+    assert scheduler.submitted == [1, 2, 3, 4] == [run.id for run in reversed(recorded.store.runs())]
+
+
+async def test_axes_with_an_error_start_nothing(recorded: Recorded, make_app: MakeApp) -> None:
+    async with make_app().run_test(size=SIZE) as pilot:
+        await press(pilot, *ERRORS, "enter")
+        assert isinstance(pilot.app.screen, SweepForm)
+        await press(pilot, "escape")
+        assert isinstance(pilot.app.screen, Workbench)
+    assert recorded.store.sweeps.all() == []
+
+
+async def test_a_cell_is_opened_and_left_again(recorded: Recorded, make_app: MakeApp) -> None:
+    one_axis(recorded)
+    (sweep,) = recorded.store.sweeps.all()
+    expected = [run.id for run in recorded.store.sweeps.runs(sweep.id) if run and run.values["weight_decay"] == 0.01]
+    async with make_app().run_test(size=SIZE) as pilot:
+        opened = []
+        await press(pilot, *OPENED, "right")
+        for _ in range(3):
+            await press(pilot, "enter")
+            assert isinstance(pilot.app.screen, RunView)
+            opened.append(pilot.app.screen.run_in_hand.id)
+            assert [shown.run.id for shown in pilot.app.snapshot.shown] == opened[-1:]
+            await press(pilot, "escape", "n")
+            assert isinstance(pilot.app.screen, SweepView)
+        await press(pilot, "escape")
+        assert isinstance(pilot.app.screen, Workbench)
+        assert [shown.run.id for shown in pilot.app.snapshot.shown] == [pilot.app.screen.table.selected]
+    assert opened == expected
+
+
+async def test_a_sweep_is_gone_on_with_and_stopped(recorded: Recorded, make_app: MakeApp) -> None:
+    one_axis(recorded)
+    (sweep,) = recorded.store.sweeps.all()
+    runs = [run for run in recorded.store.sweeps.runs(sweep.id) if run]
+    recorded.store.delete([runs[0].id])
+    scheduler = FakeScheduler()
+    async with make_app(scheduler).run_test(size=SIZE) as pilot:
+        await press(pilot, *OPENED, "g")
+        anew = next(run for run in recorded.store.sweeps.runs(sweep.id) if run)
+        assert scheduler.submitted == [anew.id, *(run.id for run in runs[18:])]
+        await press(pilot, "x")
+    assert scheduler.queue == ()
+    for run in runs[16:18]:
+        assert [command.kind for command in recorded.store.take_commands(run.id)] == ["stop"]
+
+
+async def test_the_map_follows_the_store(recorded: Recorded, make_app: MakeApp) -> None:
+    sweep = sweep_of(recorded, Grid.of(BASE, {"weight_decay": DECAYS, "width": [32, 256]}))
+    async with make_app().run_test(size=SIZE) as pilot:
+        await press(pilot, *OPENED)
+        view = pilot.app.screen
+        assert "0/14 runs done" in str(view.query_one("#progress").render())
+        finish(recorded, sweep, range(3))
+        finish(recorded, sweep, (3,), Status.RUNNING)
+        await settle(pilot)
+        said = str(view.query_one("#progress").render())
+        assert "3/14 runs done" in said and "1 running" in said and "600 steps/s" in said
+
+
+async def test_further_axes_and_clicks(recorded: Recorded, make_app: MakeApp) -> None:
+    axes = {"weight_decay": [0.0, 0.1], "width": [32, 64], "blocks": [1, 2], "loss": ["mse", "cross_entropy"]}
+    sweep_of(recorded, Grid.of(BASE, axes))
+    async with make_app().run_test(size=SIZE) as pilot:
+        await press(pilot, *OPENED, "a", "a")
+        view = pilot.app.screen
+        assert view._values == (0.0, 32, 2, "mse")
+        await press(pilot, "a", "a")
+        assert view._values == (0.0, 32, 1, "mse")
+        panel = view.query_one("#map")
+        drawn_lines = [strip.text for strip in panel._drawn()]
+        await pilot.click("#map", offset=(drawn_lines[3].rindex("·"), 3))
+        await settle(pilot)
+        assert view._values == (0.1, 64, 1, "mse")
+
+
+async def test_a_sweep_of_seeds_alone_is_shown_over_the_seeds(recorded: Recorded, make_app: MakeApp) -> None:
+    sweep = sweep_of(recorded, Grid.of(BASE, {}, 4))
+    finish(recorded, sweep, range(2))
+    async with make_app().run_test(size=SIZE) as pilot:
+        await press(pilot, *OPENED, "right")
+        assert "seed 1" in str(pilot.app.screen.query_one("#cell").render())
+
+
+async def test_the_command_line_opens_the_app_on_a_sweep(recorded: Recorded, make_app: MakeApp) -> None:
+    scheduler = FakeScheduler()
+    grid = Grid.of(BASE, {"weight_decay": [0.0, 0.1]})
+    opening = Opening(config=BASE, grid=grid, experiment="mine", name="two")
+    async with make_app(scheduler, opening=opening).run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        assert isinstance(pilot.app.screen, SweepView)
+    (sweep,) = recorded.store.sweeps.all()
+    assert (sweep.name, sweep.experiment, sweep.grid) == ("two", "mine", grid)
+    assert scheduler.submitted == [1, 2]
+
+
+async def test_without_sweeps_the_list_says_how_to_make_one(recorded: Recorded, make_app: MakeApp) -> None:
+    async with make_app().run_test(size=SIZE) as pilot:
+        await press(pilot, "escape", "S")
+        assert isinstance(pilot.app.screen, SweepList)
+        await press(pilot, "escape")
+        assert isinstance(pilot.app.screen, Workbench)

@@ -1,0 +1,71 @@
+"""How sweeps are spoken of: one wording for the command line and the app."""
+
+from __future__ import annotations
+
+from wdtui.config import FIELDS
+from wdtui.grid import Cell, Grid
+from wdtui.hyperparameters import Value, format_value
+from wdtui.runs.sweeps import Progress
+from wdtui.sweep_table import Row
+from wdtui.text import NOTHING, duration, number, percent
+
+COLUMNS = ("train_accuracy", "test_accuracy", "weight_norm", "fit_step", "generalise_step", "blowups")
+"""What is told of each cell."""
+
+
+def opening_line(progress: Progress, seconds: float) -> str:
+    """What is about to be trained."""
+    already = f", {number(progress.finished)} of them trained already" if progress.finished else ""
+    steps = f"; {number(progress.steps_left)} steps, about {duration(seconds)}" if not progress.complete else ""
+    return f"Sweep {progress.sweep.label}: {progress.sweep.grid.title}: {counted(len(progress.runs))}{already}{steps}."
+
+
+def counted(runs: int) -> str:
+    return f"{number(runs)} runs" if runs != 1 else "1 run"
+
+
+def progress_line(progress: Progress) -> str:
+    """Where a sweep stands."""
+    states = progress.states
+    parts = [f"{number(progress.finished)}/{number(len(progress.runs))} runs done"]
+    told = ("running", "paused", "failed", "diverged", "interrupted", "stopped", "missing")
+    parts += [f"{number(states[state])} {state}" for state in told if states[state]]
+    speed = progress.speed
+    parts += [f"{number(round(speed))} steps/s  {duration(progress.seconds_left)} left"] if speed else []
+    return "  ".join(parts)
+
+
+def cell_name(grid: Grid, cell: Cell) -> str:
+    """What tells a run from the others of its sweep, e.g. 'λ 0.1, seed 3'."""
+    named = values_name(grid, cell.values)
+    return ", ".join(filter(None, [named, f"seed {cell.config.seed}" if len(grid.seeds) > 1 or not named else ""]))
+
+
+def values_name(grid: Grid, values: tuple[Value, ...]) -> str:
+    """One combination of the axes' values, e.g. 'λ 0.1, H 64'."""
+    return ", ".join(f"{symbol(axis)} {format_value(value)}" for axis, value in zip(grid.axes, values, strict=True))
+
+
+def states_text(row: Row) -> str:
+    """The state that all runs of a row share, or how many are in each."""
+    states = row.states
+    return next(iter(states)) if len(states) == 1 else ", ".join(f"{count} {state}" for state, count in states.items())
+
+
+def spread_text(row: Row, name: str) -> str:
+    """A median with its range, and where not all runs have the quantity how many do; – where none has."""
+    spread = row.spread(name)
+    if spread is None:
+        return NOTHING
+    text, low, high = (written(name, value) for value in (spread.median, spread.low, spread.high))
+    text += f" ({low.removesuffix(' %')}–{high})" if low != high else ""
+    return text if spread.count == len(row.runs) else f"{text} {spread.count}/{len(row.runs)}"
+
+
+def written(name: str, value: float | None) -> str:
+    """The value of a metric or milestone."""
+    return percent(value) if name.endswith("accuracy") else number(value)
+
+
+def symbol(axis: str) -> str:
+    return FIELDS[axis].symbol or FIELDS[axis].label

@@ -1,0 +1,144 @@
+"""The sweep dialog: axes as text, checked as they are typed, and what they amount to before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from textual import on
+from textual.app import ComposeResult
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from wdtui.config import ConfigError, RunConfig
+from wdtui.grid import Grid, read_axes
+from wdtui.hyperparameters import format_value
+from wdtui.runs.estimates import expected_seconds
+from wdtui.runs.records import RunRecord
+from wdtui.runs.sweep_words import counted
+from wdtui.runs.sweeps import Progress
+from wdtui.text import clean, duration, number
+from wdtui.tui.screens.dialogs import Dialog
+from wdtui.tui.widgets.text_row import TextRow
+from wdtui.tui.widgets.words import Words
+
+_ROWS = 3
+_SUGGESTION = {"weight_decay": (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)}
+_HINT = """\
+Values with commas, or linspace(a,b,n), logspace(a,b,n), range(a,b).
+Enter starts; Escape does not. All else is as in the form."""
+
+
+class SweepForm(Dialog[Grid]):
+    """Answers with the grid to train."""
+
+    title_text = "sweep"
+
+    def __init__(
+        self, base: RunConfig, axes: Mapping[str, Sequence[Any]], runs: Sequence[RunRecord], workers: int | None
+    ) -> None:
+        """`axes` are there to begin with; `runs`, newest first, know how fast this machine is."""
+        super().__init__()
+        self._base, self._runs, self._workers = base, runs, workers
+        given = [f"{name}={format_value(tuple(values))}" for name, values in (axes or _SUGGESTION).items()]
+        self._texts = [*given, *[""] * _ROWS][: max(_ROWS, len(given))]
+        self._grid: Grid | None = None
+
+    def body(self) -> ComposeResult:
+        for place, text in enumerate(self._texts):
+            placeholder = "" if place else "weight_decay=0,logspace(0.01,1,5)"
+            yield TextRow(f"axis {place + 1}", text, placeholder=placeholder, id=f"axis-{place}")
+        yield TextRow("seeds", "", placeholder="1", id="seeds")
+        yield Words(id="amount", classes="hint")
+        yield Static(_HINT, classes="hint", markup=False)
+
+    def on_mount(self) -> None:
+        self._read()
+
+    def key_down(self) -> None:
+        self.focus_next()
+
+    def key_up(self) -> None:
+        self.focus_previous()
+
+    @on(TextRow.Changed)
+    def _read(self) -> None:
+        """Read all rows; say under each what is wrong with it, and below what they make together."""
+        self._grid = None
+        wrong: dict[str, str] = {}
+        axes: dict[str, tuple[Any, ...]] = {}
+        for row in self.query(TextRow):
+            try:
+                if row.id == "seeds":
+                    seeds = _count(row.text)
+                elif row.text:
+                    axes |= _another(read_axes([row.text]), axes)
+            except ConfigError as error:
+                wrong[row.id or ""] = str(error)
+        for row in self.query(TextRow):
+            row.set_error(wrong.get(row.id or "", ""))
+        said = "" if wrong else self._amount(axes, seeds)
+        self.query_one("#amount", Words).say(said)
+
+    def _amount(self, axes: dict[str, tuple[Any, ...]], seeds: int | None) -> str:
+        """What the axes make, or why they cannot."""
+        if not axes and not seeds:
+            return "Give an axis, or several seeds."
+        try:
+            grid = Grid.of(self._base, axes, seeds)
+            cells = grid.cells()
+        except ConfigError as error:
+            return str(error)
+        self._grid = grid
+        work = [(cell.config, cell.config.steps) for cell in cells]
+        seconds = expected_seconds(work, self._runs, workers=self._workers, threads=None)
+        return f"{counted(len(cells))} · {number(sum(steps for _, steps in work))} steps · about {duration(seconds)}"
+
+    @on(TextRow.Submitted)
+    def _entered(self, event: TextRow.Submitted) -> None:
+        event.stop()
+        if self._grid:
+            self.dismiss(self._grid)
+
+
+class SweepList(Dialog[int]):
+    """The sweeps of the store; answers with the number of one."""
+
+    title_text = "sweeps"
+
+    def __init__(self, sweeps: Sequence[Progress]) -> None:
+        super().__init__()
+        self._sweeps = sweeps
+
+    def body(self) -> ComposeResult:
+        if not self._sweeps:
+            yield Static("No sweeps yet: W makes one.")
+            return
+        options = (Option(_line(progress), id=str(progress.sweep.id)) for progress in self._sweeps)
+        yield OptionList(*options, id="sweeps", markup=False)
+        yield Static("Enter opens one; Escape goes back.", classes="hint", markup=False)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self.dismiss(int(event.option.id or 0))
+
+
+def _line(progress: Progress) -> str:
+    sweep = progress.sweep
+    name = clean(sweep.name or sweep.experiment)
+    done = f"{number(progress.finished)}/{number(len(progress.runs))}"
+    return "  ".join(filter(None, [f"{sweep.label:<4}{done:>9}", name, sweep.grid.title]))
+
+
+def _count(text: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise ConfigError(f"{text} is no number of seeds: give 1 or more.")
+    return int(text)
+
+
+def _another(axis: dict[str, tuple[Any, ...]], axes: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+    for name in axis.keys() & axes.keys():
+        raise ConfigError(f"The axis {name} is given twice; give all its values at once.", name)
+    return axis

@@ -1,0 +1,61 @@
+"""A line of text in a dialog: its name, what is typed, and an error under it."""
+
+from __future__ import annotations
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.widgets import Input, Static
+
+from wdtui.tui.widgets.words import Words
+
+
+class TextRow(Vertical):
+    """Posts Changed as it is typed in, Submitted on Enter."""
+
+    DEFAULT_CSS = """
+    TextRow { height: auto; }
+    TextRow > Horizontal { height: 1; }
+    TextRow .label { width: 12; color: $muted; }
+    TextRow .error { display: none; color: $error; height: auto; padding: 0 0 0 12; }
+    TextRow:focus-within .label { color: $accent; }
+    TextRow Input { width: 1fr; }
+    """
+
+    class Changed(Message):
+        """The text is another one."""
+
+    class Submitted(Message):
+        """Enter was pressed."""
+
+    def __init__(self, label: str, text: str, *, placeholder: str = "", id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.text = text.strip()
+        """What stands there, without blanks around it."""
+        self._label, self._placeholder = label, placeholder
+
+    def compose(self) -> ComposeResult:
+        with Horizontal():
+            yield Static(self._label, classes="label", markup=False)
+            box = Input(self.text, compact=True, placeholder=self._placeholder)
+            box.cursor_blink = False
+            yield box
+        yield Words(classes="error")
+
+    def set_error(self, sentence: str) -> None:
+        """Show what is wrong; an empty sentence takes it away."""
+        error = self.query_one(".error", Words)
+        error.say(sentence)
+        error.display = bool(sentence)
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        self.text = event.value.strip()
+        self.post_message(self.Changed())
+
+    @on(Input.Submitted)
+    def _entered(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.post_message(self.Submitted())
