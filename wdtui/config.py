@@ -314,11 +314,12 @@ class RunConfig:
         help="Epochs from one measurement of the sharpness to the next; 0 for none. Every 5 cost about a tenth.",
     )
     engine: str = knob(
-        "alone",
+        "auto",
         label="engine",
         group="training",
-        choices=("alone", "ensemble"),
-        help="ensemble: many narrow runs of one shape train side by side, several times as fast in all, each slower.",
+        choices=("auto", "alone", "ensemble"),
+        help="ensemble: runs of one shape train side by side, many times as fast in all up to width 64, each slower; "
+        "auto: alone, but in sweeps as an ensemble where that is faster.",
     )
     keep_every: int = knob(
         0,

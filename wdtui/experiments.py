@@ -24,7 +24,7 @@ from typing import Any
 from wdtui.branches import Branching
 from wdtui.claims import Claim, read_claims
 from wdtui.config import FIELDS, ConfigError, RunConfig, nearest
-from wdtui.grid import read_axis
+from wdtui.grid import in_company, read_axis
 from wdtui.hyperparameters import format_value
 from wdtui.notes import Note, read_notes
 from wdtui.text import clean
@@ -65,7 +65,7 @@ class Experiment:
         """One config for each combination of the axes' values; the layers lie over config and axes alike."""
         combinations = itertools.product(*self.axes.values())
         cells = [RunConfig.from_mapping(self.config, dict(zip(self.axes, cell)), *layers) for cell in combinations]  # noqa: B905
-        return list(dict.fromkeys(cells))
+        return list(dict.fromkeys(map(in_company, cells) if len(cells) > 1 else cells))
 
     def variant(self, quick: bool) -> Experiment:
         """The quick variant if asked for and there, or else this experiment."""
