@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import statistics
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 
+from wdtui.bench.plain import plain_network, plain_optimizer, plain_steps
 from wdtui.config import RunConfig
 from wdtui.lab.ensemble import Ensemble
+from wdtui.lab.tasks import make_task
 from wdtui.lab.training import Training
 
 _SECONDS = 2.0
+PLAIN = "the plain loop, a thread for each core"
 
 
 def plans(models: Sequence[int]) -> dict[str, tuple[str, int, int]]:
-    """Ways to train many runs, each a name, and (threads or processes, how many of them, models in each)."""
+    """Ways to train many runs, each a name, and (threads or processes, how many of them, models in each).
+
+    No model in each stands for the plain loop, which alone has as many PyTorch threads as there are cores.
+    """
+    plain = {PLAIN: ("processes", 1, 0)}
     alone = {f"{count} in {where}": (where, count, 1) for where in ("threads", "processes") for count in (1, 2, 4)}
     together = {f"2 processes × {count} side by side": ("processes", 2, count) for count in models if count > 1}
-    return alone | together
+    return plain | alone | together
 
 
 def throughput(width: int, rounds: int, models: Sequence[int]) -> dict[str, Any]:
-    """Median model-steps/s of each plan over `rounds` turns of two seconds, one PyTorch thread per worker."""
+    """Median model-steps/s of each plan over `rounds` turns of two seconds, one PyTorch thread per worker.
+
+    Ratios are to the plain loop.
+    """
     ways = plans(models)
     speeds: dict[str, list[float]] = {name: [] for name in ways}
     with _Workers() as workers:
@@ -40,7 +51,7 @@ def throughput(width: int, rounds: int, models: Sequence[int]) -> dict[str, Any]
         "plans": {
             name: {
                 "model_steps_per_second": statistics.median(each),
-                "ratio": statistics.median(a / b for a, b in zip(each, speeds["1 in processes"], strict=True)),
+                "ratio": statistics.median(a / b for a, b in zip(each, speeds[PLAIN], strict=True)),
             }
             for name, each in speeds.items()
         },
@@ -83,9 +94,9 @@ class _Workers:
 
 def _work(pipe: Any, width: int, size: int, seed: int) -> None:
     """Train for as many seconds as the pipe says, answer with model-steps/s, until it says None."""
-    torch.set_num_threads(1)
-    configs = [RunConfig(width=width, seed=100 * seed + each, epochs=1_000_000) for each in range(size)]
-    points = iter(Training(configs[0]).points() if size == 1 else Ensemble(configs).points())
+    torch.set_num_threads(1 if size else os.cpu_count() or 1)
+    configs = [RunConfig(width=width, seed=100 * seed + each, epochs=1_000_000) for each in range(size or 1)]
+    points = _epochs(configs, alone=size == 1, plain=size == 0)
     model_steps = configs[0].steps_per_epoch
     next(points)
     pipe.send("ready")
@@ -94,5 +105,18 @@ def _work(pipe: Any, width: int, size: int, seed: int) -> None:
         while time.perf_counter() - started < seconds:
             for _ in configs:
                 next(points)
-            count += size * model_steps
+            count += len(configs) * model_steps
         pipe.send(count / (time.perf_counter() - started))
+
+
+def _epochs(configs: list[RunConfig], *, alone: bool, plain: bool) -> Iterator[object]:
+    """Something after each epoch of each model."""
+    if alone:
+        yield from Training(configs[0]).points()
+    elif not plain:
+        yield from Ensemble(configs).points()
+    network, task = plain_network(configs[0]), make_task(configs[0])
+    optimizer = plain_optimizer(configs[0], network)
+    while True:
+        plain_steps(configs[0], network, optimizer, task.train)
+        yield None

@@ -74,7 +74,7 @@ def _show_plans(compared: dict[str, Any]) -> None:
     typer.echo(f"\nwidth {compared['width']}, one PyTorch thread per worker")
     for name, plan in compared["plans"].items():
         speed, ratio = plan["model_steps_per_second"], plan["ratio"]
-        typer.echo(f"  {name:<38} {speed:>12,.0f} model-steps/s in all {ratio:8.2f} × one process")
+        typer.echo(f"  {name:<38} {speed:>12,.0f} model-steps/s in all {ratio:8.2f} × the plain loop")
 
 
 def _show_profile(width: int, parts: dict[str, dict[str, float]]) -> None:
