@@ -150,6 +150,8 @@ class Training:
     @torch.inference_mode()
     def run_epoch(self, attend: Attend = lambda: True) -> None:
         """Take the steps that are left of this epoch, until `attend` says no."""
+        if self.batch == 0:
+            self._follow_plan()
         inputs, targets = self._batches()
         batches = list(zip(inputs.unbind(), targets.unbind(), strict=True))
         last = len(batches) - 1
@@ -158,7 +160,6 @@ class Training:
                 return
             if self.batch == 0:
                 self.record.clear()
-                self._follow_plan()
                 self._steerings += [steering for steering in self.plan if steering.step == self.step]
             if self.batch == last:
                 self._before_last_step.copy_(self.network.parameters)
