@@ -53,14 +53,10 @@ def mappings(draw: st.DrawFn) -> dict[str, Any]:
     } | draw(
         st.sampled_from(
             (
-<<<<<<< HEAD
                 {"architecture": "residual", "heads": 1, "engine": "alone"},
                 {"architecture": "residual", "heads": 1, "engine": "ensemble", "width": 32, "sharpness_every": 0},
-                {"architecture": "transformer", "heads": 3, "width": 12, "batch_norm": True, "engine": "auto"},
-=======
-                {"architecture": "residual", "heads": 1},
-                {"architecture": "transformer", "heads": 3, "width": 12, "batch_norm": True, "sharpness_every": 0},
->>>>>>> sharpness
+                {"architecture": "transformer", "heads": 3, "width": 12, "batch_norm": True}
+                | {"engine": "auto", "sharpness_every": 0},
             )
         )
     )

@@ -50,11 +50,11 @@ def steered(recorded: Recorded) -> None:
     recorded.store.add_event(run_id, 15_600, "steered", data)
 
 
-<<<<<<< HEAD
 def foretold(recorded: Recorded) -> None:
     """A run between its second blow-up and its third, of which the sharpness tells."""
     recorded.add("crash-forecast", points=228, status=Status.RUNNING)
-=======
+
+
 def forked(recorded: Recorded) -> None:
     parent = recorded.add("epsilon-1e-5", name="parent")
     data = np.load(DATA / "epsilon-1e-5.npz")
@@ -62,7 +62,6 @@ def forked(recorded: Recorded) -> None:
     run_id = fork(recorded.store, recorded.store.run(parent), at, {"bn_epsilon": (1e-2, 50)})
     recorded.store.inherit(run_id, parent, at)
     recorded.store.add_event(run_id, at, "steered", to_json(recorded.store.run(run_id).plan)[0])
->>>>>>> fork
 
 
 def all_states(recorded: Recorded) -> None:
