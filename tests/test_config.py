@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import pytest
@@ -49,7 +50,17 @@ def mappings(draw: st.DrawFn) -> dict[str, Any]:
         "test_size": draw(st.integers(1, 400)),
         "batch_size": draw(st.integers(2, 64)),
         "betas": draw(st.lists(number_of(FIELDS["betas"]), min_size=2, max_size=2)),
-    }
+    } | draw(
+        st.sampled_from(
+            (
+                {"architecture": "residual", "heads": 1, "engine": "alone"},
+                {"architecture": "residual", "heads": 1, "engine": "ensemble", "width": 32, "sharpness_every": 0},
+                {"architecture": "transformer", "heads": 3, "width": 12, "batch_norm": True, "engine": "auto"},
+            )
+        )
+    )
+    if sized["engine"] == "ensemble":
+        sized["bits"] = 48
     decay = draw(st.sampled_from(("weight_decay", "normalized_weight_decay")))
     others = FIELDS.keys() - sized.keys() - {"weight_decay", "normalized_weight_decay"}
     names = [decay, *draw(st.lists(st.sampled_from(sorted(others)), unique=True))]
@@ -352,3 +363,36 @@ def test_the_default_run_is_the_articles() -> None:
 )
 def test_decay_is_decoupled_by_itself_for_adamw_alone(optimizer: str, decay: str, decoupled: bool) -> None:
     assert RunConfig(optimizer=optimizer, decay=decay).decoupled is decoupled
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"heads": 2}, "heads 2 and architecture residual clash: only the transformer has attention heads"),
+        ({"architecture": "transformer", "heads": 3}, "heads 3 and width 256 clash: each head takes an equal share"),
+        ({"architecture": "transformer", "batch_norm": False}, "the transformer has no BatchNorm to leave out"),
+        ({"architecture": "trasformer"}, "architecture: trasformer is not allowed; give residual or transformer"),
+    ],
+    ids=str,
+)
+def test_what_an_architecture_does_not_have_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        RunConfig(**changes)
+
+
+def test_a_transformer_may_train_on_one_pair_at_a_time() -> None:
+    assert RunConfig(architecture="transformer", batch_size=1).norm_layers == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"architecture": "transformer"}, "an ensemble trains residual networks."),
+        ({"sharpness_every": 5}, "the sharpness is measured of runs on their own."),
+        ({"width": 24}, "engine ensemble and width 24 clash: with a multiple of 16 alone is a run the same"),
+        ({"bits": 24}, "engine ensemble and bits 24 clash: with a multiple of 16 alone is a run the same"),
+    ],
+)
+def test_what_an_ensemble_cannot_train_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        RunConfig(engine="ensemble", **changes)

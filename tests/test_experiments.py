@@ -36,7 +36,7 @@ def test_a_shipped_experiment_says_what_it_asks_and_can_be_run(name: str) -> Non
 
 def test_the_articles_experiments_are_shipped() -> None:
     assert {"demo", "training-curves", "batchnorm-epsilon"} <= set(experiments.names())
-    assert {cell.bn_epsilon for cell in load("batchnorm-epsilon").cells()} == {1e-5, 1e-2}
+    assert {cell.bn_epsilon for cell in load("batchnorm-epsilon").cells()} >= {1e-5, 1e-2}
 
 
 def test_cells_are_all_combinations_of_the_axes(tmp_path: Path) -> None:

@@ -175,3 +175,12 @@ def test_what_is_given_replaces_an_experiments_axes() -> None:
     assert axes_over(axes, {}, {"width": (4,)}) == {"weight_decay": [0, 1], "width": (4,)}
     with pytest.raises(ConfigError, match="both as a value and as an axis"):
         axes_over(axes, {"width": 32}, {"width": (4,)})
+
+
+def test_narrow_runs_of_a_grid_train_side_by_side_unless_their_engine_is_given() -> None:
+    axes = {"width": [12, 16, 64, 80]}
+    cells = Grid.of(RunConfig(), axes).cells()
+    engines = {cell.config.width: cell.config.engine for cell in cells}
+    assert engines == {12: "auto", 16: "ensemble", 64: "ensemble", 80: "auto"}
+    assert {cell.config.engine for cell in Grid.of(RunConfig(engine="alone"), axes).cells()} == {"alone"}
+    assert [cell.config.engine for cell in Grid.of(RunConfig(width=16), {}).cells()] == ["auto"]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wdtui.config import RunConfig
-from wdtui.metrics import METRICS, Curves, Point, columns, layer_names
+from wdtui.metrics import METRICS, Curves, Point, columns, finite, layer_names
 
 NORMS = {name for name, metric in METRICS.items() if metric.layers in ("norm", "invariant")}
 
@@ -22,10 +22,31 @@ def points(config: RunConfig, count: int, first: int = 0) -> list[Point]:
 
 @given(st.integers(0, 5), st.booleans())
 def test_every_column_is_a_metric_or_one_of_its_layers_and_stands_there_once(blocks: int, batch_norm: bool) -> None:
-    names = columns(RunConfig(blocks=blocks, batch_norm=batch_norm))
+    names = columns(RunConfig(blocks=blocks, batch_norm=batch_norm, sharpness_every=1))
     assert len(set(names)) == len(names)
     assert {name.partition("/")[0] for name in names} == set(METRICS) - (set() if blocks and batch_norm else NORMS)
     assert names[-1] == "steps_per_second"
+
+
+def test_a_metric_that_is_switched_off_has_no_values() -> None:
+    assert "sharpness" not in columns(RunConfig(sharpness_every=0))
+    assert set(columns(RunConfig(sharpness_every=7))) == {*columns(RunConfig()), "sharpness"}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_only_what_is_measured_now_and_then_may_be_no_number(value: float) -> None:
+    config = RunConfig(sharpness_every=5)
+    names = columns(config)
+    for name in names:
+        point = Point(1, 1, tuple(value if other == name else 1.0 for other in names))
+        assert finite(config, point) == (name == "sharpness")
+
+
+def test_the_measurements_of_a_metric_are_its_points_with_a_finite_value() -> None:
+    steps = np.array([10, 20, 30, 40])
+    curves = Curves(("sharpness",), steps, steps, np.array([[np.nan], [1.5], [np.inf], [2.5]]))
+    assert [part.tolist() for part in curves.measured("sharpness")] == [[20, 40], [1.5, 2.5]]
+    assert [len(part) for part in curves.measured("never measured")] == [0, 0]
 
 
 def test_the_layers_of_the_articles_network_have_names() -> None:
@@ -108,3 +129,11 @@ def test_what_is_telling_of_a_long_run_is_little_and_keeps_every_crash() -> None
     kept = curves.telling(32)
     assert set(crashes) <= set(kept) and {0, 49_999} <= set(kept)
     assert len(kept) < 50_000 / 3 and (np.diff(kept) > 0).all()
+
+
+def test_of_what_is_measured_now_and_then_the_highest_and_the_lowest_are_telling() -> None:
+    values = np.full(64, np.nan)
+    values[[5, 10, 15, 37, 42]] = [2.0, 7.0, 3.0, 1.0, 4.0]
+    steps = np.arange(64)
+    curves = Curves(("sharpness",), steps, steps, values[:, None])
+    assert {5, 10, 37, 42} <= set(curves.telling(32)) and 15 not in curves.telling(32)

@@ -15,6 +15,7 @@ from typing import Any
 
 from wdtui.consistency import check_together
 from wdtui.hyperparameters import ConfigError, Hyperparameter, hyperparameters_of, knob
+from wdtui.sizes import count_parameters
 
 __all__ = [
     "FIELDS",
@@ -65,7 +66,8 @@ class RunConfig:
         le=1e3,
         sweep="log",
         steerable=True,
-        help="Added to the batch variance before its root is divided by; PyTorch's default is 1e-5.",
+        help="Added to the batch variance before its root is divided by; PyTorch's default is 1e-5. "
+        "In the transformer it is LayerNorm's.",
     )
     width: int = knob(
         256,
@@ -76,7 +78,7 @@ class RunConfig:
         ge=1,
         le=16_384,
         sweep="log",
-        help="Units of every hidden layer.",
+        help="Units of every hidden layer; in the transformer, numbers per bit position, four times that between.",
     )
 
     task: str = knob(
@@ -156,18 +158,40 @@ class RunConfig:
         help="Decides the pairs, their split and their noise.",
     )
 
+    architecture: str = knob(
+        "residual",
+        label="architecture",
+        group="model",
+        choices=("residual", "transformer"),
+        sweep="linear",
+        help="residual: the article's network; transformer: the original code's encoder over the bit positions.",
+    )
     blocks: int = knob(
         2,
-        label="residual blocks",
+        label="blocks",
         unit="blocks",
         group="model",
         ge=0,
         le=256,
         sweep="linear",
-        help="Residual blocks of two layers each.",
+        help="Residual blocks of two layers each, or encoder layers of the transformer.",
+    )
+    heads: int = knob(
+        1,
+        label="attention heads",
+        unit="heads",
+        group="model",
+        ge=1,
+        le=1024,
+        sweep="log",
+        help="Heads of each attention in the transformer; they share its width.",
     )
     batch_norm: bool = knob(
-        True, label="BatchNorm", group="model", sweep="linear", help="Normalise after each hidden layer of a block."
+        True,
+        label="BatchNorm",
+        group="model",
+        sweep="linear",
+        help="Normalise after each hidden layer of a residual block; the transformer always has LayerNorm instead.",
     )
     bn_momentum: float = knob(
         0.1,
@@ -280,6 +304,41 @@ class RunConfig:
         le=10_000_000,
         help="Epochs from one logged point to the next.",
     )
+    sharpness_every: int = knob(
+        0,
+        label="sharpness every",
+        unit="epochs",
+        group="training",
+        ge=0,
+        le=10_000_000,
+        help="Epochs from one measurement of the sharpness to the next; 0 for none. Every 5 cost about a tenth.",
+    )
+    engine: str = knob(
+        "auto",
+        label="engine",
+        group="training",
+        choices=("auto", "alone", "ensemble"),
+        help="ensemble: runs of one shape train side by side, many times as fast in all up to width 64, each slower; "
+        "auto: alone, but in sweeps as an ensemble where that is faster.",
+    )
+    keep_every: int = knob(
+        0,
+        label="keep every",
+        unit="epochs",
+        group="training",
+        ge=0,
+        le=10_000_000,
+        help="Epochs from one kept checkpoint to the next, besides the newest and those at milestones; 0 for none.",
+    )
+    keep_megabytes: int = knob(
+        256,
+        label="room for checkpoints",
+        unit="MB",
+        group="training",
+        ge=1,
+        le=10_000_000,
+        help="Disk space for the checkpoints that are kept; the newest two are, whatever they take.",
+    )
 
     def __post_init__(self) -> None:
         for name, field in FIELDS.items():
@@ -342,14 +401,12 @@ class RunConfig:
     @property
     def norm_layers(self) -> int:
         """How many BatchNorm layers the network has."""
-        return 2 * self.blocks if self.batch_norm else 0
+        return 2 * self.blocks if self.batch_norm and self.architecture == "residual" else 0
 
     @cached_property
     def parameters(self) -> int:
         """How many parameters the network has."""
-        hidden = self.width * self.width + self.width
-        edges = self.inputs * self.width + self.width + self.width * self.bits + self.bits
-        return edges + 2 * self.blocks * hidden + self.norm_layers * 2 * self.width
+        return count_parameters(self)
 
 
 FIELDS: dict[str, Hyperparameter] = hyperparameters_of(RunConfig)

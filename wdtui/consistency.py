@@ -16,21 +16,56 @@ if TYPE_CHECKING:
     from wdtui.config import RunConfig
 
 
+_LANES = 16
+"""Numbers that a processor handles at once, at most: what is left over is reckoned in another way."""
+
+
 def check_together(config: RunConfig) -> None:
     """Raise ConfigError for values that are fine alone and impossible together."""
     if config.train_size < config.batch_size:
         raise _clash(config, "train_size", "batch_size", reason="training needs at least one full batch")
-    if config.batch_norm and config.batch_size == 1:
+    _check_architecture(config)
+    if config.architecture == "residual" and config.batch_norm and config.batch_size == 1:
         raise _clash(
             config,
             "batch_size",
             "batch_norm",
             reason="one pair has no variance, so BatchNorm needs a batch of 2 or more",
         )
+    if config.engine == "ensemble":
+        _check_ensemble(config)
     if len(config.betas) != 2:
         raise ConfigError(f"betas: give two numbers, not {len(config.betas)}.", "betas")
     _check_digits(config, "train_digits", config.train_size + config.validation_size, ("train_size", "validation_size"))
     _check_digits(config, "test_digits", config.test_size, ("test_size",))
+
+
+def _check_architecture(config: RunConfig) -> None:
+    if config.architecture == "residual":
+        if config.heads != 1:
+            reason = "only the transformer has attention heads, so leave heads at 1"
+            raise _clash(config, "heads", "architecture", reason=reason)
+        return
+    if config.width % config.heads:
+        raise _clash(config, "heads", "width", reason="each head takes an equal share of the width")
+    if not config.batch_norm:
+        reason = "the transformer has no BatchNorm to leave out, so leave batch_norm at true"
+        raise _clash(config, "batch_norm", "architecture", reason=reason)
+
+
+def _check_ensemble(config: RunConfig) -> None:
+    if config.architecture != "residual":
+        raise _clash(config, "engine", "architecture", reason="an ensemble trains residual networks")
+    if config.sharpness_every:
+        raise _clash(config, "engine", "sharpness_every", reason="the sharpness is measured of runs on their own")
+    for name in ("width", "bits"):
+        if getattr(config, name) % _LANES:
+            raise _clash(
+                config,
+                "engine",
+                name,
+                reason=f"with a multiple of {_LANES} alone is a run the same to the last bit whoever trains beside it",
+            )
 
 
 def _check_digits(config: RunConfig, field: str, pairs: int, sizes: Collection[str]) -> None:

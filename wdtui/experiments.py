@@ -6,22 +6,35 @@ look_for = "..."            what to watch
 [config]                    fields of RunConfig that differ from the defaults
 [axes]                      optional: field = [values], or text as `--axis` takes it: "logspace(0.01,1,5)"; the grid of
                             all combinations is the experiment's cells
+[fork]                      optional: forks of each of those runs, see `branches.py`
+[quick.config] [quick.axes] optional: what is different in a variant that takes minutes
+[[claims]]                  optional: what is held to be true of the runs, see `claims.py`
+[[notes]]                   optional: what is said to whoever watches a run, see `notes.py`
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import tomllib
 from pathlib import Path
 from typing import Any
 
+from wdtui.branches import Branching
+from wdtui.claims import Claim, read_claims
 from wdtui.config import FIELDS, ConfigError, RunConfig, nearest
-from wdtui.grid import read_axis
+from wdtui.grid import in_company, read_axis
 from wdtui.hyperparameters import format_value
+from wdtui.notes import Note, read_notes
 from wdtui.text import clean
 
-_KEYS = {"question": str, "article": str, "look_for": str, "config": dict, "axes": dict}
+_TEXTS, _TABLES, _LISTS = ("question", "article", "look_for"), ("config", "axes"), ("claims", "notes")
+_KEYS: dict[str, tuple[type, str]] = (
+    dict.fromkeys(_TEXTS, (str, "text"))
+    | dict.fromkeys((*_TABLES, "fork", "quick"), (dict, "a table"))
+    | dict.fromkeys(_LISTS, (list, "tables, as [[claims]] is"))
+)
 
 
 class ExperimentError(ValueError):
@@ -38,6 +51,11 @@ class Experiment:
     look_for: str = ""
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
     axes: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
+    fork: Branching | None = None
+    claims: tuple[Claim, ...] = ()
+    notes: tuple[Note, ...] = ()
+    quick: Experiment | None = None
+    """The variant that takes minutes; None where there is none, and in that variant itself."""
 
     def base(self, *layers: dict[str, Any]) -> RunConfig:
         """The experiment's config, with layers of other values over it, and no axis varied."""
@@ -47,7 +65,21 @@ class Experiment:
         """One config for each combination of the axes' values; the layers lie over config and axes alike."""
         combinations = itertools.product(*self.axes.values())
         cells = [RunConfig.from_mapping(self.config, dict(zip(self.axes, cell)), *layers) for cell in combinations]  # noqa: B905
-        return list(dict.fromkeys(cells))
+        return list(dict.fromkeys(map(in_company, cells) if len(cells) > 1 else cells))
+
+    def variant(self, quick: bool) -> Experiment:
+        """The quick variant if asked for and there, or else this experiment."""
+        return self.quick or self if quick else self
+
+    def with_seeds(self, count: int) -> Experiment:
+        """This experiment with each of its cells trained with the seeds 0 … count − 1."""
+        return dataclasses.replace(self, axes=self.axes | {"seed": list(range(count))})
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON types, the claims in words."""
+        plain = {key: getattr(self, key) for key in ("name", *_TEXTS, *_TABLES)}
+        claims = [{"says": claim.says, "measures": claim.subject, "bounds": claim.bounds} for claim in self.claims]
+        return plain | {"claims": claims, "quick": self.quick.to_json() if self.quick else None}
 
     @property
     def title(self) -> str:
@@ -65,6 +97,15 @@ def folder() -> Path:
 def names() -> list[str]:
     """The experiments that come with wdtui."""
     return sorted(path.stem for path in folder().glob("*.toml"))
+
+
+@functools.cache
+def notes_of(name: str) -> tuple[Note, ...]:
+    """The notes of an experiment that comes with wdtui, read once; none where a run belongs to another or to none."""
+    try:
+        return load(name).notes if name in names() else ()
+    except (ExperimentError, ConfigError):
+        return ()
 
 
 def load(name: str) -> Experiment:
@@ -89,16 +130,35 @@ def load(name: str) -> Experiment:
 
 
 def _experiment(name: str, content: dict[str, Any]) -> Experiment:
-    for key, value in content.items():
-        if key not in _KEYS:
-            raise ExperimentError(f"{key} is no part of an experiment{nearest(key, _KEYS)}")
-        if not isinstance(value, _KEYS[key]):
-            raise ExperimentError(f"{key} must be {'a table' if _KEYS[key] is dict else 'text'}.")
+    _check_keys(content, _KEYS, "an experiment")
     if "question" not in content:
         raise ExperimentError('the question is missing: question = "…".')
-    texts = {key: clean(value) for key, value in content.items() if isinstance(value, str)}
-    experiment = Experiment(name=name, **content | texts)
-    for field, values in experiment.axes.items():
+    parts: dict[str, Any] = {key: clean(content[key]) for key in _TEXTS if key in content}
+    parts |= {"notes": read_notes(content.get("notes", []))}
+    if "fork" in content:
+        parts["fork"] = Branching.read(content["fork"])
+    config, axes = content.get("config", {}), content.get("axes", {})
+    full = _variant(name, config, axes, parts, content, quick=False)
+    if "quick" not in content:
+        return full
+    changes = content["quick"]
+    _check_keys(changes, {key: _KEYS[key] for key in _TABLES}, "quick")
+    config, axes = config | changes.get("config", {}), axes | changes.get("axes", {})
+    axes = {field: values for field, values in axes.items() if field not in changes.get("config", {})}
+    return dataclasses.replace(full, quick=_variant(name, config, axes, parts, content, quick=True))
+
+
+def _variant(
+    name: str,
+    config: dict[str, Any],
+    axes: dict[str, Any],
+    parts: dict[str, Any],
+    content: dict[str, Any],
+    *,
+    quick: bool,
+) -> Experiment:
+    experiment = Experiment(name=name, config=config, axes=axes, **parts)
+    for field, values in axes.items():
         if field not in FIELDS:
             raise ExperimentError(f"the axis {field} is no field of a run{nearest(field, FIELDS)}")
         if isinstance(values, str):
@@ -106,5 +166,14 @@ def _experiment(name: str, content: dict[str, Any]) -> Experiment:
         elif not isinstance(values, list) or not values:
             raise ExperimentError(f"the axis {field} must be a list of values, or text as --axis takes it.")
     experiment.base()
-    experiment.cells()
-    return experiment
+    claims = read_claims(content.get("claims", []), experiment.cells(), quick=quick)
+    return dataclasses.replace(experiment, claims=claims)
+
+
+def _check_keys(content: dict[str, Any], keys: dict[str, tuple[type, str]], what: str) -> None:
+    for key, value in content.items():
+        if key not in keys:
+            raise ExperimentError(f"{key} is no part of {what}{nearest(key, keys)}")
+        kind, words = keys[key]
+        if not isinstance(value, kind):
+            raise ExperimentError(f"{key} must be {words}.")

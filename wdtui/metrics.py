@@ -7,6 +7,7 @@ know them only through this list.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -31,9 +32,13 @@ class Metric:
     """Of which layers a value each is recorded too: "linear", "norm" (BatchNorm), "invariant" (linear before one)."""
     timing: bool = False
     """Whether it depends on the machine's mood, so that two equal runs differ in it."""
+    every: str = ""
+    """The hyperparameter that says how often it is measured: NaN at the points in between, no values at all at 0."""
 
     def columns(self, config: RunConfig) -> Iterator[str]:
         """The names under which its values are recorded, `name` and `name/layer`."""
+        if self.every and not getattr(config, self.every):
+            return
         layers = layer_names(config, self.layers) if self.layers else ()
         if self.pooled and (layers or self.layers in ("", "linear")):
             yield self.name
@@ -131,6 +136,13 @@ METRICS: dict[str, Metric] = {
             help="Smallest over channels of the running variance that evaluation uses.",
         ),
         Metric(
+            name="sharpness",
+            label="sharpness",
+            every="sharpness_every",
+            help="Learning rate · largest eigenvalue of the Hessian of the training loss on a few fixed batches, "
+            "preconditioned as Adam does (Cohen et al. 2022).",
+        ),
+        Metric(
             name="steps_per_second",
             label="speed",
             unit="steps/s",
@@ -146,8 +158,21 @@ def columns(config: RunConfig) -> tuple[str, ...]:
     return tuple(column for metric in METRICS.values() for column in metric.columns(config))
 
 
+def finite(config: RunConfig, point: Point) -> bool:
+    """Whether all that is measured at every point is a finite number."""
+    sparse = {column for metric in METRICS.values() if metric.every for column in metric.columns(config)}
+    return all(math.isfinite(x) for name, x in zip(columns(config), point.values, strict=True) if name not in sparse)
+
+
 def layer_names(config: RunConfig, kind: str) -> tuple[str, ...]:
-    """The layers of a network: "linear" all linear ones, "norm" BatchNorms, "invariant" those followed by one."""
+    """The layers of a network: "linear" all with a matrix, "norm" BatchNorms, "invariant" those followed by one.
+
+    No layer of the transformer is invariant: each LayerNorm normalises a sum of which its layer makes only a part.
+    """
+    if config.architecture == "transformer":
+        places = "attention", "mixing", "linear1", "linear2"
+        inner = [f"block{block}.{place}" for block in range(1, config.blocks + 1) for place in places]
+        return ("input", "position", *inner, "output") if kind == "linear" else ()
     pairs = [(block, place) for block in range(1, config.blocks + 1) for place in (1, 2)]
     if kind == "linear":
         return ("input", *(f"block{block}.linear{place}" for block, place in pairs), "output")
@@ -163,6 +188,13 @@ class Point:
     step: int
     epoch: int
     values: tuple[float, ...]
+
+    def under(self, names: Sequence[str], others: Sequence[str]) -> Point:
+        """This point, whose values have `names`, with the values that have other names; NaN where there is none."""
+        if tuple(names) == tuple(others):
+            return self
+        known = dict(zip(names, self.values, strict=True))
+        return Point(self.step, self.epoch, tuple(known.get(name, math.nan) for name in others))
 
 
 class Curves:
@@ -197,6 +229,12 @@ class Curves:
             return np.full(len(self), np.nan)
         return self.values[:, self.names.index(name)]
 
+    def measured(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Steps and values of a metric at the points that have a finite one, [measurements] each."""
+        values = self[name]
+        finite = np.isfinite(values)
+        return self.steps[finite], values[finite]
+
     def last(self) -> dict[str, float]:
         """The newest point, by metric; empty before the first."""
         return dict(zip(self.names, self.values[-1].tolist(), strict=True)) if len(self) else {}
@@ -209,9 +247,10 @@ class Curves:
         whole = len(self) // bucket * bucket
         first = np.arange(0, whole, bucket)
         kept = [first, np.arange(whole, len(self))]
-        for name in ("train_accuracy", "test_accuracy", "train_loss", "bn_variance_min"):
-            rows = np.nan_to_num(self[name][:whole]).reshape(-1, bucket)
-            kept += [first + rows.argmin(1), first + rows.argmax(1)]
+        for name in ("train_accuracy", "test_accuracy", "train_loss", "bn_variance_min", "sharpness"):
+            rows = self[name][:whole].reshape(-1, bucket)
+            gap = ~np.isfinite(rows)
+            kept += [first + np.where(gap, np.inf, rows).argmin(1), first + np.where(gap, -np.inf, rows).argmax(1)]
         return np.unique(np.concatenate(kept))
 
     def extended(self, newer: Curves) -> Curves:

@@ -35,10 +35,10 @@ def test_doctor_finds_this_machine_well(tmp_path: Path) -> None:
 
 
 def test_experiments_are_listed_shown_and_run(tmp_path: Path) -> None:
-    assert "demo" in wdtui("experiments", "list").stdout
+    assert "demo" in wdtui("experiments", "list", store=tmp_path).stdout
     assert "wdtui run demo" in wdtui("experiments", "show", "demo").stdout
-    small = ("--width", "8", "--epochs", "1", "--threads", "1")
+    small = ("--width", "8", "--epochs", "1", "--seed", "0", "--threads", "1")
     result = wdtui("experiments", "run", "batchnorm-epsilon", *small, "--json", store=tmp_path)
     assert result.returncode == 0, result.stderr
     summaries = [event for event in events(result.stdout) if event["event"] == "summary"]
-    assert [summary["run_id"] for summary in summaries] == [1, 2]
+    assert [summary["run_id"] for summary in summaries] == [1, 2, 3, 4]

@@ -17,7 +17,8 @@ from store_tools import claim, in_python
 
 from wdtui.config import RunConfig
 from wdtui.runs import scheduler as scheduling
-from wdtui.runs.scheduler import Notice, Scheduler, has_room, placement
+from wdtui.runs.placement import has_room, placement
+from wdtui.runs.scheduler import Notice, Scheduler
 from wdtui.runs.store import Status, Store
 from wdtui.runs.trainer import log_path
 from wdtui.runs.worker import ChildWorker, Worker
@@ -330,7 +331,7 @@ def test_runs_that_are_let_go_go_on_in_other_processes(store: Store, places: lis
     assert scheduler.let_go() == (going, queued, last)
     assert (scheduler.live, scheduler.queue) == ((), ())
     assert [store.run(run_id).status for run_id in (going, paused)] == [Status.INTERRUPTED] * 2
-    until(lambda: store.run(last).status == Status.DONE)
+    until(lambda: store.run(last).status == Status.DONE, 90)
     runs = [store.run(run_id) for run_id in (going, queued, last)]
     assert [run.status for run in runs] == [Status.DONE] * 3
     assert runs[1].pid == runs[2].pid and len({os.getpid(), runs[0].pid, runs[1].pid}) == 3

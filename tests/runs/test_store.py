@@ -14,7 +14,8 @@ from store_tools import COLUMNS, CONFIG, append, claim, point
 
 from wdtui.config import RunConfig
 from wdtui.metrics import Curves, Point
-from wdtui.runs.store import Status, Store, StoreError
+from wdtui.runs.store import Command, Status, Store, StoreError
+from wdtui.steering import Steering
 
 
 @pytest.fixture
@@ -204,35 +205,55 @@ def test_a_live_run_is_not_deleted_nor_the_others_with_it(store: Store) -> None:
 # Commands
 
 
+def take_all(store: Store, run_id: int) -> list[Command]:
+    return [command for command in store.commands(run_id) if store.take(command)]
+
+
 def test_commands_are_taken_once_and_in_order(store: Store) -> None:
     run_id, other = store.add_run(CONFIG), store.add_run(CONFIG)
-    assert store.take_commands(run_id) == []
+    assert store.commands(run_id) == []
     store.send(run_id, "steer", {"weight_decay": 0.2})
     store.send(other, "stop")
     store.send(run_id, "pause")
-    taken = [(command.kind, command.data) for command in store.take_commands(run_id)]
-    assert taken == [("steer", {"weight_decay": 0.2}), ("pause", {})]
-    assert store.take_commands(run_id) == []
-    assert len(store.take_commands(other)) == 1
+    first, second = store.commands(run_id)
+    assert store.commands(run_id) == [first, second]
+    assert (first.kind, first.data, second.kind) == ("steer", {"weight_decay": 0.2}, "pause")
+    assert store.take(first) and not store.take(first)
+    assert store.commands(run_id) == [second] and len(take_all(store, other)) == 1
 
 
 def test_threads_that_take_commands_share_none(store: Store) -> None:
     run_id = store.add_run(CONFIG)
     sent = {store.send(run_id, "checkpoint") for _ in range(50)}
     with ThreadPoolExecutor(4) as pool:
-        taken = [command.id for part in pool.map(lambda _: store.take_commands(run_id), range(8)) for command in part]
+        taken = [command.id for part in pool.map(lambda _: take_all(store, run_id), range(8)) for command in part]
     assert sorted(taken) == sorted(sent)
 
 
-def test_a_claim_drops_only_what_was_asked_of_an_earlier_owner(store: Store) -> None:
+def test_a_claim_drops_what_was_asked_of_an_earlier_owner_but_no_steering(store: Store) -> None:
     run_id = store.add_run(CONFIG)
     store.send(run_id, "stop")
     claim(store, run_id)
-    assert [command.kind for command in store.take_commands(run_id)] == ["stop"]
+    assert [command.kind for command in take_all(store, run_id)] == ["stop"]
     store.send(run_id, "pause")
+    store.send(run_id, "steer", {"weight_decay": 0.2})
     store.set_status(run_id, Status.STOPPED)
     claim(store, run_id)
-    assert store.take_commands(run_id) == []
+    assert [command.kind for command in store.commands(run_id)] == ["steer"]
+
+
+def test_a_steering_is_taken_together_with_the_plan_that_follows(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = (Steering(20, "bn_epsilon", 1e-5, 1e-2, 4), Steering(30, "betas", (0.9, 0.98), (0.8, 0.9)))
+    run_id = store.add_run(CONFIG, plan=plan[:1])
+    store.send(run_id, "steer", {"weight_decay": 0.2})
+    [command] = store.commands(run_id)
+    with monkeypatch.context() as broken:
+        broken.setattr("wdtui.runs.store._change", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            store.take(command, plan)
+    assert store.commands(run_id) == [command] and store.run(run_id).plan == plan[:1]
+    assert store.take(command, plan)
+    assert store.commands(run_id) == [] and store.run(run_id).plan == plan
 
 
 # Watching

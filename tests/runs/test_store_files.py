@@ -141,7 +141,7 @@ def test_a_read_only_store_can_be_read(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(database.os, "access", lambda *_: False)  # root may write wherever it likes
     with Store(tmp_path) as store:
         assert store.find("kept").config == CONFIG
-        assert store.take_commands(1) == []
+        assert store.commands(1) == []
         with pytest.raises(StoreError, match="is read-only; set WDTUI_HOME"):
             store.add_run(CONFIG)
     writer.close()

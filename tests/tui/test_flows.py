@@ -11,6 +11,7 @@ from textual.widgets import Input
 from tui_tools import FakeScheduler, Recorded, press, settle
 
 from wdtui.config import RunConfig
+from wdtui.experiments import load, names
 from wdtui.runs.records import Status
 from wdtui.tui import Opening
 from wdtui.tui.screens.experiments import Gallery
@@ -25,7 +26,7 @@ MakeApp = Callable[..., Any]
 
 
 def sent(recorded: Recorded, run_id: int) -> list[tuple[str, dict[str, Any]]]:
-    return [(command.kind, command.data) for command in recorded.store.take_commands(run_id)]
+    return [(command.kind, command.data) for command in recorded.store.commands(run_id)]
 
 
 async def test_enter_on_the_first_screen_trains_the_demo(recorded: Recorded, make_app: MakeApp) -> None:
@@ -68,13 +69,14 @@ async def test_all_runs_of_an_experiment_are_started_and_marked(recorded: Record
         await press(pilot, "E")
         assert isinstance(pilot.app.screen, Gallery)
         await press(pilot, "home", "r")
-    assert [run.config.bn_epsilon for run in recorded.store.runs()] == [1e-2, 1e-5]
-    assert scheduler.submitted == [1, 2]
+    cells = load("batchnorm-epsilon").variant(quick=True).cells()
+    assert [run.config for run in reversed(recorded.store.runs())] == cells
+    assert scheduler.submitted == list(range(1, len(cells) + 1))
 
 
 async def test_the_gallery_fills_the_form(recorded: Recorded, make_app: MakeApp) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
-        await press(pilot, "E", "end", "enter", "enter")
+        await press(pilot, "E", "home", *("down",) * names().index("training-curves"), "enter", "enter")
     (run,) = recorded.store.runs()
     assert run.experiment == "training-curves"
 

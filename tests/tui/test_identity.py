@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
+
 from tui_tools import Recorded
 
 from wdtui.runs.labels import labels
@@ -20,6 +23,19 @@ def test_epochs_are_named_only_where_nothing_else_differs(recorded: Recorded) ->
     assert labels(recorded.store.runs()) == ["epochs 400", "epochs 310"]
     recorded.add("decay-1", points=5)
     assert labels(recorded.store.runs())[0] == "λ 1"
+
+
+def test_a_run_older_than_a_hyperparameter_has_its_default(recorded: Recorded) -> None:
+    """Runs were stored before there was a choice of architectures."""
+    old, new = recorded.add("epsilon-1e-5", points=5), recorded.add("epsilon-1e-2", points=5)
+    with sqlite3.connect(recorded.store.folder / "wdtui.sqlite3") as connection:
+        (text,) = connection.execute("SELECT config FROM runs WHERE id = ?", (old,)).fetchone()
+        values = {name: value for name, value in json.loads(text).items() if name not in ("architecture", "heads")}
+        connection.execute("UPDATE runs SET config = ? WHERE id = ?", (json.dumps(values), old))
+    connection.close()
+    assert labels(recorded.store.runs()) == ["ε 0.01", "ε 1e-5"]
+    assert recorded.store.run(old).config.architecture == recorded.store.run(old).values["architecture"] == "residual"
+    assert recorded.store.run(old).config == recorded.store.run(new).config.replace(bn_epsilon=1e-5)
 
 
 def test_equal_runs_are_named_by_name_or_number(recorded: Recorded) -> None:

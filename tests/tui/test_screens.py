@@ -37,10 +37,19 @@ def four(recorded: Recorded) -> None:
     recorded.add("decay-1")
 
 
+def transformer(recorded: Recorded) -> None:
+    recorded.add("transformer", experiment="transformer")
+
+
 def steered(recorded: Recorded) -> None:
     run_id = recorded.add("epsilon-1e-5", points=250, status=Status.RUNNING)
     data = {"field": "bn_epsilon", "old": 1e-5, "new": 1e-2}
     recorded.store.add_event(run_id, 15_600, "steered", data)
+
+
+def foretold(recorded: Recorded) -> None:
+    """A run between its second blow-up and its third, of which the sharpness tells."""
+    recorded.add("crash-forecast", points=228, status=Status.RUNNING)
 
 
 def all_states(recorded: Recorded) -> None:
@@ -68,6 +77,8 @@ STATES: dict[str, tuple[Callable[[Recorded], None], tuple[int, int], tuple[str, 
     "cursor-on-log-time": (blow_ups, SIZE, ("escape", "l", "left", "left", "left")),
     "zoomed-in": (blow_ups, SIZE, ("escape", "plus", "plus", "less_than_sign")),
     "steered": (steered, SIZE, ("escape",)),
+    "transformer": (transformer, SIZE, ("escape",)),
+    "transformer-run": (transformer, SIZE, ("escape", "enter")),
     "four-overlaid": (four, SIZE, MARK_ALL),
     "four-overlaid-cursor": (four, SIZE, (*MARK_ALL, "left", "left")),
     "filtered": (four, SIZE, ("escape", "slash", "type:ε<1e-3 test>0.9 done")),
@@ -75,6 +86,9 @@ STATES: dict[str, tuple[Callable[[Recorded], None], tuple[int, int], tuple[str, 
     "all-states": (all_states, SIZE, ("escape",)),
     "run": (blow_ups, SIZE, ("escape", "enter")),
     "run-80x24": (blow_ups, (80, 24), ("escape", "enter")),
+    "foretold": (foretold, SIZE, ("escape",)),
+    "foretold-run": (foretold, SIZE, ("escape", "enter")),
+    "foretold-run-80x24": (foretold, (80, 24), ("escape", "enter", "v")),
     "experiments": (empty, SIZE, ("E",)),
     "help": (empty, SIZE, ("question_mark",)),
     "palette": (one_running, SIZE, ("escape", "ctrl+p", "type:log")),

@@ -16,6 +16,7 @@ from wdtui.milestones import milestones
 from wdtui.runs.records import Status
 from wdtui.runs.store import Store
 from wdtui.tui.app import WorkbenchApp
+from wdtui.tui.screens.experiments import Gallery
 
 DATA = Path(__file__).parent / "data"
 
@@ -99,6 +100,8 @@ async def settle(pilot: Any) -> None:
         await pilot.pause()
         while any(getattr(screen, "_settling", None) for screen in pilot.app.screen_stack):
             await pilot.pause(0.02)
+    if isinstance(pilot.app.screen, Gallery):
+        await pilot.app.workers.wait_for_complete()
     if isinstance(pilot.app.screen, CommandPalette):
         await until_still(pilot)
     await pilot.pause()

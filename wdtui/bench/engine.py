@@ -1,4 +1,4 @@
-"""The engine beside the plain loop and the matrix products alone, interleaved epoch by epoch in one process."""
+"""The engine beside the plain loop, the original's way and the matrix products alone, interleaved in one process."""
 
 from __future__ import annotations
 
@@ -8,45 +8,58 @@ import platform
 import random
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
+from wdtui.bench.original import OriginalLoop, why_not
 from wdtui.bench.plain import plain_network, plain_optimizer, plain_steps
 from wdtui.config import RunConfig
+from wdtui.lab.ensemble import Ensemble
+from wdtui.lab.tasks import make_task
 from wdtui.lab.training import Training
 
-_PLAIN = "plain nn.Module + AdamW(fused)"
+PLAIN = "plain nn.Module + AdamW(fused)"
+ORIGINAL = "the original: Lightning + DataLoader"
+MEASURED, UNMEASURED = "wdtui, all metrics", "wdtui, no metrics"
+LIMIT = "the matrix products alone"
+
+Epoch = Callable[[], object]
 
 
-def compare(width: int, threads: int, rounds: int) -> dict[str, Any]:
-    """Median steps/s of each contestant over `rounds` epochs, at one width with all else as in the article.
+def compare(width: int, threads: int, rounds: int, models: Sequence[int] = (), device: str = "cpu") -> dict[str, Any]:
+    """Median model-steps/s of each contestant over `rounds` epochs, at one width with all else as in the article.
 
     Machines are shared and noisy: so the contestants take turns, and what counts is the median ratio within a turn.
+    `models` are the sizes of ensembles to measure, all metrics on.
     """
     torch.set_num_threads(threads)
     config = RunConfig(width=width, epochs=10 * rounds + 100)
-    contestants = _contestants(config)
-    for run_epoch in contestants.values():
+    contestants = _contestants(config, device) | {
+        f"wdtui, {count} models side by side": (count, _ensemble(config, count, device)) for count in models
+    }
+    for _, run_epoch in contestants.values():
         run_epoch()
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}  # for one model-epoch
     rng = random.Random(0)
     for _ in range(rounds):
         for name in rng.sample(list(contestants), len(contestants)):  # whoever came before leaves caches behind
-            started = time.perf_counter()
-            contestants[name]()
-            seconds[name].append(time.perf_counter() - started)
+            count, run_epoch = contestants[name]
+            seconds[name].append(_timed(run_epoch, device) / count)
     return {
         "width": width,
-        "contestants": {name: _result(config, times, seconds[_PLAIN]) for name, times in seconds.items()},
-        "metrics_cost": _median_ratio(seconds["wdtui, all metrics"], seconds["wdtui, no metrics"]) - 1,
+        "contestants": {name: _result(config, times, seconds) for name, times in seconds.items()},
+        "metrics_cost": median_ratio(seconds[MEASURED], seconds[UNMEASURED]) - 1,
+        "note": why_not(),
     }
 
 
-def machine(threads: int) -> dict[str, Any]:
+def machine(threads: int, device: str = "cpu") -> dict[str, Any]:
     """What the numbers were measured on."""
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
     return {
+        "device": name,
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "threads": threads,
@@ -56,32 +69,49 @@ def machine(threads: int) -> dict[str, Any]:
     }
 
 
-def _contestants(config: RunConfig) -> dict[str, Callable[[], object]]:
-    """Functions that each run one epoch."""
-    measured, unmeasured = Training(config).points(), Training(config)
-    unmeasured.record.sum_window = lambda targets, epsilon: None  # type: ignore[method-assign]
-    network = plain_network(config)
+def median_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> float:
+    """The median of the ratios within each turn."""
+    return statistics.median(a / b for a, b in zip(numerators, denominators, strict=True))
+
+
+def _contestants(config: RunConfig, device: str) -> dict[str, tuple[int, Epoch]]:
+    """For each contestant how many models it trains, and a function that runs one epoch."""
+    measured, unmeasured = Training(config, device).points(), Training(config, device)
+    no_losses = torch.zeros(1)
+    unmeasured.record.sum_window = lambda targets, epsilon: no_losses
+    task = make_task(config, device)
+    network = plain_network(config).to(device)
     optimizer = plain_optimizer(config, network)
 
     def without_metrics() -> None:
         unmeasured.batch = 0
         unmeasured.run_epoch()
 
-    return {
-        "wdtui, all metrics": lambda: next(measured),
-        "wdtui, no metrics": without_metrics,
-        _PLAIN: lambda: plain_steps(config, network, optimizer, unmeasured.task.train),
-        "the matrix products alone": _matrix_products(config),
+    contestants: dict[str, tuple[int, Epoch]] = {
+        MEASURED: (1, lambda: next(measured)),
+        UNMEASURED: (1, without_metrics),
+        PLAIN: (1, lambda: plain_steps(config, network, optimizer, task.train)),
+        LIMIT: (1, _matrix_products(config, device)),
     }
+    if not why_not():
+        contestants[ORIGINAL] = 1, OriginalLoop(config).run_epoch
+    return contestants
 
 
-def _matrix_products(config: RunConfig) -> Callable[[], None]:
+def _ensemble(config: RunConfig, count: int, device: str) -> Epoch:
+    """An epoch of so many models that differ in λ and seed."""
+    configs = [config.replace(seed=seed, weight_decay=0.01 * (seed + 1)) for seed in range(count)]
+    points = Ensemble(configs, device).points()
+    return lambda: [next(points) for _ in configs]
+
+
+def _matrix_products(config: RunConfig, device: str) -> Epoch:
     """An epoch of just the matrix products of a step at its shapes: the limit of this way of training."""
     widths = [config.inputs, *[config.width] * (2 * config.blocks + 1), config.bits]
     layers = []
     for index, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
-        x, y = torch.randn(config.batch_size, inputs), torch.randn(config.batch_size, outputs)
-        w = torch.randn(outputs, inputs)
+        x, y = (torch.randn(config.batch_size, size, device=device) for size in (inputs, outputs))
+        w = torch.randn(outputs, inputs, device=device)
         layers.append((index > 0, x, y, w, torch.empty_like(x), torch.empty_like(y), torch.empty_like(w)))
 
     @torch.inference_mode()
@@ -96,15 +126,21 @@ def _matrix_products(config: RunConfig) -> Callable[[], None]:
     return run_epoch
 
 
-def _result(config: RunConfig, seconds: list[float], plain: list[float]) -> dict[str, float]:
-    median = statistics.median(seconds)
-    quartiles = statistics.quantiles(seconds, n=4)
+def _timed(run_epoch: Epoch, device: str) -> float:
+    """The seconds an epoch takes, by its own clock where it has one."""
+    started = time.perf_counter()
+    own = run_epoch()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    return own if isinstance(own, float) else time.perf_counter() - started
+
+
+def _result(config: RunConfig, times: list[float], seconds: dict[str, list[float]]) -> dict[str, float]:
+    median = statistics.median(times)
+    quartiles = statistics.quantiles(times, n=4)
     return {
         "steps_per_second": config.steps_per_epoch / median,
         "spread": (quartiles[2] - quartiles[0]) / median,
-        "ratio": _median_ratio(plain, seconds),
+        "ratio": median_ratio(seconds[PLAIN], times),
+        "share_of_limit": median_ratio(seconds[LIMIT], times),
     }
-
-
-def _median_ratio(numerators: list[float], denominators: list[float]) -> float:
-    return statistics.median(a / b for a, b in zip(numerators, denominators, strict=True))

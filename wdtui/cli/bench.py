@@ -3,49 +3,90 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from wdtui.cli.errors import CommandError
-from wdtui.cli.fields import JsonOption
+from wdtui.cli.fields import DeviceOption, JsonOption
 
 
 def bench(
     widths: Annotated[str, typer.Option(metavar="N,…", help="Widths to measure.")] = "64,256",
+    models: Annotated[str, typer.Option(metavar="K,…", help="Sizes of ensembles to measure.")] = "1,4,16",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
-    rounds: Annotated[int, typer.Option(min=3, help="Epochs of each contestant; the median counts.")] = 15,
+    rounds: Annotated[int, typer.Option(min=3, help="Turns of each contestant; the median counts.")] = 15,
+    plans: Annotated[bool, typer.Option("--plans", help="Also compare threads, processes and ensembles.")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Also show where the time of a step goes.")] = False,
+    device: DeviceOption = "cpu",
     output: Annotated[Path | None, typer.Option(help="File for the results as JSON.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure this engine against a plain nn.Module loop and the matrix products alone, side by side."""
+    """Measure this engine against a plain nn.Module loop, the original's way and the matrix products alone."""
     import json as json_module
 
     if output:
         _check_writable(output)
+    sizes = [_number(size, "models") for size in models.split(",") if size]
+    wanted = [_number(width, "widths") for width in widths.split(",")]
     from wdtui.bench.engine import compare, machine
-    from wdtui.config import FIELDS
+    from wdtui.bench.profile import where_time_goes
+    from wdtui.bench.throughput import throughput
+    from wdtui.lab.devices import resolve_device
 
-    measured = [
-        compare(FIELDS["width"].parse(width), threads, rounds)  # type: ignore[arg-type]
-        for width in widths.split(",")
-    ]
-    about = machine(threads)
-    result = {"machine": about, "widths": measured}
+    place = resolve_device(device)
+    result: dict[str, Any] = {"machine": machine(threads, place), "widths": [], "plans": [], "profiles": []}
+    if not json:
+        typer.echo(", ".join(f"{key} {value}" for key, value in result["machine"].items()))
+    for width in wanted:
+        measured = compare(width, threads, rounds, sizes, place)
+        result["widths"].append(measured)
+        if not json:
+            _show(measured)
+    for width in wanted if plans else []:
+        compared = throughput(width, max(3, rounds // 5), sizes)
+        result["plans"].append(compared)
+        if not json:
+            _show_plans(compared)
+    for width in wanted if profile else []:
+        parts = where_time_goes(width, threads, max(sizes, default=1))
+        result["profiles"].append({"width": width, "microseconds": parts})
+        if not json:
+            _show_profile(width, parts)
     if output:
         output.write_text(json_module.dumps(result, indent=2))
     if json:
         typer.echo(json_module.dumps(result))
-        return
-    typer.echo(", ".join(f"{key} {value}" for key, value in about.items()))
-    for row in measured:
-        typer.echo(f"\nwidth {row['width']}")
-        for name, contestant in row["contestants"].items():
-            speed, spread = contestant["steps_per_second"], contestant["spread"]
-            typer.echo(
-                f"  {name:<34} {speed:>8,.0f} steps/s  ± {spread:4.0%}   {contestant['ratio']:5.2f} × the plain loop"
-            )
-        typer.echo(f"  all metrics cost {row['metrics_cost']:.1%} of the training time")
+
+
+def _show(measured: dict[str, Any]) -> None:
+    typer.echo(f"\nwidth {measured['width']}{'':<33} model-steps/s          × plain loop   of the limit")
+    for name, contestant in measured["contestants"].items():
+        speed, spread = contestant["steps_per_second"], contestant["spread"]
+        ratio, share = contestant["ratio"], contestant["share_of_limit"]
+        typer.echo(f"  {name:<38} {speed:>12,.0f}  ± {spread:4.0%}   {ratio:12.2f} {share:14.0%}")
+    typer.echo(f"  all metrics cost {measured['metrics_cost']:.1%} of the training time")
+    if measured["note"]:
+        typer.echo(f"  {measured['note']}")
+
+
+def _show_plans(compared: dict[str, Any]) -> None:
+    typer.echo(f"\nwidth {compared['width']}, one PyTorch thread per worker")
+    for name, plan in compared["plans"].items():
+        speed, ratio = plan["model_steps_per_second"], plan["ratio"]
+        typer.echo(f"  {name:<38} {speed:>12,.0f} model-steps/s in all {ratio:8.2f} × the plain loop")
+
+
+def _show_profile(width: int, parts: dict[str, dict[str, float]]) -> None:
+    typer.echo(f"\nwidth {width}, microseconds of a model-step{'':<2}" + "".join(f"{way:>26}" for way in parts))
+    for kind in next(iter(parts.values())):
+        typer.echo(f"  {kind:<38}" + "".join(f"{way[kind]:>26,.0f}" for way in parts.values()))
+
+
+def _number(text: str, option: str) -> int:
+    if not text.strip().isdigit() or int(text) < 1:
+        raise CommandError(f"{option} {text}: give whole numbers from 1 on, with commas between them.")
+    return int(text)
 
 
 def _check_writable(path: Path) -> None:

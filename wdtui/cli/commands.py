@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wdtui.cli.errors import CommandError
-from wdtui.cli.fields import JsonOption, StoreOption, ThreadsOption, assignment
+from wdtui.cli.fields import DetachOption, JsonOption, StoreOption, ThreadsOption
 from wdtui.cli.runs import RunArgument
 from wdtui.cli.sweep import WorkersOption, is_sweep, train_sweep
+
+if TYPE_CHECKING:
+    from wdtui.runs.records import RunRecord
+    from wdtui.runs.store import Store
 
 
 def resume(
     run: Annotated[
         str, typer.Argument(metavar="RUN|SWEEP", help="A run's number or name, or last; or a sweep, as S3.")
     ],
+    detach: DetachOption = False,
     json: JsonOption = False,
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="Where to train; by default where it was trained.")
@@ -29,13 +34,14 @@ def resume(
 
     Of a sweep, train what is missing, interrupted, stopped or failed.
     """
-    from wdtui.cli.headless import train
+    from wdtui.cli.headless import detach_run, train
     from wdtui.cli.views import choose_view
-    from wdtui.lab.devices import resolve_device
     from wdtui.runs.store import Status, Store
 
     with Store(store) as opened:
         if is_sweep(run):
+            if detach:
+                raise CommandError(f"{run} is a sweep, and --detach is for single runs.")
             sweep = opened.sweeps.find(run)
             return train_sweep(opened, sweep.id, device=device or "auto", threads=threads, workers=workers, json=json)
         record = opened.find(run)
@@ -48,11 +54,31 @@ def resume(
         if record.status in (Status.DONE, Status.DIVERGED):
             raise CommandError(f"Run {record.id} is {record.status}; there is nothing left to train.")
         if record.step:
-            from_step = f"goes on from its checkpoint at step {record.checkpoint_step:,}"
-            over = "has no checkpoint yet and starts over, which measures the same points again"
-            typer.echo(f"Run {record.id} {over if record.checkpoint_step is None else from_step}.", err=True)
-        where = resolve_device(device or record.device or "auto")
-        return train(opened, record.id, device=where, threads=threads or record.threads, view=choose_view(json))
+            typer.echo(_from_where(opened, record), err=True)
+        device, threads = device or record.device or "auto", threads or record.threads
+        if detach:
+            opened.settle(record.id, Status.QUEUED)
+            return detach_run(opened, record.id, device=device, threads=threads, json=json)
+        from wdtui.lab.devices import resolve_device
+
+        return train(opened, record.id, device=resolve_device(device), threads=threads, view=choose_view(json))
+
+
+def _from_where(store: Store, record: RunRecord) -> str:
+    """What the run is to go on from, in words."""
+    from wdtui.runs.checkpoints import Checkpoints
+    from wdtui.text import number
+
+    checkpoints = Checkpoints.of(store.folder, record)
+    damaged = checkpoints.damaged()
+    sound = [step for step in checkpoints.steps() if step not in damaged]
+    spoilt = f"The checkpoint at step {number(damaged[-1])} is damaged. " if damaged else ""
+    if sound:
+        return f"{spoilt}Run {record.id} goes on from its checkpoint at step {number(sound[-1])}."
+    if record.parent is not None:
+        return f"{spoilt}Run {record.id} begins anew, from what run {record.parent} has kept."
+    without = "starts over" if damaged else "has no checkpoint yet and starts over"
+    return f"{spoilt}Run {record.id} {without}, which measures the same points again."
 
 
 def pause(run: RunArgument, store: StoreOption = None) -> None:
@@ -68,19 +94,21 @@ def stop(run: RunArgument, store: StoreOption = None) -> None:
 def steer(
     run: RunArgument,
     changes: Annotated[
-        list[str], typer.Option("--set", metavar="FIELD=VALUE", help="weight_decay, bn_epsilon or learning_rate.")
+        list[str],
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE[:EPOCHS]",
+            help="weight_decay, bn_epsilon or learning_rate, at once or over so many epochs.",
+        ),
     ],
     store: StoreOption = None,
 ) -> None:
     """Change λ, ε or the learning rate of a live run from its next epoch on."""
-    from wdtui.config import FIELDS, ConfigError
+    from wdtui.steering import check_steerable, parse_assignment
 
-    fields = dict(assignment(change) for change in changes)
-    for name in fields:
-        if not FIELDS[name].steerable:
-            steerable = ", ".join(field for field, knob in FIELDS.items() if knob.steerable)
-            raise ConfigError(f"{name} cannot be changed while a run is live; {steerable} can.", name)
-    _send(store, run, "steer", fields)
+    given = dict(parse_assignment(change) for change in changes)
+    check_steerable(given)
+    _send(store, run, "steer", given)
 
 
 def _send(store: Path | None, run: str, kind: str, data: dict[str, Any] | None = None) -> None:

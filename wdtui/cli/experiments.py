@@ -3,31 +3,45 @@
 from __future__ import annotations
 
 import json as json_module
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wdtui.cli.errors import FAILED
 from wdtui.cli.fields import DeviceOption, JsonOption, StoreOption, ThreadsOption, takes_fields
 from wdtui.cli.sweep import SeedsOption, WorkersOption, grid_of, train_new_sweep
 
-app = typer.Typer(help="List, show and run experiments.", no_args_is_help=True, rich_markup_mode=None)
+if TYPE_CHECKING:
+    from wdtui.experiments import Experiment
+from wdtui.cli.verify import QuickOption, verify
+
+app = typer.Typer(help="List, show, run and verify experiments.", no_args_is_help=True, rich_markup_mode=None)
 
 NameArgument = Annotated[
     str, typer.Argument(metavar="EXPERIMENT", help="An experiment's name, or the path of a TOML file.")
 ]
 
 
-@app.command("list")
-def list_experiments(json: JsonOption = False) -> None:
-    """List the experiments that come with wdtui."""
-    from wdtui.experiments import load, names
+app.command()(verify)
 
-    for name in names():
-        experiment = load(name)
+
+@app.command("list")
+def list_experiments(json: JsonOption = False, store: StoreOption = None) -> None:
+    """List the experiments that come with wdtui, and how their claims stand by the runs in the store."""
+    from wdtui.experiments import load, names
+    from wdtui.runs.evidence import Evidence
+    from wdtui.runs.store import Store
+
+    with Store(store) as opened:
+        evidence = Evidence(opened)
+        rows = [(load(name), evidence.standing(load(name)).words) for name in names()]
+    width = max(len(experiment.name) for experiment, _ in rows)
+    for experiment, claims in rows:
         if json:
-            typer.echo(json_module.dumps({"name": name, "question": experiment.question}, ensure_ascii=False))
+            row = {"name": experiment.name, "question": experiment.question, "claims": claims}
+            typer.echo(json_module.dumps(row, ensure_ascii=False))
         else:
-            typer.echo(f"{name:<20} {experiment.question}")
+            typer.echo(f"{experiment.name:<{width}}  {claims:<22}  {experiment.question}")
 
 
 @app.command()
@@ -37,23 +51,34 @@ def show(experiment: NameArgument, json: JsonOption = False) -> None:
 
     loaded = load(experiment)
     if json:
-        import dataclasses
-
-        typer.echo(json_module.dumps(dataclasses.asdict(loaded), ensure_ascii=False))
+        typer.echo(json_module.dumps(loaded.to_json(), ensure_ascii=False, allow_nan=False))
         return
     from rich.console import Console
 
+    from wdtui.branches import in_words
     from wdtui.hyperparameters import format_value
 
     console = Console(highlight=False, markup=False)
-    console.print(
-        f"{loaded.title}\n", loaded.question, f"Source: {loaded.article}", "", loaded.look_for.strip(), sep="\n"
-    )
+    source = [f"Source: {loaded.article}"] if loaded.article else []
+    console.print(f"{loaded.title}\n", loaded.question, *source, "", loaded.look_for.strip(), sep="\n")
     settings = [f"{name} {format_value(value)}" for name, value in loaded.config.items()]
     console.print(f"\nConfig: {', '.join(settings) or 'the defaults'}.")
+    if loaded.quick:
+        console.print(f"Quick variant: {loaded.quick.title.removeprefix(loaded.name).strip(' ()') or 'one run'}.")
+    if loaded.claims:
+        console.print(
+            "Claims:", *(f"- {claim.says} ({claim.subject}: {claim.bounds})" for claim in loaded.claims), sep="\n"
+        )
     cells = len(loaded.cells())
+    if loaded.fork:
+        forks = "; ".join(map(in_words, loaded.fork.branches))
+        console.print(f"Each is forked after {loaded.fork.at_epoch} epochs: {forks}.")
     command = f"wdtui run {experiment} --headless" if cells == 1 else f"wdtui experiments run {experiment}"
     console.print(f"{'One run' if cells == 1 else f'{cells} runs'}; start with: {command}")
+    if loaded.claims:
+        console.print(
+            f"Check the claims with: wdtui experiments verify {experiment}{' --quick' if loaded.quick else ''}"
+        )
 
 
 @app.command()
@@ -61,6 +86,7 @@ def show(experiment: NameArgument, json: JsonOption = False) -> None:
 def run(
     fields: dict[str, Any],
     experiment: NameArgument,
+    quick: QuickOption = False,
     json: JsonOption = False,
     seeds: SeedsOption = None,
     device: DeviceOption = "auto",
@@ -71,7 +97,9 @@ def run(
     """Train all runs of an experiment as a sweep over its axes, without a screen."""
     from wdtui.experiments import load
 
-    loaded = load(experiment)
+    loaded = load(experiment).variant(quick)
+    if loaded.fork:
+        return _train_with_forks(loaded, fields, device=device, threads=threads, store=store, json=json)
     return train_new_sweep(
         grid_of(loaded, fields, {}, seeds),
         experiment=loaded.name,
@@ -82,3 +110,16 @@ def run(
         store=store,
         json=json,
     )
+
+
+def _train_with_forks(loaded: Experiment, fields: dict[str, Any], *, json: bool, **how: Any) -> int:
+    """Each run of the experiment and its forks, one after the other."""
+    from wdtui.cli.headless import train_new_run
+
+    status = 0
+    for config in loaded.cells(fields):
+        ended = train_new_run(config, experiment=loaded.name, name="", json=json, branching=loaded.fork, **how)
+        status = max(status, ended)
+        if ended > FAILED:  # interrupted
+            break
+    return status

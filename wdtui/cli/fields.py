@@ -27,6 +27,10 @@ FpsOption = Annotated[
 ]
 MouseOption = Annotated[bool | None, typer.Option("--mouse/--no-mouse", help="Whether the app takes the mouse.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON lines, and nothing else, to stdout.")]
+HeadlessOption = Annotated[bool, typer.Option("--headless", help="Train without a screen and end with a summary.")]
+DetachOption = Annotated[
+    bool, typer.Option("--detach", help="Train in a process of its own, which goes on when this shell ends.")
+]
 
 
 def takes_fields(command: F) -> F:
@@ -47,19 +51,6 @@ def takes_fields(command: F) -> F:
     with_flags.__annotations__ = {parameter.name: parameter.annotation for parameter in [*keyword_only, *flags]}
     with_flags.__name__, with_flags.__doc__ = command.__name__, command.__doc__
     return with_flags  # type: ignore[return-value]
-
-
-def assignment(text: str) -> tuple[str, Any]:
-    """Read FIELD=VALUE, as `--set` takes it. Raises ConfigError."""
-    from wdtui.config import ConfigError, nearest
-
-    name, equals, value = text.partition("=")
-    name = name.strip().replace("-", "_")
-    if not equals:
-        raise ConfigError(f"{text}: give FIELD=VALUE.")
-    if name not in FIELDS:
-        raise ConfigError(f"{name} is no field of a run{nearest(name, FIELDS)}", name)
-    return name, FIELDS[name].parse(value)
 
 
 def _parsed(texts: dict[str, Any]) -> dict[str, Any]:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Callable, Iterator
+from json import dumps
 from pathlib import Path
 from types import FrameType
 
 import typer
 
+from wdtui.branches import Branching
 from wdtui.cli.errors import FAILED, INTERRUPTED, TrainingError
 from wdtui.cli.views import View, choose_view
 from wdtui.config import RunConfig
+from wdtui.runs import forks
 from wdtui.runs.store import RunBusyError, Status, Store, StoreError
+from wdtui.runs.trainer import log_path, start_process
 from wdtui.runs.worker import Worker
 from wdtui.text import clean
 
@@ -34,14 +38,38 @@ def train_new_run(
     threads: int | None,
     store: Path | None,
     json: bool,
+    detach: bool = False,
+    branching: Branching | None = None,
 ) -> int:
-    """Add a run to the store and train it; return the exit status."""
+    """Add a run to the store and train it, then its branches; return the exit status."""
+    if detach:
+        with Store(store) as opened:
+            run_id = opened.add_run(config, name=name, experiment=experiment)
+            return detach_run(opened, run_id, device=device, threads=threads, json=json)
     from wdtui.lab.devices import resolve_device
 
     device = resolve_device(device)
     with Store(store) as opened:
         run_id = opened.add_run(config, name=name, experiment=experiment)
-        return train(opened, run_id, device=device, threads=threads, view=choose_view(json))
+        status = train(opened, run_id, device=device, threads=threads, view=choose_view(json))
+        for fork_id in forks.branch(opened, opened.run(run_id), branching) if branching and not status else ():
+            status = status or train(opened, fork_id, device=device, threads=threads, view=choose_view(json))
+        return status
+
+
+def detach_run(store: Store, run_id: int, *, device: str, threads: int | None, json: bool) -> int:
+    """Have a run of the store trained by a process of its own, say how to follow it, and return the exit status."""
+    try:
+        process = start_process(store.folder, [(run_id,)], device=device, threads=threads)
+    except OSError as error:
+        raise TrainingError(f"No process could be started to train run {run_id}: {error}.") from error
+    log = log_path(store.folder, run_id)
+    if json:
+        print(dumps({"event": "detached", "run_id": run_id, "pid": process.pid, "log": str(log)}))
+    else:
+        typer.echo(f"Run {run_id} trains in process {process.pid}; what goes wrong is written to {log}.")
+        typer.echo(f"Follow it with `wdtui` or `wdtui runs show {run_id}`; end it with `wdtui stop {run_id}`.")
+    return 0
 
 
 def train(store: Store, run_id: int, *, device: str, threads: int | None, view: View) -> int:

@@ -9,13 +9,14 @@ import io
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
-from wdtui.cli import bench, commands, doctor, experiments, run, runs, sweep, sweeps
+from wdtui.cli import bench, commands, doctor, experiments, forks, run, runs, sweep, sweeps
 from wdtui.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, CommandError, bad_input_errors, sentence
 from wdtui.cli.fields import FpsOption, MouseOption
 
@@ -32,7 +33,10 @@ app.command(epilog=sweep.EPILOG)(sweep.sweep)
 app.add_typer(experiments.app, name="experiments")
 app.add_typer(runs.app, name="runs")
 app.add_typer(sweeps.app, name="sweeps")
-for command in (commands.resume, commands.pause, commands.stop, commands.steer, bench.bench, doctor.doctor):
+_COMMANDS: tuple[Callable[..., Any], ...] = (
+    commands.resume, commands.pause, commands.stop, commands.steer, forks.fork, forks.replay, bench.bench, doctor.doctor
+)  # fmt: skip
+for command in _COMMANDS:
     app.command()(command)
 
 

@@ -8,8 +8,10 @@ import typer
 
 from wdtui.cli.errors import CommandError
 from wdtui.cli.fields import (
+    DetachOption,
     DeviceOption,
     FpsOption,
+    HeadlessOption,
     JsonOption,
     MouseOption,
     StoreOption,
@@ -26,9 +28,8 @@ def run(
     experiment: Annotated[
         str | None, typer.Argument(metavar="[EXPERIMENT]", help="An experiment's name, or the path of a TOML file.")
     ] = None,
-    headless: Annotated[
-        bool, typer.Option("--headless", help="Train without a screen and end with a summary.")
-    ] = False,
+    headless: HeadlessOption = False,
+    detach: DetachOption = False,
     json: JsonOption = False,
     name: Annotated[str, typer.Option(help="What to call the run.")] = "",
     device: DeviceOption = "auto",
@@ -43,12 +44,12 @@ def run(
 
     question = load(experiment) if experiment else None
     config = question.base(fields) if question else RunConfig.from_mapping(fields)
-    if json and not headless:
-        raise CommandError("--json needs --headless.")
-    if headless and (fps, mouse) != (None, None):
-        raise CommandError("--fps and --mouse are for the app; with --headless leave them out.")
+    if json and not (headless or detach):
+        raise CommandError("--json needs --headless or --detach.")
+    if (headless or detach) and (fps, mouse) != (None, None):
+        raise CommandError("--fps and --mouse are for the app; with --headless and --detach leave them out.")
     origin = question.name if question else ""
-    if not headless:
+    if not (headless or detach):
         from wdtui.tui import Opening, open_app
 
         opening = Opening(config=config, experiment=origin, name=name, threads=threads)
@@ -58,4 +59,6 @@ def run(
 
     if question and question.axes and not json:
         typer.echo(f"This is one run; `wdtui experiments run {experiment}` runs all of {question.title}.", err=True)
-    return train_new_run(config, experiment=origin, name=name, device=device, threads=threads, store=store, json=json)
+    return train_new_run(
+        config, experiment=origin, name=name, device=device, threads=threads, store=store, json=json, detach=detach
+    )

@@ -37,20 +37,25 @@ def list_runs(json: JsonOption = False, store: StoreOption = None) -> None:
 @app.command()
 def show(run: RunArgument, json: JsonOption = False, store: StoreOption = None) -> None:
     """Show one run: what was seen, its chart, its config and its events."""
+    from wdtui.runs.checkpoints import Checkpoints
     from wdtui.runs.store import Store
     from wdtui.summary import summary
 
     with Store(store) as opened:
         record = opened.find(run)
         curves, events = opened.curves(record.id), opened.events(record.id)
+        checkpoints = Checkpoints.of(opened.folder, record)
     if json:
-        end = summary(record.id, record.status, record.reason, curves)
+        end = summary(record.id, record.status, record.reason, curves) | {"checkpoints": checkpoints.kept()}
         typer.echo(json_module.dumps(_as_json(record) | end | {"event": "run"}, ensure_ascii=False))
         return
     from wdtui.cli.views import print_result
 
     print_result(record, curves)
     _print_details(record, events)
+    if kept := checkpoints.kept():
+        steps = ", ".join(f"{step:,}{f' ({why})' if why else ''}" for step, why in kept.items())
+        typer.echo(f"Checkpoints at steps {steps}: {checkpoints.size() / 1e6:.1f} MB.")
 
 
 @app.command()
@@ -123,11 +128,15 @@ def delete(
 
 
 def _as_json(run: Any) -> dict[str, Any]:
+    from wdtui.steering import to_json
     from wdtui.summary import finite
 
     plain = {name: getattr(run, name) for name in ("id", "name", "note", "experiment", "status", "reason", "device")}
     times = {name: getattr(run, name) for name in ("created", "started", "ended", "step", "epoch", "threads", "host")}
     return plain | times | {
+        "parent": run.parent,
+        "parent_step": run.parent_step,
+        "plan": to_json(run.plan),
         "config": run.config.to_mapping(),
         "final": finite(run.latest),
         "versions": run.versions,
@@ -170,6 +179,8 @@ def _print_details(run: Any, events: list[Any]) -> None:
     ]
     if run.reason:
         typer.echo(clean(run.reason))
+    if run.parent is not None:
+        typer.echo(f"Forked from run {run.parent} at step {number(run.parent_step)}.")
     typer.echo(f"\nDiffers from the defaults in: {', '.join(changed) or 'nothing'}.")
     if run.started:
         versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
@@ -187,5 +198,6 @@ def _told(event: Any) -> str:
     from wdtui.text import clean
 
     if event.kind == "steered":
-        return f"{event.data['field']} {format_value(event.data['old'])} → {format_value(event.data['new'])}"
+        over = f" over {event.data['epochs']} epochs" if event.data.get("epochs") else ""
+        return f"{event.data['field']} {format_value(event.data['old'])} → {format_value(event.data['new'])}{over}"
     return ", ".join(f"{key} {clean(str(value))}" for key, value in event.data.items() if key != "traceback")

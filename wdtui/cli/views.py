@@ -15,8 +15,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from wdtui.config import RunConfig
+from wdtui.experiments import notes_of
 from wdtui.metrics import Curves
 from wdtui.milestones import milestones
+from wdtui.notes import reached
 from wdtui.runs.store import RunRecord
 from wdtui.summary import finite, mean_speed, story, summary, time_left
 from wdtui.text import number, percent
@@ -182,5 +184,8 @@ def print_result(run: RunRecord, curves: Curves) -> None:
         console.print(accuracy_chart(curves, console), "")
     for sentence in story(curves):
         console.print(sentence, markup=False)
+    if len(curves):
+        for step, note in reached(notes_of(run.experiment), run.config, curves, milestones(curves)):
+            console.print(f"  step {number(step)}: {note}", markup=False)
     measured = f"Run {run.id} is {run.status}: measured up to step {number(run.step)}"
     console.print(f"{measured} at {number(round(mean_speed(curves)))} steps/s." if len(curves) else f"{measured}.")

@@ -8,15 +8,16 @@ from torch.nn import functional
 
 
 def loss_gradient(kind: str, logits: Tensor, targets: Tensor) -> Tensor:
-    """The derivative of the loss by the logits, [batch, bits]; p = σ(logits), N their number.
+    """The derivative of the loss by the logits, [..., batch, bits]; p = σ(logits), N = batch · bits.
 
     mse: 2/N · (p − y) · p · (1 − p); cross_entropy: (p − y) / N.
     """
     outputs = torch.sigmoid(logits)
     gradient = outputs - targets
+    count = logits.shape[-2] * logits.shape[-1]
     if kind == "mse":
-        return gradient.mul_(outputs).mul_(1 - outputs).mul_(2 / logits.numel())
-    return gradient.div_(logits.numel())
+        return gradient.mul_(outputs).mul_(1 - outputs).mul_(2 / count)
+    return gradient.div_(count)
 
 
 def performance(kind: str, logits: Tensor, targets: Tensor) -> Tensor:

@@ -1,35 +1,53 @@
-"""The values of METRICS at the end of an epoch, computed on the device and fetched in one transfer."""
+"""The values of METRICS at the end of an epoch, computed on the device and fetched in one transfer.
+
+All that stands here works for one model and for several at once, whose axis is then the last of every value.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from wdtui.config import RunConfig
+from wdtui.lab.epoch import EpochRecord, sum_along
 from wdtui.lab.losses import performance
+from wdtui.lab.tasks import Task
 from wdtui.metrics import METRICS, layer_names
 
-if TYPE_CHECKING:
-    from wdtui.lab.training import Training
+
+class Measurable(Protocol):
+    """What training lays open: one run, or several of which `config` tells what they have in common."""
+
+    config: RunConfig
+    task: Task
+    network: Any
+    optimizer: Any
+    record: EpochRecord
+    sharpness: Any
+    """Measures the sharpness of one run; None where it is not wanted."""
+    epoch: int
 
 
-def measure(training: Training, before_last_step: Tensor) -> list[float]:
-    """All values of a point but its speed, in the order of `columns(config)`.
+def measure(training: Measurable, before_last_step: Tensor) -> list[Any]:
+    """All values of a point but its speed, in the order of `columns(config)`; of several models, a list for each.
 
     `before_last_step` holds the parameters as they were before the epoch's last step; it is overwritten.
     """
     values = _performance(training) | _norms(training, before_last_step) | _batch_norm(training)
-    present = [values[name].reshape(-1) for name in METRICS if name in values]
-    fetched: list[float] = torch.cat(present).tolist()
+    values |= _sharpness(training)
+    models = training.network.parameters.shape[:-1]
+    present = [values[name].reshape(-1, *models) for name in METRICS if name in values]
+    fetched: list[Any] = torch.cat(present).movedim(0, -1).tolist()
     return fetched
 
 
-def _performance(training: Training) -> dict[str, Tensor]:
+def _performance(training: Measurable) -> dict[str, Tensor]:
     config, task = training.config, training.task
     logits = training.network.evaluate(task.held_out)
-    parts = torch.split(logits, [config.validation_size, config.test_size])
+    parts = torch.split(logits, [config.validation_size, config.test_size], dim=-2)
     measured = {
         "train": training.record.sums / config.steps_per_epoch,
         "validation": performance(config.loss, parts[0], task.validation.targets),
@@ -39,16 +57,16 @@ def _performance(training: Training) -> dict[str, Tensor]:
     return {f"{kind}_{name}": value for kind, row in measured.items() for name, value in zip(names, row, strict=True)}
 
 
-def _norms(training: Training, before_last_step: Tensor) -> dict[str, Tensor]:
+def _norms(training: Measurable, before_last_step: Tensor) -> dict[str, Tensor]:
     config, network = training.config, training.network
-    norms = dict(zip(network.named, torch._foreach_norm(list(network.named.values())), strict=True))
+    norms = dict(zip(network.named, _tensor_norms(network), strict=True))
     each = torch.stack(list(norms.values()))
     linear = [norms[f"{layer}.weight"] for layer in layer_names(config, "linear")]
     values = {
-        "weight_norm": torch.stack([each.sum(), *linear]),
-        "weight_norm_squared": torch.dot(each, each),
-        "gradient_norm": network.gradients.norm(),
-        "update_norm": before_last_step.sub_(network.parameters).norm(),
+        "weight_norm": torch.stack([sum_along(each, 0), *linear]),
+        "weight_norm_squared": sum_along(each.square(), 0),
+        "gradient_norm": network.gradients.norm(dim=-1),
+        "update_norm": before_last_step.sub_(network.parameters).norm(dim=-1),
     }
     if invariant := layer_names(config, "invariant"):
         weights = torch.stack([norms[f"{layer}.weight"] for layer in invariant])
@@ -56,21 +74,37 @@ def _norms(training: Training, before_last_step: Tensor) -> dict[str, Tensor]:
     return values
 
 
-def _batch_norm(training: Training) -> dict[str, Tensor]:
+def _tensor_norms(network: Any) -> list[Tensor]:
+    """The L2 norm of each parameter tensor, in the order of `named`."""
+    if network.parameters.dim() == 1:
+        return list(torch._foreach_norm(list(network.named.values())))
+    return [tensor.flatten(1).norm(dim=1) for tensor in network.named.values()]
+
+
+def _batch_norm(training: Measurable) -> dict[str, Tensor]:
     config, network = training.config, training.network
     if not config.norm_layers:
         return {}
-    variance = training.record.variance / config.steps_per_epoch
-    below = (variance < network.epsilon).float().mean(1)
+    variance = training.record.variance / config.steps_per_epoch  # [layers, ..., width]
+    below = (variance < network.epsilon).float().mean(-1)
+    everywhere = variance.movedim(0, -2).flatten(-2)
+    running = network.running[..., 1, :].amin(-1).movedim(-1, 0)
     return {
-        "bn_variance_min": _pooled(variance.amin(1), torch.amin),
-        "bn_variance_median": torch.cat([variance.median().reshape(1), variance.median(1).values]),
-        "bn_variance_max": _pooled(variance.amax(1), torch.amax),
+        "bn_variance_min": _pooled(variance.amin(-1), torch.amin),
+        "bn_variance_median": torch.cat([everywhere.median(-1).values.unsqueeze(0), variance.median(-1).values]),
+        "bn_variance_max": _pooled(variance.amax(-1), torch.amax),
         "bn_below_epsilon": _pooled(below, torch.mean),
-        "running_variance_min": _pooled(network.running[:, 1].amin(1), torch.amin),
+        "running_variance_min": _pooled(running, torch.amin),
     }
 
 
-def _pooled(layers: Tensor, pool: Callable[[Tensor], Tensor]) -> Tensor:
-    """One value for the network, then one for each layer."""
-    return torch.cat([pool(layers).reshape(1), layers])
+def _sharpness(training: Measurable) -> dict[str, Tensor]:
+    if not training.sharpness:
+        return {}
+    due = training.sharpness.due(training.epoch)
+    return {"sharpness": training.sharpness.measure() if due else training.network.parameters.new_full((), torch.nan)}
+
+
+def _pooled(layers: Tensor, pool: Callable[..., Tensor]) -> Tensor:
+    """One value for the network, then one for each layer: the first axis."""
+    return torch.cat([pool(layers, 0, keepdim=True), layers])

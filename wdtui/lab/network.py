@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from wdtui.config import RunConfig
+from wdtui.lab.layers import BatchNorm, Linear, StackedBatchNorm, StackedLinear
 
-_batch_norm_backward = torch.ops.aten.native_batch_norm_backward.default
 _relu_backward = torch.ops.aten.threshold_backward.default
 
 _EVALUATION_PAIRS = 1024
@@ -56,91 +57,45 @@ def initial_parameters(config: RunConfig) -> Tensor:
     return torch.cat(tensors)
 
 
-class Linear:
-    """y = x·Wᵀ + b, with the views of the flat vectors that it needs."""
-
-    def __init__(self, parameters: dict[str, Tensor], gradients: dict[str, Tensor], name: str) -> None:
-        self.weight, self.bias = parameters[f"{name}.weight"], parameters[f"{name}.bias"]
-        self.weight_gradient, self.bias_gradient = gradients[f"{name}.weight"], gradients[f"{name}.bias"]
-        self.transposed = self.weight.t()
-
-    def forward(self, inputs: Tensor, out: Tensor) -> Tensor:
-        return torch.addmm(self.bias, inputs, self.transposed, out=out)
-
-    def backward(self, gradient: Tensor, inputs: Tensor) -> None:
-        """Write the gradients of W and b, given that of y."""
-        torch.mm(gradient.t(), inputs, out=self.weight_gradient)
-        torch.sum(gradient, 0, out=self.bias_gradient)
-
-
-class BatchNorm:
-    """y = γ·(x − E[x]) / sqrt(Var[x] + ε) + β over the batch, with running statistics for evaluation."""
-
-    def __init__(
-        self, parameters: dict[str, Tensor], gradients: dict[str, Tensor], name: str, running: Tensor, momentum: float
-    ) -> None:
-        self.scale, self.shift = parameters[f"{name}.weight"], parameters[f"{name}.bias"]
-        self.scale_gradient, self.shift_gradient = gradients[f"{name}.weight"], gradients[f"{name}.bias"]
-        self.running_mean, self.running_variance = running
-        self.momentum = momentum
-        self.mean = torch.empty_like(self.scale)
-        self.inverse_deviation = torch.empty_like(self.scale)
-
-    def forward(self, inputs: Tensor, epsilon: float, out: Tensor, inverse_deviation: Tensor) -> Tensor:
-        """Normalise; leave 1 / sqrt(Var[x] + ε) of each channel in `inverse_deviation`, for backward and metrics."""
-        self.inverse_deviation = inverse_deviation
-        running = self.running_mean, self.running_variance
-        results = out, self.mean, inverse_deviation
-        torch.native_batch_norm(inputs, self.scale, self.shift, *running, True, self.momentum, epsilon, out=results)
-        return out
-
-    def backward(self, gradient: Tensor, inputs: Tensor, epsilon: float) -> Tensor:
-        """Write the gradients of γ and β and return that of x, given that of y."""
-        statistics = self.running_mean, self.running_variance, self.mean, self.inverse_deviation
-        gradient, scale_gradient, shift_gradient = _batch_norm_backward(
-            gradient, inputs, self.scale, *statistics, True, epsilon, [True, True, True]
-        )
-        self.scale_gradient.copy_(scale_gradient)
-        self.shift_gradient.copy_(shift_gradient)
-        return gradient
-
-    def folded(self, linear: Linear, epsilon: float) -> tuple[Tensor, Tensor]:
-        """Weight and bias of the linear layer before, with the normalisation by the running statistics folded in."""
-        scale = self.scale * torch.rsqrt(self.running_variance + epsilon)
-        return linear.weight * scale.unsqueeze(1), self.shift + (linear.bias - self.running_mean) * scale
-
-
 class Network:
     """Linear, residual blocks of [linear, BatchNorm, ReLU, linear, BatchNorm, + input, ReLU], linear.
 
     `parameters` and `gradients` are flat float32 vectors in the order of `parameter_shapes`; `running` holds the
-    running mean and variance of each BatchNorm layer, [layers, 2, width].
+    running mean and variance of each BatchNorm layer, [layers, 2, width]. With several `configs`, which may differ in
+    ε and `seed`, it is as many networks side by side: all these and all that goes in and out gains a leading axis over
+    the models, and ε is a tensor [models, 1].
     """
 
-    def __init__(self, config: RunConfig, device: torch.device | str = "cpu") -> None:
-        self.epsilon = config.bn_epsilon
-        self.parameters = initial_parameters(config).to(device)
+    def __init__(self, configs: Sequence[RunConfig] | RunConfig, device: torch.device | str = "cpu") -> None:
+        each = [configs] if isinstance(configs, RunConfig) else list(configs)
+        several, config = each != [configs], each[0]
+        epsilons = [one.bn_epsilon for one in each]
+        self.epsilon: Any = torch.tensor(epsilons, device=device).view(-1, 1) if several else epsilons[0]
+        parameters = torch.stack([initial_parameters(one) for one in each]).to(device)
+        self.parameters = parameters if several else parameters[0]
         self.gradients = torch.zeros_like(self.parameters)
-        self.running = torch.zeros(config.norm_layers, 2, config.width, device=device)
-        self.running[:, 1] = 1
+        models = self.parameters.shape[:-1]
+        self.running = torch.zeros(*models, config.norm_layers, 2, config.width, device=device)
+        self.running[..., 1, :] = 1
         self.named = _views(self.parameters, config)
         gradients = _views(self.gradients, config)
+        linear_kind, norm_kind = (StackedLinear, StackedBatchNorm) if several else (Linear, BatchNorm)
 
-        def linear(name: str) -> Linear:
-            return Linear(self.named, gradients, name)
+        def linear(name: str) -> Any:
+            return linear_kind(self.named, gradients, name)
 
         places = [f"block{block}.{{}}{place}" for block in range(1, config.blocks + 1) for place in (1, 2)]
         self.input, self.output = linear("input"), linear("output")
         self.hidden = [linear(place.format("linear")) for place in places]
-        self.norms = [
-            BatchNorm(self.named, gradients, place.format("norm"), running, config.bn_momentum)
-            for place, running in zip(places, self.running, strict=False)
+        self.norms: list[Any] = [
+            norm_kind(self.named, gradients, place.format("norm"), running, config.bn_momentum)
+            for place, running in zip(places, self.running.unbind(-3), strict=False)
         ]
-        batch = torch.empty(config.batch_size, config.width, device=device)
+        batch = torch.empty(*models, config.batch_size, config.width, device=device)
         self._linear_outputs = [torch.empty_like(batch) for _ in self.hidden]
         self._activations = [torch.empty_like(batch) for _ in [self.input, *self.hidden]]
         held_out = min(_EVALUATION_PAIRS, config.validation_size + config.test_size)
-        self._evaluation_buffers = torch.empty(3, held_out, config.width, device=device)
+        self._evaluation_buffers = torch.empty(3, *models, held_out, config.width, device=device)
 
     def forward(self, inputs: Tensor, out: Tensor, inverse_deviations: Sequence[Tensor] = ()) -> Tensor:
         """Write the logits [batch, bits] of a training batch to `out`, and 1/sqrt(Var + ε) of each BatchNorm layer.
@@ -159,13 +114,14 @@ class Network:
             if i % 2:  # the block ends: add what came in
                 y.add_(activations[i - 1])
             x = torch.relu_(y)
-        return self.output.forward(x, out)
+        self.output.forward(x, out)
+        return out
 
     def backward(self, gradient: Tensor, inputs: Tensor) -> None:
         """Write the gradients of all parameters, given that of the logits of the last forward's `inputs`."""
         activations = self._activations
         self.output.backward(gradient, activations[-1])
-        gradient = gradient.mm(self.output.weight)
+        gradient = self.output.input_gradient(gradient)
         skipped = gradient
         for i in reversed(range(len(self.hidden))):
             gradient = _relu_backward(gradient, activations[i + 1], 0)
@@ -175,30 +131,34 @@ class Network:
                 gradient = self.norms[i].backward(gradient, self._linear_outputs[i], self.epsilon)
             linear = self.hidden[i]
             linear.backward(gradient, activations[i])
-            gradient = gradient.mm(linear.weight) if i % 2 else skipped.addmm_(gradient, linear.weight)
+            gradient = linear.input_gradient(gradient) if i % 2 else linear.add_input_gradient(skipped, gradient)
         self.input.backward(gradient, inputs)
 
     def evaluate(self, inputs: Tensor) -> Tensor:
         """Logits [pairs, bits] in evaluation mode, for any number of pairs."""
-        layers = [(linear.weight, linear.bias) for linear in self.hidden]
+        folded: list[Any] = [None for _ in self.hidden]
         if self.norms:
-            layers = [norm.folded(linear, self.epsilon) for norm, linear in zip(self.norms, self.hidden, strict=True)]
-        parts = torch.split(inputs, self._evaluation_buffers.shape[1])
-        return torch.cat([self._evaluate_part(part, layers) for part in parts])
+            folded = [norm.folded(linear, self.epsilon) for norm, linear in zip(self.norms, self.hidden, strict=True)]
+        parts = torch.split(inputs, self._evaluation_buffers.shape[-2], dim=-2)
+        return torch.cat([self._evaluate_part(part, folded) for part in parts], dim=-2)
 
-    def _evaluate_part(self, inputs: Tensor, layers: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        x, middle, y = self._evaluation_buffers[:, : len(inputs)]
+    def _evaluate_part(self, inputs: Tensor, folded: Sequence[Any]) -> Tensor:
+        x, middle, y = self._evaluation_buffers[..., : inputs.shape[-2], :]
         self.input.forward(inputs, x)
-        for i, (weight, bias) in enumerate(layers):
+        for i, linear in enumerate(self.hidden):
             if i % 2 == 0:
-                torch.addmm(bias, x, weight.t(), out=middle).relu_()
+                linear.evaluate(x, folded[i], out=middle).relu_()
             else:
-                torch.addmm(bias, middle, weight.t(), out=y).add_(x).relu_()
+                linear.evaluate(middle, folded[i], out=y).add_(x).relu_()
                 x, y = y, x
-        return torch.addmm(self.output.bias, x, self.output.transposed)
+        logits: Tensor = self.output.evaluate(x)
+        return logits
 
 
 def _views(flat: Tensor, config: RunConfig) -> dict[str, Tensor]:
+    """The parameters by name, as views into the last axis of `flat`."""
     shapes = dict(parameter_shapes(config))
-    pieces = torch.split(flat, [math.prod(shape) for shape in shapes.values()])
-    return {name: piece.view(shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)}
+    pieces = torch.split(flat, [math.prod(shape) for shape in shapes.values()], dim=-1)
+    return {
+        name: piece.view(*flat.shape[:-1], *shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)
+    }

@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import random
-import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
 
-from wdtui.config import FIELDS, ConfigError, RunConfig
+from wdtui.config import RunConfig
+from wdtui.hyperparameters import Value
+from wdtui.lab.architectures import Trainable, make_network
 from wdtui.lab.epoch import EpochRecord
-from wdtui.lab.losses import loss_gradient
 from wdtui.lab.measure import measure
-from wdtui.lab.network import Network
 from wdtui.lab.optimizer import Optimizer
+from wdtui.lab.progress import DivergedError, Progress
+from wdtui.lab.sharpness import Sharpness
+from wdtui.lab.steps import Attend, Steps, epoch_batches
 from wdtui.lab.tasks import make_task
 from wdtui.metrics import Point
+from wdtui.steering import Plan
 
-Attend = Callable[[], bool]
-"""Called before each step, with the training at rest: it may read or steer the training; False ends it there."""
-
-
-class DivergedError(Exception):
-    """The loss of a step, or another quantity measured after it, was NaN or infinite."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__(f"Loss or parameters were no longer finite numbers at step {step:,}.")
-        self.step = step
+__all__ = ["Attend", "DivergedError", "Training", "train"]
 
 
 def train(config: RunConfig, device: torch.device | str = "cpu", attend: Attend = lambda: True) -> Iterator[Point]:
@@ -41,49 +31,17 @@ def train(config: RunConfig, device: torch.device | str = "cpu", attend: Attend 
     return Training(config, device).points(attend)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Steering:
-    """A hyperparameter changed while the run was live, and the step from which on it counted."""
+class Training(Progress, Steps):
+    """One run under way on its own: `Progress` has where it stands and how it is steered, `Steps` the arithmetic."""
 
-    step: int
-    field: str
-    old: float
-    new: float
-
-
-class Training:
-    """One run under way: where it stands, and everything that decides how it goes on."""
-
-    def __init__(self, config: RunConfig, device: torch.device | str = "cpu") -> None:
+    def __init__(self, config: RunConfig, device: torch.device | str = "cpu", plan: Plan = ()) -> None:
+        """`plan` holds what changes at which step; it may change all but what decides the pairs and the shapes."""
         self.config = config
         self.device = torch.device(device)
         self.task = make_task(config, device)
-        self.network = Network(config, device)
-        self.optimizer = Optimizer(config, self.network.parameters, self.network.gradients)
-        self.record = EpochRecord(config, device)
-        self.epoch = 0
-        """Epochs completed."""
-        self.batch = 0
-        """Steps taken in the current epoch."""
-        self._diverged_at: int | None = None
-        self._pending: dict[str, float] = {}
-        self._steerings: list[Steering] = []
-        self._before_last_step = torch.empty_like(self.network.parameters)
-        self.restart_clock()
-
-    @property
-    def step(self) -> int:
-        """Steps taken since the beginning."""
-        return self.epoch * self.config.steps_per_epoch + self.batch
-
-    @property
-    def knobs(self) -> dict[str, float]:
-        """The steerable hyperparameters as they are now."""
-        return {
-            "weight_decay": self.optimizer.weight_decay,
-            "bn_epsilon": self.network.epsilon,
-            "learning_rate": self.optimizer.learning_rate,
-        }
+        self._build()
+        self.before_last_step = torch.empty_like(self.network.parameters)
+        super().__init__(plan)
 
     def points(self, attend: Attend = lambda: True) -> Iterator[Point]:
         """Train on from here to the last epoch and yield a point per logged epoch.
@@ -96,120 +54,32 @@ class Training:
             if self.batch < self.config.steps_per_epoch:
                 return
             self.epoch, self.batch = self.epoch + 1, 0
-            if self.epoch % self.config.log_every == 0 or self.epoch == self.config.epochs or self._diverged_at:
-                point = self._point()
-                yield point
-                if not self._diverged_at and not all(map(math.isfinite, point.values)):
-                    self._diverged_at = self.step
-            if self._diverged_at:
-                raise DivergedError(self._diverged_at)
+            if self.point_due:
+                yield self.point(self._measured())
+            if self.diverged_at:
+                raise DivergedError(self.diverged_at)
 
-    def steer(self, **changes: float) -> None:
-        """Change λ, ε or the learning rate from the next epoch on, which between two epochs is at once.
-
-        Raises ConfigError for a value out of bounds and for a field that cannot be steered.
-        """
-        for name, value in changes.items():
-            if name not in FIELDS or not FIELDS[name].steerable:
-                raise ConfigError(f"{name} cannot be changed while a run is live.", name)
-            FIELDS[name].check(value)
-        self._pending |= {name: float(value) for name, value in changes.items()}
-        if self.batch == 0:
-            self._apply_pending()
-
-    def take_steerings(self) -> list[Steering]:
-        """The changes that have taken effect since this was last asked."""
-        taken, self._steerings = self._steerings, []
-        return taken
+    def batches(self) -> tuple[Tensor, Tensor]:
+        return epoch_batches(self.config, self.task.train, self.epoch)
 
     def state(self) -> dict[str, Tensor]:
-        """Every tensor that decides the rest of the run, live; with `position` it is all that a checkpoint needs."""
-        parts = {
-            "network": {"parameters": self.network.parameters, "running": self.network.running},
-            "optimizer": self.optimizer.state,
-            "record": self.record.state(self.batch % self.record.size),
-        }
-        return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+        own = self.sharpness.state if self.sharpness else {}
+        return super().state() | {f"sharpness.{name}": tensor for name, tensor in own.items()}
 
-    def position(self) -> dict[str, Any]:
-        """Where the run stands and how it is steered, as plain JSON."""
-        return {
-            "epoch": self.epoch,
-            "batch": self.batch,
-            "diverged_at": self._diverged_at,
-            "knobs": self.knobs,
-            "pending": dict(self._pending),
-        }
-
-    def restore(self, state: Mapping[str, Tensor], position: Mapping[str, Any]) -> None:
-        """Take over what `state` and `position` gave, at any point between two steps."""
-        self.epoch, self.batch = position["epoch"], position["batch"]
-        self._set_knobs(position["knobs"])
-        self._pending = dict(position["pending"])
-        self._diverged_at = position["diverged_at"]
+    def rebuild(self, changes: Mapping[str, Value]) -> None:
+        state = {name: tensor.clone() for name, tensor in self.state().items()}
+        self.config = self.config.replace(**changes)
+        self._build()
         for name, tensor in self.state().items():
             tensor.copy_(state[name])
 
-    def restart_clock(self) -> None:
-        """Begin to measure speed anew, as after a pause."""
-        self._clock = time.perf_counter()
-        self._clock_step = self.step
+    def _build(self) -> None:
+        """Make the parts that the config decides, at their beginning."""
+        self.network: Trainable = make_network(self.config, self.device)
+        self.optimizer: Optimizer = Optimizer(self.config, self.network.parameters, self.network.gradients)
+        self.record = EpochRecord(self.config, self.device)
+        self.sharpness = Sharpness(self) if self.config.sharpness_every else None
 
     @torch.inference_mode()
-    def run_epoch(self, attend: Attend = lambda: True) -> None:
-        """Take the steps that are left of this epoch, until `attend` says no."""
-        inputs, targets = self._batches()
-        batches = list(zip(inputs.unbind(), targets.unbind(), strict=True))
-        last = len(batches) - 1
-        while self.batch <= last:
-            if not attend():
-                return
-            if self.batch == 0:
-                self.record.clear()
-                self._apply_pending()
-            if self.batch == last:
-                self._before_last_step.copy_(self.network.parameters)
-            row = self.batch % self.record.size
-            self._take_step(*batches[self.batch], row)
-            if row == self.record.size - 1 or self.batch == last:
-                bad_row = self.record.sum_window(targets[self.batch - row : self.batch + 1], self.network.epsilon)
-                if bad_row is not None and self._diverged_at is None:
-                    self._diverged_at = self.step - row + bad_row + 1
-            self.batch += 1
-
-    def _take_step(self, inputs: Tensor, targets: Tensor, row: int) -> None:
-        """The whole of training: forward, loss, backward, decay and update, for one batch."""
-        network, record = self.network, self.record
-        logits = network.forward(inputs, record.logit_rows[row], record.deviation_rows[row])
-        network.backward(loss_gradient(self.config.loss, logits, targets), inputs)
-        self.optimizer.step()
-
-    def _batches(self) -> tuple[Tensor, Tensor]:
-        """Inputs and targets of this epoch's full batches, in order: [steps, batch, bits]."""
-        config, pairs = self.config, self.task.train
-        used = config.steps_per_epoch * config.batch_size
-        inputs, targets = pairs.inputs[:used], pairs.targets[:used]
-        if config.shuffle:
-            seed = random.Random(f"order {config.seed} {self.epoch}").getrandbits(63)
-            order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(seed))[:used].to(self.device)
-            inputs, targets = pairs.inputs[order], pairs.targets[order]
-        shape = config.steps_per_epoch, config.batch_size
-        return inputs.view(*shape, -1), targets.view(*shape, -1)
-
-    @torch.inference_mode()
-    def _point(self) -> Point:
-        values = measure(self, self._before_last_step)
-        speed = (self.step - self._clock_step) / max(time.perf_counter() - self._clock, 1e-9)
-        self.restart_clock()
-        return Point(self.step, self.epoch, (*values, speed))
-
-    def _apply_pending(self) -> None:
-        old = self.knobs
-        self._steerings += [Steering(self.step, name, old[name], new) for name, new in self._pending.items()]
-        self._set_knobs(old | self._pending)
-        self._pending = {}
-
-    def _set_knobs(self, knobs: Mapping[str, float]) -> None:
-        self.optimizer.weight_decay = knobs["weight_decay"]
-        self.optimizer.learning_rate = knobs["learning_rate"]
-        self.network.epsilon = knobs["bn_epsilon"]
+    def _measured(self) -> list[float]:
+        return measure(self, self.before_last_step)

@@ -18,10 +18,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from wdtui.runs.store import RunBusyError, Status, Store, StoreError
-from wdtui.runs.trainer import Job, answer, jobs_from_stdin, take_over_stdout
+from wdtui.runs.trainer import Job, answer, jobs_from_stdin, read_group, take_over_stdout
 from wdtui.runs.worker import BUSY, STORE_FAILED, sentence
 
 if TYPE_CHECKING:
+    from wdtui.runs.group import Group
     from wdtui.runs.runner import Runner
 
 _SIGNALS = {signal.SIGINT: "Interrupted by Ctrl-C", signal.SIGTERM: "Terminated"}
@@ -33,7 +34,7 @@ class _Interruption:
 
     def __init__(self) -> None:
         self.reason = ""
-        self.runner: Runner | None = None
+        self.runner: Runner | Group | None = None
         for number in _SIGNALS:
             signal.signal(number, self._receive)
 
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     interruption = _Interruption()
     code = 0
     _wait_for_one(options.after)
-    jobs = [Job(run_id, options.device, options.threads) for run_id in options.runs]
+    jobs = [Job(run_ids, options.device, options.threads) for run_ids in options.runs]
     answers = None if jobs else take_over_stdout()
     with Store(options.store) as store:
         for job in jobs or jobs_from_stdin(store.folder):
@@ -65,7 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m wdtui.runs.child", description=__doc__)
     parser.add_argument("store", type=Path, help="the folder of the store")
-    parser.add_argument("runs", type=int, nargs="*", metavar="RUN", help="runs that the store holds")
+    parser.add_argument(
+        "runs", type=read_group, nargs="*", metavar="RUN[,RUN…]", help="runs that the store holds; a group side by side"
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int)
     parser.add_argument(
@@ -75,11 +78,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(store: Store, job: Job, interruption: _Interruption) -> int:
-    """Train one run; return an exit status. Raises StoreError where the run has failed and that cannot be stored."""
+    """Train one run or group; return an exit status. Raises StoreError where that it failed cannot be stored."""
     try:
-        from wdtui.runs.runner import Runner  # here, because it imports torch, which takes seconds and may fail
+        from wdtui.runs.group import runner_of  # here, because it imports torch, which takes seconds and may fail
 
-        runner = Runner(store, job.run_id, device=job.device, threads=job.threads)
+        runner = runner_of(store, job.run_ids, device=job.device, threads=job.threads)
         if not interruption.reason:
             interruption.runner = runner
             runner.run()
@@ -88,7 +91,8 @@ def _train(store: Store, job: Job, interruption: _Interruption) -> int:
         return BUSY if isinstance(error, RunBusyError) else STORE_FAILED
     except Exception as error:
         traceback.print_exc()
-        store.settle(job.run_id, Status.FAILED, sentence(error))
+        for run_id in job.run_ids:
+            store.settle(run_id, Status.FAILED, sentence(error))
     finally:
         interruption.runner = None
     return 0

@@ -6,6 +6,7 @@ how many steps a file has been through.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
 
@@ -57,7 +58,19 @@ def m001_notebook(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO counter VALUES (1, 0)")
 
 
-def m002_sweeps(connection: sqlite3.Connection) -> None:
+def m002_plan(connection: sqlite3.Connection) -> None:
+    """What is steered becomes part of what a run is: a plan beside its config, from the events that tell of it."""
+    connection.execute("ALTER TABLE runs ADD COLUMN plan TEXT NOT NULL DEFAULT '[]'")
+    plans: dict[int, list[dict[str, object]]] = {}
+    for run_id, data in connection.execute(
+        "SELECT run_id, data FROM events WHERE kind = 'steered' ORDER BY run_id, step, id"
+    ).fetchall():
+        plans.setdefault(run_id, []).append(json.loads(data) | {"epochs": 0})
+    rows = [(json.dumps(plan), run_id) for run_id, plan in plans.items()]
+    connection.executemany("UPDATE runs SET plan = ? WHERE id = ?", rows)
+
+
+def m003_sweeps(connection: sqlite3.Connection) -> None:
     """Sweeps, and which run each of their cells has; a deleted run leaves its cell without one."""
     connection.execute("""
         CREATE TABLE sweeps (
@@ -76,7 +89,7 @@ def m002_sweeps(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX sweep_cells_by_run ON sweep_cells (run_id)")
 
 
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [m001_notebook, m002_sweeps]
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [m001_notebook, m002_plan, m003_sweeps]
 
 
 def migrate(connection: sqlite3.Connection) -> None:

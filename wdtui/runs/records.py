@@ -12,9 +12,10 @@ import math
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from wdtui.config import RunConfig
+from wdtui.config import FIELDS, RunConfig
 from wdtui.hyperparameters import ConfigError, format_value
 from wdtui.runs.processes import owner_alive
+from wdtui.steering import Plan, from_json
 from wdtui.text import clean
 
 
@@ -46,6 +47,8 @@ FINISHED = frozenset({Status.DONE, Status.DIVERGED})
 CLAIMABLE = frozenset(Status) - LIVE - FINISHED
 """A process may take the run, to begin it or to go on with it."""
 
+_DEFAULTS = {name: field.default for name, field in FIELDS.items()}
+
 
 class _Row(NamedTuple):
     """The columns of the table `runs`; fields that end in _text hold what the properties of RunRecord parse."""
@@ -55,6 +58,7 @@ class _Row(NamedTuple):
     note: str
     experiment: str
     config_text: str
+    plan_text: str
     status_text: str
     reason: str
     device: str
@@ -82,7 +86,7 @@ class RunRecord(_Row):
     """One run as it stood when it was read; immutable.
 
     Times are unix seconds, `started` is when the latest owner took the run, `speed` is in steps per second, `reason`
-    is a sentence or empty, `parent` and `parent_step` say which checkpoint it was forked from.
+    is a sentence or empty, `parent` and `parent_step` are the run that it is a fork of and where it leaves it.
 
     A named tuple, and JSON parsed only when asked for, because ten thousand of these are listed in a tenth of a second.
     """
@@ -99,11 +103,14 @@ class RunRecord(_Row):
 
     @cached_property
     def values(self) -> dict[str, Any]:
-        """The hyperparameters as they were stored, λ always among them: much cheaper than `config`, which checks."""
+        """The hyperparameters as they were stored, all of them: much cheaper than `config`, which checks.
+
+        A run that is older than a hyperparameter has its default.
+        """
         values: dict[str, Any] = json.loads(self.config_text)
         if "weight_decay" not in values:
             values["weight_decay"] = self.config.weight_decay
-        return values
+        return _DEFAULTS | values
 
     @cached_property
     def config(self) -> RunConfig:
@@ -112,6 +119,11 @@ class RunRecord(_Row):
             return RunConfig.from_mapping(json.loads(self.config_text))
         except ConfigError as error:
             raise StoreError(f"Run {self.id} was made by another version of wdtui: {error}") from error
+
+    @property
+    def plan(self) -> Plan:
+        """What is changed at which step; with the config it decides the run."""
+        return from_json(json.loads(self.plan_text))
 
     @cached_property
     def latest(self) -> dict[str, float]:

@@ -9,7 +9,6 @@ import threading
 import time
 import traceback
 from array import array
-from collections import deque
 from importlib.metadata import version
 
 import numpy as np
@@ -17,11 +16,16 @@ import torch
 
 from wdtui.hyperparameters import ConfigError
 from wdtui.lab.devices import default_threads, resolve_device
-from wdtui.lab.training import DivergedError, Training
+from wdtui.lab.ensemble import make_training
+from wdtui.lab.progress import DivergedError, Progress
 from wdtui.metrics import Curves, Point
 from wdtui.milestones import Milestones, milestones
 from wdtui.runs.checkpoints import Checkpoints
+from wdtui.runs.forks import inherited
+from wdtui.runs.keeping import Keeper, Snapshot, Writer
 from wdtui.runs.store import Command, Status, Store, StoreError
+from wdtui.steering import to_json
+from wdtui.text import number
 
 _ATTEND_SECONDS = 0.2
 """How often a run writes down its points and looks for commands; what a watcher reads is at most this old."""
@@ -46,65 +50,70 @@ class Runner:
         """Set it, from any thread or signal handler, to a reason: the run stops before its next step, resumable."""
         self.begun = threading.Event()
         """Set once the store holds of the run only what the training goes on from."""
-        self._checkpoints = Checkpoints(store.folder, run_id, record.created)
-        self._commands: deque[Command] = deque()
+        self.paused = False
+        self._checkpoints = Checkpoints.of(store.folder, record)
         self._points: list[Point] = []
         self._accuracies = _Accuracies()
         self._outcome = Status.DONE, ""
         self._attended = self._beaten = self._saved = time.monotonic()
-        self._save_seconds = 0.0
 
     def run(self) -> Status:
         """Claim the run, train it from its newest checkpoint or its beginning, and leave it with its final status.
 
         Raises RunBusyError when another owner has it, and StoreError when the store can no longer be written.
         """
-        self.store.claim(self.run_id, device=self.device, threads=self.threads, versions=software())
-        torch.set_num_threads(self.threads)
+        self.claim()
         try:
             self._train_to_an_outcome()
-            self.store.set_status(self.run_id, *self._outcome)
-        except StoreError as error:
-            self._give_up(error)
-            raise
-        return self._outcome[0]
-
-    def _train_to_an_outcome(self) -> None:
-        try:
-            self.training = Training(self.config, self.device)
-            self._go_back_to_checkpoint()
-            self._train()
-        except StoreError:
-            raise
-        except Exception as error:  # whatever PyTorch raises, out of memory above all, ends this run and nothing else
-            self._outcome = Status.FAILED, f"{type(error).__name__}: {' '.join(str(error).split())}"
-            self.store.add_event(self.run_id, self._step, "error", {"traceback": traceback.format_exc()})
-
-    def _train(self) -> None:
-        try:
-            for point in self.training.points(self._attend):
-                self._points.append(point)
-        except DivergedError as error:
-            self._outcome = Status.DIVERGED, str(error)
+            return self.conclude()
         finally:
-            self._write_down()
+            self.close()
 
-    @property
-    def _step(self) -> int:
-        return self.training.step if hasattr(self, "training") else 0
+    # What `run` is made of, for whoever trains several runs at once
 
-    def _go_back_to_checkpoint(self) -> None:
-        """Take up the run where its newest checkpoint left it; what was measured after that is measured again."""
-        checkpoint = self._checkpoints.newest()
-        if checkpoint:
-            self.training.restore(checkpoint.tensors, checkpoint.position)
+    def claim(self) -> None:
+        """Become the run's owner; `close` must follow. Raises RunBusyError and StoreError."""
+        self.store.claim(self.run_id, device=self.device, threads=self.threads, versions=software())
+        torch.set_num_threads(self.threads)
+        self._writer = Writer(self._write)
+
+    def find_start(self) -> tuple[int, int]:
+        """Find from where the run goes on, and return the epoch and the batch.
+
+        A checkpoint beyond the next point to measure is of no use: a power failure may take the store's last moments.
+        """
+        run = self.store.run(self.run_id)
+        next_point = run.step + self.config.log_every * self.config.steps_per_epoch
+        self._checkpoint, self._parent = self._checkpoints.newest(next_point - 1), None
+        if self._checkpoint is None:
+            self._checkpoint, self._parent = inherited(self.store, run)
+        position = self._checkpoint.position if self._checkpoint else {"epoch": 0, "batch": 0}
+        return position["epoch"], position["batch"]
+
+    def begin(self, training: Progress) -> None:
+        """Take up the run in a training of its config and plan, where `find_start` found that it goes on."""
+        run, checkpoint, parent = self.store.run(self.run_id), self._checkpoint, self._parent
+        self.training = training
+        damaged = self._checkpoints.damaged()
+        self._checkpoints.drop_after(checkpoint.step if checkpoint and not parent else -1)
         self.store.truncate(self.run_id, checkpoint.step if checkpoint else -1)
-        self._accuracies.add(self.store.curves(self.run_id))
         if checkpoint:
-            self.store.add_event(self.run_id, checkpoint.step, "resumed")
+            self.training.restore(checkpoint.tensors, checkpoint.position | {"plan": to_json(run.plan)})
+        if parent:
+            self.store.inherit(self.run_id, parent.id, self._step)
+        curves = self.store.curves(self.run_id)
+        self._accuracies.add(curves)
+        self._keeper = Keeper(self.config, self.training, curves, run.parent_step)
+        if parent:
+            self._save_checkpoint("fork" if self._step == run.parent_step else "")
+            self.store.add_event(self.run_id, self._step, "forked", {"parent": parent.id})
+        elif checkpoint:
+            self.store.add_event(self.run_id, self._step, "resumed")
+        if damaged:
+            self._tell_damage(damaged)
         self.begun.set()
 
-    def _attend(self) -> bool:
+    def attend(self) -> bool:
         """Between two steps: write down, beat, obey. Returns whether to go on."""
         if self.interruption:
             return self._leave(Status.INTERRUPTED, f"{self.interruption} at step {self._step:,}.")
@@ -114,15 +123,109 @@ class Runner:
         self._attended = now
         self._write_down()
         self._beat()
-        if now - self._saved > max(_CHECKPOINT_SECONDS, self._save_seconds / _CHECKPOINT_SHARE):
-            self._save_checkpoint()
-        self._commands.extend(self.store.take_commands(self.run_id))
-        while self._commands:
-            if not self._obey(self._commands.popleft()):
+        if now - self._saved > max(_CHECKPOINT_SECONDS, self._writer.seconds / _CHECKPOINT_SHARE):
+            self._save(Snapshot.of(self.training))
+        return all(map(self._obey, self.store.commands(self.run_id)))
+
+    def stand_still(self) -> bool:
+        """Wait, paused, for the command to go on, or to stop. Returns whether to go on."""
+        while self.paused:
+            if not self.look_up():
                 return False
+            time.sleep(_ATTEND_SECONDS if self.paused else 0)
         return True
 
+    def look_up(self) -> bool:
+        """While paused: beat, obey; `paused` tells whether it still is. Returns False where the run is to end here."""
+        if self.interruption:
+            return self._leave(Status.INTERRUPTED, f"{self.interruption} at step {self._step:,}.")
+        for command in self.store.commands(self.run_id):
+            if command.kind == "resume":
+                self.store.take(command)
+                self.store.set_status(self.run_id, Status.RUNNING)
+                self.training.restart_clock()
+                self.paused = False
+                return True
+            if command.kind == "pause":
+                self.store.take(command)
+            elif not self._obey(command):
+                return False
+        self._beat()
+        return True
+
+    def take(self, point: Point) -> None:
+        """Take what was measured, with the training as it stands at that point."""
+        self._points.append(point)
+        for snapshot, why in self._keeper.after(point, self.training):
+            self._save(snapshot, why)
+
+    def complete(self, diverged_at: int | None = None) -> None:
+        """There is nothing left to train."""
+        if diverged_at:
+            self._outcome = Status.DIVERGED, str(DivergedError(diverged_at))
+        else:
+            self._save_checkpoint()
+
+    def fail(self, error: Exception) -> None:
+        """End with what PyTorch raised, out of memory above all, and write it down."""
+        self._outcome = Status.FAILED, f"{type(error).__name__}: {' '.join(str(error).split())}"
+        trace = "".join(traceback.format_exception(error))
+        self.store.add_event(self.run_id, self._step, "error", {"traceback": trace})
+
+    def conclude(self) -> Status:
+        """Write down all that is left, and the final status."""
+        try:
+            if self.begun.is_set():
+                self._write_down()
+            self._writer.flush()
+            self.store.set_status(self.run_id, *self._outcome)
+        except StoreError as error:
+            self.give_up(error)
+            raise
+        return self._outcome[0]
+
+    def close(self) -> None:
+        """End the thread that writes checkpoints."""
+        self._writer.close()
+
+    # In all of these the run is this runner's
+
+    def _train_to_an_outcome(self) -> None:
+        try:
+            self.find_start()
+            training = make_training(self.config, self.device, self.store.run(self.run_id).plan)
+            self.begin(training)
+            for point in training.points(self.attend):
+                self.take(point)
+            if not self.left:
+                self.complete()
+        except DivergedError as error:
+            self.complete(error.step)
+        except StoreError as error:
+            self.give_up(error)
+            raise
+        except Exception as error:
+            self.fail(error)
+
+    @property
+    def left(self) -> bool:
+        """Whether the run was told to end before its end."""
+        return self._outcome[0] in (Status.STOPPED, Status.INTERRUPTED)
+
+    @property
+    def _step(self) -> int:
+        return self.training.step if hasattr(self, "training") else 0
+
+    def _tell_damage(self, damaged: list[int]) -> None:
+        steps = ", ".join(map(number, damaged))
+        which = f"The checkpoint at step {steps} was" if len(damaged) == 1 else f"The checkpoints at steps {steps} were"
+        reason = f"{which} damaged; training went on from step {number(self._step)}."
+        self.store.add_event(self.run_id, self._step, "damaged", {"reason": reason})
+        self.store.set_status(self.run_id, Status.RUNNING, reason)
+
     def _obey(self, command: Command) -> bool:
+        if command.kind != "steer" and not self.store.take(command):
+            return True  # done already, while an earlier one had the run paused
         match command.kind:
             case "stop":
                 return self._leave(Status.STOPPED, f"Stopped at step {self._step:,}.")
@@ -135,46 +238,45 @@ class Runner:
         return True
 
     def _pause(self) -> bool:
-        """Wait for the command to go on, or to stop."""
         self._save_checkpoint()
         self.store.set_status(self.run_id, Status.PAUSED)
-        while not self.interruption:
-            self._commands.extend(self.store.take_commands(self.run_id))
-            while self._commands:
-                command = self._commands.popleft()
-                if command.kind == "resume":
-                    self.store.set_status(self.run_id, Status.RUNNING)
-                    self.training.restart_clock()
-                    return True
-                if command.kind != "pause" and not self._obey(command):
-                    return False
-            self._beat()
-            time.sleep(_ATTEND_SECONDS)
-        return self._leave(Status.INTERRUPTED, f"{self.interruption} at step {self._step:,}.")
+        self.paused = True
+        return self.stand_still()
 
     def _steer(self, command: Command) -> None:
-        """Steer, and save a checkpoint that knows of it: a command is taken only once, whatever happens next."""
+        """Steer; the store takes the command and the plan that follows from it at once, so that it cannot be lost."""
         try:
             self.training.steer(**command.data)
         except (ConfigError, TypeError) as error:
             self.store.add_event(self.run_id, self._step, "refused", {"reason": str(error)})
-        else:
-            self._save_checkpoint()
+        self.store.take(command, self.training.plan)
 
     def _leave(self, status: Status, reason: str) -> bool:
         self._save_checkpoint()
         self._outcome = status, f"{reason} `wdtui resume {self.run_id}` goes on from there."
         return False
 
-    def _save_checkpoint(self) -> None:
-        """Save where the run stands; the points up to there are written down first, so that none can be missing."""
-        began = time.monotonic()
+    def _save_checkpoint(self, why: str = "") -> None:
+        """Save where the run stands, and wait until it is on the disk."""
+        self._save(Snapshot.of(self.training), why)
+        self._writer.flush()
+
+    def _save(self, snapshot: Snapshot, why: str = "") -> None:
+        """Have a checkpoint written; the points up to it are written down first, so that none can be missing."""
         self._write_down()
-        training = self.training
-        self._checkpoints.save(training.step, training.position(), training.state())
-        self.store.set_checkpoint(self.run_id, training.step)
+        self._writer.put(snapshot, why)
         self._saved = time.monotonic()
-        self._save_seconds = self._saved - began
+
+    def _write(self, snapshot: Snapshot, why: str) -> None:
+        """In the writer's thread: first the files, then the word that they are there."""
+        dropped = self._checkpoints.save(snapshot.step, snapshot.position, snapshot.tensors, why)
+        if why != "blow-up":  # that one is older than the newest
+            self.store.set_checkpoint(self.run_id, snapshot.step)
+        for step, reason in dropped.items():
+            room = f"checkpoints may take {self.config.keep_megabytes} MB"
+            self.store.add_event(
+                self.run_id, snapshot.step, "dropped", {"checkpoint": step, "kept for": reason, "as": room}
+            )
 
     def _beat(self) -> None:
         if time.monotonic() - self._beaten > _BEAT_SECONDS:
@@ -192,7 +294,7 @@ class Runner:
         self.store.append(self.run_id, self._points, speed=speed, milestones=self._accuracies.milestones().to_json())
         self._points = []
 
-    def _give_up(self, error: StoreError) -> None:
+    def give_up(self, error: StoreError) -> None:
         """The store cannot be written: say so in it all the same if that still can be done."""
         with contextlib.suppress(StoreError):  # else it shows as interrupted once this process is gone
             self.store.set_status(self.run_id, Status.INTERRUPTED, str(error))

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Literal
 
-from wdtui.config import RunConfig
+from wdtui.runs.placement import (
+    choice_of_devices,
+    company,
+    group_size,
+    has_room,
+    machine_cores,
+    placement,
+    suiting_threads,
+)
 from wdtui.runs.store import RunBusyError, Status, Store, StoreError
 from wdtui.runs.trainer import Trainer, reap, start_process
 from wdtui.runs.worker import ChildDiedError, ChildWorker, Worker, sentence
-
-_WIDE = 128
-"""From this width on, a step on the CPU spends its time in matrix products, which release the GIL."""
-_RUNS_PER_GPU = 4
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,37 +38,6 @@ class Notice:
     status: Status | None
 
 
-def placement(width: int, device: str, thread_busy: bool) -> Literal["thread", "process"]:
-    """Where to train a run, given whether another one trains in a thread of this process.
-
-    Python threads fight over the GIL between small kernels. At width 64 on two busy cores, one thread per run, two runs
-    in threads made 1,950 model-steps/s in all, two in processes 2,925, and one in a process 2,535 (docs/benchmarks.md).
-
-    A second thread loses, so a CPU run has a process to itself. So has a first narrow run, as the
-    thread that draws the screen would be its rival; a first wide one loses little to that and is spared the start of
-    a process, which takes two seconds. On a GPU every process would hold a context of its own, hundreds of MB.
-    """
-    if device != "cpu":
-        return "thread"
-    return "thread" if width >= _WIDE and not thread_busy else "process"
-
-
-def has_room(
-    device: str, threads: int, live: Sequence[tuple[str, int]], *, slots: int | None = None, cores: int | None = None
-) -> bool:
-    """Whether one more run may start beside the live ones, each given by its device and threads.
-
-    With `slots` that many may run in all. Without, a GPU takes a few, and the CPU as many as have a core for each of
-    their threads; every device takes one.
-    """
-    if slots is not None:
-        return len(live) < slots
-    beside = [other_threads for other, other_threads in live if other == device]
-    if device != "cpu":
-        return len(beside) < _RUNS_PER_GPU
-    return not beside or sum(beside) + threads <= (cores or _cores())
-
-
 @dataclasses.dataclass(eq=False, slots=True)
 class _Job:
     """A queued run: what was asked for, and once `devices` are known what it needs."""
@@ -76,6 +48,8 @@ class _Job:
     devices: tuple[str, ...] = ()
     needs: int = 1
     width: int = 0
+    shape: Hashable = None
+    """What it has in common with runs that it may be trained beside; None for one that is trained alone."""
 
 
 class Scheduler:
@@ -139,15 +113,18 @@ class Scheduler:
         """Import torch now, so that the first run starts at once."""
         self._send(self._import_torch)
 
-    def submit(self, run_id: int, *, device: str | None = None, threads: int | None = None) -> None:
-        """Queue a run that is to be begun or gone on with; whether it can be is told by a notice."""
-        job = _Job(run_id, device or self._device, threads)
+    def submit(self, *run_ids: int, device: str | None = None, threads: int | None = None) -> None:
+        """Queue runs that are to be begun or gone on with; whether they can be is told by notices.
+
+        None starts before all are queued, so that those of one shape may be trained side by side.
+        """
         with self._changed:
-            if run_id in self._queued:
-                self._notices.append(Notice(run_id, "refused", f"Run {run_id} is in the queue.", Status.QUEUED))
-                return
-            self._queued[run_id] = job
-            self._send(partial(self._admit, job))
+            for run_id in run_ids:
+                if run_id in self._queued:
+                    self._notices.append(Notice(run_id, "refused", f"Run {run_id} is in the queue.", Status.QUEUED))
+                    continue
+                job = self._queued[run_id] = _Job(run_id, device or self._device, threads)
+                self._send(partial(self._admit, job))
 
     def cancel(self, run_id: int) -> bool:
         """Take a run out of the queue, a moment later STOPPED; returns whether it was there."""
@@ -180,14 +157,14 @@ class Scheduler:
         with self._changed:
             self._leaving = True
             queued, self._queued = list(self._queued.values()), {}
-            workers = list(self._live.values())
+            workers = list(dict.fromkeys(self._live.values()))
         children = [worker for worker in workers if isinstance(worker, ChildWorker)]
         interrupted = self._interrupt_threads([worker for worker in workers if worker not in children])
         for child in children:
             child.launched.wait()
-        pids = {child.run_id: child.pid for child in children if child.pid}
-        for worker in interrupted:
-            pids |= self._hand_over([worker.run_id], worker.device, worker.threads, ())
+        pids = {run_id: child.pid for child in children if child.pid for run_id in child.run_ids}
+        for run_ids, worker in interrupted:
+            pids |= self._hand_over([run_ids], worker.device, worker.threads, ())
         return (*pids, *self._hand_over_queue(queued, list(pids.values())))
 
     # In the dispatcher thread
@@ -209,7 +186,7 @@ class Scheduler:
         for job in [] if self._leaving else list(self._queued.values()):
             if job.run_id in self._live or job.devices in full:  # stopped and resumed, it may still be ending
                 continue
-            live = [(worker.device, worker.threads or 1) for worker in self._live.values()]
+            live = [(worker.device, worker.threads or 1) for worker in dict.fromkeys(self._live.values())]
             device = min(job.devices, key=[device for device, _ in live].count)
             if has_room(device, job.needs, live, slots=self._slots):
                 self._start(job, device)
@@ -223,10 +200,24 @@ class Scheduler:
         kind: Callable[..., Worker] = Worker
         if placement(job.width, device, thread_busy) == "process":
             kind = partial(ChildWorker, trainer=self._idle.pop() if self._idle else None)
-        worker = kind(self._store, job.run_id, device=device, threads=job.needs, on_end=self._finish)
-        del self._queued[job.run_id]
-        self._live[job.run_id] = worker
+        beside = self._company(job, device)
+        worker = kind(self._store, job.run_id, beside=beside, device=device, threads=job.needs, on_end=self._finish)
+        for run_id in worker.run_ids:
+            del self._queued[run_id]
+            self._live[run_id] = worker
         worker.start()
+
+    def _company(self, job: _Job, device: str) -> list[int]:
+        """Queued runs to train beside one, so many that each place gets a like share of those there are."""
+        if job.shape is None:
+            return []
+        alike = [
+            other.run_id
+            for other in self._queued.values()
+            if other.shape == job.shape and other.run_id != job.run_id and other.run_id not in self._live
+        ]
+        places = (self._slots or machine_cores()) if device == "cpu" else len(job.devices)
+        return alike[: group_size(job.width, device, len(alike) + 1, places) - 1]
 
     def _admit(self, job: _Job) -> None:
         """Find out what a run needs, and show one that is to be gone on with as queued."""
@@ -235,14 +226,15 @@ class Scheduler:
         try:
             record = self._store.run(job.run_id)
             config = record.config
-            devices = _choice_of_devices(job.device)
-            needs = job.threads or _default_threads(config, devices[0])
+            devices = choice_of_devices(job.device)
+            needs = job.threads or suiting_threads(config, devices[0])
             if record.status != Status.QUEUED:
                 self._store.settle(job.run_id, Status.QUEUED)
         except Exception as error:
             self._refuse(job, error)
         else:
             job.width, job.needs, job.devices = config.width, needs, devices
+            job.shape = (shape, devices, needs) if (shape := company(config, devices[0])) is not None else None
 
     def _refuse(self, job: _Job, error: Exception) -> None:
         notice = self._notice(job.run_id, error, "refused" if isinstance(error, StoreError) else "failed")
@@ -266,12 +258,13 @@ class Scheduler:
     # In the thread of a run
 
     def _finish(self, worker: Worker) -> None:
-        notice = self._notice(worker.run_id, worker.error, "failed")
+        notices = [self._notice(run_id, worker.error, "failed") for run_id in worker.run_ids]
         with self._changed:
-            del self._live[worker.run_id]
+            for run_id in worker.run_ids:
+                del self._live[run_id]
             if isinstance(worker, ChildWorker) and worker.trainer:
                 self._idle.append(worker.trainer)
-            self._notices.append(notice)
+            self._notices += notices
             self._changed.notify_all()
 
     # In any thread
@@ -302,59 +295,48 @@ class Scheduler:
 
     # In the thread that lets go
 
-    def _interrupt_threads(self, workers: list[Worker]) -> list[Worker]:
-        """Stop runs with a checkpoint and wait until they have; returns those that are to go on."""
-        going = [worker for worker in workers if self._store.run(worker.run_id).status != Status.PAUSED]
+    def _interrupt_threads(self, workers: list[Worker]) -> list[tuple[tuple[int, ...], Worker]]:
+        """Stop runs with a checkpoint and wait until they have; returns those that are to go on, with their worker."""
+        paused = {run_id for worker in workers for run_id in worker.run_ids if self._status(run_id) == Status.PAUSED}
         for worker in workers:
             worker.interrupt("Handed over to another process")
         with self._changed:
             self._changed.wait_for(
                 lambda: not self._errands and not any(worker in self._live.values() for worker in workers)
             )
-        return [worker for worker in going if worker.status == Status.INTERRUPTED]
+        going = (
+            (
+                tuple(run for run in worker.run_ids if run not in paused and self._status(run) == Status.INTERRUPTED),
+                worker,
+            )
+            for worker in workers
+        )
+        return [(run_ids, worker) for run_ids, worker in going if run_ids]
+
+    def _status(self, run_id: int) -> Status:
+        return self._store.run(run_id).status
 
     def _hand_over_queue(self, jobs: list[_Job], after: list[int]) -> list[int]:
         """One process for all, or one after the other where not all are for the same device and threads."""
-        runs_by_place: dict[tuple[str, int | None], list[int]] = {}
+        places: dict[tuple[str, int | None], dict[Hashable, list[int]]] = {}
         for job in jobs:
-            runs_by_place.setdefault((job.device, job.threads), []).append(job.run_id)
+            groups = places.setdefault((job.device, job.threads), {})
+            groups.setdefault(job.shape or job.run_id, []).append(job.run_id)
         handed_over: list[int] = []
-        for (device, threads), run_ids in runs_by_place.items():
-            pids = self._hand_over(run_ids, device, threads, after)
+        for (device, threads), groups in places.items():
+            pids = self._hand_over(list(map(tuple, groups.values())), device, threads, after)
             after = list(pids.values()) or after
             handed_over += pids
         return handed_over
 
-    def _hand_over(self, run_ids: list[int], device: str, threads: int | None, after: Sequence[int]) -> dict[int, int]:
+    def _hand_over(
+        self, groups: list[tuple[int, ...]], device: str, threads: int | None, after: Sequence[int]
+    ) -> dict[int, int]:
         """The process that goes on with each run, or none and a notice where none can be started."""
         try:
-            process = start_process(self._store.folder, run_ids, device=device, threads=threads, after=after)
+            process = start_process(self._store.folder, groups, device=device, threads=threads, after=after)
         except OSError as error:
-            self._tell(Notice(run_ids[0], "failed", f"No process could be started to go on: {error}", None))
+            self._tell(Notice(groups[0][0], "failed", f"No process could be started to go on: {error}", None))
             return {}
         reap(process)
-        return dict.fromkeys(run_ids, process.pid)
-
-
-def _choice_of_devices(name: str) -> tuple[str, ...]:
-    """The devices of this machine that a name stands for: auto and cuda for all GPUs alike. Raises DeviceError."""
-    from wdtui.lab.devices import available_devices, resolve_device
-
-    device = resolve_device(name)
-    kind, _, _ = device.partition(":")
-    if name not in ("auto", kind):
-        return (device,)
-    return tuple(other for other in available_devices() if other.partition(":")[0] == kind)
-
-
-def _default_threads(config: RunConfig, device: str) -> int:
-    from wdtui.lab.devices import default_threads
-
-    return default_threads(config, device)
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return {run_id: process.pid for run_ids in groups for run_id in run_ids}

@@ -36,6 +36,7 @@ from wdtui.runs.records import (
 )
 from wdtui.runs.rows import select_runs, storable
 from wdtui.runs.sweep_store import Sweeps
+from wdtui.steering import Plan, to_json
 
 __all__ = ["Command", "Event", "RunBusyError", "RunRecord", "Status", "Store", "StoreError", "default_folder"]
 
@@ -79,18 +80,25 @@ class Store:
     # Training a run
 
     def add_run(
-        self, config: RunConfig, *, name: str = "", experiment: str = "", parent: tuple[int, int] | None = None
+        self,
+        config: RunConfig,
+        *,
+        name: str = "",
+        experiment: str = "",
+        plan: Plan = (),
+        parent: tuple[int, int] | None = None,
     ) -> int:
-        """Queue a run and return its number; `parent` is the run and the step of the checkpoint it is forked from."""
+        """Queue a run and return its number; `parent` is the run that it is a fork of, and where it leaves it."""
         parent_run, parent_step = parent or (None, None)
         with self._database.writing() as connection:
             cursor = connection.execute(
-                "INSERT INTO runs (name, experiment, config, columns, status, created, parent, parent_step)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO runs (name, experiment, config, plan, columns, status, created, parent, parent_step)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     storable(name),
                     storable(experiment),
                     json.dumps(config.to_mapping()),
+                    json.dumps(to_json(plan)),
                     json.dumps(columns(config)),
                     Status.QUEUED,
                     time.time(),
@@ -106,7 +114,8 @@ class Store:
     def claim(self, run_id: int, *, device: str, threads: int, versions: Mapping[str, str]) -> None:
         """Make this process the run's owner and the run RUNNING; of several that try at once, one succeeds.
 
-        Commands that an earlier owner left untaken are dropped; those sent to a run that nobody has owned are kept.
+        Commands that an earlier owner left untaken are dropped, but for steering; those sent to a run that nobody has
+        owned are kept.
         Raises RunBusyError when a living owner has it, StoreError when it is finished.
         """
         owner, now = this_process(), time.time()
@@ -114,7 +123,9 @@ class Store:
             run = _one(connection, run_id)
             _check_claimable(run)
             if run.pid is not None:
-                connection.execute("DELETE FROM commands WHERE run_id = ? AND taken IS NULL", (run_id,))
+                connection.execute(
+                    "DELETE FROM commands WHERE run_id = ? AND taken IS NULL AND kind != 'steer'", (run_id,)
+                )
             _change(
                 connection,
                 run_id,
@@ -153,16 +164,36 @@ class Store:
             )
 
     def truncate(self, run_id: int, after_step: int) -> None:
-        """Remove points and events after a step, before training goes on from there; the milestones stay till then."""
+        """Remove points and events after a step, before training goes on from there; the milestones stay till then.
+
+        Of the steerings that count from that very step on, the next step will tell again.
+        """
         with self._database.writing() as connection:
             names = _columns(connection, run_id)
             connection.execute("DELETE FROM points WHERE run_id = ? AND step > ?", (run_id, after_step))
             connection.execute("DELETE FROM events WHERE run_id = ? AND step > ?", (run_id, after_step))
-            last = connection.execute(
-                "SELECT data FROM points WHERE run_id = ? ORDER BY step DESC LIMIT 1", (run_id,)
-            ).fetchone()
-            newest = _newest(_unpacked(last[0]), names) if last else {"step": 0, "epoch": 0, "latest": "{}"}
-            _change(connection, run_id, **newest)
+            connection.execute(
+                "DELETE FROM events WHERE run_id = ? AND step = ? AND kind = 'steered'", (run_id, after_step)
+            )
+            _follow_points(connection, run_id, names)
+
+    def inherit(self, run_id: int, parent: int, up_to_step: int) -> None:
+        """Give a fork its parent's points up to a step, and the steerings before it, in place of its own."""
+        with self._database.writing() as connection:
+            names, measured = _columns(connection, run_id), _columns(connection, parent)
+            rows = connection.execute(
+                "SELECT data FROM points WHERE run_id = ? AND step <= ? ORDER BY step", (parent, up_to_step)
+            ).fetchall()
+            points = [_unpacked(row[0]).under(measured, names) for row in rows]
+            connection.execute("DELETE FROM points WHERE run_id = ?", (run_id,))
+            packed = [(run_id, point.step, _packed(point, names)) for point in points]
+            connection.executemany("INSERT INTO points VALUES (?, ?, ?)", packed)
+            connection.execute(
+                "INSERT INTO events (run_id, step, time, kind, data) SELECT ?, step, time, kind, data FROM events"
+                " WHERE run_id = ? AND step < ? AND kind = 'steered' ORDER BY id",
+                (run_id, parent, up_to_step),
+            )
+            _follow_points(connection, run_id, names)
 
     def beat(self, run_id: int) -> None:
         """Say that the owner lives; takes no revision."""
@@ -195,17 +226,23 @@ class Store:
                 (run_id, step, time.time(), kind, json.dumps(dict(data or {}))),
             )
 
-    def take_commands(self, run_id: int) -> list[Command]:
-        """The commands that nobody has taken yet, in the order they were sent; they are the caller's now."""
-        waiting = "FROM commands WHERE run_id = ? AND taken IS NULL"
+    def commands(self, run_id: int) -> list[Command]:
+        """The commands that nobody has taken yet, in the order they were sent."""
         with self._database.reading() as connection:
-            if connection.execute(f"SELECT 1 {waiting} LIMIT 1", (run_id,)).fetchone() is None:
-                return []
-        with self._database.writing() as connection:
-            rows = connection.execute(f"SELECT id, time, kind, data {waiting} ORDER BY id", (run_id,)).fetchall()
-            marks = [(time.time(), row[0]) for row in rows]
-            connection.executemany("UPDATE commands SET taken = ? WHERE id = ?", marks)
+            rows = connection.execute(
+                "SELECT id, time, kind, data FROM commands WHERE run_id = ? AND taken IS NULL ORDER BY id", (run_id,)
+            ).fetchall()
         return [Command(number, run_id, sent, kind, json.loads(data)) for number, sent, kind, data in rows]
+
+    def take(self, command: Command, plan: Plan | None = None) -> bool:
+        """Take a command, and with it the plan that follows from it, at once; False where somebody took it before."""
+        with self._database.writing() as connection:
+            taken = connection.execute(
+                "UPDATE commands SET taken = ? WHERE id = ? AND taken IS NULL", (time.time(), command.id)
+            )
+            if plan is not None:
+                _change(connection, command.run_id, plan=json.dumps(to_json(plan)))
+        return bool(taken.rowcount)
 
     # Watching and steering runs
 
@@ -351,6 +388,15 @@ def _change(connection: sqlite3.Connection, run_id: int, **values: Any) -> None:
 
 def _next_revision(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE counter SET revision = revision + 1")
+
+
+def _follow_points(connection: sqlite3.Connection, run_id: int, names: Sequence[str]) -> None:
+    """Have the run's row say what its newest point says, where points were removed or copied."""
+    last = connection.execute(
+        "SELECT data FROM points WHERE run_id = ? ORDER BY step DESC LIMIT 1", (run_id,)
+    ).fetchone()
+    newest = _newest(_unpacked(last[0]), names) if last else {"step": 0, "epoch": 0, "latest": "{}"}
+    _change(connection, run_id, **newest)
 
 
 def _check_claimable(run: RunRecord) -> None:

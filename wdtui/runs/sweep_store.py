@@ -127,8 +127,7 @@ class Sweeps:
     def faithful_runs(self) -> list[RunRecord]:
         """The runs that are what their config alone makes of them: neither steered nor forked; newest first."""
         with self._database.reading() as connection:
-            steered = "SELECT run_id FROM events WHERE kind = 'steered'"
-            return select_runs(connection, f"WHERE parent IS NULL AND id NOT IN ({steered}) ORDER BY id DESC")
+            return select_runs(connection, "WHERE parent IS NULL AND plan = '[]' ORDER BY id DESC")
 
     def _select(self, condition: str, *values: Any) -> list[Sweep]:
         with self._database.reading() as connection:

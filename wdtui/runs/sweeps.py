@@ -102,10 +102,9 @@ class Completion:
         """Queue runs that can be trained now and were not yet, and see how all stands."""
         own = self._at_work()
         runs = self._store.sweeps.runs(self._sweep.id)
-        for run in runs:
-            if run and run.id not in self._tried | own and run.status in CLAIMABLE:
-                self._tried.add(run.id)
-                self._scheduler.submit(run.id, threads=self._threads)
+        free = [run.id for run in runs if run and run.id not in self._tried | own and run.status in CLAIMABLE]
+        self._tried |= set(free)
+        self._scheduler.submit(*free, threads=self._threads)
         if not self._began and any(run.status_text in LIVE for run in runs if run):
             self._began = time.monotonic()
         seconds = time.monotonic() - self._began if self._began else 0.0

@@ -20,9 +20,9 @@ from typing import IO
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Job:
-    """A run to train, on a device, with so many threads or as many as suit it."""
+    """Runs to train, side by side where there are several, on a device, with so many threads or as suits them."""
 
-    run_id: int
+    run_ids: tuple[int, ...]
     device: str
     threads: int | None
 
@@ -39,7 +39,7 @@ class Trainer:
         """Have it train a run; `outcome` must have told of the one before."""
         assert self._process.stdin
         with contextlib.suppress(BrokenPipeError):  # it has died, as `outcome` will tell
-            self._process.stdin.write(f"{job.run_id} {job.device} {job.threads or ''}\n".encode())
+            self._process.stdin.write(f"{_words(job.run_ids)} {job.device} {job.threads or ''}\n".encode())
             self._process.stdin.flush()
 
     def outcome(self) -> int:
@@ -68,16 +68,31 @@ class Trainer:
 
 
 def start_process(
-    folder: Path, run_ids: list[int], *, device: str, threads: int | None, after: Iterable[int] = ()
+    folder: Path,
+    groups: Sequence[tuple[int, ...]],
+    *,
+    device: str,
+    threads: int | None,
+    after: Iterable[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a process that trains runs of the store in a folder one after the other; raises OSError.
+    """Start a process that trains groups of runs of the store in a folder one after the other; raises OSError.
 
     It needs no parent, and writes to the log of its first run. It begins once one of the processes `after` has ended.
     """
     options = ["--device", device]
     options += ["--threads", str(threads)] if threads else []
     options += [word for pid in after for word in ("--after", str(pid))]
-    return _start([str(folder), *map(str, run_ids), *options], log_path(folder, run_ids[0]), pipe=subprocess.DEVNULL)
+    log = log_path(folder, groups[0][0])
+    return _start([str(folder), *map(_words, groups), *options], log, pipe=subprocess.DEVNULL)
+
+
+def read_group(text: str) -> tuple[int, ...]:
+    """Read runs that are trained side by side, as 3 or 3,4,5."""
+    return tuple(map(int, text.split(",")))
+
+
+def _words(run_ids: tuple[int, ...]) -> str:
+    return ",".join(map(str, run_ids))
 
 
 def log_path(folder: Path, run_id: int) -> Path:
@@ -103,11 +118,12 @@ def take_over_stdout() -> IO[bytes]:
 def jobs_from_stdin(folder: Path) -> Iterator[Job]:
     """The runs that the parent asks for; before each, the log is changed to the run's."""
     for line in sys.stdin:
-        run_id, device, *threads = line.split()
-        with _opened_log(log_path(folder, int(run_id))) as log:
+        runs, device, *threads = line.split()
+        run_ids = read_group(runs)
+        with _opened_log(log_path(folder, run_ids[0])) as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
-        yield Job(int(run_id), device, int(threads[0]) if threads else None)
+        yield Job(run_ids, device, int(threads[0]) if threads else None)
 
 
 def answer(answers: IO[bytes], code: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from wdtui.runs.store import RunBusyError, Status, Store, StoreError
 from wdtui.runs.trainer import Job, Trainer, log_path
 
 if TYPE_CHECKING:
+    from wdtui.runs.group import Group
     from wdtui.runs.runner import Runner
 
 BUSY, STORE_FAILED = 3, 4
@@ -35,7 +36,7 @@ class ChildDiedError(Exception):
 
 
 class Worker(threading.Thread):
-    """Trains one run; once the thread has ended, `status` or `error` says how.
+    """Trains one run, or several side by side; once the thread has ended, `status` or `error` says how the first did.
 
     The thread is a daemon: a process that exits, by an error too, interrupts it and waits for it for 10 seconds.
     """
@@ -45,20 +46,22 @@ class Worker(threading.Thread):
         store: Store,
         run_id: int,
         *,
+        beside: Sequence[int] = (),
         device: str = "auto",
         threads: int | None = None,
         on_end: Callable[[Worker], None] = lambda worker: None,
     ) -> None:
-        """`on_end` is called in this thread as the last thing it does."""
+        """`beside` are more runs of the same shape; `on_end` is called in this thread as the last thing it does."""
         super().__init__(name=f"run {run_id}", daemon=True)
         self.run_id = run_id
+        self.run_ids = (run_id, *beside)
         self.device = device
         self.threads = threads
         self.status: Status | None = None
         self.error: Exception | None = None
         self._store = store
         self._on_end = on_end
-        self._runner: Runner | None = None
+        self._runner: Runner | Group | None = None
         self._interruption = ""
 
     def run(self) -> None:
@@ -87,9 +90,9 @@ class Worker(threading.Thread):
             _in_threads.discard(self)
 
     def _train_in_thread(self) -> Status:
-        from wdtui.runs.runner import Runner  # here, because it imports torch
+        from wdtui.runs.group import runner_of  # here, because it imports torch
 
-        self._runner = Runner(self._store, self.run_id, device=self.device, threads=self.threads)
+        self._runner = runner_of(self._store, self.run_ids, device=self.device, threads=self.threads)
         if self._interruption:  # set before there was a runner; one set from now on reaches the runner by itself
             self._runner.interruption = self._interruption
         return self._runner.run()
@@ -104,7 +107,7 @@ def _interrupt_threads() -> None:
 
 
 class ChildWorker(Worker):
-    """Watches over a process that trains one run; the process goes on where this one ends without interrupting it.
+    """Watches over a process that trains runs; the process goes on where this one ends without interrupting it.
 
     `error` is a ChildError where the process could not begin, a ChildDiedError where it was killed.
     """
@@ -140,7 +143,7 @@ class ChildWorker(Worker):
             if self._interruption:
                 return self._store.run(self.run_id).status
             trainer = self.trainer = self.trainer or Trainer(self._store.folder, log)
-            trainer.begin(Job(self.run_id, self.device, self.threads))
+            trainer.begin(Job(self.run_ids, self.device, self.threads))
             self.pid = trainer.pid
         self.launched.set()
         code = trainer.outcome()

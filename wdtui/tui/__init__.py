@@ -19,10 +19,11 @@ class TerminalError(Exception):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Opening:
-    """A run, or a grid of runs over its config, to start at once."""
+    """What to start at once: a new run with a config, a grid of them, or a run that the store has."""
 
-    config: RunConfig
+    config: RunConfig | None = None
     grid: Grid | None = None
+    run_id: int | None = None
     experiment: str = ""
     name: str = ""
     threads: int | None = None

@@ -95,15 +95,20 @@ class WorkbenchApp(App[None]):
     def start(self, opening: Opening) -> None:
         """Train a run from the command line as if the form had been submitted."""
         try:
-            run_id = self.controls.start(
-                opening.config, experiment=opening.experiment, name=opening.name, threads=opening.threads
-            )
+            if opening.config:
+                run_id = self.controls.start(
+                    opening.config, experiment=opening.experiment, name=opening.name, threads=opening.threads
+                )
+            else:
+                assert opening.run_id is not None
+                run_id = opening.run_id
+                self.controls.scheduler.submit(run_id, threads=opening.threads)
+            run = self.controls.store.run(run_id)
+            for screen in self.screen_stack:
+                if isinstance(screen, Workbench):
+                    screen.follow(run_id, run.config, run.experiment)
         except StoreError as error:
             self.notify(str(error), severity="error", markup=False)
-            return
-        for screen in self.screen_stack:
-            if isinstance(screen, Workbench):
-                screen.follow(run_id, opening.config, opening.experiment)
 
     def look(self) -> None:
         """Take in what is new in the store and what the scheduler has to say."""
@@ -157,7 +162,7 @@ class WorkbenchApp(App[None]):
                 self.screen.use_experiment(*choice)
 
         if isinstance(self.screen, Workbench):
-            self.push_screen(Gallery(), chosen)
+            self.push_screen(Gallery(self.controls.store), chosen)
 
     def action_help(self) -> None:
         from wdtui.tui.screens.help import Help

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from wdtui.branches import Branching
 from wdtui.config import RunConfig
 from wdtui.grid import Grid
+from wdtui.runs import forks
 from wdtui.runs.checkpoints import Checkpoints
 from wdtui.runs.records import CLAIMABLE, RunRecord, Status
 from wdtui.runs.store import Store
@@ -38,6 +40,20 @@ class Controls:
         self.scheduler.submit(run_id, threads=threads)
         return run_id
 
+    def fork(self, parent: RunRecord, at: int, changes: dict[str, Any]) -> int:
+        """Queue a fork of a run here; returns its number. Raises ConfigError too."""
+        run_id = forks.fork(self.store, parent, at, changes)
+        self.scheduler.submit(run_id, threads=parent.threads)
+        return run_id
+
+    def branch(self, run_ids: Sequence[int], branching: Branching) -> list[int]:
+        """Queue the branches of an experiment's runs here; returns their numbers."""
+        started = [
+            number for run_id in run_ids for number in forks.branch(self.store, self.store.run(run_id), branching)
+        ]
+        self.scheduler.submit(*started)
+        return started
+
     def start_sweep(self, grid: Grid, *, experiment: str = "", name: str = "", threads: int | None = None) -> int:
         """Queue here what a new sweep lacks; returns the sweep's number."""
         sweep_id = self.store.sweeps.add(grid, experiment=experiment, name=name)
@@ -50,8 +66,7 @@ class Controls:
         at_work = {*self.scheduler.queue, *self.scheduler.live}
         waiting = [run for run in self.store.sweeps.runs(sweep.id) if run and run.id not in at_work]
         waiting = [run for run in waiting if run.status in CLAIMABLE]
-        for run in waiting:
-            self.scheduler.submit(run.id, threads=threads)
+        self.scheduler.submit(*(run.id for run in waiting), threads=threads)
         return f"{len(waiting)} runs of sweep {sweep.label} are queued here."
 
     def stop_sweep(self, sweep: Sweep) -> str:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterable
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wdtui.forecast import Forecast, expected_blowup
 from wdtui.metrics import Curves
 from wdtui.milestones import Milestones, milestones
 from wdtui.runs.records import LIVE, Event, RunRecord, StoreError
@@ -32,6 +34,11 @@ class Shown:
     curves: Curves
     events: tuple[Event, ...]
     milestones: Milestones
+
+    @cached_property
+    def forecast(self) -> Forecast | None:
+        """The next blow-up, of a live run whose sharpness tells."""
+        return expected_blowup(self.curves, self.milestones) if self.run.live else None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

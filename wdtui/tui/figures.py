@@ -6,12 +6,14 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.text import Text
 
 from wdtui.charts import RUN_COLORS, Level, Mark, Series
 from wdtui.config import FIELDS
+from wdtui.forecast import threshold
 from wdtui.hyperparameters import format_value
-from wdtui.metrics import Curves
+from wdtui.metrics import METRICS, Curves, columns
 from wdtui.runs.labels import labels
 from wdtui.text import number, percent
 from wdtui.tui.feed import Shown
@@ -21,6 +23,7 @@ from wdtui.tui.view import Span, View
 TRAIN, VALIDATION, TEST = RUN_COLORS[0], RUN_COLORS[2], RUN_COLORS[1]
 Lines = tuple[tuple[str, str, str], ...]
 """Label, metric and colour of the curves that one run has in a chart, the last on top."""
+_NO_BATCH_NORM = "Nothing to draw: this network has no BatchNorm."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +69,8 @@ class Chart:
     written: Callable[[float | None], str] = number
     about: str = ""
     """What there will be to see, for a screen without runs."""
+    absent: str = ""
+    """Why there is nothing to see, for networks of which it is not measured."""
     labelled: bool = False
     """Whether the marks are named here."""
     epsilon: bool = False
@@ -121,6 +126,7 @@ VARIANCE = Chart(
     epsilon=True,
     labelled=True,
     about="How much the inputs of BatchNorm vary, against the ε that is added to it before the division.",
+    absent=_NO_BATCH_NORM,
 )
 LOSS = Chart(
     "loss",
@@ -136,6 +142,7 @@ RATE = Chart(
     _layers_of("effective_learning_rate"),
     _fixed(("", "effective_learning_rate", TEST)),
     log=True,
+    absent=_NO_BATCH_NORM,
 )
 LAYER_VARIANCE = Chart(
     "layer_variance",
@@ -144,6 +151,7 @@ LAYER_VARIANCE = Chart(
     _fixed(("", "bn_variance_min", TEST)),
     log=True,
     epsilon=True,
+    absent=_NO_BATCH_NORM,
 )
 LAYER_NORM = Chart(
     "layer_norm",
@@ -152,8 +160,17 @@ LAYER_NORM = Chart(
     _fixed(("", "weight_norm", TEST)),
     log=True,
 )
+SHARPNESS = Chart(
+    "sharpness",
+    "sharpness",
+    _fixed(("", "sharpness", TEST)),
+    _fixed(("", "sharpness", TEST)),
+    about="How near the curvature of the loss is to throwing the weights out. It climbs to a blow-up and falls in it.",
+)
 CHARTS = ACCURACY, NORM, VARIANCE, LOSS
 RUN_CHARTS = ACCURACY, NORM, LAYER_VARIANCE, LOSS, LAYER_NORM, RATE
+SHARPNESS_CHARTS = ACCURACY, SHARPNESS, LAYER_VARIANCE, RATE, LAYER_NORM, LOSS
+"""For a run of which the sharpness is measured: beside one another what might foretell a blow-up."""
 
 
 def subjects(shown: Sequence[Shown], identity: Callable[[int], Identity]) -> list[Subject]:
@@ -177,6 +194,8 @@ def _end(subject: Subject, alone: bool) -> float:
 
 def figure(chart: Chart, subjects: Sequence[Subject], view: View) -> Figure:
     """One chart of the runs, looked at in one way."""
+    if subjects and not any(_measured(chart, subject, view) for subject in subjects):
+        return Figure(chart.title, chart.absent, ())
     log = chart.log ^ (chart.name in view.other_scale)
     series = _compared(chart, subjects, view) if len(subjects) > 1 else _alone(chart, subjects, view)
     y_range = None if log and chart.y_range else chart.y_range
@@ -190,9 +209,14 @@ def figure(chart: Chart, subjects: Sequence[Subject], view: View) -> Figure:
         x_log=view.time_log,
         y_log=log,
         marks=tuple(_marks(chart, subjects)),
-        levels=tuple(_levels(subjects)) if chart.epsilon else (),
+        levels=tuple(_levels(chart, subjects)),
         cursor=view.cursor,
     )
+
+
+def _measured(chart: Chart, subject: Subject, view: View) -> bool:
+    shown = subject.shown
+    return not chart.absent or chart.compared(view, shown.curves)[-1][1] in columns(shown.run.config)
 
 
 def _alone(chart: Chart, subjects: Sequence[Subject], view: View) -> Iterator[Series]:
@@ -200,9 +224,8 @@ def _alone(chart: Chart, subjects: Sequence[Subject], view: View) -> Iterator[Se
         curves = subject.shown.curves
         if chart.epsilon and _steerings(subject):
             yield _epsilon_over_time(subject)
-        seen = visible_part(curves, view)
         for label, metric, color in chart.lines(view, curves):
-            yield Series(label, curves.steps[seen], curves[metric][seen], color)
+            yield Series(label, *visible(curves, metric, view), color)
 
 
 def _compared(chart: Chart, subjects: Sequence[Subject], view: View) -> Iterator[Series]:
@@ -210,12 +233,10 @@ def _compared(chart: Chart, subjects: Sequence[Subject], view: View) -> Iterator
     drawn = [(subject, chart.compared(view, subject.shown.curves)) for subject in subjects]
     for subject, lines in drawn:
         for _, metric, _ in lines[:-1]:
-            curves, seen = subject.shown.curves, visible_part(subject.shown.curves, view)
-            yield Series("", curves.steps[seen], curves[metric][seen], f"dim {subject.identity.color}")
+            yield Series("", *visible(subject.shown.curves, metric, view), f"dim {subject.identity.color}")
     for subject, lines in drawn:
-        curves, seen = subject.shown.curves, visible_part(subject.shown.curves, view)
         main, identity = lines[-1][1], subject.identity
-        yield Series("", curves.steps[seen], curves[main][seen], identity.color, identity.marker)
+        yield Series("", *visible(subject.shown.curves, main, view), identity.color, identity.marker)
 
 
 def _value(chart: Chart, subjects: Sequence[Subject], view: View, named: bool) -> Text:
@@ -228,10 +249,9 @@ def _value(chart: Chart, subjects: Sequence[Subject], view: View, named: bool) -
         lines = chart.lines(view, curves)
         if not len(curves) or len(lines) > 3:
             continue
-        at = row_at(curves, view.cursor)
         for label, metric, color in lines:
             text.append("  " if text else "").append(f"{label} " if label and named else "", "dim")
-            text.append(chart.written(float(curves[metric][at])), color)
+            text.append(chart.written(value_at(curves, metric, view.cursor)), color)
     return text
 
 
@@ -245,19 +265,28 @@ def legend(subjects: Sequence[Subject]) -> Text:
     return text
 
 
-def visible_part(curves: Curves, view: View) -> slice:
-    """The points in view and one more on either side, so that the value axis fits what is seen."""
+def visible(curves: Curves, metric: str, view: View) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Steps and values in view and one more on either side, so that the value axis fits what is seen."""
+    steps, values = _drawn(curves, metric)
     if view.span is None:
-        return slice(None)
-    first, last = np.searchsorted(curves.steps, view.span)
-    return slice(max(int(first) - 1, 0), int(last) + 1)
+        return steps, values
+    first, last = np.searchsorted(steps, view.span)
+    part = slice(max(int(first) - 1, 0), int(last) + 1)
+    return steps[part], values[part]
 
 
-def row_at(curves: Curves, step: float | None) -> int:
-    """The newest point, or the nearest to a step."""
-    if step is None or not len(curves):
-        return -1
-    return int(np.abs(curves.steps - step).argmin())
+def value_at(curves: Curves, metric: str, step: float | None) -> float | None:
+    """The newest value, or the nearest to a step; None where there is none."""
+    steps, values = _drawn(curves, metric)
+    if not len(steps):
+        return None
+    return float(values[-1 if step is None else int(np.abs(steps - step).argmin())])
+
+
+def _drawn(curves: Curves, metric: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """All points, a value that is not finite being a gap; of what is measured now and then only the measurements."""
+    now_and_then = METRICS[metric.partition("/")[0]].every
+    return curves.measured(metric) if now_and_then else (curves.steps, curves[metric])
 
 
 def _marks(chart: Chart, subjects: Sequence[Subject]) -> Iterator[Mark]:
@@ -266,6 +295,8 @@ def _marks(chart: Chart, subjects: Sequence[Subject]) -> Iterator[Mark]:
         color = subject.identity.color if several else None
         for step, label in milestones_of(subject.shown):
             yield Mark(step, label if chart.labelled and not several else "", color)
+        if (expected := subject.shown.forecast) and not several:
+            yield Mark(expected.step, "blow-up expected" if chart.labelled else "", "dim")
 
 
 def milestones_of(shown: Shown) -> Iterator[tuple[int, str]]:
@@ -276,6 +307,8 @@ def milestones_of(shown: Shown) -> Iterator[tuple[int, str]]:
     if seen.generalise_step is not None:
         yield seen.generalise_step, f"generalised {number(seen.generalise_step)}"
     yield from ((step, "blow-up") for step in seen.blowup_steps)
+    if shown.run.parent_step:
+        yield shown.run.parent_step, f"leaves run {shown.run.parent}"
     for event in shown.events:
         if event.kind == "steered":
             yield event.step, steering_text(event.data)
@@ -285,18 +318,34 @@ def steering_text(data: dict[str, object]) -> str:
     """What a steering did, e.g. 'ε → 1e-5'."""
     field = FIELDS.get(str(data.get("field")))
     name = (field.symbol or field.label) if field else str(data.get("field"))
-    return f"{name} → {format_value(data.get('new'))}"
+    over = f" over {data['epochs']} epochs" if data.get("epochs") else ""
+    return f"{name} → {format_value(data.get('new'))}{over}"
 
 
-def _steerings(subject: Subject) -> list[tuple[int, float, float]]:
+def _steerings(subject: Subject) -> list[tuple[int, float, float, int]]:
+    """Step, old and new value of ε, and at which step it has come to the new one."""
+    steps = subject.shown.run.config.steps_per_epoch
     return [
-        (event.step, float(event.data["old"]), float(event.data["new"]))
+        (
+            event.step,
+            float(event.data["old"]),
+            float(event.data["new"]),
+            event.step + event.data.get("epochs", 0) * steps,
+        )
         for event in subject.shown.events
         if event.kind == "steered" and event.data.get("field") == "bn_epsilon"
     ]
 
 
-def _levels(subjects: Sequence[Subject]) -> Iterator[Level]:
+def _levels(chart: Chart, subjects: Sequence[Subject]) -> Iterator[Level]:
+    if chart.epsilon:
+        yield from _epsilons(subjects)
+    if chart is SHARPNESS and len(subjects) == 1:
+        value = threshold(subjects[0].shown.curves, subjects[0].shown.milestones)
+        yield Level(value, f"blow-ups come near {number(value)}")
+
+
+def _epsilons(subjects: Sequence[Subject]) -> Iterator[Level]:
     """ε as a line; where it was steered, a curve of its own shows it instead."""
     steady = {
         subject.shown.run.config.bn_epsilon for subject in subjects if len(subjects) > 1 or not _steerings(subject)
@@ -306,9 +355,14 @@ def _levels(subjects: Sequence[Subject]) -> Iterator[Level]:
 
 
 def _epsilon_over_time(subject: Subject) -> Series:
+    """ε as it was steered; on the way to a new value it is a straight line on the logarithmic scale."""
     steps, values = [0.0], [subject.shown.run.config.bn_epsilon]
-    for step, old, new in _steerings(subject):
-        steps += [step, step]
+    for i, (step, old, new, arrived) in enumerate(_steerings(subject)):
+        if i == 0:
+            values = [old]
+        while steps[-1] > step:  # steered anew on the way
+            steps.pop(), values.pop()
+        steps += [step, arrived]
         values += [old, new]
-    end = whole_span([subject])[1]
-    return Series("ε", [*steps, end], [*values, values[-1]], RUN_COLORS[-1])
+    reached = whole_span([subject])[1]
+    return Series("ε", [*steps, max(reached, steps[-1])], [*values, values[-1]], RUN_COLORS[-1])

@@ -35,11 +35,19 @@ class Key:
 
 RUNS = (
     Key("r", "launch", "run", "Train what the form says.", twin="wdtui run", footer=True),
-    Key("R", "launch_all", "run all", "Train every run of the form's experiment.", twin="wdtui experiments run NAME"),
+    Key(
+        "R",
+        "launch_all",
+        "run all",
+        "Train every run of the form's experiment, in its quick variant where there is one.",
+        twin="wdtui experiments run NAME --quick",
+    ),
     Key("W", "sweep", "sweep", "Sweep axes over the form's config.", twin="wdtui sweep --axis FIELD=VALUES"),
     Key("S", "sweeps", "sweeps", "Open one of the sweeps.", twin="wdtui sweeps show SWEEP"),
     Key("enter", "open", "open", "Everything about the selected run.", shown="⏎", twin="wdtui runs show RUN"),
     Key("s", "steer", "steer", "Change λ, ε or the learning rate of a live run.", twin="wdtui steer RUN", footer=True),
+    Key("f", "fork", "fork", "Train on from a step of the run with something changed, as a new run.",
+        twin="wdtui fork RUN", footer=True),
     Key(
         "space", "pause", "pause", "Pause a live run; go on with one that is paused, stopped or interrupted.",
         twin="wdtui pause RUN · wdtui resume RUN", footer=True,

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from wdtui.runs.records import RunRecord, Status
+from wdtui.experiments import notes_of
+from wdtui.notes import reached
+from wdtui.runs.records import RunRecord, Status, StoreError
 from wdtui.text import clean, number, percent
 from wdtui.tui.feed import Shown
 
 
 def told(shown: Shown) -> str:
-    """What is to be known of one run now: why it ended, or how far its story has come."""
-    run, curves, seen = shown.run, shown.curves, shown.milestones
-    if run.status not in (Status.RUNNING, Status.DONE, Status.QUEUED) and run.reason:
+    """What is to be known of one run now: why it ended, its experiment's newest note, or how far its story has come."""
+    run, curves = shown.run, shown.curves
+    if run.status not in (Status.DONE, Status.QUEUED) and run.reason:
         return clean(run.reason)
     if not len(curves):
         return "Waiting for a free place." if run.status == Status.QUEUED else "Starting: the first epoch is under way."
+    return " ".join([*_coming(shown), _reached(shown)])
+
+
+def _coming(shown: Shown) -> Iterator[str]:
+    """What is to be expected of a live run."""
+    if expected := shown.forecast:
+        span = f"{number(expected.earliest)} to {number(expected.latest)}"
+        yield f"A blow-up is expected near step {number(expected.step)} ({span})."
+
+
+def _reached(shown: Shown) -> str:
+    run, curves, seen = shown.run, shown.curves, shown.milestones
+    if note := _note(shown):
+        return note
     test = percent(float(curves["test_accuracy"][-1]))
     if seen.blowup_steps:
         count = len(seen.blowup_steps)
@@ -30,6 +46,15 @@ def told(shown: Shown) -> str:
         watch = " Now watch the weight norm." if run.live else ""
         return f"Fitted since step {number(seen.fit_step)}; test accuracy is {test}.{watch}"
     return f"Training accuracy is {percent(float(curves['train_accuracy'][-1]))}, test accuracy {test}."
+
+
+def _note(shown: Shown) -> str:
+    """The newest note that the run has got to; of a run that has ended, only what is to be said at its end."""
+    try:
+        notes = reached(notes_of(shown.run.experiment), shown.run.config, shown.curves, shown.milestones)
+    except StoreError:  # another version's config, of which nothing is known
+        return ""
+    return notes[-1][1] if notes and (shown.run.live or notes[-1][0] == shown.run.step) else ""
 
 
 def headline(runs: Sequence[RunRecord], device: str) -> str:

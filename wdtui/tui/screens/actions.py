@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from textual.screen import Screen
 
+from wdtui.config import ConfigError
+from wdtui.runs.forks import in_force
 from wdtui.runs.records import RunRecord, StoreError
+from wdtui.text import number
 from wdtui.tui.controls import Controls
 from wdtui.tui.feed import Shown, Snapshot
-from wdtui.tui.screens.dialogs import LineDialog, SteerDialog, delete_question, steerable
+from wdtui.tui.screens.dialogs import ForkDialog, LineDialog, SteerDialog, delete_question, steerable
 from wdtui.tui.widgets.chart_grid import ChartGrid
 
 if TYPE_CHECKING:
@@ -48,7 +51,7 @@ class RunScreen(Screen[None]):
         """Do something to the store and say the outcome."""
         try:
             said = action(*arguments)
-        except StoreError as error:
+        except (StoreError, ConfigError) as error:
             self.notify(str(error), severity="error", markup=False)
         else:
             if said:
@@ -86,6 +89,36 @@ class RunScreen(Screen[None]):
 
         shown = next((one for one in self.snapshot.shown if one.run.id == run.id), None)
         self.app.push_screen(SteerDialog(run, values_in_force(run, shown)), answered)
+
+    def action_fork(self) -> None:
+        self.with_run(self._ask_fork)
+
+    def _ask_fork(self, run: RunRecord) -> None:
+        """Ask for changes and where to leave the run: where the charts' cursor is, or else at its last point."""
+        if not run.step:
+            self.notify(f"Run {run.id} has no points yet, so there is nothing to leave it for.", markup=False)
+            return
+        cursor = self.query_one(ChartGrid).view.cursor
+        step = min(int(cursor), run.step) if cursor is not None else run.step
+
+        def answered(values: dict[str, Any] | None) -> None:
+            if values is not None:
+                self.do(self._fork, run, int(values.pop("step", step)), values)
+
+        try:
+            values = in_force(run.config, run.plan, step) | {"step": step}
+        except StoreError as error:  # of another version
+            self.notify(str(error), severity="error", markup=False)
+            return
+        self.app.push_screen(ForkDialog(run, values), answered)
+
+    def _fork(self, run: RunRecord, step: int, values: dict[str, Any]) -> str:
+        run_id = self.controls.fork(run, step, values)
+        self.after_fork(run, run_id)
+        return f"Run {run_id} leaves run {run.id} at step {number(self.controls.store.run(run_id).parent_step)}."
+
+    def after_fork(self, parent: RunRecord, run_id: int) -> None:
+        """The fork is in the store."""
 
     def action_rename(self) -> None:
         def ask(run: RunRecord) -> None:

@@ -14,6 +14,7 @@ from textual.widgets import Button, Input, Static
 from wdtui.config import FIELDS, ConfigError, Hyperparameter
 from wdtui.hyperparameters import format_value
 from wdtui.runs.records import RunRecord
+from wdtui.steering import read_change
 from wdtui.text import clean
 from wdtui.tui.widgets.field_row import FieldRow
 
@@ -96,20 +97,23 @@ class LineDialog(Dialog[str]):
         self.dismiss(event.value)
 
 
-class SteerDialog(Dialog[dict[str, Any]]):
-    """New values for what can be changed while a run is live; answers with those that differ."""
+class ChangesDialog(Dialog[dict[str, Any]]):
+    """New values for some fields of a run; answers with those that differ."""
 
-    def __init__(self, run: RunRecord, values: dict[str, Any]) -> None:
+    hint = ""
+
+    def __init__(self, title: str, fields: list[Hyperparameter], values: dict[str, Any]) -> None:
         """`values` are those in force now."""
         super().__init__()
-        self.title_text = f"steer run {run.id}"
+        self.title_text = title
+        self._fields = fields
         self._values = values
-        self._texts = {field.name: format_value(values[field.name]) for field in steerable()}
+        self._texts = {field.name: format_value(values[field.name]) for field in fields}
 
     def body(self) -> ComposeResult:
-        for field in steerable():
+        for field in self._fields:
             yield FieldRow(field, self._texts[field.name])
-        yield Static("Enter steers from the next epoch on; Escape changes nothing.", classes="hint")
+        yield Static(self.hint, classes="hint", markup=False)
 
     def key_down(self) -> None:
         self.focus_next()
@@ -127,11 +131,11 @@ class SteerDialog(Dialog[dict[str, Any]]):
         """The values that differ; None where one cannot be."""
         values, sound = {}, True
         for row in self.query(FieldRow):
-            sentence = ""
+            sentence, field = "", row.field
             try:
-                value = row.field.parse(self._texts[row.field.name])
-                if value != self._values[row.field.name]:
-                    values[row.field.name] = value
+                value = read_change(self._texts[field.name], field)
+                if value != self._values[field.name]:
+                    values[field.name] = value
             except ConfigError as error:
                 sentence, sound = str(error), False
             row.set_error(sentence)
@@ -142,6 +146,25 @@ class SteerDialog(Dialog[dict[str, Any]]):
         event.stop()
         if (values := self._read()) is not None:
             self.dismiss(values)
+
+
+class SteerDialog(ChangesDialog):
+    """New values for what can be changed while a run is live."""
+
+    hint = "VALUE at once, or VALUE:EPOCHS over so many epochs. Enter steers from the next epoch on."
+
+    def __init__(self, run: RunRecord, values: dict[str, Any]) -> None:
+        super().__init__(f"steer run {run.id}", steerable(), values)
+
+
+class ForkDialog(ChangesDialog):
+    """Where to leave a run, and what to change from there; answers with `step` among the rest, if it differs."""
+
+    hint = "VALUE at once, or VALUE:EPOCHS over so many epochs. Enter trains the fork as a new run."
+
+    def __init__(self, run: RunRecord, values: dict[str, Any]) -> None:
+        step = Hyperparameter(name="step", kind="int", label="leave it at step", ge=0, le=run.step)
+        super().__init__(f"fork run {run.id}", [step, *steerable(), FIELDS["epochs"]], values)
 
 
 class Waiting(ModalScreen[None]):

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import ClassVar
 
 from rich.text import Text
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
+from textual.worker import get_current_worker
 
 from wdtui import experiments
-from wdtui.config import FIELDS, ConfigError
+from wdtui.config import FIELDS, ConfigError, RunConfig
 from wdtui.hyperparameters import format_value
+from wdtui.runs.evidence import Evidence, Standing
+from wdtui.runs.store import Store
 from wdtui.text import clean, number
 from wdtui.tui.keys import Key, bindings
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
+from wdtui.verdicts import State
 
 _KEYS = (
     Key("enter", "choose(False)", "take into the form", "", shown="⏎"),
@@ -27,11 +33,20 @@ _KEYS = (
 )
 
 
+_SIGNS = {State.HOLDS: "✓", State.FAILS: "✗", State.NOT_RUN: "·"}
+
+
 class Gallery(Screen[tuple[str, bool] | None]):
     """Answers with the name of an experiment and whether to run it at once."""
 
     CSS_PATH = "experiments.tcss"
     BINDINGS: ClassVar[list[BindingType]] = bindings(key for key in _KEYS if key.action)
+
+    def __init__(self, store: Store) -> None:
+        """How claims stand is told by the runs in the store."""
+        super().__init__()
+        self._store = store
+        self._standings: dict[str, Standing] = {}
 
     def compose(self) -> ComposeResult:
         yield HeaderLine("experiments")
@@ -43,10 +58,35 @@ class Gallery(Screen[tuple[str, bool] | None]):
                 yield Static(id="page", markup=False)
         yield KeyLine(_KEYS)
 
+    def on_mount(self) -> None:
+        self._read_standings()
+
+    @work(thread=True, exit_on_error=False)
+    def _read_standings(self) -> None:
+        """Aside, since a long history takes longer to look through than a screen may take to open."""
+        evidence = Evidence(self._store)
+        for name in experiments.names():
+            if get_current_worker().is_cancelled:
+                return
+            with contextlib.suppress(experiments.ExperimentError, ConfigError):  # its page says what is wrong
+                standing = evidence.standing(experiments.load(name))
+                self.app.call_from_thread(self._take_standing, name, standing)
+
+    def _take_standing(self, name: str, standing: Standing) -> None:
+        if not self.is_attached:
+            return
+        self._standings[name] = standing
+        names = self.query_one("#names", OptionList)
+        names.replace_option_prompt(name, entry(name, standing))
+        if names.highlighted is not None and names.get_option_at_index(names.highlighted).id == name:
+            self._show_page(name)
+
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        name = event.option.id or ""
+        self._show_page(event.option.id or "")
+
+    def _show_page(self, name: str) -> None:
         self.query_one("#pages").border_title = name
-        self.query_one("#page", Static).update(page(name))
+        self.query_one("#page", Static).update(page(name, self._standings.get(name)))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.dismiss((event.option.id or "", False))
@@ -60,8 +100,13 @@ class Gallery(Screen[tuple[str, bool] | None]):
         self.dismiss(None)
 
 
-def page(name: str) -> Text:
-    """All about one experiment."""
+def entry(name: str, standing: Standing) -> Text:
+    """An experiment in the list, with how its claims stand below it."""
+    return Text(name).append(f"\n  {standing.words}", "dim") if standing.words else Text(name)
+
+
+def page(name: str, standing: Standing | None = None) -> Text:
+    """All about one experiment; without a standing its claims are named, and how they stand is left open."""
     try:
         experiment = experiments.load(name)
         cells = experiment.cells()
@@ -72,12 +117,31 @@ def page(name: str) -> Text:
     text.append(f"{clean(experiment.look_for.strip())}\n\n")
     text.append(f"{clean(experiment.article)}\n\n", "italic")
     for field, value in experiment.config.items():
+        if field in experiment.axes:
+            continue
         text.append(f"{_label(field):<28}{format_value(value)}\n")
     for field, values in experiment.axes.items():
         text.append(f"{_label(field):<28}{' · '.join(map(format_value, values))}\n")
-    runs = f"{len(cells)} runs" if len(cells) > 1 else "1 run"
-    text.append(f"\n{runs} of {number(cells[0].steps)} steps\n")
+    text.append(f"\n{_amount(cells)}\n")
+    if experiment.quick:
+        text.append(f"{_amount(experiment.quick.cells())} in the quick variant, which r trains\n")
+    if experiment.claims:
+        text.append(f"\nclaims{' of the quick variant' if standing and standing.quick else ''}\n", "bold")
+    for verdict in standing.verdicts if standing else ():
+        text.append(f"{_SIGNS[verdict.state]} {verdict.claim.says}\n")
+        if verdict.state != State.NOT_RUN:
+            text.append(f"  {verdict.state}: {verdict.measured}\n", "dim")
+    for claim in experiment.claims if standing is None else ():
+        text.append(f"{_SIGNS[State.NOT_RUN]} {claim.says}\n")
+    if experiment.claims:
+        text.append(f"\nwdtui experiments verify {name}{' --quick' if experiment.quick else ''}\n", "dim")
     return text
+
+
+def _amount(cells: list[RunConfig]) -> str:
+    steps = sorted({cell.steps for cell in cells})
+    most = number(steps[0]) if len(steps) == 1 else f"{number(steps[0])} to {number(steps[-1])}"
+    return f"{len(cells)} run{'s' if len(cells) > 1 else ''} of {most} steps"
 
 
 def _label(name: str) -> str:

@@ -18,7 +18,8 @@ from wdtui.summary import story
 from wdtui.text import clean, number
 from wdtui.tui import keys
 from wdtui.tui.feed import Shown, Snapshot
-from wdtui.tui.figures import RUN_CHARTS, steering_text
+from wdtui.tui.figures import RUN_CHARTS, SHARPNESS_CHARTS, steering_text
+from wdtui.tui.gauge import gauge
 from wdtui.tui.screens.actions import RunScreen
 from wdtui.tui.story import told
 from wdtui.tui.widgets.chart_grid import ChartGrid
@@ -26,7 +27,9 @@ from wdtui.tui.widgets.columns import progress, state
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
 from wdtui.tui.widgets.words import Words
 
-_RUN_KEYS = tuple(key for key in keys.RUNS if key.action in ("steer", "pause", "stop", "rename", "note", "delete"))
+_RUN_KEYS = tuple(
+    key for key in keys.RUNS if key.action in ("steer", "fork", "pause", "stop", "rename", "note", "delete")
+)
 _APP_KEYS = tuple(key for key in keys.APP if key.action.startswith("app."))
 _BACK = keys.Key("escape,enter,backspace", "back", "back", "Back to the runs.", shown="esc", footer=True)
 _MOST_EVENTS = 200
@@ -47,7 +50,8 @@ class RunView(RunScreen):
     def compose(self) -> ComposeResult:
         yield HeaderLine(f"run {self._run_id}")
         with Horizontal():
-            yield ChartGrid(RUN_CHARTS, self.workbench.identities.of, told, id="grid")
+            measured = self.run_in_hand and self.run_in_hand.values.get("sharpness_every")
+            yield ChartGrid(SHARPNESS_CHARTS if measured else RUN_CHARTS, self.workbench.identities.of, told, id="grid")
             with VerticalScroll(id="about"):
                 yield Words(id="facts")
         yield KeyLine([key for key in (*_RUN_KEYS, *keys.CHARTS, _BACK, *_APP_KEYS) if key.footer])
@@ -90,6 +94,7 @@ def facts(shown: Shown) -> Text:
     for title, lines in (
         ("", [clean(run.title), *([clean(run.note)] if run.note else [])]),
         ("story", _story(shown)),
+        ("sharpness", gauge(shown.curves, shown.milestones)),
         ("config", list(_config(run))),
         ("events", _events(shown)),
         ("where", _where(run)),

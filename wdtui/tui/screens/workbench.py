@@ -175,15 +175,17 @@ class Workbench(RunScreen):
         self.form.submit()
 
     def action_launch_all(self) -> None:
-        """Start the experiment in the form as a sweep, and mark its runs."""
+        """Start the experiment in the form as a sweep, in minutes where it has a variant for that; mark its runs."""
         experiment = self.form.experiment
-        if experiment is None or not experiment.axes:
+        if experiment is None or not (experiment.axes or experiment.fork):
             self.form.submit()
             return
+        experiment = experiment.variant(quick=True)
         try:
             grid = Grid.of(experiment.base(), experiment.axes)
             sweep_id = self.controls.start_sweep(grid, experiment=experiment.name)
             started = [run_id for run_id in self.controls.store.sweeps.run_ids(sweep_id) if run_id is not None]
+            started += self.controls.branch(started, experiment.fork) if experiment.fork else []
         except (StoreError, ConfigError) as error:
             self.notify(str(error), severity="error", markup=False)
             return
@@ -280,6 +282,14 @@ class Workbench(RunScreen):
             self._tell()
 
         self.with_run(change)
+
+    def after_fork(self, parent: RunRecord, run_id: int) -> None:
+        """Overlay the two."""
+        for one in (parent.id, run_id):
+            if one not in self._marked:
+                self._marked.append(one)
+                self.workbench.identities.keep(one)
+        self._started = run_id
 
     def action_unmark(self) -> None:
         self._marked.clear()

@@ -13,7 +13,7 @@ from textual.containers import Container
 from wdtui.metrics import METRICS
 from wdtui.text import number
 from wdtui.tui.feed import Shown
-from wdtui.tui.figures import Chart, Subject, figure, legend, row_at, subjects, whole_span
+from wdtui.tui.figures import Chart, Subject, figure, legend, subjects, value_at, whole_span
 from wdtui.tui.identity import Identity
 from wdtui.tui.view import View
 from wdtui.tui.widgets.chart import ChartPanel
@@ -120,7 +120,7 @@ class ChartGrid(Container):
             curves, value = subject.shown.curves, None
             _, main, _ = chart.compared(self._view, curves)[-1]
             if len(curves) and (self._view.cursor or 0) <= curves.steps[-1]:
-                value = float(curves[main][row_at(curves, self._view.cursor)])
+                value = value_at(curves, main, self._view.cursor)
             text.append(f"─{subject.identity.marker or '─'}─ ", subject.identity.color)
             text.append(f"{chart.written(value)}   ")
         label = METRICS[main].label if self._subjects else ""

@@ -1,0 +1,125 @@
+"""`wdtui experiments verify`: trains what is missing, holds the claims to it, and tells by its exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import assert_one_sentence, events, start, wdtui
+
+FILE = """
+question = "Does weight decay shrink the weights?"
+[config]
+width = 8
+epochs = 2
+train_size = 320
+validation_size = 50
+test_size = 50
+[axes]
+weight_decay = [0.0, 100.0]
+[quick.config]
+epochs = 1
+[[claims]]
+says = "With weight decay the norm is smaller."
+measure = "weight_norm"
+where = { weight_decay = 100.0 }
+minus = { weight_decay = 0.0 }
+at_most = -0.1
+"""
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Path:
+    path = tmp_path / "shrinking.toml"
+    path.write_text(FILE, encoding="utf-8")
+    return path
+
+
+def test_a_claim_that_holds_ends_with_0_and_nothing_is_trained_twice(experiment: Path, tmp_path: Path) -> None:
+    first = wdtui("experiments", "verify", str(experiment), "--threads", "1", store=tmp_path / "store")
+    assert first.returncode == 0, first.stderr
+    assert "holds    With weight decay the norm is smaller." in first.stdout and "claimed: at most" in first.stdout
+    assert "2 of 2 runs are to be trained." in first.stderr
+    again = wdtui("experiments", "verify", str(experiment), "--json", store=tmp_path / "store")
+    assert again.returncode == 0 and again.stderr == ""
+    (claim,) = events(again.stdout)
+    assert claim["state"] == "holds" and claim["value"][0] <= -0.1 == claim["at_most"]
+    runs = events(wdtui("runs", "list", "--json", store=tmp_path / "store").stdout)
+    assert [(run["experiment"], run["status"]) for run in runs] == [("shrinking", "done")] * 2
+
+
+def test_a_claim_that_is_false_ends_with_3_also_in_the_quick_variant(experiment: Path, tmp_path: Path) -> None:
+    experiment.write_text(FILE.replace("at_most = -0.1", "at_least = 0.1"), encoding="utf-8")
+    result = wdtui("experiments", "verify", str(experiment), "--quick", "--threads", "1", store=tmp_path / "store")
+    assert result.returncode == 3, result.stderr
+    assert result.stdout.startswith("fails ")
+    runs = events(wdtui("runs", "list", "--json", store=tmp_path / "store").stdout)
+    assert {run["config"]["epochs"] for run in runs} == {1}
+
+
+def test_a_run_that_cannot_be_trained_ends_with_1(experiment: Path, tmp_path: Path) -> None:
+    """The logs of its processes have nowhere to go."""
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "logs").write_text("in the way")
+    result = wdtui("experiments", "verify", str(experiment), "--threads", "1", store=store)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr and "not run" in result.stdout
+
+
+def test_what_cannot_be_verified_is_refused_in_a_sentence(experiment: Path, tmp_path: Path) -> None:
+    experiment.write_text(FILE.replace("weight_norm", "weight_nrm"), encoding="utf-8")
+    for arguments in ([str(experiment)], ["demoo"], ["demo", "--device", "tpu"]):
+        result = wdtui("experiments", "verify", *arguments, store=tmp_path / "store")
+        assert result.returncode == 2, result.stderr
+        assert_one_sentence(result.stderr)
+
+
+def test_known_runs_are_verified_without_torch(experiment: Path, tmp_path: Path) -> None:
+    assert wdtui("experiments", "verify", str(experiment), "--threads", "1", store=tmp_path / "s").returncode == 0
+    program = (
+        "import sys; from wdtui.cli.main import main; status = main(sys.argv[1:]);"
+        "sys.exit('imported torch' if 'torch' in sys.modules else status)"
+    )
+    command = [sys.executable, "-c", program, "experiments", "verify", str(experiment)]
+    environment = os.environ | {"WDTUI_HOME": str(tmp_path / "s")}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_show_and_list_tell_of_the_claims(experiment: Path, tmp_path: Path) -> None:
+    shown = wdtui("experiments", "show", str(experiment)).stdout
+    assert "With weight decay the norm is smaller." in shown and "experiments verify" in shown and "Quick" in shown
+    told = json.loads(wdtui("experiments", "show", str(experiment), "--json").stdout)
+    assert told["claims"][0]["measures"] == "weight norm at the end" and told["quick"]["config"]["epochs"] == 1
+    rows = {row["name"]: row for row in events(wdtui("experiments", "list", "--json", store=tmp_path).stdout)}
+    assert rows["training-curves"]["claims"] == "not run"
+
+
+def test_ctrl_c_stops_the_runs_and_ends_with_130(experiment: Path, tmp_path: Path) -> None:
+    experiment.write_text(FILE.replace("epochs = 2", "epochs = 1_000_000").replace("100.0", "1.0"), encoding="utf-8")
+    process = start("experiments", "verify", str(experiment), "--threads", "1", store=tmp_path / "store")
+    until(lambda: any(run["step"] for run in listed(tmp_path / "store")))
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in said
+    assert {run["status"] for run in listed(tmp_path / "store")} <= {"interrupted", "stopped"}
+
+
+def listed(store: Path) -> list[dict[str, Any]]:
+    return events(wdtui("runs", "list", "--json", store=store).stdout)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 90
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)

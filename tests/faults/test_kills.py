@@ -1,0 +1,235 @@
+"""Nothing is lost: processes die at any moment, disks fill, files are damaged, and every run ends as if nothing had
+happened. All of it: `pytest -m long tests/faults` (some minutes); the tests without the mark are a short version.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fault_tools import (
+    TINY,
+    assert_same,
+    assert_sound,
+    dying_in_a_commit,
+    ended,
+    forked,
+    killed_at_random,
+    reference,
+    trained,
+    training,
+)
+
+from wdtui.metrics import Point, columns
+from wdtui.runs.checkpoints import Checkpoints
+from wdtui.runs.records import Status
+from wdtui.runs.store import Store
+
+MOMENTS = "training", "checkpoint", "commit"
+
+
+def kill_often(folder: Path, kills: int, per_run: int) -> None:
+    """Kill runs `kills` times in all, each up to `per_run` times, and hold each in the end to the undisturbed one."""
+    undisturbed, counts = reference(folder), dict.fromkeys(MOMENTS, 0)
+    moments = itertools.cycle(MOMENTS)
+    while sum(counts.values()) < kills:
+        with Store(folder) as store:
+            run_id = store.add_run(TINY)
+        for moment in itertools.islice(moments, per_run):
+            with Store(folder) as store:
+                if store.run(run_id).status == Status.DONE:
+                    break
+            counts[moment] += killed_at_random(folder, run_id, moment)
+            assert_sound(folder, run_id, undisturbed)
+        with Store(folder) as store:
+            done = store.run(run_id).status == Status.DONE
+        if not done:
+            trained(folder, run_id)
+        assert_same(folder, run_id, undisturbed)
+    print(f"killed {counts}")
+
+
+def test_a_run_killed_now_and_then_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    random.seed(1)
+    kill_often(tmp_path, kills=6, per_run=6)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(4))
+def test_runs_killed_at_any_moment_end_as_if_nothing_had_happened(tmp_path: Path, seed: int) -> None:
+    random.seed(seed)
+    kill_often(tmp_path, kills=24, per_run=8)
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(16, marks=pytest.mark.long)])
+def test_a_steering_sent_to_a_run_that_is_killed_is_not_lost(tmp_path: Path, kills: int) -> None:
+    random.seed(kills)
+    with Store(tmp_path) as store:
+        run_id = store.add_run(TINY.replace(epochs=60 * kills))
+    for kill in range(kills):
+        with Store(tmp_path) as store:
+            store.send(run_id, "steer", {"weight_decay": 0.2 + kill / 100, "bn_epsilon": [1e-2 * (kill + 1), 5]})
+        killed_at_random(tmp_path, run_id, MOMENTS[kill % 3])
+    with Store(tmp_path) as store:
+        waits = store.run(run_id).status != Status.DONE
+    if waits:
+        trained(tmp_path, run_id)
+    with Store(tmp_path) as store:
+        run = store.run(run_id)
+        assert len([one for one in run.plan if one.field == "weight_decay"]) + len(store.commands(run_id)) >= 1
+        assert {0.2 + kill / 100 for kill in range(kills)} >= {
+            one.new for one in run.plan if one.field == "weight_decay"
+        }
+        assert run.plan[-1].step <= run.config.steps
+        again = store.add_run(run.config, plan=run.plan)
+    trained(tmp_path, again)
+    assert_same(tmp_path, again, run_id)
+
+
+def damaged_newest(folder: Path, run_id: int) -> int:
+    with Store(folder) as store:
+        kept = Checkpoints.of(folder, store.run(run_id))
+    newest = max(kept.steps())
+    path = kept._tensors_path(newest)
+    data = bytearray(path.read_bytes())
+    data[random.randrange(len(data))] ^= 1 + random.randrange(255)
+    path.write_bytes(data)
+    return newest
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_told(tmp_path: Path) -> None:
+    random.seed(3)
+    undisturbed = reference(tmp_path)
+    with Store(tmp_path) as store:
+        run_id = store.add_run(TINY)
+    while not interrupted_with_checkpoints(tmp_path, run_id):
+        pass
+    newest = damaged_newest(tmp_path, run_id)
+    trained(tmp_path, run_id)
+    assert_same(tmp_path, run_id, undisturbed)
+    with Store(tmp_path) as store:
+        [told] = [event for event in store.events(run_id) if event.kind == "damaged"]
+    assert told.step < newest and f"at step {newest} was damaged; training went on from step" in told.data["reason"]
+
+
+def interrupted_with_checkpoints(folder: Path, run_id: int) -> bool:
+    """Kill a run where it has two checkpoints already; where it has come to its end unharmed, begin anew."""
+    killed_at_random(folder, run_id, "commit")
+    with Store(folder) as store:
+        run = store.run(run_id)
+        if run.status == Status.DONE:
+            store.set_status(run_id, Status.STOPPED)
+            store.truncate(run_id, -1)
+            Checkpoints.of(folder, run).delete()
+            return False
+        return len(Checkpoints.of(folder, run).steps()) >= 2
+
+
+@pytest.mark.parametrize("lost", [30, 5_000, 40_000])
+def test_a_store_that_lost_its_last_moments_is_made_up_for(tmp_path: Path, lost: int) -> None:
+    """As a power failure may: the log ends in garbage, while newer checkpoints are on the disk."""
+    undisturbed = reference(tmp_path / "undisturbed")
+    log = tmp_path / "runs" / "wdtui.sqlite3-wal"
+    while not log.exists():  # a run that comes to its end unharmed leaves none
+        shutil.rmtree(tmp_path / "runs", ignore_errors=True)
+        with Store(tmp_path / "runs") as store:
+            run_id = store.add_run(TINY)
+        ended(training(tmp_path / "runs", run_id, dying_in_a_commit(random.randint(15, 40))))
+    data = bytearray(log.read_bytes())
+    at = max(len(data) - lost, len(data) // 3)
+    data[at:] = random.Random(lost).randbytes(len(data) - at)
+    log.write_bytes(data)
+    trained(tmp_path / "runs", run_id)
+    with Store(tmp_path / "runs") as store, Store(tmp_path / "undisturbed") as other:
+        assert store.check() is None
+        mine, theirs = store.curves(run_id), other.curves(undisturbed)
+    assert mine.steps.tolist() == theirs.steps.tolist()
+    assert mine["train_loss"].tolist() == theirs["train_loss"].tolist()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 1 MB, where this machine lets us have one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no file system may be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def remount(folder: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
+
+
+def test_a_full_disk_ends_a_run_that_goes_on_once_there_is_room(small_disk: Path, tmp_path: Path) -> None:
+    undisturbed = reference(tmp_path / "undisturbed")
+    with Store(small_disk) as store:
+        run_id = store.add_run(TINY)
+    (small_disk / "ballast").write_bytes(bytes(700_000))
+    assert ended(training(small_disk, run_id)) != 0
+    remount(small_disk, "size=64m")
+    with Store(small_disk) as store:
+        assert store.check() is None and store.run(run_id).status == Status.INTERRUPTED
+    trained(small_disk, run_id)
+    with Store(small_disk) as store, Store(tmp_path / "undisturbed") as other:
+        assert store.curves(run_id)["train_loss"].tolist() == other.curves(undisturbed)["train_loss"].tolist()
+
+
+def test_a_store_made_read_only_can_be_read_and_its_run_goes_on_later(small_disk: Path, tmp_path: Path) -> None:
+    remount(small_disk, "size=64m")
+    undisturbed = reference(small_disk)
+    with Store(small_disk) as store:
+        run_id = store.add_run(TINY)
+    while not interrupted_with_checkpoints(small_disk, run_id):
+        pass
+    remount(small_disk, "ro")
+    with Store(small_disk) as store:
+        points = len(store.curves(run_id))
+        assert points and store.run(run_id).status == Status.INTERRUPTED
+    assert ended(training(small_disk, run_id)) != 0
+    remount(small_disk, "rw")
+    assert_sound(small_disk, run_id, undisturbed)
+    trained(small_disk, run_id)
+    assert_same(small_disk, run_id, undisturbed)
+
+
+@pytest.mark.parametrize(("writers", "points"), [(8, 100), pytest.param(32, 1000, marks=pytest.mark.long)])
+def test_many_processes_start_runs_on_one_store_at_once(tmp_path: Path, writers: int, points: int) -> None:
+    names = columns(TINY)
+
+    def work() -> None:
+        with Store(tmp_path) as store:
+            run_id = store.add_run(TINY, name=str(os.getpid()))
+            store.claim(run_id, device="cpu", threads=1, versions={})
+            for first in range(0, points, 10):
+                rows = [Point(step, step, (float(step),) * len(names)) for step in range(first + 1, first + 11)]
+                store.append(run_id, rows, speed=1.0, milestones={})
+            store.set_status(run_id, Status.DONE)
+
+    pids = [forked(work) for _ in range(writers)]
+    assert [ended(pid) for pid in pids] == [0] * writers
+    with Store(tmp_path) as store:
+        runs = store.runs()
+        assert store.check() is None
+        assert sorted(run.name for run in runs) == sorted(map(str, pids))
+        for run in runs:
+            assert run.status == Status.DONE
+            assert store.curves(run.id)["train_loss"].tolist() == list(map(float, range(1, points + 1)))
+
+
+def test_of_processes_that_want_one_run_one_trains_it(tmp_path: Path) -> None:
+    undisturbed = reference(tmp_path)
+    with Store(tmp_path) as store:
+        run_id = store.add_run(TINY)
+    pids = [training(tmp_path, run_id) for _ in range(4)]
+    codes = sorted(ended(pid) for pid in pids)
+    assert codes[0] == 0 and set(codes) <= {0, 3, 4}  # 3: another one trains it; 4: another one has
+    assert_same(tmp_path, run_id, undisturbed)

@@ -1,0 +1,188 @@
+"""An ensemble: each of its runs is trained as it would be alone, and none touches another."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from wdtui.config import RunConfig
+from wdtui.lab.ensemble import Ensemble, Member, shape_of
+from wdtui.lab.training import Training
+from wdtui.metrics import Point
+
+SMALL = RunConfig(width=16, train_size=205, validation_size=30, test_size=20, batch_size=20, epochs=3, bn_epsilon=1e-3)
+"""Ten steps an epoch."""
+DIFFERENT: list[dict[str, Any]] = [
+    {"seed": 1},
+    {"bn_epsilon": 0.3, "weight_decay": 4.0, "seed": 2},
+    {"learning_rate": 1e-2, "data_seed": 3, "label_noise": 0.2},
+    {"shuffle": True, "train_digits": (3,), "test_digits": (2,)},
+]
+"""All that the runs of an ensemble may differ in and that the numbers depend on."""
+
+
+@pytest.fixture
+def double_precision() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def trained(ensemble: Ensemble) -> dict[int, list[Point]]:
+    points: dict[int, list[Point]] = {}
+    for member, point in ensemble.points():
+        points.setdefault(member.row, []).append(point)
+    return points
+
+
+def values(points: list[Point]) -> list[tuple[float, ...]]:
+    return [(point.step, point.epoch, *point.values[:-1]) for point in points]  # the last is the speed
+
+
+def assert_goes_as_alone(member: Member, points: list[Point]) -> None:
+    alone = Training(member.config)
+    expected = list(alone.points())
+    torch.testing.assert_close(torch.tensor(values(points)), torch.tensor(values(expected)), rtol=1e-9, atol=1e-12)
+    for name, tensor in alone.state().items():
+        torch.testing.assert_close(member.state()[name], tensor, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.usefixtures("double_precision")
+@pytest.mark.parametrize(
+    ("optimizer", "decay", "loss", "batch_norm"),
+    list(itertools.product(("adamw", "sgd"), ("decoupled", "l2"), ("mse", "cross_entropy"), (True, False))),
+)
+def test_each_run_of_an_ensemble_goes_as_it_would_alone(
+    optimizer: str, decay: str, loss: str, batch_norm: bool
+) -> None:
+    base = SMALL.replace(optimizer=optimizer, decay=decay, loss=loss, batch_norm=batch_norm)
+    ensemble = Ensemble([base.replace(**changes) for changes in DIFFERENT])
+    points = trained(ensemble)
+    for member in ensemble.members:
+        assert_goes_as_alone(member, points[member.row])
+
+
+@pytest.mark.usefixtures("double_precision")
+@pytest.mark.parametrize("changes", [{"blocks": 0}, {"blocks": 3, "log_every": 2}, {"bits": 24}, {"width": 7}])
+def test_an_ensemble_trains_networks_of_any_shape(changes: dict[str, Any]) -> None:
+    ensemble = Ensemble([SMALL.replace(seed=seed, **changes) for seed in range(3)])
+    points = trained(ensemble)
+    for member in ensemble.members:
+        assert_goes_as_alone(member, points[member.row])
+
+
+@pytest.mark.parametrize("width", [16, 48, 64])
+def test_the_company_a_run_has_changes_not_one_bit_of_it(width: int) -> None:
+    configs = [SMALL.replace(width=width, **changes) for changes in DIFFERENT]
+    together, alone = Ensemble(configs), Ensemble(configs[1:2])
+    points = trained(together)[1]
+    assert values(points) == values(trained(alone)[0])
+    assert torch.equal(together.network.parameters[1], alone.network.parameters[0])
+
+
+def test_steering_one_run_leaves_the_others_as_they_are_and_works_as_it_does_alone() -> None:
+    configs = [SMALL.replace(**changes) for changes in DIFFERENT[:3]]
+    change = {"weight_decay": 2.0, "bn_epsilon": 1e-4, "learning_rate": 5e-3}
+
+    def attend() -> bool:
+        if ensemble.epoch == 1 and ensemble.batch == 4:
+            ensemble.members[1].steer(**change)
+        return True
+
+    ensemble, undisturbed = Ensemble(configs), Ensemble(configs)
+    for _ in ensemble.points(attend):
+        pass
+    trained(undisturbed)
+    for row in (0, 2):
+        assert torch.equal(ensemble.network.parameters[row], undisturbed.network.parameters[row])
+    assert not torch.equal(ensemble.network.parameters[1], undisturbed.network.parameters[1])
+    assert [(taken.step, taken.field) for taken in ensemble.members[1].take_steerings()] == [
+        (20, name) for name in change
+    ]
+    assert ensemble.members[1].knobs == change
+    assert ensemble.members[0].take_steerings() == []
+
+    alone = Training(configs[1])
+    for _ in alone.points(lambda: (alone.step == 14 and alone.steer(**change)) or True):
+        pass
+    torch.testing.assert_close(ensemble.network.parameters[1], alone.network.parameters, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("stop", [10, 17])
+def test_a_run_interrupted_in_an_ensemble_goes_on_in_another_bit_for_bit(stop: int) -> None:
+    configs = [SMALL.replace(**changes) for changes in DIFFERENT]
+    whole = Ensemble(configs)
+    expected = trained(whole)
+
+    first = Ensemble(configs)
+    points: dict[int, list[Point]] = {}
+    for member, point in first.points(lambda: first.epoch * 10 + first.batch < stop):
+        points.setdefault(member.row, []).append(point)
+    rest = Ensemble([configs[3], configs[0]])
+    for member, row in zip(rest.members, (3, 0), strict=True):
+        state = {name: tensor.clone() for name, tensor in first.members[row].state().items()}
+        member.restore(state, first.members[row].position())
+    for member, point in rest.points():
+        points[(3, 0)[member.row]].append(point)
+    for row in (0, 3):
+        assert values(points[row]) == values(expected[row])
+
+
+@pytest.mark.usefixtures("double_precision")
+def test_a_run_may_leave_an_ensemble_and_go_on_alone() -> None:
+    ensemble = Ensemble([SMALL, SMALL.replace(seed=5)])
+    for _ in ensemble.points(lambda: ensemble.epoch * 10 + ensemble.batch < 13):
+        pass
+    alone = Training(SMALL.replace(seed=5))
+    alone.restore(ensemble.members[1].state(), ensemble.members[1].position())
+    list(alone.points())
+    undisturbed = Training(SMALL.replace(seed=5))
+    list(undisturbed.points())
+    torch.testing.assert_close(alone.network.parameters, undisturbed.network.parameters, rtol=1e-9, atol=1e-12)
+
+
+def test_a_run_that_diverges_ends_and_spoils_no_other() -> None:
+    wild = SMALL.replace(optimizer="sgd", learning_rate=900.0, batch_norm=False, loss="cross_entropy", epochs=6)
+    calm = wild.replace(learning_rate=1e-2)
+    ensemble, alone = Ensemble([calm, wild]), Ensemble([calm])
+    points = trained(ensemble)
+    assert ensemble.members[1].diverged_at is not None
+    assert not all(map(math.isfinite, points[1][-1].values))
+    assert not ensemble.members[0].ended
+    assert values(points[0]) == values(trained(alone)[0])[: len(points[0])]
+
+
+def test_an_ensemble_stops_at_the_last_epoch_of_the_first_to_end() -> None:
+    ensemble = Ensemble([SMALL, SMALL.replace(epochs=2)])
+    assert {row: len(points) for row, points in trained(ensemble).items()} == {0: 2, 1: 2}
+    assert [member.ended for member in ensemble.members] == [False, True]
+
+
+@pytest.mark.parametrize("changes", [*DIFFERENT, {"epochs": 9}, {"task": "multiply"}])
+def test_runs_that_differ_in_what_is_their_own_may_share_an_ensemble(changes: dict[str, Any]) -> None:
+    assert shape_of(SMALL.replace(**changes)) == shape_of(SMALL)
+
+
+@pytest.mark.parametrize("changes", [{"width": 32}, {"batch_size": 10}, {"optimizer": "sgd"}, {"log_every": 2}])
+def test_runs_that_differ_in_anything_else_may_not(changes: dict[str, Any]) -> None:
+    assert shape_of(SMALL.replace(**changes)) != shape_of(SMALL)
+
+
+@pytest.mark.parametrize("pace", [3, 10, 100])
+def test_how_many_steps_are_taken_between_two_looks_makes_no_difference(pace: int) -> None:
+    configs = [SMALL.replace(**changes) for changes in DIFFERENT]
+    stepwise, striding = Ensemble(configs), Ensemble(configs)
+    striding.pace = pace  # as on a GPU, where a stretch of steps is one graph
+    looks = []
+    strides: dict[int, list[Point]] = {}
+    for member, point in striding.points(lambda: looks.append(striding.batch) or True):
+        strides.setdefault(member.row, []).append(point)
+    assert looks[: -(-10 // pace)] == list(range(0, 10, pace))
+    assert {row: values(points) for row, points in strides.items()} == {
+        row: values(points) for row, points in trained(stepwise).items()
+    }

@@ -1,0 +1,119 @@
+"""Evidence: which runs of a store speak for or against a claim."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from store_tools import CONFIG, append, claim, point
+
+from wdtui.claims import read_claims
+from wdtui.config import RunConfig
+from wdtui.experiments import Experiment
+from wdtui.runs.evidence import Evidence
+from wdtui.runs.store import Status, Store
+from wdtui.verdicts import State
+
+Add = Callable[..., int]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+@pytest.fixture
+def add(store: Store) -> Add:
+    def add(config: RunConfig = CONFIG, status: Status = Status.DONE, value: float = 0.5, **options: Any) -> int:
+        run_id = store.add_run(config, **options)
+        claim(store, run_id)
+        append(store, run_id, point(10, value))
+        store.set_status(run_id, status)
+        return run_id
+
+    return add
+
+
+def experiment(*, epochs: int = CONFIG.epochs, quick: Experiment | None = None) -> Experiment:
+    config = CONFIG.to_mapping() | {"epochs": epochs}
+    table = {"says": "So.", "measure": "train_loss", "between": [0, 1]}
+    claims = read_claims([table], [RunConfig.from_mapping(config)], quick=False)
+    return Experiment(name="e", question="?", config=config, claims=claims, quick=quick)
+
+
+def test_the_newest_finished_run_of_an_equal_config_counts(store: Store, add: Add) -> None:
+    add(), add(CONFIG.replace(seed=1))
+    newest = add(experiment="another")
+    add(status=Status.INTERRUPTED), add(status=Status.FAILED), store.add_run(CONFIG)
+    run = Evidence(store).run(CONFIG)
+    assert run is not None and run.id == newest
+    assert Evidence(store).run(CONFIG.replace(seed=2)) is None
+
+
+def test_a_steered_run_and_a_fork_do_not_count(store: Store, add: Add) -> None:
+    steered = add()
+    store.add_event(steered, 5, "steered", {"field": "weight_decay", "old": 0.3, "new": 1.0})
+    add(parent=(steered, 5))
+    assert Evidence(store).run(CONFIG) is None
+    resumed = add()
+    store.add_event(resumed, 5, "resumed")
+    assert Evidence(store).run(CONFIG) is not None
+
+
+def test_a_config_stored_before_a_field_was_born_still_counts(
+    store: Store, add: Add, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = CONFIG.to_mapping()
+    del values["shuffle"]
+    with monkeypatch.context() as patch:
+        patch.setattr(json, "dumps", lambda value, dumps=json.dumps: dumps(values if "width" in value else value))
+        run_id = add()
+    run = Evidence(store).run(CONFIG)
+    assert run is not None and run.id == run_id and "shuffle" not in json.loads(run.config_text)
+
+
+def test_a_rule_and_the_decay_that_it_makes_are_different_configs(store: Store, add: Add) -> None:
+    ruled = CONFIG.replace(normalized_weight_decay=0.05)
+    add(ruled)
+    assert Evidence(store).run(ruled) and not Evidence(store).run(CONFIG.replace(weight_decay=ruled.weight_decay))
+
+
+def test_claims_stand_as_the_runs_have_it(store: Store, add: Add) -> None:
+    one = experiment()
+    assert Evidence(store).standing(one).words == "not run"
+    add(value=0.5)
+    assert Evidence(store).standing(one).words == "1 holds"
+    add(value=1.5)
+    assert Evidence(store).standing(one).words == "1 fails"
+    add(status=Status.DIVERGED)
+    (verdict,) = Evidence(store).verdicts(one)
+    assert verdict.state == State.FAILS and "diverged" in verdict.measured
+
+
+def test_the_quick_variant_stands_in_where_the_full_one_was_not_run(store: Store, add: Add) -> None:
+    one = experiment(epochs=400, quick=experiment())
+    add(value=0.5)
+    assert Evidence(store).standing(one).words == "1 holds (quick)"
+    add(CONFIG.replace(epochs=400), value=1.5)
+    assert Evidence(store).standing(one).words == "1 fails"
+
+
+def test_nothing_is_said_where_nothing_is_claimed(store: Store) -> None:
+    assert Evidence(store).standing(Experiment(name="e", question="?")).words == ""
+
+
+def test_what_is_missing_is_trained_and_an_interrupted_run_goes_on(store: Store, add: Add) -> None:
+    from wdtui.runs.trained import trained
+
+    short = CONFIG.replace(epochs=2, width=128)
+    known, interrupted = add(short), add(short.replace(seed=1), Status.INTERRUPTED, experiment="another")
+    told: list[str] = []
+    configs = [short.replace(seed=seed) for seed in (0, 1, 2)]
+    runs = trained(store, configs, experiment="e", device="cpu", threads=1, tell=told.append)
+    assert [runs[config].id for config in configs] == [known, interrupted, interrupted + 1]
+    assert {run.status for run in runs.values()} == {Status.DONE}
+    assert told[0] == "2 of 3 runs are to be trained." and len(told) == 3
+    store.close()

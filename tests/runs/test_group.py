@@ -1,0 +1,182 @@
+"""A group: runs trained side by side are each what they would be alone, in their points, commands and checkpoints."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from wdtui.config import RunConfig
+from wdtui.runs import group as group_module
+from wdtui.runs import runner as runner_module
+from wdtui.runs.group import Group, runner_of
+from wdtui.runs.runner import Runner
+from wdtui.runs.scheduler import Scheduler
+from wdtui.runs.store import RunBusyError, Status, Store
+
+TINY = RunConfig(
+    width=16, train_size=320, validation_size=16, test_size=16, epochs=6, engine="ensemble", weight_decay=1.0
+)
+DIFFERENT: list[dict[str, Any]] = [
+    {"seed": 1},
+    {"weight_decay": 0.1, "bn_epsilon": 1e-4, "epochs": 4},
+    {"learning_rate": 1e-2, "data_seed": 2},
+    {"seed": 3, "shuffle": True},
+]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path) as store:
+        yield store
+
+
+@pytest.fixture(autouse=True)
+def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands are looked for after every step."""
+    monkeypatch.setattr(runner_module, "_ATTEND_SECONDS", 0.0)
+    monkeypatch.setattr(group_module, "_LOOK_SECONDS", 0.01)
+
+
+def add(store: Store, **changes: Any) -> list[int]:
+    return [store.add_run(TINY.replace(**different | changes)) for different in DIFFERENT]
+
+
+def points(store: Store, run_id: int) -> np.ndarray:
+    curves = store.curves(run_id)
+    timeless = [place for place, name in enumerate(curves.names) if name != "steps_per_second"]
+    return np.column_stack([curves.steps, curves.epochs, curves.values[:, timeless]])
+
+
+def alone(store: Store, config: RunConfig) -> int:
+    run_id = store.add_run(config)
+    Runner(store, run_id, device="cpu").run()
+    return run_id
+
+
+def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def test_runs_of_a_group_have_the_points_they_have_alone(store: Store) -> None:
+    run_ids = add(store)
+    assert Group(store, run_ids, device="cpu").run() == Status.DONE
+    for run_id in run_ids:
+        run = store.run(run_id)
+        assert (run.status, run.step) == (Status.DONE, run.config.steps)
+        np.testing.assert_array_equal(points(store, run_id), points(store, alone(store, run.config)))
+
+
+def test_stopped_paused_and_steered_runs_leave_the_others_as_they_are(store: Store) -> None:
+    run_ids = add(store, epochs=200, log_every=10)
+    group = Group(store, run_ids, device="cpu")
+    thread = threading.Thread(target=group.run)
+    thread.start()
+    until(lambda: all(store.run(run_id).step for run_id in run_ids))
+    store.send(run_ids[0], "stop")
+    store.send(run_ids[1], "pause")
+    store.send(run_ids[2], "steer", {"weight_decay": 0.5})
+    until(lambda: store.run(run_ids[1]).status == Status.PAUSED)
+    until(lambda: store.run(run_ids[3]).status == Status.DONE)
+    paused_at = store.run(run_ids[1]).step
+    assert paused_at < store.run(run_ids[3]).step
+    store.send(run_ids[1], "resume")
+    thread.join(30)
+    assert [store.run(run_id).status for run_id in run_ids] == [Status.STOPPED, *[Status.DONE] * 3]
+    assert [event.data["new"] for event in store.events(run_ids[2]) if event.kind == "steered"] == [0.5]
+    for run_id in (run_ids[1], run_ids[3]):
+        np.testing.assert_array_equal(points(store, run_id), points(store, alone(store, store.run(run_id).config)))
+    stopped = store.run(run_ids[0])
+    assert 0 < stopped.step < stopped.config.steps
+    Runner(store, stopped.id, device="cpu").run()
+    np.testing.assert_array_equal(points(store, stopped.id), points(store, alone(store, stopped.config)))
+
+
+def test_an_interrupted_group_goes_on_where_it_was(store: Store) -> None:
+    run_ids = add(store, epochs=60)
+    group = Group(store, run_ids, device="cpu")
+    thread = threading.Thread(target=group.run)
+    thread.start()
+    until(lambda: store.run(run_ids[0]).step > 20)
+    group.interruption = "The light went out"
+    thread.join(20)
+    assert {store.run(run_id).status for run_id in run_ids} == {Status.INTERRUPTED}
+    Group(store, run_ids[1:], device="cpu").run()
+    Runner(store, run_ids[0], device="cpu").run()
+    for run_id in run_ids:
+        config = store.run(run_id).config
+        np.testing.assert_array_equal(points(store, run_id), points(store, alone(store, config)))
+
+
+def test_where_memory_does_not_suffice_half_of_the_runs_go_first(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def scarce(configs: Any, *rest: Any) -> Any:
+        sizes.append(len(configs))
+        if len(configs) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return ensemble(configs, *rest)
+
+    ensemble = group_module.Ensemble
+    monkeypatch.setattr(group_module, "Ensemble", scarce)
+    run_ids = add(store, epochs=3)
+    Group(store, run_ids, device="cpu").run()
+    assert {store.run(run_id).status for run_id in run_ids} == {Status.DONE}
+    assert sizes == [4, 2, 2]
+
+
+def test_a_run_that_cannot_be_trained_even_alone_for_want_of_memory_has_failed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scarce(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(group_module, "Ensemble", scarce)
+    run_ids = add(store)
+    Group(store, run_ids, device="cpu").run()
+    assert {(run.status, run.reason) for run in store.runs()} == {
+        (Status.FAILED, "OutOfMemoryError: CUDA out of memory.")
+    }
+
+
+def test_a_run_that_diverges_ends_alone(store: Store) -> None:
+    wild = {"optimizer": "sgd", "batch_norm": False, "loss": "cross_entropy"}
+    calm, diverging = (store.add_run(TINY.replace(learning_rate=rate, **wild)) for rate in (1e-2, 900.0))
+    Group(store, [calm, diverging], device="cpu").run()
+    assert store.run(calm).status == Status.DONE
+    assert store.run(diverging).status == Status.DIVERGED
+    assert len(store.curves(diverging)) == 1
+
+
+def test_a_run_with_another_owner_is_left_to_it(store: Store) -> None:
+    run_ids = add(store)
+    store.claim(run_ids[0], device="cpu", threads=1, versions={})
+    Group(store, run_ids, device="cpu").run()
+    assert store.run(run_ids[0]).step == 0
+    assert {store.run(run_id).status for run_id in run_ids[1:]} == {Status.DONE}
+    with pytest.raises(RunBusyError):
+        runner_of(store, run_ids[:1], device="cpu").run()
+
+
+def test_the_scheduler_trains_ensembles_in_as_many_processes_as_there_is_room_for(store: Store) -> None:
+    run_ids = add(store, epochs=30)
+    scheduler = Scheduler(store, device="cpu", slots=2)
+    scheduler.submit(*run_ids)
+    until(lambda: all(store.run(run_id).status == Status.DONE for run_id in run_ids), 60)
+    until(lambda: not scheduler.live)
+    assert sorted(notice.run_id for notice in scheduler.notices()) == run_ids
+    owners = [store.run(run_id).pid for run_id in run_ids]
+    assert sorted(map(owners.count, set(owners))) == [2, 2]
+    for run_id in run_ids:
+        np.testing.assert_array_equal(points(store, run_id), points(store, alone(store, store.run(run_id).config)))
+    scheduler.interrupt("The test is over")
+    assert scheduler.wait(20)

@@ -1,0 +1,31 @@
+"""What the form says of a run before it starts."""
+
+from __future__ import annotations
+
+import pytest
+from tui_tools import Recorded
+
+from wdtui.config import RunConfig
+from wdtui.runs.estimates import expected_speed
+from wdtui.tui.estimates import arithmetic
+
+
+def test_a_transformers_step_is_reckoned_to_cost_its_passes_over_all_positions() -> None:
+    residual = RunConfig(width=128)
+    transformer = residual.replace(architecture="transformer")
+    ratio = transformer.parameters * transformer.bits / residual.parameters
+    assert expected_speed(residual, []) / expected_speed(transformer, []) == pytest.approx(ratio, rel=0.7)
+    assert expected_speed(transformer.replace(bits=16), []) == pytest.approx(
+        2 * expected_speed(transformer, []), rel=0.1
+    )
+    assert "401,409 parameters" in arithmetic(transformer, [])
+
+
+def test_the_speed_of_one_architecture_says_nothing_of_the_other(recorded: Recorded) -> None:
+    recorded.add("epsilon-1e-2", points=5)
+    runs = recorded.store.runs()
+    config = runs[0].config
+    assert expected_speed(config, runs) == runs[0].speed
+    assert expected_speed(config.replace(architecture="transformer"), runs) == expected_speed(
+        config.replace(architecture="transformer"), []
+    )

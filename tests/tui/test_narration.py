@@ -1,0 +1,100 @@
+"""An experiment speaks: its notes on the quiet line as the run gets there, its claims' state in the gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.widgets import OptionList, Static
+from tui_tools import Recorded, press, settle
+
+from wdtui import experiments
+from wdtui.runs.records import Status
+from wdtui.tui.screens.experiments import Gallery
+from wdtui.tui.widgets.words import Words
+
+MakeApp = Callable[..., Any]
+
+FILE = """question = "Does it speak?"
+[config]
+bn_epsilon = 1e-2
+[[claims]]
+says = "It fits."
+measure = "fit_step"
+at_most = 10000
+[[claims]]
+says = "It is perfect."
+measure = "test_accuracy"
+at_least = 1.0
+[[notes]]
+when = "start"
+says = "Off it goes."
+[[notes]]
+when = "fit"
+says = "Fitted at step {fit_step}; the test is at {test_accuracy}."
+"""
+
+
+@pytest.fixture
+def speaking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One experiment comes with wdtui, and it speaks."""
+    (tmp_path / "presets").mkdir()
+    (tmp_path / "presets" / "speaking.toml").write_text(FILE, encoding="utf-8")
+    monkeypatch.setattr(experiments, "folder", lambda: tmp_path / "presets")
+    experiments.notes_of.cache_clear()
+
+
+@pytest.mark.usefixtures("speaking")
+async def test_the_quiet_line_says_the_note_that_the_run_has_got_to(recorded: Recorded, make_app: MakeApp) -> None:
+    recorded.add("epsilon-1e-2", points=10, status=Status.RUNNING, experiment="speaking")
+    recorded.add("epsilon-1e-2", points=150, status=Status.RUNNING, experiment="speaking")
+    recorded.add("epsilon-1e-2", points=150, status=Status.RUNNING, experiment="another")
+    lines = []
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape")
+        for _ in range(3):
+            lines.append(pilot.app.screen.query_one("#quiet", Words).content.plain)
+            await press(pilot, "down")
+    another, fitted, started = lines
+    assert started == "Off it goes."
+    assert fitted.startswith("Fitted at step ") and fitted.endswith(" %.") and "Fitted since" in another
+
+
+@pytest.mark.usefixtures("speaking")
+async def test_the_gallery_says_how_claims_stand_by_the_runs_there_are(recorded: Recorded, make_app: MakeApp) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "E")
+        assert isinstance(pilot.app.screen, Gallery)
+        assert gallery(pilot)[0].endswith("not run") and "· It fits." in gallery(pilot)[1]
+        await press(pilot, "escape")
+        base = experiments.load("speaking").base()
+        recorded.add("epsilon-1e-2", **{name: getattr(base, name) for name in ("weight_decay", "seed", "epochs")})
+        await press(pilot, "E")
+        listed, page = gallery(pilot)
+        assert listed.endswith("1 holds, 1 fails")
+        assert "✓ It fits." in page and "✗ It is perfect." in page and "claimed: at least 100 %" in page
+
+
+@pytest.mark.usefixtures("speaking")
+async def test_a_run_that_has_ended_is_told_of_as_a_whole(recorded: Recorded, make_app: MakeApp) -> None:
+    recorded.add("epsilon-1e-2", experiment="speaking")
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape")
+        assert "Fitted since step" in pilot.app.screen.query_one("#quiet", Words).content.plain
+
+
+async def test_leaving_the_gallery_at_once_does_no_harm(recorded: Recorded, make_app: MakeApp) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        await pilot.press("E", "escape", "E", "escape")
+        await pilot.app.workers.wait_for_complete()
+        await settle(pilot)
+        assert not isinstance(pilot.app.screen, Gallery)
+
+
+def gallery(pilot: Any) -> tuple[str, str]:
+    """The first line of the list, and the page."""
+    names = pilot.app.screen.query_one(OptionList)
+    return str(names.get_option_at_index(0).prompt), str(pilot.app.screen.query_one("#page", Static).content)

@@ -1,0 +1,118 @@
+"""How well blow-ups can be foretold: the tables of docs/crash-forecast.md, from the runs of that experiment in a store.
+
+    python -m wdtui.bench.foretold STORE [--horizon EPOCHS]…
+
+Thresholds are chosen on the runs with the first λ and seed, which are then no test of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wdtui.config import RunConfig
+from wdtui.forecast import THRESHOLD
+from wdtui.hindsight import GAUGES, SLACK, Score, best_threshold, forecasts, score, sum_of, telling
+from wdtui.hyperparameters import format_value
+from wdtui.metrics import Curves
+from wdtui.milestones import milestones
+from wdtui.runs.store import Store
+from wdtui.text import number
+
+Runs = list[tuple[RunConfig, Curves]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("python -m wdtui.bench.foretold", description="How well blow-ups are foretold.")
+    parser.add_argument("store", type=Path)
+    parser.add_argument("--horizon", type=int, action="append", help="Epochs ahead; may be given several times.")
+    given = parser.parse_args()
+    with Store(given.store) as store:
+        found = [run for run in store.runs() if run.experiment == "crash-forecast" and run.status_text == "done"]
+        runs = [(run.config, store.curves(run.id)) for run in found]
+    runs.sort(key=lambda run: (run[0].bn_epsilon, run[0].weight_decay, run[0].seed))
+    print("\n".join([*teeth(runs), "", *rankings(runs, 10), "", *ranges(runs[1:])]))
+    for horizon in given.horizon or (10, 15, 30):
+        print(
+            "\n".join(
+                ["", f"### Within {horizon} epochs (right up to {SLACK:g} times as many)", *scores(runs, horizon)]
+            )
+        )
+
+
+def teeth(runs: Runs) -> Iterator[str]:
+    """A Markdown table of the sharpness around the blow-ups of each run."""
+    yield "| ε | λ | seed | every | fit | blow-ups | last before | second after | since the fit: 10, 50, 90 % |"
+    yield "|---" * 9 + "|"
+    for config, curves in runs:
+        seen = milestones(curves)
+        steps, values = curves.measured("sharpness")
+        places = np.searchsorted(steps, seen.blowup_steps)
+        before, after = values[places - 1], values[np.minimum(places + 1, len(values) - 1)]
+        fitted = values[steps >= (seen.fit_step or 0)]
+        spread = ", ".join(f"{value:.1f}" for value in np.quantile(fitted, (0.1, 0.5, 0.9)))
+        yield (
+            f"| {format_value(config.bn_epsilon)} | {config.weight_decay} | {config.seed} "
+            f"| {config.sharpness_every} epochs | {number(seen.fit_step)} "
+            f"| {len(seen.blowup_steps)} | {_span(before)} | {_span(after)} | {spread} |"
+        )
+
+
+def _span(values: NDArray[np.float64]) -> str:
+    return f"{np.median(values):.1f} ({values.min():.1f}–{values.max():.1f})" if len(values) else "–"
+
+
+def rankings(runs: Runs, horizon: int) -> Iterator[str]:
+    """A Markdown table of how well each gauge's bare value tells the moments before a blow-up from the others."""
+    yield f"| higher in the {horizon} epochs before a blow-up | " + " | ".join(_titles(runs)) + " |"
+    yield "|---" * (len(runs) + 1) + "|"
+    for name, gauge in GAUGES.items():
+        shares = [telling(curves, gauge, horizon * config.steps_per_epoch) for config, curves in runs]
+        yield f"| {name} | " + " | ".join("–" if np.isnan(share) else f"{share:.2f}" for share in shares) + " |"
+
+
+def _titles(runs: Runs) -> list[str]:
+    return [f"λ {config.weight_decay} ε {format_value(config.bn_epsilon)} s{config.seed}" for config, _ in runs]
+
+
+def ranges(runs: Runs) -> Iterator[str]:
+    """A Markdown table of when blow-ups came that the sharpness had foretold for so many epochs ahead."""
+    yield "| epochs foretold | forecasts | epochs it took: 10, 50, 90 % | within the range given |"
+    yield "|---|---|---|---|"
+    made = [
+        (np.array([one.step, one.earliest, one.latest, came]) - one.made_at) / config.steps_per_epoch
+        for config, curves in runs
+        for one, came in forecasts(curves, GAUGES["sharpness"], THRESHOLD)
+    ]
+    for low, high in ((0, 5), (5, 10), (10, 20), (20, 40)):
+        several = [row for row in made if low <= row[0] < high]
+        if several:
+            _, earliest, latest, took = np.array(several).T
+            quantiles = ", ".join(f"{value:.0f}" for value in np.quantile(took, (0.1, 0.5, 0.9)))
+            inside = np.mean((earliest <= took) & (took <= latest))
+            yield f"| {low} to {high} | {len(several)} | {quantiles} | {inside:.0%} |"
+
+
+def scores(runs: Runs, horizon: int) -> Iterator[str]:
+    """A Markdown table of what each gauge foretells in each run: hits of blow-ups, false alarms, median lead."""
+    yield "| gauge | threshold | " + " | ".join(_titles(runs)) + " | all but the first |"
+    yield "|---" * (len(runs) + 3) + "|"
+    for name, gauge in GAUGES.items():
+        steps = horizon * runs[0][0].steps_per_epoch
+        level = best_threshold([runs[0][1]], gauge, steps)
+        each = [score(curves, gauge, level, steps) for _, curves in runs]
+        cells = [_cell(one, runs[0][0]) for one in [*each, sum_of(each[1:])]]
+        yield f"| {name} | {level:.3g} | " + " | ".join(cells) + " |"
+
+
+def _cell(one: Score, config: RunConfig) -> str:
+    lead = f", {np.median(one.leads) / config.steps_per_epoch:.0f} ahead" if one.leads else ""
+    return f"{one.hits}/{one.blowups}, {one.false_alarms} false{lead}"
+
+
+if __name__ == "__main__":
+    main()

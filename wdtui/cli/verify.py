@@ -1,0 +1,67 @@
+"""`wdtui experiments verify`: train what is missing of an experiment, then hold its claims to what was measured."""
+
+from __future__ import annotations
+
+import json as json_module
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wdtui.cli.errors import CLAIM_FAILS, FAILED, CommandError
+from wdtui.cli.fields import DeviceOption, JsonOption, StoreOption, ThreadsOption
+
+if TYPE_CHECKING:
+    from wdtui.experiments import Experiment
+    from wdtui.verdicts import Verdict
+
+QuickOption = Annotated[bool, typer.Option("--quick", help="The variant that takes minutes, where there is one.")]
+SeedsOption = Annotated[
+    int | None, typer.Option("--seeds", min=1, metavar="N", help="Seeds 0 to N − 1 instead of the experiment's own.")
+]
+
+
+def verify(
+    experiment: Annotated[
+        str, typer.Argument(metavar="EXPERIMENT", help="An experiment's name, or the path of a TOML file.")
+    ],
+    quick: QuickOption = False,
+    seeds: SeedsOption = None,
+    json: JsonOption = False,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    store: StoreOption = None,
+) -> int:
+    """Check an experiment's claims, after training those of its runs that the store does not hold yet."""
+    from wdtui.experiments import load
+    from wdtui.runs.evidence import Evidence
+    from wdtui.runs.records import FINISHED
+    from wdtui.runs.store import Store
+    from wdtui.runs.trained import trained
+
+    chosen = load(experiment).variant(quick)
+    if not chosen.claims:
+        raise CommandError(f"{chosen.name} claims nothing, so there is nothing to verify.")
+    if seeds:
+        chosen = chosen.with_seeds(seeds)
+    with Store(store) as opened:
+        runs = trained(opened, chosen.cells(), experiment=chosen.name, device=device, threads=threads, tell=_say)
+        verdicts = Evidence(opened).verdicts(chosen)
+    unfinished = [run for run in runs.values() if run.status not in FINISHED]
+    _print(chosen, verdicts, json)
+    if unfinished:
+        _say(f"wdtui: run {unfinished[0].id} is {unfinished[0].status}: {unfinished[0].reason}")
+        return FAILED
+    return 0 if all(verdict.state == "holds" for verdict in verdicts) else CLAIM_FAILS
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _print(experiment: Experiment, verdicts: tuple[Verdict, ...], json: bool) -> None:
+    for verdict in verdicts:
+        if json:
+            event = {"event": "claim", "experiment": experiment.name} | verdict.to_json()
+            typer.echo(json_module.dumps(event, ensure_ascii=False, allow_nan=False))
+        else:
+            typer.echo(f"{verdict.state:<8} {verdict.claim.says}\n         {verdict.measured}")

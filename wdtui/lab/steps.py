@@ -1,0 +1,97 @@
+"""The step and the epoch: what happens to the parameters, for one model or for several side by side."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wdtui.config import RunConfig
+from wdtui.lab.epoch import EpochRecord
+from wdtui.lab.losses import loss_gradient
+from wdtui.lab.tasks import Split
+
+Attend = Callable[[], bool]
+"""Called before each step, with the training at rest: it may read or steer the training; False ends it there."""
+
+
+class Steps:
+    """Takes the steps of an epoch and records them, for one model or for several.
+
+    With several, the network, the optimiser and the record have an axis for them, and so have the batches.
+    """
+
+    config: RunConfig
+    """What decides the shapes."""
+    network: Any
+    optimizer: Any
+    record: EpochRecord
+    batch: int
+    """Steps taken in the current epoch."""
+    before_last_step: Tensor
+    """The parameters as they were before the epoch's last step."""
+    pace = 1
+    """Steps from one time that `attend` is asked to the next, at most."""
+
+    def begin_epoch(self) -> None:
+        """Called before the first step of each epoch."""
+        raise NotImplementedError
+
+    def see_losses(self, losses: Tensor, first: int) -> None:
+        """Called with the losses [steps, ...] of some steps of this epoch, from the step `first` of it on."""
+        raise NotImplementedError
+
+    def batches(self) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of this epoch's full batches, in order: [steps, ..., batch, bits]."""
+        raise NotImplementedError
+
+    @torch.inference_mode()
+    def run_epoch(self, attend: Attend = lambda: True) -> None:
+        """Take the steps that are left of this epoch, until `attend` says no."""
+        inputs, targets = self.batches()
+        batches = list(zip(inputs.unbind(), targets.unbind(), strict=True))
+        record, steps = self.record, len(batches)
+        while self.batch < steps:
+            if not attend():
+                return
+            if self.batch == 0:
+                record.clear()
+                self.begin_epoch()
+            row = self.batch % record.size
+            count = min(self.pace, record.size - row, steps - self.batch)
+            self.take_steps(batches[self.batch : self.batch + count], row)
+            self.batch += count
+            if row + count == record.size or self.batch == steps:
+                first = self.batch - row - count
+                self.see_losses(record.sum_window(targets[first : self.batch], self.network.epsilon), first)
+
+    def take_steps(self, batches: list[tuple[Tensor, Tensor]], row: int) -> None:
+        """Take the next steps of the epoch, and leave what they did in the record from `row` of its window on."""
+        last = self.config.steps_per_epoch - 1 - self.batch
+        for index, (inputs, targets) in enumerate(batches):
+            if index == last:
+                self.before_last_step.copy_(self.network.parameters)
+            self.take_step(inputs, targets, row + index)
+
+    def take_step(self, inputs: Tensor, targets: Tensor, row: int) -> None:
+        """The whole of training: forward, loss, backward, decay and update, for one batch of each model."""
+        network, record = self.network, self.record
+        logits = network.forward(inputs, record.logit_rows[row], record.deviation_rows[row])
+        network.backward(loss_gradient(self.config.loss, logits, targets), inputs)
+        self.optimizer.step()
+
+
+def epoch_batches(config: RunConfig, pairs: Split, epoch: int) -> tuple[Tensor, Tensor]:
+    """Inputs and targets of the full batches of a run's epoch, in order: [steps, batch, bits]."""
+    used = config.steps_per_epoch * config.batch_size
+    inputs, targets = pairs.inputs[:used], pairs.targets[:used]
+    if config.shuffle:
+        seed = random.Random(f"order {config.seed} {epoch}").getrandbits(63)
+        order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(seed))[:used]
+        order = order.to(inputs.device)
+        inputs, targets = pairs.inputs[order], pairs.targets[order]
+    shape = config.steps_per_epoch, config.batch_size
+    return inputs.view(*shape, -1), targets.view(*shape, -1)

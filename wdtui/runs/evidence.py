@@ -1,0 +1,86 @@
+"""What the store holds for and against an experiment's claims. No torch; points are read only where a claim asks."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping
+from functools import partial
+from typing import Any
+
+from wdtui.config import FIELDS, RunConfig
+from wdtui.experiments import Experiment
+from wdtui.runs.records import FINISHED, RunRecord, Status
+from wdtui.runs.store import Store
+from wdtui.verdicts import Outcome, State, Verdict, check
+
+_DEFAULTS = {name: field.default for name, field in FIELDS.items()} | {"weight_decay": None}
+"""Of what a stored config may lack: fields that are younger than it, and a λ that a rule decides."""
+_WORDS = {State.HOLDS: ("holds", "hold"), State.FAILS: ("fails", "fail"), State.NOT_RUN: ("not run", "not run")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """How an experiment's claims stand, in its full or its quick variant."""
+
+    verdicts: tuple[Verdict, ...] = ()
+    quick: bool = False
+
+    @property
+    def words(self) -> str:
+        """The claims' state in a few words; empty where nothing is claimed."""
+        counts = Counter(verdict.state for verdict in self.verdicts)
+        if len(counts) == 1 and State.NOT_RUN in counts:
+            return State.NOT_RUN.value
+        parts = [f"{counts[state]} {words[counts[state] > 1]}" for state, words in _WORDS.items() if counts[state]]
+        return f"{', '.join(parts)}{' (quick)' if self.quick and parts else ''}"
+
+
+class Evidence:
+    """The runs of a store as they stand now, by their configs."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._runs: dict[str, list[RunRecord]] = {}
+        for run in store.runs():
+            if run.parent is None:
+                self._runs.setdefault(_key(json.loads(run.config_text)), []).append(run)
+
+    def run(self, config: RunConfig, statuses: Collection[Status] = FINISHED) -> RunRecord | None:
+        """The newest run that had this config from the first step to the last, finished unless asked for others.
+
+        One that was steered or forked had other values for a while, and shows nothing about its config.
+        """
+        for run in self._runs.get(_key(config.to_mapping()), ()):
+            if run.status in statuses and not any(event.kind == "steered" for event in self._store.events(run.id)):
+                return run
+        return None
+
+    def verdicts(self, experiment: Experiment) -> tuple[Verdict, ...]:
+        """What becomes of the claims of this variant of an experiment."""
+        cells = experiment.cells()
+        runs = {cell: run for cell in cells if (run := self.run(cell))} if experiment.claims else {}
+        outcomes = {cell: self._outcome(run) for cell, run in runs.items()}
+        return tuple(check(claim, cells, outcomes) for claim in experiment.claims)
+
+    def standing(self, experiment: Experiment) -> Standing:
+        """How the claims stand: in the quick variant as long as the full one leaves any open, if that tells more."""
+        full = Standing(self.verdicts(experiment))
+        if experiment.quick is None or all(verdict.state != State.NOT_RUN for verdict in full.verdicts):
+            return full
+        quick = Standing(self.verdicts(experiment.quick), quick=True)
+        return full if quick.words == State.NOT_RUN else quick
+
+    def _outcome(self, run: RunRecord) -> Outcome:
+        return Outcome(
+            final=run.latest,
+            milestones=run.milestones,
+            curves=partial(self._store.curves, run.id),
+            diverged=run.status == Status.DIVERGED,
+        )
+
+
+def _key(values: Mapping[str, Any]) -> str:
+    """Equal for equal configs, whatever order and whichever version of wdtui they were stored in."""
+    return json.dumps([values.get(name, default) for name, default in _DEFAULTS.items()])

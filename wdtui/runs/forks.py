@@ -1,0 +1,150 @@
+"""Forks and replays: runs that are defined by another run's config and plan. No torch.
+
+A fork's plan is its parent's up to the fork and another from there, so that it is a run like any other, which can be
+trained from its beginning without its parent. The parent's checkpoints and points only save the time for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from wdtui.branches import Branching, in_words
+from wdtui.config import FIELDS, ConfigError, RunConfig
+from wdtui.hyperparameters import format_value
+from wdtui.runs.checkpoints import Checkpoint, Checkpoints
+from wdtui.runs.records import RunRecord, StoreError
+from wdtui.steering import Plan, Steering, planned, steering_to, values_at
+from wdtui.text import number
+
+if TYPE_CHECKING:
+    from wdtui.runs.store import Store
+
+_DERIVED = "normalized_weight_decay"
+_FREE = "bn_momentum", "loss", "shuffle"
+"""Of the fields that are neither steerable nor the optimiser's, those that a fork may change all the same."""
+
+
+def fork(
+    store: Store,
+    parent: RunRecord,
+    at: int,
+    changes: Mapping[str, Any],
+    *,
+    name: str = "",
+    experiment: str = "",
+    ahead: bool = False,
+) -> int:
+    """Queue a run that is as its parent up to a step and goes on with changes from there; return its number.
+
+    A change is a value, or a number and over how many epochs to get there. The fork is at the last beginning of an
+    epoch up to `at`. What the parent was steered to later is kept, but for fields that are changed here. With nothing
+    changed the fork equals its parent bit for bit. `ahead` allows steps that the parent has not reached yet. Raises
+    ConfigError.
+    """
+    step = _boundary(parent, at, ahead)
+    config, plan = forked(parent.config, parent.plan, step, changes)
+    return store.add_run(config, name=name, experiment=experiment, plan=plan, parent=(parent.id, step))
+
+
+def branch(store: Store, parent: RunRecord, branching: Branching) -> list[int]:
+    """Queue the branches of a run of an experiment, also where it has not come so far; return their numbers."""
+    at = branching.at_epoch * parent.config.steps_per_epoch
+    return [
+        fork(store, parent, at, changes, name=in_words(changes), experiment=parent.experiment, ahead=True)
+        for changes in branching.branches
+    ]
+
+
+def replay(store: Store, run: RunRecord, *, name: str = "") -> int:
+    """Queue a run that repeats another from its beginning, with all that was steered; return its number."""
+    return store.add_run(run.config, name=name, experiment=run.experiment, plan=run.plan)
+
+
+def forked(config: RunConfig, plan: Plan, step: int, changes: Mapping[str, Any]) -> tuple[RunConfig, Plan]:
+    """Config and plan of a fork. The config has the values that are in force once all changes are made."""
+    now = in_force(config, plan, step)
+    steerings = tuple(_steerings(config, now, step, changes))
+    plan = planned(plan, *steerings)
+    book = {name: FIELDS[name].check(value) for name, value in changes.items() if _is_bookkeeping(name)}
+    after = {steering.field: steering.new for steering in plan if steering.step <= step}
+    after["weight_decay"] = after.get("weight_decay", config.weight_decay)  # which λ_norm is not to derive anew
+    fork_config = RunConfig.from_mapping(config.to_mapping(), after, book)
+    if fork_config.steps <= step:
+        epochs = f"epochs {format_value(fork_config.epochs)} ends at step {number(fork_config.steps)}"
+        raise ConfigError(f"{epochs}, and the fork begins at step {number(step)}; give more epochs.", "epochs")
+    return fork_config, plan
+
+
+def in_force(config: RunConfig, plan: Plan, step: int) -> dict[str, Any]:
+    """The values of all fields in the epoch before a step: those that a change at this step starts from."""
+    values = {name: getattr(config, name) for name in FIELDS}
+    return values | values_at(plan, step - config.steps_per_epoch, config.steps_per_epoch)
+
+
+def inherited(store: Store, run: RunRecord) -> tuple[Checkpoint | None, RunRecord | None]:
+    """The newest checkpoint of a run's ancestors from which it can go on, and whose it is; None where there is none."""
+    limit, own = float("inf"), run
+    while run.parent is not None and run.parent_step is not None:
+        limit = min(limit, run.parent_step)
+        try:
+            run = store.run(run.parent)
+            checkpoint = Checkpoints.of(store.folder, run).newest(limit)
+        except StoreError:  # deleted, or of another version
+            return None, None
+        if checkpoint and _before(run.plan, checkpoint.step) == _before(own.plan, checkpoint.step):
+            return checkpoint, run
+    return None, None
+
+
+def _before(plan: Plan, step: int) -> Plan:
+    return tuple(steering for steering in plan if steering.step < step)
+
+
+def _boundary(parent: RunRecord, at: int, ahead: bool) -> int:
+    config = parent.config
+    step = at - at % config.steps_per_epoch
+    reached = config.steps if ahead else parent.step
+    if not 0 <= at <= reached:
+        raise ConfigError(f"step {number(at)}: run {parent.id} can be forked from step 0 to {number(reached)}.")
+    return step
+
+
+def _steerings(config: RunConfig, now: Mapping[str, Any], step: int, changes: Mapping[str, Any]) -> Iterator[Steering]:
+    for name, change in changes.items():
+        check_forkable(config, name, change)
+        if name == _DERIVED:
+            config = config.replace(normalized_weight_decay=change)
+            yield steering_to("weight_decay", config.weight_decay, step, now["weight_decay"])
+        elif not _is_bookkeeping(name):
+            yield steering_to(name, change, step, now[name])
+
+
+def check_forkable(config: RunConfig, name: str, change: Any) -> None:
+    """Raise ConfigError for a field that a fork takes over as it is."""
+    if why := _why_not(config, name, change):
+        raise ConfigError(f"{name} {why}, so a fork cannot change it; start another run for that.", name)
+
+
+def _why_not(config: RunConfig, name: str, change: Any) -> str:
+    field = FIELDS[name]
+    if name == "optimizer" and change != config.optimizer and "sgd" in (config.optimizer, change):
+        return f"decides what the optimiser remembers, and {config.optimizer} and {change} remember other things"
+    if name == "seed":
+        return "decides how a run begins"
+    if name == "engine":
+        return "decides how a run is reckoned"
+    if config.engine == "ensemble" and not field.steerable and not _is_bookkeeping(name):
+        return "is common to all runs of an ensemble"
+    if name == "batch_size":
+        return "decides which pairs make a step"
+    if field.group == "task":
+        return "decides the pairs"
+    if field.group in ("article", "model") and not field.steerable and name not in _FREE:
+        return "decides the shape of the network"
+    return ""
+
+
+def _is_bookkeeping(name: str) -> bool:
+    """Whether a field, as epochs, leaves the steps of a run as they are, and so needs no place in the plan."""
+    return FIELDS[name].group == "training" and name not in _FREE

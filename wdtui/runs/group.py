@@ -1,0 +1,203 @@
+"""Several runs of one shape trained side by side by ensembles, each with its own row, commands and checkpoints."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Sequence
+
+import torch
+
+from wdtui.lab.ensemble import Ensemble
+from wdtui.runs.keeping import Snapshot
+from wdtui.runs.runner import Runner
+from wdtui.runs.store import RunBusyError, Status, Store, StoreError
+
+_LOOK_SECONDS = 0.2
+
+
+class _Companion(Runner):
+    """A run among others: paused, it steps aside instead of holding them up."""
+
+    def stand_still(self) -> bool:
+        return False
+
+
+def runner_of(
+    store: Store, run_ids: Sequence[int], *, device: str = "auto", threads: int | None = None
+) -> Runner | Group:
+    """What trains one run, or several side by side. Raises DeviceError where this machine has no such device."""
+    if len(run_ids) == 1:
+        return Runner(store, run_ids[0], device=device, threads=threads)
+    return Group(store, run_ids, device=device, threads=threads)
+
+
+class Group:
+    """Trains runs in the calling thread, those at the same step in one ensemble; each as `Runner` would.
+
+    A run that is paused steps aside and the others go on without it; resumed, it goes on beside them in an ensemble of
+    its own, a turn each. Where memory does not suffice, two ensembles of half the size are trained one after the other.
+    """
+
+    def __init__(
+        self, store: Store, run_ids: Sequence[int], *, device: str = "auto", threads: int | None = None
+    ) -> None:
+        """Raises DeviceError where this machine has no such device."""
+        self._runners = [_Companion(store, run_id, device=device, threads=threads) for run_id in run_ids]
+        self.begun = threading.Event()
+        """Set once the store holds of each run only what its training goes on from."""
+        self._teams: deque[_Team] = deque()
+        self._later: list[list[_Companion]] = []
+        """Runs for which there was no memory beside the others."""
+        self._paused: dict[_Companion, Snapshot] = {}
+
+    @property
+    def interruption(self) -> str:
+        """Set it, from any thread or signal handler, to a reason: all stop before their next step, resumable."""
+        return self._runners[0].interruption
+
+    @interruption.setter
+    def interruption(self, reason: str) -> None:
+        for runner in self._runners:
+            runner.interruption = reason
+
+    def run(self) -> Status:
+        """Claim the runs that have no other owner, train them, and leave each with its final status.
+
+        Returns that of the first. Raises RunBusyError where all have other owners, and StoreError when the store can no
+        longer be written.
+        """
+        claimed = self._claim()
+        try:
+            self._form(claimed)
+            self.begun.set()
+            while self._teams or self._paused or self._later:
+                self._turn()
+        except StoreError as error:
+            for runner in claimed:
+                runner.give_up(error)
+            raise
+        finally:
+            for runner in claimed:
+                runner.close()
+        return claimed[0].store.run(claimed[0].run_id).status
+
+    def _claim(self) -> list[_Companion]:
+        claimed = []
+        for runner in self._runners:
+            try:
+                runner.claim()
+                claimed.append(runner)
+            except RunBusyError as error:
+                busy = error
+        if not claimed:
+            raise busy
+        return claimed
+
+    def _turn(self) -> None:
+        """An epoch of each team, and a look at who is paused."""
+        if not self._teams and self._later:
+            self._form(self._later.pop())
+        for team in [self._teams.popleft() for _ in range(len(self._teams))]:
+            self._advance(team)
+        for runner in list(self._paused):
+            if not runner.look_up():
+                del self._paused[runner]
+                runner.conclude()
+            elif not runner.paused:
+                self._seat([(runner, self._paused.pop(runner))])
+        if not self._teams and not self._later:
+            time.sleep(_LOOK_SECONDS if self._paused else 0)
+
+    def _form(self, runners: Sequence[_Companion]) -> None:
+        """Put runs into teams, those together that go on from the same step."""
+        starts: dict[tuple[int, int], list[_Companion]] = defaultdict(list)
+        for runner in runners:
+            starts[runner.find_start()].append(runner)
+        for together in starts.values():
+            self._seat([(runner, None) for runner in together])
+
+    def _seat(self, runners: Sequence[tuple[_Companion, Snapshot | None]]) -> None:
+        """Make a team of runs at the same step, which go on from a snapshot or from where they are stored."""
+        if not runners:
+            return
+        try:
+            self._teams.append(_Team(runners))
+        except Exception as error:
+            self._end([runner for runner, _ in runners], error)
+
+    def _advance(self, team: _Team) -> None:
+        try:
+            if team.run_epoch():
+                self._teams.append(team)
+                return
+        except StoreError:
+            raise
+        except Exception as error:
+            self._end(team.runners, error)
+            return
+        going = []
+        for runner, snapshot in team.disband():
+            if runner.paused:
+                self._paused[runner] = snapshot
+            elif runner.left or (runner.training.ended and not runner.training.batch):
+                self._conclude(runner)
+            else:
+                going.append((runner, snapshot))
+        self._seat(going)
+
+    def _conclude(self, runner: _Companion) -> None:
+        if not runner.left:
+            runner.complete(runner.training.diverged_at)
+        runner.conclude()
+
+    def _end(self, runners: list[_Companion], error: Exception) -> None:
+        """Try half of the runs where memory did not suffice; else, they have failed."""
+        if isinstance(error, StoreError):
+            raise error
+        half = len(runners) // 2
+        if half and _is_out_of_memory(error):
+            self._later += [runners[half:], runners[:half]]
+            return
+        for runner in runners:
+            runner.fail(error)
+            runner.conclude()
+
+
+class _Team:
+    """Runs that are trained by one ensemble."""
+
+    def __init__(self, runners: Sequence[tuple[_Companion, Snapshot | None]]) -> None:
+        self.runners = [runner for runner, _ in runners]
+        first = self.runners[0]
+        plans = [runner.store.run(runner.run_id).plan for runner in self.runners]
+        self._ensemble = Ensemble([runner.config for runner in self.runners], first.device, plans)
+        for (runner, snapshot), member in zip(runners, self._ensemble.members, strict=True):
+            if snapshot:
+                member.restore(snapshot.tensors, snapshot.position)
+                runner.training = member
+            else:
+                runner.begin(member)
+            member.restart_clock()
+
+    def run_epoch(self) -> bool:
+        """Train for an epoch, or what is left of one; returns whether all of them are to go on together."""
+        ensemble = self._ensemble
+        ensemble.run_epoch(self._attend)
+        if ensemble.batch < ensemble.config.steps_per_epoch:
+            return False
+        for member, point in ensemble.end_epoch():
+            self.runners[member.row].take(point)
+        return not any(member.ended for member in ensemble.members)
+
+    def disband(self) -> list[tuple[_Companion, Snapshot]]:
+        """Each run with where it stands."""
+        return [(runner, Snapshot.of(runner.training)) for runner in self.runners]
+
+    def _attend(self) -> bool:
+        return all([runner.attend() for runner in self.runners])  # each must be asked
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -1,0 +1,149 @@
+"""Which moments of a run are kept as checkpoints, and the thread that writes them while training goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from wdtui.config import RunConfig
+from wdtui.metrics import Curves, Point
+from wdtui.milestones import CRASHED, FIT, GENERALISED, RECOVERED
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from wdtui.lab.progress import Progress
+
+_EPOCHS_BEFORE = 4
+"""A blow-up is best understood from some epochs before its fall: so many at least, and less than twice as many."""
+_MOST_BYTES = 256e6
+"""Of larger networks no copies are held in memory, so that nothing is kept of the time before a blow-up."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """A run between two steps, copied to memory, so that it stays as it was while training goes on."""
+
+    step: int
+    position: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, training: Progress) -> Self:
+        tensors = {name: tensor.to("cpu", copy=True) for name, tensor in training.state().items()}
+        return cls(training.step, training.position(), tensors)
+
+
+class Watch:
+    """Sees the milestones as they come, a point at a time: the same as `milestones` finds in the whole."""
+
+    def __init__(self) -> None:
+        self._fit = self._generalised = self._well = False
+
+    def add(self, train_accuracy: float, test_accuracy: float) -> list[str]:
+        """The milestones that this point is."""
+        seen = []
+        if not self._generalised and test_accuracy >= GENERALISED:
+            self._generalised = True
+            seen.append("generalised")
+        if not self._fit and train_accuracy > FIT:
+            self._fit = True
+            seen.append("fit")
+        if self._fit and train_accuracy > RECOVERED:
+            self._well = True
+        elif self._well and train_accuracy < CRASHED:
+            self._well = False
+            seen.append("blow-up")
+        return seen
+
+
+class Keeper:
+    """Says after each point what is worth a checkpoint that stays, and why."""
+
+    def __init__(self, config: RunConfig, training: Progress, before: Curves, fork_step: int | None) -> None:
+        """`before` are the points up to where the training stands, `fork_step` is where the run leaves its parent."""
+        self._config = config
+        self._fork_step = fork_step
+        self._columns = [before.names.index(name) for name in ("train_accuracy", "test_accuracy")]
+        self._watch = Watch()
+        for train, test in before.values[:, self._columns].tolist():
+            self._watch.add(train, test)
+        self._epoch = training.epoch
+        self._copies: deque[Snapshot] = deque(maxlen=2)
+        size = sum(tensor.numel() * tensor.element_size() for tensor in training.state().values())
+        self._copying = size <= _MOST_BYTES
+        self._copy(training)
+
+    def after(self, point: Point, training: Progress) -> Iterator[tuple[Snapshot, str]]:
+        """What to keep, given the point just measured and the training as it stands at that point."""
+        config, last, self._epoch = self._config, self._epoch, point.epoch
+        reasons = self._watch.add(*(point.values[column] for column in self._columns))
+        if config.keep_every and point.epoch // config.keep_every > last // config.keep_every:
+            reasons.append("interval")
+        if point.step == self._fork_step:
+            reasons.append("fork")
+        if "blow-up" in reasons:
+            reasons.remove("blow-up")
+            latest = point.step - _EPOCHS_BEFORE * config.steps_per_epoch
+            before = next((copy for copy in reversed(self._copies) if copy.step <= latest), None)
+            if before:
+                yield before, "blow-up"
+        if reasons:
+            yield (
+                Snapshot.of(training),
+                next(why for why in ("fork", "fit", "generalised", "interval") if why in reasons),
+            )
+        if point.epoch // _EPOCHS_BEFORE > last // _EPOCHS_BEFORE:
+            self._copy(training)
+
+    def _copy(self, training: Progress) -> None:
+        if self._copying:
+            self._copies.append(Snapshot.of(training))
+
+
+class Writer:
+    """Writes snapshots one after the other in a thread of its own; an error there is raised by the next call here."""
+
+    def __init__(self, write: Callable[[Snapshot, str], None]) -> None:
+        self.seconds = 0.0
+        """What the last one took."""
+        self._write = write
+        self._queue: queue.Queue[tuple[Snapshot, str] | None] = queue.Queue(maxsize=1)
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._work, name="checkpoints", daemon=True)
+        self._thread.start()
+
+    def put(self, snapshot: Snapshot, why: str = "") -> None:
+        """Have it written; waits where one is being written and another waits already."""
+        self._complain()
+        self._queue.put((snapshot, why))
+
+    def flush(self) -> None:
+        """Wait until all is written."""
+        self._queue.join()
+        self._complain()
+
+    def close(self) -> None:
+        """Write what waits and end the thread; raises nothing."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _complain(self) -> None:
+        error, self._error = self._error, None
+        if error:
+            raise error
+
+    def _work(self) -> None:
+        while (item := self._queue.get()) is not None:
+            began = time.monotonic()
+            try:
+                self._write(*item)
+            except Exception as error:
+                self._error = error
+            self.seconds = time.monotonic() - began
+            self._queue.task_done()

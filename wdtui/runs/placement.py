@@ -1,0 +1,93 @@
+"""Where runs are best trained: in a thread or a process, beside how many others, on which device.
+
+Pure decisions from measurements; PyTorch is imported only inside those that ask about devices.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Hashable, Sequence
+from typing import Literal
+
+from wdtui.config import RunConfig
+
+_WIDE = 128
+"""From this width on, a step on the CPU spends its time in matrix products, which release the GIL."""
+_RUNS_PER_GPU = 4
+_MODELS_PER_GPU = 64
+
+
+def placement(width: int, device: str, thread_busy: bool) -> Literal["thread", "process"]:
+    """Where to train a run, given whether another one trains in a thread of this process.
+
+    Python threads fight over the GIL between small kernels. At width 64 on two busy cores, one thread per run, two runs
+    in threads made 1,950 model-steps/s in all, two in processes 2,925, and one in a process 2,535 (docs/benchmarks.md).
+
+    A second thread loses, so a CPU run has a process to itself. So has a first narrow run, as the
+    thread that draws the screen would be its rival; a first wide one loses little to that and is spared the start of
+    a process, which takes two seconds. On a GPU every process would hold a context of its own, hundreds of MB.
+    """
+    if device != "cpu":
+        return "thread"
+    return "thread" if width >= _WIDE and not thread_busy else "process"
+
+
+def has_room(
+    device: str, threads: int, live: Sequence[tuple[str, int]], *, slots: int | None = None, cores: int | None = None
+) -> bool:
+    """Whether one more run may start beside the live ones, each given by its device and threads.
+
+    With `slots` that many may run in all. Without, a GPU takes a few, and the CPU as many as have a core for each of
+    their threads; every device takes one.
+    """
+    if slots is not None:
+        return len(live) < slots
+    beside = [other_threads for other, other_threads in live if other == device]
+    if device != "cpu":
+        return len(beside) < _RUNS_PER_GPU
+    return not beside or sum(beside) + threads <= (cores or machine_cores())
+
+
+def group_size(width: int, device: str, runs: int, places: int) -> int:
+    """How many of so many runs of a width are best trained side by side, where as many places as that share them.
+
+    On the CPU, 16 models of width 64 or 64 of width 16 fill the caches; more gain nothing (docs/benchmarks.md).
+    """
+    most = max(1, 1024 // width) if device == "cpu" else _MODELS_PER_GPU
+    return min(most, math.ceil(runs / places))
+
+
+def company(config: RunConfig, device: str) -> Hashable:
+    """What a run must have in common with those it is trained beside; None where it is trained alone.
+
+    On an NVIDIA GPU all that can be trained side by side are, on the CPU those whose config says so.
+    """
+    from wdtui.lab.ensemble import can_stack, shape_of
+
+    stacked = config.engine == "ensemble" or (device.startswith("cuda") and can_stack(config))
+    return shape_of(config) if stacked else None
+
+
+def choice_of_devices(name: str) -> tuple[str, ...]:
+    """The devices of this machine that a name stands for: auto and cuda for all GPUs alike. Raises DeviceError."""
+    from wdtui.lab.devices import available_devices, resolve_device
+
+    device = resolve_device(name)
+    kind, _, _ = device.partition(":")
+    if name not in ("auto", kind):
+        return (device,)
+    return tuple(other for other in available_devices() if other.partition(":")[0] == kind)
+
+
+def suiting_threads(config: RunConfig, device: str) -> int:
+    from wdtui.lab.devices import default_threads
+
+    return default_threads(config, device)
+
+
+def machine_cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,21 @@
+"""The sharpness against the value at which blow-ups come, as a bar. No Textual, no drawing."""
+
+from __future__ import annotations
+
+from wdtui.forecast import threshold
+from wdtui.metrics import Curves
+from wdtui.milestones import Milestones
+from wdtui.text import number
+
+_WIDTH = 24
+
+
+def gauge(curves: Curves, seen: Milestones) -> list[str]:
+    """The newest sharpness, how full the bar is, and what it means; nothing where it was never measured."""
+    _, values = curves.measured("sharpness")
+    if not len(values):
+        return []
+    value, level = float(values[-1]), threshold(curves, seen)
+    filled = round(_WIDTH * min(max(value / level, 0), 1))
+    source = "this run's blow-ups came" if seen.blowup_steps else "blow-ups of other runs came"
+    return [f"{'█' * filled}{'░' * (_WIDTH - filled)} {number(value)}", f"{source} near {number(level)}"]
