@@ -70,16 +70,23 @@ def test_bars_span_the_seeds() -> None:
 
 
 def test_the_map_has_a_shade_and_a_number_in_each_cell() -> None:
-    drawn = lines(heatmap(two_axes(), "test_accuracy", width=80, height=6))
+    drawn = lines(heatmap(two_axes(), "test_accuracy", width=44, height=6))
     assert drawn[0].split() == ["λ", "╲", "H", "8", "9", "10", "11"]
     assert drawn[3].split() == ["2", "▓▓", "0.67", "▓▓", "0.75", "██", "0.83", "██", "0.92"]
-    assert drawn[-1].startswith("test accuracy  0.00   ░░▒▒▓▓██ 1.00   ▸ training")
+    assert drawn[-1].startswith("test accuracy  0.00   ░░▒▒▓▓██ 1.00   ▸ ")
 
 
 @pytest.mark.parametrize(("status", "sign"), [("running", "▸"), ("queued", "·"), ("failed", "✗"), ("interrupted", "✗")])
 def test_a_cell_without_a_value_shows_its_state(status: str, sign: str) -> None:
     drawn = lines(heatmap(two_axes(status), "test_accuracy", width=80, height=6))
     assert drawn[1].split() == ["0", sign, sign, sign, sign]
+
+
+def test_cells_grow_with_the_room_and_name_themselves_once() -> None:
+    drawn = lines(heatmap(two_axes(), "test_accuracy", width=100, height=30))
+    assert sum("0.92" in line for line in drawn) == 1
+    shaded = [line for line in drawn[:-1] if "█████" in line]
+    assert len(shaded) == 3 and len({line.index("█") for line in shaded}) == 1
 
 
 def test_a_map_with_little_room_shows_the_part_around_the_selected_cell() -> None:

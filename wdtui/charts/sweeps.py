@@ -6,6 +6,7 @@ Both are read without colour too: the curve by names beside its lines, the map b
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -31,6 +32,8 @@ _PLAIN_SIGNS = str.maketrans(
     {"▸": ">", "✗": "x", "∞": "!", "·": ".", "–": "-", "…": "~", "╲": "/", "λ": "lambda", "ε": "eps"}
 )
 _MAP_COLOR = RUN_COLORS[0]
+_WIDEST, _TALLEST = 16, 3
+"""A cell of the map has at most so many cells of the terminal, across and down."""
 
 
 def curve(
@@ -132,46 +135,52 @@ def heatmap(
     (down, rows), (across, columns) = table.axes.items()
     cells = {row.values: row for row in table.rows}
     shading = _shading(table, metric, ascii)
-    texts = {values: _cell_text(row, metric, shading) for values, row in cells.items()}
-    side = [_written(value) for value in rows]
-    heads = [_written(value) for value in columns]
     corner = f"{_symbol(down)} ╲ {_symbol(across)}"
     corner = _plain(corner) if ascii else corner
+    side, heads = list(map(_written, rows)), list(map(_written, columns))
+    texts = {values: _cell_text(row, metric, shading) for values, row in cells.items()}
     left = max(map(len, [*side, corner])) + 1
-    cell_width = max(map(len, [*heads, *texts.values()])) + 2
-    chosen = selected or (0, 0)
-    shown_rows = _window(len(rows), max(height - 2, 1), chosen[0])
-    shown = _window(len(columns), max((width - left) // cell_width, 1), chosen[1])
-    lines = [Text(corner.rjust(left - 1) + " " + "".join(heads[place].rjust(cell_width) for place in shown), "dim")]
-    for place in shown_rows:
-        line = Text(side[place].rjust(left - 1) + " ", "dim")
+    narrowest = max(map(len, [*heads, *(f"{shade * 2} {value}" for shade, value in texts.values())]))
+    shown_rows, tall = _window(len(rows), height - 2, 1, selected and selected[0], _TALLEST)
+    shown, wide = _window(len(columns), width - left, narrowest + 2, selected and selected[1], _WIDEST)
+    lines = [Text(corner.rjust(left - 1) + " " + "".join(heads[place].rjust(wide) for place in shown), "dim")]
+    for place, line in itertools.product(shown_rows, range(tall)):
+        named = line == tall // 2
+        text = Text((side[place] if named else "").rjust(left - 1) + " ", "dim")
         for other in shown:
-            text = texts.get((rows[place], columns[other]), "").rjust(cell_width)
-            line.append_text(_cell(text, (place, other), selected, color))
-        lines.append(line)
+            shade, value = texts.get((rows[place], columns[other]), ("", ""))
+            cell = _cell(shade, value if named else " " * len(value), wide, selected == (place, other), color)
+            text.append_text(_marked(cell, (place, other)))
+        lines.append(text)
     lines += [Text()] * (height - 1 - len(lines))
     lines.append(_legend(metric, shading, len(shown) < len(columns) or len(shown_rows) < len(rows)))
     return _fitted(lines[:height], width, ascii)
 
 
-def _cell(text: str, place: tuple[int, int], selected: tuple[int, int] | None, color: bool) -> Text:
-    """One cell of the map, its shade in a colour; whoever is clicked on it finds its place in the style's meta."""
-    cell = Text(text, "not dim")
-    cell.stylize(Style(meta={"cell": place}))
-    first = len(text) - len(text.lstrip())
-    shaded = len(text[first:]) - len(text[first:].lstrip(_SHADES[1:])) if color else 0
-    cell.stylize(_MAP_COLOR, first, first + shaded)
-    if selected == place:
-        cell.stylize("reverse", max(first - 1, 0))
+def _cell(shade: str, value: str, wide: int, selected: bool, color: bool) -> Text:
+    """One line of a cell of the map: what has a value is shaded up to it."""
+    shaded = wide - len(value) - 3 if shade else 0
+    cell = Text("  " + shade * shaded + value.rjust(wide - 2 - shaded), "not dim")
+    if color:
+        cell.stylize(_MAP_COLOR, 2, 2 + shaded)
+    if selected:
+        cell.stylize("reverse", wide - len(value) - 1)
     return cell
 
 
-def _cell_text(row: Row, metric: str, shading: _Shading) -> str:
+def _marked(cell: Text, place: tuple[int, int]) -> Text:
+    """The cell with its place in the meta of its style, for whoever is clicked on it."""
+    cell.stylize(Style(meta={"cell": place}))
+    return cell
+
+
+def _cell_text(row: Row, metric: str, shading: _Shading) -> tuple[str, str]:
+    """The shade of a cell and its median; without a value no shade and a sign."""
     spread = row.spread(metric)
     if spread is None:
         states = row.states
-        return next((sign for state, sign in _SIGNS.items() if states[state]), "–" if states["done"] else "·")
-    return f"{shading.shade(spread.median) * 2} {_rounded(spread.median, metric)}"
+        return "", next((sign for state, sign in _SIGNS.items() if states[state]), "–" if states["done"] else "·")
+    return shading.shade(spread.median), _rounded(spread.median, metric)
 
 
 def _rounded(value: float, metric: str) -> str:
@@ -194,10 +203,11 @@ def _legend(metric: str, shading: _Shading, cut: bool) -> Text:
     return Text(f"{label(metric)}  {low} {scale} {high}   {signs}", "dim")
 
 
-def _window(count: int, room: int, chosen: int) -> range:
-    """So many places as there is room for, with the chosen one among them."""
-    first = min(max(chosen - room // 2, 0), max(count - room, 0))
-    return range(first, min(first + room, count))
+def _window(count: int, room: int, least: int, chosen: int | None, most: int) -> tuple[range, int]:
+    """The places there is room for, at so many cells each at least and at most, with the chosen one among them."""
+    shown = max(min(room // least, count), 1)
+    first = min(max((chosen or 0) - shown // 2, 0), count - shown)
+    return range(first, first + shown), max(min(room // shown, most), least)
 
 
 def _fitted(lines: list[Text], width: int, ascii: bool) -> Text:

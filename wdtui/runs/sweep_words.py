@@ -53,13 +53,14 @@ def states_text(row: Row) -> str:
 
 
 def spread_text(row: Row, name: str) -> str:
-    """A median with its range, and where not all runs have the quantity how many do; – where none has."""
+    """A median with its range and, where not all runs have the quantity, how many do; – where none has."""
     spread = row.spread(name)
     if spread is None:
         return NOTHING
     text, low, high = (written(name, value) for value in (spread.median, spread.low, spread.high))
-    text += f" ({low.removesuffix(' %')}–{high})" if low != high else ""
-    return text if spread.count == len(row.runs) else f"{text} {spread.count}/{len(row.runs)}"
+    notes = [f"{low.removesuffix(' %')}–{high}"] if low != high else []
+    notes += [f"{spread.count} of {len(row.runs)}"] if spread.count < len(row.runs) else []
+    return f"{text} ({', '.join(notes)})" if notes else text
 
 
 def written(name: str, value: float | None) -> str:

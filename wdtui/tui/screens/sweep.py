@@ -57,7 +57,7 @@ class SweepView(RunScreen):
         yield ChartPanel(Figure("", "", ()), id="map")
         yield Words(id="cell")
         yield Words(id="progress")
-        yield KeyLine([key for key in (*keys.SWEEP, _BACK, *_APP_KEYS) if key.footer])
+        yield KeyLine([_BACK, *(key for key in (*keys.SWEEP, *_APP_KEYS) if key.footer)])
 
     def on_mount(self) -> None:
         self.query_one("#map").focus()
@@ -141,9 +141,10 @@ class SweepView(RunScreen):
     def _about_progress(self) -> Text:
         progress = self._progress
         done, left = progress.steps, progress.steps_left
-        full = round(_BAR * done / max(done + left, 1))
+        bar = _BAR if self.size.width >= 100 else _BAR // 3
+        full = round(bar * done / max(done + left, 1))
         return Text.assemble(
-            ("━" * full, "bold"), ("─" * (_BAR - full), "dim"), f"  {progress_line(progress)}", no_wrap=True
+            ("━" * full, "bold"), ("─" * (bar - full), "dim"), f"  {progress_line(progress)}", no_wrap=True
         )
 
     def on_resize(self, event: events.Resize) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.widgets import OptionList, Static
@@ -25,8 +26,8 @@ from wdtui.tui.widgets.words import Words
 _ROWS = 3
 _SUGGESTION = {"weight_decay": (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)}
 _HINT = """\
-Values with commas, or linspace(a,b,n), logspace(a,b,n), range(a,b).
-Enter starts; Escape does not. All else is as in the form."""
+FIELD=V1,V2,… or linspace(a,b,n), logspace(a,b,n), range(a,b)
+Enter trains them; all else is as the form says."""
 
 
 class SweepForm(Dialog[Grid]):
@@ -115,7 +116,7 @@ class SweepList(Dialog[int]):
             yield Static("No sweeps yet: W makes one.")
             return
         options = (Option(_line(progress), id=str(progress.sweep.id)) for progress in self._sweeps)
-        yield OptionList(*options, id="sweeps", markup=False)
+        yield OptionList(*options, compact=True)
         yield Static("Enter opens one; Escape goes back.", classes="hint", markup=False)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
@@ -123,11 +124,11 @@ class SweepList(Dialog[int]):
         self.dismiss(int(event.option.id or 0))
 
 
-def _line(progress: Progress) -> str:
+def _line(progress: Progress) -> Text:
     sweep = progress.sweep
-    name = clean(sweep.name or sweep.experiment)
-    done = f"{number(progress.finished)}/{number(len(progress.runs))}"
-    return "  ".join(filter(None, [f"{sweep.label:<4}{done:>9}", name, sweep.grid.title]))
+    done = f"{number(progress.finished)}/{number(len(progress.runs))} done"
+    words = [f"{sweep.label:<4}{done:>12}", clean(sweep.name or sweep.experiment), sweep.grid.title]
+    return Text("  ".join(filter(None, words)), no_wrap=True, overflow="ellipsis")
 
 
 def _count(text: str) -> int | None:
