@@ -169,7 +169,7 @@ async def test_a_sweep_is_gone_on_with_and_stopped(recorded: Recorded, make_app:
         await press(pilot, "x")
     assert scheduler.queue == ()
     for run in runs[16:18]:
-        assert [command.kind for command in recorded.store.take_commands(run.id)] == ["stop"]
+        assert [command.kind for command in recorded.store.commands(run.id)] == ["stop"]
 
 
 async def test_the_map_follows_the_store(recorded: Recorded, make_app: MakeApp) -> None:
