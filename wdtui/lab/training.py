@@ -103,10 +103,10 @@ class Training:
         bounds and for a field that cannot be steered.
         """
         check_steerable(changes)
-        at = (self.epoch + (self.batch > 0)) * self.config.steps_per_epoch
-        self.plan = planned(
-            self.plan, *(steering_to(name, change, at, self.knobs[name]) for name, change in changes.items())
-        )
+        steps = self.config.steps_per_epoch
+        at = (self.epoch + (self.batch > 0)) * steps
+        before = self._unsteered | values_at(self.plan, at - steps, steps)
+        self.plan = planned(self.plan, *(steering_to(name, to, at, before[name]) for name, to in changes.items()))
         if self.batch == 0:
             self._follow_plan()
 
@@ -150,17 +150,18 @@ class Training:
     @torch.inference_mode()
     def run_epoch(self, attend: Attend = lambda: True) -> None:
         """Take the steps that are left of this epoch, until `attend` says no."""
-        if self.batch == 0:
-            self._follow_plan()
+        attended = self.batch == 0
+        if attended:
+            if not attend():
+                return
+            self._begin_epoch()
         inputs, targets = self._batches()
         batches = list(zip(inputs.unbind(), targets.unbind(), strict=True))
         last = len(batches) - 1
         while self.batch <= last:
-            if not attend():
+            if not attended and not attend():
                 return
-            if self.batch == 0:
-                self.record.clear()
-                self._steerings += [steering for steering in self.plan if steering.step == self.step]
+            attended = False
             if self.batch == last:
                 self._before_last_step.copy_(self.network.parameters)
             row = self.batch % self.record.size
@@ -170,6 +171,11 @@ class Training:
                 if bad_row is not None and self._diverged_at is None:
                     self._diverged_at = self.step - row + bad_row + 1
             self.batch += 1
+
+    def _begin_epoch(self) -> None:
+        self._follow_plan()
+        self._steerings += [steering for steering in self.plan if steering.step == self.step]
+        self.record.clear()
 
     def _take_step(self, inputs: Tensor, targets: Tensor, row: int) -> None:
         """The whole of training: forward, loss, backward, decay and update, for one batch."""
