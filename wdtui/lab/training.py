@@ -59,29 +59,8 @@ class Training(Progress, Steps):
             if self.diverged_at:
                 raise DivergedError(self.diverged_at)
 
-<<<<<<< HEAD
     def batches(self) -> tuple[Tensor, Tensor]:
         return epoch_batches(self.config, self.task.train, self.epoch)
-=======
-    def steer(self, **changes: Any) -> None:
-        """Change λ, ε or the learning rate from the next epoch on, which between two epochs is at once.
-
-        A change is a value, or a value and over how many epochs to get there. Raises ConfigError for a value out of
-        bounds and for a field that cannot be steered.
-        """
-        check_steerable(changes)
-        steps = self.config.steps_per_epoch
-        at = (self.epoch + (self.batch > 0)) * steps
-        before = self._unsteered | values_at(self.plan, at - steps, steps)
-        self.plan = planned(self.plan, *(steering_to(name, to, at, before[name]) for name, to in changes.items()))
-        if self.batch == 0:
-            self._follow_plan()
-
-    def take_steerings(self) -> list[Steering]:
-        """The changes that have taken effect since this was last asked."""
-        taken, self._steerings = self._steerings, []
-        return taken
->>>>>>> fork
 
     def state(self) -> dict[str, Tensor]:
         own = self.sharpness.state if self.sharpness else {}
@@ -94,70 +73,6 @@ class Training(Progress, Steps):
         for name, tensor in self.state().items():
             tensor.copy_(state[name])
 
-<<<<<<< HEAD
-=======
-    def restart_clock(self) -> None:
-        """Begin to measure speed anew, as after a pause."""
-        self._clock = time.perf_counter()
-        self._clock_step = self.step
-
-    @torch.inference_mode()
-    def run_epoch(self, attend: Attend = lambda: True) -> None:
-        """Take the steps that are left of this epoch, until `attend` says no."""
-        attended = self.batch == 0
-        if attended:
-            if not attend():
-                return
-            self._begin_epoch()
-        inputs, targets = self._batches()
-        batches = list(zip(inputs.unbind(), targets.unbind(), strict=True))
-        last = len(batches) - 1
-        while self.batch <= last:
-            if not attended and not attend():
-                return
-            attended = False
-            if self.batch == last:
-                self._before_last_step.copy_(self.network.parameters)
-            row = self.batch % self.record.size
-            self._take_step(*batches[self.batch], row)
-            if row == self.record.size - 1 or self.batch == last:
-                bad_row = self.record.sum_window(targets[self.batch - row : self.batch + 1], self.network.epsilon)
-                if bad_row is not None and self._diverged_at is None:
-                    self._diverged_at = self.step - row + bad_row + 1
-            self.batch += 1
-
-    def _begin_epoch(self) -> None:
-        self._follow_plan()
-        self._steerings += [steering for steering in self.plan if steering.step == self.step]
-        self.record.clear()
-
-    def _take_step(self, inputs: Tensor, targets: Tensor, row: int) -> None:
-        """The whole of training: forward, loss, backward, decay and update, for one batch."""
-        network, record = self.network, self.record
-        logits = network.forward(inputs, record.logit_rows[row], record.deviation_rows[row])
-        network.backward(loss_gradient(self.config.loss, logits, targets), inputs)
-        self.optimizer.step()
-
-    def _batches(self) -> tuple[Tensor, Tensor]:
-        """Inputs and targets of this epoch's full batches, in order: [steps, batch, bits]."""
-        config, pairs = self.config, self.task.train
-        used = config.steps_per_epoch * config.batch_size
-        inputs, targets = pairs.inputs[:used], pairs.targets[:used]
-        if config.shuffle:
-            seed = random.Random(f"order {config.seed} {self.epoch}").getrandbits(63)
-            order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(seed))[:used].to(self.device)
-            inputs, targets = pairs.inputs[order], pairs.targets[order]
-        shape = config.steps_per_epoch, config.batch_size
-        return inputs.view(*shape, -1), targets.view(*shape, -1)
-
-    @torch.inference_mode()
-    def _point(self) -> Point:
-        values = measure(self, self._before_last_step)
-        speed = (self.step - self._clock_step) / max(time.perf_counter() - self._clock, 1e-9)
-        self.restart_clock()
-        return Point(self.step, self.epoch, (*values, speed))
-
->>>>>>> fork
     def _build(self) -> None:
         """Make the parts that the config decides, at their beginning."""
         self.network: Trainable = make_network(self.config, self.device)
