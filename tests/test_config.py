@@ -55,7 +55,8 @@ def mappings(draw: st.DrawFn) -> dict[str, Any]:
             (
                 {"architecture": "residual", "heads": 1, "engine": "alone"},
                 {"architecture": "residual", "heads": 1, "engine": "ensemble", "width": 32, "sharpness_every": 0},
-                {"architecture": "transformer", "heads": 3, "width": 12, "batch_norm": True, "engine": "auto"},
+                {"architecture": "transformer", "heads": 3, "width": 12, "batch_norm": True}
+                | {"engine": "auto", "sharpness_every": 0},
             )
         )
     )
@@ -371,6 +372,7 @@ def test_decay_is_decoupled_by_itself_for_adamw_alone(optimizer: str, decay: str
         ({"heads": 2}, "heads 2 and architecture residual clash: only the transformer has attention heads"),
         ({"architecture": "transformer", "heads": 3}, "heads 3 and width 256 clash: each head takes an equal share"),
         ({"architecture": "transformer", "batch_norm": False}, "the transformer has no BatchNorm to leave out"),
+        ({"architecture": "transformer", "sharpness_every": 5}, "the sharpness is measured of residual networks only"),
         ({"architecture": "trasformer"}, "architecture: trasformer is not allowed; give residual or transformer"),
     ],
     ids=str,

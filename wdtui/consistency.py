@@ -51,6 +51,9 @@ def _check_architecture(config: RunConfig) -> None:
     if not config.batch_norm:
         reason = "the transformer has no BatchNorm to leave out, so leave batch_norm at true"
         raise _clash(config, "batch_norm", "architecture", reason=reason)
+    if config.sharpness_every:
+        reason = "the sharpness is measured of residual networks only, so leave sharpness_every at 0"
+        raise _clash(config, "sharpness_every", "architecture", reason=reason)
 
 
 def _check_ensemble(config: RunConfig) -> None:

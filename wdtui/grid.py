@@ -38,8 +38,8 @@ _DECAYS = {"weight_decay", "normalized_weight_decay"}
 def in_company(config: RunConfig) -> RunConfig:
     """A config as one among many: where its engine is left open, the one that trains many like it fastest.
 
-    On two cores, ensembles made 5 times the model-steps/s of runs in processes at width 32, 1.6 times at 64, and no
-    more at 256 (docs/benchmarks.md).
+    On two cores ensembles made 4.5 times the model-steps/s of runs in processes at width 16, twice at 32, 1.7 times at
+    64, and no more at 256 (docs/benchmarks.md).
     """
     if config.engine != "auto" or config.width > _NARROW:
         return config

@@ -109,7 +109,7 @@ def test_ctrl_c_stops_the_runs_and_ends_with_130(experiment: Path, tmp_path: Pat
     process = start("experiments", "verify", str(experiment), "--threads", "1", store=tmp_path / "store")
     until(lambda: any(run["step"] for run in listed(tmp_path / "store")))
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 130 and "Traceback" not in said
     assert {run["status"] for run in listed(tmp_path / "store")} <= {"interrupted", "stopped"}
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from wdtui.config import ConfigError, RunConfig
+from wdtui.config import RunConfig
 from wdtui.lab import functional
 from wdtui.lab.sharpness import Sharpness, largest_eigenvalue
 from wdtui.lab.training import Training, train
@@ -155,13 +155,6 @@ def test_it_is_measured_at_the_first_point_from_each_multiple_on_and_at_the_last
     logged = [epoch for epoch in range(1, 21) if epoch % log_every == 0 or epoch == 20]
     expected = {next(epoch for epoch in logged if epoch >= multiple) for multiple in range(every, 21, every)} | {20}
     assert {epoch for epoch in logged if sharpness.due(epoch)} == expected
-
-
-def test_a_network_without_a_functional_form_is_refused_in_words() -> None:
-    training = trained(TINY, 0)
-    training.network = object()  # type: ignore[assignment]
-    with pytest.raises(ConfigError, match=r"sharpness_every: .* give 0"):
-        Sharpness(training)
 
 
 @pytest.mark.long

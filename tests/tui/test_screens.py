@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
-from tui_tools import FakeScheduler, Recorded, press, settle, svg
+from tui_tools import DATA, FakeScheduler, Recorded, press, settle, svg
 
+from wdtui.runs.forks import fork
 from wdtui.runs.records import Status
+from wdtui.steering import to_json
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:\s*Can not relate snapshot")
 
@@ -52,6 +55,15 @@ def foretold(recorded: Recorded) -> None:
     recorded.add("crash-forecast", points=228, status=Status.RUNNING)
 
 
+def forked(recorded: Recorded) -> None:
+    parent = recorded.add("epsilon-1e-5", name="parent")
+    data = np.load(DATA / "epsilon-1e-5.npz")
+    at = int(data["steps"][107])
+    run_id = fork(recorded.store, recorded.store.run(parent), at, {"bn_epsilon": (1e-2, 50)})
+    recorded.store.inherit(run_id, parent, at)
+    recorded.store.add_event(run_id, at, "steered", to_json(recorded.store.run(run_id).plan)[0])
+
+
 def all_states(recorded: Recorded) -> None:
     """One run in each state, with names that other people gave them."""
     reasons = {Status.FAILED: "RuntimeError: no memory left", Status.DIVERGED: "The loss is not finite at step 780."}
@@ -93,6 +105,8 @@ STATES: dict[str, tuple[Callable[[Recorded], None], tuple[int, int], tuple[str, 
     "help": (empty, SIZE, ("question_mark",)),
     "palette": (one_running, SIZE, ("escape", "ctrl+p", "type:log")),
     "steering": (one_running, SIZE, ("escape", "s")),
+    "forking": (blow_ups, SIZE, ("escape", *("left",) * 9, "f", "down", "down", "type:1e-2:50")),
+    "forked": (forked, SIZE, ("escape", "m", "down", "m")),
     "deleting": (blow_ups, SIZE, ("escape", "d")),
 }
 

@@ -31,9 +31,9 @@ class FakeScheduler:
         self.live: tuple[int, ...] = ()
         self.asked: list[str] = []
 
-    def submit(self, run_id: int, *, device: str | None = None, threads: int | None = None) -> None:
-        self.submitted.append(run_id)
-        self.queue = (*self.queue, run_id)
+    def submit(self, *run_ids: int, device: str | None = None, threads: int | None = None) -> None:
+        self.submitted += run_ids
+        self.queue = (*self.queue, *run_ids)
 
     def cancel(self, run_id: int) -> bool:
         found = run_id in self.queue

@@ -1,4 +1,5 @@
-"""How well blow-ups can be foretold: the tables of docs/crash-forecast.md, from the runs of that experiment in a store.
+"""How well blow-ups can be foretold: the tables of docs/crash-forecast.md, from the runs of that experiment in a store,
+as far as they have come.
 
     python -m wdtui.bench.foretold STORE [--horizon EPOCHS]…
 
@@ -32,7 +33,7 @@ def main() -> None:
     parser.add_argument("--horizon", type=int, action="append", help="Epochs ahead; may be given several times.")
     given = parser.parse_args()
     with Store(given.store) as store:
-        found = [run for run in store.runs() if run.experiment == "crash-forecast" and run.status_text == "done"]
+        found = [run for run in store.runs() if run.experiment == "crash-forecast"]
         runs = [(run.config, store.curves(run.id)) for run in found]
     runs.sort(key=lambda run: (run[0].bn_epsilon, run[0].weight_decay, run[0].seed))
     print("\n".join([*teeth(runs), "", *rankings(runs, 10), "", *ranges(runs[1:])]))

@@ -87,9 +87,12 @@ class Progress:
         taken, self._steerings = self._steerings, []
         return taken
 
-    def begin_epoch(self) -> None:
+    def prepare_epoch(self) -> None:
         """Have in force what the plan says of this epoch."""
         self._follow_plan()
+
+    def begin_epoch(self) -> None:
+        """Note what takes effect."""
         self._steerings += [steering for steering in self.plan if steering.step == self.step]
 
     def state(self) -> dict[str, Tensor]:

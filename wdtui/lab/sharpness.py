@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from wdtui.config import ConfigError
 from wdtui.lab.functional import logits, loss
-from wdtui.lab.network import Network
 
 if TYPE_CHECKING:
     from wdtui.lab.training import Training
@@ -32,9 +30,7 @@ class Sharpness:
     """Measures a training every so many epochs; remembers the direction of the largest curvature from last time."""
 
     def __init__(self, training: Training) -> None:
-        """Raises ConfigError for a network that has no functional form to derive twice."""
-        if not isinstance(training.network, Network):
-            raise ConfigError("sharpness_every: the sharpness of this network cannot be measured; give 0.", _FIELD)
+        """Of a residual network: no other has a functional form to derive twice, and configs refuse the others."""
         self._training = training
         self._every = training.config.sharpness_every
         self._inputs, self._targets = _fixed_batches(training)
@@ -99,9 +95,6 @@ def largest_eigenvalue(product: Callable[[Tensor], Tensor], start: Tensor, produ
     values, vectors = torch.linalg.eigh((small + small.t()).double() / 2)
     vector = vectors[:, -1].to(start) @ spanned
     return values[-1].to(start), vector / vector.norm()
-
-
-_FIELD = "sharpness_every"
 
 
 def _fixed_batches(training: Training) -> tuple[Tensor, Tensor]:

@@ -36,8 +36,12 @@ class Steps:
     pace = 1
     """Steps from one time that `attend` is asked to the next, at most."""
 
+    def prepare_epoch(self) -> None:
+        """Called before the batches of an epoch are asked for, perhaps more than once."""
+        raise NotImplementedError
+
     def begin_epoch(self) -> None:
-        """Called before the first step of each epoch."""
+        """Called once before the first step of each epoch."""
         raise NotImplementedError
 
     def see_losses(self, losses: Tensor, first: int) -> None:
@@ -51,6 +55,8 @@ class Steps:
     @torch.inference_mode()
     def run_epoch(self, attend: Attend = lambda: True) -> None:
         """Take the steps that are left of this epoch, until `attend` says no."""
+        if self.batch == 0:
+            self.prepare_epoch()
         inputs, targets = self.batches()
         batches = list(zip(inputs.unbind(), targets.unbind(), strict=True))
         record, steps = self.record, len(batches)

@@ -21,8 +21,8 @@ _MODELS_PER_GPU = 64
 def placement(width: int, device: str, thread_busy: bool) -> Literal["thread", "process"]:
     """Where to train a run, given whether another one trains in a thread of this process.
 
-    Python threads fight over the GIL between small kernels. At width 64 on two busy cores, one thread per run, two runs
-    in threads made 1,950 model-steps/s in all, two in processes 2,925, and one in a process 2,535 (docs/benchmarks.md).
+    Python threads fight over the GIL between small kernels. At width 64 on two cores, one thread per run, two runs in
+    threads made 2,588 model-steps/s in all, two in processes 5,307, and one in a process 3,205 (docs/benchmarks.md).
 
     A second thread loses, so a CPU run has a process to itself. So has a first narrow run, as the
     thread that draws the screen would be its rival; a first wide one loses little to that and is spared the start of
@@ -52,7 +52,7 @@ def has_room(
 def group_size(width: int, device: str, runs: int, places: int) -> int:
     """How many of so many runs of a width are best trained side by side, where as many places as that share them.
 
-    On the CPU, 16 models of width 64 or 64 of width 16 fill the caches; more gain nothing (docs/benchmarks.md).
+    On the CPU 16 models of width 64, or 64 of width 16, are best; more gain nothing (docs/benchmarks.md).
     """
     most = max(1, 1024 // width) if device == "cpu" else _MODELS_PER_GPU
     return min(most, math.ceil(runs / places))

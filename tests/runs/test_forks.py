@@ -1,0 +1,259 @@
+"""Forks, replays and what is kept of a run: a run is its config and its plan, wherever it is trained from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wdtui.branches import Branching, in_words
+from wdtui.config import ConfigError, RunConfig
+from wdtui.metrics import Curves
+from wdtui.milestones import milestones
+from wdtui.runs import forks, keeping, runner
+from wdtui.runs.checkpoints import Checkpoints
+from wdtui.runs.keeping import Watch
+from wdtui.runs.records import RunRecord, Status
+from wdtui.runs.runner import Runner
+from wdtui.runs.store import Store
+from wdtui.steering import Steering, planned, read_change, values_at
+
+TINY = RunConfig(width=4, train_size=40, validation_size=10, test_size=10, batch_size=8, epochs=20, keep_every=8)
+STEPS = 5
+"""Of an epoch."""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path) as store:
+        yield store
+
+
+def trained(store: Store, run_id: int) -> RunRecord:
+    assert Runner(store, run_id, device="cpu", threads=1).run() == Status.DONE
+    return store.run(run_id)
+
+
+def parent(store: Store, **changes: Any) -> RunRecord:
+    plan = (Steering(30, "bn_epsilon", 0.01, 0.3), Steering(70, "weight_decay", 0.1, 2.0, 4))
+    return trained(store, store.add_run(TINY.replace(**changes), plan=plan))
+
+
+def measured(curves: Curves, from_step: int = 0) -> list[list[float]]:
+    kept = [i for i, name in enumerate(curves.names) if name != "steps_per_second"]
+    return curves.values[curves.steps > from_step][:, kept].tolist()
+
+
+def assert_equal(one: Curves, other: Curves) -> None:
+    assert one.steps.tolist() == other.steps.tolist()
+    assert measured(one) == measured(other)
+
+
+@pytest.mark.parametrize(
+    ("at", "changes"),
+    [
+        *((at, {}) for at in (0, 3, 30, 61, 70, 80, 95)),
+        (52, {"shuffle": True}),
+        (52, {"normalized_weight_decay": 0.05}),
+    ],
+    ids=str,
+)
+def test_a_fork_with_nothing_changed_equals_its_parent_bit_for_bit(
+    store: Store, at: int, changes: dict[str, Any]
+) -> None:
+    original = parent(store, **changes)
+    child = trained(store, forks.fork(store, original, at, {}))
+    assert (child.parent, child.parent_step) == (original.id, at - at % STEPS)
+    assert_equal(store.curves(child.id), store.curves(original.id))
+    told = [(event.step, event.data) for event in store.events(original.id) if event.kind == "steered"]
+    assert [(event.step, event.data) for event in store.events(child.id) if event.kind == "steered"] == told
+
+
+def test_a_fork_needs_its_parent_no_more(store: Store) -> None:
+    original = parent(store)
+    changes = {"learning_rate": 0.01, "betas": (0.5, 0.6), "loss": "cross_entropy"}
+    first, second = (forks.fork(store, original, 52, changes) for _ in range(2))
+    trained(store, first)
+    expected = store.curves(original.id)
+    store.delete([original.id])
+    trained(store, second)
+    assert [event.kind for event in store.events(second)][:1] == ["steered"]
+    assert [event.step for event in store.events(first) if event.kind == "forked"] == [40]
+    assert_equal(store.curves(first), store.curves(second))
+    mine = store.curves(first)
+    assert measured(mine)[:10] == measured(expected)[:10] and measured(mine)[10] != measured(expected)[10]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"bn_epsilon": 0.1}, {"weight_decay": (0.0, 5)}, {"bn_momentum": 0.5}, {"shuffle": True}, {"adam_epsilon": 0.1}],
+    ids=str,
+)
+def test_a_fork_is_what_it_says_from_its_step_on(store: Store, changes: dict[str, Any]) -> None:
+    original = parent(store)
+    child = trained(store, forks.fork(store, original, 50, changes))
+    before, after = store.curves(original.id), store.curves(child.id)
+    assert measured(after)[:10] == measured(before)[:10]
+    assert all(one != other for one, other in zip(measured(after)[10:], measured(before)[10:], strict=True))
+    for name, change in changes.items():
+        assert getattr(child.config, name) == (change[0] if isinstance(change, tuple) else change)
+    again = trained(store, forks.replay(store, child))
+    assert_equal(store.curves(again.id), after)
+
+
+def test_a_fork_of_a_finished_run_trains_it_longer(store: Store) -> None:
+    original, whole = parent(store), trained(store, store.add_run(TINY.replace(epochs=26), plan=parent(store).plan))
+    with pytest.raises(ConfigError, match="epochs 20 ends at step 100, and the fork begins at step 100; give more"):
+        forks.fork(store, original, 100, {})
+    child = trained(store, forks.fork(store, original, 100, {"epochs": 26}))
+    assert_equal(store.curves(child.id), store.curves(whole.id))
+    assert [event.step for event in store.events(child.id) if event.kind == "forked"] == [100]
+
+
+def test_a_fork_of_a_fork_goes_on_from_the_nearest_ancestor(store: Store) -> None:
+    original = parent(store)
+    child = forks.fork(store, original, 60, {"learning_rate": 0.01})
+    grandchild = trained(store, forks.fork(store, store.run(child), 45, {}, ahead=True))
+    assert [event.data for event in store.events(grandchild.id) if event.kind == "forked"] == [{"parent": original.id}]
+    assert_equal(store.curves(grandchild.id), store.curves(trained(store, child).id))
+
+
+def test_a_parent_that_was_steered_since_lends_nothing_from_after_that(store: Store) -> None:
+    early = store.add_run(TINY)
+    child = forks.fork(store, store.run(early), 80, {}, ahead=True)
+    store.send(early, "steer", {"learning_rate": 0.5})
+    trained(store, early)
+    assert store.run(early).plan
+    assert_equal(store.curves(trained(store, child).id), store.curves(trained(store, store.add_run(TINY)).id))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"width": 8}, "width decides the shape of the network, so a fork cannot change it"),
+        ({"blocks": 1}, "blocks decides the shape"),
+        ({"batch_norm": False}, "batch_norm decides the shape"),
+        ({"train_size": 50}, "train_size decides the pairs"),
+        ({"data_seed": 1}, "data_seed decides the pairs"),
+        ({"batch_size": 4}, "batch_size decides which pairs make a step"),
+        ({"seed": 1}, "seed decides how a run begins"),
+        ({"optimizer": "sgd"}, "optimizer decides what the optimiser remembers"),
+        ({"weight_decay": -1.0}, "weight_decay: -1.0 is not allowed"),
+        ({"epochs": 3}, "epochs 3 ends at step 15"),
+    ],
+    ids=str,
+)
+def test_what_a_fork_cannot_change_is_said(store: Store, changes: dict[str, Any], said: str) -> None:
+    original = parent(store)
+    with pytest.raises(ConfigError, match=said):
+        forks.fork(store, original, 50, changes)
+    with pytest.raises(ConfigError, match="step 101: run 1 can be forked from step 0 to 100"):
+        forks.fork(store, original, 101, {})
+    assert len(store.runs()) == 1
+
+
+def test_the_branches_of_an_experiment_may_come_before_its_run(store: Store) -> None:
+    branching = Branching.read({"at_epoch": 6, "branches": [{}, {"bn_epsilon": "0.5:4"}, {"weight_decay": 0.0}]})
+    run_id = store.add_run(TINY)
+    unchanged, risen, free = (trained(store, one) for one in forks.branch(store, store.run(run_id), branching))
+    assert [run.name for run in (unchanged, risen, free)] == ["unchanged", "ε → 0.5 over 4 epochs", "λ → 0"]
+    assert_equal(store.curves(unchanged.id), store.curves(trained(store, run_id).id))
+    assert measured(store.curves(risen.id))[6] != measured(store.curves(free.id))[6]
+    assert in_words({"betas": (0.8, 0.9)}) == "betas → 0.8,0.9"
+
+
+# Plans
+
+
+def test_a_number_gets_to_its_new_value_over_some_epochs() -> None:
+    plan = (Steering(20, "bn_epsilon", 1e-5, 1e-2, 3), Steering(30, "weight_decay", 0.1, 0.0, 2))
+    values = [values_at(plan, step, 10) for step in (0, 10, 20, 30, 40, 50)]
+    expected = [1e-5, 1e-5, 1e-4, 1e-3, 1e-2, 1e-2]
+    assert [each["bn_epsilon"] for each in values] == pytest.approx(expected)
+    assert [each["weight_decay"] for each in values] == pytest.approx([0.1, 0.1, 0.1, 0.05, 0.0, 0.0])
+    assert values[4]["bn_epsilon"] == 1e-2
+
+
+def test_what_is_steered_takes_the_place_of_what_was_planned_for_later() -> None:
+    plan = planned((), Steering(20, "bn_epsilon", 1e-5, 1e-2), Steering(10, "weight_decay", 0.1, 0.2))
+    assert [one.step for one in plan] == [10, 20]
+    assert planned(plan, Steering(15, "bn_epsilon", 1e-5, 1.0)) == (plan[0], Steering(15, "bn_epsilon", 1e-5, 1.0))
+    assert planned(plan, Steering(25, "bn_epsilon", 1e-2, 1.0))[:2] == plan
+
+
+@pytest.mark.parametrize("text", ["1e-2:", "1e-2:0", "1e-2:-3", "1e-2:x", "1e-2:1:2", ":5", "1e-2:１"])
+def test_a_change_that_cannot_be_read_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"bn_epsilon: .* is not allowed"):
+        read_change(text, forks.FIELDS["bn_epsilon"])
+
+
+def test_a_live_run_is_steered_over_some_epochs_and_replayed(store: Store) -> None:
+    run_id = store.add_run(TINY.replace(epochs=400))
+    store.send(run_id, "steer", {"bn_epsilon": [0.5, 6]})
+    run = trained(store, run_id)
+    [steering] = run.plan
+    assert (steering.old, steering.new, steering.epochs) == (0.01, 0.5, 6)
+    again = trained(store, forks.replay(store, run))
+    assert again.plan == run.plan
+    assert_equal(store.curves(again.id), store.curves(run_id))
+
+
+# What is kept
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from((0.5, 0.96, 0.992, 1.0)), st.sampled_from((0.1, 0.95))), max_size=30))
+def test_milestones_are_seen_as_they_come(accuracies: list[tuple[float, float]]) -> None:
+    watch = Watch()
+    seen = [watch.add(*pair) for pair in accuracies]
+    steps = np.arange(len(accuracies), dtype=np.int64)
+    whole = milestones(Curves(("train_accuracy", "test_accuracy"), steps, steps, np.array(accuracies).reshape(-1, 2)))
+    assert tuple(i for i, names in enumerate(seen) if "blow-up" in names) == whole.blowup_steps
+    assert next((i for i, names in enumerate(seen) if "fit" in names), None) == whole.fit_step
+    assert next((i for i, names in enumerate(seen) if "generalised" in names), None) == whole.generalise_step
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, found: dict[int, list[str]]) -> None:
+    """Have milestones found at these epochs, whatever the accuracies."""
+    epochs = iter(range(1, 1000))
+    monkeypatch.setattr(keeping.Watch, "add", lambda *_: found.get(next(epochs), []).copy())
+
+
+def test_milestones_and_the_time_before_a_blow_up_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched(monkeypatch, {3: ["fit"], 11: ["blow-up"], 15: ["generalised"]})
+    run = trained(store, store.add_run(TINY.replace(keep_every=0)))
+    kept = Checkpoints.of(store.folder, run).kept()
+    assert kept == {15: "fit", 20: "blow-up", 75: "generalised", 100: ""}
+    expected = trained(store, store.add_run(TINY))
+    assert_equal(store.curves(trained(store, forks.fork(store, run, 20, {})).id), store.curves(expected.id))
+
+
+def test_where_room_is_short_intervals_give_way_first_and_it_is_told(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched(monkeypatch, {3: ["fit"], 12: ["blow-up"]})
+    wide = TINY.replace(keep_every=2, keep_megabytes=1, width=56)
+    run = trained(store, store.add_run(wide))
+    checkpoints = Checkpoints.of(store.folder, run)
+    kept = checkpoints.kept()
+    assert checkpoints.size() <= 1e6 and "fit" in kept.values() and "blow-up" in kept.values()
+    dropped = [event.data for event in store.events(run.id) if event.kind == "dropped"]
+    assert dropped and {data["kept for"] for data in dropped} == {"interval"}
+    assert {data["checkpoint"] for data in dropped}.isdisjoint(kept)
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("wdtui.runs.checkpoints._write", full)
+    monkeypatch.setattr(runner, "_CHECKPOINT_SECONDS", 0.0)
+    run_id = store.add_run(TINY)
+    with pytest.raises(Exception, match="No space left on device"):
+        Runner(store, run_id, device="cpu", threads=1).run()
+    assert store.run(run_id).status == Status.INTERRUPTED
