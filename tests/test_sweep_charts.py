@@ -86,7 +86,15 @@ def test_cells_grow_with_the_room_and_name_themselves_once() -> None:
     drawn = lines(heatmap(two_axes(), "test_accuracy", width=100, height=30))
     assert sum("0.92" in line for line in drawn) == 1
     shaded = [line for line in drawn[:-1] if "█████" in line]
-    assert len(shaded) == 3 and len({line.index("█") for line in shaded}) == 1
+    assert len(shaded) == 3 and len({(line.index("█"), line.rindex("█")) for line in shaded}) == 1
+
+
+def test_a_combination_that_is_no_cell_of_its_own_is_left_blank() -> None:
+    axes = {"weight_decay": (0.1, 0.2), "width": (8, 16)}
+    table = Table.of(axes, [((0.1, 8), run(0, 0.5)), ((0.2, 16), run(0, 0.5))])
+    drawn = lines(heatmap(table, "test_accuracy", width=40, height=4))
+    assert drawn[1].split()[0] == "0.1" and drawn[1].count("0.50") == drawn[2].count("0.50") == 1
+    assert lines(heatmap(Table(axes, ()), "test_accuracy", width=40, height=4))[1].split() == ["0.1"]
 
 
 def test_a_map_with_little_room_shows_the_part_around_the_selected_cell() -> None:

@@ -194,9 +194,9 @@ async def test_further_axes_and_clicks(recorded: Recorded, make_app: MakeApp) ->
         assert view._values == (0.0, 32, 2, "mse")
         await press(pilot, "a", "a")
         assert view._values == (0.0, 32, 1, "mse")
-        panel = view.query_one("#map")
-        drawn_lines = [strip.text for strip in panel._drawn()]
-        await pilot.click("#map", offset=(drawn_lines[3].rindex("·"), 3))
+        drawn_lines = [strip.text for strip in view.query_one("#map")._drawn()]
+        line = next(place for place, text in enumerate(drawn_lines) if " 0.1 " in text)
+        await pilot.click("#map", offset=(drawn_lines[line].rindex("·"), line))
         await settle(pilot)
         assert view._values == (0.1, 64, 1, "mse")
 

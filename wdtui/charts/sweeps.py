@@ -140,7 +140,8 @@ def heatmap(
     side, heads = list(map(_written, rows)), list(map(_written, columns))
     texts = {values: _cell_text(row, metric, shading) for values, row in cells.items()}
     left = max(map(len, [*side, corner])) + 1
-    narrowest = max(map(len, [*heads, *(f"{shade * 2} {value}" for shade, value in texts.values())]))
+    longest = max((len(value) for _, value in texts.values()), default=1)
+    narrowest = max(*map(len, heads), longest + 3)
     shown_rows, tall = _window(len(rows), height - 2, 1, selected and selected[0], _TALLEST)
     shown, wide = _window(len(columns), width - left, narrowest + 2, selected and selected[1], _WIDEST)
     lines = [Text(corner.rjust(left - 1) + " " + "".join(heads[place].rjust(wide) for place in shown), "dim")]
@@ -149,7 +150,8 @@ def heatmap(
         text = Text((side[place] if named else "").rjust(left - 1) + " ", "dim")
         for other in shown:
             shade, value = texts.get((rows[place], columns[other]), ("", ""))
-            cell = _cell(shade, value if named else " " * len(value), wide, selected == (place, other), color)
+            value = (value if named else "").rjust(longest)
+            cell = _cell(shade, value, wide, selected == (place, other), color)
             text.append_text(_marked(cell, (place, other)))
         lines.append(text)
     lines += [Text()] * (height - 1 - len(lines))

@@ -107,7 +107,9 @@ class SweepView(RunScreen):
         self.query_one("#map", ChartPanel).show(self._figure())
         self.query_one("#cell", Words).say(self._about_cell(), same_size=True)
         self.query_one("#progress", Words).say(self._about_progress(), same_size=True)
-        self.query_one(HeaderLine).tell(self._sweep.grid.title)
+        sizes = [f"{len(values)} {symbol(axis)}" for axis, values in self._axes.items()]
+        sizes += [f"{len(self._sweep.grid.seeds)} seeds"] if self._sweep.grid.axes else []
+        self.query_one(HeaderLine).tell(" × ".join(sizes))
 
     def _figure(self) -> Figure:
         from wdtui.charts.sweeps import curve, heatmap

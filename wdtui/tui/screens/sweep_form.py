@@ -26,7 +26,7 @@ from wdtui.tui.widgets.words import Words
 _ROWS = 3
 _SUGGESTION = {"weight_decay": (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)}
 _HINT = """\
-FIELD=V1,V2,… or linspace(a,b,n), logspace(a,b,n), range(a,b)
+a,b,c · linspace(a,b,n) · logspace(a,b,n) · range(a,b)
 Enter trains them; all else is as the form says."""
 
 
