@@ -83,7 +83,7 @@ def _of_sweep(store: Store, sweep: Sweep, metrics: Sequence[str]) -> Figure:
     _check(metrics, [*pooled, *MILESTONES], "known of each run of a sweep")
     finished = sum(row.states[state] for row in table.rows for state in ("done", "diverged"))
     if not finished:
-        raise CommandError(f"No run of {sweep.label} is trained to its end yet; `wdtui resume {sweep.label}` does that.")
+        raise CommandError(f"No run of {sweep.label} is trained yet; `wdtui resume {sweep.label}` trains them.")
     title = ": ".join([sweep.label, clean(sweep.name or sweep.experiment) or sweep.grid.title])
     match len(table.axes):
         case 1:

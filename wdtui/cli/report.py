@@ -82,7 +82,7 @@ def _findings(store: Store, experiment: Experiment, argument: str, quick: bool) 
         experiment=experiment,
         argument=argument,
         quick=quick,
-        standing=Standing(evidence.verdicts(experiment), quick),
+        standing=Standing(evidence.verdicts(experiment)),
         table=table,
         columns=_columns(experiment),
         wanted=len(cells),
@@ -114,15 +114,15 @@ def _columns(experiment: Experiment) -> tuple[str, ...]:
 
 
 def _overviews(table: Table, measures: Sequence[str]) -> Iterator[_Drawn]:
-    """Figures over the axes: of one, curves; of two, curves or a map; of more, the same for each value of the others."""
-    from wdtui.figures.sweeps import curve
-    from wdtui.runs.sweep_words import symbol
+    """Figures over the axes: of one, curves; of two, curves or a map; of more, the same for each value of others."""
+    from wdtui.figures.sweeps import axis_name, curve
+    from wdtui.hyperparameters import format_value
 
     if not any(row.spread(name) for row in table.rows for name in measures):
         return
     axes = list(table.axes)
     if len(axes) == 1 and len(table.rows) > 1:
-        words = f"Against {symbol(axes[0])}: the median over seeds, and from the least to the greatest."
+        words = f"Against {axis_name(axes[0])}: the median over seeds, and from the least to the greatest."
         yield curve(table, measures), words
     elif len(axes) == 2:
         yield _over_two(table, measures)
@@ -130,17 +130,16 @@ def _overviews(table: Table, measures: Sequence[str]) -> Iterator[_Drawn]:
         first = min(axes, key=lambda axis: len(table.axes[axis]))
         for value in table.axes[first]:
             for figure, words in _overviews(table.at({first: value}), measures):
-                yield figure, f"{symbol(first)} {value}. {words}"
+                yield figure, f"At {axis_name(first)} = {format_value(value)}. {words}"
 
 
 def _over_two(table: Table, measures: Sequence[str]) -> _Drawn:
-    from wdtui.figures.sweeps import family, heatmap
-    from wdtui.runs.sweep_words import symbol
+    from wdtui.figures.sweeps import axis_name, family, heatmap
 
     other, along = sorted(table.axes, key=lambda axis: (_ordered(table.axes[axis]), len(table.axes[axis])))
     if len(table.axes[other]) > _MOST_CURVES or len(table.axes[along]) < 3:
         return heatmap(table, measures), "The median over seeds of each cell; – where there is none."
-    words = f"Against {symbol(along)}, a line for each value of {symbol(other)}"
+    words = f"Against {axis_name(along)}, a line for each value of {axis_name(other)}"
     return family(table, along, measures), f"{words}: the median over seeds, and from the least to the greatest."
 
 

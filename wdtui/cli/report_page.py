@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import html
 import importlib.resources
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from wdtui.claims import SEEDS
@@ -74,13 +73,12 @@ def _parts(found: Findings) -> Iterator[str]:
 
 
 def _standing(found: Findings) -> str:
-    counts = Counter(verdict.state for verdict in found.standing.verdicts)
-    claims = ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state])
-    total = len(found.standing.verdicts)
-    said = f"{total} claim{'s' * (total != 1)}: {claims}." if total else "Nothing is claimed yet."
-    there = len(found.runs)
+    total, there = len(found.standing.verdicts), len(found.runs)
+    said = f"{total} claim{'s' * (total != 1)}: {found.standing.words}." if total else "Nothing is claimed."
+    if not there:
+        return f"{said} None of the {number(found.wanted)} runs is trained yet."
     if there == found.wanted:
-        return f"{said} All {number(there)} runs are trained."
+        return f"{said} {f'All {number(there)} runs are' if there > 1 else 'The one run is'} trained."
     return f"{said} {number(there)} of {number(found.wanted)} runs are trained; what follows is what these show."
 
 

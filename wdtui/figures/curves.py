@@ -127,7 +127,7 @@ def _draw(axes: Axes, panel: Panel, subjects: Sequence[Subject]) -> None:
                 color, style = RUN_COLORS[2], _STYLES["validation"]
             pale = several and metric != shown[-1]
             axes.plot(
-                steps, values, color=color, linestyle=style, alpha=0.35 if pale else 1,  # type: ignore[arg-type]
+                steps, values, color=color, linestyle=style, alpha=0.35 if pale else 1,
                 linewidth=0.8 if pale else None, label=f"{subject.label}: {wording(metric)}",
             )  # fmt: skip
             known = values[np.isfinite(values)]

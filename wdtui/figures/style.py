@@ -115,7 +115,7 @@ def measure_axis(axes: Axes, names: Sequence[str]) -> None:
         axes.set_ylim(-0.02, 1.02)
         axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
     elif metrics and all(metric.log for metric in metrics) and _spans_decades(axes):
-        axes.set_yscale("log")
+        axes.set_yscale("log", nonpositive="mask")
         axes.minorticks_off()
         axes.yaxis.set_major_formatter(lambda value, place: number(value))
     else:
@@ -129,11 +129,12 @@ def _spans_decades(axes: Axes) -> bool:
 
     values = np.concatenate([np.ravel(np.asarray(line.get_ydata(), float)) for line in axes.lines] or [np.ones(1)])
     positive = values[np.isfinite(values) & (values > 0)]
-    return len(positive) > 0 and float(positive.max()) > 20 * float(positive.min())
+    return len(positive) > 0 and float(positive.max()) > 10 * float(positive.min())
 
 
 def name_lines(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
     """Write names beside the right edge, each near the height (a value) at which its line ends, in its colour."""
+    axes.get_ylim()  # only now does the axis fit its data
     figure = axes.get_figure(root=True)
     assert figure
     room = 0.8 * figure.get_figheight() / len(figure.axes) * 72
@@ -158,12 +159,13 @@ def mark_places(axes: Axes, marks: Sequence[tuple[float, str]]) -> None:
     """Write words above a panel, each where its place is on the x axis, in as many rows as they need."""
     low, high = axes.get_xlim()
     starts: list[float] = []
-    for x, words in sorted(marks, reverse=True):  # the further left the higher, so that no stem crosses other words
+    for x, words in sorted(marks, reverse=True):
         wide = (len(words) + 2) * 0.0115 * (high - low)
         leftward = x + wide > high and x - wide > low
         left, right = (x - wide, x) if leftward else (x, x + wide)
-        row = next((row for row, start in enumerate(starts) if right <= start), len(starts))
-        starts[row:] = [left, *starts[row + 1 :]]
+        below = [row for row, start in enumerate(starts) if right > start]  # whose stems would cross these words
+        row = below[-1] + 1 if below else 0
+        starts[row : row + 1] = [left]
         side = "right" if leftward else "left"
         stem = {"arrowstyle": "-", "linewidth": 0.6, "color": INK, "shrinkA": 0, "shrinkB": 0}
         axes.annotate(

@@ -86,9 +86,9 @@ def heatmap(table: Table, metrics: Sequence[str], title: str = "") -> Figure:
         _map(axes, table, metric)
         axes.set_yticks(range(len(rows)), list(map(written, rows)))
         axes.set_xticks(range(len(columns)), list(map(written, columns)))
-        axes.set_ylabel(_axis_name(down))
+        axes.set_ylabel(axis_name(down))
         axes.set_title(f"{wording(metric)}, median over seeds", loc="left", fontsize=9)
-        axes.set_xlabel(_axis_name(across))
+        axes.set_xlabel(axis_name(across))
     titled(figure, title)
     return figure
 
@@ -98,7 +98,8 @@ def written(value: Value) -> str:
     return number(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else format_value(value)
 
 
-def _axis_name(axis: str) -> str:
+def axis_name(axis: str) -> str:
+    """An axis in words, with its symbol and unit."""
     field = FIELDS[axis]
     unit = f" ({field.unit})" if field.unit else ""
     return f"{field.label} {field.symbol}{unit}".strip()
@@ -179,7 +180,7 @@ def _value_axis(axes: Axes, axis: str, places: dict[Value, float]) -> None:
             shown.append(value)
     axes.set_xticks([places[value] for value in shown], list(map(written, shown)))
     axes.set_xticks(list(places.values()), minor=True)
-    axes.set_xlabel(_axis_name(axis))
+    axes.set_xlabel(axis_name(axis))
 
 
 def _broken(places: dict[Value, float]) -> bool:
@@ -221,7 +222,7 @@ def _map(axes: Axes, table: Table, metric: str) -> None:
     shading = _shading(medians, metric)
     colors = matplotlib.colormaps["viridis"]
     edges = np.arange(len(columns) + 1) - 0.5, np.arange(len(rows) + 1) - 0.5
-    axes.pcolormesh(*edges, np.ma.masked_invalid(medians), cmap=colors, norm=shading)  # type: ignore[no-untyped-call]
+    axes.pcolormesh(*edges, np.ma.masked_invalid(medians), cmap=colors, norm=shading)
     axes.invert_yaxis()
     for (row, column), median in np.ndenumerate(medians):
         red, green, blue, _ = colors(float(shading(median))) if math.isfinite(median) else (1.0, 1.0, 1.0, 1.0)

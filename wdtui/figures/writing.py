@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wdtui.charts import RUN_COLORS
 from wdtui.figures.style import FAINT, INK, styled
 
 if TYPE_CHECKING:
@@ -16,21 +17,23 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg")
 _DPI = 200
-_THEME = {INK: "currentColor", FAINT: "var(--faint)"}
+_THEME = {INK: "currentColor", FAINT: "var(--faint)", RUN_COLORS[0]: "var(--blue)"}
+"""What a page's theme replaces: their blue is too dark for a dark ground."""
 
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as the file's suffix says, one of SUFFIXES; equal figures make equal files. Raises OSError."""
     with styled(), _quiet():
-        date = {"Date": None} if path.suffix == ".svg" else {"Software": None}
-        figure.savefig(path, format=path.suffix.lower().removeprefix("."), dpi=_DPI, metadata=date)
+        kind = path.suffix.lower().removeprefix(".")
+        without = {"Date": None} if kind == "svg" else {"Software": None}
+        figure.savefig(path, format=kind, dpi=_DPI, metadata=without)
 
 
 def inline_svg(figure: Figure, number: int, description: str) -> str:
     """A figure as an <svg> element that refers to nothing outside itself and takes its colours from the page.
 
     `number` makes its ids differ from those of the page's other figures; text stays text. The page's style must give
-    `color` and `--faint`.
+    `color`, `--faint`, `--blue` and `--sans`.
     """
     buffer = io.StringIO()
     with styled(**{"svg.fonttype": "none"}), _quiet():
@@ -42,7 +45,8 @@ def inline_svg(figure: Figure, number: int, description: str) -> str:
     svg = re.sub(r' id="', f' id="f{number}-', svg)
     svg = re.sub(r'xlink:href="#', f'href="#f{number}-', svg)
     svg = re.sub(r"url\(#", f"url(#f{number}-", svg)
-    svg = re.sub(r"font: ([\d.]+px|bold [\d.]+px|[\w ]*[\d.]+px) [^;\"]*", r"font: \1 var(--sans)", svg)
+    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)  # which would count for the whole page
+    svg = svg.replace("'DejaVu Sans'", "var(--sans)")
     for color, themed in _THEME.items():
         svg = svg.replace(color, themed)
     return svg.strip()
