@@ -105,7 +105,8 @@ def _check(metrics: Iterable[str], known: Iterable[str], where: str) -> None:
         if name in known:
             continue
         if name in METRICS:
-            raise CommandError(f"The metric {name} is not {where}; these are: {', '.join(known)}.")
+            there = ", ".join(one for one in known if "/" not in one)
+            raise CommandError(f"The metric {name} is not {where}; these are: {there}.")
         raise CommandError(f"There is no metric {name}{nearest(name, known)}")
 
 
