@@ -15,7 +15,7 @@ TINY = ("--width", "8", "--train-size", "320", "--validation-size", "50", "--tes
 def wdtui(*arguments: str, store: Path | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
     environment = os.environ | ({"WDTUI_HOME": str(store)} if store else {})
     command = [sys.executable, "-m", "wdtui", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, **options)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, **options)
 
 
 def start(*arguments: str, store: Path) -> subprocess.Popen[str]:

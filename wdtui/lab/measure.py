@@ -69,8 +69,9 @@ def _norms(training: Measurable, before_last_step: Tensor) -> dict[str, Tensor]:
         "update_norm": before_last_step.sub_(network.parameters).norm(dim=-1),
     }
     if invariant := layer_names(config, "invariant"):
-        weights = torch.stack([norms[f"{layer}.weight"] for layer in invariant])
-        values["effective_learning_rate"] = _pooled(training.optimizer.learning_rate / weights.square(), torch.amax)
+        squares = torch.stack([norms[f"{layer}.weight"] for layer in invariant]).square()
+        squares.clamp_min_(torch.finfo(squares.dtype).tiny)  # a layer that has decayed to nothing is no divergence
+        values["effective_learning_rate"] = _pooled(training.optimizer.learning_rate / squares, torch.amax)
     return values
 
 
