@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wdtui.branches import Branching, Case, config_of, forked_at
 from wdtui.claims import read_claims
 from wdtui.config import ConfigError, RunConfig
 from wdtui.experiments import ExperimentError, load, names
@@ -337,7 +338,61 @@ def test_a_shipped_experiment_has_claims_that_can_be_told_and_checked(name: str)
     for variant in {load(name).variant(quick).title: load(name).variant(quick) for quick in (False, True)}.values():
         for claim in variant.claims:
             assert claim.says.endswith(".") and claim.subject and claim.bounds
-            assert check(claim, variant.cells(), {}).state == State.NOT_RUN
+            assert check(claim, variant.cases(), {}).state == State.NOT_RUN
+
+
+FORK = Branching.read({"at_epoch": 10, "branches": [{}, {"bn_epsilon": 0.5}, {"bn_epsilon": "0.5:3"}]})
+BRANCHES: list[Case] = [branch for cell in CELLS for branch in FORK.of(cell)]
+
+
+def of_branch(name: str | list[str], **table: Any) -> Verdict:
+    where = {"width": 8, "weight_decay": 1.0, "branch": name} | table.pop("where", {})
+    (claim,) = read_claims([{"says": "It is so.", "where": where} | table], [*CELLS, *BRANCHES], quick=False)
+    outcomes: dict[Case, Outcome] = {one: outcome(config_of(one), forked_at=forked_at(one)) for one in BRANCHES}
+    return check(claim, [*CELLS, *BRANCHES], outcomes)
+
+
+def test_a_branch_is_measured_from_its_fork_on() -> None:
+    """The fork is at step 10 of 20; its curve, with what its parent measured, rises from 0 and has two blow-ups."""
+    assert BASE.steps_per_epoch == 1
+    name = "bn_epsilon=0.5:3"
+    assert of_branch(name, measure="blowups", at_least=0).value == (1, 1)  # of those at 9 and 13
+    assert of_branch(name, measure="first_blowup", at_least=0).value == (13, 13)
+    assert of_branch(name, measure="blowup_period", at_least=0).state == State.FAILS
+    assert of_branch(name, measure="fit_step", at_least=0).value == (5, 5)
+    lowest = of_branch(name, measure="test_accuracy", at="lowest", at_least=0)
+    assert lowest.value == pytest.approx((0.2 * 10 / 19,) * 2)
+    assert "Lowest test accuracy after the fork" in lowest.measured
+    early = of_branch(name, measure="test_accuracy", at=1, at_least=0)
+    assert early.value == (0, 0) and "fork" not in early.measured
+    assert of_branch(name, measure="test_accuracy", at="highest", minus={"branch": "unchanged"}, at_least=0).value == (
+        0,
+        0,
+    )
+
+
+def test_without_a_branch_a_claim_is_about_the_runs_that_were_not_forked() -> None:
+    (claim,) = read_claims(
+        [{"says": "So.", "at_most": 1} | AT | {"where": {"width": 8, "weight_decay": 0.1}}],
+        [*CELLS, *BRANCHES],
+        quick=False,
+    )
+    assert claim.cells([*CELLS, *BRANCHES])[0] == [c for c in CELLS if (c.width, c.weight_decay) == (8, 0.1)]
+
+
+@pytest.mark.parametrize(
+    ("branch", "said"),
+    [
+        ("bn_epsilon=0.6", "no run with .*branch bn_epsilon=0.6; .*none, unchanged, bn_epsilon=0.5, bn_epsilon=0.5:3"),
+        (["unchanged", "bn_epsilon=0.5"], "it leaves open branch: give it in where"),
+        (0.5, "branch must be text, not 0.5"),
+        ([0.5], "branch must be text, not 0.5"),
+    ],
+    ids=str,
+)
+def test_a_branch_that_is_not_there_is_named(branch: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        of_branch(branch, measure="blowups", at_least=0)
 
 
 def test_verdicts_are_immutable() -> None:

@@ -5,7 +5,8 @@ Every claim comes down to one value and the bounds within which it must lie. In 
 says       = "…"                    the claim as a sentence
 measure    = "test_accuracy"        a metric, or one of MILESTONES
 at         = "end"                  where a metric is read: "end" (the default), "fit", "highest", "lowest" or a step
-where      = {weight_decay = 0.1}   the cells it is about; a list means any of its values
+where      = {weight_decay = 0.1}   the cells it is about; a list means any of its values. {branch = "bn_epsilon=0.01"}:
+                                    that branch of them, as `branches.py` names it; without, the runs themselves
 seeds      = "median"               what makes one value of several seeds: median (the default), mean, min or max;
                                     "all" when the bounds must hold whichever seed is taken
 along      = "weight_decay"         with find: the cells make a curve along this field, and the value is …
@@ -16,6 +17,9 @@ divided_by = {epochs = 96}          divide by the value of the cells that differ
 at_least, at_most                   the bounds; or between = [a, b]; or about = x with tolerance = t
 only       = "full"                 the one variant, "full" or "quick", that it is made for
 quick      = {at_least = 0.2}       what is different about it in the quick variant
+
+A branch also has the points of its parent up to the fork: all that is measured of it is of the whole run, except that
+its blow-ups, and what is highest or lowest in it, are those after the fork.
 """
 
 from __future__ import annotations
@@ -25,25 +29,27 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from wdtui.config import FIELDS, ConfigError, RunConfig, nearest
+from wdtui.branches import BRANCH, Case, config_of, value_in
+from wdtui.config import FIELDS, ConfigError, nearest
 from wdtui.hyperparameters import format_value
 from wdtui.metrics import METRICS, columns
+from wdtui.milestones import Milestones
 from wdtui.text import clean, number, percent
 
 SEEDS = ("seed", "data_seed")
 """The fields in which runs that are to show the same thing may differ."""
 
-MILESTONES: dict[str, tuple[str, Callable[[Mapping[str, Any], Mapping[str, Any]], float | None]]] = {
-    "fit_step": ("step of the fit", lambda steps, blowups: steps["fit_step"]),
-    "generalise_step": ("step of generalisation", lambda steps, blowups: steps["generalise_step"]),
-    "delay": ("steps from fit to generalisation", lambda steps, blowups: steps["delay"]),
-    "fitted": ("share of seeds that fit", lambda steps, blowups: steps["fit_step"] is not None),
-    "generalised": ("share of seeds that generalise", lambda steps, blowups: steps["generalise_step"] is not None),
-    "blowups": ("blow-ups", lambda steps, blowups: blowups["count"]),
-    "first_blowup": ("step of the first blow-up", lambda steps, blowups: next(iter(blowups["steps"]), None)),
-    "blowup_period": ("steps from blow-up to blow-up", lambda steps, blowups: blowups["median_period"]),
+MILESTONES: dict[str, tuple[str, Callable[[Milestones], float | None]]] = {
+    "fit_step": ("step of the fit", lambda seen: seen.fit_step),
+    "generalise_step": ("step of generalisation", lambda seen: seen.generalise_step),
+    "delay": ("steps from fit to generalisation", lambda seen: seen.delay),
+    "fitted": ("share of seeds that fit", lambda seen: seen.fit_step is not None),
+    "generalised": ("share of seeds that generalise", lambda seen: seen.generalise_step is not None),
+    "blowups": ("blow-ups", lambda seen: len(seen.blowup_steps)),
+    "first_blowup": ("step of the first blow-up", lambda seen: next(iter(seen.blowup_steps), None)),
+    "blowup_period": ("steps from blow-up to blow-up", lambda seen: seen.blowup_period),
 }
-"""Label and value of what can be measured besides METRICS, from the two parts of `Milestones.to_json`."""
+"""Label and value of what can be measured besides METRICS."""
 
 _PLACES = ("end", "fit", "highest", "lowest")
 _SEEDS = ("median", "mean", "min", "max", "all")
@@ -88,6 +94,8 @@ class Claim:
                 label = f"{label} at the {self.at}"
             else:
                 label = f"{self.at} {label}"
+        if BRANCH in self.where and ("blowup" in self.measure or self.at in ("highest", "lowest")):
+            label = f"{label} after the fork"
         if not self.find:
             return label
         field = FIELDS[self.along].symbol or FIELDS[self.along].label
@@ -120,7 +128,7 @@ class Claim:
         shares = self.measure.endswith("accuracy") or self.measure in ("fitted", "generalised")
         return percent(value) if shares and not self.find.endswith("_at") else number(value)
 
-    def cells(self, cells: Iterable[RunConfig]) -> tuple[list[RunConfig], list[RunConfig]]:
+    def cells(self, cells: Iterable[Case]) -> tuple[list[Case], list[Case]]:
         """The cells it is about, and those of the term that is taken off or divided by (none where there is none)."""
         cells = list(cells)
         other = self.minus or self.divided_by
@@ -130,7 +138,7 @@ class Claim:
 # Reading
 
 
-def read_claims(tables: Any, cells: Sequence[RunConfig], *, quick: bool) -> tuple[Claim, ...]:
+def read_claims(tables: Any, cells: Sequence[Case], *, quick: bool) -> tuple[Claim, ...]:
     """The claims of [[claims]] that are made for a variant with these cells. Raises ConfigError."""
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise ConfigError("claims must be tables: begin each with [[claims]].")
@@ -177,7 +185,7 @@ def _claim(table: dict[str, Any]) -> Claim:
     if "minus" in table and "divided_by" in table:
         raise ConfigError("minus and divided_by clash: give one of the two.")
     wheres: dict[str, Any] = {
-        key: read_where(table[key], key) for key in ("where", "minus", "divided_by") if key in table
+        key: _read_cases(table[key], key) for key in ("where", "minus", "divided_by") if key in table
     }
     low, high = _bounds(table)
     plain = {key: table[key] for key in ("measure", "at", "seeds", "along", "find") if key in table}
@@ -202,6 +210,15 @@ def _bounds(table: Mapping[str, Any]) -> tuple[float, float]:
     return low, high
 
 
+def _read_cases(table: Any, key: str) -> dict[str, tuple[Any, ...]]:
+    """As `read_where`, and which branches."""
+    fields = {name: value for name, value in _table(table, key).items() if name != BRANCH}
+    branches = [table[BRANCH]] if isinstance(table.get(BRANCH), str) else table.get(BRANCH, [])
+    if not isinstance(branches, list) or not all(isinstance(name, str) for name in branches):
+        raise ConfigError(f"{BRANCH} must be {_TEXT}, not {format_value(branches)}.")
+    return read_where(fields, key) | ({BRANCH: tuple(branches)} if BRANCH in table else {})
+
+
 def read_where(table: Any, key: str) -> dict[str, tuple[Any, ...]]:
     """Which runs are meant: for each field the values that they may have. Raises ConfigError."""
     for name in _table(table, key):
@@ -215,26 +232,27 @@ def _allowed(name: str, value: Any) -> tuple[Any, ...]:
     return tuple(FIELDS[name].check(one) for one in ([value] if single else value))
 
 
-def _check_cells(claim: Claim, cells: Sequence[RunConfig]) -> None:
+def _check_cells(claim: Claim, cells: Sequence[Case]) -> None:
     """Raise ConfigError unless the claim picks runs that make one value, or one curve."""
     for table, chosen in zip((claim.where, claim.minus or claim.divided_by), claim.cells(cells), strict=True):
         if table and not chosen:
             wanted = ", ".join(f"{name} {_listed(values)}" for name, values in table.items())
-            there = "; ".join(f"{name} {_listed(dict.fromkeys(getattr(c, name) for c in cells))}" for name in table)
+            there = "; ".join(f"{name} {_listed(dict.fromkeys(value_in(c, name) for c in cells))}" for name in table)
             raise ConfigError(f"the experiment has no run with {wanted}; it has {there}.", *table)
         curve = curve_of(claim, chosen)
         if any(not isinstance(place, (int, float)) for place in curve):
             raise ConfigError(f"{claim.along} has no numbers to look along.", claim.along)
         for group in curve.values():
-            if loose := [name for name in FIELDS if name not in SEEDS and len({getattr(c, name) for c in group}) > 1]:
+            fields = (*FIELDS, BRANCH)
+            if loose := [name for name in fields if name not in SEEDS and len({value_in(c, name) for c in group}) > 1]:
                 raise ConfigError(f"it leaves open {loose[0]}: give it in where, or look along it.", loose[0])
         if claim.find and chosen and len(curve) < 2:
             raise ConfigError(f"there is only one value of {claim.along} to look along.", claim.along)
-        for cell in chosen:
-            if claim.measure in METRICS and claim.measure not in columns(cell):
+        for config in map(config_of, chosen):
+            if claim.measure in METRICS and claim.measure not in columns(config):
                 raise ConfigError(f"{claim.measure} is not measured in such runs.")
-            if isinstance(claim.at, int) and not 1 <= claim.at <= cell.steps:
-                raise ConfigError(f"at {claim.at:,} is not within the {cell.steps:,} steps of its runs.")
+            if isinstance(claim.at, int) and not 1 <= claim.at <= config.steps:
+                raise ConfigError(f"at {claim.at:,} is not within the {config.steps:,} steps of its runs.")
 
 
 def _one_of(key: str, value: Any, allowed: Iterable[str]) -> Any:
@@ -271,13 +289,14 @@ def _listed(values: Iterable[Any]) -> str:
     return ", ".join(map(format_value, values))
 
 
-def curve_of(claim: Claim, cells: Iterable[RunConfig]) -> dict[Any, list[RunConfig]]:
+def curve_of(claim: Claim, cells: Iterable[Case]) -> dict[Any, list[Case]]:
     """The cells by their place along the claim's axis; all at one where there is none."""
-    curve: dict[Any, list[RunConfig]] = {}
+    curve: dict[Any, list[Case]] = {}
     for cell in cells:
-        curve.setdefault(getattr(cell, claim.along) if claim.along else 0, []).append(cell)
+        curve.setdefault(value_in(cell, claim.along) if claim.along else 0, []).append(cell)
     return curve
 
 
-def _chosen(cells: Iterable[RunConfig], where: Mapping[str, tuple[Any, ...]]) -> list[RunConfig]:
-    return [cell for cell in cells if all(getattr(cell, name) in values for name, values in where.items())]
+def _chosen(cells: Iterable[Case], where: Mapping[str, tuple[Any, ...]]) -> list[Case]:
+    where = {BRANCH: ("none",)} | dict(where)
+    return [cell for cell in cells if all(value_in(cell, name) in values for name, values in where.items())]

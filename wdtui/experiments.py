@@ -21,7 +21,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from wdtui.branches import Branching
+from wdtui.branches import Branching, Case
 from wdtui.claims import Claim, read_claims
 from wdtui.config import FIELDS, ConfigError, RunConfig, nearest
 from wdtui.grid import in_company, read_axis
@@ -67,6 +67,11 @@ class Experiment:
         cells = [RunConfig.from_mapping(self.config, dict(zip(self.axes, cell)), *layers) for cell in combinations]  # noqa: B905
         return list(dict.fromkeys(map(in_company, cells) if len(cells) > 1 else cells))
 
+    def cases(self) -> list[Case]:
+        """What its claims can be about: its cells, then the forks of each."""
+        cells = self.cells()
+        return [*cells, *(branch for cell in cells for branch in (self.fork.of(cell) if self.fork else ()))]
+
     def variant(self, quick: bool) -> Experiment:
         """The quick variant if asked for and there, or else this experiment."""
         return self.quick or self if quick else self
@@ -79,7 +84,8 @@ class Experiment:
         """As plain JSON types, the claims in words."""
         plain = {key: getattr(self, key) for key in ("name", *_TEXTS, *_TABLES)}
         claims = [{"says": claim.says, "measures": claim.subject, "bounds": claim.bounds} for claim in self.claims]
-        return plain | {"claims": claims, "quick": self.quick.to_json() if self.quick else None}
+        fork = {"at_epoch": self.fork.at_epoch, "branches": self.fork.names} if self.fork else None
+        return plain | {"fork": fork, "claims": claims, "quick": self.quick.to_json() if self.quick else None}
 
     @property
     def title(self) -> str:
@@ -166,7 +172,7 @@ def _variant(
         elif not isinstance(values, list) or not values:
             raise ExperimentError(f"the axis {field} must be a list of values, or text as --axis takes it.")
     experiment.base()
-    claims = read_claims(content.get("claims", []), experiment.cells(), quick=quick)
+    claims = read_claims(content.get("claims", []), experiment.cases(), quick=quick)
     return dataclasses.replace(experiment, claims=claims)
 
 

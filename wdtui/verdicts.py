@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wdtui.branches import Case
 from wdtui.claims import MILESTONES, Claim, curve_of
-from wdtui.config import RunConfig
 from wdtui.hyperparameters import format_value
 from wdtui.metrics import Curves
+from wdtui.milestones import Milestones
 
 Range = tuple[float, float]
 """Smallest and largest: one value twice, except where a claim is to hold whichever seed is taken."""
@@ -41,6 +42,8 @@ class Outcome:
     curves: Callable[[], Curves]
     """Reads all points: asked for only where the end does not suffice."""
     diverged: bool = False
+    forked_at: int = 0
+    """Of a branch, the step of the fork: its blow-ups, and what is highest or lowest in it, come after that."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Verdict:
         return about | {"value": value, "at_least": low, "at_most": high}
 
 
-def check(claim: Claim, cells: Iterable[RunConfig], outcomes: Mapping[RunConfig, Outcome]) -> Verdict:
+def check(claim: Claim, cells: Iterable[Case], outcomes: Mapping[Case, Outcome]) -> Verdict:
     """Hold a claim to the outcomes of its runs; those of `outcomes` that it is not about do not matter."""
     first, second = claim.cells(cells)
     if not first or (not second and (claim.minus or claim.divided_by)):
@@ -90,7 +93,7 @@ def _sentence(claim: Claim, grounds: str) -> str:
     return f"{subject}: {grounds}; claimed: {claim.bounds}"
 
 
-def _term(claim: Claim, cells: Sequence[RunConfig], outcomes: Mapping[RunConfig, Outcome]) -> tuple[Range, str]:
+def _term(claim: Claim, cells: Sequence[Case], outcomes: Mapping[Case, Outcome]) -> tuple[Range, str]:
     """The value of some cells, and how it came about."""
     curve = {at: [_measured(claim, outcomes[cell]) for cell in group] for at, group in curve_of(claim, cells).items()}
     if not claim.find:
@@ -126,20 +129,26 @@ def _measured(claim: Claim, outcome: Outcome) -> float:
     if claim.measure in MILESTONES:
         if not outcome.milestones:
             return math.nan
-        value = MILESTONES[claim.measure][1](outcome.milestones["milestones"], outcome.milestones["blowups"])
+        value = MILESTONES[claim.measure][1](_seen(outcome))
         return math.inf if value is None else float(value)
     if claim.at == "end":
         return outcome.final.get(claim.measure, math.nan)
     curves = outcome.curves()
     values = curves[claim.measure]
     if claim.at in ("highest", "lowest"):
-        values = values[~np.isnan(values)]
+        values = values[~np.isnan(values) & (curves.steps > outcome.forked_at)]
         return float(values.max() if claim.at == "highest" else values.min()) if len(values) else math.nan
     step = outcome.milestones["milestones"]["fit_step"] if claim.at == "fit" else claim.at
     if step is None:
         return math.inf
     index = int(np.searchsorted(curves.steps, step))
     return float(values[index]) if index < len(values) else math.nan
+
+
+def _seen(outcome: Outcome) -> Milestones:
+    steps, blowups = outcome.milestones["milestones"], outcome.milestones["blowups"]["steps"]
+    after = tuple(step for step in blowups if step > outcome.forked_at)
+    return Milestones(steps["fit_step"], steps["generalise_step"], after)
 
 
 def _over_seeds(way: str, values: list[float]) -> Range:

@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 from store_tools import CONFIG, append, claim, point
 
+from wdtui.branches import Branching, Case
 from wdtui.claims import read_claims
 from wdtui.config import RunConfig
 from wdtui.experiments import Experiment
 from wdtui.runs.evidence import Evidence
+from wdtui.runs.forks import forked
 from wdtui.runs.store import Status, Store
+from wdtui.steering import Steering, planned
 from wdtui.verdicts import State
 
 Add = Callable[..., int]
@@ -103,6 +106,51 @@ def test_the_quick_variant_stands_in_where_the_full_one_was_not_run(store: Store
 
 def test_nothing_is_said_where_nothing_is_claimed(store: Store) -> None:
     assert Evidence(store).standing(Experiment(name="e", question="?")).words == ""
+
+
+FORK = Branching.read({"at_epoch": 1, "branches": [{}, {"betas": [0.5, 0.6], "bn_epsilon": "0.5:2"}]})
+
+
+def test_a_fork_counts_for_the_branch_that_it_is(store: Store, add: Add) -> None:
+    unchanged, changed = FORK.of(CONFIG)
+    config, plan = forked(CONFIG, (), unchanged.step, dict(changed.changes))
+    parent = add()
+    add(parent=(parent, unchanged.step + 1))
+    assert Evidence(store).run(unchanged) is None
+    one = add(parent=(parent, unchanged.step))
+    other = add(config, plan=plan, parent=(parent, unchanged.step))
+    steered = Steering(unchanged.step * 2, "weight_decay", 0.3, 1.0)
+    add(config, plan=planned(plan, steered), parent=(parent, unchanged.step))
+    add(config, plan=plan)
+    found = [Evidence(store).run(case) for case in (CONFIG, unchanged, changed)]
+    assert [run and run.id for run in found] == [parent, one, other]
+    assert Evidence(store).run(FORK.of(CONFIG.replace(seed=1))[0]) is None
+    assert Evidence(store).run(unchanged, {Status.INTERRUPTED}) is None
+
+
+def test_runs_and_their_branches_are_trained_once(store: Store) -> None:
+    from wdtui.runs.trained import trained
+
+    short = CONFIG.replace(epochs=3, width=128, keep_every=1)
+    cases: list[Case] = [short, *FORK.of(short)]
+    told: list[str] = []
+    runs = trained(store, cases, experiment="e", device="cpu", threads=1, tell=told.append)
+    assert {run.status for run in runs.values()} == {Status.DONE} and told[0] == "3 of 3 runs are to be trained."
+    whole, unchanged, changed = (runs[case] for case in cases)
+    assert [run.name for run in (unchanged, changed)] == ["unchanged", "betas → 0.5,0.6, ε → 0.5 over 2 epochs"]
+    assert {run.parent for run in (unchanged, changed)} == {whole.id}
+    assert "forked" in [event.kind for event in store.events(changed.id)]
+    assert unchanged.latest["train_loss"] == whole.latest["train_loss"] != changed.latest["train_loss"]
+    trained(store, cases, experiment="e", device="cpu", threads=1, tell=told.append)
+    assert len(store.runs()) == 3 and len(told) == 4
+
+
+def test_once_there_is_a_reason_to_stop_nothing_more_is_begun(store: Store) -> None:
+    from wdtui.runs.trained import trained
+
+    cases: list[Case] = [CONFIG, *FORK.of(CONFIG)]
+    runs = trained(store, cases, experiment="e", device="cpu", tell=lambda line: None, stop=lambda: "Enough")
+    assert [run.status for run in runs.values()] == [Status.STOPPED]
 
 
 def test_what_is_missing_is_trained_and_an_interrupted_run_goes_on(store: Store, add: Add) -> None:

@@ -32,6 +32,7 @@ def verify(
     store: StoreOption = None,
 ) -> int:
     """Check an experiment's claims, after training those of its runs that the store does not hold yet."""
+    from wdtui.cli.headless import signals_interrupting
     from wdtui.experiments import load
     from wdtui.runs.evidence import Evidence
     from wdtui.runs.records import FINISHED
@@ -43,8 +44,21 @@ def verify(
         raise CommandError(f"{chosen.name} claims nothing, so there is nothing to verify.")
     if seeds:
         chosen = chosen.with_seeds(seeds)
+    reasons: list[str] = []
     with Store(store) as opened:
-        runs = trained(opened, chosen.cells(), experiment=chosen.name, device=device, threads=threads, tell=_say)
+        with signals_interrupting(reasons.append) as received:
+            runs = trained(
+                opened,
+                chosen.cases(),
+                experiment=chosen.name,
+                device=device,
+                threads=threads,
+                tell=_say,
+                stop=lambda: next(iter(reasons), ""),
+            )
+        if received:
+            _say(f"wdtui: {reasons[0]}; the same command goes on from there.")
+            return 128 + received[0]
         verdicts = Evidence(opened).verdicts(chosen)
     unfinished = [run for run in runs.values() if run.status not in FINISHED]
     _print(chosen, verdicts, json)

@@ -9,8 +9,10 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
-from wdtui.config import FIELDS, RunConfig
+from wdtui.branches import Branch, Case, forked_at
+from wdtui.config import FIELDS
 from wdtui.experiments import Experiment
+from wdtui.runs.forks import forked
 from wdtui.runs.records import FINISHED, RunRecord, Status
 from wdtui.runs.store import Store
 from wdtui.verdicts import Outcome, State, Verdict, check
@@ -38,31 +40,43 @@ class Standing:
 
 
 class Evidence:
-    """The runs of a store as they stand now, by their configs."""
+    """The runs of a store as they stand now, by their configs, and forks by their plans and where they begin too."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._runs: dict[str, list[RunRecord]] = {}
         for run in store.runs():
-            if run.parent is None:
-                self._runs.setdefault(_key(json.loads(run.config_text)), []).append(run)
+            self._runs.setdefault(_key(json.loads(run.config_text)), []).append(run)
 
-    def run(self, config: RunConfig, statuses: Collection[Status] = FINISHED) -> RunRecord | None:
-        """The newest run that had this config from the first step to the last, finished unless asked for others.
+    def run(self, case: Case, statuses: Collection[Status] = FINISHED) -> RunRecord | None:
+        """The newest run that is what a case says, finished unless asked for others. Raises ConfigError for a branch
+        that changes what a fork cannot change.
 
-        One that was steered or forked had other values for a while, and shows nothing about its config.
+        One that was steered or forked had other values for a while, and shows nothing about its config. A fork shows
+        what a branch comes to where it leaves a run of the same config at the same step and nothing else was steered.
         """
+        if isinstance(case, Branch):
+            return self._fork(case, statuses)
+        for run in self._runs.get(_key(case.to_mapping()), ()):
+            if run.parent is None and run.status in statuses and not self._steered(run):
+                return run
+        return None
+
+    def _steered(self, run: RunRecord) -> bool:
+        return any(event.kind == "steered" for event in self._store.events(run.id))
+
+    def _fork(self, branch: Branch, statuses: Collection[Status]) -> RunRecord | None:
+        config, plan = forked(branch.config, (), branch.step, dict(branch.changes))
         for run in self._runs.get(_key(config.to_mapping()), ()):
-            if run.status in statuses and not any(event.kind == "steered" for event in self._store.events(run.id)):
+            if run.parent_step == branch.step and run.status in statuses and run.plan == plan:
                 return run
         return None
 
     def verdicts(self, experiment: Experiment) -> tuple[Verdict, ...]:
         """What becomes of the claims of this variant of an experiment."""
-        cells = experiment.cells()
-        runs = {cell: run for cell in cells if (run := self.run(cell))} if experiment.claims else {}
-        outcomes = {cell: self._outcome(run) for cell, run in runs.items()}
-        return tuple(check(claim, cells, outcomes) for claim in experiment.claims)
+        cases = experiment.cases() if experiment.claims else []
+        outcomes = {case: self._outcome(case, run) for case in cases if (run := self.run(case))}
+        return tuple(check(claim, cases, outcomes) for claim in experiment.claims)
 
     def standing(self, experiment: Experiment) -> Standing:
         """How the claims stand: in the quick variant as long as the full one leaves any open, if that tells more."""
@@ -72,12 +86,13 @@ class Evidence:
         quick = Standing(self.verdicts(experiment.quick), quick=True)
         return full if quick.words == State.NOT_RUN else quick
 
-    def _outcome(self, run: RunRecord) -> Outcome:
+    def _outcome(self, case: Case, run: RunRecord) -> Outcome:
         return Outcome(
             final=run.latest,
             milestones=run.milestones,
             curves=partial(self._store.curves, run.id),
             diverged=run.status == Status.DIVERGED,
+            forked_at=forked_at(case),
         )
 
 
