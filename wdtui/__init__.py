@@ -1,0 +1,19 @@
+"""wdtui: a workbench for the effects of weight decay. `wdtui.load` and `wdtui.train` are its Python API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wdtui.api import Run, RunConfig, load, train
+
+__all__ = ["Run", "RunConfig", "load", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the API when it is first used: importing wdtui costs nothing."""
+    if name not in __all__:
+        raise AttributeError(f"module 'wdtui' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module("wdtui.api"), name)

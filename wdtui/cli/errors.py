@@ -28,6 +28,8 @@ def bad_input_errors() -> tuple[type[Exception], ...]:
     from wdtui.tui import TerminalError
 
     errors: tuple[type[Exception], ...] = ConfigError, ExperimentError, StoreError, CommandError, TerminalError
+    if taken := sys.modules.get("wdtui.exchange.taken"):  # only what was asked to hand over or take in can raise its
+        errors += (taken.ExchangeError,)
     if devices := sys.modules.get("wdtui.lab.devices"):  # it imports torch, so only where it is loaded anyway
         errors += (devices.DeviceError,)
     return errors

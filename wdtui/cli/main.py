@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
-from wdtui.cli import bench, commands, doctor, experiments, forks, plot, run, runs, sweep, sweeps
+from wdtui.cli import bench, commands, doctor, exchange, experiments, forks, plot, run, runs, sweep, sweeps
 from wdtui.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, CommandError, bad_input_errors, sentence
 from wdtui.cli.fields import FpsOption, MouseOption
 
@@ -31,6 +31,7 @@ app = typer.Typer(
 app.command(epilog=run.EPILOG)(run.run)
 app.command(epilog=sweep.EPILOG)(sweep.sweep)
 app.add_typer(experiments.app, name="experiments")
+runs.app.command()(exchange.export)
 app.add_typer(runs.app, name="runs")
 app.add_typer(sweeps.app, name="sweeps")
 _COMMANDS: tuple[Callable[..., Any], ...] = (

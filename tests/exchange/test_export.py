@@ -1,0 +1,140 @@
+"""What is handed over is what the store holds, as the tools that read it see it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import TINY, assert_one_sentence, wdtui
+from exchange_tools import CONFIG, stored_run
+
+from wdtui.config import RunConfig
+from wdtui.exchange.export import FORMATS, export
+from wdtui.exchange.taken import ExchangeError, take
+from wdtui.runs.store import Store
+
+
+def test_every_number_of_a_csv_reads_back_exactly(tmp_path: Path) -> None:
+    run = stored_run(tmp_path / "store")
+    (path,) = export([run], "csv", tmp_path / "points.csv")
+    with path.open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == list(run.curves) and len(rows) == 3
+    for name, column in zip(header, zip(*rows, strict=True), strict=True):
+        np.testing.assert_array_equal(np.array([float(text) for text in column]), run.curves[name])
+
+
+def test_numpy_reads_the_csv_by_column_name(tmp_path: Path) -> None:
+    run = stored_run(tmp_path / "store")
+    (path,) = export([run], "csv", tmp_path / "points.csv")
+    read = np.genfromtxt(path, delimiter=",", names=True, deletechars="")
+    np.testing.assert_array_equal(read["test_loss"], run.curves["test_loss"])
+    np.testing.assert_array_equal(read["sharpness"], run.curves["sharpness"])
+
+
+def test_json_is_strict_and_holds_config_milestones_events_and_points(tmp_path: Path) -> None:
+    run = stored_run(tmp_path / "store")
+    (path,) = export([run], "json", tmp_path / "run.json")
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    read = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+    assert RunConfig.from_mapping(read["config"]) == CONFIG
+    assert read["milestones"]["fit_step"] == 1 and read["events"][0]["kind"] == "steered"
+    assert read["points"]["sharpness"] == [None, run.curves["sharpness"][1], None]
+    assert read["points"]["test_loss"] == run.curves["test_loss"].tolist()
+
+
+def test_parquet_has_typed_columns_and_the_rest_of_the_run_in_its_metadata(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    run = stored_run(tmp_path / "store")
+    (path,) = export([run], "parquet", tmp_path / "run.parquet")
+    table = parquet.read_table(path)
+    assert table.column_names == list(run.curves) and str(table.schema.field("step").type) == "int64"
+    for name, column in run.curves.items():
+        np.testing.assert_array_equal(table[name].to_numpy(), column)
+    about = json.loads(table.schema.metadata[b"wdtui"])
+    assert RunConfig.from_mapping(about["config"]) == CONFIG and about["milestones"]["fit_step"] == 1
+
+
+def test_tensorboard_opens_the_scalars_and_the_hyperparameters(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    from tensorboard.plugins.hparams import metadata
+
+    run = stored_run(tmp_path / "store")
+    for _ in range(2):  # the second takes the first's place
+        (path,) = export([run], "tensorboard", tmp_path / "board")
+    events = accumulator.EventAccumulator(str(path), size_guidance={"scalars": 0}).Reload()
+    milestones = {f"milestones/{name}" for name in ("fit_step", "generalise_step", "blowups")}
+    assert {*events.Tags()["scalars"]} == {*run.curves, *milestones} - {"step"}
+    read = events.Scalars("test_loss")
+    assert [scalar.step for scalar in read] == [1, 2, 3]
+    np.testing.assert_array_equal(np.float32([scalar.value for scalar in read]), np.float32(run.curves["test_loss"]))
+    assert [scalar.step for scalar in events.Scalars("sharpness")] == [2]
+    content = events.summary_metadata[metadata.SESSION_START_INFO_TAG].plugin_data.content
+    hyperparameters = metadata.parse_session_start_info_plugin_data(content).hparams
+    assert hyperparameters["weight_decay"].number_value == 0.3
+    assert hyperparameters["batch_norm"].bool_value and hyperparameters["train_digits"].string_value == "2"
+
+
+def test_a_run_without_points_is_handed_over_in_every_format(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("tensorboard")
+    with Store(tmp_path) as store:
+        run = take(store, store.add_run(CONFIG))
+    for format in FORMATS:
+        (path,) = export([run], format, tmp_path / f"empty.{format}")
+        assert path.exists()
+
+
+def test_several_runs_go_into_a_folder_under_their_numbers(tmp_path: Path) -> None:
+    runs = [stored_run(tmp_path / "store"), stored_run(tmp_path / "store")]
+    paths = export(runs, "csv", tmp_path / "new")
+    assert [path.relative_to(tmp_path).as_posix() for path in paths] == ["new/run-1.csv", "new/run-2.csv"]
+    with pytest.raises(ExchangeError, match="is a file"):
+        export(runs, "csv", paths[0])
+
+
+def test_a_missing_extra_is_one_sentence_that_says_what_to_install(tmp_path: Path) -> None:
+    stored_run(tmp_path)
+    program = (
+        "import sys; sys.modules['pyarrow'] = sys.modules['tensorboard'] = None;"
+        "from wdtui.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    for format in ("parquet", "tensorboard"):
+        arguments = [
+            "--store",
+            str(tmp_path),
+            "runs",
+            "export",
+            "1",
+            "--format",
+            format,
+            "--output",
+            str(tmp_path / "x"),
+        ]
+        result = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
+        assert result.returncode == 2
+        assert_one_sentence(result.stderr)
+        assert f"pip install 'wdtui[{format}]'" in result.stderr
+
+
+def test_the_command_exports_what_was_trained_without_importing_torch(tmp_path: Path) -> None:
+    assert wdtui("run", *TINY, "--epochs", "2", "--headless", store=tmp_path).returncode == 0
+    program = (
+        "import sys; from wdtui.cli.main import main; status = main(sys.argv[1:]);"
+        "sys.exit('imported torch' if 'torch' in sys.modules else status)"
+    )
+    arguments = ["--store", str(tmp_path), "runs", "export", "last", "--output", str(tmp_path / "new" / "a.csv")]
+    result = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "2 points" in result.stdout and len((tmp_path / "new" / "a.csv").read_text().splitlines()) == 3
+    refused = wdtui("runs", "export", "7", store=tmp_path)
+    assert refused.returncode == 2
+    assert_one_sentence(refused.stderr)

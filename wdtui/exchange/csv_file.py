@@ -1,0 +1,16 @@
+"""Points as CSV: a header and a row per point, in which every number reads back exactly."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from wdtui.exchange.taken import Run
+
+
+def write(run: Run, path: Path) -> None:
+    """Write floats as Python's repr, the shortest text that reads back to the same float64; what is missing as nan."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(run.curves)
+        writer.writerows(run.rows())
