@@ -16,20 +16,20 @@ from typing import Annotated, Any
 import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
-from wdtui.cli import bench, commands, doctor, experiments, forks, run, runs, sweep, sweeps
+from wdtui.cli import bench, commands, doctor, examples, experiments, forks, run, runs, sweep, sweeps
 from wdtui.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, CommandError, bad_input_errors, sentence
 from wdtui.cli.fields import FpsOption, MouseOption
 
 app = typer.Typer(
     name="wdtui",
-    epilog="Start with: wdtui run demo --headless",
+    epilog=examples.epilog(""),
     no_args_is_help=False,
     add_completion=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(epilog=run.EPILOG)(run.run)
-app.command(epilog=sweep.EPILOG)(sweep.sweep)
+app.command()(run.run)
+app.command()(sweep.sweep)
 app.add_typer(experiments.app, name="experiments")
 app.add_typer(runs.app, name="runs")
 app.add_typer(sweeps.app, name="sweeps")
@@ -38,6 +38,7 @@ _COMMANDS: tuple[Callable[..., Any], ...] = (
 )  # fmt: skip
 for command in _COMMANDS:
     app.command()(command)
+examples.add_examples(app)
 
 
 @app.callback(invoke_without_command=True)
