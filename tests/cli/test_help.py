@@ -24,7 +24,9 @@ def commands(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{above}{name}", command
 
 
-@pytest.mark.parametrize(("name", "command"), list(commands(ROOT)), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("name", "command"), list(commands(ROOT)), ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_a_command_says_what_it_does_and_how(name: str, command: Any) -> None:
     assert command.help and EXAMPLES[name]
     shown = command.get_help(typer.Context(command, info_name=f"wdtui {name}"))
@@ -40,7 +42,7 @@ def test_examples_are_of_commands_that_exist() -> None:
 @pytest.mark.parametrize("example", [line for name, lines in EXAMPLES.items() if name for line in lines])
 def test_an_example_can_be_typed(example: str) -> None:
     assert subprocess.run(["bash", "-n", "-c", example], capture_output=True).returncode == 0
-    words, known, command = shlex.split(example)[1:], "", ROOT
+    words, known, command = shlex.split(example.partition("wdtui ")[2]), "", ROOT
     while hasattr(command, "commands"):
         known, command = words[0], command.commands[words[0]]
         words = words[1:]

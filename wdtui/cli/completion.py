@@ -6,6 +6,7 @@ with a few words each for the shells that show them.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import typer
@@ -70,6 +71,10 @@ def _beginning(incomplete: str, offers: Offers) -> Offers:
 def _folder(context: typer.Context) -> Path:
     """The store's folder as the command line so far names it."""
     from wdtui.runs.store import default_folder
+    from wdtui.settings import SettingsError
 
     given = context.params.get("store") or context.find_root().params.get("store")
-    return Path(given) if given else default_folder()
+    try:
+        return Path(given) if given else default_folder()
+    except SettingsError:  # whoever runs the command is told
+        return Path(os.devnull)

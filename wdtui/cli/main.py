@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
-from wdtui.cli import bench, commands, doctor, examples, experiments, forks, run, runs, sweep, sweeps
+from wdtui.cli import bench, commands, config, doctor, examples, experiments, forks, run, runs, sweep, sweeps
 from wdtui.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, CommandError, bad_input_errors, sentence
 from wdtui.cli.fields import FpsOption, MouseOption
 
@@ -33,12 +33,16 @@ app.command()(sweep.sweep)
 app.add_typer(experiments.app, name="experiments")
 app.add_typer(runs.app, name="runs")
 app.add_typer(sweeps.app, name="sweeps")
+app.add_typer(config.app, name="config")
 _COMMANDS: tuple[Callable[..., Any], ...] = (
     commands.resume, commands.pause, commands.stop, commands.steer, forks.fork, forks.replay, bench.bench, doctor.doctor
 )  # fmt: skip
 for command in _COMMANDS:
     app.command()(command)
 examples.add_examples(app)
+
+
+_TRAINING = ("run", "sweep", "experiments")
 
 
 @app.callback(invoke_without_command=True)
@@ -59,12 +63,24 @@ def root(
 
         typer.echo(f"wdtui {installed_version('wdtui')}")
     elif context.invoked_subcommand is None:
+        from wdtui import settings
         from wdtui.tui import open_app
 
-        return open_app(store, device=device or "auto", fps=fps, mouse=mouse)
+        return open_app(store, device=device or settings.read().value("device"), fps=fps, mouse=mouse)
     elif device or (fps, mouse) != (None, None):
         raise CommandError(f"Give --device, --fps and --mouse after the command: wdtui {context.invoked_subcommand} …")
+    elif context.invoked_subcommand in _TRAINING:
+        context.default_map = _defaults()
     return 0
+
+
+def _defaults() -> dict[str, Any]:
+    """What the settings make of the flags of those commands that begin new runs."""
+    from wdtui import settings
+
+    read = settings.read()
+    given = {name: value for name in ("device", "threads") if (value := read.given(name)) is not None}
+    return {"run": given, "sweep": given, "experiments": {"run": given, "verify": given}}
 
 
 def main(arguments: list[str] | None = None) -> int:

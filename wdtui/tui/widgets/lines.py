@@ -8,6 +8,7 @@ from rich.style import Style
 from rich.text import Text
 from textual.widget import Widget
 
+from wdtui.tui.keymap import title
 from wdtui.tui.keys import Key
 
 _ALWAYS = 3
@@ -58,8 +59,9 @@ class KeyLine(Widget):
 
     def render(self) -> Text:
         text, width = Text(no_wrap=True), self.size.width
-        last = Text().join(map(_entry, self._keys[-_ALWAYS:]))
-        for entry in map(_entry, self._keys[:-_ALWAYS]):
+        entries = [_entry(key, title(key, getattr(self.app, "keymap", {}))) for key in self._keys]
+        last = Text().join(entries[-_ALWAYS:])
+        for entry in entries[:-_ALWAYS]:
             if text.cell_len + entry.cell_len + last.cell_len <= width + 2:
                 text.append_text(entry)
         text.append_text(last)
@@ -67,9 +69,9 @@ class KeyLine(Widget):
         return text
 
 
-def _entry(key: Key) -> Text:
+def _entry(key: Key, shown: str) -> Text:
     action = key.action if "." in key.action else f"screen.{key.action}"
     click = Style.from_meta({"@click": action}) if key.action else Style()
-    entry = Text.assemble((key.title, "bold"), f" {key.label}")
+    entry = Text.assemble((shown, "bold"), f" {key.label}")
     entry.stylize(click)
     return entry.append("   ")
