@@ -25,15 +25,19 @@ class HeaderLine(Widget):
     def __init__(self, title: str) -> None:
         super().__init__()
         self._title = title
-        self._told = ""
+        self._told = self._beside = ""
 
-    def tell(self, text: str) -> None:
-        if text != self._told:
-            self._told = text
+    def tell(self, text: str, beside: str = "") -> None:
+        """Show a text on the right, and before it another where there is room for both."""
+        if (text, beside) != (self._told, self._beside):
+            self._told, self._beside = text, beside
             self.refresh()
 
     def render(self) -> Text:
         left, right = Text.assemble(("wdtui", "bold"), f"  {self._title}"), Text(self._told)
+        both = Text(" · ".join(filter(None, (self._beside, self._told))))
+        if left.cell_len + both.cell_len + 2 <= self.size.width:
+            right = both
         room = self.size.width - left.cell_len - right.cell_len
         if room < 2:
             return right if right.cell_len <= self.size.width else left
