@@ -10,6 +10,7 @@ from tui_tools import Recorded, press, settle
 
 from wdtui.machine import Gpu, Load
 from wdtui.runs.records import Status
+from wdtui.tui.screens.help import Help
 from wdtui.tui.widgets.lines import HeaderLine
 
 LOAD = Load(87.4, (3_100_000_000, 8_300_000_000), (Gpu("Fast", 93, celsius=61),))
@@ -35,6 +36,7 @@ async def test_the_header_shows_the_load_while_a_run_is_live(
         await pilot.resize_terminal(80, 24)
         assert "CPU 87" not in header.render().plain and "1 running" in header.render().plain
         await press(pilot, "escape", "question_mark")
+        assert isinstance(app.screen, Help), app.screen_stack
         workbench = app.screen_stack[-2]
         asked.clear()
         workbench.look_at_machine()
