@@ -12,5 +12,6 @@ os.environ.pop("TEXTUAL_THEME", None)
 
 @pytest.fixture(autouse=True)
 def own_store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test ever touches the store of the person who runs it."""
+    """No test ever touches the store or the settings of the person who runs it."""
     monkeypatch.setenv("WDTUI_HOME", str(tmp_path_factory.mktemp("store")))
+    monkeypatch.setenv("WDTUI_CONFIG", str(tmp_path_factory.mktemp("settings") / "config.toml"))

@@ -70,7 +70,7 @@ class Hyperparameter:
         noun = {"bool": "true or false", "int": "a whole number", "float": "a number"}.get(self.kind)
         noun = noun or ("whole numbers" if self.kind == "ints" else "numbers") + " with commas between them"
         bounds = [
-            f"{sign} {bound:,.0f}" if bound == int(bound) else f"{sign} {format_value(bound)}"
+            f"{sign} {int(bound):,}" if bound == int(bound) else f"{sign} {format_value(bound)}"
             for sign, bound in ((">", self.gt), ("≥", self.ge), ("<", self.lt), ("≤", self.le))
             if bound is not None
         ]

@@ -21,6 +21,7 @@ def one_host(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is shown of this machine is the same everywhere."""
     monkeypatch.setattr("socket.gethostname", lambda: "workbench")
     monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("wdtui.tui.screens.workbench._LOAD_SECONDS", 1e6)
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLORTERM", "truecolor")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wdtui.cli import completion
 from wdtui.cli.errors import CommandError
 from wdtui.cli.fields import DetachOption, JsonOption, StoreOption, ThreadsOption
 from wdtui.cli.runs import RunArgument
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
 
 def resume(
     run: Annotated[
-        str, typer.Argument(metavar="RUN|SWEEP", help="A run's number or name, or last; or a sweep, as S3.")
+        str,
+        typer.Argument(
+            metavar="RUN|SWEEP",
+            help="A run's number or name, or last; or a sweep, as S3.",
+            autocompletion=completion.runs_and_sweeps,
+        ),
     ],
     detach: DetachOption = False,
     json: JsonOption = False,
@@ -98,6 +104,7 @@ def steer(
         typer.Option(
             "--set",
             metavar="FIELD=VALUE[:EPOCHS]",
+            autocompletion=completion.changes,
             help="weight_decay, bn_epsilon or learning_rate, at once or over so many epochs.",
         ),
     ],

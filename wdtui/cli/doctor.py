@@ -20,7 +20,7 @@ Finding = tuple[bool, str, str]
 
 def doctor(store: StoreOption = None) -> int:
     """Check versions, devices, store and terminal; exit status 1 if something does not work."""
-    findings = [*_versions(), *_devices(), *_store(store), *_terminal()]
+    findings = [*_versions(), *_devices(), *_settings(), *_store(store), *_terminal()]
     for well, subject, found in findings:
         typer.echo(f"{'ok   ' if well else 'WRONG'}  {subject:<12} {found}")
     return 0 if all(well for well, _, _ in findings) else 1
@@ -41,14 +41,35 @@ def _devices() -> Iterator[Finding]:
     except Exception as error:  # a broken PyTorch can fail in any way
         yield False, "devices", f"PyTorch cannot be imported ({type(error).__name__}: {error}); install it anew"
         return
+    from wdtui import machine
+
+    load = machine.sample()
+    yield True, "memory", f"{load.memory[0] / 1e9:.1f} of {load.memory[1] / 1e9:.1f} GB in use"
+    for gpu in load.gpus:
+        yield True, "gpu", f"{gpu.name}: {machine.gpu_in_words(gpu).removeprefix('GPU').strip()}"
     yield True, "devices", f"{', '.join(devices.available_devices())}; {os.cpu_count()} CPU cores"
     reason = devices.why_no_gpu()
     if reason:
         yield True, "gpu", reason
 
 
+def _settings() -> Iterator[Finding]:
+    from wdtui import settings
+    from wdtui.tui import check_settings
+
+    try:
+        read = settings.read()
+        check_settings(read)
+        for name in settings.SETTINGS:
+            read.value(name)
+        yield True, "settings", f"{read.path}" + ("" if read.path.exists() else ": none yet")
+    except settings.SettingsError as error:
+        yield False, "settings", str(error)
+
+
 def _store(folder: Path | None) -> Iterator[Finding]:
     from wdtui.runs.store import Store, StoreError
+    from wdtui.settings import SettingsError
 
     try:
         with Store(folder) as store:
@@ -56,7 +77,7 @@ def _store(folder: Path | None) -> Iterator[Finding]:
             free = shutil.disk_usage(store.folder).free
             yield damage is None, "store", damage or f"{store.folder}: {count:,} runs"
             yield free > 2**28, "disk", f"{free / 2**30:,.1f} GiB free" + ("" if free > 2**28 else "; make room")
-    except StoreError as error:
+    except (StoreError, SettingsError) as error:
         yield False, "store", str(error)
 
 

@@ -25,9 +25,12 @@ def bad_input_errors() -> tuple[type[Exception], ...]:
     from wdtui.config import ConfigError
     from wdtui.experiments import ExperimentError
     from wdtui.runs.records import StoreError
+    from wdtui.settings import SettingsError
     from wdtui.tui import TerminalError
 
-    errors: tuple[type[Exception], ...] = ConfigError, ExperimentError, StoreError, CommandError, TerminalError
+    errors: tuple[type[Exception], ...] = (
+        ConfigError, ExperimentError, StoreError, SettingsError, CommandError, TerminalError
+    )  # fmt: skip
     if taken := sys.modules.get("wdtui.exchange.taken"):  # only what was asked to hand over or take in can raise its
         errors += (taken.ExchangeError,)
     if devices := sys.modules.get("wdtui.lab.devices"):  # it imports torch, so only where it is loaded anyway

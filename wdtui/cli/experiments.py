@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wdtui.cli.errors import FAILED
-from wdtui.cli.fields import DeviceOption, JsonOption, StoreOption, ThreadsOption, takes_fields
+from wdtui.cli.fields import DeviceOption, ExperimentArgument, JsonOption, StoreOption, ThreadsOption, takes_fields
 from wdtui.cli.report import report
 from wdtui.cli.sweep import SeedsOption, WorkersOption, grid_of, train_new_sweep
 
@@ -18,9 +18,7 @@ from wdtui.cli.verify import QuickOption, verify
 
 app = typer.Typer(help="List, show, run and verify experiments.", no_args_is_help=True, rich_markup_mode=None)
 
-NameArgument = Annotated[
-    str, typer.Argument(metavar="EXPERIMENT", help="An experiment's name, or the path of a TOML file.")
-]
+NameArgument = Annotated[str, ExperimentArgument]
 
 
 app.command()(verify)

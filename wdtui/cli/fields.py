@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from wdtui.cli import completion
 from wdtui.config import FIELDS, GROUPS
 from wdtui.hyperparameters import Hyperparameter, format_value
 
@@ -17,7 +18,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 StoreOption = Annotated[
     Path | None, typer.Option("--store", help="Folder of the run store.", envvar="WDTUI_HOME", show_envvar=True)
 ]
-DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda|cuda:N|mps", help="Where to train.")]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="auto|cpu|cuda|cuda:N|mps",
+        help="Where to train; also $WDTUI_DEVICE.",
+        autocompletion=completion.devices,
+    ),
+]
+ExperimentArgument = typer.Argument(
+    metavar="EXPERIMENT",
+    help="An experiment's name, or the path of a TOML file.",
+    autocompletion=completion.experiments,
+)
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads of the run; by default what suits its width.")
 ]
@@ -67,6 +81,15 @@ def _annotation(field: Hyperparameter) -> Any:
         names = f"{field.flag}/--no-{field.flag.removeprefix('--')}"
         return Annotated[bool | None, typer.Option(names, help=help, rich_help_panel=panel, show_default=False)]
     metavar = "|".join(field.choices) or {"int": "N", "ints": "N,…", "floats": "X,…"}.get(field.kind, "X")
+    choices = [(choice, "") for choice in field.choices] or [(format_value(field.default), "the default")]
     return Annotated[
-        str | None, typer.Option(field.flag, help=help, metavar=metavar, rich_help_panel=panel, show_default=False)
+        str | None,
+        typer.Option(
+            field.flag,
+            help=help,
+            metavar=metavar,
+            rich_help_panel=panel,
+            show_default=False,
+            autocompletion=lambda incomplete: [choice for choice in choices if choice[0].startswith(incomplete)],
+        ),
     ]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wdtui.cli import completion
 from wdtui.cli.errors import CommandError
 from wdtui.cli.fields import DetachOption, HeadlessOption, JsonOption, StoreOption, ThreadsOption
 from wdtui.cli.runs import RunArgument
@@ -25,7 +26,12 @@ def fork(
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE[:EPOCHS]", help="A change, at once or over so many epochs."),
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE[:EPOCHS]",
+            help="A change, at once or over so many epochs.",
+            autocompletion=completion.changes,
+        ),
     ] = None,
     headless: HeadlessOption = False,
     detach: DetachOption = False,

@@ -16,30 +16,49 @@ from typing import Annotated, Any
 import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
-from wdtui.cli import bench, commands, doctor, exchange, experiments, forks, plot, run, runs, sweep, sweeps
+from wdtui.cli import (
+    bench,
+    commands,
+    config,
+    doctor,
+    examples,
+    exchange,
+    experiments,
+    forks,
+    plot,
+    run,
+    runs,
+    sweep,
+    sweeps,
+)  # fmt: skip
 from wdtui.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, CommandError, bad_input_errors, sentence
 from wdtui.cli.fields import FpsOption, MouseOption
 
 app = typer.Typer(
     name="wdtui",
-    epilog="Start with: wdtui run demo --headless",
+    epilog=examples.epilog(""),
     no_args_is_help=False,
     add_completion=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(epilog=run.EPILOG)(run.run)
-app.command(epilog=sweep.EPILOG)(sweep.sweep)
+app.command()(run.run)
+app.command()(sweep.sweep)
 app.add_typer(experiments.app, name="experiments")
 runs.app.command()(exchange.export)
 app.add_typer(runs.app, name="runs")
 app.add_typer(sweeps.app, name="sweeps")
+app.add_typer(config.app, name="config")
 _COMMANDS: tuple[Callable[..., Any], ...] = (
     commands.resume, commands.pause, commands.stop, commands.steer, forks.fork, forks.replay, plot.plot, bench.bench,
     doctor.doctor,
 )  # fmt: skip
 for command in _COMMANDS:
     app.command()(command)
+examples.add_examples(app)
+
+
+_TRAINING = ("run", "sweep", "experiments")
 
 
 @app.callback(invoke_without_command=True)
@@ -60,12 +79,24 @@ def root(
 
         typer.echo(f"wdtui {installed_version('wdtui')}")
     elif context.invoked_subcommand is None:
+        from wdtui import settings
         from wdtui.tui import open_app
 
-        return open_app(store, device=device or "auto", fps=fps, mouse=mouse)
+        return open_app(store, device=device or settings.read().value("device"), fps=fps, mouse=mouse)
     elif device or (fps, mouse) != (None, None):
         raise CommandError(f"Give --device, --fps and --mouse after the command: wdtui {context.invoked_subcommand} …")
+    elif context.invoked_subcommand in _TRAINING:
+        context.default_map = _defaults()
     return 0
+
+
+def _defaults() -> dict[str, Any]:
+    """What the settings make of the flags of those commands that begin new runs."""
+    from wdtui import settings
+
+    read = settings.read()
+    given = {name: value for name in ("device", "threads") if (value := read.given(name)) is not None}
+    return {"run": given, "sweep": given, "experiments": {"run": given, "verify": given}}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -157,7 +157,7 @@ def _commands(found: Findings) -> str:
     act = "verify" if found.standing.verdicts else "run"
     lines = [f"wdtui experiments {act} {name}", f"wdtui experiments report {name}"]
     says = "The first trains what is missing" + (" and checks the claims" if act == "verify" else "")
-    return f"<h2>To reproduce it</h2>\n<pre>{_text(chr(10).join(lines))}</pre>\n<p class=\"dim\">{says}.</p>"
+    return f'<h2>To reproduce it</h2>\n<pre>{_text(chr(10).join(lines))}</pre>\n<p class="dim">{says}.</p>'
 
 
 def _listed(values: Mapping[str, object]) -> dict[str, str]:

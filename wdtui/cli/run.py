@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wdtui.cli import completion
 from wdtui.cli.errors import CommandError
 from wdtui.cli.fields import (
     DetachOption,
@@ -19,14 +20,17 @@ from wdtui.cli.fields import (
     takes_fields,
 )
 
-EPILOG = "Examples: wdtui run demo --headless · wdtui run --weight-decay 0.3 --bn-epsilon 1e-5 --headless --json"
-
 
 @takes_fields
 def run(
     fields: dict[str, Any],
     experiment: Annotated[
-        str | None, typer.Argument(metavar="[EXPERIMENT]", help="An experiment's name, or the path of a TOML file.")
+        str | None,
+        typer.Argument(
+            metavar="[EXPERIMENT]",
+            help="An experiment's name, or the path of a TOML file.",
+            autocompletion=completion.experiments,
+        ),
     ] = None,
     headless: HeadlessOption = False,
     detach: DetachOption = False,

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from wdtui.cli import completion
 from wdtui.cli.errors import CommandError
 from wdtui.cli.fields import JsonOption, StoreOption
 
@@ -15,7 +16,12 @@ app = typer.Typer(
     help="List, show, compare, name and delete the runs in the store.", no_args_is_help=True, rich_markup_mode=None
 )
 
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's number or name, or last.")]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run's number or name, or last.", autocompletion=completion.runs)
+]
+RunsArgument = Annotated[
+    list[str], typer.Argument(metavar="RUN…", help="Runs' numbers or names.", autocompletion=completion.runs)
+]
 
 
 @app.command("list")
@@ -60,7 +66,7 @@ def show(run: RunArgument, json: JsonOption = False, store: StoreOption = None) 
 
 @app.command()
 def compare(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs' numbers or names.")],
+    runs: RunsArgument,
     json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
@@ -104,7 +110,7 @@ def note(run: RunArgument, text: str, store: StoreOption = None) -> None:
 
 @app.command()
 def delete(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs' numbers or names.")],
+    runs: RunsArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     store: StoreOption = None,
 ) -> None:

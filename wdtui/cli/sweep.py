@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wdtui.cli import completion
 from wdtui.cli.errors import FAILED, CommandError
 from wdtui.cli.fields import (
     DeviceOption,
@@ -23,11 +24,6 @@ if TYPE_CHECKING:
     from wdtui.grid import Grid
     from wdtui.runs.store import Store
 
-EPILOG = (
-    "Examples: wdtui sweep --axis weight_decay=0,logspace(0.01,1,5) --seeds 3 --headless · "
-    "wdtui sweep demo --axis width=64,128,256 --axis bn_epsilon=1e-5,1e-2"
-)
-
 SeedsOption = Annotated[int | None, typer.Option("--seeds", min=1, help="Repeat with so many seeds from the seed on.")]
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Runs at once; by default as many as suit this machine.")
@@ -38,12 +34,18 @@ WorkersOption = Annotated[
 def sweep(
     fields: dict[str, Any],
     experiment: Annotated[
-        str | None, typer.Argument(metavar="[EXPERIMENT]", help="An experiment's name, or the path of a TOML file.")
+        str | None,
+        typer.Argument(
+            metavar="[EXPERIMENT]",
+            help="An experiment's name, or the path of a TOML file.",
+            autocompletion=completion.experiments,
+        ),
     ] = None,
     axis: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FIELD=VALUES",
+            autocompletion=completion.axes,
             help="An axis of the grid: values with commas between them, of which each may be linspace(a,b,n), "
             "logspace(a,b,n) or range(a,b[,step]).",
         ),

@@ -7,11 +7,17 @@ from typing import Annotated
 
 import typer
 
+from wdtui.cli import completion
 from wdtui.cli.fields import JsonOption, StoreOption
 
 app = typer.Typer(help="List and show the sweeps in the store.", no_args_is_help=True, rich_markup_mode=None)
 
-SweepArgument = Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep's number, as S3, or its name, or last.")]
+SweepArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SWEEP", help="A sweep's number, as S3, or its name, or last.", autocompletion=completion.sweeps
+    ),
+]
 
 
 @app.command("list")

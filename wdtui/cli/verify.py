@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wdtui.cli.errors import CLAIM_FAILS, FAILED, CommandError
-from wdtui.cli.fields import DeviceOption, JsonOption, StoreOption, ThreadsOption
+from wdtui.cli.fields import DeviceOption, ExperimentArgument, JsonOption, StoreOption, ThreadsOption
 
 if TYPE_CHECKING:
     from wdtui.experiments import Experiment
@@ -21,9 +21,7 @@ SeedsOption = Annotated[
 
 
 def verify(
-    experiment: Annotated[
-        str, typer.Argument(metavar="EXPERIMENT", help="An experiment's name, or the path of a TOML file.")
-    ],
+    experiment: Annotated[str, ExperimentArgument],
     quick: QuickOption = False,
     seeds: SeedsOption = None,
     json: JsonOption = False,

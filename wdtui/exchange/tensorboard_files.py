@@ -53,7 +53,11 @@ def _events(run: Run) -> Iterator[Any]:
         yield _scalars(step, time, {name: values[name] for name in names})
     if steps:
         seen = run.milestones
-        found = {"fit_step": seen.fit_step, "generalise_step": seen.generalise_step, "blowups": len(seen.blowup_steps)}
+        found: dict[str, float | None] = {
+            "fit_step": seen.fit_step,
+            "generalise_step": seen.generalise_step,
+            "blowups": len(seen.blowup_steps),
+        }
         reached = {f"milestones/{name}": value for name, value in found.items() if value is not None}
         yield _scalars(steps[-1], times[-1], reached)
 

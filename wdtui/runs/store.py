@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sqlite3
 import struct
 import time
@@ -20,6 +19,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from wdtui import settings
 from wdtui.config import RunConfig, nearest
 from wdtui.metrics import Curves, Point, columns
 from wdtui.runs.database import Database
@@ -42,8 +42,8 @@ __all__ = ["Command", "Event", "RunBusyError", "RunRecord", "Status", "Store", "
 
 
 def default_folder() -> Path:
-    """Where runs are kept: $WDTUI_HOME, or else the place for a user's data on this system."""
-    if home := os.environ.get("WDTUI_HOME"):
+    """Where runs are kept: $WDTUI_HOME, or what the settings say, or else the place for a user's data here."""
+    if home := settings.read().value("store"):
         return Path(home).expanduser()
     import platformdirs
 

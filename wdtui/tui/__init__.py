@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from wdtui.config import RunConfig
     from wdtui.grid import Grid
+    from wdtui.settings import Settings
 
 
 class TerminalError(Exception):
@@ -45,15 +46,36 @@ def open_app(
     before anything is drawn, and StoreError.
     """
     check_terminal()
+    from wdtui import settings
+
+    chosen = settings.read()
+    check_settings(chosen)
     from wdtui.runs.scheduler import Scheduler
     from wdtui.runs.store import Store
     from wdtui.tui.app import WorkbenchApp
 
     with Store(store_folder) as store:
-        scheduler = Scheduler(store, device=device, slots=opening.workers if opening else None)
-        app = WorkbenchApp(store, scheduler, device=device, opening=opening, fps=fps or 4)
+        scheduler = Scheduler(
+            store, device=device, slots=opening.workers if opening else None, threads=chosen.value("threads")
+        )
+        app = WorkbenchApp(
+            store, scheduler, device=device, opening=opening, fps=fps or chosen.value("fps"), settings=chosen
+        )
         app.run(mouse=mouse is not False)
         return app.return_code or 0
+
+
+def check_settings(chosen: Settings) -> None:
+    """Raise SettingsError for keys and colours that the app cannot take."""
+    from wdtui.settings import SettingsError
+    from wdtui.tui.keymap import keymap
+    from wdtui.tui.theme import own_themes
+
+    try:
+        keymap(chosen.keys)
+        own_themes(chosen.themes)
+    except SettingsError as error:
+        raise SettingsError(f"{chosen.path}: {error}") from error
 
 
 def check_terminal() -> None:

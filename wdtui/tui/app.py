@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
@@ -12,10 +13,12 @@ from textual.widgets import Input
 
 from wdtui.runs.records import LIVE, RunRecord, StoreError
 from wdtui.runs.store import Store
+from wdtui.settings import Settings
 from wdtui.tui import Opening, terminal, theme
 from wdtui.tui.controls import Controls
 from wdtui.tui.feed import Feed, Snapshot
 from wdtui.tui.identity import Identities
+from wdtui.tui.keymap import keymap
 from wdtui.tui.palette import Actions
 from wdtui.tui.screens.workbench import Workbench
 
@@ -45,8 +48,14 @@ class WorkbenchApp(App[None]):
         device: str = "auto",
         opening: Opening | None = None,
         fps: float = 4,
+        settings: Settings | None = None,
     ) -> None:
         super().__init__()
+        chosen = settings or Settings(Path())
+        self.keymap = keymap(chosen.keys)
+        """The actions that have other keys than the built-in ones."""
+        self.themes = (*theme.THEMES, *theme.own_themes(chosen.themes))
+        self._first_theme = theme.full_name(chosen.value("theme"))
         self.feed = Feed(store)
         self.controls = Controls(store, scheduler)
         self.identities = Identities()
@@ -60,9 +69,10 @@ class WorkbenchApp(App[None]):
         return theme.DEFAULTS
 
     def on_mount(self) -> None:
-        for one in theme.THEMES:
+        for one in self.themes:
             self.register_theme(one)
-        self.theme = theme.suited_to(self.console.color_system)
+        self.theme = self._first_theme or theme.suited_to(self.console.color_system)
+        self.set_keymap(self.keymap)
         self.push_screen(Workbench())
         terminal.handle_signals(self)
         self.call_after_refresh(self._begin)
@@ -179,7 +189,7 @@ class WorkbenchApp(App[None]):
         self.push_screen(slots_dialog(self.controls.scheduler.slots), answered)
 
     def action_change_theme(self) -> None:
-        names = [one.name for one in theme.THEMES]
+        names = [one.name for one in self.themes]
         self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
 
     def on_command_palette_opened(self) -> None:

@@ -29,8 +29,13 @@ class Key:
         return self.shown or self.key.split(",")[0]
 
     @property
+    def name(self) -> str:
+        """What settings call it: its action, or where that takes arguments its label; nothing for arrows."""
+        return (self.label.replace(" ", "_") if "(" in self.action else self.action).removeprefix("app.")
+
+    @property
     def binding(self) -> Binding:
-        return Binding(self.key, self.action, self.label, show=self.footer, key_display=self.title)
+        return Binding(self.key, self.action, self.label, show=self.footer, key_display=self.title, id=self.name)
 
 
 RUNS = (

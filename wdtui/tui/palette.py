@@ -7,6 +7,7 @@ from functools import partial
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
+from wdtui.tui.keymap import title
 from wdtui.tui.keys import GROUPS, Key
 
 _HIDDEN = {"app.command_palette"}
@@ -17,20 +18,23 @@ class Actions(Provider):
 
     async def discover(self) -> Hits:
         for key in self._keys():
-            yield DiscoveryHit(f"{key.label}  {key.title}", partial(self._run, key), help=key.help)
+            yield DiscoveryHit(f"{key.label}  {self._title(key)}", partial(self._run, key), help=key.help)
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
         for key in self._keys():
             score = max(matcher.match(key.label), matcher.match(key.help))
             if score:
-                text = f"{key.label}  {key.title}"
+                text = f"{key.label}  {self._title(key)}"
                 yield Hit(score, matcher.highlight(text), partial(self._run, key), text=text, help=key.help)
 
     def _keys(self) -> Iterator[Key]:
         active = {bound.binding.action for bound in self.screen.active_bindings.values()}
         for group in GROUPS.values():
             yield from (key for key in group if key.action not in _HIDDEN and key.action in active)
+
+    def _title(self, key: Key) -> str:
+        return title(key, getattr(self.app, "keymap", {}))
 
     async def _run(self, key: Key) -> None:
         await self.screen.run_action(key.action)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
+
+from textual.color import Color, ColorParseError
 from textual.theme import Theme
+
+from wdtui.config import nearest
+from wdtui.settings import SettingsError
 
 DARK = Theme(
     name="wdtui-dark",
@@ -78,6 +85,43 @@ PLAIN = Theme(
 THEMES = (DARK, LIGHT, PLAIN)
 DEFAULTS = {"line": "#3b4048", "muted": "#8d939c", "faint": "#5d636c", "selection": "#262a31"}
 """What the stylesheets ask for beyond Textual's own variables, for themes that are not ours."""
+
+
+_PARTS = (
+    "primary", "accent", "foreground", "background", "surface", "panel", "success", "warning", "error"
+)  # fmt: skip
+
+
+def full_name(theme: str) -> str:
+    """The theme that a setting means; nothing where the terminal is to decide."""
+    return "" if theme == "auto" else next((one.name for one in THEMES if one.name == f"wdtui-{theme}"), theme)
+
+
+def own_themes(wanted: Mapping[str, Mapping[str, str]]) -> list[Theme]:
+    """Themes of one's own: a base, dark unless it says otherwise, with other colours. Raises SettingsError."""
+    return [_own(name, dict(colours)) for name, colours in wanted.items()]
+
+
+def _own(name: str, colours: dict[str, str]) -> Theme:
+    base_name = colours.pop("base", "dark")
+    base = next((one for one in THEMES if one.name == f"wdtui-{base_name}"), None)
+    if base is None or name in ("auto", "dark", "light", "plain"):
+        wrong = f"base {base_name}: give dark, light or plain" if base is None else "this is the name of a built-in one"
+        raise SettingsError(f"themes.{name}: {wrong}.")
+    for part, colour in colours.items():
+        if part not in (*_PARTS, *DEFAULTS):
+            raise SettingsError(f"themes.{name}: {part} is no part of a theme{nearest(part, [*_PARTS, *DEFAULTS])}")
+        try:
+            Color.parse(colour)
+        except ColorParseError:
+            raise SettingsError(f"themes.{name}.{part}: {colour} is no colour; give one as #56b4e9.") from None
+    variables = base.variables | {part: colour for part, colour in colours.items() if part in DEFAULTS}
+    return dataclasses.replace(
+        base,
+        name=name,
+        variables=variables,
+        **{part: colour for part, colour in colours.items() if part in _PARTS},  # type: ignore[arg-type]
+    )
 
 
 def suited_to(color_system: str | None) -> str:

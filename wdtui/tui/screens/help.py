@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from rich.console import Group
@@ -13,6 +14,7 @@ from textual.containers import VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Static
 
+from wdtui.tui.keymap import title
 from wdtui.tui.keys import GROUPS, Key, bindings
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
 
@@ -44,24 +46,24 @@ class Help(Screen[None]):
     def compose(self) -> ComposeResult:
         yield HeaderLine("help")
         with VerticalScroll(id="pages"):
-            yield Static(guide(), id="page", markup=False)
+            yield Static(guide(getattr(self.app, "keymap", {})), id="page", markup=False)
         yield KeyLine(_KEYS)
 
     def action_back(self) -> None:
         self.dismiss()
 
 
-def guide() -> Group:
+def guide(keymap: Mapping[str, str]) -> Group:
     """The guide and the tables of keys."""
     table = Table.grid(padding=(0, 2))
-    table.add_column(width=7)
+    table.add_column(min_width=7)
     table.add_column(ratio=3)
     table.add_column(ratio=2, style="dim")
     for group, keys in {**GROUPS, "In the form": _FORM}.items():
         table.add_row()
         table.add_row(Text(group, "bold"))
         for key in keys:
-            table.add_row(Text(f"  {key.title}"), Text(key.help), Text(key.twin))
+            table.add_row(Text(f"  {title(key, keymap)}"), Text(key.help), Text(key.twin))
     return Group(Text(_GUIDE), table)
 
 

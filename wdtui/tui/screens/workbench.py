@@ -11,6 +11,7 @@ from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 from textual.widgets import Input
 
+from wdtui import machine
 from wdtui.config import ConfigError, RunConfig
 from wdtui.grid import Grid
 from wdtui.runs.records import RunRecord, StoreError
@@ -32,6 +33,8 @@ _NARROW, _SHORT = 100, 30
 """With fewer columns or lines, one chart is shown at a time, and the form only while it is used."""
 _SETTLE_SECONDS = 0.08
 """How long the cursor must rest on a run before its points are read."""
+_LOAD_SECONDS = 2.0
+"""How often the machine is asked how busy it is, while runs are live and this screen is seen."""
 _GREETING = "No runs yet: press Enter to train the demo and watch a network discover addition."
 _ALL_KEYS = (*keys.RUNS, *keys.TABLE, *keys.CHARTS, *keys.APP)
 _FORM_KEYS = (
@@ -64,6 +67,7 @@ class Workbench(RunScreen):
         self._looked = False
         self._started: int | None = None
         """A run that was started here and is to be selected once it is seen."""
+        self._load = ""
 
     def compose(self) -> ComposeResult:
         yield HeaderLine("weight decay workbench")
@@ -85,6 +89,7 @@ class Workbench(RunScreen):
         self.query_one("#filter").display = False
         self.query_one("#run").focus()
         self.watch(self.app, "snapshot", self._take)
+        self.set_interval(_LOAD_SECONDS, self.look_at_machine)
 
     def on_screen_resume(self) -> None:
         if self._looked:  # another screen may have had the feed read other runs
@@ -135,12 +140,20 @@ class Workbench(RunScreen):
     def _tell(self) -> None:
         """The words around the table and on top."""
         runs, table = self.snapshot.runs, self.table
-        self.query_one(HeaderLine).tell(headline(runs, self.workbench.device))
+        self.query_one(HeaderLine).tell(headline(runs, self.workbench.device), self._load)
         count = f"{len(table.runs):,} of {len(runs):,}" if len(table.runs) != len(runs) else f"{len(runs):,}"
         notes = [count if runs else "", table.order, f"{len(self._marked)} marked" if self._marked else ""]
         box, title = self.query_one("#runs"), " · ".join(["runs", *(note for note in notes if note)])
         if box.border_title != title:
             box.border_title = title
+
+    def look_at_machine(self) -> None:
+        """Say on top how busy the machine is, while something trains and somebody may look."""
+        wanted = self.is_current and any(run.live for run in self.snapshot.runs)
+        load = machine.in_words(machine.sample()) if wanted else ""
+        if load != self._load:
+            self._load = load
+            self._tell()
 
     def _show_selected(self) -> None:
         """Have the feed read the marked runs and the selected one."""

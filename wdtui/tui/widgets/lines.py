@@ -8,6 +8,7 @@ from rich.style import Style
 from rich.text import Text
 from textual.widget import Widget
 
+from wdtui.tui.keymap import title
 from wdtui.tui.keys import Key
 
 _ALWAYS = 3
@@ -24,15 +25,19 @@ class HeaderLine(Widget):
     def __init__(self, title: str) -> None:
         super().__init__()
         self._title = title
-        self._told = ""
+        self._told = self._beside = ""
 
-    def tell(self, text: str) -> None:
-        if text != self._told:
-            self._told = text
+    def tell(self, text: str, beside: str = "") -> None:
+        """Show a text on the right, and before it another where there is room for both."""
+        if (text, beside) != (self._told, self._beside):
+            self._told, self._beside = text, beside
             self.refresh()
 
     def render(self) -> Text:
         left, right = Text.assemble(("wdtui", "bold"), f"  {self._title}"), Text(self._told)
+        both = Text(" · ".join(filter(None, (self._beside, self._told))))
+        if left.cell_len + both.cell_len + 2 <= self.size.width:
+            right = both
         room = self.size.width - left.cell_len - right.cell_len
         if room < 2:
             return right if right.cell_len <= self.size.width else left
@@ -58,8 +63,9 @@ class KeyLine(Widget):
 
     def render(self) -> Text:
         text, width = Text(no_wrap=True), self.size.width
-        last = Text().join(map(_entry, self._keys[-_ALWAYS:]))
-        for entry in map(_entry, self._keys[:-_ALWAYS]):
+        entries = [_entry(key, title(key, getattr(self.app, "keymap", {}))) for key in self._keys]
+        last = Text().join(entries[-_ALWAYS:])
+        for entry in entries[:-_ALWAYS]:
             if text.cell_len + entry.cell_len + last.cell_len <= width + 2:
                 text.append_text(entry)
         text.append_text(last)
@@ -67,9 +73,9 @@ class KeyLine(Widget):
         return text
 
 
-def _entry(key: Key) -> Text:
+def _entry(key: Key, shown: str) -> Text:
     action = key.action if "." in key.action else f"screen.{key.action}"
     click = Style.from_meta({"@click": action}) if key.action else Style()
-    entry = Text.assemble((key.title, "bold"), f" {key.label}")
+    entry = Text.assemble((shown, "bold"), f" {key.label}")
     entry.stylize(click)
     return entry.append("   ")

@@ -1,0 +1,112 @@
+"""Settings: a flag over the environment over the file over what is built in, and errors that say what is meant."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import TINY, assert_one_sentence
+
+from wdtui import settings
+from wdtui.cli.main import main
+from wdtui.runs.store import Store, default_folder
+from wdtui.settings import SETTINGS
+from wdtui.settings_file import changed
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("WDTUI_CONFIG", str(tmp_path / "some" / "config.toml"))
+    for setting in SETTINGS.values():
+        monkeypatch.delenv(setting.variable, raising=False)
+    return settings.path()
+
+
+def shown(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    capsys.readouterr()
+    assert main(["config", "show", "--json"]) == 0
+    rows = map(json.loads, capsys.readouterr().out.splitlines())
+    return {row["name"]: (row["value"], row["source"]) for row in rows}
+
+
+def test_environment_over_file_over_built_in(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert shown(capsys)["fps"] == (4.0, "built in")
+    assert main(["config", "set", "fps", "2"]) == 0
+    assert shown(capsys)["fps"] == (2.0, "the file")
+    monkeypatch.setenv("WDTUI_FPS", "8")
+    assert shown(capsys)["fps"] == (8.0, "$WDTUI_FPS")
+    monkeypatch.delenv("WDTUI_FPS")
+    assert main(["config", "unset", "fps"]) == 0
+    assert shown(capsys)["fps"] == (4.0, "built in")
+
+
+def test_a_flag_wins_and_without_one_a_run_takes_what_is_set(file: Path, tmp_path: Path) -> None:
+    main(["config", "set", "threads", "2"])
+    main(["config", "set", "store", str(tmp_path / "lab")])
+    run = ["run", *TINY[:-2], "--epochs", "1", "--headless", "--json"]
+    assert main(run) == 0 and main([*run, "--threads", "1"]) == 0
+    assert default_folder() == tmp_path / "lab"
+    with Store() as store:
+        assert [run.threads for run in store.runs()] == [1, 2]
+
+
+def test_the_file_keeps_its_comments_and_its_order(file: Path) -> None:
+    file.parent.mkdir()
+    file.write_text(
+        '# mine\ntheme = "light" # bright\n\n[keys]\n# run\nlaunch = "f5"\n\n[themes.sea]\naccent = "#56b4e9"\n'
+    )
+    for name, value in {"fps": "2", "keys.stop": "f8", "themes.sea.line": "#333333", "theme": "sea"}.items():
+        assert main(["config", "set", name, value]) == 0
+    assert file.read_text() == (
+        '# mine\ntheme = "sea"\nfps = 2.0\n\n[keys]\n# run\nlaunch = "f5"\nstop = "f8"\n\n'
+        '[themes.sea]\naccent = "#56b4e9"\nline = "#333333"\n'
+    )
+    assert main(["config", "unset", "keys.launch"]) == 0 and settings.read().keys == {"stop": "f8"}
+
+
+WRONG = {
+    ("fsp", "1"): "fsp is no setting; did you mean fps?",
+    ("fps", "99"): "fps: 99 is not allowed; give a number ≥ 0.1 and ≤ 30",
+    ("device", "gpu"): "device: gpu is not allowed; give auto, cpu, cuda, cuda:N or mps",
+    ("theme", "lihgt"): "there is no theme lihgt; did you mean light?",
+    ("keys.luanch", "f5"): "there is no action luanch; did you mean launch?",
+    ("keys.launch", "s"): "keys.launch: s is the key of steer already",
+    ("keys.launch", "f99"): "keys.launch: f99 is no key",
+    ("keys.launch", "escape"): "escape has a meaning everywhere",
+    ("themes.sea.acent", "#fff"): "acent is no part of a theme; did you mean accent?",
+    ("themes.sea.accent", "bluish"): "bluish is no colour",
+}
+
+
+@pytest.mark.parametrize(("given", "said"), WRONG.items())
+def test_what_cannot_be_set_is_said_and_not_written(
+    given: tuple[str, str], said: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["config", "set", *given]) == 2
+    error = capsys.readouterr().err
+    assert_one_sentence(error)
+    assert said in error and not file.exists()
+
+
+@pytest.mark.parametrize("text", ["fps = [", "fsp = 1", 'keys = "f5"', "[keys]\nlaunch = 5", "theme = 3"])
+def test_a_bad_file_is_named_in_one_sentence(text: str, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.parent.mkdir()
+    file.write_text(text)
+    assert main(["run", "demo", "--headless"]) == 2
+    error = capsys.readouterr().err
+    assert_one_sentence(error)
+    assert str(file) in error
+
+
+def test_what_is_written_by_hand_in_an_unusual_way_is_left_alone() -> None:
+    with pytest.raises(settings.SettingsError, match="edit it by hand"):
+        changed('keys = { launch = "f5" }\n', "keys.launch", "f6")
+
+
+def test_no_setting_is_read_from_elsewhere_in_a_test() -> None:
+    assert "pytest" in os.environ["WDTUI_CONFIG"]

@@ -1,0 +1,80 @@
+"""What the shell offers at Tab: runs, sweeps, experiments, fields and their values. Quick, and never an error.
+
+`wdtui --install-completion` sets it up. Each function takes what was typed so far and returns what it may become,
+with a few words each for the shells that show them.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import typer
+
+from wdtui.config import FIELDS
+from wdtui.hyperparameters import Hyperparameter, format_value
+
+Offers = list[tuple[str, str]]
+_DEVICES = {"auto": "the fastest there is", "cpu": "", "cuda": "the first NVIDIA GPU", "mps": "Apple's GPU"}
+
+
+def runs(context: typer.Context, incomplete: str) -> Offers:
+    from wdtui.runs.names import run_names
+
+    return _beginning(incomplete, [("last", "the newest run"), *run_names(_folder(context))])
+
+
+def sweeps(context: typer.Context, incomplete: str) -> Offers:
+    from wdtui.runs.names import sweep_names
+
+    return _beginning(incomplete, [("last", "the newest sweep"), *sweep_names(_folder(context))])
+
+
+def runs_and_sweeps(context: typer.Context, incomplete: str) -> Offers:
+    offers = runs(context, incomplete) + sweeps(context, incomplete)
+    return list(dict(reversed(offers)).items())[::-1]
+
+
+def experiments(incomplete: str) -> Offers:
+    from wdtui.experiments import names
+
+    return _beginning(incomplete, [(name, "") for name in names()])
+
+
+def devices(incomplete: str) -> Offers:
+    return _beginning(incomplete, list(_DEVICES.items()))
+
+
+def axes(incomplete: str) -> Offers:
+    """FIELD= of what can be swept; after a choice's = its values."""
+    return _assignments(incomplete, [field for field in FIELDS.values() if field.sweep])
+
+
+def changes(incomplete: str) -> Offers:
+    """FIELD= of what can be changed in a live run or a fork."""
+    return _assignments(incomplete, [field for field in FIELDS.values() if field.steerable])
+
+
+def _assignments(incomplete: str, fields: list[Hyperparameter]) -> Offers:
+    offers = [(f"{field.name}=", field.label) for field in fields]
+    for field in fields:
+        choices = field.choices or (("true", "false") if field.kind == "bool" else ())
+        if incomplete.startswith(f"{field.name}="):
+            offers += [(f"{field.name}={choice}", "") for choice in choices or [format_value(field.default)]]
+    return [offer for offer in _beginning(incomplete, offers) if offer[0] != incomplete]
+
+
+def _beginning(incomplete: str, offers: Offers) -> Offers:
+    return [(text, words) for text, words in offers if text.startswith(incomplete)]
+
+
+def _folder(context: typer.Context) -> Path:
+    """The store's folder as the command line so far names it."""
+    from wdtui.runs.store import default_folder
+    from wdtui.settings import SettingsError
+
+    given = context.params.get("store") or context.find_root().params.get("store")
+    try:
+        return Path(given) if given else default_folder()
+    except SettingsError:  # whoever runs the command is told
+        return Path(os.devnull)

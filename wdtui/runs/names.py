@@ -1,0 +1,34 @@
+"""What runs and sweeps are called, for the shell's Tab: read in milliseconds, without making or migrating a store."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+_NEWEST = 200
+"""More than these nobody reads in a shell."""
+
+
+def run_names(folder: Path) -> list[tuple[str, str]]:
+    """Numbers and names of the newest runs, each with a few words about it; empty where there is no store to read."""
+    rows = _rows(folder, "SELECT id, name, experiment, status FROM runs ORDER BY id DESC LIMIT ?")
+    numbers = [(str(number), f"{name or experiment or 'run'}, {status}") for number, name, experiment, status in rows]
+    named = [(name, f"run {number}, {status}") for number, name, _, status in rows if name]
+    return numbers + named
+
+
+def sweep_names(folder: Path) -> list[tuple[str, str]]:
+    """Labels and names of the newest sweeps, each with a few words about it."""
+    rows = _rows(folder, "SELECT id, name, experiment FROM sweeps ORDER BY id DESC LIMIT ?")
+    labels = [(f"S{number}", name or experiment or "sweep") for number, name, experiment in rows]
+    return labels + [(name, f"sweep S{number}") for number, name, _ in rows if name]
+
+
+def _rows(folder: Path, query: str) -> list[tuple[str, ...]]:
+    path = (folder / "wdtui.sqlite3").absolute()
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=0.2)) as connection:
+            return connection.execute(query, (_NEWEST,)).fetchall()
+    except sqlite3.Error:  # no store, one of another version, or a busy one: then there is nothing to offer
+        return []

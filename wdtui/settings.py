@@ -1,0 +1,192 @@
+"""SETTINGS: what a person may set once for all commands, defined once, and the TOML file that they are read from.
+
+theme = "light"             any of SETTINGS; a flag wins over the environment, that over the file, that over the default
+[keys]                      other keys for what the app does: launch = "f5"
+[themes.NAME]               colours of one's own over those of a base: base = "dark", accent = "#56b4e9"
+
+Plain Python: no torch, no UI. What only the app can judge, keys and colours, is checked in `tui/`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wdtui.config import nearest
+from wdtui.hyperparameters import ConfigError, Hyperparameter, Value
+
+TABLES = ("keys", "themes")
+THEMES = ("auto", "dark", "light", "plain")
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be used, said in one sentence."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setting(Hyperparameter):
+    """One setting: read and checked as a hyperparameter is, or a text of a certain form."""
+
+    variable: str = ""
+    """The environment variable that sets it."""
+    pattern: str = ""
+    words: str = ""
+    """What a text may be, as a pattern and in words."""
+
+    @property
+    def allowed(self) -> str:
+        return self.words or super().allowed
+
+    def check(self, value: Any) -> Value:
+        if self.kind != "text":
+            return super().check(value)
+        if not isinstance(value, str) or not re.fullmatch(self.pattern, value):
+            raise self._refusal(value)
+        return value
+
+    def _parsed(self, text: str) -> Any:
+        return text if self.kind == "text" else super()._parsed(text)
+
+
+SETTINGS: dict[str, Setting] = {
+    setting.name: setting
+    for setting in (
+        Setting(
+            name="theme",
+            kind="text",
+            default="auto",
+            variable="WDTUI_THEME",
+            pattern=r"[\w-]+",
+            words=f"{', '.join(THEMES)} or the name of a theme of your own",
+            help="The app's colours; auto takes dark, or plain on a terminal with 16 colours.",
+        ),
+        Setting(
+            name="device",
+            kind="text",
+            default="auto",
+            variable="WDTUI_DEVICE",
+            pattern=r"auto|cpu|cuda(:\d+)?|mps",
+            words="auto, cpu, cuda, cuda:N or mps",
+            help="Where new runs train.",
+        ),
+        Setting(
+            name="store",
+            kind="text",
+            optional=True,
+            variable="WDTUI_HOME",
+            pattern=r".+",
+            words="a folder",
+            help="The folder of the run store; by default the place for a user's data on this system.",
+        ),
+        Setting(
+            name="fps",
+            kind="float",
+            default=4.0,
+            ge=0.1,
+            le=30,
+            variable="WDTUI_FPS",
+            help="How often a second the app looks for news; less for slow lines.",
+        ),
+        Setting(
+            name="threads",
+            kind="int",
+            optional=True,
+            ge=1,
+            le=4096,
+            variable="WDTUI_THREADS",
+            help="CPU threads of a new run; by default what suits its width.",
+        ),
+    )
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What one file says; the environment has its say when a value is asked for."""
+
+    path: Path
+    values: Mapping[str, Value] = dataclasses.field(default_factory=dict)
+    keys: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Actions of the app, and their keys as Textual names them."""
+    themes: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+
+    def given(self, name: str) -> Value:
+        """What the environment or the file sets, None where neither does. Raises SettingsError."""
+        setting = SETTINGS[name]
+        if text := os.environ.get(setting.variable):
+            try:
+                return setting.parse(text)
+            except ConfigError as error:
+                raise SettingsError(f"${setting.variable}: {error}") from error
+        return self.values.get(name)
+
+    def value(self, name: str) -> Any:
+        """What holds where no flag is given. Raises SettingsError."""
+        given = self.given(name)
+        return SETTINGS[name].default if given is None else given
+
+    def source(self, name: str) -> str:
+        """Where the value comes from, in words."""
+        if os.environ.get(SETTINGS[name].variable):
+            return f"${SETTINGS[name].variable}"
+        return "the file" if name in self.values else "built in"
+
+
+def path() -> Path:
+    """The file of the settings: $WDTUI_CONFIG, or else config.toml in the place for a user's settings here."""
+    if given := os.environ.get("WDTUI_CONFIG"):
+        return Path(given).expanduser()
+    import platformdirs
+
+    return platformdirs.user_config_path("wdtui") / "config.toml"
+
+
+def read() -> Settings:
+    """The settings of the file, none where there is no file. Raises SettingsError."""
+    file = path()
+    try:
+        return parsed(file, file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return Settings(file)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SettingsError(f"{file} cannot be read: {reason}.") from error
+
+
+def parsed(file: Path, text: str) -> Settings:
+    """The settings that a text sets, all checked but keys and colours. Raises SettingsError, which names the file."""
+    try:
+        content = tomllib.loads(text)
+        keys, themes = (_table(content.pop(name, {}), name) for name in TABLES)
+        themes = {name: _table(colours, f"themes.{name}") for name, colours in themes.items()}
+        for table, texts in {"keys": keys, **{f"themes.{name}": colours for name, colours in themes.items()}}.items():
+            for name, value in texts.items():
+                if not isinstance(value, str):
+                    raise SettingsError(f"{table}.{name} must be text in quotes.")
+        values = {name: setting_named(name).check(value) for name, value in content.items()}
+        known = (*THEMES, *themes)
+        if (theme := values.get("theme", "auto")) not in known:
+            raise SettingsError(f"there is no theme {theme}{nearest(str(theme), known)}")
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file} is not valid TOML: {error}.") from error
+    except (SettingsError, ConfigError) as error:
+        raise SettingsError(f"{file}: {error}") from error
+    return Settings(file, values, keys, themes)
+
+
+def setting_named(name: str) -> Setting:
+    """The setting of this name; raises SettingsError, with the nearest, where there is none."""
+    if name not in SETTINGS:
+        raise SettingsError(f"{name} is no setting{nearest(name, [*SETTINGS, *TABLES])}")
+    return SETTINGS[name]
+
+
+def _table(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise SettingsError(f"{name} must be a table, as [{name}] is.")
+    return value

@@ -1,0 +1,71 @@
+"""Keys of one's own for the actions of `keys`: checked here, bound by Textual's keymap, shown wherever keys are."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+
+from textual.keys import Keys, _character_to_key, format_key
+
+from wdtui.config import nearest
+from wdtui.settings import SettingsError
+from wdtui.tui.keys import APP, CHARTS, GROUPS, RUNS, SWEEP, TABLE, Key
+
+ACTIONS: dict[str, Key] = {key.name: key for group in GROUPS.values() for key in group if key.name}
+"""What can be given another key."""
+_SCREENS = ((*RUNS, *TABLE, *CHARTS, *APP), (*SWEEP, *APP))
+"""Within each of these a key does one thing only."""
+_KEPT = ("escape", "tab", "shift+tab", "backspace")
+_MODIFIERS = ("ctrl", "shift", "alt", "meta", "super", "hyper")
+
+
+def keymap(wanted: Mapping[str, str]) -> dict[str, str]:
+    """The keys of the settings, by action, in Textual's own names. Raises SettingsError."""
+    mapped = {}
+    for name, keys in wanted.items():
+        if name not in ACTIONS:
+            raise SettingsError(f"keys.{name}: there is no action {name}{nearest(name, ACTIONS)}")
+        mapped[name] = ",".join(_checked(name, key.strip()) for key in keys.split(","))
+    for screen in _SCREENS:
+        _check_clashes(screen, mapped)
+    return mapped
+
+
+def title(key: Key, mapped: Mapping[str, str]) -> str:
+    """How a key is written under a keymap."""
+    if key.name in mapped and ACTIONS.get(key.name) == key:
+        *modifiers, last = mapped[key.name].split(",")[0].split("+")
+        return "".join("^" if part == "ctrl" else f"{part}+" for part in modifiers) + format_key(last)
+    return key.title
+
+
+def _checked(name: str, key: str) -> str:
+    *modifiers, last = key.split("+") if len(key) > 1 else [key]
+    known = {one.value for one in Keys if not one.value.startswith("<")}
+    usual = _character_to_key(last) if len(last) == 1 else last
+    if not usual or any(part not in _MODIFIERS for part in modifiers) or not (usual in known or _is_character(usual)):
+        raise SettingsError(f"keys.{name}: {key or 'nothing'} is no key{nearest(key, known)}")
+    full = "+".join([*modifiers, usual])
+    if full in _KEPT:
+        raise SettingsError(f"keys.{name}: {key} has a meaning everywhere; give another key.")
+    return full
+
+
+def _is_character(name: str) -> bool:
+    """Whether it is a letter, a digit, or what Textual calls a character, as question_mark."""
+    if len(name) == 1:
+        return True
+    try:
+        return bool(unicodedata.lookup(name.replace("_", " ").upper()))
+    except KeyError:
+        return name in ("slash", "minus", "plus", "underscore")
+
+
+def _check_clashes(screen: tuple[Key, ...], mapped: Mapping[str, str]) -> None:
+    owners: dict[str, Key] = {}
+    for key in screen:
+        for one in mapped.get(key.name, key.key).split(","):
+            other = owners.setdefault(one, key)
+            if other != key:
+                name, taken = (key.name, other) if key.name in mapped else (other.name, key)
+                raise SettingsError(f"keys.{name}: {one} is the key of {taken.name or taken.help} already.")
