@@ -248,7 +248,7 @@ def test_a_steering_is_taken_together_with_the_plan_that_follows(store: Store, m
     store.send(run_id, "steer", {"weight_decay": 0.2})
     [command] = store.commands(run_id)
     with monkeypatch.context() as broken:
-        broken.setattr("wdtui.runs.store._change", lambda *_, **__: 1 / 0)
+        broken.setattr("wdtui.runs.store.change", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             store.take(command, plan)
     assert store.commands(run_id) == [command] and store.run(run_id).plan == plan[:1]

@@ -159,7 +159,7 @@ def test_processes_may_open_a_blank_store_at_once(tmp_path: Path) -> None:
 
 
 def test_a_failed_transaction_leaves_no_trace_and_no_lock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wdtui.runs.store._change", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("wdtui.runs.store.change", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         store.add_run(CONFIG)
     monkeypatch.undo()

@@ -1,15 +1,19 @@
 """The run store: the one notebook between the laboratory and whoever watches or steers it.
 
 All queries live here, those about sweeps in `sweep_store.py`; `migrations.py` has the tables, `database.py` the
-connections, `records.py` what is handed out.
+connections, `rows.py` and `points.py` how rows are read and written, `records.py` what is handed out.
 """
 
 from __future__ import annotations
 
 import json
+<<<<<<< HEAD
 import math
 import sqlite3
 import struct
+=======
+import os
+>>>>>>> forkclaims
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
@@ -19,10 +23,15 @@ from typing import Any, Self
 
 import numpy as np
 
+<<<<<<< HEAD
 from wdtui import settings
 from wdtui.config import RunConfig, nearest
+=======
+from wdtui.config import RunConfig
+>>>>>>> forkclaims
 from wdtui.metrics import Curves, Point, columns
 from wdtui.runs.database import Database
+from wdtui.runs.points import follow_points, newest, packed, unpacked
 from wdtui.runs.processes import this_process
 from wdtui.runs.records import (
     CLAIMABLE,
@@ -34,7 +43,7 @@ from wdtui.runs.records import (
     Status,
     StoreError,
 )
-from wdtui.runs.rows import select_runs, storable
+from wdtui.runs.rows import change, columns_of, next_revision, no_run, select_run, select_runs, storable
 from wdtui.runs.sweep_store import Sweeps
 from wdtui.steering import Plan, to_json
 
@@ -108,7 +117,7 @@ class Store:
             )
             run_id = cursor.lastrowid
             assert run_id is not None
-            _change(connection, run_id)
+            change(connection, run_id)
         return run_id
 
     def claim(self, run_id: int, *, device: str, threads: int, versions: Mapping[str, str]) -> None:
@@ -120,13 +129,13 @@ class Store:
         """
         owner, now = this_process(), time.time()
         with self._database.writing() as connection:
-            run = _one(connection, run_id)
+            run = select_run(connection, run_id)
             _check_claimable(run)
             if run.pid is not None:
                 connection.execute(
                     "DELETE FROM commands WHERE run_id = ? AND taken IS NULL AND kind != 'steer'", (run_id,)
                 )
-            _change(
+            change(
                 connection,
                 run_id,
                 status=Status.RUNNING,
@@ -151,16 +160,16 @@ class Store:
         a point are not those of `metrics.columns`.
         """
         with self._database.writing() as connection:
-            names = _columns(connection, run_id)
-            rows = [(run_id, point.step, _packed(point, names)) for point in points]
+            names = columns_of(connection, run_id)
+            rows = [(run_id, point.step, packed(point, names)) for point in points]
             connection.executemany("INSERT INTO points VALUES (?, ?, ?)", rows)
-            _change(
+            change(
                 connection,
                 run_id,
                 speed=speed,
                 milestones=json.dumps(dict(milestones)),
                 heartbeat=time.time(),
-                **(_newest(points[-1], names) if points else {}),
+                **(newest(points[-1], names) if points else {}),
             )
 
     def truncate(self, run_id: int, after_step: int) -> None:
@@ -169,31 +178,31 @@ class Store:
         Of the steerings that count from that very step on, the next step will tell again.
         """
         with self._database.writing() as connection:
-            names = _columns(connection, run_id)
+            names = columns_of(connection, run_id)
             connection.execute("DELETE FROM points WHERE run_id = ? AND step > ?", (run_id, after_step))
             connection.execute("DELETE FROM events WHERE run_id = ? AND step > ?", (run_id, after_step))
             connection.execute(
                 "DELETE FROM events WHERE run_id = ? AND step = ? AND kind = 'steered'", (run_id, after_step)
             )
-            _follow_points(connection, run_id, names)
+            follow_points(connection, run_id, names)
 
     def inherit(self, run_id: int, parent: int, up_to_step: int) -> None:
         """Give a fork its parent's points up to a step, and the steerings before it, in place of its own."""
         with self._database.writing() as connection:
-            names, measured = _columns(connection, run_id), _columns(connection, parent)
+            names, measured = columns_of(connection, run_id), columns_of(connection, parent)
             rows = connection.execute(
                 "SELECT data FROM points WHERE run_id = ? AND step <= ? ORDER BY step", (parent, up_to_step)
             ).fetchall()
-            points = [_unpacked(row[0]).under(measured, names) for row in rows]
+            points = [unpacked(row[0]).under(measured, names) for row in rows]
             connection.execute("DELETE FROM points WHERE run_id = ?", (run_id,))
-            packed = [(run_id, point.step, _packed(point, names)) for point in points]
-            connection.executemany("INSERT INTO points VALUES (?, ?, ?)", packed)
+            rows = [(run_id, point.step, packed(point, names)) for point in points]
+            connection.executemany("INSERT INTO points VALUES (?, ?, ?)", rows)
             connection.execute(
                 "INSERT INTO events (run_id, step, time, kind, data) SELECT ?, step, time, kind, data FROM events"
                 " WHERE run_id = ? AND step < ? AND kind = 'steered' ORDER BY id",
                 (run_id, parent, up_to_step),
             )
-            _follow_points(connection, run_id, names)
+            follow_points(connection, run_id, names)
 
     def beat(self, run_id: int) -> None:
         """Say that the owner lives; takes no revision."""
@@ -205,18 +214,18 @@ class Store:
         waiting = status in LIVE or status == Status.QUEUED
         ended = None if waiting else time.time()
         with self._database.writing() as connection:
-            _change(connection, run_id, status=Status(status), reason=storable(reason), ended=ended)
+            change(connection, run_id, status=Status(status), reason=storable(reason), ended=ended)
 
     def settle(self, run_id: int, status: Status, reason: str = "") -> None:
         """Give a run that nobody trains another status; raises RunBusyError, or StoreError when it is finished."""
         with self._database.writing() as connection:
-            _check_claimable(_one(connection, run_id))
-            _change(connection, run_id, status=Status(status), reason=storable(reason))
+            _check_claimable(select_run(connection, run_id))
+            change(connection, run_id, status=Status(status), reason=storable(reason))
 
     def set_checkpoint(self, run_id: int, step: int) -> None:
         """Say that there is a checkpoint of the run at a step."""
         with self._database.writing() as connection:
-            _change(connection, run_id, checkpoint_step=step)
+            change(connection, run_id, checkpoint_step=step)
 
     def add_event(self, run_id: int, step: int, kind: str, data: Mapping[str, Any] | None = None) -> None:
         """Write down what happened to a run at a step; `data` is plain JSON."""
@@ -241,7 +250,7 @@ class Store:
                 "UPDATE commands SET taken = ? WHERE id = ? AND taken IS NULL", (time.time(), command.id)
             )
             if plan is not None:
-                _change(connection, command.run_id, plan=json.dumps(to_json(plan)))
+                change(connection, command.run_id, plan=json.dumps(to_json(plan)))
         return bool(taken.rowcount)
 
     # Watching and steering runs
@@ -249,7 +258,7 @@ class Store:
     def run(self, run_id: int) -> RunRecord:
         """The run of this number."""
         with self._database.reading() as connection:
-            return _one(connection, run_id)
+            return select_run(connection, run_id)
 
     def find(self, text: str) -> RunRecord:
         """The run that a person names: by its number, by a name that only it has, or "last" for the newest."""
@@ -263,7 +272,7 @@ class Store:
             names = [row[0] for row in connection.execute("SELECT DISTINCT name FROM runs")] if not found else []
         matches = [run for run in found if str(run.id) == text] or found
         if not matches:
-            raise StoreError(_no_run(text, names))
+            raise StoreError(no_run(text, names))
         if len(matches) > 1:
             numbers = ", ".join(str(run.id) for run in matches)
             raise StoreError(f"{len(matches)} runs are named {text}; give the number of one: {numbers}.")
@@ -303,7 +312,7 @@ class Store:
         Where `run(…).step` is below that step, the run was truncated and has other points now.
         """
         with self._database.reading() as connection:
-            names = _columns(connection, run_id)
+            names = columns_of(connection, run_id)
             rows = connection.execute(
                 "SELECT data FROM points WHERE run_id = ? AND step > ? ORDER BY step", (run_id, after_step)
             )
@@ -333,21 +342,21 @@ class Store:
     def rename(self, run_id: int, name: str) -> None:
         """Give a run another name; several runs may share one."""
         with self._database.writing() as connection:
-            _change(connection, run_id, name=storable(name))
+            change(connection, run_id, name=storable(name))
 
     def set_note(self, run_id: int, note: str) -> None:
         """Replace what a person has noted about a run."""
         with self._database.writing() as connection:
-            _change(connection, run_id, note=storable(note))
+            change(connection, run_id, note=storable(note))
 
     def delete(self, run_ids: Iterable[int]) -> None:
         """Delete runs with their points, events and commands; all of them, or none when one is live."""
         with self._database.writing() as connection:
-            for run in [_one(connection, run_id) for run_id in run_ids]:
+            for run in [select_run(connection, run_id) for run_id in run_ids]:
                 if run.live:
                     raise StoreError(f"{_busy(run)}; stop it before you delete it.")
                 connection.execute("DELETE FROM runs WHERE id = ?", (run.id,))
-            _next_revision(connection)
+            next_revision(connection)
 
     def check(self) -> str | None:
         """What is wrong with the file, in a sentence; None when it is sound."""
@@ -359,46 +368,6 @@ class Store:
         return None if verdict == "ok" else f"The file {self._database.path} is damaged: {verdict}."
 
 
-def _one(connection: sqlite3.Connection, run_id: int) -> RunRecord:
-    runs = select_runs(connection, "WHERE id = ?", run_id)
-    if not runs:
-        raise StoreError(_no_run(run_id))
-    return runs[0]
-
-
-def _columns(connection: sqlite3.Connection, run_id: int) -> tuple[str, ...]:
-    """What the values of the run's points are, as it was when the run was made."""
-    row = connection.execute("SELECT columns FROM runs WHERE id = ?", (run_id,)).fetchone()
-    if row is None:
-        raise StoreError(_no_run(run_id))
-    return tuple(json.loads(row[0]))
-
-
-def _change(connection: sqlite3.Connection, run_id: int, **values: Any) -> None:
-    """Set columns of a run's row, under the next revision."""
-    _next_revision(connection)
-    assignments = "".join(f"{column} = ?, " for column in values)
-    cursor = connection.execute(
-        f"UPDATE runs SET {assignments}revision = (SELECT revision FROM counter) WHERE id = ?",
-        (*values.values(), run_id),
-    )
-    if not cursor.rowcount:
-        raise StoreError(_no_run(run_id))
-
-
-def _next_revision(connection: sqlite3.Connection) -> None:
-    connection.execute("UPDATE counter SET revision = revision + 1")
-
-
-def _follow_points(connection: sqlite3.Connection, run_id: int, names: Sequence[str]) -> None:
-    """Have the run's row say what its newest point says, where points were removed or copied."""
-    last = connection.execute(
-        "SELECT data FROM points WHERE run_id = ? ORDER BY step DESC LIMIT 1", (run_id,)
-    ).fetchone()
-    newest = _newest(_unpacked(last[0]), names) if last else {"step": 0, "epoch": 0, "latest": "{}"}
-    _change(connection, run_id, **newest)
-
-
 def _check_claimable(run: RunRecord) -> None:
     if run.live:
         raise RunBusyError(f"{_busy(run)}.")
@@ -408,27 +377,3 @@ def _check_claimable(run: RunRecord) -> None:
 
 def _busy(run: RunRecord) -> str:
     return f"Run {run.id} is being trained by process {run.pid} on host {run.host}"
-
-
-def _no_run(text: int | str, names: Iterable[str] = ()) -> str:
-    if text == "last":
-        return "There are no runs yet."
-    return f"There is no run {text}{nearest(str(text), names)} `wdtui runs list` shows what there is."
-
-
-def _packed(point: Point, names: Sequence[str]) -> bytes:
-    if len(point.values) != len(names):
-        raise ValueError(f"a point of this run has {len(names)} values, not {len(point.values)}")
-    return struct.pack(f"<qq{len(names)}d", point.step, point.epoch, *point.values)
-
-
-def _unpacked(data: bytes) -> Point:
-    step, epoch, *values = struct.unpack(f"<qq{len(data) // 8 - 2}d", data)
-    return Point(step, epoch, tuple(values))
-
-
-def _newest(point: Point, names: Sequence[str]) -> dict[str, Any]:
-    """The columns of a run's row that its newest point decides; per-layer values are left to the curves."""
-    pooled = {name: value for name, value in zip(names, point.values, strict=True) if "/" not in name}
-    latest = {name: value if math.isfinite(value) else None for name, value in pooled.items()}
-    return {"step": point.step, "epoch": point.epoch, "latest": json.dumps(latest)}
