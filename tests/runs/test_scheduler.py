@@ -63,7 +63,7 @@ def add(store: Store, epochs: int, seed: int = 0) -> int:
     return store.add_run(tiny(epochs, seed))
 
 
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -256,16 +256,16 @@ def test_a_killed_process_leaves_an_interrupted_run_and_the_scheduler_goes_on(
     assert store.run(one).status == Status.INTERRUPTED
 
 
-def test_a_terminated_process_leaves_a_checkpoint(store: Store, places: list[Place]) -> None:
+def test_a_terminated_process_leaves_a_checkpoint(store: Store, scheduler: Scheduler, places: list[Place]) -> None:
     started, starting = add(store, FOREVER), add(store, FOREVER)
     places[:] = ["process", "process"]
-    scheduler = Scheduler(store, device="cpu", slots=2)
+    scheduler.slots = 2
     scheduler.submit(started)
-    until(under_way(store, started))
+    until(under_way(store, started), 60)
     scheduler.submit(starting)
     until(lambda: len(scheduler.live) == 2)
     scheduler.interrupt("The app was closed")
-    assert scheduler.wait(5)
+    assert scheduler.wait(20)
     run = store.run(started)
     assert run.status == Status.INTERRUPTED and run.reason.startswith("Terminated at step")
     assert run.checkpoint_step and run.checkpoint_step >= run.step
@@ -308,7 +308,7 @@ def test_a_process_that_exits_interrupts_the_run_in_its_thread(store: Store) -> 
     code = (
         "from wdtui.runs.worker import Worker\nWorker(store, 1).start()\nwhile not store.run(1).step: time.sleep(0.05)"
     )
-    assert in_python(code, store.folder).wait(20) == 0
+    assert in_python(code, store.folder).wait(60) == 0
     assert store.run(run_id).status == Status.INTERRUPTED
     assert store.run(run_id).reason.startswith("Its process ended at step ")
 

@@ -7,13 +7,6 @@ connections, `rows.py` and `points.py` how rows are read and written, `records.p
 from __future__ import annotations
 
 import json
-<<<<<<< HEAD
-import math
-import sqlite3
-import struct
-=======
-import os
->>>>>>> forkclaims
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
@@ -23,12 +16,8 @@ from typing import Any, Self
 
 import numpy as np
 
-<<<<<<< HEAD
 from wdtui import settings
-from wdtui.config import RunConfig, nearest
-=======
 from wdtui.config import RunConfig
->>>>>>> forkclaims
 from wdtui.metrics import Curves, Point, columns
 from wdtui.runs.database import Database
 from wdtui.runs.points import follow_points, newest, packed, unpacked
