@@ -23,7 +23,7 @@ DeviceOption = Annotated[
     typer.Option(
         "--device",
         metavar="auto|cpu|cuda|cuda:N|mps",
-        help="Where to train; also $WDTUI_DEVICE.",
+        help="Where to train.",
         autocompletion=completion.devices,
     ),
 ]

@@ -149,7 +149,7 @@ class Workbench(RunScreen):
 
     def look_at_machine(self) -> None:
         """Say on top how busy the machine is, while something trains and somebody may look."""
-        wanted = self.is_current and any(run.live for run in self.snapshot.runs)
+        wanted = self.app.screen is self and any(run.live for run in self.snapshot.runs)
         load = machine.in_words(machine.sample()) if wanted else ""
         if load != self._load:
             self._load = load
