@@ -32,6 +32,8 @@ app.command(epilog=run.EPILOG)(run.run)
 app.command(epilog=sweep.EPILOG)(sweep.sweep)
 app.add_typer(experiments.app, name="experiments")
 runs.app.command()(exchange.export)
+runs.app.command()(exchange.script)
+runs.app.command("import")(exchange.take_in)
 app.add_typer(runs.app, name="runs")
 app.add_typer(sweeps.app, name="sweeps")
 _COMMANDS: tuple[Callable[..., Any], ...] = (

@@ -50,10 +50,13 @@ class Evidence:
     def run(self, config: RunConfig, statuses: Collection[Status] = FINISHED) -> RunRecord | None:
         """The newest run that had this config from the first step to the last, finished unless asked for others.
 
-        One that was steered or forked had other values for a while, and shows nothing about its config.
+        One that was steered or forked had other values for a while, and shows nothing about its config; nor does one
+        that another program trained.
         """
         for run in self._runs.get(_key(config.to_mapping()), ()):
-            if run.status in statuses and not any(event.kind == "steered" for event in self._store.events(run.id)):
+            if run.status in statuses and not any(
+                event.kind in ("steered", "imported") for event in self._store.events(run.id)
+            ):
                 return run
         return None
 
