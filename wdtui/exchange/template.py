@@ -1,6 +1,6 @@
 """The lines of `script`, with «places» for what the config decides."""
 
-DATA = '''
+DATA = """
 
 # The pairs: digit counts by one multinomial draw with weights 10^d, operands without replacement, bits from the lowest.
 
@@ -28,7 +28,7 @@ def encode(pairs):
     a, b = (to_bits(numbers) for numbers in zip(*pairs))
     return torch.stack([a, b], dim=2).flatten(1), to_bits([«operation» for x, y in pairs])
 
-'''
+"""
 
 NOISE = '''
 def add_noise(targets, seed):
@@ -121,12 +121,12 @@ def follow_plan(epoch):
 
 '''
 
-DECOUPLED_SGD = '''        with torch.no_grad():
+DECOUPLED_SGD = """        with torch.no_grad():
             for parameter in network.parameters():
                 parameter.mul_(1 - optimizer.param_groups[0]["lr"] * WEIGHT_DECAY)
-'''
+"""
 
-LOOP = '''
+LOOP = """
 steps = TRAIN_SIZE // BATCH_SIZE
 print("step,epoch,train_loss,train_accuracy,validation_loss,validation_accuracy,test_loss,test_accuracy,weight_norm")
 for epoch in range(EPOCHS):
@@ -147,4 +147,4 @@ for epoch in range(EPOCHS):
         print(steps * (epoch + 1), epoch + 1, *measured, sep=",", flush=True)
     if not math.isfinite(losses):
         break
-'''
+"""
