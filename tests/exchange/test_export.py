@@ -15,7 +15,7 @@ from exchange_tools import CONFIG, stored_run
 
 from wdtui.config import RunConfig
 from wdtui.exchange.export import FORMATS, export
-from wdtui.exchange.taken import ExchangeError, take
+from wdtui.exchange.taken import ExchangeError, Run, take
 from wdtui.runs.store import Store
 
 
@@ -138,3 +138,23 @@ def test_the_command_exports_what_was_trained_without_importing_torch(tmp_path: 
     refused = wdtui("runs", "export", "7", store=tmp_path)
     assert refused.returncode == 2
     assert_one_sentence(refused.stderr)
+
+
+def test_the_commands_of_the_readme_hand_runs_over_and_take_them_in(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    block = readme.split("## Hand over and take in")[1].split("```sh\n")[1].split("```")[0]
+    commands = [line.split("#")[0].split()[1:] for line in block.strip().splitlines()]
+    store = tmp_path / "store"
+    runs = [stored_run(store), stored_run(store)]
+    export(runs[:1], "tensorboard", tmp_path / "lightning_logs")
+    for command in commands:
+        result = wdtui(*command, store=store, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+    assert {"run-1.csv", "run-2.csv", "run.json", "plain.py"} <= {path.name for path in tmp_path.iterdir()}
+    assert take_last(store).config == CONFIG
+
+
+def take_last(folder: Path) -> Run:
+    with Store(folder) as store:
+        return take(store, "last")

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from wdtui.cli.fields import StoreOption
+from wdtui.cli.runs import RunArgument
 
 RunsArgument = Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs' numbers or names.")]
 FormatOption = Annotated[
@@ -33,3 +34,40 @@ def export(
         taken = [take(opened, run) for run in dict.fromkeys(runs)]
     for run, path in zip(taken, write(taken, format, output), strict=True):
         typer.echo(f"Run {run.id}: {len(run):,} points in {path}.")
+
+
+def script(
+    run: RunArgument,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE.py", help="Where to; by default to stdout.")
+    ] = None,
+    store: StoreOption = None,
+) -> None:
+    """Write a short script in plain PyTorch that trains the same, steerings included, without wdtui."""
+    from wdtui.exchange.export import write_text
+    from wdtui.exchange.script import script as text_of
+    from wdtui.exchange.taken import take
+    from wdtui.runs.store import Store
+
+    with Store(store) as opened:
+        text = text_of(take(opened, run))
+    if output:
+        write_text(output, text)
+    else:
+        typer.echo(text, nl=False)
+
+
+def take_in(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder with TensorBoard event files.")],
+    store: StoreOption = None,
+) -> None:
+    """Take in runs that TensorBoard recorded, of the article's original code above all, as finished runs."""
+    from wdtui.exchange.export import extra_module
+    from wdtui.runs.store import Store
+
+    event_files = extra_module("wdtui.exchange.event_files", "tensorboard")
+    found = event_files.read(folder)
+    with Store(store) as opened:
+        for one in found:
+            run_id = event_files.add(opened, one)
+            typer.echo(f"Run {run_id}: {len(one.points):,} points from {one.path}.")

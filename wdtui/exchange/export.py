@@ -58,6 +58,14 @@ def export(runs: Sequence[Run], format: str, output: Path | None = None) -> list
     return paths
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file over what is there. Raises ExchangeError."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ExchangeError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
 def extra_module(name: str, extra: str) -> Any:
     """Import a module of `wdtui.exchange` that needs an extra. Raises ExchangeError where that is not installed."""
     try:

@@ -52,18 +52,19 @@ class Evidence:
         """The newest run that is what a case says, finished unless asked for others. Raises ConfigError for a branch
         that changes what a fork cannot change.
 
-        One that was steered or forked had other values for a while, and shows nothing about its config. A fork shows
-        what a branch comes to where it leaves a run of the same config at the same step and nothing else was steered.
+        One that was steered, forked or imported had other values for a while, or another program's, and shows nothing
+        about its config. A fork shows what a branch comes to where it leaves a run of the same config at the same step
+        and nothing else was steered.
         """
         if isinstance(case, Branch):
             return self._fork(case, statuses)
         for run in self._runs.get(_key(case.to_mapping()), ()):
-            if run.parent is None and run.status in statuses and not self._steered(run):
+            if run.parent is None and run.status in statuses and not self._disturbed(run):
                 return run
         return None
 
-    def _steered(self, run: RunRecord) -> bool:
-        return any(event.kind == "steered" for event in self._store.events(run.id))
+    def _disturbed(self, run: RunRecord) -> bool:
+        return any(event.kind in ("steered", "imported") for event in self._store.events(run.id))
 
     def _fork(self, branch: Branch, statuses: Collection[Status]) -> RunRecord | None:
         config, plan = forked(branch.config, (), branch.step, dict(branch.changes))

@@ -125,9 +125,12 @@ class Sweeps:
         return bool(cursor.rowcount)
 
     def faithful_runs(self) -> list[RunRecord]:
-        """The runs that are what their config alone makes of them: neither steered nor forked; newest first."""
+        """The runs that their config alone made what they are: not steered, forked nor imported; newest first."""
+        imported = "SELECT run_id FROM events WHERE kind = 'imported'"
         with self._database.reading() as connection:
-            return select_runs(connection, "WHERE parent IS NULL AND plan = '[]' ORDER BY id DESC")
+            return select_runs(
+                connection, f"WHERE parent IS NULL AND plan = '[]' AND id NOT IN ({imported}) ORDER BY id DESC"
+            )
 
     def _select(self, condition: str, *values: Any) -> list[Sweep]:
         with self._database.reading() as connection:

@@ -1,0 +1,90 @@
+"""The script trains what the run trained, in a process that knows no wdtui."""
+
+from __future__ import annotations
+
+import csv
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command_line import assert_one_sentence, wdtui
+
+import wdtui as api
+from wdtui.config import RunConfig
+from wdtui.exchange.script import script
+from wdtui.exchange.taken import ExchangeError, Run, take
+from wdtui.lab.training import Training
+from wdtui.metrics import Curves
+from wdtui.runs.store import Store
+from wdtui.steering import Plan, Steering
+
+TINY: dict[str, Any] = {
+    "width": 8, "train_size": 256, "validation_size": 40, "test_size": 40, "epochs": 12, "weight_decay": 0.5,
+}  # fmt: skip
+PLAN = (
+    Steering(8, "learning_rate", 1e-3, 4e-3, 3),
+    Steering(16, "weight_decay", 0.5, 20.0),
+    Steering(24, "bn_epsilon", 1e-2, 0.5),
+)
+
+
+def stored(folder: Path, config: RunConfig, plan: Plan = ()) -> Run:
+    with Store(folder) as store:
+        return take(store, store.add_run(config, plan=plan))
+
+
+@pytest.mark.parametrize(
+    ("fields", "plan"),
+    [
+        ({}, ()),
+        ({"label_noise": 0.2, "shuffle": True, "loss": "cross_entropy", "optimizer": "adam"}, ()),
+        ({"optimizer": "sgd", "decay": "decoupled", "learning_rate": 0.1, "batch_norm": False, "log_every": 5}, ()),
+        ({"optimizer": "sgd", "task": "multiply", "learning_rate": 1e-3}, PLAN),
+        ({"optimizer": "sgd", "decay": "decoupled", "learning_rate": 1e-3}, PLAN),
+        ({}, PLAN),
+    ],
+)
+def test_the_script_ends_where_the_run_ends(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], fields: dict[str, Any], plan: Plan
+) -> None:
+    config = RunConfig(**TINY | fields)
+    expected = Curves.of(config, Training(config, plan=plan).points())
+    (tmp_path / "plain.py").write_text(script(stored(tmp_path, config, plan)), encoding="utf-8")
+    runpy.run_path(str(tmp_path / "plain.py"))
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [int(row["step"]) for row in rows] == expected.steps.tolist()
+    for name in rows[0].keys() - {"step", "epoch"}:
+        np.testing.assert_allclose([float(row[name]) for row in rows], expected[name], rtol=2e-4, atol=2e-5)
+
+
+def test_the_script_runs_in_a_process_that_cannot_import_wdtui(tmp_path: Path) -> None:
+    text = script(stored(tmp_path, RunConfig(**TINY | {"epochs": 1})))
+    program = "import sys; sys.modules['wdtui'] = None; exec(sys.stdin.read())"
+    result = subprocess.run([sys.executable, "-c", program], input=text, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.splitlines()) == 2
+
+
+def test_what_the_script_cannot_tell_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    run = stored(tmp_path, RunConfig(**TINY | {"architecture": "transformer"}))
+    with pytest.raises(ExchangeError, match="only be of a residual network"):
+        script(run)
+    refused = wdtui("runs", "script", str(run.id), store=tmp_path)
+    assert refused.returncode == 2
+    assert_one_sentence(refused.stderr)
+    changed = stored(tmp_path, RunConfig(**TINY), (Steering(8, "loss", "mse", "cross_entropy"),))
+    with pytest.raises(ExchangeError, match="changes loss on the way"):
+        script(changed)
+
+
+def test_the_command_writes_a_file_or_to_stdout(tmp_path: Path) -> None:
+    run = stored(tmp_path, RunConfig(**TINY))
+    printed = wdtui("runs", "script", "last", store=tmp_path)
+    written = wdtui("runs", "script", "1", "--output", str(tmp_path / "plain.py"), store=tmp_path)
+    assert printed.returncode == written.returncode == 0
+    assert printed.stdout == (tmp_path / "plain.py").read_text(encoding="utf-8") == script(run)
+    assert api.load(1, store=tmp_path).config == run.config

@@ -1,0 +1,113 @@
+"""A run as a short script in plain PyTorch, which trains the same network on the same pairs without wdtui."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wdtui.config import FIELDS, RunConfig
+from wdtui.exchange.taken import ExchangeError, Run
+from wdtui.exchange.template import DATA, DECOUPLED_SGD, LOOP, NETWORK, NOISE, PLAN
+from wdtui.steering import Plan
+
+
+def script(run: Run) -> str:
+    """The text of the script. Raises ExchangeError for a run that it cannot tell."""
+    config = run.config
+    if config.architecture == "transformer":
+        raise ExchangeError(f"Run {run.id} trains the transformer, and the script can only be of a residual network.")
+    for steering in run.plan:
+        if not FIELDS[steering.field].steerable:
+            raise ExchangeError(
+                f"Run {run.id} changes {steering.field} on the way, and the script can only follow changes of "
+                "weight_decay, bn_epsilon and learning_rate."
+            )
+    parts = [_head(run), DATA, NOISE if config.label_noise else "", NETWORK, _plan(run.plan, config), LOOP]
+    text = "".join(parts)
+    for place, code in _choices(run).items():
+        text = text.replace(f"«{place}»", code)
+    return text
+
+
+def _head(run: Run) -> str:
+    config, title = run.config, " ".join(run.record.title.split()).replace('"', "'").replace("\\", "")
+    constants = {
+        name.upper(): getattr(config, name)
+        for name in (
+            "bits", "train_digits", "test_digits", "train_size", "validation_size", "test_size", "label_noise",
+            "data_seed", "width", "blocks", "bn_epsilon", "bn_momentum", "learning_rate", "weight_decay",
+            "batch_size", "epochs", "seed", "log_every",
+        )
+    }  # fmt: skip
+    lines = [f"{name} = {value!r}\n" for name, value in constants.items() if _wanted(name, config)]
+    imports = "import math\nimport random\n\nimport torch\nfrom torch import nn\nfrom torch.nn import functional\n\n"
+    what = (
+        f'"""Run {run.id} of wdtui ({title}), in plain PyTorch: needs torch alone, prints a line per logged epoch."""\n'
+    )
+    threads = f"\ntorch.set_num_threads({run.record.threads})  # as the run had\n" if run.record.threads else ""
+    return f"{what}\n{imports}{''.join(lines)}{threads}"
+
+
+def _wanted(name: str, config: RunConfig) -> bool:
+    if name.startswith("BN_"):
+        return config.batch_norm
+    return name != "LABEL_NOISE" or bool(config.label_noise)
+
+
+def _choices(run: Run) -> dict[str, str]:
+    """What the config decides about the lines of the template."""
+    config = run.config
+    noisy = "add_noise(known_y, rng.getrandbits(63))" if config.label_noise else "known_y"
+    order = (
+        'seed = random.Random(f"order {SEED} {epoch}").getrandbits(63)\n'
+        "    order = torch.randperm(TRAIN_SIZE, generator=torch.Generator().manual_seed(seed))"
+        if config.shuffle
+        else "order = torch.arange(TRAIN_SIZE)"
+    )
+    mse = "functional.mse_loss(torch.sigmoid(logits), targets)"
+    return {
+        "operation": "x + y" if config.task == "add" else "x * y",
+        "noisy": noisy,
+        "norm": "nn.BatchNorm1d(WIDTH, eps=BN_EPSILON, momentum=BN_MOMENTUM)" if config.batch_norm else "nn.Identity()",
+        "loss": mse if config.loss == "mse" else "functional.binary_cross_entropy_with_logits(logits, targets)",
+        "optimizer": _optimizer(config),
+        "order": order,
+        "follow": "    follow_plan(epoch)\n" if run.plan else "",
+        "decay": DECOUPLED_SGD if config.optimizer == "sgd" and config.decoupled else "",
+    }
+
+
+def _optimizer(config: RunConfig) -> str:
+    if config.optimizer == "sgd":
+        l2 = "0.0" if config.decoupled else "WEIGHT_DECAY"
+        return f"torch.optim.SGD(network.parameters(), LEARNING_RATE, momentum={config.momentum!r}, weight_decay={l2})"
+    kind = "AdamW" if config.decoupled else "Adam"  # AdamW decays the parameters, Adam the gradient
+    how = f"betas={config.betas!r}, eps={config.adam_epsilon!r}, weight_decay=WEIGHT_DECAY"
+    return f"torch.optim.{kind}(\n    network.parameters(), LEARNING_RATE, {how}\n)"
+
+
+def _plan(plan: Plan, config: RunConfig) -> str:
+    if not plan:
+        return ""
+    by_hand = config.optimizer == "sgd" and config.decoupled
+    return PLAN.replace("«plan»", "".join(_steerings(plan, config))).replace("«sets»", _sets(plan, by_hand).rstrip())
+
+
+def _steerings(plan: Plan, config: RunConfig) -> Iterator[str]:
+    for one in plan:
+        first = one.step // config.steps_per_epoch
+        yield f"    ({first}, {one.field!r}, {one.old!r}, {one.new!r}, {one.epochs}),\n"
+
+
+def _sets(plan: Plan, by_hand: bool) -> str:
+    """How each steered field gets its value."""
+    decay = (
+        "    global WEIGHT_DECAY\n    WEIGHT_DECAY = "
+        if by_hand
+        else '    optimizer.param_groups[0]["weight_decay"] = '
+    )
+    ways = {
+        "weight_decay": f'{decay}value("weight_decay", epoch)\n',
+        "learning_rate": '    optimizer.param_groups[0]["lr"] = value("learning_rate", epoch)\n',
+        "bn_epsilon": '    for norm in network.norms():\n        norm.eps = value("bn_epsilon", epoch)\n',
+    }
+    return "".join(way for field, way in ways.items() if any(one.field == field for one in plan))
