@@ -1,4 +1,4 @@
-"""`wdtui fork`, `replay`, `--detach` and `resume` through the real process: what is defined by what was trained before."""
+"""`wdtui fork`, `replay`, `--detach` and `resume` through the real process: what goes on from what was trained."""
 
 from __future__ import annotations
 
