@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,13 @@ def start(*arguments: str, store: Path) -> subprocess.Popen[str]:
 def events(output: str) -> list[dict[str, Any]]:
     """The JSON lines of `--json`."""
     return [json.loads(line) for line in output.splitlines()]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 90
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def assert_one_sentence(error: str) -> None:

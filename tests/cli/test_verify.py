@@ -7,13 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import assert_one_sentence, events, start, wdtui
+from command_line import assert_one_sentence, events, start, until, wdtui
 
 FILE = """
 question = "Does weight decay shrink the weights?"
@@ -104,22 +102,70 @@ def test_show_and_list_tell_of_the_claims(experiment: Path, tmp_path: Path) -> N
     assert rows["training-curves"]["claims"] == "not run"
 
 
-def test_ctrl_c_stops_the_runs_and_ends_with_130(experiment: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_the_runs_with_a_checkpoint(experiment: Path, tmp_path: Path, number: signal.Signals) -> None:
     experiment.write_text(FILE.replace("epochs = 2", "epochs = 1_000_000").replace("100.0", "1.0"), encoding="utf-8")
     process = start("experiments", "verify", str(experiment), "--threads", "1", store=tmp_path / "store")
     until(lambda: any(run["step"] for run in listed(tmp_path / "store")))
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, said = process.communicate(timeout=120)
-    assert process.returncode == 130 and "Traceback" not in said
-    assert {run["status"] for run in listed(tmp_path / "store")} <= {"interrupted", "stopped", "queued"}
+    assert process.returncode == 128 + number and "Traceback" not in said
+    assert said.splitlines()[-1].endswith("; the same command goes on from there.")
+    assert {run["status"] for run in listed(tmp_path / "store")} <= {"interrupted", "stopped"}
+    assert list((tmp_path / "store" / "checkpoints").glob("*/step-*.json"))
+
+
+FORKED = """
+question = "What does a larger ε do from the second epoch on?"
+[config]
+width = 8
+epochs = 4
+train_size = 320
+validation_size = 50
+test_size = 50
+keep_every = 2
+[axes]
+seed = [0, 1]
+[fork]
+at_epoch = 2
+branches = [{}, { bn_epsilon = 100.0 }]
+[[claims]]
+says = "It changes the loss."
+measure = "train_loss"
+where = { branch = "bn_epsilon=100" }
+minus = { branch = "unchanged" }
+at_least = 1e-6
+[[claims]]
+says = "There is no blow-up after it."
+measure = "blowups"
+where = { branch = "bn_epsilon=100" }
+seeds = "all"
+at_most = 0
+"""
+
+
+def test_the_branches_of_an_experiment_are_trained_and_checked(experiment: Path, tmp_path: Path) -> None:
+    experiment.write_text(FORKED, encoding="utf-8")
+    verify = ("experiments", "verify", str(experiment), "--threads", "1")
+    first = wdtui(*verify, store=tmp_path / "store")
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "6 of 6 runs are to be trained." in first.stderr
+    assert "Blow-ups after the fork: 0" in first.stdout
+    runs = listed(tmp_path / "store")
+    assert sorted(run["name"] for run in runs) == ["", "", *["unchanged"] * 2, *["ε → 100"] * 2]
+    again = wdtui(*verify, store=tmp_path / "store")
+    assert (again.returncode, again.stderr) == (0, "")
+    shown = wdtui("experiments", "show", str(experiment)).stdout
+    assert "forked after 2 epochs: unchanged; ε → 100." in shown and "blow-ups after the fork" in shown
+
+
+def test_a_branch_that_no_fork_can_be_is_refused_in_a_sentence(experiment: Path, tmp_path: Path) -> None:
+    experiment.write_text(FORKED.replace("at_epoch = 2", "at_epoch = 4"), encoding="utf-8")
+    result = wdtui("experiments", "verify", str(experiment), store=tmp_path / "store")
+    assert result.returncode == 2 and "give more epochs" in result.stderr
+    assert_one_sentence(result.stderr)
+    assert listed(tmp_path / "store") == []
 
 
 def listed(store: Path) -> list[dict[str, Any]]:
     return events(wdtui("runs", "list", "--json", store=store).stdout)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 90
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)

@@ -16,6 +16,7 @@ from textual.widgets.option_list import Option
 from textual.worker import get_current_worker
 
 from wdtui import experiments
+from wdtui.branches import in_words
 from wdtui.config import FIELDS, ConfigError, RunConfig
 from wdtui.hyperparameters import format_value
 from wdtui.runs.evidence import Evidence, Standing
@@ -123,6 +124,9 @@ def page(name: str, standing: Standing | None = None) -> Text:
     for field, values in experiment.axes.items():
         text.append(f"{_label(field):<28}{' · '.join(map(format_value, values))}\n")
     text.append(f"\n{_amount(cells)}\n")
+    if experiment.fork:
+        text.append(f"each forked after {experiment.fork.at_epoch} epochs: ")
+        text.append(f"{'; '.join(map(in_words, experiment.fork.branches))}\n")
     if experiment.quick:
         text.append(f"{_amount(experiment.quick.cells())} in the quick variant, which r trains\n")
     if experiment.claims:

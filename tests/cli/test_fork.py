@@ -1,0 +1,116 @@
+"""`wdtui fork`, `replay`, `--detach` and `resume` through the real process: what goes on from what was trained."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from command_line import TINY, assert_one_sentence, events, start, until, wdtui
+
+from wdtui.config import RunConfig
+from wdtui.runs.checkpoints import Checkpoints
+from wdtui.runs.records import RunRecord, Status
+from wdtui.runs.store import Store
+from wdtui.steering import Steering
+
+CONFIG = RunConfig(width=8, train_size=320, validation_size=50, test_size=50, epochs=6)
+
+
+def points(store: Path, run_id: int) -> list[list[float]]:
+    """All that was measured, in order, but for the speed."""
+    with Store(store) as opened:
+        curves = opened.curves(run_id)
+    kept = [index for index, name in enumerate(curves.names) if name != "steps_per_second"]
+    return [[step, *row] for step, row in zip(curves.steps, curves.values[:, kept].tolist(), strict=True)]
+
+
+def run(store: Path, run_id: int) -> RunRecord:
+    with Store(store) as opened:
+        return opened.run(run_id)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store whose run 1 has six epochs of five steps, and a checkpoint every other epoch."""
+    store = tmp_path_factory.mktemp("trained")
+    result = wdtui("run", *TINY, "--epochs", "6", "--keep-every", "2", "--headless", store=store)
+    assert result.returncode == 0, result.stderr
+    return store
+
+
+def test_a_fork_with_nothing_changed_equals_its_parent_bit_for_bit(trained: Path) -> None:
+    result = wdtui("fork", "1", "--at", "17", "--headless", "--json", store=trained)
+    assert result.returncode == 0, result.stderr
+    fork_id = events(result.stdout)[-1]["run_id"]
+    assert f"Run {fork_id} leaves run 1 at step 15." in result.stderr
+    assert points(trained, fork_id) == points(trained, 1)
+
+
+def test_a_change_counts_from_the_fork_on(trained: Path) -> None:
+    result = wdtui("fork", "1", "--at", "15", "--set", "bn_epsilon=0.5", "--headless", "--json", store=trained)
+    assert result.returncode == 0, result.stderr
+    fork_id = events(result.stdout)[-1]["run_id"]
+    mine, parents = points(trained, fork_id), points(trained, 1)
+    assert mine[:3] == parents[:3] and all(one != other for one, other in zip(mine[3:], parents[3:], strict=True))
+    assert run(trained, fork_id).config.bn_epsilon == 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--at", "31"), "step 31: run 1 can be forked from step 0 to 30."),
+        (("--set", "width=16"), "width decides the shape of the network, so a fork cannot change it"),
+        (("--set", "seed=2"), "seed decides how a run begins"),
+    ],
+    ids=str,
+)
+def test_what_a_fork_cannot_be_is_said_in_a_sentence(trained: Path, arguments: tuple[str, ...], said: str) -> None:
+    with Store(trained) as store:
+        before = len(store.runs())
+    result = wdtui("fork", "1", *arguments, "--headless", store=trained)
+    assert result.returncode == 2 and said in result.stderr
+    assert_one_sentence(result.stderr)
+    with Store(trained) as store:
+        assert len(store.runs()) == before
+
+
+def test_a_replay_of_a_steered_run_equals_it_bit_for_bit(tmp_path: Path) -> None:
+    """One steering is planned for step 10, another is sent before the run begins."""
+    with Store(tmp_path) as store:
+        store.add_run(CONFIG, plan=(Steering(10, "weight_decay", 0.1, 50.0),))
+        store.add_run(CONFIG)
+        store.send(1, "steer", {"bn_epsilon": 0.5})
+    for run_id in "12":
+        assert wdtui("resume", run_id, "--threads", "1", store=tmp_path).returncode == 0
+    result = wdtui("replay", "1", "--headless", "--json", store=tmp_path)
+    assert result.returncode == 0 and "Run 3 repeats run 1." in result.stderr
+    assert {steering.field for steering in run(tmp_path, 3).plan} == {"weight_decay", "bn_epsilon"}
+    assert points(tmp_path, 3) == points(tmp_path, 1) != points(tmp_path, 2)
+
+
+def test_a_detached_run_and_its_fork_get_done_by_themselves(tmp_path: Path) -> None:
+    for run_id, command in ((1, ("run", *TINY, "--epochs", "3")), (2, ("fork", "1", "--set", "epochs=5"))):
+        result = wdtui(*command, "--detach", "--json", store=tmp_path)
+        assert result.returncode == 0, result.stderr
+        (told,) = events(result.stdout)
+        assert (told["event"], told["run_id"]) == ("detached", run_id)
+        until(lambda run_id=run_id: run(tmp_path, run_id).status == Status.DONE)  # type: ignore[misc]
+    assert points(tmp_path, 2)[:3] == points(tmp_path, 1) and len(points(tmp_path, 2)) == 5
+
+
+def test_resuming_after_damage_says_so_and_takes_the_checkpoint_before(tmp_path: Path) -> None:
+    process = start("run", *TINY, "--epochs", "1500", "--keep-every", "20", "--headless", store=tmp_path)
+    with Store(tmp_path) as store:
+        until(lambda: any(one.step >= 500 for one in store.runs()))
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=120)
+        checkpoints = Checkpoints.of(tmp_path, store.run(1))
+    *_, sound, newest = checkpoints.steps()
+    (checkpoints.folder / f"step-{newest:012}.safetensors").write_bytes(b"rust")
+    result = wdtui("resume", "1", "--json", store=tmp_path)
+    assert result.returncode == 0, result.stderr
+    expected = f"The checkpoint at step {newest:,} is damaged. Run 1 goes on from its checkpoint at step {sound:,}."
+    assert expected in result.stderr
+    with Store(tmp_path) as store:
+        assert "damaged" in [event.kind for event in store.events(1)]
