@@ -123,7 +123,10 @@ def test_a_fork_of_a_fork_goes_on_from_the_nearest_ancestor(store: Store) -> Non
     assert_equal(store.curves(grandchild.id), store.curves(trained(store, child).id))
 
 
-def test_a_parent_that_was_steered_since_lends_nothing_from_after_that(store: Store) -> None:
+def test_a_parent_that_was_steered_since_lends_nothing_from_after_that(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "_ATTEND_SECONDS", 0.0)
     early = store.add_run(TINY)
     child = forks.fork(store, store.run(early), 80, {}, ahead=True)
     store.send(early, "steer", {"learning_rate": 0.5})
@@ -192,8 +195,9 @@ def test_a_change_that_cannot_be_read_is_refused(text: str) -> None:
         read_change(text, forks.FIELDS["bn_epsilon"])
 
 
-def test_a_live_run_is_steered_over_some_epochs_and_replayed(store: Store) -> None:
-    run_id = store.add_run(TINY.replace(epochs=400))
+def test_a_live_run_is_steered_over_some_epochs_and_replayed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "_ATTEND_SECONDS", 0.0)
+    run_id = store.add_run(TINY)
     store.send(run_id, "steer", {"bn_epsilon": [0.5, 6]})
     run = trained(store, run_id)
     [steering] = run.plan

@@ -99,10 +99,6 @@ class Ensemble(Steps):
         values = measure(self, self.before_last_step)
         return [(member, member.point(values[member.row])) for member in due]
 
-    def prepare_epoch(self) -> None:
-        for member in self.members:
-            member.prepare_epoch()
-
     def begin_epoch(self) -> None:
         for member in self.members:
             member.begin_epoch()

@@ -45,7 +45,7 @@ class Progress:
         self.diverged_at: int | None = None
         """The first step after which something was not a finite number."""
         self._steerings: list[Steering] = []
-        self._unsteered = self.knobs
+        self._unsteered: dict[str, Any] = dict(self.knobs)
         self._follow_plan()
         self.restart_clock()
 
@@ -75,10 +75,10 @@ class Progress:
         bounds and for a field that cannot be steered.
         """
         check_steerable(changes)
-        at = (self.epoch + (self.batch > 0)) * self.config.steps_per_epoch
-        self.plan = planned(
-            self.plan, *(steering_to(name, change, at, self.knobs[name]) for name, change in changes.items())
-        )
+        steps = self.config.steps_per_epoch
+        at = (self.epoch + (self.batch > 0)) * steps
+        before = self._unsteered | values_at(self.plan, at - steps, steps)
+        self.plan = planned(self.plan, *(steering_to(name, to, at, before[name]) for name, to in changes.items()))
         if self.batch == 0:
             self._follow_plan()
 
@@ -87,12 +87,9 @@ class Progress:
         taken, self._steerings = self._steerings, []
         return taken
 
-    def prepare_epoch(self) -> None:
+    def begin_epoch(self) -> None:
         """Have in force what the plan says of this epoch."""
         self._follow_plan()
-
-    def begin_epoch(self) -> None:
-        """Note what takes effect."""
         self._steerings += [steering for steering in self.plan if steering.step == self.step]
 
     def state(self) -> dict[str, Tensor]:

@@ -36,12 +36,8 @@ class Steps:
     pace = 1
     """Steps from one time that `attend` is asked to the next, at most."""
 
-    def prepare_epoch(self) -> None:
-        """Called before the batches of an epoch are asked for, perhaps more than once."""
-        raise NotImplementedError
-
     def begin_epoch(self) -> None:
-        """Called once before the first step of each epoch."""
+        """Called before each epoch, before its batches are asked for."""
         raise NotImplementedError
 
     def see_losses(self, losses: Tensor, first: int) -> None:
@@ -55,17 +51,19 @@ class Steps:
     @torch.inference_mode()
     def run_epoch(self, attend: Attend = lambda: True) -> None:
         """Take the steps that are left of this epoch, until `attend` says no."""
-        if self.batch == 0:
-            self.prepare_epoch()
+        attended = self.batch == 0
+        if attended:
+            if not attend():
+                return
+            self.record.clear()
+            self.begin_epoch()
         inputs, targets = self.batches()
         batches = list(zip(inputs.unbind(), targets.unbind(), strict=True))
         record, steps = self.record, len(batches)
         while self.batch < steps:
-            if not attend():
+            if not attended and not attend():
                 return
-            if self.batch == 0:
-                record.clear()
-                self.begin_epoch()
+            attended = False
             row = self.batch % record.size
             count = min(self.pace, record.size - row, steps - self.batch)
             self.take_steps(batches[self.batch : self.batch + count], row)
