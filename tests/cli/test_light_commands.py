@@ -10,7 +10,9 @@ import pytest
 from command_line import events, wdtui
 
 
-@pytest.mark.parametrize("command", ["--help", "--version", "run --help", "runs list", "sweeps list", "experiments list"])
+@pytest.mark.parametrize(
+    "command", ["--help", "--version", "run --help", "runs list", "sweeps list", "experiments list"]
+)
 def test_light_commands_do_not_import_torch(command: str) -> None:
     program = (
         "import sys; from wdtui.cli.main import main; status = main(sys.argv[1:]);"
