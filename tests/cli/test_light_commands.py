@@ -11,7 +11,8 @@ from command_line import events, wdtui
 
 
 @pytest.mark.parametrize(
-    "command", ["--help", "--version", "run --help", "runs list", "sweeps list", "experiments list"]
+    "command",
+    ["--help", "--version", "run --help", "plot --help", "runs list", "sweeps list", "experiments list"],
 )
 def test_light_commands_do_not_import_torch(command: str) -> None:
     program = (

@@ -9,6 +9,7 @@ import typer
 
 from wdtui.cli.errors import FAILED
 from wdtui.cli.fields import DeviceOption, JsonOption, StoreOption, ThreadsOption, takes_fields
+from wdtui.cli.report import report
 from wdtui.cli.sweep import SeedsOption, WorkersOption, grid_of, train_new_sweep
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ NameArgument = Annotated[
 
 
 app.command()(verify)
+app.command()(report)
 
 
 @app.command("list")

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
-from wdtui.cli import bench, commands, doctor, experiments, forks, run, runs, sweep, sweeps
+from wdtui.cli import bench, commands, doctor, experiments, forks, plot, run, runs, sweep, sweeps
 from wdtui.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, CommandError, bad_input_errors, sentence
 from wdtui.cli.fields import FpsOption, MouseOption
 
@@ -34,7 +34,8 @@ app.add_typer(experiments.app, name="experiments")
 app.add_typer(runs.app, name="runs")
 app.add_typer(sweeps.app, name="sweeps")
 _COMMANDS: tuple[Callable[..., Any], ...] = (
-    commands.resume, commands.pause, commands.stop, commands.steer, forks.fork, forks.replay, bench.bench, doctor.doctor
+    commands.resume, commands.pause, commands.stop, commands.steer, forks.fork, forks.replay, plot.plot, bench.bench,
+    doctor.doctor,
 )  # fmt: skip
 for command in _COMMANDS:
     app.command()(command)

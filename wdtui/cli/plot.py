@@ -1,0 +1,116 @@
+"""`wdtui plot`: pictures of runs and of sweeps, as PNG or SVG."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wdtui.cli.errors import CommandError
+from wdtui.cli.fields import StoreOption
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from wdtui.runs.records import RunRecord
+    from wdtui.runs.store import Store
+    from wdtui.runs.sweep_store import Sweep
+
+
+def plot(
+    what: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN… | SWEEP", help="Runs' numbers or names, or last; or one sweep, as S3."),
+    ],
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A metric to show, also of one layer as NAME/LAYER; can be given again."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE.png|.svg", help="Where to write; by default here, named by the runs.")
+    ] = None,
+    store: StoreOption = None,
+) -> None:
+    """Draw training curves of runs, or what a sweep came to, into a file."""
+    from wdtui.cli.pictures import require_matplotlib, write
+    from wdtui.cli.sweep import is_sweep
+    from wdtui.figures.writing import SUFFIXES, save
+    from wdtui.runs.store import Store
+
+    sweeps = list(filter(is_sweep, what))
+    if sweeps and len(what) > 1:
+        raise CommandError(f"{sweeps[0]} is a sweep; a picture shows one sweep, or runs.")
+    path = output or Path(_file_name("sweep" if sweeps else "run", what))
+    if path.suffix.lower() not in SUFFIXES:
+        raise CommandError(f"A picture cannot be written as {path}; give a name that ends in {' or '.join(SUFFIXES)}.")
+    require_matplotlib()
+    metrics = list(dict.fromkeys(metric or []))
+    with Store(store) as opened:
+        if sweeps:
+            figure = _of_sweep(opened, opened.sweeps.find(sweeps[0]), metrics)
+        else:
+            runs = {run.id: run for run in map(opened.find, what)}
+            figure = _of_runs(opened, list(runs.values()), metrics)
+    write(path, lambda path: save(figure, path))
+
+
+def _of_runs(store: Store, runs: Sequence[RunRecord], metrics: Sequence[str]) -> Figure:
+    from wdtui.cli.pictures import subjects
+    from wdtui.figures.curves import training_curves
+    from wdtui.figures.style import MOST_LINES
+
+    if len(runs) > MOST_LINES:
+        raise CommandError(f"{len(runs)} runs cannot be told apart in one picture; give at most {MOST_LINES}.")
+    shown = subjects(store, runs)
+    for run, subject in zip(runs, shown, strict=True):
+        if not len(subject.curves):
+            raise CommandError(f"Run {run.id} is {run.status} and has no points yet, so there is nothing to draw.")
+    _check(metrics, [name for subject in shown for name in subject.curves.names], "measured in any of these runs")
+    return training_curves(shown, metrics)
+
+
+def _of_sweep(store: Store, sweep: Sweep, metrics: Sequence[str]) -> Figure:
+    from wdtui.figures.sweeps import ACCURACIES, curve, heatmap
+    from wdtui.metrics import columns
+    from wdtui.sweep_table import MILESTONES
+    from wdtui.text import clean
+
+    table = sweep.table(store.sweeps.runs(sweep.id))
+    pooled = [name for cell in sweep.cells for name in columns(cell.config) if "/" not in name]
+    _check(metrics, [*pooled, *MILESTONES], "known of each run of a sweep")
+    finished = sum(row.states[state] for row in table.rows for state in ("done", "diverged"))
+    if not finished:
+        raise CommandError(f"No run of {sweep.label} is trained yet; `wdtui resume {sweep.label}` trains them.")
+    title = ": ".join([sweep.label, clean(sweep.name or sweep.experiment) or sweep.grid.title])
+    match len(table.axes):
+        case 1:
+            return curve(table, metrics or ACCURACIES, title)
+        case 2:
+            return heatmap(table, metrics or ACCURACIES[1:], title)
+        case axes:
+            told = "no axis but seeds" if not axes else f"{axes} axes"
+            raise CommandError(f"{sweep.label} has {told}, and a picture shows one or two; plot its runs instead.")
+
+
+def _check(metrics: Iterable[str], known: Iterable[str], where: str) -> None:
+    """Refuse a metric that is misspelt, or that there is nothing of."""
+    from wdtui.config import nearest
+    from wdtui.metrics import METRICS
+
+    known = list(dict.fromkeys(known))
+    for name in metrics:
+        if name in known:
+            continue
+        if name in METRICS:
+            there = ", ".join(one for one in known if "/" not in one)
+            raise CommandError(f"The metric {name} is not {where}; these are: {there}.")
+        raise CommandError(f"There is no metric {name}{nearest(name, known)}")
+
+
+def _file_name(kind: str, what: Sequence[str]) -> str:
+    """A name that every system takes, from runs that may be named as they please."""
+    names = [re.sub(r"[^\w.=-]+", "-", name).strip("-.") for name in what]
+    return f"{'-'.join([kind, *names])[:80]}.png"

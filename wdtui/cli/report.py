@@ -1,0 +1,177 @@
+"""`wdtui experiments report`: what the store holds of an experiment, as one page to read, print or send."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wdtui.cli.errors import CommandError
+from wdtui.cli.fields import StoreOption
+from wdtui.cli.verify import QuickOption
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from wdtui.cli.report_page import Findings
+    from wdtui.experiments import Experiment
+    from wdtui.runs.records import RunRecord
+    from wdtui.runs.store import Store
+    from wdtui.sweep_table import Table
+
+_SUFFIXES = (".html", ".htm")
+_FEW = 4
+"""Of how many cells training curves are shown."""
+_MOST_CURVES = 6
+"""Up to how many values of an axis become a curve each."""
+_Drawn = tuple["Figure", str]
+
+
+def report(
+    experiment: Annotated[
+        str, typer.Argument(metavar="EXPERIMENT", help="An experiment's name, or the path of a TOML file.")
+    ],
+    quick: QuickOption = False,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Where to write; by default here, as EXPERIMENT.html.")
+    ] = None,
+    store: StoreOption = None,
+) -> None:
+    """Write a page about an experiment: claims, figures, tables, by the runs in the store. Trains nothing."""
+    from wdtui.cli.pictures import require_matplotlib, write
+    from wdtui.cli.report_page import page
+    from wdtui.experiments import load
+    from wdtui.runs.store import Store
+
+    loaded = load(experiment)
+    if quick and loaded.quick is None:
+        raise CommandError(f"{loaded.name} has no quick variant; leave out --quick.")
+    path = output or Path(f"{loaded.name}{'-quick' * quick}.html")
+    if path.suffix.lower() not in _SUFFIXES:
+        raise CommandError(f"A report cannot be written as {path}; give a name that ends in .html.")
+    require_matplotlib()
+    with Store(store) as opened:
+        text = page(_findings(opened, loaded.variant(quick), experiment, quick))
+    write(path, lambda path: _save(path, text))
+
+
+def _save(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _findings(store: Store, experiment: Experiment, argument: str, quick: bool) -> Findings:
+    from wdtui.claims import SEEDS
+    from wdtui.cli.report_page import Findings
+    from wdtui.config import FIELDS
+    from wdtui.figures.writing import inline_svg
+    from wdtui.runs.evidence import Evidence, Standing
+    from wdtui.sweep_table import Table
+
+    evidence, cells = Evidence(store), experiment.cells()
+    runs = {cell: evidence.run(cell) for cell in cells}
+    axes = {
+        name: [FIELDS[name].check(value) for value in values]
+        for name, values in experiment.axes.items()
+        if name not in SEEDS
+    }
+    table = Table.of(axes, ((tuple(getattr(cell, axis) for axis in axes), run) for cell, run in runs.items()))
+    drawn = [*_overviews(table, _measures(experiment)), *_examples(store, experiment, table)]
+    return Findings(
+        experiment=experiment,
+        argument=argument,
+        quick=quick,
+        standing=Standing(evidence.verdicts(experiment)),
+        table=table,
+        columns=_columns(experiment),
+        wanted=len(cells),
+        runs=[run for run in runs.values() if run],
+        figures=[(inline_svg(figure, place, words), words) for place, (figure, words) in enumerate(drawn)],
+    )
+
+
+def _measures(experiment: Experiment) -> tuple[str, ...]:
+    """The quantities that figures over the axes show: those that the claims are about, and their like of training."""
+    from wdtui.metrics import METRICS
+    from wdtui.sweep_table import MILESTONES
+
+    claimed = dict.fromkeys(claim.measure for claim in experiment.claims)
+    known = [name for name in claimed if name in MILESTONES or (name in METRICS and METRICS[name].pooled)]
+    if not any(name in METRICS for name in known):
+        known += ["test_accuracy"]
+    pairs: dict[str, None] = {}
+    for name in known:
+        family = name.partition("_")[2] if name.startswith(("train_", "test_", "validation_")) else ""
+        pairs |= dict.fromkeys([f"train_{family}", name] if family else [name])
+    return tuple(pairs)
+
+
+def _columns(experiment: Experiment) -> tuple[str, ...]:
+    from wdtui.runs.sweep_words import COLUMNS
+
+    return tuple(dict.fromkeys([*COLUMNS, *_measures(experiment)]))
+
+
+def _overviews(table: Table, measures: Sequence[str]) -> Iterator[_Drawn]:
+    """Figures over the axes: of one, curves; of two, curves or a map; of more, the same for each value of others."""
+    from wdtui.figures.sweeps import axis_name, curve
+    from wdtui.hyperparameters import format_value
+
+    if not any(row.spread(name) for row in table.rows for name in measures):
+        return
+    axes = list(table.axes)
+    if len(axes) == 1 and len(table.rows) > 1:
+        words = f"Against {axis_name(axes[0])}: the median over seeds, and from the least to the greatest."
+        yield curve(table, measures), words
+    elif len(axes) == 2:
+        yield _over_two(table, measures)
+    elif len(axes) > 2:
+        first = min(axes, key=lambda axis: len(table.axes[axis]))
+        for value in table.axes[first]:
+            for figure, words in _overviews(table.at({first: value}), measures):
+                yield figure, f"At {axis_name(first)} = {format_value(value)}. {words}"
+
+
+def _over_two(table: Table, measures: Sequence[str]) -> _Drawn:
+    from wdtui.figures.sweeps import axis_name, family, heatmap
+
+    other, along = sorted(table.axes, key=lambda axis: (_ordered(table.axes[axis]), len(table.axes[axis])))
+    if len(table.axes[other]) > _MOST_CURVES or len(table.axes[along]) < 3:
+        return heatmap(table, measures), "The median over seeds of each cell; – where there is none."
+    words = f"Against {axis_name(along)}, a line for each value of {axis_name(other)}"
+    return family(table, along, measures), f"{words}: the median over seeds, and from the least to the greatest."
+
+
+def _ordered(values: Sequence[object]) -> bool:
+    return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+
+
+def _examples(store: Store, experiment: Experiment, table: Table) -> Iterator[_Drawn]:
+    """Training curves: of a few cells with one seed each, or of the one cell with its seeds; of forks, with theirs."""
+    from wdtui.grid import coarse_to_fine
+    from wdtui.runs.records import RunRecord
+
+    seeds = [[run for run in row.runs if isinstance(run, RunRecord)] for row in table.rows]
+    there = [runs for runs in seeds if runs]
+    if not there:
+        return
+    if len(table.rows) == 1:
+        chosen, words = there[0], "Training curves of its seeds."
+    else:
+        chosen = [there[place][0] for place in sorted(coarse_to_fine(len(there))[:_FEW])]
+        words = f"Training curves of {len(chosen)} of the cells, one seed of each."
+    if experiment.fork:
+        forks = [run for run in reversed(store.runs()) if run.experiment == experiment.name and run.step]
+        for run in chosen[:_FEW]:
+            family = [run, *(fork for fork in forks if fork.parent == run.id)]
+            yield _curves(store, family), f"Run {run.id} and its forks."
+    else:
+        yield _curves(store, chosen[: _FEW + 1]), words if len(chosen) > 1 else "Training curves of the one run."
+
+
+def _curves(store: Store, runs: Sequence[RunRecord]) -> Figure:
+    from wdtui.cli.pictures import subjects
+    from wdtui.figures.curves import training_curves
+
+    return training_curves(subjects(store, runs))
