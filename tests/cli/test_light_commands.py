@@ -43,5 +43,6 @@ def test_experiments_are_listed_shown_and_run(tmp_path: Path) -> None:
     small = ("--width", "8", "--epochs", "1", "--seed", "0", "--threads", "1")
     result = wdtui("experiments", "run", "batchnorm-epsilon", *small, "--json", store=tmp_path)
     assert result.returncode == 0, result.stderr
-    summaries = [event for event in events(result.stdout) if event["event"] == "summary"]
-    assert [summary["run_id"] for summary in summaries] == [1, 2, 3, 4]
+    *cells, summary = events(result.stdout)
+    assert sorted(cell["run_id"] for cell in cells) == [1, 2, 3, 4]
+    assert summary["complete"] and len(summary["table"]) == 4
