@@ -22,6 +22,7 @@ from wdtui.runs.records import RunRecord, Status
 from wdtui.runs.store import Store, StoreError
 from wdtui.runs.sweep_store import fingerprint
 from wdtui.runs.sweeps import Progress, assign, complete
+from wdtui.steering import Steering
 
 BASE = RunConfig(width=4, train_size=320, validation_size=16, test_size=16, epochs=2)
 GRID = Grid.of(BASE, {"weight_decay": [0.0, 0.1, 1.0]}, 2)
@@ -113,9 +114,8 @@ def test_a_cell_takes_the_best_of_equal_runs(store: Store) -> None:
 @pytest.mark.parametrize("way", ["steered", "forked"])
 def test_a_run_that_its_config_alone_did_not_make_is_not_taken_over(way: str, store: Store) -> None:
     grid = Grid.of(BASE, {"weight_decay": [0.1]})
-    first = store.add_run(BASE, parent=(7, 30) if way == "forked" else None)
-    if way == "steered":
-        store.add_event(first, 5, "steered", {"field": "weight_decay", "old": 0.1, "new": 1})
+    plan = (Steering(5, "weight_decay", 0.1, 1.0),)
+    first = store.add_run(BASE, parent=(7, 30)) if way == "forked" else store.add_run(BASE, plan=plan)
     store.set_status(first, Status.DONE)
     sweep = store.sweeps.get(add(store, grid))
     assign(store, sweep)
