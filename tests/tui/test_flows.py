@@ -70,7 +70,7 @@ async def test_all_runs_of_an_experiment_are_started_and_marked(recorded: Record
         assert isinstance(pilot.app.screen, Gallery)
         await press(pilot, "home", "r")
     cells = load("batchnorm-epsilon").variant(quick=True).cells()
-    assert [run.config for run in reversed(recorded.store.runs())] == cells
+    assert {run.config for run in recorded.store.runs()} == set(cells)
     assert scheduler.submitted == list(range(1, len(cells) + 1))
 
 

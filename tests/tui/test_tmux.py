@@ -85,7 +85,7 @@ def small_run(screen: Screen, decay: str) -> None:
     screen.type("Up")
     screen.wait_for(lambda text: about_decay not in text)
     screen.type("Right")
-    screen.wait_for("training-curves")
+    screen.wait_for("grokking-delay")
     screen.type("Down")
     screen.wait_for(about_decay)
     screen.type("C-u")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import platform
 import threading
 import time
@@ -55,7 +56,8 @@ class Runner:
         self._points: list[Point] = []
         self._accuracies = _Accuracies()
         self._outcome = Status.DONE, ""
-        self._attended = self._beaten = self._saved = time.monotonic()
+        self._beaten = self._saved = time.monotonic()
+        self._attended = -math.inf  # what was asked before it began counts from its first step
 
     def run(self) -> Status:
         """Claim the run, train it from its newest checkpoint or its beginning, and leave it with its final status.
