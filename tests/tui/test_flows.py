@@ -105,7 +105,10 @@ async def test_a_run_is_forked_where_the_cursor_is_and_both_are_marked(recorded:
     parent = recorded.add("epsilon-1e-5", points=100)
     scheduler = FakeScheduler()
     async with make_app(scheduler).run_test(size=(120, 40)) as pilot:
-        await press(pilot, "escape", "left", "left", "f", "down", "type:0", "down", "type:1e-2:50", "enter")
+        await press(pilot, "escape")
+        while not pilot.app.snapshot.shown:  # only what is drawn has a cursor
+            await settle(pilot)
+        await press(pilot, "left", "left", "f", "down", "type:0", "down", "type:1e-2:50", "enter")
         assert pilot.app.screen._marked == [parent, parent + 1]
         assert pilot.app.screen.query_one(RunTable).selected == parent + 1
     [child] = scheduler.submitted
