@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from textual.widgets import Input
-from tui_tools import FakeScheduler, Recorded, press, settle
+from tui_tools import FakeScheduler, Recorded, drawn, press, settle
 
 from wdtui.config import RunConfig
 from wdtui.experiments import load, names
@@ -106,8 +106,7 @@ async def test_a_run_is_forked_where_the_cursor_is_and_both_are_marked(recorded:
     scheduler = FakeScheduler()
     async with make_app(scheduler).run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape")
-        while not pilot.app.snapshot.shown:  # only what is drawn has a cursor
-            await settle(pilot)
+        await drawn(pilot)
         await press(pilot, "left", "left", "f", "down", "type:0", "down", "type:1e-2:50", "enter")
         assert pilot.app.screen._marked == [parent, parent + 1]
         assert pilot.app.screen.query_one(RunTable).selected == parent + 1
@@ -229,7 +228,9 @@ async def test_charts_are_zoomed_panned_and_reset(recorded: Recorded, make_app: 
     recorded.add("demo")
     async with make_app().run_test(size=(120, 40)) as pilot:
         grid = pilot.app.screen.query_one(ChartGrid)
-        await press(pilot, "escape", "plus")
+        await press(pilot, "escape")
+        await drawn(pilot)
+        await press(pilot, "plus")
         assert grid.view.span == pytest.approx((5070, 10140))
         await press(pilot, "shift+left")
         assert grid.view.span == pytest.approx((3802.5, 8872.5))

@@ -119,6 +119,12 @@ async def until_still(pilot: Any) -> None:
     raise AssertionError("the screen never came to rest")
 
 
+async def drawn(pilot: Any) -> None:
+    """Wait until the selected run's curves are on the charts: before that they have no span and no cursor."""
+    while not pilot.app.snapshot.shown:
+        await settle(pilot)
+
+
 async def press(pilot: Any, *keys: str) -> None:
     """Press keys; what begins with `type:` is typed letter by letter."""
     for key in keys:

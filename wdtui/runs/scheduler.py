@@ -211,7 +211,7 @@ class Scheduler:
         worker.start()
 
     def _company(self, job: _Job, device: str) -> list[int]:
-        """Queued runs to train beside one, so many that each place gets a like share of those there are."""
+        """Queued runs to train beside one, so many that each free place gets a like share of those there are."""
         if job.shape is None:
             return []
         alike = [
@@ -220,7 +220,8 @@ class Scheduler:
             if other.shape == job.shape and other.run_id != job.run_id and other.run_id not in self._live
         ]
         places = (self._slots or machine_cores()) if device == "cpu" else len(job.devices)
-        return alike[: group_size(job.width, device, len(alike) + 1, places) - 1]
+        free = max(1, places - len(dict.fromkeys(self._live.values())))
+        return alike[: group_size(job.width, device, len(alike) + 1, free) - 1]
 
     def _admit(self, job: _Job) -> None:
         """Find out what a run needs, and show one that is to be gone on with as queued."""
