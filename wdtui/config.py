@@ -7,25 +7,16 @@ from the declarations below; `hyperparameters.py` says how their values are read
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
 from wdtui.consistency import check_together
-from wdtui.hyperparameters import ConfigError, Hyperparameter, hyperparameters_of, knob
+from wdtui.decay import RIVALS, RIVALS_CLASH, decay_by_rule, normalized_decay
+from wdtui.hyperparameters import ConfigError, Hyperparameter, hyperparameters_of, knob, nearest
 from wdtui.sizes import count_parameters
 
-__all__ = [
-    "FIELDS",
-    "GROUPS",
-    "ConfigError",
-    "Hyperparameter",
-    "RunConfig",
-    "nearest",
-    "normalized_decay",
-]
+__all__ = ["FIELDS", "GROUPS", "ConfigError", "Hyperparameter", "RunConfig", "nearest", "normalized_decay"]
 
 GROUPS = {
     "article": "The article's knobs",
@@ -34,9 +25,6 @@ GROUPS = {
     "optimiser": "Optimiser",
     "training": "Training",
 }
-
-_RIVALS = {"weight_decay": "normalized_weight_decay", "normalized_weight_decay": "weight_decay"}
-_RIVALS_CLASH = "weight_decay and normalized_weight_decay clash: give one of the two."
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -345,11 +333,7 @@ class RunConfig:
             object.__setattr__(self, name, field.check(getattr(self, name)))
         check_together(self)
         if self.normalized_weight_decay is not None:
-            by_rule = normalized_decay(self, self.normalized_weight_decay)["pytorch"]
-            if self.weight_decay not in (FIELDS["weight_decay"].default, by_rule):
-                raise ConfigError(_RIVALS_CLASH, *_RIVALS)
-            if not by_rule <= (FIELDS["weight_decay"].le or math.inf):
-                raise ConfigError(_rule_clash(self, by_rule), "normalized_weight_decay", "learning_rate")
+            by_rule = decay_by_rule(self, self.normalized_weight_decay, FIELDS["weight_decay"])
             object.__setattr__(self, "weight_decay", by_rule)
 
     @classmethod
@@ -364,9 +348,9 @@ class RunConfig:
                 if name not in FIELDS:
                     raise ConfigError(f"{name} is no field of a run{nearest(name, FIELDS)}", name)
             given = {name for name in layer if layer[name] is not None}
-            if given >= _RIVALS.keys():
-                raise ConfigError(_RIVALS_CLASH, *_RIVALS)
-            values = {name: value for name, value in values.items() if _RIVALS.get(name) not in given} | dict(layer)
+            if given >= RIVALS.keys():
+                raise ConfigError(RIVALS_CLASH, *RIVALS)
+            values = {name: value for name, value in values.items() if RIVALS.get(name) not in given} | dict(layer)
         return cls(**values)
 
     def to_mapping(self) -> dict[str, Any]:
@@ -410,25 +394,3 @@ class RunConfig:
 
 
 FIELDS: dict[str, Hyperparameter] = hyperparameters_of(RunConfig)
-
-
-def normalized_decay(config: RunConfig, normalized: float) -> dict[str, float]:
-    """Convert a normalised weight decay to λ by λ = λ_norm · sqrt(b / (B·T)) (Loshchilov & Hutter 2019, appendix B.1).
-
-    b is the batch size, B the training pairs, T the epochs. Two conventions of λ are in use: "paper", where the decay
-    step is θ ← θ − λ·θ, and "pytorch", where it is θ ← θ − lr·λ·θ, so that λ carries a division by the learning rate.
-    All optimisers here decay by lr·λ: "pytorch" is the one they take.
-    """
-    paper = normalized * math.sqrt(config.batch_size / (config.train_size * config.epochs))
-    return {"paper": paper, "pytorch": paper / config.learning_rate}
-
-
-def _rule_clash(config: RunConfig, by_rule: float) -> str:
-    given = f"normalized_weight_decay {config.normalized_weight_decay} and learning_rate {config.learning_rate}"
-    return f"{given} clash: they make a weight decay of {by_rule:.3g}; the largest is {FIELDS['weight_decay'].le:,.0f}."
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """The end of a sentence about a misspelt `name`: which of `names` it may mean, or a full stop when none is near."""
-    close = difflib.get_close_matches(name, list(names), n=1)
-    return f"; did you mean {close[0]}?" if close else "."

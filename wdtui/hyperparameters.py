@@ -7,10 +7,12 @@ read and write values through this module, so that all accept the same values an
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 import re
 import types
 import typing
+from collections.abc import Iterable
 from typing import Any
 
 Value = bool | int | float | str | tuple[int, ...] | tuple[float, ...] | None
@@ -192,3 +194,9 @@ def _parse_number(text: str, kind: str) -> int | float:
     if not text.isascii() or not (_INTEGER if kind == "int" else _NUMBER).fullmatch(text):
         raise ValueError(text)
     return int(text) if kind == "int" else float(text)
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The end of a sentence about a misspelt `name`: which of `names` it may mean, or a full stop when none is near."""
+    close = difflib.get_close_matches(name, list(names), n=1)
+    return f"; did you mean {close[0]}?" if close else "."
