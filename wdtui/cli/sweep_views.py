@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from wdtui.cli.views import Bar
 from wdtui.hyperparameters import format_value
 from wdtui.runs.records import FINISHED, RunRecord, Status
 from wdtui.runs.sweep_words import (
@@ -151,24 +151,8 @@ class PlainView:
         print(line, file=sys.stderr, flush=True)
 
 
-class ProgressView:
-    """A progress bar on stderr, above it a line for each cell; chart and table on stdout."""
-
-    def __init__(self) -> None:
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.fields[state]}", markup=False),
-        )
-        self._progress = Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4)
-        self._task = TaskID(0)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        self._progress.stop()
+class ProgressView(Bar):
+    """The bar of a sweep, above it a line for each cell; chart and table on stdout."""
 
     def begin(self, progress: SweepProgress, seconds: float) -> None:
         self._say(opening_line(progress, seconds))

@@ -96,8 +96,8 @@ class PlainView:
         print_result(run, curves)
 
 
-class ProgressView:
-    """A progress bar on stderr; chart and summary on stdout."""
+class Bar:
+    """A progress bar on stderr, as long as it is entered: what is done, the bar, the state."""
 
     def __init__(self) -> None:
         columns = (
@@ -114,6 +114,10 @@ class ProgressView:
 
     def __exit__(self, *exception: Any) -> None:
         self._progress.stop()
+
+
+class ProgressView(Bar):
+    """The bar of a run; chart and summary on stdout."""
 
     def start(self, run: RunRecord) -> None:
         self.config = run.config

@@ -108,7 +108,8 @@ class SweepView(RunScreen):
         self.query_one("#cell", Words).say(self._about_cell(), same_size=True)
         self.query_one("#progress", Words).say(self._about_progress(), same_size=True)
         sizes = [f"{len(values)} {symbol(axis)}" for axis, values in self._axes.items()]
-        sizes += [f"{len(self._sweep.grid.seeds)} seeds"] if self._sweep.grid.axes else []
+        seeds = len(self._sweep.grid.seeds)
+        sizes += [f"{seeds} seeds"] if self._sweep.grid.axes and seeds > 1 else []
         self.query_one(HeaderLine).tell(" × ".join(sizes))
 
     def _figure(self) -> Figure:
