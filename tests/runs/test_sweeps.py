@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from wdtui.lab.training import Training
 from wdtui.runs import migrations
 from wdtui.runs import scheduler as scheduling
 from wdtui.runs.estimates import expected_seconds
+from wdtui.runs.executor import Executor
 from wdtui.runs.records import RunRecord, Status
+from wdtui.runs.scheduler import Scheduler
 from wdtui.runs.store import Store, StoreError
 from wdtui.runs.sweep_store import fingerprint
 from wdtui.runs.sweeps import Progress, assign, complete
@@ -41,6 +43,10 @@ def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def add(store: Store, grid: Grid = GRID, **about: str) -> int:
     return store.sweeps.add(grid, **about)
+
+
+def here(store: Store, slots: int | None = None) -> Callable[[], Executor]:
+    return lambda: Scheduler(store, device="cpu", slots=slots)
 
 
 def runs(store: Store, sweep_id: int) -> list[RunRecord]:
@@ -137,12 +143,12 @@ def test_equal_configs_have_one_fingerprint_also_from_before_a_field_was_added()
 def test_completing_trains_what_is_missing_and_reports_every_change(store: Store) -> None:
     sweep_id = add(store)
     seen: list[Progress] = []
-    progress = complete(store, sweep_id, device="cpu", workers=2, on_change=seen.append)
+    progress = complete(store, sweep_id, executor=here(store, 2), on_change=seen.append)
     assert progress.complete and progress.states == {"done": 6}
     assert progress.steps == 6 * BASE.steps and progress.steps_left == 0
     assert seen[0].finished == 0 and seen[0].steps_left == 6 * BASE.steps and seen[-1].complete
     first = runs(store, sweep_id)
-    again = complete(store, sweep_id, device="cpu")
+    again = complete(store, sweep_id, executor=here(store))
     assert runs(store, sweep_id) == first and again.speed is None
     assert [row.values for row in again.table.rows] == [(0.0,), (0.1,), (1.0,)]
 
@@ -161,18 +167,18 @@ def test_a_run_that_fails_is_tried_once_and_does_not_end_the_sweep(
 
     monkeypatch.setattr(Training, "points", failing)
     sweep_id = add(store, Grid.of(BASE, {"weight_decay": [0.0, 0.1, 1.0]}))
-    progress = complete(store, sweep_id, device="cpu", workers=1)
+    progress = complete(store, sweep_id, executor=here(store, 1))
     assert progress.states == {"done": 2, "failed": 1} and not progress.complete and progress.steps_left == 0
     assert sorted(trained) == [0.0, 0.1, 1.0]
     monkeypatch.undo()
-    assert complete(store, sweep_id, device="cpu").complete
+    assert complete(store, sweep_id, executor=here(store)).complete
 
 
 def test_a_reason_to_stop_interrupts_with_a_checkpoint_and_begins_no_more(store: Store) -> None:
     grid = Grid.of(BASE.replace(epochs=100_000, log_every=100), {"weight_decay": [0.0, 0.1]})
     sweep_id = add(store, grid)
     begun = lambda: any(run.step for run in runs(store, sweep_id))  # noqa: E731
-    progress = complete(store, sweep_id, device="cpu", workers=1, stop=lambda: "Enough" if begun() else "")
+    progress = complete(store, sweep_id, executor=here(store, 1), stop=lambda: "Enough" if begun() else "")
     (interrupted,) = [run for run in runs(store, sweep_id) if run.step]
     assert interrupted.status == Status.INTERRUPTED and interrupted.reason.startswith("Enough at step")
     assert interrupted.checkpoint_step and not progress.complete
@@ -184,7 +190,7 @@ def test_a_run_that_another_process_trains_is_waited_for(store: Store) -> None:
     other, own = (run.id for run in runs(store, sweep_id))
     claim(store, other)
     ended: list[Progress] = []
-    waiting = threading.Thread(target=lambda: ended.append(complete(store, sweep_id, device="cpu")))
+    waiting = threading.Thread(target=lambda: ended.append(complete(store, sweep_id, executor=here(store))))
     waiting.start()
     deadline = time.monotonic() + 60
     while store.run(own).status != Status.DONE and time.monotonic() < deadline:

@@ -10,8 +10,9 @@ import typer
 from wdtui.cli import completion
 from wdtui.cli.errors import CommandError
 from wdtui.cli.fields import DetachOption, JsonOption, StoreOption, ThreadsOption
+from wdtui.cli.machines import AddressOption, ExecutorOption, Machines, WorkersOption
 from wdtui.cli.runs import RunArgument
-from wdtui.cli.sweep import WorkersOption, is_sweep, train_sweep
+from wdtui.cli.sweep import is_sweep, train_sweep
 
 if TYPE_CHECKING:
     from wdtui.runs.records import RunRecord
@@ -34,6 +35,8 @@ def resume(
     ] = "",
     threads: ThreadsOption = None,
     workers: WorkersOption = None,
+    executor: ExecutorOption = "local",
+    address: AddressOption = None,
     store: StoreOption = None,
 ) -> int:
     """Go on with a paused run, or train an interrupted, stopped or failed one on from its last checkpoint.
@@ -49,7 +52,10 @@ def resume(
             if detach:
                 raise CommandError(f"{run} is a sweep, and --detach is for single runs.")
             sweep = opened.sweeps.find(run)
-            return train_sweep(opened, sweep.id, device=device or "auto", threads=threads, workers=workers, json=json)
+            machines = Machines(device or "auto", threads, workers, executor, address)
+            return train_sweep(opened, sweep.id, machines.prepared(opened), machines, json=json)
+        if executor != "local" or address:
+            raise CommandError("--executor and --address are for sweeps, as in `wdtui resume S3 --executor ray`.")
         record = opened.find(run)
         if record.status == Status.PAUSED:
             opened.send(record.id, "resume")
@@ -72,10 +78,9 @@ def resume(
 
 def _from_where(store: Store, record: RunRecord) -> str:
     """What the run is to go on from, in words."""
-    from wdtui.runs.checkpoints import Checkpoints
     from wdtui.text import number
 
-    checkpoints = Checkpoints.of(store.folder, record)
+    checkpoints = store.checkpoints(record)
     damaged = checkpoints.damaged()
     sound = [step for step in checkpoints.steps() if step not in damaged]
     spoilt = f"The checkpoint at step {number(damaged[-1])} is damaged. " if damaged else ""

@@ -17,8 +17,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "wdtui sweep --axis 'weight_decay=0,logspace(0.01,1,5)' --seeds 3 --headless",
         "wdtui sweep demo --axis width=64,128,256 --axis bn_epsilon=1e-5,1e-2",
         "wdtui sweep --axis 'seed=range(0,10)' --epochs 130 --headless --json",
+        "wdtui sweep lambda --headless --executor ray --address 10.0.0.1:6379",
     ),
-    "resume": ("wdtui resume last", "wdtui resume 3 --detach", "wdtui resume S2"),
+    "resume": ("wdtui resume last", "wdtui resume 3 --detach", "wdtui resume S2", "wdtui resume S2 --executor ray"),
     "pause": ("wdtui pause last", "wdtui pause 3"),
     "stop": ("wdtui stop last", "wdtui stop 3"),
     "steer": (

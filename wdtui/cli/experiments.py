@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wdtui.cli.errors import FAILED
+from wdtui.cli.errors import FAILED, CommandError
 from wdtui.cli.fields import DeviceOption, ExperimentArgument, JsonOption, StoreOption, ThreadsOption, takes_fields
+from wdtui.cli.machines import AddressOption, ExecutorOption, Machines, WorkersOption
 from wdtui.cli.report import report
-from wdtui.cli.sweep import SeedsOption, WorkersOption, grid_of, train_new_sweep
+from wdtui.cli.sweep import SeedsOption, grid_of, train_new_sweep
 
 if TYPE_CHECKING:
     from wdtui.experiments import Experiment
@@ -92,24 +93,21 @@ def run(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     workers: WorkersOption = None,
+    executor: ExecutorOption = "local",
+    address: AddressOption = None,
     store: StoreOption = None,
 ) -> int:
     """Train all runs of an experiment as a sweep over its axes, without a screen."""
     from wdtui.experiments import load
 
     loaded = load(experiment).variant(quick)
+    machines = Machines(device, threads, workers, executor, address)
     if loaded.fork:
+        if executor != "local":
+            raise CommandError(f"The forks of {loaded.name} start from files of this machine; leave out --executor.")
         return _train_with_forks(loaded, fields, device=device, threads=threads, store=store, json=json)
-    return train_new_sweep(
-        grid_of(loaded, fields, {}, seeds),
-        experiment=loaded.name,
-        name="",
-        device=device,
-        threads=threads,
-        workers=workers,
-        store=store,
-        json=json,
-    )
+    grid = grid_of(loaded, fields, {}, seeds)
+    return train_new_sweep(grid, experiment=loaded.name, name="", machines=machines, store=store, json=json)
 
 
 def _train_with_forks(loaded: Experiment, fields: dict[str, Any], *, json: bool, **how: Any) -> int:

@@ -43,14 +43,13 @@ def list_runs(json: JsonOption = False, store: StoreOption = None) -> None:
 @app.command()
 def show(run: RunArgument, json: JsonOption = False, store: StoreOption = None) -> None:
     """Show one run: what was seen, its chart, its config and its events."""
-    from wdtui.runs.checkpoints import Checkpoints
     from wdtui.runs.store import Store
     from wdtui.summary import summary
 
     with Store(store) as opened:
         record = opened.find(run)
         curves, events = opened.curves(record.id), opened.events(record.id)
-        checkpoints = Checkpoints.of(opened.folder, record)
+        checkpoints = opened.checkpoints(record)
     if json:
         end = summary(record.id, record.status, record.reason, curves) | {"checkpoints": checkpoints.kept()}
         typer.echo(json_module.dumps(_as_json(record) | end | {"event": "run"}, ensure_ascii=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,16 +19,15 @@ from wdtui.cli.fields import (
     ThreadsOption,
     takes_fields,
 )
+from wdtui.cli.machines import AddressOption, ExecutorOption, Machines, WorkersOption
 
 if TYPE_CHECKING:
     from wdtui.experiments import Experiment
     from wdtui.grid import Grid
+    from wdtui.runs.executor import Executor
     from wdtui.runs.store import Store
 
 SeedsOption = Annotated[int | None, typer.Option("--seeds", min=1, help="Repeat with so many seeds from the seed on.")]
-WorkersOption = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Runs at once; by default as many as suit this machine.")
-]
 
 
 @takes_fields
@@ -57,6 +57,8 @@ def sweep(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     workers: WorkersOption = None,
+    executor: ExecutorOption = "local",
+    address: AddressOption = None,
     store: StoreOption = None,
     fps: FpsOption = None,
     mouse: MouseOption = None,
@@ -72,24 +74,20 @@ def sweep(
     grid = grid_of(question, fields, own, seeds)
     if json and not headless:
         raise CommandError("--json needs --headless.")
+    machines = Machines(device, threads, workers, executor, address)
     origin = question.name if question else ""
     if not headless:
+        if executor != "local":
+            raise CommandError(
+                "--executor ray needs --headless; `wdtui` in another terminal shows the sweep meanwhile."
+            )
         from wdtui.tui import Opening, open_app
 
         opening = Opening(config=grid.base, grid=grid, experiment=origin, name=name, threads=threads, workers=workers)
         return open_app(store, device=device, opening=opening, fps=fps, mouse=mouse)
     if (fps, mouse) != (None, None):
         raise CommandError("--fps and --mouse are for the app; with --headless leave them out.")
-    return train_new_sweep(
-        grid,
-        experiment=origin,
-        name=name,
-        device=device,
-        threads=threads,
-        workers=workers,
-        store=store,
-        json=json,
-    )
+    return train_new_sweep(grid, experiment=origin, name=name, machines=machines, store=store, json=json)
 
 
 def grid_of(
@@ -107,30 +105,19 @@ def grid_of(
 
 
 def train_new_sweep(
-    grid: Grid,
-    *,
-    experiment: str,
-    name: str,
-    device: str,
-    threads: int | None,
-    workers: int | None,
-    store: Path | None,
-    json: bool,
+    grid: Grid, *, experiment: str, name: str, machines: Machines, store: Path | None, json: bool
 ) -> int:
     """Add a sweep to the store and train it; return the exit status."""
     from wdtui.runs.store import Store
 
-    if device not in ("auto", "cpu"):  # which every machine has, and asking takes PyTorch
-        from wdtui.lab.devices import resolve_device
-
-        resolve_device(device)
     with Store(store) as opened:
+        executor = machines.prepared(opened)
         sweep_id = opened.sweeps.add(grid, name=name, experiment=experiment)
-        return train_sweep(opened, sweep_id, device=device, threads=threads, workers=workers, json=json)
+        return train_sweep(opened, sweep_id, executor, machines, json=json)
 
 
 def train_sweep(
-    store: Store, sweep_id: int, *, device: str, threads: int | None, workers: int | None, json: bool
+    store: Store, sweep_id: int, executor: Callable[[], Executor], machines: Machines, *, json: bool
 ) -> int:
     """Train what a sweep lacks, to its end or to a signal, showing it; return the exit status."""
     from wdtui.cli.headless import signals_interrupting
@@ -139,7 +126,7 @@ def train_sweep(
     from wdtui.runs.sweeps import Progress, complete
 
     def estimate(progress: Progress) -> float:
-        return expected_seconds(progress.work_left, store.runs(), workers=workers, threads=threads)
+        return expected_seconds(progress.work_left, store.runs(), workers=machines.workers, threads=machines.threads)
 
     reasons: list[str] = []
     with choose_view(json, store) as view, signals_interrupting(reasons.append) as received:
@@ -147,9 +134,8 @@ def train_sweep(
         progress = complete(
             store,
             sweep_id,
-            device=device,
-            threads=threads,
-            workers=workers,
+            executor=executor,
+            threads=machines.threads,
             on_change=follower.change,
             stop=lambda: reasons[0] if reasons else "",
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from wdtui.branches import Branching, in_words
 from wdtui.config import FIELDS, ConfigError, RunConfig
 from wdtui.hyperparameters import format_value
-from wdtui.runs.checkpoints import Checkpoint, Checkpoints
+from wdtui.runs.checkpoints import Checkpoint
 from wdtui.runs.records import RunRecord, StoreError
 from wdtui.steering import Plan, Steering, planned, steering_to, values_at
 from wdtui.text import number
@@ -89,7 +89,7 @@ def inherited(store: Store, run: RunRecord) -> tuple[Checkpoint | None, RunRecor
         limit = min(limit, run.parent_step)
         try:
             run = store.run(run.parent)
-            checkpoint = Checkpoints.of(store.folder, run).newest(limit)
+            checkpoint = store.checkpoints(run).newest(limit)
         except StoreError:  # deleted, or of another version
             return None, None
         if checkpoint and _before(run.plan, checkpoint.step) == _before(own.plan, checkpoint.step):

@@ -14,7 +14,7 @@ from wdtui.config import RunConfig
 
 _WIDE = 128
 """From this width on, a step on the CPU spends its time in matrix products, which release the GIL."""
-_RUNS_PER_GPU = 4
+RUNS_PER_GPU = 4
 _MODELS_PER_GPU = 64
 
 
@@ -45,7 +45,7 @@ def has_room(
         return len(live) < slots
     beside = [other_threads for other, other_threads in live if other == device]
     if device != "cpu":
-        return len(beside) < _RUNS_PER_GPU
+        return len(beside) < RUNS_PER_GPU
     return not beside or sum(beside) + threads <= (cores or machine_cores())
 
 

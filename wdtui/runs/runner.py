@@ -21,7 +21,6 @@ from wdtui.lab.ensemble import make_training
 from wdtui.lab.progress import DivergedError, Progress
 from wdtui.metrics import Curves, Point
 from wdtui.milestones import Milestones, milestones
-from wdtui.runs.checkpoints import Checkpoints
 from wdtui.runs.forks import inherited
 from wdtui.runs.keeping import Keeper, Snapshot, Writer
 from wdtui.runs.store import Command, Status, Store, StoreError
@@ -52,7 +51,7 @@ class Runner:
         self.begun = threading.Event()
         """Set once the store holds of the run only what the training goes on from."""
         self.paused = False
-        self._checkpoints = Checkpoints.of(store.folder, record)
+        self._checkpoints = store.checkpoints(record)
         self._points: list[Point] = []
         self._accuracies = _Accuracies()
         self._outcome = Status.DONE, ""

@@ -106,6 +106,12 @@ class Scheduler:
         with self._changed:
             return tuple(self._live)
 
+    @property
+    def at_work(self) -> set[int]:
+        """The runs that wait, and those that are trained."""
+        with self._changed:
+            return {*self._queued, *self._live}
+
     def notices(self) -> list[Notice]:
         """What happened since this was last asked."""
         with self._changed:

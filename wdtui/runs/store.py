@@ -19,6 +19,7 @@ import numpy as np
 from wdtui import settings
 from wdtui.config import RunConfig
 from wdtui.metrics import Curves, Point, columns
+from wdtui.runs.checkpoints import Checkpoints
 from wdtui.runs.database import Database
 from wdtui.runs.points import follow_points, newest, packed, unpacked
 from wdtui.runs.processes import this_process
@@ -243,6 +244,10 @@ class Store:
         return bool(taken.rowcount)
 
     # Watching and steering runs
+
+    def checkpoints(self, run: RunRecord) -> Checkpoints:
+        """The checkpoints of a run, within the room that its config gives them."""
+        return Checkpoints.of(self.folder, run)
 
     def run(self, run_id: int) -> RunRecord:
         """The run of this number."""

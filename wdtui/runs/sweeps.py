@@ -1,4 +1,4 @@
-"""Sweeps at work: which run each cell takes, and training whatever is missing. No UI, and no torch but the scheduler's.
+"""Sweeps at work: which run each cell takes, and training whatever is missing. No UI, no torch.
 
 A cell takes over an equal run that the store holds: what was trained is not trained again, what was begun is gone on
 with, what another process trains is waited for. Only else a run is added.
@@ -12,8 +12,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 
 from wdtui.config import RunConfig
+from wdtui.runs.executor import Executor
 from wdtui.runs.records import CLAIMABLE, FINISHED, LIVE, RunRecord, Status
-from wdtui.runs.scheduler import Scheduler
 from wdtui.runs.store import Store
 from wdtui.runs.sweep_store import Sweep, fingerprint
 from wdtui.sweep_table import Table
@@ -89,22 +89,22 @@ class Progress:
 
 
 class Completion:
-    """Trains what a sweep lacks through a scheduler, which may train other runs too; each run is tried once."""
+    """Trains what a sweep lacks through an executor, which may train other runs too; each run is tried once."""
 
-    def __init__(self, store: Store, sweep: Sweep, scheduler: Scheduler, *, threads: int | None = None) -> None:
+    def __init__(self, store: Store, sweep: Sweep, executor: Executor, *, threads: int | None = None) -> None:
         """Every cell must have its run, as `assign` sees to."""
-        self._store, self._sweep, self._scheduler, self._threads = store, sweep, scheduler, threads
+        self._store, self._sweep, self._executor, self._threads = store, sweep, executor, threads
         self._tried: set[int] = set()
         self._began = 0.0
         self._steps_before = Progress(sweep, store.sweeps.runs(sweep.id)).steps
 
     def look(self) -> Progress:
         """Queue runs that can be trained now and were not yet, and see how all stands."""
-        own = self._at_work()
+        own = self._executor.at_work
         runs = self._store.sweeps.runs(self._sweep.id)
         free = [run.id for run in runs if run and run.id not in self._tried | own and run.status in CLAIMABLE]
         self._tried |= set(free)
-        self._scheduler.submit(*free, threads=self._threads)
+        self._executor.submit(*free, threads=self._threads)
         if not self._began and any(run.status_text in LIVE for run in runs if run):
             self._began = time.monotonic()
         seconds = time.monotonic() - self._began if self._began else 0.0
@@ -114,28 +114,23 @@ class Completion:
         """Whether all that could be trained was, here and by others."""
         ids = {run.id for run in progress.runs if run}
         waiting = any(run.status_text in LIVE for run in progress.runs if run)
-        return not waiting and not ids & self._at_work()
-
-    def _at_work(self) -> set[int]:
-        return {*self._scheduler.queue, *self._scheduler.live}
+        return not waiting and not ids & self._executor.at_work
 
 
 def complete(
     store: Store,
     sweep_id: int,
     *,
-    device: str = "auto",
+    executor: Callable[[], Executor],
     threads: int | None = None,
-    workers: int | None = None,
     on_change: Callable[[Progress], None] = lambda progress: None,
     stop: Callable[[], str] = lambda: "",
 ) -> Progress:
     """Train whatever a sweep of the store lacks, and return how it stands then. Failures are states of its runs.
 
-    `workers` runs train at once, with `threads` each; by default what suits the cores. `on_change` hears of every
+    `executor` makes what trains them, with `threads` each, where anything is to be trained. `on_change` hears of every
     change, in this thread. Once `stop` says a reason, runs are interrupted with a checkpoint, as they are where
-    `on_change` raises; `complete` called again goes on from there. Raises StoreError, and DeviceError where there is no
-    such device.
+    `on_change` raises; `complete` called again goes on from there. Raises StoreError, and what `executor` raises.
     """
     sweep = store.sweeps.get(sweep_id)
     assign(store, sweep)
@@ -144,12 +139,10 @@ def complete(
     on_change(progress)
     if progress.complete:
         return progress
-    from wdtui.lab.devices import resolve_device  # here, because it imports torch
-
-    scheduler = Scheduler(store, device=resolve_device(device), slots=workers)
+    trainer = executor()
     reason = "The sweep could not go on"
     try:
-        completion = Completion(store, sweep, scheduler, threads=threads)
+        completion = Completion(store, sweep, trainer, threads=threads)
         while not (reason_to_stop := stop()):
             before, progress = progress, completion.look()
             if progress.runs != before.runs:
@@ -159,8 +152,8 @@ def complete(
             time.sleep(_LOOK_SECONDS)
         reason = reason_to_stop or reason
     finally:
-        scheduler.interrupt(reason)
-        scheduler.wait()
+        trainer.interrupt(reason)
+        trainer.wait()
     progress = dataclasses.replace(progress, runs=store.sweeps.runs(sweep_id))
     on_change(progress)
     return progress

@@ -1,0 +1,110 @@
+"""Sweeps on a real Ray cluster of two nodes on this machine, each with one CPU, beside the node that has the store."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command_line import TINY, assert_one_sentence, events, start, until, wdtui
+
+from wdtui.metrics import METRICS
+from wdtui.runs.records import FINISHED
+from wdtui.runs.store import Store
+
+ray_cluster = pytest.importorskip("ray.cluster_utils")
+
+GRID = ("--axis", "weight_decay=0.1,0.3", "--seeds", "2", *TINY, "--engine", "alone")
+LONG = (*GRID, "--epochs", "2400", "--keep-every", "100", "--log-every", "10")
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    cluster = ray_cluster.Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    try:
+        for _ in range(2):
+            cluster.add_node(num_cpus=1)
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def on(cluster: Any) -> tuple[str, ...]:
+    return ("--headless", "--json", "--executor", "ray", "--address", cluster.address)
+
+
+def rest_of(process: subprocess.Popen[str]) -> list[dict[str, Any]]:
+    output, error = process.communicate(timeout=200)
+    assert process.returncode == 0, error
+    return events(output)
+
+
+def assert_alike(one: Path, other: Path, count: int) -> None:
+    """Every point of every run is the same in both stores, to the last bit."""
+    timing = {name for name, metric in METRICS.items() if metric.timing}
+    with Store(one) as first, Store(other) as second:
+        for run in first.runs():
+            assert run.status_text in FINISHED
+            (same,) = [found for found in second.runs() if found.config == run.config]
+            curves, others = first.curves(run.id), second.curves(same.id)
+            kept = [place for place, name in enumerate(curves.names) if name not in timing]
+            assert np.array_equal(curves.steps, others.steps)
+            assert np.array_equal(curves.values[:, kept], others.values[:, kept], equal_nan=True)
+        assert len(first.runs()) == len(second.runs()) == count
+
+
+def test_a_sweep_equals_the_local_one_also_where_a_node_dies_in_the_middle(cluster: Any, tmp_path: Path) -> None:
+    far, near = tmp_path / "far", tmp_path / "near"
+    process = start("sweep", *LONG, *on(cluster), store=far)
+    with Store(far) as store:
+        until(lambda: sum(run.checkpoint_step is not None for run in store.runs()) == 2)
+        steered = next(run for run in store.runs() if run.checkpoint_step)
+        cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
+        *cells, summary = rest_of(process)
+        kinds = {run.id: [event.kind for event in store.events(run.id)] for run in store.runs()}
+    assert sorted(cell["status"] for cell in cells) == ["done"] * 4
+    assert sum("lost" in kind for kind in kinds.values()) == 1
+    assert sum("resumed" in kind for kind in kinds.values()) == 1, (kinds, steered.id)
+    local = wdtui("sweep", *LONG, "--headless", "--json", store=near)
+    assert summary["table"] == events(local.stdout)[-1]["table"]
+    assert_alike(far, near, 4)
+
+
+def test_commands_reach_a_run_on_another_node_and_ctrl_c_leaves_a_checkpoint(cluster: Any, tmp_path: Path) -> None:
+    endless = ("--axis", "seed=0,1,2", *TINY, "--engine", "alone", "--epochs", "1000000", "--log-every", "100")
+    process = start("sweep", *endless, *on(cluster), store=tmp_path)
+    with Store(tmp_path) as store:
+        until(lambda: sum(run.step > 0 for run in store.runs()) == 2)
+        first, second = sorted(run.id for run in store.runs() if run.step)
+        assert wdtui("steer", str(first), "--set", "weight_decay=0.2", store=tmp_path).returncode == 0
+        until(lambda: any(event.kind == "steered" for event in store.events(first)))
+        assert wdtui("stop", str(first), store=tmp_path).returncode == 0
+        until(lambda: store.run(first).status_text == "stopped")
+        until(lambda: sum(run.status_text == "running" for run in store.runs()) == 2)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert_one_sentence(error)
+        interrupted = store.run(second)
+        assert interrupted.status_text == "interrupted" and interrupted.reason.startswith("Interrupted by Ctrl-C")
+        assert (interrupted.checkpoint_step or 0) >= interrupted.step > 0
+
+
+def test_what_cannot_be_done_on_ray_is_said_in_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    refused = {
+        ("--executor", "ray", "--address", "127.0.0.1:1"): "No Ray cluster can be joined at 127.0.0.1:1",
+        ("--executor", "ray", "--address", "ray://127.0.0.1:1"): "start it on a node of the cluster",
+        ("--executor", "ray", "--workers", "2"): "--workers is for this machine",
+        ("--address", "127.0.0.1:1"): "give --executor ray with it",
+    }
+    for options, sentence in refused.items():
+        result = wdtui("sweep", *GRID, "--headless", *options, store=tmp_path)
+        assert result.returncode == 2 and sentence in result.stderr
+        assert_one_sentence(result.stderr)
+    with Store(tmp_path) as store:
+        assert not store.runs() and not store.sweeps.all()

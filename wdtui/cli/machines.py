@@ -1,0 +1,76 @@
+"""Where a sweep is trained: the options that say so, and the executor that they ask for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from wdtui.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from wdtui.runs.executor import Executor
+    from wdtui.runs.store import Store
+
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Runs at once; by default as many as suit this machine.")
+]
+ExecutorOption = Annotated[
+    Literal["local", "ray"], typer.Option("--executor", help="Train on this machine, or on the nodes of a Ray cluster.")
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="HOST:PORT",
+        help="The Ray cluster's; by default $RAY_ADDRESS, else one that runs on this machine, else one for this sweep.",
+    ),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Machines:
+    """What a person said about where to train."""
+
+    device: str = "auto"
+    threads: int | None = None
+    workers: int | None = None
+    executor: Literal["local", "ray"] = "local"
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.executor == "local" and self.address:
+            raise CommandError("--address is that of a Ray cluster; give --executor ray with it.")
+        if self.executor == "ray" and self.workers:
+            raise CommandError("--workers is for this machine; on Ray as many train at once as there is room for.")
+
+    def prepared(self, store: Store) -> Callable[[], Executor]:
+        """What makes the executor for a store. Raises DeviceError or ClusterError where it is sure to be impossible."""
+        if self.executor == "ray":
+            cluster = _cluster(store, self.device, self.address)
+            return lambda: cluster
+        if self.device not in ("auto", "cpu"):  # which every machine has, and asking takes PyTorch
+            _resolved(self.device)
+        return lambda: _scheduler(store, self.device, self.workers)
+
+
+def _scheduler(store: Store, device: str, workers: int | None) -> Executor:
+    from wdtui.runs.scheduler import Scheduler
+
+    return Scheduler(store, device=_resolved(device), slots=workers)
+
+
+def _cluster(store: Store, device: str, address: str | None) -> Executor:
+    try:
+        from wdtui.runs.cluster import RayCluster
+    except ImportError as error:
+        raise CommandError("Ray is not here: pip install 'wdtui[ray]', on every node of the cluster.") from error
+    return RayCluster(store, device=device, address=address)
+
+
+def _resolved(device: str) -> str:
+    from wdtui.lab.devices import resolve_device
+
+    return resolve_device(device)

@@ -1,0 +1,267 @@
+"""Sweeps on Ray: runs as tasks wherever the cluster has room, the store where the sweep was started.
+
+Each task trains with the same `Runner` as everywhere else, on a `RemoteStore`, whose every method is carried out by one
+actor beside the store. So points, checkpoints and commands take the one path they always take, and Ray alone decides
+where a task runs and starts it anew, from the run's last checkpoint, when its node is lost. Needs the extra `ray`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from wdtui.runs.placement import RUNS_PER_GPU, company, group_size, suiting_threads
+from wdtui.runs.records import CLAIMABLE, Command, RunRecord, Status, StoreError
+from wdtui.runs.store import Store
+from wdtui.runs.worker import sentence
+
+if TYPE_CHECKING:
+    from wdtui.config import RunConfig
+
+os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # Ray prints its warnings to stdout, among our JSON lines
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # what a cluster of our own would tell its makers
+
+import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+_RETRIES = 3
+"""How often a run may lose its node, or its process, before it counts as failed."""
+
+
+class ClusterError(Exception):
+    """Why no cluster can be used, in one sentence."""
+
+
+class RayCluster:
+    """Trains runs of a store on the nodes of a Ray cluster, each of which has wdtui installed: an `Executor`."""
+
+    def __init__(self, store: Store, *, device: str = "auto", address: str | None = None) -> None:
+        """Join the cluster at an address; without one that of $RAY_ADDRESS, the one that runs here, or one for itself.
+
+        Raises ClusterError. The runs are owned by the actor beside the store, which ends with this process.
+        """
+        _join(address)
+        self._store = store
+        self._device = _device(device)
+        self._host = _on_this_node(_StoreHost).remote(store.folder)
+        self._task = ray.remote(max_retries=_RETRIES)(_train)
+        self._changed = threading.Condition()
+        """Guards what follows."""
+        self._tasks: dict[Any, tuple[int, ...]] = {}
+        self._leaving = False
+
+    @property
+    def at_work(self) -> set[int]:
+        with self._changed:
+            return {run_id for group in self._tasks.values() for run_id in group}
+
+    def submit(self, *run_ids: int, threads: int | None = None) -> None:
+        for needs, group in self._groups(run_ids, threads):
+            resources = {"num_cpus": needs} if self._device == "cpu" else {"num_gpus": 1 / RUNS_PER_GPU}
+            with self._changed:
+                if self._leaving:
+                    return
+                task = self._task.options(**resources).remote(self._host, group, self._device, needs)
+                self._tasks[task] = group
+            task.future().add_done_callback(partial(self._finish, task))
+
+    def interrupt(self, reason: str) -> None:
+        """A task that waits for room is cancelled; one that has begun hears of it from the store."""
+        with self._changed:
+            self._leaving = True
+            tasks = dict(self._tasks)
+        if not tasks:
+            return
+        begun = ray.get(self._host.interrupt.remote(reason))
+        for task, group in tasks.items():
+            if begun.isdisjoint(group):
+                ray.cancel(task)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._tasks, timeout)
+
+    def _groups(self, run_ids: Sequence[int], threads: int | None) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """Runs to train side by side, with the threads that they need; most are trained alone."""
+        alike: dict[Hashable, list[int]] = defaultdict(list)
+        configs: dict[Hashable, RunConfig] = {}
+        for run_id in run_ids:
+            record = self._store.run(run_id)
+            if record.status != Status.QUEUED:
+                self._store.settle(run_id, Status.QUEUED)
+            shape = company(record.config, self._device)
+            key: Hashable = run_id if shape is None else (shape,)
+            alike[key].append(run_id)
+            configs[key] = record.config
+        total = ray.cluster_resources()
+        for key, members in alike.items():
+            needs = threads or suiting_threads(configs[key], self._device)
+            places = total.get("CPU", 1) // needs if self._device == "cpu" else total.get("GPU", 1)
+            size = group_size(configs[key].width, self._device, len(members), max(1, int(places)))
+            for first in range(0, len(members), size):
+                yield needs, tuple(members[first : first + size])
+
+    def _finish(self, task: Any, future: Future[None]) -> None:
+        """In a thread of Ray's: show runs as failed that no store says the end of."""
+        error = future.exception()
+        error = error.cause if isinstance(error, RayTaskError) else error
+        with self._changed:
+            group = self._tasks[task]
+        try:
+            if isinstance(error, Exception) and not isinstance(error, StoreError | TaskCancelledError):
+                self._fail(group, error)
+        finally:
+            with self._changed:
+                del self._tasks[task]
+                self._changed.notify_all()
+
+    def _fail(self, group: tuple[int, ...], error: Exception) -> None:
+        lost = f"Its node or its process was lost, for the {_RETRIES + 1}th time."
+        for run_id in group:
+            if self._store.run(run_id).status in (*CLAIMABLE, Status.RUNNING, Status.PAUSED):
+                self._store.set_status(run_id, Status.FAILED, lost if isinstance(error, RayError) else sentence(error))
+
+
+def _join(address: str | None) -> None:
+    if address and address.startswith("ray://"):
+        raise ClusterError("A sweep cannot be steered through ray://; start it on a node of the cluster.")
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        place = f" at {address}" if address else ""
+        raise ClusterError(f"No Ray cluster can be joined{place}: {str(error).splitlines()[0]}") from error
+
+
+def _device(name: str) -> str:
+    """The kind of device for all tasks; which of a node's GPUs is Ray's to say."""
+    kind = name.partition(":")[0]
+    has_gpus = ray.cluster_resources().get("GPU", 0) > 0
+    if kind == "cuda" and not has_gpus:
+        raise ClusterError("--device cuda: no node of the Ray cluster has a GPU; use --device cpu or auto.")
+    return ("cuda" if has_gpus else "cpu") if kind == "auto" else kind
+
+
+def _on_this_node(actor: type) -> Any:
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(actor)
+
+
+# In the actor
+
+
+class _StoreHost:
+    """Carries out what remote stores ask for, one after the other; owns the runs while they are trained."""
+
+    def __init__(self, folder: Path) -> None:
+        self._store = Store(folder)
+        self._attempts: dict[int, str] = {}
+        """Which attempt may train a run: one whose node seemed lost and was not is refused from then on."""
+        self._reason = ""
+
+    def interrupt(self, reason: str) -> set[int]:
+        """Have all attempts end; returns the runs of those that have begun."""
+        self._reason = reason
+        return {*self._attempts}
+
+    def begin(self, attempt: str, run_ids: Sequence[int]) -> list[int]:
+        """Admit an attempt; returns the runs that are left to train, none once all are to end."""
+        if self._reason:
+            return []
+        for run_id in run_ids:
+            run = self._store.run(run_id)
+            if run_id in self._attempts and run.live:
+                self._store.set_status(run_id, Status.INTERRUPTED, "Its node was lost.")
+                data = {"reason": f"Its node was lost at step {run.step:,}."}
+                self._store.add_event(run_id, run.checkpoint_step or 0, "lost", data)  # what is later is cut off
+            self._attempts[run_id] = attempt
+        return [run_id for run_id in run_ids if self._store.run(run_id).status in CLAIMABLE]
+
+    def call(self, attempt: str, method: str, run_id: int, *arguments: Any, **options: Any) -> Any:
+        """Carry out a method of the store for a run."""
+        self._check(attempt, run_id)
+        return getattr(self._store, method)(run_id, *arguments, **options)
+
+    def take(self, attempt: str, command: Command, *plan: Any) -> bool:
+        self._check(attempt, command.run_id)
+        return self._store.take(command, *plan)
+
+    def commands(self, attempt: str, run_id: int) -> tuple[list[Command], str]:
+        """The run's commands, and why it is to end, if it is."""
+        self._check(attempt, run_id)
+        return self._store.commands(run_id), self._reason
+
+    def checkpoints(self, attempt: str, run: RunRecord, method: str, *arguments: Any) -> Any:
+        """Carry out a method of the run's checkpoints."""
+        self._check(attempt, run.id)
+        return getattr(self._store.checkpoints(run), method)(*arguments)
+
+    def _check(self, attempt: str, run_id: int) -> None:
+        if self._attempts.get(run_id) != attempt:
+            raise StoreError(f"Run {run_id} is trained by another node by now.")
+
+
+# In a task
+
+
+def _train(host: Any, run_ids: Sequence[int], device: str, threads: int) -> None:
+    from wdtui.runs.group import runner_of
+
+    store = RemoteStore(host)
+    if run_ids := store.begin(run_ids):
+        runner = runner_of(cast(Store, store), run_ids, device=device, threads=threads)
+        store.on_interruption = partial(setattr, runner, "interruption")
+        runner.run()
+
+
+class RemoteStore:
+    """What a runner needs of the store of another machine: the same methods, the same errors."""
+
+    def __init__(self, host: Any) -> None:
+        self._host = host
+        self._attempt = uuid.uuid4().hex
+        self.on_interruption: Callable[[str], None] = lambda reason: None
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        """A method of `Store` whose first argument is the run."""
+        return partial(self._ask, "call", method)
+
+    def begin(self, run_ids: Sequence[int]) -> list[int]:
+        return cast(list[int], self._ask("begin", run_ids))
+
+    def take(self, command: Command, *plan: Any) -> bool:
+        return cast(bool, self._ask("take", command, *plan))
+
+    def commands(self, run_id: int) -> list[Command]:
+        commands, reason = self._ask("commands", run_id)
+        if reason:
+            self.on_interruption(reason)
+        return cast(list[Command], commands)
+
+    def checkpoints(self, run: RunRecord) -> RemoteCheckpoints:
+        return RemoteCheckpoints(partial(self._ask, "checkpoints", run))
+
+    def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
+        try:
+            return ray.get(getattr(self._host, method).remote(self._attempt, *arguments, **options))
+        except RayTaskError as error:
+            raise error.cause from None
+        except RayActorError as error:
+            raise StoreError("The machine that holds the store cannot be reached.") from error
+
+
+class RemoteCheckpoints:
+    """The same for a run's checkpoints."""
+
+    def __init__(self, ask: Callable[..., Any]) -> None:
+        self._ask = ask
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        return partial(self._ask, method)
