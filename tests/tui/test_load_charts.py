@@ -124,6 +124,7 @@ async def test_a_key_shows_the_machine_and_hides_it(
         assert app.screen.query_one(ChartGrid).region
         app.screen.look_at_machine()
         assert len(asked) == 4 and "400 W" not in svg(app) and f"{asked[-1].gpus[0].watts:.0f}&#160;W" in svg(app)
+        assert drawn
         await press(pilot, "u")
         drawn.clear()
         app.screen.look_at_machine()
