@@ -186,7 +186,8 @@ def test_values_are_read_as_people_write_them() -> None:
     assert FIELDS["batch_norm"].parse("No") is False and FIELDS["shuffle"].parse("on") is True
     assert FIELDS["optimizer"].parse("AdamW") == "adamw"
     assert FIELDS["normalized_weight_decay"].parse("None") is None
-    assert format_value(1e-5) == "1e-5" and format_value((2, 4)) == "2,4" and format_value(True) == "true"
+    assert [format_value(value) for value in (1e-2, 1e-4, 1e-5)] == ["0.01", "1e-4", "1e-5"]
+    assert format_value((2, 4)) == "2,4" and format_value(True) == "true"
 
 
 @given(mappings())

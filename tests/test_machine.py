@@ -72,5 +72,6 @@ def test_a_gpu_tells_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("library", [None, FakeNvml(works=False)], ids=["no library", "no driver"])
 def test_what_is_absent_is_absent(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", library)
+    machine.sample()
     load = machine.sample()
     assert load.gpus == () and 0 < load.memory[0] < load.memory[1] and 0 <= load.cpu_percent <= 100

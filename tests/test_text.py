@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wdtui.text import clean, duration, number, percent
+from wdtui.text import clean, duration, exact, number, percent
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,35 @@ def test_a_written_number_is_short_and_close(value: float) -> None:
     written = number(value)
     assert len(written) <= 10
     assert math.isclose(float(written.replace(",", "")), value, rel_tol=0.051)
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (0.1, "0.1"),
+        (0.001, "0.001"),
+        (1e-4, "1e-4"),
+        (1e-5, "1e-5"),
+        (0.00015, "1.5e-4"),
+        (1000.0, "1000"),
+        (1e7, "1e7"),
+        (0.0, "0"),
+        (-2.5e-9, "-2.5e-9"),
+    ],
+)
+def test_an_exact_number_is_short_and_in_one_notation(value: float, written: str) -> None:
+    assert exact(value) == written
+
+
+@given(st.floats(allow_nan=False) | st.floats(1e-9, 1e-2))
+def test_an_exact_number_reads_back_as_the_same(value: float) -> None:
+    assert float(exact(value)) == value
+
+
+@given(st.integers(1, 99), st.integers(-12, 12))
+def test_exact_and_rounded_numbers_are_in_one_notation(digits: int, exponent: int) -> None:
+    value = float(f"{digits}e{exponent}")
+    assert exact(value) == number(value).replace(",", "")
 
 
 @pytest.mark.parametrize(

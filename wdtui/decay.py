@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from wdtui.hyperparameters import ConfigError, Hyperparameter
+from wdtui.text import exact, number
 
 if TYPE_CHECKING:
     from wdtui.config import RunConfig
@@ -33,7 +34,7 @@ def decay_by_rule(config: RunConfig, normalized: float, field: Hyperparameter) -
         raise ConfigError(RIVALS_CLASH, *RIVALS)
     largest = field.le or math.inf
     if not by_rule <= largest:
-        given = f"normalized_weight_decay {normalized} and learning_rate {config.learning_rate}"
-        reason = f"they make a weight decay of {by_rule:.3g}; the largest is {largest:,.0f}"
+        given = f"normalized_weight_decay {exact(normalized)} and learning_rate {exact(config.learning_rate)}"
+        reason = f"they make a weight decay of {number(by_rule)}; the largest is {number(largest)}"
         raise ConfigError(f"{given} clash: {reason}.", "normalized_weight_decay", "learning_rate")
     return by_rule

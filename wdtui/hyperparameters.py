@@ -15,6 +15,8 @@ import typing
 from collections.abc import Iterable
 from typing import Any
 
+from wdtui.text import exact
+
 Value = bool | int | float | str | tuple[int, ...] | tuple[float, ...] | None
 
 _INTEGER = re.compile(r"[+-]?\d+")
@@ -162,7 +164,7 @@ def hyperparameters_of(config_class: type) -> dict[str, Hyperparameter]:
 
 
 def format_value(value: Any) -> str:
-    """Write a value as a person would type it: 0.01, 1e-05 as 1e-5, (2, 4) as 2,4, True as true."""
+    """Write a value as a person would type it: 0.01, 0.0001 as 1e-4, (2, 4) as 2,4, True as true."""
     if isinstance(value, (list, tuple)):
         return ",".join(format_value(item) for item in value)
     if isinstance(value, bool):
@@ -170,8 +172,7 @@ def format_value(value: Any) -> str:
     if value is None:
         return "none"
     if isinstance(value, float):
-        text = re.sub(r"e([+-])0*(\d)", lambda m: f"e{m[1].strip('+')}{m[2]}", repr(value))
-        return text.removesuffix(".0")
+        return exact(value)
     if isinstance(value, int) and abs(value) >= 10**80:
         return "a number of more than 80 digits"
     return str(value)[:80]

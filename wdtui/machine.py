@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+import itertools
 from typing import Any
 
 
@@ -28,19 +29,22 @@ class Gpu:
 class Load:
     """The machine at one moment."""
 
-    cpu_percent: float
-    """Of all cores, since the sample before; 0 at the first."""
+    cpu_percent: float | None
+    """Of all cores, since the sample before; None at the first."""
     memory: tuple[int, int]
     """Bytes in use, and bytes there are."""
     gpus: tuple[Gpu, ...] = ()
+
+
+_samples = itertools.count()
 
 
 def sample() -> Load:
     """Look once: well below a millisecond without a GPU. The first look at a GPU loads its library."""
     import psutil
 
-    memory = psutil.virtual_memory()
-    return Load(psutil.cpu_percent(None), (memory.total - memory.available, memory.total), gpus())
+    memory, since_before = psutil.virtual_memory(), psutil.cpu_percent(None)
+    return Load(since_before if next(_samples) else None, (memory.total - memory.available, memory.total), gpus())
 
 
 def gpus() -> tuple[Gpu, ...]:
@@ -57,7 +61,8 @@ def gpus() -> tuple[Gpu, ...]:
 
 def in_words(load: Load) -> str:
     """The load in a few words, as `CPU 87 % · 3.1 of 8.3 GB`, and each GPU after it."""
-    return " · ".join([f"CPU {load.cpu_percent:.0f} %", _gigabytes(load.memory), *map(gpu_in_words, load.gpus)])
+    cpu = "" if load.cpu_percent is None else f"CPU {load.cpu_percent:.0f} %"
+    return " · ".join(filter(None, [cpu, _gigabytes(load.memory), *map(gpu_in_words, load.gpus)]))
 
 
 def gpu_in_words(gpu: Gpu) -> str:

@@ -28,6 +28,13 @@ def number(value: float | None, unit: str = "") -> str:
     return f"{shown} {unit}" if unit and shown != NOTHING else shown
 
 
+def exact(value: float) -> str:
+    """Write a number in the notation of `number`, but ungrouped and so that it reads back as the same: 0.01 · 1e-4."""
+    if not math.isfinite(value) or not _needs_exponent(value):
+        return repr(value).removesuffix(".0")
+    return next(text for digits in range(17) if float(text := scientific(value, digits)) == value)
+
+
 def scientific(value: float, digits: int = 0) -> str:
     """Write 0.00014 as 1.4e-4: `digits` after the point at most, no zeros that say nothing."""
     mantissa, exponent = f"{value:.{digits}e}".split("e")
@@ -78,9 +85,14 @@ def _bare_number(value: float | None) -> str:
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
     size = abs(value)
-    if value == int(value) and size < 1e7:
-        return f"{int(value):,}"
-    if size >= 1e7 or size < 1e-3:
+    if _needs_exponent(value):
         return scientific(value, 1)
+    if value == int(value):
+        return f"{int(value):,}"
     rounded = float(f"{value:.{3 if size >= 0.01 else 2}g}")
     return f"{value:,.0f}" if abs(rounded) >= 1000 else f"{rounded:.10g}"
+
+
+def _needs_exponent(value: float) -> bool:
+    """Whether 1e-4 is written rather than 0.0001: the one rule for all that people read."""
+    return value != 0 and not 1e-3 <= abs(value) < 1e7

@@ -166,6 +166,19 @@ def test_an_experiment_is_run_as_a_sweep(tmp_path: Path) -> None:
     assert [cell["taken_over"] for cell in cells] == [True, False]
 
 
+def test_a_sweep_of_a_single_run_ends_with_its_curves_as_the_run_would(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('question = "Why?"\n[config]\nepochs = 2\n')
+    result = wdtui("experiments", "run", str(file), *TINY, store=tmp_path)
+    assert result.returncode == 0 and "Sweep S1: mine" not in result.stdout and "1/1" in result.stderr
+    assert "test accuracy" in result.stdout and "Run 1 is done: measured up to step" in result.stdout
+    assert wdtui("sweeps", "show", "S1", store=tmp_path).stdout == result.stdout
+    alone = wdtui("run", str(file), "--headless", *TINY, store=tmp_path).stdout
+    assert [line for line in alone.splitlines() if "Run" not in line] == [
+        line for line in result.stdout.splitlines() if "Run" not in line
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

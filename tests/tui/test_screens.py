@@ -152,7 +152,7 @@ async def test_sizes_with_little_room_do_not_crash(
     async with app.run_test(size=SIZE) as pilot:
         await settle(pilot)
         await pilot.resize_terminal(*size)
-        await press(pilot, "escape", "c", "escape", "v")
+        await press(pilot, "escape", "c", "escape", "v", "u")
         await pilot.resize_terminal(*SIZE)
         await settle(pilot)
 

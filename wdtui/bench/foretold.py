@@ -57,7 +57,7 @@ def teeth(runs: Runs) -> Iterator[str]:
         fitted = values[steps >= (seen.fit_step or 0)]
         spread = ", ".join(f"{value:.1f}" for value in np.quantile(fitted, (0.1, 0.5, 0.9)))
         yield (
-            f"| {format_value(config.bn_epsilon)} | {config.weight_decay} | {config.seed} "
+            f"| {format_value(config.bn_epsilon)} | {format_value(config.weight_decay)} | {config.seed} "
             f"| {config.sharpness_every} epochs | {number(seen.fit_step)} "
             f"| {len(seen.blowup_steps)} | {_span(before)} | {_span(after)} | {spread} |"
         )
@@ -77,7 +77,10 @@ def rankings(runs: Runs, horizon: int) -> Iterator[str]:
 
 
 def _titles(runs: Runs) -> list[str]:
-    return [f"λ {config.weight_decay} ε {format_value(config.bn_epsilon)} s{config.seed}" for config, _ in runs]
+    return [
+        f"λ {format_value(config.weight_decay)} ε {format_value(config.bn_epsilon)} s{config.seed}"
+        for config, _ in runs
+    ]
 
 
 def ranges(runs: Runs) -> Iterator[str]:

@@ -1,4 +1,7 @@
-"""How a headless sweep is shown: a progress bar, plain lines without a terminal, or JSON lines; then a table."""
+"""How a headless sweep is shown: a progress bar, plain lines without a terminal, or JSON lines; then a table.
+
+A sweep of a single run ends as the run alone would: with its curves.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from wdtui.cli.views import Bar
+from wdtui.cli.views import Bar, print_result
 from wdtui.hyperparameters import format_value
 from wdtui.runs.records import FINISHED, RunRecord, Status
 from wdtui.runs.sweep_words import (
@@ -50,7 +53,7 @@ class SweepView(Protocol):
 def choose_view(as_json: bool, store: Store) -> SweepView:
     if as_json:
         return JsonView(store)
-    return ProgressView() if sys.stderr.isatty() else PlainView()
+    return ProgressView(store) if sys.stderr.isatty() else PlainView(store)
 
 
 class Follower:
@@ -125,6 +128,9 @@ class JsonView:
 class PlainView:
     """A line on stderr for each cell and every few seconds; chart and table on stdout."""
 
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
     def __enter__(self) -> Self:
         return self
 
@@ -144,7 +150,7 @@ class PlainView:
             self._say(progress_line(progress))
 
     def finish(self, progress: SweepProgress) -> None:
-        print_sweep(progress)
+        print_sweep(progress, self._store)
 
     def _say(self, line: str) -> None:
         self._written = time.monotonic()
@@ -153,6 +159,10 @@ class PlainView:
 
 class ProgressView(Bar):
     """The bar of a sweep, above it a line for each cell; chart and table on stdout."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self._store = store
 
     def begin(self, progress: SweepProgress, seconds: float) -> None:
         self._say(opening_line(progress, seconds))
@@ -168,7 +178,7 @@ class ProgressView(Bar):
         self._progress.update(self._task, completed=done, total=done + left, state=progress_line(progress))
 
     def finish(self, progress: SweepProgress) -> None:
-        print_sweep(progress)
+        print_sweep(progress, self._store)
 
     def _say(self, line: str) -> None:
         self._progress.console.print(line, markup=False, highlight=False)
@@ -210,8 +220,11 @@ def sweep_json(progress: SweepProgress, *, table: bool = False) -> dict[str, Any
     }
 
 
-def print_sweep(progress: SweepProgress) -> None:
-    """Print a sweep's chart, where it has one or two axes, and the table of its cells."""
+def print_sweep(progress: SweepProgress, store: Store) -> None:
+    """Print a sweep's chart, where it has one or two axes, and the table of its cells; of a single run its curves."""
+    if len(progress.runs) == 1 and (run := progress.runs[0]):
+        print_result(run, store.curves(run.id))
+        return
     console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 160)
     if progress.finished and (drawn := _chart(progress, console)):
         console.print(drawn, "")

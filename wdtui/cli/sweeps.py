@@ -48,7 +48,7 @@ def show(sweep: SweepArgument, json: JsonOption = False, store: StoreOption = No
     with Store(store) as opened:
         found = opened.sweeps.find(sweep)
         progress = Progress(found, opened.sweeps.runs(found.id))
-    if json:
-        typer.echo(json_module.dumps(sweep_json(progress, table=True), ensure_ascii=False))
-    else:
-        print_sweep(progress)
+        if json:
+            typer.echo(json_module.dumps(sweep_json(progress, table=True), ensure_ascii=False))
+        else:
+            print_sweep(progress, opened)

@@ -45,6 +45,8 @@ class Figure:
     """The newest values in words, each shorter than the one before; the first that fits is shown."""
     series: tuple[Series, ...] = ()
     x_range: Span | None = None
+    x_ticks: tuple[tuple[float, str], ...] | None = None
+    """Places and labels below the chart, where they are not steps."""
     y_range: Span | None = None
     x_log: bool = False
     y_log: bool = False

@@ -114,6 +114,13 @@ SWEEP = (
 APP = (
     Key("c", "form", "form", "Go to the form; Escape leaves it.", footer=True),
     Key("E", "app.experiments", "experiments", "The experiments as a gallery.", twin="wdtui experiments list"),
+    Key(
+        "u",
+        "machine",
+        "machine",
+        "Show how busy this machine was in the last minutes, or hide it.",
+        twin="wdtui doctor",
+    ),
     Key("w", "app.slots", "at once", "How many runs train at once."),
     Key("t", "app.change_theme", "theme", "Dark or light."),
     Key("question_mark", "app.help", "help", "This page.", shown="?", footer=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic as _seconds
 from typing import ClassVar
 
 from textual import events, on
@@ -19,6 +20,7 @@ from wdtui.runs.sweeps import Progress
 from wdtui.tui import keys
 from wdtui.tui.feed import Snapshot
 from wdtui.tui.figures import CHARTS
+from wdtui.tui.load import LoadHistory
 from wdtui.tui.query import QueryError, parse
 from wdtui.tui.screens.actions import RunScreen
 from wdtui.tui.screens.sweep_form import SweepForm, SweepList
@@ -27,6 +29,7 @@ from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.chart_grid import ChartGrid
 from wdtui.tui.widgets.launch_form import LaunchForm
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
+from wdtui.tui.widgets.load_strip import LoadStrip
 from wdtui.tui.widgets.run_table import RunTable
 
 _NARROW, _SHORT = 100, 30
@@ -34,7 +37,7 @@ _NARROW, _SHORT = 100, 30
 _SETTLE_SECONDS = 0.08
 """How long the cursor must rest on a run before its points are read."""
 _LOAD_SECONDS = 2.0
-"""How often the machine is asked how busy it is, while runs are live and this screen is seen."""
+"""How often the machine is asked how busy it is, while this screen is seen and runs are live or its charts shown."""
 _GREETING = "No runs yet: press Enter to train the demo and watch a network discover addition."
 _ALL_KEYS = (*keys.RUNS, *keys.TABLE, *keys.CHARTS, *keys.APP)
 _FORM_KEYS = (
@@ -68,6 +71,7 @@ class Workbench(RunScreen):
         self._started: int | None = None
         """A run that was started here and is to be selected once it is seen."""
         self._load = ""
+        self._loads = LoadHistory()
 
     def compose(self) -> ComposeResult:
         yield HeaderLine("weight decay workbench")
@@ -75,6 +79,7 @@ class Workbench(RunScreen):
             yield LaunchForm(id="form")
             with Vertical(id="views"):
                 yield ChartGrid(CHARTS, self.workbench.identities.of, told, id="grid")
+                yield LoadStrip(id="machine")
         with Vertical(id="runs"):
             yield RunTable(lambda run_id: self.workbench.identities.of(run_id) if self._is_shown(run_id) else None)
             search = Input(
@@ -148,12 +153,28 @@ class Workbench(RunScreen):
             box.border_title = title
 
     def look_at_machine(self) -> None:
-        """Say on top how busy the machine is, while something trains and somebody may look."""
-        wanted = self.app.screen is self and any(run.live for run in self.snapshot.runs)
-        load = machine.in_words(machine.sample()) if wanted else ""
+        """Say on top how busy the machine is, while something trains and somebody may look, and show it if asked to."""
+        charted, load = self.has_class("-machine"), ""
+        if self.app.screen is self and (charted or any(run.live for run in self.snapshot.runs)):
+            sample = machine.sample()
+            self._loads.add(sample, _seconds())
+            load = machine.in_words(sample)
+            self._show_loads()
         if load != self._load:
             self._load = load
             self._tell()
+
+    def action_machine(self) -> None:
+        """Show or hide the charts of the machine; what the header has seen is there already."""
+        self.toggle_class("-machine")
+        if not self._loads:
+            self.look_at_machine()
+        self._show_loads()
+        self.call_after_refresh(self._keep_focus)
+
+    def _show_loads(self) -> None:
+        if self.has_class("-machine"):
+            self.query_one(LoadStrip).show(self._loads)
 
     def _show_selected(self) -> None:
         """Have the feed read the marked runs and the selected one."""
@@ -275,6 +296,7 @@ class Workbench(RunScreen):
         self.set_class(narrow, "-narrow")
         self.set_class(event.size.height < 14, "-tiny")
         self.query_one(ChartGrid).use_narrow(narrow)
+        self._show_loads()
         self.call_after_refresh(self._keep_focus)
 
     def _keep_focus(self) -> None:

@@ -101,6 +101,7 @@ class ChartPanel(Widget, can_focus=True):
             width=width - 4,
             height=height - 2,
             x_range=one.x_range,
+            x_ticks=one.x_ticks,
             y_range=one.y_range,
             x_log=one.x_log,
             y_log=one.y_log,

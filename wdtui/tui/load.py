@@ -1,0 +1,169 @@
+"""How busy the machine was in the last minutes: the looks at it that are kept, and what charts show of them.
+
+They are kept in the app alone: what a run is worth does not hang on them. No Textual, no drawing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+
+from rich.text import Text
+
+from wdtui.charts import RUN_COLORS, RUN_MARKERS, Series
+from wdtui.charts.scale import round_step
+from wdtui.machine import Gpu, Load
+from wdtui.text import number
+from wdtui.tui.figures import Figure
+
+MINUTES = 10
+"""How long a look is kept."""
+_SPANS = (2, 4, MINUTES)
+"""How many minutes the time axis may hold: the first that holds all there is."""
+_GAP_SECONDS = 10.0
+"""Looks farther apart are not joined: nobody knows what was between them."""
+
+
+class LoadHistory:
+    """The looks of the last minutes, with the time of each in seconds."""
+
+    def __init__(self) -> None:
+        self._looks: deque[tuple[float, Load]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._looks)
+
+    def __iter__(self) -> Iterator[tuple[float, Load]]:
+        return iter(self._looks)
+
+    def add(self, load: Load, at: float) -> None:
+        """Keep a look, later than those before, and forget those that are too old."""
+        self._looks.append((at, load))
+        while self._looks[0][0] < at - 60 * MINUTES:
+            self._looks.popleft()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Device:
+    """The CPU with the machine's memory, or a GPU; each is one line of a chart."""
+
+    label: str
+    gpu: int | None = None
+
+    @property
+    def look(self) -> tuple[str, str]:
+        """Colour and sign, the same in all charts."""
+        place = 0 if self.gpu is None else self.gpu + 1
+        return RUN_COLORS[place % len(RUN_COLORS)], RUN_MARKERS[place % len(RUN_MARKERS)]
+
+    def in_load(self, load: Load) -> Load | Gpu | None:
+        if self.gpu is None:
+            return load
+        return load.gpus[self.gpu] if self.gpu < len(load.gpus) else None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Quantity:
+    """What is measured of a device; None where it does not tell."""
+
+    title: str
+    unit: str
+    of: Callable[[Load | Gpu], float | None]
+    most: float | None = None
+    """The end of the value axis; None where that depends on the hardware."""
+    cpu: bool = False
+    """Whether it is told of the CPU and its memory too, if not at every look."""
+
+
+def _percent(device: Load | Gpu) -> float | None:
+    return device.cpu_percent if isinstance(device, Load) else device.percent
+
+
+def _memory_percent(device: Load | Gpu) -> float | None:
+    return 100 * device.memory[0] / device.memory[1] if device.memory and device.memory[1] else None
+
+
+_QUANTITIES = (
+    _Quantity("use", "%", _percent, 100, cpu=True),
+    _Quantity("memory", "%", _memory_percent, 100, cpu=True),
+    _Quantity("temp.", "°C", lambda device: getattr(device, "celsius", None), 100),
+    _Quantity("power", "W", lambda device: getattr(device, "watts", None)),
+)
+MOST_CHARTS = len(_QUANTITIES)
+"""Their titles are short: at 80 columns each shares a line of 16 with its newest values."""
+
+
+def load_figures(history: Iterable[tuple[float, Load]]) -> list[Figure]:
+    """A chart of each quantity that some device tells, over the minutes before the newest look; none without a look."""
+    looks = list(history)
+    devices = _devices(looks)
+    figures = (_figure(quantity, devices, looks) for quantity in _QUANTITIES if looks)
+    return [figure for figure in figures if figure.series]
+
+
+def load_legend(history: Iterable[tuple[float, Load]]) -> Text:
+    """Which line is which device, on one line."""
+    text = Text("this machine", no_wrap=True, overflow="ellipsis")
+    for device in _devices(list(history)):
+        color, marker = device.look
+        text.append("   ").append(f"─{marker or '─'}─ ", color).append(device.label)
+    return text
+
+
+def _devices(looks: list[tuple[float, Load]]) -> list[_Device]:
+    count = len(looks[-1][1].gpus) if looks else 0
+    return [_Device("CPU"), *(_Device("GPU" if count == 1 else f"GPU {gpu}", gpu) for gpu in range(count))]
+
+
+def _figure(quantity: _Quantity, devices: list[_Device], looks: list[tuple[float, Load]]) -> Figure:
+    told = {device: values for device in devices if (values := _values(quantity, device, looks))}
+    minutes = [(at - looks[-1][0]) / 60 for at, _ in looks]
+    span = next((span for span in _SPANS if -minutes[0] <= span), MINUTES)
+    return Figure(
+        title=quantity.title,
+        about="",
+        values=tuple(_newest(quantity, told, **how) for how in ({"named": True}, {}, {"united": False})),
+        series=tuple(Series("", *_with_gaps(minutes, values), *device.look) for device, values in told.items()),
+        x_range=(-span, 0),
+        x_ticks=((-span, f"−{span} min"), (0, "now"), (-span / 2, f"−{span // 2}")),
+        y_range=(0, quantity.most or _round_end(told.values())),
+    )
+
+
+def _values(quantity: _Quantity, device: _Device, looks: list[tuple[float, Load]]) -> list[float]:
+    """A quantity of a device at each look, NaN where it is not told; nothing where there is none to tell."""
+    seen = [device.in_load(load) for _, load in looks]
+    values = [math.nan if one is None or (value := quantity.of(one)) is None else float(value) for one in seen]
+    return [] if all(map(math.isnan, values)) and not (quantity.cpu and device.gpu is None) else values
+
+
+def _with_gaps(minutes: list[float], values: list[float]) -> tuple[list[float], list[float]]:
+    """Both with a gap between looks that are too far apart to be joined."""
+    x, y = minutes[:1], values[:1]
+    for before, now, value in zip(minutes, minutes[1:], values[1:], strict=False):
+        if now - before > _GAP_SECONDS / 60:
+            x.append(now)
+            y.append(math.nan)
+        x.append(now)
+        y.append(value)
+    return x, y
+
+
+def _newest(quantity: _Quantity, told: dict[_Device, list[float]], named: bool = False, united: bool = True) -> Text:
+    """The newest value of each device in its colour."""
+    text = Text()
+    for device, values in told.items():
+        text.append(("  " if united else " ") if text else "").append(
+            f"{device.label} " if named and len(told) > 1 else "", "dim"
+        )
+        value = number(None if math.isnan(values[-1]) else round(values[-1]), quantity.unit if united else "")
+        text.append(value, device.look[0])
+    return text
+
+
+def _round_end(told: Iterable[list[float]]) -> float:
+    """A round value above all, so that the axis moves seldom."""
+    top = max((value for values in told for value in values if not math.isnan(value)), default=0.0)
+    return round_step(top, 1) if top > 0 else 1.0

@@ -1,0 +1,40 @@
+"""A row of small charts: how busy the machine was in the last minutes."""
+
+from __future__ import annotations
+
+import itertools
+
+from textual.app import ComposeResult
+from textual.containers import Container, Horizontal
+
+from wdtui.tui.figures import Figure
+from wdtui.tui.load import MOST_CHARTS, LoadHistory, load_figures, load_legend
+from wdtui.tui.widgets.chart import ChartPanel
+from wdtui.tui.widgets.words import Words
+
+
+class LoadStrip(Container):
+    """As many charts as the hardware has something to tell, and a line that names their lines."""
+
+    DEFAULT_CSS = """
+    LoadStrip > #gauges { height: 1fr; }
+    LoadStrip ChartPanel { width: 1fr; height: 1fr; display: none; }
+    LoadStrip > #devices { height: 1; padding: 0 2; color: $muted; text-wrap: nowrap; text-overflow: ellipsis; }
+    """
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="gauges"):
+            for _ in range(MOST_CHARTS):
+                panel = ChartPanel(Figure("", "", ()))
+                panel.can_focus = False  # there is nothing to choose here
+                yield panel
+        yield Words(id="devices")
+
+    def show(self, history: LoadHistory) -> None:
+        """Show what has been seen."""
+        figures = load_figures(history)
+        for panel, figure in itertools.zip_longest(self.query(ChartPanel), figures):
+            panel.display = figure is not None
+            if figure:
+                panel.show(figure)
+        self.query_one("#devices", Words).say(load_legend(history), same_size=True)
