@@ -33,7 +33,8 @@ def logits(config: RunConfig, epsilon: float, parameters: Tensor, inputs: Tensor
         if not config.batch_norm:
             return x
         variance, mean = torch.var_mean(x, -2, correction=0, keepdim=True)
-        return (x - mean) * torch.rsqrt(variance + epsilon) * named[f"{name}.weight"] + named[f"{name}.bias"]
+        scale = torch.rsqrt(variance + epsilon) * named[f"{name}.weight"]  # small, so that x is multiplied only once
+        return torch.addcmul(named[f"{name}.bias"], x - mean, scale)
 
     x = linear("input", inputs)
     for block in range(1, config.blocks + 1):
