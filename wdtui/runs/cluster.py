@@ -8,6 +8,7 @@ where a task runs and starts it anew, from the run's last checkpoint, when its n
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import uuid
 from collections import defaultdict
@@ -32,6 +33,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+_REACH_SECONDS = 10.0
 _RETRIES = 3
 """How often a run may lose its node, or its process, before it counts as failed."""
 
@@ -133,11 +135,23 @@ class RayCluster:
 def _join(address: str | None) -> None:
     if address and address.startswith("ray://"):
         raise ClusterError("A sweep cannot be steered through ray://; start it on a node of the cluster.")
+    _check_reachable(address or os.environ.get("RAY_ADDRESS", ""))
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError) as error:
         place = f" at {address}" if address else ""
         raise ClusterError(f"No Ray cluster can be joined{place}: {str(error).splitlines()[0]}") from error
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself tries for minutes to reach a cluster that is not there."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit():
+        return  # "auto" and the like, which Ray knows how to read
+    try:
+        socket.create_connection((host, int(port)), _REACH_SECONDS).close()
+    except OSError as error:
+        raise ClusterError(f"No Ray cluster can be joined at {address}: {error.strerror or error}.") from error
 
 
 def _device(name: str) -> str:
