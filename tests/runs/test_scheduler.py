@@ -338,3 +338,21 @@ def test_runs_that_are_let_go_go_on_in_other_processes(store: Store, places: lis
     ended, started = runs[0].ended, runs[1].started
     assert ended is not None and started is not None and ended < started
     assert_same_curves(store, undisturbed, going)
+
+
+def test_a_run_that_no_thread_can_be_had_for_fails_and_nobody_waits_for_it(
+    store: Store, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(worker: Worker) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "start", start)
+        run_id = store.add_run(tiny(1))
+        scheduler.submit(run_id)
+        deadline = time.monotonic() + 60
+        while scheduler.queue and time.monotonic() < deadline:
+            time.sleep(0.01)
+    (notice,) = scheduler.notices()
+    assert (notice.run_id, notice.kind, notice.status) == (run_id, "failed", Status.FAILED)
+    assert "can't start new thread" in notice.text and not scheduler.live

@@ -183,7 +183,8 @@ class Scheduler:
             with self._changed:
                 while not self._errands:
                     self._start_runs()
-                    self._changed.wait()
+                    if not self._errands:
+                        self._changed.wait()
             self._errands[0]()
             with self._changed:
                 self._errands.popleft()
@@ -198,7 +199,10 @@ class Scheduler:
             live = [(worker.device, worker.threads or 1) for worker in dict.fromkeys(self._live.values())]
             device = min(job.devices, key=[device for device, _ in live].count)
             if has_room(device, job.needs, live, slots=self._slots):
-                self._start(job, device)
+                try:
+                    self._start(job, device)
+                except RuntimeError as error:  # no thread is to be had: nobody should wait for this run
+                    self._send(partial(self._refuse, job, error))
             else:
                 full.add(job.devices)
         while self._idle:
@@ -211,10 +215,10 @@ class Scheduler:
             kind = partial(ChildWorker, trainer=self._idle.pop() if self._idle else None)
         beside = self._company(job, device)
         worker = kind(self._store, job.run_id, beside=beside, device=device, threads=job.needs, on_end=self._finish)
+        worker.start()
         for run_id in worker.run_ids:
             del self._queued[run_id]
             self._live[run_id] = worker
-        worker.start()
 
     def _company(self, job: _Job, device: str) -> list[int]:
         """Queued runs to train beside one, so many that each free place gets a like share of those there are."""
