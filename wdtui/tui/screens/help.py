@@ -29,8 +29,8 @@ _FORM = (
     Key("escape", "", "", "To the runs.", shown="esc"),
 )
 _GUIDE = """\
-The form on the left says what to train; {launch} or Enter trains it. The charts show the run under the cursor of the table, \
-and all marked runs beside it, each in a colour of its own. Everything is read from the store: runs that other \
+The form on the left says what to train; {launch} or Enter trains it. The charts show the run under the cursor of the \
+table, and all marked runs beside it, each in a colour of its own. Everything is read from the store: runs that other \
 terminals train appear here too, and can be paused, steered and stopped from here.
 
 Watch for the delay between fit and generalisation, for the falling weight norm, and at ε 1e-5 for the blow-ups.\
