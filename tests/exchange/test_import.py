@@ -23,7 +23,7 @@ def test_a_run_of_the_original_is_taken_in_as_a_finished_run(tmp_path: Path) -> 
     with Store(tmp_path / "store") as store:
         (run_id,) = taken_in(tmp_path / "logs", store)
         run = take(store, run_id)
-        assert run.status == "done" and run.name == "imported version_0"
+        assert run.status == "done" and run.name == "version_0, imported"
         assert run.config == RunConfig(weight_decay=0.3, width=128, epochs=3)
         assert run.curves["epoch"].tolist() == [1, 2, 3] and run.curves["step"].tolist() == [77, 155, 233]
         np.testing.assert_allclose(run.curves["train_loss"], [0.25, 0.24, 0.23], rtol=1e-6)

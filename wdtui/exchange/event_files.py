@@ -97,7 +97,7 @@ def taken_before(store: Store, recorded: Recorded) -> int | None:
 def add(store: Store, recorded: Recorded) -> int:
     """Add it to the store as a finished run, which counts as evidence for no claim; return its number."""
     config, points = recorded.config, recorded.points
-    run_id = store.add_run(config, name=f"imported {recorded.path.name}")
+    run_id = store.add_run(config, name=f"{recorded.path.name}, imported")
     source = {"from": str(recorded.path), "hyperparameters recorded": ", ".join(recorded.known) or "none"}
     store.add_event(run_id, 0, "imported", source)
     store.claim(run_id, device="", threads=1, versions={})
