@@ -156,9 +156,9 @@ def test_a_zoomed_line_comes_in_from_the_side() -> None:
     assert len(columns) == 60 - min(columns)
 
 
-@pytest.mark.parametrize("y", [[], [np.nan] * 5, [np.inf, -np.inf]])
-def test_without_points_it_says_so(y: list[float]) -> None:
-    assert "no points yet" in one(y).plain
+@pytest.mark.parametrize(("y", "said"), [([], "no points yet"), ([np.nan] * 5, "no values"), ([np.inf], "no values")])
+def test_without_points_or_values_it_says_so(y: list[float], said: str) -> None:
+    assert said in one(y).plain
     assert not dots(one(y))
 
 

@@ -120,9 +120,12 @@ class Settings:
         setting = SETTINGS[name]
         if text := os.environ.get(setting.variable):
             try:
-                return setting.parse(text)
-            except ConfigError as error:
+                value = setting.parse(text)
+                if name == "theme":
+                    _check_theme(value, self.themes)
+            except (SettingsError, ConfigError) as error:
                 raise SettingsError(f"${setting.variable}: {error}") from error
+            return value
         return self.values.get(name)
 
     def value(self, name: str) -> Any:
@@ -169,9 +172,7 @@ def parsed(file: Path, text: str) -> Settings:
                 if not isinstance(value, str):
                     raise SettingsError(f"{table}.{name} must be text in quotes.")
         values = {name: setting_named(name).check(value) for name, value in content.items()}
-        known = (*THEMES, *themes)
-        if (theme := values.get("theme", "auto")) not in known:
-            raise SettingsError(f"there is no theme {theme}{nearest(str(theme), known)}")
+        _check_theme(values.get("theme", "auto"), themes)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{file} is not valid TOML: {error}.") from error
     except (SettingsError, ConfigError) as error:
@@ -184,6 +185,12 @@ def setting_named(name: str) -> Setting:
     if name not in SETTINGS:
         raise SettingsError(f"{name} is no setting{nearest(name, [*SETTINGS, *TABLES])}")
     return SETTINGS[name]
+
+
+def _check_theme(theme: Value, own: Mapping[str, Any]) -> None:
+    known = (*THEMES, *own)
+    if theme not in known:
+        raise SettingsError(f"there is no theme {theme}{nearest(str(theme), known)}")
 
 
 def _table(value: Any, name: str) -> dict[str, Any]:

@@ -22,22 +22,25 @@ def finite(values: Mapping[str, float]) -> dict[str, float | None]:
 def summary(run_id: int, status: str, reason: str, curves: Curves) -> dict[str, Any]:
     """The last line of `--json`: how the run ended, its newest point, milestones and blow-ups."""
     seen = milestones(curves).to_json()
-    speeds = curves["steps_per_second"]
     steps = int(curves.steps[-1]) if len(curves) else 0
+    speed = mean_speed(curves)
     return {
         "event": "summary",
         "run_id": run_id,
         "status": status,
         "reason": reason,
         "steps": steps,
-        "steps_per_second": mean_speed(curves) if len(speeds) else None,
+        "steps_per_second": speed if math.isfinite(speed) else None,
         "final": finite(curves.last()),
         **seen,
     }
 
 
 def mean_speed(curves: Curves) -> float:
-    """Steps per second of training over all points: each point's speed counts as long as its steps took."""
+    """Steps per second of training over all points, each point's speed counting as long as its steps took.
+
+    NaN where no speed was recorded.
+    """
     steps = [float(step) for step in curves.steps]
     gaps = [after - before for before, after in zip([0.0, *steps], steps, strict=False)]
     seconds = sum(
@@ -51,13 +54,13 @@ def story(curves: Curves) -> Iterator[str]:
     if not len(curves):
         yield "Nothing has been measured yet."
         return
-    if not np.isfinite(curves["train_accuracy"]).all():
+    if _lost(curves):
         yield "The numbers did not stay finite."
         return
     seen = milestones(curves)
-    yield from _fit(curves)
-    yield from _generalisation(curves, seen)
-    norm = curves["weight_norm"][np.isfinite(curves["weight_norm"])]
+    yield _fit(curves)
+    yield _generalisation(curves, seen)
+    _, norm = curves.measured("weight_norm")
     if len(norm):
         change = "fell" if norm[-1] < norm[0] else "rose"
         yield f"The weight norm {change} from {number(norm[0])} to {number(norm[-1])}."
@@ -65,26 +68,41 @@ def story(curves: Curves) -> Iterator[str]:
         yield _blowups(seen)
 
 
-def _fit(curves: Curves) -> Iterator[str]:
-    train, test = curves["train_accuracy"], curves["test_accuracy"]
+def _lost(curves: Curves) -> bool:
+    """Whether some point has no finite number at all; of a run that was taken in, each has what was recorded there."""
+    told = [
+        place
+        for place, name in enumerate(curves.names)
+        if name.endswith(("_loss", "_accuracy")) or name == "weight_norm"
+    ]
+    return not np.isfinite(curves.values[:, told]).any(axis=1).all()
+
+
+def _fit(curves: Curves) -> str:
+    steps, train = curves.measured("train_accuracy")
+    if not len(train):
+        return "Training accuracy was not recorded."
     passed = next((mark for mark in (FIT, RECOVERED) if max(train) > mark), None)
     if passed is None:
-        yield f"The training pairs are not fitted: training accuracy came to {percent(max(train))} at most."
-        return
-    point = int((train > passed).argmax())
-    at = f"at step {number(int(curves.steps[point]))}; test accuracy was {percent(test[point])} then"
-    yield f"Training accuracy passed {percent(passed)} {at}."
+        return f"The training pairs are not fitted: training accuracy came to {percent(max(train))} at most."
+    step = int(steps[(train > passed).argmax()])
+    at = f"Training accuracy passed {percent(passed)} at step {number(step)}"
+    steps, test = curves.measured("test_accuracy")
+    then = f"; test accuracy was {percent(test[np.abs(steps - step).argmin()])} then" if len(test) else ""
+    return f"{at}{then}."
 
 
-def _generalisation(curves: Curves, seen: Milestones) -> Iterator[str]:
-    mark, final = percent(GENERALISED), percent(curves["test_accuracy"][-1])
+def _generalisation(curves: Curves, seen: Milestones) -> str:
+    _, test = curves.measured("test_accuracy")
+    if not len(test):
+        return "Test accuracy was not recorded."
+    mark, final = percent(GENERALISED), percent(test[-1])
     if seen.generalise_step is None:
-        best = percent(max(curves["test_accuracy"]))
-        yield f"Test accuracy has not reached {mark}: it came to {best} at most and is {final} at the last point."
-        return
+        best = percent(max(test))
+        return f"Test accuracy has not reached {mark}: it came to {best} at most and is {final} at the last point."
     delay = f", {number(seen.delay)} steps after the fit" if seen.delay is not None and seen.delay > 0 else ""
     reached = f"Test accuracy reached {mark} at step {number(seen.generalise_step)}{delay}"
-    yield f"{reached}, and is {final} at the last point."
+    return f"{reached}, and is {final} at the last point."
 
 
 def _blowups(seen: Milestones) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from command_line import TINY, assert_one_sentence, wdtui
 
+from wdtui.cli.main import main
+
 BAD = {
     "negative weight decay": (["--weight-decay", "-1"], "weight_decay: -1 is not allowed; give a number ≥ 0"),
     "NaN": (["--weight-decay", "nan"], "weight_decay: nan"),
@@ -98,3 +100,28 @@ def test_commands_about_nothing_are_answered_with_a_sentence(command: str, tmp_p
     result = wdtui(*command.split(), store=tmp_path)
     assert result.returncode == 2
     assert_one_sentence(result.stderr)
+
+
+NOTHING = {
+    "plot 99": "There is no run 99",
+    "plot S99": "There is no sweep S99",
+    "resume S99": "There is no sweep S99",
+    "runs export 99": "There is no run 99",
+    "runs export last --format nope": "'--format': 'nope' is not one of 'csv'",
+    "runs script 99": "There is no run 99",
+    "runs import nowhere": "nowhere is no folder",
+    "sweep --axis foo=1": "The axis foo is no field of a run",
+    "sweep --axis widht=8": "did you mean width?",
+    "fork last --at -1": "'--at': Input should be greater than or equal to 0",
+    "experiments report nope": "There is no experiment nope",
+    "experiments verify nope": "There is no experiment nope",
+    "bench --widths x": "widths x: give whole numbers",
+}
+
+
+@pytest.mark.parametrize(("command", "said"), NOTHING.items(), ids=NOTHING.keys())
+def test_what_is_not_there_is_named(command: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command.split()) == 2
+    error = capsys.readouterr().err
+    assert_one_sentence(error)
+    assert said in error

@@ -93,6 +93,18 @@ def test_what_cannot_be_set_is_said_and_not_written(
     assert said in error and not file.exists()
 
 
+def test_a_theme_of_the_environment_that_does_not_exist_is_said(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WDTUI_THEME", "lihgt")
+    assert main(["config", "show"]) == 2
+    error = capsys.readouterr().err
+    assert_one_sentence(error)
+    assert "$WDTUI_THEME: there is no theme lihgt; did you mean light?" in error
+    assert main(["config", "set", "themes.lihgt.accent", "#56b4e9"]) == 0
+    assert shown(capsys)["theme"] == ("lihgt", "$WDTUI_THEME")
+
+
 @pytest.mark.parametrize("text", ["fps = [", "fsp = 1", 'keys = "f5"', "[keys]\nlaunch = 5", "theme = 3"])
 def test_a_bad_file_is_named_in_one_sentence(text: str, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.parent.mkdir()

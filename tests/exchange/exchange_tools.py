@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 from wdtui.config import RunConfig
 from wdtui.exchange.taken import Run, take
@@ -23,6 +24,12 @@ CONFIG = RunConfig(
     sharpness_every=2,
 )
 NAMES = columns(CONFIG)
+ORIGINAL = {
+    "l2_norm": 0.3, "hidden_dim": 128, "num_layers": 2, "loss": "mse", "optimizer": "adam", "lr": 1e-3,
+    "momentum": 0.95, "batch_size": 64, "train_size": 5000, "val_size": 500, "seed": 0, "train_range": "[2, 4]",
+    "val_range": "[3]", "input_dim": "(32, 2)",
+}  # fmt: skip
+"""Hyperparameters as the original records them."""
 
 
 def stored_run(folder: Path, name: str = "mine") -> Run:
@@ -41,3 +48,46 @@ def _value(epoch: int, name: str) -> float:
     if name == "sharpness" and epoch != 2:
         return math.nan
     return 1.0 if name == "train_accuracy" else 0.1 + epoch / 3 + 1e-9 * NAMES.index(name)
+
+
+def write_original(folder: Path, hparams: dict[str, Any] | None = None) -> None:
+    """Three epochs of 78 steps as the original logs them, with no loss on the second validation set."""
+    scalars = {}
+    for epoch in range(3):
+        scalars[78 * (epoch + 1) - 1] = {
+            "train/loss": 0.25 - epoch / 100,
+            "train/accuracy": epoch / 4,
+            "train/l2_norm": 116.0 - epoch,
+            "val/accuracy/dataloader_idx_0": epoch / 8,
+            "val/accuracy/dataloader_idx_1": epoch / 16,
+            "epoch": epoch,
+            "hp_metric": -1.0,
+        }
+    write_events(folder, scalars, hparams=hparams)
+
+
+def write_events(
+    folder: Path, scalars: dict[int, dict[str, float]], *, hparams: dict[str, Any] | None = None, time: float = 1.0
+) -> Path:
+    """One event file with scalars by step and tag, a second after another from `time` on; returns its path."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    before = set(folder.glob("*"))
+    writer = EventFileWriter(str(folder), filename_suffix=f".{len(before)}")
+    if hparams:
+        writer.add_event(Event(wall_time=time, summary=hparams_pb(hparams, "trial", time)))
+    for place, (step, row) in enumerate(scalars.items(), start=1):
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in row.items()]
+        writer.add_event(Event(step=step, wall_time=time + place, summary=Summary(value=values)))
+    writer.close()
+    (written,) = set(folder.glob("*")) - before
+    return written
+
+
+def taken_in(folder: Path, store: Store) -> list[int]:
+    from wdtui.exchange import event_files
+
+    return [event_files.add(store, one) for one in event_files.read(folder)]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from exchange_tools import CONFIG, stored_run
+from exchange_tools import CONFIG, ORIGINAL, stored_run, taken_in, write_original
 
 from wdtui.config import RunConfig
 from wdtui.exchange.export import export
@@ -17,42 +16,6 @@ from wdtui.runs.evidence import Evidence
 from wdtui.runs.store import Store
 
 pytest.importorskip("tensorboard")
-ORIGINAL = {
-    "l2_norm": 0.3, "hidden_dim": 128, "num_layers": 2, "loss": "mse", "optimizer": "adam", "lr": 1e-3,
-    "momentum": 0.95, "batch_size": 64, "train_size": 5000, "val_size": 500, "seed": 0, "train_range": "[2, 4]",
-    "val_range": "[3]", "input_dim": "(32, 2)",
-}  # fmt: skip
-
-
-def write_original(folder: Path, hparams: dict[str, Any] | None = None) -> None:
-    """Three epochs of 78 steps as the original logs them, with no loss on the second validation set."""
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.plugins.hparams.summary_v2 import hparams_pb
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
-    writer = EventFileWriter(str(folder))
-    if hparams:
-        writer.add_event(Event(wall_time=1.0, summary=hparams_pb(hparams, "trial", 1.0)))
-    for epoch in range(3):
-        scalars = {
-            "train/loss": 0.25 - epoch / 100,
-            "train/accuracy": epoch / 4,
-            "train/l2_norm": 116.0 - epoch,
-            "val/accuracy/dataloader_idx_0": epoch / 8,
-            "val/accuracy/dataloader_idx_1": epoch / 16,
-            "epoch": epoch,
-            "hp_metric": -1.0,
-        }
-        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
-        writer.add_event(Event(step=78 * (epoch + 1) - 1, wall_time=2.0 + epoch, summary=Summary(value=values)))
-    writer.close()
-
-
-def taken_in(folder: Path, store: Store) -> list[int]:
-    from wdtui.exchange import event_files
-
-    return [event_files.add(store, one) for one in event_files.read(folder)]
 
 
 def test_a_run_of_the_original_is_taken_in_as_a_finished_run(tmp_path: Path) -> None:
@@ -60,7 +23,7 @@ def test_a_run_of_the_original_is_taken_in_as_a_finished_run(tmp_path: Path) -> 
     with Store(tmp_path / "store") as store:
         (run_id,) = taken_in(tmp_path / "logs", store)
         run = take(store, run_id)
-        assert run.status == "done" and run.name == "imported version_0"
+        assert run.status == "done" and run.name == "version_0, imported"
         assert run.config == RunConfig(weight_decay=0.3, width=128, epochs=3)
         assert run.curves["epoch"].tolist() == [1, 2, 3] and run.curves["step"].tolist() == [77, 155, 233]
         np.testing.assert_allclose(run.curves["train_loss"], [0.25, 0.24, 0.23], rtol=1e-6)

@@ -9,6 +9,8 @@ from typing import Any
 from textual.widgets import Static
 from tui_tools import Recorded, press, settle, svg
 
+from wdtui.config import RunConfig
+from wdtui.grid import Grid
 from wdtui.settings import Settings
 from wdtui.tui.keymap import ACTIONS
 from wdtui.tui.keys import GROUPS
@@ -47,7 +49,9 @@ def test_the_help_page_shows_the_new_key() -> None:
     console = Console(width=120)
     with console.capture() as shown:
         console.print(guide({"launch": "f5"}))
-    assert any(line.split()[:2] == ["f5", "Train"] for line in shown.get().splitlines())
+    lines = shown.get().splitlines()
+    assert any(line.split()[:2] == ["f5", "Train"] for line in lines)
+    assert any("; f5 or Enter trains it." in line for line in lines)
 
 
 async def test_a_theme_of_ones_own_is_used(recorded: Recorded, make_app: Callable[..., Any]) -> None:
@@ -57,3 +61,23 @@ async def test_a_theme_of_ones_own_is_used(recorded: Recorded, make_app: Callabl
         await settle(pilot)
         assert app.theme == "sea" and not app.current_theme.dark
         assert app.theme_variables["accent"].lower() == "#56b4e9" and app.theme_variables["line"] == "#333333"
+
+
+async def test_messages_name_the_new_key(recorded: Recorded, make_app: Callable[..., Any]) -> None:
+    own = Settings(Path(), keys={"launch": "f5", "sweep": "f6", "go_on": "f7"})
+    app = make_app(settings=own)
+    async with app.run_test(size=(160, 40)) as pilot:
+        await settle(pilot)
+        await press(pilot, "escape", "s")
+        assert "f5 starts one" in _said(app)
+        await press(pilot, "S")
+        assert "f6 makes one" in str(app.screen.query_one(Static).render())
+        sweep = recorded.store.sweeps.add(Grid.of(RunConfig(), {"weight_decay": (0.1, 0.3)}))
+        app.open_sweep(sweep)
+        await settle(pilot)
+        await press(pilot, "enter")
+        assert "f7 trains what is missing" in _said(app)
+
+
+def _said(app: Any) -> str:
+    return " ".join(notification.message for notification in app._notifications)

@@ -64,6 +64,14 @@ def forked(recorded: Recorded) -> None:
     recorded.store.add_event(run_id, at, "steered", to_json(recorded.store.run(run_id).plan)[0])
 
 
+def imported(recorded: Recorded) -> None:
+    """A run beside one that the original code trained, of which it recorded less."""
+    known = "train_loss", "train_accuracy", "validation_accuracy", "test_accuracy", "weight_norm"
+    run_id = recorded.add("epsilon-1e-2", name="version_0, imported", known=known)
+    recorded.store.add_event(run_id, 0, "imported", {"from": "lightning_logs/version_0"})
+    recorded.add("epsilon-1e-5")
+
+
 def all_states(recorded: Recorded) -> None:
     """One run in each state, with names that other people gave them."""
     reasons = {Status.FAILED: "RuntimeError: no memory left", Status.DIVERGED: "The loss is not finite at step 780."}
@@ -91,6 +99,8 @@ STATES: dict[str, tuple[Callable[[Recorded], None], tuple[int, int], tuple[str, 
     "steered": (steered, SIZE, ("escape",)),
     "transformer": (transformer, SIZE, ("escape",)),
     "transformer-run": (transformer, SIZE, ("escape", "enter")),
+    "imported": (imported, SIZE, ("escape", "m", "down", "m")),
+    "imported-run": (imported, SIZE, ("escape", "down", "enter")),
     "four-overlaid": (four, SIZE, MARK_ALL),
     "four-overlaid-cursor": (four, SIZE, (*MARK_ALL, "left", "left")),
     "filtered": (four, SIZE, ("escape", "slash", "type:ε<1e-3 test>0.9 done")),

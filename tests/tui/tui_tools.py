@@ -72,12 +72,18 @@ class Recorded:
         status: Status = Status.DONE,
         name: str = "",
         experiment: str = "",
+        known: tuple[str, ...] = (),
         **changes: Any,
     ) -> int:
-        """Add a run with its first `points` points, under the config it was recorded with or one that differs."""
+        """Add a run with its first `points` points, under the config it was recorded with or one that differs.
+
+        With `known` it has these metrics only, like one that was taken in from another program.
+        """
         data = np.load(DATA / f"{recording}.npz")
         config = RunConfig.from_mapping(json.loads(str(data["config"])))
         steps, epochs, values = data["steps"][:points], data["epochs"][:points], data["values"][:points]
+        if known:
+            values = np.where([name in known for name in columns(config)], values, np.nan)
         run_id = self.store.add_run(config.replace(**changes), name=name, experiment=experiment)
         self.store.claim(run_id, device="cpu", threads=2, versions={"wdtui": "1", "torch": "2", "python": "3"})
         rows = [

@@ -148,7 +148,7 @@ def draw(
     canvas, curves = _paint(Canvas(rows, width - len(margin[0])), look, series, points, x_scale, y_scale)
     _levels(canvas, look, levels, y_scale)
     if not any(curve.any() for curve in curves):
-        message = look.text("no points yet")
+        message = look.text("no values" if any(len(x) for x, _ in points) and not known else "no points yet")
         canvas.write(rows // 2, max((canvas.columns - len(message)) // 2, 0), message, look.dim)
     elif not legend:
         _name_beside(canvas, look, series, curves)

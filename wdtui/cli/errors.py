@@ -46,7 +46,7 @@ def sentence(error: BaseException) -> str:
         near = nearest(error.option_name, _options(error))
         text = f"there is no option {error.option_name}{near}"
     elif isinstance(error, ClickException):
-        text = error.format_message()
+        text = error.format_message().replace("Value error, ", "")  # pydantic's, of choices
     elif type(error).__module__.startswith("wdtui") or isinstance(error, KeyboardInterrupt):
         text = str(error)
     else:

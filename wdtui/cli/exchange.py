@@ -69,5 +69,8 @@ def take_in(
     found = event_files.read(folder)
     with Store(store) as opened:
         for one in found:
-            run_id = event_files.add(opened, one)
-            typer.echo(f"Run {run_id}: {len(one.points):,} points from {one.path}.")
+            points = f"{len(one.points):,} points"
+            if (before := event_files.taken_before(opened, one)) is not None:
+                typer.echo(f"Run {before} has the {points} of {one.path} already; nothing was added.")
+            else:
+                typer.echo(f"Run {event_files.add(opened, one)}: {points} from {one.path}.")

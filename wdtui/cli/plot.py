@@ -69,6 +69,9 @@ def _of_runs(store: Store, runs: Sequence[RunRecord], metrics: Sequence[str]) ->
         if not len(subject.curves):
             raise CommandError(f"Run {run.id} is {run.status} and has no points yet, so there is nothing to draw.")
     _check(metrics, [name for subject in shown for name in subject.curves.names], "measured in any of these runs")
+    for name in metrics:
+        if not any(len(subject.curves.measured(name)[1]) for subject in shown):
+            raise CommandError(f"No value of {name} was recorded in any of these runs, so there is nothing to draw.")
     return training_curves(shown, metrics)
 
 

@@ -187,7 +187,7 @@ def _print_details(run: Any, events: list[Any]) -> None:
     if run.parent is not None:
         typer.echo(f"Forked from run {run.parent} at step {number(run.parent_step)}.")
     typer.echo(f"\nDiffers from the defaults in: {', '.join(changed) or 'nothing'}.")
-    if run.started:
+    if run.started and run.device:  # one that was taken in was trained elsewhere
         versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
         started = datetime.datetime.fromtimestamp(run.started).isoformat(" ", "seconds")
         typer.echo(f"Started {started} on {run.host}, {run.device}, {run.threads} threads; {versions}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import itertools
 import json
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -192,4 +193,5 @@ def print_result(run: RunRecord, curves: Curves) -> None:
         for step, note in reached(notes_of(run.experiment), run.config, curves, milestones(curves)):
             console.print(f"  step {number(step)}: {note}", markup=False)
     measured = f"Run {run.id} is {run.status}: measured up to step {number(run.step)}"
-    console.print(f"{measured} at {number(round(mean_speed(curves)))} steps/s." if len(curves) else f"{measured}.")
+    speed = mean_speed(curves)
+    console.print(f"{measured} at {number(round(speed))} steps/s." if math.isfinite(speed) else f"{measured}.")

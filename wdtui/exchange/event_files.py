@@ -6,12 +6,15 @@ Needs the extra `tensorboard`.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+import numpy as np
+from google.protobuf.message import DecodeError
+from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 from tensorboard.plugins.hparams import metadata
 
 from wdtui.config import FIELDS, RunConfig
@@ -21,6 +24,7 @@ from wdtui.metrics import Curves, Point, columns
 from wdtui.milestones import milestones
 from wdtui.runs.records import Status
 from wdtui.runs.store import Store
+from wdtui.runs.sweep_store import fingerprint
 
 _METRICS = {
     "train/loss": "train_loss",
@@ -60,20 +64,40 @@ class Recorded:
 
 
 def read(folder: Path) -> list[Recorded]:
-    """Read every folder at or below this one that has event files with known metrics. Raises ExchangeError."""
+    """Read every folder at or below this one that has event files with known metrics. Raises ExchangeError.
+
+    The event files of one folder are one run. Where a resumed training has measured a step again, the later
+    measurement counts; a file that was cut off, as by a kill, is read as far as it goes.
+    """
     if not folder.is_dir():
         raise ExchangeError(f"{folder} is no folder; give one with TensorBoard event files in it or below it.")
-    paths = sorted({file.parent for file in folder.rglob("*tfevents*") if file.is_file()})
-    found = [recorded for path in paths if (recorded := _recorded(path))]
+    files: dict[Path, list[Path]] = {}
+    for file in sorted(folder.rglob("*tfevents*")):
+        if file.is_file():
+            files.setdefault(file.parent, []).append(file)
+    found = [recorded for path in files if (recorded := _recorded(path, files[path]))]
     if not found:
         raise ExchangeError(f"{folder} has no event files with metrics such as train/loss or train_accuracy in them.")
     return found
 
 
+def taken_before(store: Store, recorded: Recorded) -> int | None:
+    """The run that was made when the same config and points were taken in before; None where the store has none."""
+    curves = Curves.of(recorded.config, recorded.points)
+    config = fingerprint(json.dumps(recorded.config.to_mapping()))
+    for run in store.runs():
+        if run.step == recorded.points[-1].step and fingerprint(run.config_text) == config:
+            other = store.curves(run.id)
+            same = np.array_equal(curves.steps, other.steps) and np.array_equal(curves.values, other.values, True)
+            if same and any(event.kind == "imported" for event in store.events(run.id)):
+                return run.id
+    return None
+
+
 def add(store: Store, recorded: Recorded) -> int:
     """Add it to the store as a finished run, which counts as evidence for no claim; return its number."""
     config, points = recorded.config, recorded.points
-    run_id = store.add_run(config, name=f"imported {recorded.path.name}")
+    run_id = store.add_run(config, name=f"{recorded.path.name}, imported")
     source = {"from": str(recorded.path), "hyperparameters recorded": ", ".join(recorded.known) or "none"}
     store.add_event(run_id, 0, "imported", source)
     store.claim(run_id, device="", threads=1, versions={})
@@ -83,27 +107,25 @@ def add(store: Store, recorded: Recorded) -> int:
     return run_id
 
 
-def _recorded(path: Path) -> Recorded | None:
-    accumulator = EventAccumulator(str(path), size_guidance={"scalars": 0})
-    accumulator.Reload()
-    tags: list[str] = accumulator.Tags()["scalars"]
-    values = _values(path, accumulator)
+def _recorded(path: Path, files: Sequence[Path]) -> Recorded | None:
+    hparams, scalars = _events(files)
+    values = _values(path, hparams)
     try:
         config = RunConfig.from_mapping(values)
     except ConfigError as error:
         raise ExchangeError(f"{path} is of a run that wdtui cannot describe: {error}") from error
     names = columns(config)
     rows: dict[int, dict[str, float]] = {}
-    for tag in sorted(tags, key=len):  # what a second validation set says comes after what may be either's
+    for tag in sorted(scalars, key=len):  # what a second validation set says comes after what may be either's
         if (name := _METRICS.get(tag, tag)) in names or tag == "epoch":
-            for scalar in accumulator.Scalars(tag):
-                rows.setdefault(scalar.step, {})[name] = scalar.value
+            for step, value in scalars[tag].items():
+                rows.setdefault(step, {})[name] = value
     rows = {step: row for step, row in rows.items() if row.keys() - {"epoch"}}
     if not rows:
         return None
-    first = _first_epoch(tags)
+    first = _first_epoch(scalars)
     points = [
-        Point(step, int(row.get("epoch", place)) + first, tuple(row.get(name, math.nan) for name in names))
+        Point(step, _epoch(row, place) + first, tuple(row.get(name, math.nan) for name in names))
         for place, (step, row) in enumerate(sorted(rows.items()))
     ]
     if "epochs" not in values:
@@ -111,17 +133,43 @@ def _recorded(path: Path) -> Recorded | None:
     return Recorded(path, config, points, tuple(sorted(values)))
 
 
-def _first_epoch(tags: list[str]) -> int:
+def _events(files: Sequence[Path]) -> tuple[Mapping[str, Any], dict[str, dict[int, float]]]:
+    """The hyperparameters, and every scalar tag's values by step, of the event files of one run. Raises ExchangeError.
+
+    TensorBoard's own EventAccumulator would go by the order of the files' names, and by what their writers say of
+    restarts, which Lightning's do not.
+    """
+    hparams: Mapping[str, Any] = {}
+    latest: dict[str, dict[int, tuple[float, float]]] = {}
+    for file in files:
+        try:
+            for event in LegacyEventFileLoader(str(file)).Load():
+                for value in event.summary.value:
+                    if value.HasField("simple_value"):
+                        steps, timed = latest.setdefault(value.tag, {}), (event.wall_time, value.simple_value)
+                        if event.step not in steps or event.wall_time >= steps[event.step][0]:
+                            steps[event.step] = timed
+                    elif value.tag == metadata.SESSION_START_INFO_TAG:
+                        content = value.metadata.plugin_data.content
+                        hparams = metadata.parse_session_start_info_plugin_data(content).hparams
+        except (OSError, DecodeError) as error:
+            raise ExchangeError(f"{file} cannot be read as an event file: {error}.") from error
+    return hparams, {tag: {step: value for step, (_, value) in steps.items()} for tag, steps in latest.items()}
+
+
+def _epoch(row: Mapping[str, float], place: int) -> int:
+    """The epoch that was recorded with a point, or else how many points came before it."""
+    recorded = row.get("epoch", math.nan)
+    return int(recorded) if math.isfinite(recorded) else place
+
+
+def _first_epoch(tags: Mapping[str, Any]) -> int:
     """What to add to the recorded epochs: the original counts them from 0, as do points of which nothing is known."""
     return 0 if "epoch" in tags and "train_loss" in tags else 1
 
 
-def _values(path: Path, accumulator: Any) -> dict[str, Any]:
+def _values(path: Path, hparams: Mapping[str, Any]) -> dict[str, Any]:
     """The hyperparameters that the files say, under wdtui's names. Raises ExchangeError."""
-    recorded = accumulator.summary_metadata.get(metadata.SESSION_START_INFO_TAG)
-    if recorded is None:
-        return {}
-    hparams: Mapping[str, Any] = metadata.parse_session_start_info_plugin_data(recorded.plugin_data.content).hparams
     values: dict[str, Any] = {}
     for given, value in hparams.items():
         name = _FIELDS.get(given, given)

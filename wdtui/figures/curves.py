@@ -92,8 +92,9 @@ def training_curves(subjects: Sequence[Subject], metrics: Sequence[str] = ()) ->
     above, of several each run's are in the legend.
     """
     panels = [Panel.of(metric) for metric in metrics] or [
-        panel for panel in ARTICLE if any(panel.metrics[-1] in subject.curves for subject in subjects)
+        panel for panel in ARTICLE if any(_has(subject.curves, panel) for subject in subjects)
     ]
+    panels = panels or list(ARTICLE[:1])
     figure, axes = stacked([panel.height for panel in panels])
     axes[0].set_xlim(0, max((int(one.curves.steps[-1]) for one in subjects if len(one.curves)), default=1))
     for panel, place in zip(panels, axes, strict=True):
@@ -111,7 +112,15 @@ def training_curves(subjects: Sequence[Subject], metrics: Sequence[str] = ()) ->
 
 def story(subject: Subject) -> str:
     """A run's name and its milestones, on one line."""
-    return "; ".join([subject.label, ", ".join(_seen(milestones(subject.curves)))])
+    return "; ".join([subject.label, ", ".join(_seen(subject.curves))])
+
+
+def _has(curves: Curves, panel: Panel) -> bool:
+    return any(_known(curves, metric) for metric in panel.metrics)
+
+
+def _known(curves: Curves, metric: str) -> bool:
+    return bool(len(curves.measured(metric)[1]))
 
 
 def _draw(axes: Axes, panel: Panel, subjects: Sequence[Subject]) -> None:
@@ -130,10 +139,10 @@ def _draw(axes: Axes, panel: Panel, subjects: Sequence[Subject]) -> None:
                 steps, values, color=color, linestyle=style, alpha=0.35 if pale else 1,
                 linewidth=0.8 if pale else None, label=f"{subject.label}: {wording(metric)}",
             )  # fmt: skip
-            known = values[np.isfinite(values)]
-            if not several and len(shown) > 1 and len(known):
-                ends.append((float(known[-1]), _NAMES.get(kind) or _NAMES[metric], color))
-    ends += _epsilons(axes, subjects) if panel.variance else []
+            if not several and len(shown) > 1 and len(values):
+                ends.append((float(values[-1]), _NAMES.get(kind) or _NAMES[metric], color))
+    if panel.variance:
+        ends += _epsilons(axes, [subject for subject in subjects if _has(subject.curves, panel)])
     measure_axis(axes, shown)
     title = f"{wording(shown[-1])} (training pale)" if several and len(shown) > 1 else panel.title
     axes.set_ylabel(wrapped(title))
@@ -141,11 +150,13 @@ def _draw(axes: Axes, panel: Panel, subjects: Sequence[Subject]) -> None:
 
 
 def _points(curves: Curves, metric: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """All points, or of very many those that can be seen; of what is measured now and then only the measurements."""
-    if METRICS[metric.partition("/")[0]].every:
+    """All measurements, or of very many those that can be seen."""
+    if len(curves) <= _MOST_POINTS or METRICS[metric.partition("/")[0]].every:
         return curves.measured(metric)
-    kept = curves.telling(len(curves) // 500) if len(curves) > _MOST_POINTS else slice(None)
-    return curves.steps[kept], curves[metric][kept]
+    kept = curves.telling(len(curves) // 500)
+    steps, values = curves.steps[kept], curves[metric][kept]
+    finite = np.isfinite(values)
+    return steps[finite], values[finite]
 
 
 def _epsilons(axes: Axes, subjects: Sequence[Subject]) -> list[tuple[float, str, str]]:
@@ -189,9 +200,14 @@ def _blowups(seen: Milestones) -> str:
     return f"{count} blow-ups (grey), every {number(seen.blowup_period)} steps"
 
 
-def _seen(seen: Milestones) -> Iterator[str]:
-    yield f"fit {number(seen.fit_step)}" if seen.fit_step is not None else "not fitted"
-    yield f"generalised {number(seen.generalise_step)}" if seen.generalise_step is not None else "not generalised"
+def _seen(curves: Curves) -> Iterator[str]:
+    seen = milestones(curves)
+    for step, reached, missed, metric in (
+        (seen.fit_step, "fit", "not fitted", "train_accuracy"),
+        (seen.generalise_step, "generalised", "not generalised", "test_accuracy"),
+    ):
+        unknown = f"{wording(metric)} not recorded"
+        yield f"{reached} {number(step)}" if step is not None else missed if _known(curves, metric) else unknown
     if count := len(seen.blowup_steps):
         yield f"{count} blow-up{'s' * (count > 1)} from {number(seen.blowup_steps[0])}"
 

@@ -15,6 +15,7 @@ from wdtui.forecast import threshold
 from wdtui.hyperparameters import format_value
 from wdtui.metrics import METRICS, Curves, columns
 from wdtui.runs.labels import labels
+from wdtui.runs.records import FINISHED
 from wdtui.text import number, percent
 from wdtui.tui.feed import Shown
 from wdtui.tui.identity import Identity
@@ -24,6 +25,7 @@ TRAIN, VALIDATION, TEST = RUN_COLORS[0], RUN_COLORS[2], RUN_COLORS[1]
 Lines = tuple[tuple[str, str, str], ...]
 """Label, metric and colour of the curves that one run has in a chart, the last on top."""
 _NO_BATCH_NORM = "Nothing to draw: this network has no BatchNorm."
+_NOT_RECORDED = "Nothing to draw: no value of this was recorded."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,6 +200,8 @@ def figure(chart: Chart, subjects: Sequence[Subject], view: View) -> Figure:
     """One chart of the runs, looked at in one way."""
     if subjects and not any(_measured(chart, subject, view) for subject in subjects):
         return Figure(chart.title, chart.absent, ())
+    if subjects and not any(_recorded(chart, subject, view) for subject in subjects):
+        return Figure(chart.title, _NOT_RECORDED, ())
     log = chart.log ^ (chart.name in view.other_scale)
     series = _compared(chart, subjects, view) if len(subjects) > 1 else _alone(chart, subjects, view)
     y_range = None if log and chart.y_range else chart.y_range
@@ -211,7 +215,7 @@ def figure(chart: Chart, subjects: Sequence[Subject], view: View) -> Figure:
         x_log=view.time_log,
         y_log=log,
         marks=tuple(_marks(chart, subjects)),
-        levels=tuple(_levels(chart, subjects)),
+        levels=tuple(_levels(chart, subjects, view)),
         cursor=view.cursor,
     )
 
@@ -219,6 +223,14 @@ def figure(chart: Chart, subjects: Sequence[Subject], view: View) -> Figure:
 def _measured(chart: Chart, subject: Subject, view: View) -> bool:
     shown = subject.shown
     return not chart.absent or chart.compared(view, shown.curves)[-1][1] in columns(shown.run.config)
+
+
+def _recorded(chart: Chart, subject: Subject, view: View) -> bool:
+    """Whether there is a value to draw, or may be one yet; a run that was taken in lacks what nobody recorded."""
+    shown = subject.shown
+    lines = chart.lines(view, shown.curves)
+    ended = shown.run.status in FINISHED and len(shown.curves)
+    return not ended or any(np.isfinite(shown.curves[metric]).any() for _, metric, _ in lines)
 
 
 def _alone(chart: Chart, subjects: Sequence[Subject], view: View) -> Iterator[Series]:
@@ -339,9 +351,9 @@ def _steerings(subject: Subject) -> list[tuple[int, float, float, int]]:
     ]
 
 
-def _levels(chart: Chart, subjects: Sequence[Subject]) -> Iterator[Level]:
+def _levels(chart: Chart, subjects: Sequence[Subject], view: View) -> Iterator[Level]:
     if chart.epsilon:
-        yield from _epsilons(subjects)
+        yield from _epsilons([one for one in subjects if _recorded(chart, one, view)])
     if chart is SHARPNESS and len(subjects) == 1:
         value = threshold(subjects[0].shown.curves, subjects[0].shown.milestones)
         yield Level(value, f"blow-ups come near {number(value)}")

@@ -39,6 +39,11 @@ def title(key: Key, mapped: Mapping[str, str]) -> str:
     return key.title
 
 
+def key_of(name: str, mapped: Mapping[str, str]) -> str:
+    """How the key of an action is written under a keymap, for sentences that name it."""
+    return title(ACTIONS[name], mapped)
+
+
 def _checked(name: str, key: str) -> str:
     *modifiers, last = key.split("+") if len(key) > 1 else [key]
     known = {one.value for one in Keys if not one.value.startswith("<")}

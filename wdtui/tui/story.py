@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from wdtui.experiments import notes_of
+from wdtui.metrics import Curves
 from wdtui.notes import reached
 from wdtui.runs.records import RunRecord, Status, StoreError
 from wdtui.text import clean, number, percent
@@ -34,7 +35,7 @@ def _reached(shown: Shown) -> str:
     run, curves, seen = shown.run, shown.curves, shown.milestones
     if note := _note(shown):
         return note
-    test = percent(float(curves["test_accuracy"][-1]))
+    train, test = (_newest(curves, f"{kind}_accuracy") for kind in ("train", "test"))
     if seen.blowup_steps:
         count = len(seen.blowup_steps)
         every = f", every {number(seen.blowup_period)} steps or so" if seen.blowup_period else ""
@@ -45,7 +46,12 @@ def _reached(shown: Shown) -> str:
     if seen.fit_step is not None:
         watch = " Now watch the weight norm." if run.live else ""
         return f"Fitted since step {number(seen.fit_step)}; test accuracy is {test}.{watch}"
-    return f"Training accuracy is {percent(float(curves['train_accuracy'][-1]))}, test accuracy {test}."
+    return f"Training accuracy is {train}, test accuracy {test}."
+
+
+def _newest(curves: Curves, metric: str) -> str:
+    _, values = curves.measured(metric)
+    return percent(float(values[-1])) if len(values) else "unknown"
 
 
 def _note(shown: Shown) -> str:

@@ -13,6 +13,7 @@ from wdtui.runs.records import RunRecord, StoreError
 from wdtui.text import number
 from wdtui.tui.controls import Controls
 from wdtui.tui.feed import Shown, Snapshot
+from wdtui.tui.keymap import key_of
 from wdtui.tui.screens.dialogs import ForkDialog, LineDialog, SteerDialog, delete_question, steerable
 from wdtui.tui.widgets.chart_grid import ChartGrid
 
@@ -62,7 +63,8 @@ class RunScreen(Screen[None]):
         """Act on the run in hand, or say that there is none."""
         run = self.run_in_hand
         if run is None:
-            self.notify("There is no run to do this with; r starts one.", markup=False)
+            key = key_of("launch", self.workbench.keymap)
+            self.notify(f"There is no run to do this with; {key} starts one.", markup=False)
         else:
             action(run)
 

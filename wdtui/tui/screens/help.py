@@ -14,7 +14,7 @@ from textual.containers import VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Static
 
-from wdtui.tui.keymap import title
+from wdtui.tui.keymap import key_of, title
 from wdtui.tui.keys import GROUPS, Key, bindings
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
 
@@ -29,8 +29,8 @@ _FORM = (
     Key("escape", "", "", "To the runs.", shown="esc"),
 )
 _GUIDE = """\
-The form on the left says what to train; r or Enter trains it. The charts show the run under the cursor of the table, \
-and all marked runs beside it, each in a colour of its own. Everything is read from the store: runs that other \
+The form on the left says what to train; {launch} or Enter trains it. The charts show the run under the cursor of the \
+table, and all marked runs beside it, each in a colour of its own. Everything is read from the store: runs that other \
 terminals train appear here too, and can be paused, steered and stopped from here.
 
 Watch for the delay between fit and generalisation, for the falling weight norm, and at ε 1e-5 for the blow-ups.\
@@ -64,7 +64,7 @@ def guide(keymap: Mapping[str, str]) -> Group:
         table.add_row(Text(group, "bold"))
         for key in keys:
             table.add_row(Text(f"  {title(key, keymap)}"), Text(key.help), Text(key.twin))
-    return Group(Text(_GUIDE), table)
+    return Group(Text(_GUIDE.format(launch=key_of("launch", keymap))), table)
 
 
 def key_table() -> str:

@@ -22,6 +22,7 @@ from wdtui.text import clean
 from wdtui.tui import keys
 from wdtui.tui.feed import Snapshot
 from wdtui.tui.figures import Figure
+from wdtui.tui.keymap import key_of
 from wdtui.tui.screens.actions import RunScreen
 from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
@@ -190,7 +191,8 @@ class SweepView(RunScreen):
     def action_open_cell(self) -> None:
         run = self.run_in_hand
         if run is None:
-            self.notify("This cell has no run yet; g trains what is missing.", markup=False)
+            key = key_of("go_on", self.workbench.keymap)
+            self.notify(f"This cell has no run yet; {key} trains what is missing.", markup=False)
             return
         self.workbench.feed.show([run.id])
         self.workbench.open_run(run.id)

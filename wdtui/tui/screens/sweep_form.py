@@ -19,6 +19,7 @@ from wdtui.runs.records import RunRecord
 from wdtui.runs.sweep_words import counted
 from wdtui.runs.sweeps import Progress
 from wdtui.text import clean, duration, number
+from wdtui.tui.keymap import key_of
 from wdtui.tui.screens.dialogs import Dialog
 from wdtui.tui.widgets.text_row import TextRow
 from wdtui.tui.widgets.words import Words
@@ -113,7 +114,7 @@ class SweepList(Dialog[int]):
 
     def body(self) -> ComposeResult:
         if not self._sweeps:
-            yield Static("No sweeps yet: W makes one.")
+            yield Static(f"No sweeps yet: {key_of('sweep', getattr(self.app, 'keymap', {}))} makes one.", markup=False)
             return
         options = (Option(_line(progress), id=str(progress.sweep.id)) for progress in self._sweeps)
         yield OptionList(*options, compact=True)

@@ -1,0 +1,243 @@
+"""Every command of the README and of the docs is tried, in a store of its own; `documented.py` says what is shortened.
+
+The app runs in a terminal, what ends by itself in this process: `tests/cli` runs such commands in their own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from command_line import until
+from documented import (
+    CHECKED,
+    EXCEPTIONS,
+    PAGES,
+    ROOT,
+    SHELLS,
+    TINY,
+    VERDICTS,
+    Command,
+    commands_of,
+    fenced,
+    fences,
+    inline,
+)
+from exchange_tools import stored_run, write_original
+
+from wdtui import experiments
+from wdtui.cli.main import app, main
+from wdtui.config import RunConfig
+from wdtui.grid import Grid
+from wdtui.metrics import Point, columns
+from wdtui.runs.records import Status
+from wdtui.runs.store import Store
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+COMMANDS = fenced()
+
+
+def of(commands: list[Command]) -> list[Any]:
+    return [pytest.param(command, id=command.text) for command in commands]
+
+
+def of_kind(kind: str) -> list[Any]:
+    return of([command for command in COMMANDS if command.kind == kind])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a reader might stand: runs 1 to 3, the last one live, sweep S1, and what another program recorded."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WDTUI_HOME", str(tmp_path / "store"))
+    monkeypatch.setattr(experiments, "load", _shortened(experiments.load))
+    monkeypatch.setattr("wdtui.runs.scheduler.placement", lambda *_: "thread")  # not PyTorch anew for each command
+    (tmp_path / "docs" / "figures").mkdir(parents=True)
+    write_original(tmp_path / "lightning_logs" / "version_0")
+    stored_run(tmp_path / "store", "first")
+    stored_run(tmp_path / "store", "second")
+    with Store(tmp_path / "store") as store:
+        config = RunConfig(bn_epsilon=1e-5, **(TINY | {"epochs": 4}))
+        run_id = store.add_run(config, name="crashing")
+        store.claim(run_id, device="cpu", threads=1, versions={})
+        points = [Point(5 * epoch, epoch, (0.5,) * len(columns(config))) for epoch in (1, 2, 3)]
+        store.append(run_id, points, speed=None, milestones={})
+        store.set_status(run_id, Status.PAUSED)
+        store.sweeps.add(Grid.of(RunConfig(**TINY), {"weight_decay": (0.1, 0.3)}))
+    return tmp_path
+
+
+def _shortened(load: Any) -> Any:
+    """Experiments with networks and lengths of TINY, and few points where an axis makes them longer."""
+
+    def shorter(experiment: Any) -> Any:
+        config = {name: value for name, value in (TINY | {"log_every": 32}).items() if name not in experiment.axes}
+        fork = experiment.fork and dataclasses.replace(experiment.fork, at_epoch=1)
+        quick = experiment.quick and shorter(experiment.quick)
+        return dataclasses.replace(experiment, config=experiment.config | config, fork=fork, quick=quick)
+
+    return lambda name: shorter(load(name))
+
+
+# What there is to try
+
+
+def test_every_fenced_command_is_tried_or_excepted() -> None:
+    unknown = [f"{command.page}: {command.text}" for command in COMMANDS if command.kind == "unknown"]
+    assert not unknown, "documented.py does not know how to try these"
+    assert len(COMMANDS) > 50 and {"app", "wdtui", "module", "checked", "exception"} == {one.kind for one in COMMANDS}
+    assert EXCEPTIONS.keys() <= {command.text for command in COMMANDS}
+
+
+def test_a_command_that_nobody_has_thought_of_is_unknown() -> None:
+    assert Command("new.md", ("make", "tea")).kind == "unknown"
+
+
+def test_a_line_falls_apart_into_its_commands() -> None:
+    line = "$ .venv/bin/wdtui pause 3 · wdtui plot 'a b' --output x.svg && python -m wdtui.reference > y.md  # so"
+    assert [Command("", words).text for words in commands_of(line)] == [
+        "wdtui pause 3",
+        "wdtui plot 'a b' --output x.svg",
+        "python -m wdtui.reference",
+    ]
+
+
+def test_no_command_hides_in_a_block_of_another_language() -> None:
+    for page in PAGES:
+        for language, block in fences(page):
+            assert language in (*SHELLS, "toml", "python", "")
+            assert language in SHELLS or not re.search(r"^\$? ?(wdtui|pip|python3?|pytest) ", block, re.MULTILINE)
+
+
+# Trying it
+
+
+@pytest.mark.parametrize("command", of_kind("wdtui"))
+def test_a_command_does_what_it_is_shown_for(
+    command: Command, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if command.words[1:2] == ("plot",) or "report" in command.words:
+        pytest.importorskip("matplotlib")
+    if "import" in command.words:
+        pytest.importorskip("tensorboard")
+    status = main(command.shortened)
+    said = capsys.readouterr()
+    assert status in (VERDICTS if "verify" in command.words else (0,)), said.err
+    assert "Traceback" not in said.err and "should not have" not in said.err
+    if "--output" in command.words:
+        assert (folder / command.words[command.words.index("--output") + 1]).exists()
+    if "--detach" in command.words:
+        with Store(folder / "store") as store:
+            until(lambda: store.find("last").status == Status.DONE)
+
+
+@pytest.mark.parametrize("command", of_kind("module"))
+def test_a_module_runs(command: Command, folder: Path) -> None:
+    result = subprocess.run([sys.executable, *command.words[1:]], capture_output=True, text=True)
+    assert result.returncode == 0 and result.stdout, result.stderr
+
+
+@pytest.mark.parametrize("command", of_kind("app"))
+def test_the_app_comes_up(command: Command, folder: Path) -> None:
+    screen, terminal = pty.openpty()
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
+    program = [sys.executable, "-m", "wdtui", *command.shortened]
+    streams = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
+    process = subprocess.Popen(program, env=environment, start_new_session=True, **streams)
+    os.close(terminal)
+    try:
+        shown = _read(screen, lambda shown: b"quit" in shown)  # the end of the line of keys, which is drawn last
+        assert b"Traceback" not in shown
+        with Store(folder / "store") as store:
+            until(lambda: len(store.runs()) >= 3 + bool(command.words[1:]))
+        process.send_signal(signal.SIGTERM)
+        _read(screen, lambda _: process.poll() is not None)
+        assert process.wait(30) in (0, 143)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(screen)
+
+
+def _read(screen: int, enough: Any) -> bytes:
+    shown, deadline = b"", time.monotonic() + 60
+    while not enough(shown):
+        assert time.monotonic() < deadline, shown.decode(errors="replace")
+        if select.select([screen], [], [], 0.2)[0]:
+            try:
+                shown += os.read(screen, 1 << 16)
+            except OSError:  # the other side is closed
+                return shown
+    return shown
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "```python" in page.read_text("utf-8")], ids=lambda p: p.name
+)
+def test_the_python_of_a_page_runs(page: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for language, block in fences(page):
+        if language == "python":
+            exec(compile(block.replace("epochs=20", "epochs=2, width=8"), page.name, "exec"), {})
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "```toml" in page.read_text("utf-8")], ids=lambda p: p.name)
+def test_the_toml_of_a_page_can_be_read_as_an_experiment(page: Path, folder: Path) -> None:
+    for language, block in fences(page):
+        if language == "toml":
+            question = "" if "question" in block else 'question = "Why?"\n'
+            (folder / "mine.toml").write_text(question + block, encoding="utf-8")
+            assert experiments.load("mine.toml").notes
+
+
+# Only looking at it
+
+
+@pytest.mark.parametrize("command", of_kind("checked"))
+def test_what_installs_or_checks_is_what_the_project_has(command: Command, request: pytest.FixtureRequest) -> None:
+    arguments = list(command.words[1:])
+    if command.program == "pip":
+        assert arguments.pop(0) == "install"
+        assert all(option in ("--quiet", "--editable") for option in arguments if option.startswith("-"))
+        for wanted in (word for word in arguments if not word.startswith("-")):
+            named = re.fullmatch(r"\.(?:\[([\w,-]+)\])?", wanted)
+            assert named and all(extra in EXTRAS for extra in (named[1] or "test").split(","))
+    elif command.program == "python3":
+        assert arguments == ["-m", "venv", ".venv"]
+    else:
+        scripts = {script.name: script.dist.name for script in entry_points(group="console_scripts") if script.dist}
+        package = {"ruff": "ruff"}.get(command.program) or scripts[command.program]
+        assert any(re.match(rf"{package}\b", needed) for needed in EXTRAS["test"])
+    if command.program == "pytest":
+        parsed, unknown = request.config._parser.parse_known_and_unknown_args(arguments)
+        assert not unknown and all((ROOT / path).exists() for path in parsed.file_or_dir)
+        known = [marker.split(":")[0] for marker in PROJECT["tool"]["pytest"]["ini_options"]["markers"]]
+        assert not parsed.markexpr or parsed.markexpr in known
+
+
+@pytest.mark.parametrize("command", [*of(inline()), *of_kind("exception")])
+def test_what_the_running_text_names_exists(command: Command) -> None:
+    level, words = typer.main.get_command(app), list(command.words[1:])
+    while hasattr(level, "commands") and words and not words[0].startswith("-") and words[0] != "…":
+        level = level.commands[words.pop(0)]
+    known = {name for parameter in level.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    given = {word.split("=")[0] for word in words if word.startswith("--")}
+    assert given <= known | {"--help"}
+
+
+def test_everything_that_is_only_looked_at_is_named() -> None:
+    assert {command.program for command in COMMANDS if command.kind == "checked"} == set(CHECKED)
