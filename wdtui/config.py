@@ -299,7 +299,7 @@ class RunConfig:
         group="training",
         ge=0,
         le=10_000_000,
-        help="Epochs from one measurement of the sharpness to the next; 0 for none. Every 5, it costs about a tenth of the time.",
+        help="Epochs from one measurement of the sharpness to the next; 0 for none. Every 5 costs a tenth of the time.",
     )
     engine: str = knob(
         "auto",

@@ -28,11 +28,18 @@ OTHER_WORDS = {"8424": "10"}
 VERDICTS = (0, 3)
 """Exit statuses of `experiments verify`: tiny networks bear out no claims. All else must end with 0."""
 
+ELSEWHERE = {
+    "ray start": "starts nodes that stay; test_ray.py starts nodes that end with it",
+    "srun": "needs Slurm",
+    "head=$(scontrol": "needs Slurm",
+}
+"""How commands begin that need other machines, and why they are left alone."""
 CHECKED = ("pytest", "ruff", "mypy", "lint-imports", "pip", "python3")
 """Programs that are not run here: their words are held to pyproject.toml and to the files of the project."""
 EXCEPTIONS = {
     "wdtui --install-completion": "writes into the start-up file of whoever runs the tests; test_completion.py presses "
     "Tab as the shells do",
+    "wdtui sweep lambda --headless --executor ray": "joins the cluster of this machine; test_ray.py has one of its own",
 }
 """Commands that are only parsed, and why."""
 
@@ -54,9 +61,11 @@ class Command:
 
     @property
     def kind(self) -> str:
-        """app, wdtui, module, checked or exception; unknown is what nobody has thought of."""
+        """app, wdtui, module, checked, exception or elsewhere; unknown is what nobody has thought of."""
         if self.text in EXCEPTIONS:
             return "exception"
+        if " ".join(self.words).startswith(tuple(ELSEWHERE)):
+            return "elsewhere"
         if self.program == "wdtui":
             return "app" if opens_app(self.words[1:]) else "wdtui"
         if self.program == "python" and self.words[1] == "-m" and self.words[2].startswith("wdtui."):

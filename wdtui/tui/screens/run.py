@@ -33,6 +33,8 @@ _RUN_KEYS = tuple(
 _APP_KEYS = tuple(key for key in keys.APP if key.action.startswith("app."))
 _BACK = keys.Key("escape,enter,backspace", "back", "back", "Back to the runs.", shown="esc", footer=True)
 _MOST_EVENTS = 200
+_CONFIG_COLUMNS = 33
+"""Of a label and its value, in the narrowest panel that there is."""
 
 
 class RunView(RunScreen):
@@ -123,7 +125,7 @@ def _config(run: RunRecord) -> Iterator[str]:
         field, value = FIELDS[name], getattr(config, name)
         sign = "•" if value != getattr(defaults, name) else " "
         label = f"{field.symbol} {field.label}" if field.symbol and len(field.symbol) < 3 else field.label
-        yield f"{sign} {label:<26.26} {format_value(value)}"
+        yield f"{sign} {label}{format_value(value):>{_CONFIG_COLUMNS - len(label)}}"
 
 
 def _events(shown: Shown) -> list[str]:
