@@ -69,11 +69,12 @@ def _span(values: NDArray[np.float64]) -> str:
 
 def rankings(runs: Runs, horizon: int) -> Iterator[str]:
     """A Markdown table of how well each gauge's bare value tells the moments before a blow-up from the others."""
+    runs = [(config, curves) for config, curves in runs if milestones(curves).blowup_steps]
     yield f"| higher in the {horizon} epochs before a blow-up | " + " | ".join(_titles(runs)) + " |"
     yield "|---" * (len(runs) + 1) + "|"
     for name, gauge in GAUGES.items():
         shares = [telling(curves, gauge, horizon * config.steps_per_epoch) for config, curves in runs]
-        yield f"| {name} | " + " | ".join("–" if np.isnan(share) else f"{share:.2f}" for share in shares) + " |"
+        yield f"| {name} | " + " | ".join(f"{share:.2f}" for share in shares) + " |"
 
 
 def _titles(runs: Runs) -> list[str]:
@@ -102,15 +103,27 @@ def ranges(runs: Runs) -> Iterator[str]:
 
 
 def scores(runs: Runs, horizon: int) -> Iterator[str]:
-    """A Markdown table of what each gauge foretells in each run: hits of blow-ups, false alarms, median lead."""
-    yield "| gauge | threshold | " + " | ".join(_titles(runs)) + " | all but the first |"
-    yield "|---" * (len(runs) + 3) + "|"
+    """A Markdown table of what each gauge foretells: hits of blow-ups, false alarms, median lead, seeds together."""
+    groups = _alike(runs)
+    yield "| gauge | threshold | " + " | ".join(groups) + " | all but the first |"
+    yield "|---" * (len(groups) + 3) + "|"
     for name, gauge in GAUGES.items():
         steps = horizon * runs[0][0].steps_per_epoch
         level = best_threshold([runs[0][1]], gauge, steps)
-        each = [score(curves, gauge, level, steps) for _, curves in runs]
+        each = [
+            sum_of([score(curves, gauge, level, steps) for curves in curves_alike]) for curves_alike in groups.values()
+        ]
         cells = [_cell(one, runs[0][0]) for one in [*each, sum_of(each[1:])]]
         yield f"| {name} | {level:.3g} | " + " | ".join(cells) + " |"
+
+
+def _alike(runs: Runs) -> dict[str, list[Curves]]:
+    """The first run, on which thresholds are chosen, and the others by all but their seeds."""
+    groups: dict[str, list[Curves]] = {f"{_titles(runs)[0]}, chosen on it": [runs[0][1]]}
+    for config, curves in runs[1:]:
+        title = f"λ {format_value(config.weight_decay)} ε {format_value(config.bn_epsilon)}"
+        groups.setdefault(f"{title}, every {config.sharpness_every}", []).append(curves)
+    return groups
 
 
 def _cell(one: Score, config: RunConfig) -> str:
