@@ -19,7 +19,7 @@ from wdtui.runs.store import Store
 ray_cluster = pytest.importorskip("ray.cluster_utils")
 
 GRID = ("--axis", "weight_decay=0.1,0.3", "--seeds", "2", *TINY, "--engine", "alone")
-LONG = (*GRID, "--epochs", "2400", "--keep-every", "100", "--log-every", "10")
+LONG = (*GRID, "--epochs", "1200", "--keep-every", "100", "--log-every", "10")
 
 
 @pytest.fixture

@@ -89,7 +89,8 @@ class Command:
 def opens_app(arguments: tuple[str, ...]) -> bool:
     """Whether it is the app that these words ask for."""
     training = arguments[:1] in [(name,) for name in ("run", "sweep", "fork", "replay")]
-    return not arguments or (training and not {"--headless", "--detach"} & set(arguments))
+    how = arguments[:1] in [(name,) for name in ("--fps", "--store", "--device", "--mouse", "--no-mouse")]
+    return not arguments or how or (training and not {"--headless", "--detach"} & set(arguments))
 
 
 def fenced() -> list[Command]:

@@ -160,11 +160,12 @@ def test_the_app_comes_up(command: Command, folder: Path) -> None:
     streams = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
     process = subprocess.Popen(program, env=environment, start_new_session=True, **streams)
     os.close(terminal)
+    trains = command.words[1:2] not in ((), ("--fps",))
     try:
         shown = _read(screen, lambda shown: b"quit" in shown)  # the end of the line of keys, which is drawn last
         assert b"Traceback" not in shown
         with Store(folder / "store") as store:
-            until(lambda: len(store.runs()) >= 3 + bool(command.words[1:]))
+            until(lambda: len(store.runs()) >= 3 + trains)
         process.send_signal(signal.SIGTERM)
         _read(screen, lambda _: process.poll() is not None)
         assert process.wait(30) in (0, 143)

@@ -32,7 +32,7 @@ AddressOption = Annotated[
 
 @dataclasses.dataclass(frozen=True)
 class Machines:
-    """What a person said about where to train."""
+    """What a person said about where to train. Raises CommandError and DeviceError where that cannot be."""
 
     device: str = "auto"
     threads: int | None = None
@@ -45,14 +45,17 @@ class Machines:
             raise CommandError("--address is that of a Ray cluster; give --executor ray with it.")
         if self.executor == "ray" and self.workers:
             raise CommandError("--workers is for this machine; on Ray as many train at once as there is room for.")
+        if self.executor == "local" and self.device not in (
+            "auto",
+            "cpu",
+        ):  # all machines have these; asking takes torch
+            _resolved(self.device)
 
     def prepared(self, store: Store) -> Callable[[], Executor]:
-        """What makes the executor for a store. Raises DeviceError or ClusterError where it is sure to be impossible."""
+        """What makes the executor for a store. Raises ClusterError where there is no cluster to join."""
         if self.executor == "ray":
             cluster = _cluster(store, self.device, self.address)
             return lambda: cluster
-        if self.device not in ("auto", "cpu"):  # which every machine has, and asking takes PyTorch
-            _resolved(self.device)
         return lambda: _scheduler(store, self.device, self.workers)
 
 
