@@ -153,6 +153,15 @@ def test_each_kind_of_quantity_has_a_panel_and_one_without_values_says_so() -> N
     assert "no run has a value" in words(figure)
 
 
+def test_what_is_counted_has_whole_numbers_on_its_axis() -> None:
+    cells = [((decay,), run()) for decay in (0.1, 1.0)]
+    for (_, cell), count in zip(cells, (0, 2), strict=True):
+        cell.milestones["blowups"]["count"] = count
+    (axes,) = curve(Table.of({"weight_decay": [0.1, 1.0]}, cells), ["blowups"]).axes
+    ticks = [tick for tick in axes.get_yticks() if 0 <= tick <= 2]
+    assert ticks == [0, 1, 2]
+
+
 def two_axes() -> Table:
     cells = [((width, decay), run(test_loss=width * (decay + 1))) for width in (8, 16) for decay in (0.0, 0.1, 1.0)]
     return Table.of({"width": [8, 16], "weight_decay": [0.0, 0.1, 1.0]}, cells[:-1])

@@ -120,6 +120,8 @@ def measure_axis(axes: Axes, names: Sequence[str]) -> None:
         axes.yaxis.set_major_formatter(lambda value, place: number(value))
     else:
         axes.yaxis.set_major_formatter(lambda value, place: number(round(value, 12)))
+        if not metrics:  # milestones are steps and counts
+            axes.locator_params("y", integer=True)
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
 
