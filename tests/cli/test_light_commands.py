@@ -35,6 +35,8 @@ def test_doctor_finds_this_machine_well(tmp_path: Path) -> None:
     result = wdtui("doctor", store=tmp_path)
     assert result.returncode == 0, result.stdout
     assert "torch" in result.stdout and str(tmp_path) in result.stdout and "cpu" in result.stdout
+    (extras,) = [line for line in result.stdout.splitlines() if line[7:].startswith("extras")]
+    assert "plot" in extras.partition("not here")[0]
 
 
 def test_experiments_are_listed_shown_and_run(tmp_path: Path) -> None:

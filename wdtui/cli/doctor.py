@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import typer
@@ -16,6 +17,8 @@ from wdtui.cli.fields import StoreOption
 
 Finding = tuple[bool, str, str]
 """Whether it is well, what was looked at, and what was found."""
+_EXTRAS = "plot", "parquet", "tensorboard", "ray", "gpu"
+"""What pyproject.toml offers to those who use wdtui, not to those who work on it."""
 
 
 def doctor(store: StoreOption = None) -> int:
@@ -33,6 +36,18 @@ def _versions() -> Iterator[Finding]:
             yield True, package, version(package)
         except PackageNotFoundError:
             yield False, package, f"not installed; pip install {package}"
+    here = [extra for extra in _EXTRAS if _has(extra)]
+    missing = [extra for extra in _EXTRAS if extra not in here]
+    yield True, "extras", f"{', '.join(here) or 'none'}" + (f"; not here: {', '.join(missing)}" if missing else "")
+
+
+def _has(extra: str) -> bool:
+    """Whether all packages of an extra are installed, in whatever version."""
+    needed = [line for line in requires("wdtui") or [] if re.search(f"extra == ['\"]{extra}['\"]", line)]
+    try:
+        return bool(needed) and all(version(re.split(r"[^\w.-]", line)[0]) for line in needed)
+    except PackageNotFoundError:
+        return False
 
 
 def _devices() -> Iterator[Finding]:
