@@ -45,6 +45,8 @@ class Machines:
             raise CommandError("--address is that of a Ray cluster; give --executor ray with it.")
         if self.executor == "ray" and self.workers:
             raise CommandError("--workers is for this machine; on Ray as many train at once as there is room for.")
+        if self.executor == "ray" and self.device.partition(":")[0] not in ("auto", "cpu", "cuda"):
+            raise CommandError(f"--device {self.device}: on a Ray cluster give auto, cpu or cuda.")
 
     def prepared(self, store: Store) -> Callable[[], Executor]:
         """What makes the executor for a store. Raises DeviceError or ClusterError where it is sure to be impossible."""
