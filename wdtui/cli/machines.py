@@ -1,4 +1,4 @@
-"""Where a sweep is trained: the options that say so, and the executor that they ask for."""
+"""Where runs are trained: the options that say so, and the executor that they ask for."""
 
 from __future__ import annotations
 
@@ -47,6 +47,11 @@ class Machines:
             raise CommandError("--workers is for this machine; on Ray as many train at once as there is room for.")
         if self.executor == "ray" and self.device.partition(":")[0] not in ("auto", "cpu", "cuda"):
             raise CommandError(f"--device {self.device}: on a Ray cluster give auto, cpu or cuda.")
+
+    def check_forks(self, experiment: str) -> None:
+        """Raise CommandError where an experiment's forks could not be trained."""
+        if self.executor != "local":
+            raise CommandError(f"The forks of {experiment} start from files of this machine; leave out --executor.")
 
     def prepared(self, store: Store) -> Callable[[], Executor]:
         """What makes the executor for a store. Raises DeviceError or ClusterError where it is sure to be impossible."""
