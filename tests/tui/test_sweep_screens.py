@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -127,6 +128,26 @@ async def test_axes_that_are_typed_are_trained_and_shown(recorded: Recorded, mak
     assert scheduler.submitted == [1, 2, 3, 4] == [run.id for run in reversed(recorded.store.runs())]
 
 
+async def test_the_screen_goes_on_while_a_sweep_is_started(recorded: Recorded, make_app: MakeApp) -> None:
+    app = make_app()
+    start, released = app.controls.start_sweep, threading.Event()
+
+    def start_late(*arguments: Any, **options: Any) -> Any:
+        assert released.wait(20)
+        return start(*arguments, **options)
+
+    app.controls.start_sweep = start_late
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        app.start_sweep(Grid.of(BASE, {"weight_decay": [0.0, 0.1]}))
+        await pilot.press("escape", "S")
+        await pilot.pause()
+        assert isinstance(app.screen, SweepList) and recorded.store.sweeps.all() == []
+        released.set()
+        await settle(pilot)
+        assert isinstance(app.screen, SweepView)
+
+
 async def test_axes_with_an_error_start_nothing(recorded: Recorded, make_app: MakeApp) -> None:
     async with make_app().run_test(size=SIZE) as pilot:
         await press(pilot, *ERRORS, "enter")
@@ -163,7 +184,7 @@ async def test_a_sweep_is_gone_on_with_and_stopped(recorded: Recorded, make_app:
     recorded.store.delete([runs[0].id])
     scheduler = FakeScheduler()
     async with make_app(scheduler).run_test(size=SIZE) as pilot:
-        await press(pilot, *OPENED, "g")
+        await press(pilot, *OPENED, "g", "g")
         anew = next(run for run in recorded.store.sweeps.runs(sweep.id) if run)
         assert scheduler.submitted == [anew.id, *(run.id for run in runs[18:])]
         await press(pilot, "x")
