@@ -17,6 +17,7 @@ from wdtui.runs.records import Status
 from wdtui.runs.sweep_store import Sweep
 from wdtui.runs.sweeps import assign
 from wdtui.tui import Opening
+from wdtui.tui.screens import sweep_form
 from wdtui.tui.screens.run import RunView
 from wdtui.tui.screens.sweep import SweepView
 from wdtui.tui.screens.sweep_form import SweepForm, SweepList
@@ -146,6 +147,29 @@ async def test_the_screen_goes_on_while_a_sweep_is_started(recorded: Recorded, m
         released.set()
         await settle(pilot)
         assert isinstance(app.screen, SweepView)
+
+
+async def test_what_is_typed_is_read_once_it_rests_or_is_entered(
+    recorded: Recorded, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laid_out: list[int] = []
+    cells = Grid.cells
+
+    def counted(grid: Grid) -> Any:
+        laid_out.append(grid.size)
+        return cells(grid)
+
+    monkeypatch.setattr(Grid, "cells", counted)
+    monkeypatch.setattr(sweep_form, "_SETTLE_SECONDS", 1000)
+    async with make_app().run_test(size=SIZE) as pilot:
+        await pilot.press("escape", "W")
+        await pilot.pause()
+        laid_out.clear()
+        await pilot.press("ctrl+u", *"seed", "equals_sign", *"123", "comma", *"456")
+        await pilot.pause()
+        assert laid_out == []
+        await press(pilot, "enter")
+        assert isinstance(pilot.app.screen, SweepView) and laid_out[0] == 2
 
 
 async def test_axes_with_an_error_start_nothing(recorded: Recorded, make_app: MakeApp) -> None:
