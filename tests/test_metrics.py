@@ -102,18 +102,6 @@ def test_curves_without_points_are_empty() -> None:
     assert curves["nothing of the kind"].shape == (0,)
 
 
-@pytest.mark.parametrize("seen", [0, 1, 3, 5])
-def test_curves_extended_by_newer_points_equal_the_whole(seen: int) -> None:
-    config = RunConfig(blocks=1)
-    whole = Curves.of(config, points(config, 5))
-    older = Curves.of(config, points(config, seen))
-    extended = older.extended(Curves.of(config, points(config, 5 - seen, first=seen)))
-    assert extended.names == whole.names and len(older) == seen
-    np.testing.assert_array_equal(extended.steps, whole.steps)
-    np.testing.assert_array_equal(extended.epochs, whole.epochs)
-    np.testing.assert_array_equal(extended.values, whole.values)
-
-
 def test_a_point_with_too_few_values_is_not_taken_for_a_curve() -> None:
     with pytest.raises(ValueError, match="reshape"):
         Curves.of(RunConfig(), [Point(1, 1, (0.5,))])

@@ -252,14 +252,3 @@ class Curves:
             gap = ~np.isfinite(rows)
             kept += [first + np.where(gap, np.inf, rows).argmin(1), first + np.where(gap, -np.inf, rows).argmax(1)]
         return np.unique(np.concatenate(kept))
-
-    def extended(self, newer: Curves) -> Curves:
-        """These curves with newer points at their end."""
-        if not len(newer):
-            return self
-        return Curves(
-            newer.names,
-            np.concatenate([self.steps, newer.steps]),
-            np.concatenate([self.epochs, newer.epochs]),
-            np.concatenate([self.values, newer.values]) if len(self) else newer.values,
-        )

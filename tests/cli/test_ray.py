@@ -100,6 +100,7 @@ def test_what_cannot_be_done_on_ray_is_said_in_a_sentence_and_leaves_nothing(tmp
         ("--executor", "ray", "--address", "127.0.0.1:1"): "No Ray cluster can be joined at 127.0.0.1:1",
         ("--executor", "ray", "--address", "ray://127.0.0.1:1"): "start it on a node of the cluster",
         ("--executor", "ray", "--workers", "2"): "--workers is for this machine",
+        ("--executor", "ray", "--device", "mps"): "give auto, cpu or cuda",
         ("--address", "127.0.0.1:1"): "give --executor ray with it",
     }
     for options, sentence in refused.items():

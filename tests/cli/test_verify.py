@@ -73,6 +73,27 @@ def test_a_run_that_cannot_be_trained_ends_with_1(experiment: Path, tmp_path: Pa
     assert "Traceback" not in result.stderr and "not run" in result.stdout
 
 
+def test_runs_are_trained_by_as_many_workers_as_are_asked_for(experiment: Path, tmp_path: Path) -> None:
+    verify = ("experiments", "verify", str(experiment), "--threads", "1")
+    assert wdtui(*verify, "--workers", "1", store=tmp_path / "store").returncode == 0
+    first, second = sorted(listed(tmp_path / "store"), key=lambda run: run["started"])
+    assert first["ended"] <= second["started"]
+    experiment.write_text(FORKED, encoding="utf-8")
+    for options in (("--executor", "ray", "--workers", "1"), ("--executor", "ray")):
+        result = wdtui(*verify, *options, store=tmp_path / "store")
+        assert result.returncode == 2
+        assert_one_sentence(result.stderr)
+
+
+def test_running_an_experiment_with_forks_ignores_no_option(experiment: Path, tmp_path: Path) -> None:
+    experiment.write_text(FORKED, encoding="utf-8")
+    for options in (("--seeds", "2"), ("--workers", "2"), ("--executor", "ray")):
+        result = wdtui("experiments", "run", str(experiment), *options, store=tmp_path / "store")
+        assert result.returncode == 2 and "forks" in result.stderr
+        assert_one_sentence(result.stderr)
+    assert listed(tmp_path / "store") == []
+
+
 def test_what_cannot_be_verified_is_refused_in_a_sentence(experiment: Path, tmp_path: Path) -> None:
     experiment.write_text(FILE.replace("weight_norm", "weight_nrm"), encoding="utf-8")
     for arguments in ([str(experiment)], ["demoo"], ["demo", "--device", "tpu"]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from wdtui.claims import read_claims
 from wdtui.config import RunConfig
 from wdtui.experiments import Experiment
 from wdtui.runs.evidence import Evidence
+from wdtui.runs.executor import Executor
 from wdtui.runs.forks import forked
+from wdtui.runs.scheduler import Scheduler
 from wdtui.runs.store import Status, Store
 from wdtui.steering import Steering, planned
 from wdtui.verdicts import State
@@ -40,6 +43,10 @@ def add(store: Store) -> Add:
     return add
 
 
+def here(store: Store) -> Callable[[], Executor]:
+    return lambda: Scheduler(store, device="cpu")
+
+
 def experiment(*, epochs: int = CONFIG.epochs, quick: Experiment | None = None) -> Experiment:
     config = CONFIG.to_mapping() | {"epochs": epochs}
     table = {"says": "So.", "measure": "train_loss", "between": [0, 1]}
@@ -57,8 +64,7 @@ def test_the_newest_finished_run_of_an_equal_config_counts(store: Store, add: Ad
 
 
 def test_a_steered_run_and_a_fork_do_not_count(store: Store, add: Add) -> None:
-    steered = add()
-    store.add_event(steered, 5, "steered", {"field": "weight_decay", "old": 0.3, "new": 1.0})
+    steered = add(plan=(Steering(5, "weight_decay", 0.3, 1.0),))
     add(parent=(steered, 5))
     assert Evidence(store).run(CONFIG) is None
     resumed = add()
@@ -134,14 +140,14 @@ def test_runs_and_their_branches_are_trained_once(store: Store) -> None:
     short = CONFIG.replace(epochs=3, width=128, keep_every=1)
     cases: list[Case] = [short, *FORK.of(short)]
     told: list[str] = []
-    runs = trained(store, cases, experiment="e", device="cpu", threads=1, tell=told.append)
+    runs = trained(store, cases, experiment="e", executor=here(store), threads=1, tell=told.append)
     assert {run.status for run in runs.values()} == {Status.DONE} and told[0] == "3 of 3 runs are to be trained."
     whole, unchanged, changed = (runs[case] for case in cases)
     assert [run.name for run in (unchanged, changed)] == ["unchanged", "betas → 0.5,0.6, ε → 0.5 over 2 epochs"]
     assert {run.parent for run in (unchanged, changed)} == {whole.id}
     assert "forked" in [event.kind for event in store.events(changed.id)]
     assert unchanged.latest["train_loss"] == whole.latest["train_loss"] != changed.latest["train_loss"]
-    trained(store, cases, experiment="e", device="cpu", threads=1, tell=told.append)
+    trained(store, cases, experiment="e", executor=here(store), threads=1, tell=told.append)
     assert len(store.runs()) == 3 and len(told) == 4
 
 
@@ -149,8 +155,27 @@ def test_once_there_is_a_reason_to_stop_nothing_more_is_begun(store: Store) -> N
     from wdtui.runs.trained import trained
 
     cases: list[Case] = [CONFIG, *FORK.of(CONFIG)]
-    runs = trained(store, cases, experiment="e", device="cpu", tell=lambda line: None, stop=lambda: "Enough")
-    assert [run.status for run in runs.values()] == [Status.STOPPED]
+    runs = trained(store, cases, experiment="e", executor=here(store), tell=lambda line: None, stop=lambda: "Enough")
+    assert runs == {} and store.runs() == []
+
+
+def test_a_run_that_another_process_trains_is_waited_for_and_a_planned_one_is_not_taken(store: Store) -> None:
+    from wdtui.runs.trained import trained
+
+    live = store.add_run(CONFIG)
+    store.add_run(CONFIG, plan=(Steering(5, "weight_decay", 0.3, 1.0),))
+    claim(store, live)
+    told: list[str] = []
+    began = time.monotonic()
+
+    def stop() -> str:
+        if time.monotonic() - began > 0.5:
+            store.set_status(live, Status.DONE)
+        return ""
+
+    runs = trained(store, [CONFIG], experiment="e", executor=here(store), tell=told.append, stop=stop)
+    assert runs[CONFIG].id == live and told[1:] == [f"1 of 1: run {live} is done"]
+    assert len(store.runs()) == 2 and time.monotonic() - began > 0.5
 
 
 def test_what_is_missing_is_trained_and_an_interrupted_run_goes_on(store: Store, add: Add) -> None:
@@ -160,7 +185,7 @@ def test_what_is_missing_is_trained_and_an_interrupted_run_goes_on(store: Store,
     known, interrupted = add(short), add(short.replace(seed=1), Status.INTERRUPTED, experiment="another")
     told: list[str] = []
     configs = [short.replace(seed=seed) for seed in (0, 1, 2)]
-    runs = trained(store, configs, experiment="e", device="cpu", threads=1, tell=told.append)
+    runs = trained(store, configs, experiment="e", executor=here(store), threads=1, tell=told.append)
     assert [runs[config].id for config in configs] == [known, interrupted, interrupted + 1]
     assert {run.status for run in runs.values()} == {Status.DONE}
     assert told[0] == "2 of 3 runs are to be trained." and len(told) == 3

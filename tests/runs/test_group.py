@@ -18,7 +18,7 @@ from wdtui.runs import runner as runner_module
 from wdtui.runs.group import Group, runner_of
 from wdtui.runs.runner import Runner
 from wdtui.runs.scheduler import Scheduler
-from wdtui.runs.store import RunBusyError, Status, Store
+from wdtui.runs.store import RunBusyError, Status, Store, StoreError
 
 TINY = RunConfig(
     width=16, train_size=320, validation_size=16, test_size=16, epochs=6, engine="ensemble", weight_decay=1.0
@@ -165,6 +165,18 @@ def test_a_run_with_another_owner_is_left_to_it(store: Store) -> None:
     assert {store.run(run_id).status for run_id in run_ids[1:]} == {Status.DONE}
     with pytest.raises(RunBusyError):
         runner_of(store, run_ids[:1], device="cpu").run()
+
+
+def test_runs_that_others_deleted_or_finished_while_they_waited_do_not_hold_up_the_rest(store: Store) -> None:
+    deleted, finished, gone, left = add(store)
+    store.delete([deleted])
+    group = Group(store, [deleted, left, finished, gone], device="cpu")
+    store.set_status(finished, Status.DONE)
+    store.delete([gone])
+    assert group.run() == Status.DONE
+    assert store.run(left).step == store.run(left).config.steps and store.run(finished).step == 0
+    with pytest.raises(StoreError, match="nothing left to train"):
+        Group(store, [deleted, finished], device="cpu").run()
 
 
 def test_the_scheduler_trains_ensembles_in_as_many_processes_as_there_is_room_for(store: Store) -> None:

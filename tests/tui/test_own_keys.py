@@ -73,7 +73,7 @@ async def test_messages_name_the_new_key(recorded: Recorded, make_app: Callable[
         await press(pilot, "S")
         assert "f6 makes one" in str(app.screen.query_one(Static).render())
         sweep = recorded.store.sweeps.add(Grid.of(RunConfig(), {"weight_decay": (0.1, 0.3)}))
-        app.open_sweep(sweep)
+        app.open_sweep(recorded.store.sweeps.get(sweep))
         await settle(pilot)
         await press(pilot, "enter")
         assert "f7 trains what is missing" in _said(app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -16,6 +17,7 @@ from wdtui.runs.records import Status
 from wdtui.runs.sweep_store import Sweep
 from wdtui.runs.sweeps import assign
 from wdtui.tui import Opening
+from wdtui.tui.screens import sweep_form
 from wdtui.tui.screens.run import RunView
 from wdtui.tui.screens.sweep import SweepView
 from wdtui.tui.screens.sweep_form import SweepForm, SweepList
@@ -127,6 +129,49 @@ async def test_axes_that_are_typed_are_trained_and_shown(recorded: Recorded, mak
     assert scheduler.submitted == [1, 2, 3, 4] == [run.id for run in reversed(recorded.store.runs())]
 
 
+async def test_the_screen_goes_on_while_a_sweep_is_started(recorded: Recorded, make_app: MakeApp) -> None:
+    app = make_app()
+    start, released = app.controls.start_sweep, threading.Event()
+
+    def start_late(*arguments: Any, **options: Any) -> Any:
+        assert released.wait(20)
+        return start(*arguments, **options)
+
+    app.controls.start_sweep = start_late
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        app.start_sweep(Grid.of(BASE, {"weight_decay": [0.0, 0.1]}))
+        await pilot.press("escape", "S")
+        await pilot.pause()
+        assert isinstance(app.screen, SweepList) and recorded.store.sweeps.all() == []
+        released.set()
+        await settle(pilot)
+        assert isinstance(app.screen, SweepView)
+
+
+async def test_what_is_typed_is_read_once_it_rests_or_is_entered(
+    recorded: Recorded, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laid_out: list[int] = []
+    cells = Grid.cells
+
+    def counted(grid: Grid) -> Any:
+        laid_out.append(grid.size)
+        return cells(grid)
+
+    monkeypatch.setattr(Grid, "cells", counted)
+    monkeypatch.setattr(sweep_form, "_SETTLE_SECONDS", 1000)
+    async with make_app().run_test(size=SIZE) as pilot:
+        await pilot.press("escape", "W")
+        await pilot.pause()
+        laid_out.clear()
+        await pilot.press("ctrl+u", *"seed", "equals_sign", *"123", "comma", *"456")
+        await pilot.pause()
+        assert laid_out == []
+        await press(pilot, "enter")
+        assert isinstance(pilot.app.screen, SweepView) and laid_out[0] == 2
+
+
 async def test_axes_with_an_error_start_nothing(recorded: Recorded, make_app: MakeApp) -> None:
     async with make_app().run_test(size=SIZE) as pilot:
         await press(pilot, *ERRORS, "enter")
@@ -163,7 +208,7 @@ async def test_a_sweep_is_gone_on_with_and_stopped(recorded: Recorded, make_app:
     recorded.store.delete([runs[0].id])
     scheduler = FakeScheduler()
     async with make_app(scheduler).run_test(size=SIZE) as pilot:
-        await press(pilot, *OPENED, "g")
+        await press(pilot, *OPENED, "g", "g")
         anew = next(run for run in recorded.store.sweeps.runs(sweep.id) if run)
         assert scheduler.submitted == [anew.id, *(run.id for run in runs[18:])]
         await press(pilot, "x")

@@ -102,6 +102,7 @@ async def settle(pilot: Any) -> None:
     """Let the app take in the store, the table its cursor and the palette its search, and paint."""
     for _ in range(2):
         await pilot.pause()
+        await pilot.app.workers.wait_for_complete([one for one in pilot.app.workers if one.group == "aside"])
         pilot.app.look()
         await pilot.pause()
         while any(getattr(screen, "_settling", None) for screen in pilot.app.screen_stack):

@@ -35,6 +35,8 @@ def main() -> None:
     with Store(given.store) as store:
         found = [run for run in store.runs() if run.experiment == "crash-forecast"]
         runs = [(run.config, store.curves(run.id)) for run in found]
+    if not runs:
+        parser.error(f"{given.store} has no runs of the experiment crash-forecast.")
     runs.sort(key=lambda run: (run[0].bn_epsilon, run[0].weight_decay, run[0].seed))
     print("\n".join([*teeth(runs), "", *rankings(runs, 10), "", *ranges(runs[1:])]))
     for horizon in given.horizon or (10, 15, 30):

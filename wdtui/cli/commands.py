@@ -1,4 +1,4 @@
-"""Commands to one run: go on with it, pause, stop or steer it, wherever it is trained."""
+"""Commands to one run: go on with it (or with a sweep), pause, stop or steer it, wherever it is trained."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -12,15 +12,12 @@ from wdtui.cli.fields import DeviceOption, ExperimentArgument, JsonOption, Store
 from wdtui.cli.machines import AddressOption, ExecutorOption, Machines, WorkersOption
 from wdtui.cli.report import report
 from wdtui.cli.sweep import SeedsOption, grid_of, train_new_sweep
+from wdtui.cli.verify import QuickOption, verify
 
 if TYPE_CHECKING:
     from wdtui.experiments import Experiment
-from wdtui.cli.verify import QuickOption, verify
 
 app = typer.Typer(help="List, show, run and verify experiments.", no_args_is_help=True, rich_markup_mode=None)
-
-NameArgument = Annotated[str, ExperimentArgument]
-
 
 app.command()(verify)
 app.command()(report)
@@ -46,7 +43,7 @@ def list_experiments(json: JsonOption = False, store: StoreOption = None) -> Non
 
 
 @app.command()
-def show(experiment: NameArgument, json: JsonOption = False) -> None:
+def show(experiment: ExperimentArgument, json: JsonOption = False) -> None:
     """Show an experiment: its question, where it comes from, what to look for, its configs."""
     from wdtui.experiments import load
 
@@ -86,7 +83,7 @@ def show(experiment: NameArgument, json: JsonOption = False) -> None:
 @takes_fields
 def run(
     fields: dict[str, Any],
-    experiment: NameArgument,
+    experiment: ExperimentArgument,
     quick: QuickOption = False,
     json: JsonOption = False,
     seeds: SeedsOption = None,
@@ -103,8 +100,12 @@ def run(
     loaded = load(experiment).variant(quick)
     machines = Machines(device, threads, workers, executor, address)
     if loaded.fork:
-        if executor != "local":
-            raise CommandError(f"The forks of {loaded.name} start from files of this machine; leave out --executor.")
+        machines.check_forks(loaded.name)
+        if seeds or workers:
+            raise CommandError(
+                f"The runs of {loaded.name} and their forks are trained one after the other; leave out --seeds and "
+                "--workers, or train them with `wdtui experiments verify`, which takes both."
+            )
         return _train_with_forks(loaded, fields, device=device, threads=threads, store=store, json=json)
     grid = grid_of(loaded, fields, {}, seeds)
     return train_new_sweep(grid, experiment=loaded.name, name="", machines=machines, store=store, json=json)

@@ -27,11 +27,11 @@ DeviceOption = Annotated[
         autocompletion=completion.devices,
     ),
 ]
-ExperimentArgument = typer.Argument(
-    metavar="EXPERIMENT",
-    help="An experiment's name, or the path of a TOML file.",
-    autocompletion=completion.experiments,
-)
+_EXPERIMENT: Any = {
+    "help": "An experiment's name, or the path of a TOML file.", "autocompletion": completion.experiments
+}  # fmt: skip
+ExperimentArgument = Annotated[str, typer.Argument(metavar="EXPERIMENT", **_EXPERIMENT)]
+OptionalExperimentArgument = Annotated[str | None, typer.Argument(metavar="[EXPERIMENT]", **_EXPERIMENT)]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads of the run; by default what suits its width.")
 ]

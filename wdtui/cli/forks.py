@@ -46,6 +46,7 @@ def fork(
     from wdtui.runs.store import Store
     from wdtui.steering import parse_assignment
 
+    _check_json(json, headless, detach)
     given = dict(parse_assignment(change) for change in changes or ())
     with Store(store) as opened:
         parent = opened.find(run)
@@ -70,11 +71,17 @@ def replay(
     from wdtui.runs import forks
     from wdtui.runs.store import Store
 
+    _check_json(json, headless, detach)
     with Store(store) as opened:
         original = opened.find(run)
         run_id = forks.replay(opened, original, name=name)
         typer.echo(f"Run {run_id} repeats run {original.id}.", err=True)
         return _train(opened, original, run_id, headless, detach, json, device, threads)
+
+
+def _check_json(json: bool, headless: bool, detach: bool) -> None:
+    if json and not (headless or detach):
+        raise CommandError("--json needs --headless or --detach.")
 
 
 def _train(
@@ -92,9 +99,6 @@ def _train(
     from wdtui.cli.views import choose_view
 
     device, threads = device or like.device or "auto", threads or like.threads
-    if json and not (headless or detach):
-        opened.delete([run_id])
-        raise CommandError("--json needs --headless or --detach.")
     if detach:
         return detach_run(opened, run_id, device=device, threads=threads, json=json)
     if headless:

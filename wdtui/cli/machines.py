@@ -1,4 +1,4 @@
-"""Where a sweep is trained: the options that say so, and the executor that they ask for."""
+"""Where runs are trained: the options that say so, and the executor that they ask for."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ AddressOption = Annotated[
     ),
 ]
 
+_EVERYWHERE = "auto", "cpu"
+"""Devices that all machines have; asking for others takes PyTorch."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Machines:
@@ -45,11 +48,15 @@ class Machines:
             raise CommandError("--address is that of a Ray cluster; give --executor ray with it.")
         if self.executor == "ray" and self.workers:
             raise CommandError("--workers is for this machine; on Ray as many train at once as there is room for.")
-        if self.executor == "local" and self.device not in (
-            "auto",
-            "cpu",
-        ):  # all machines have these; asking takes torch
+        if self.executor == "ray" and self.device.partition(":")[0] not in ("auto", "cpu", "cuda"):
+            raise CommandError(f"--device {self.device}: on a Ray cluster give auto, cpu or cuda.")
+        if self.executor == "local" and self.device not in _EVERYWHERE:
             _resolved(self.device)
+
+    def check_forks(self, experiment: str) -> None:
+        """Raise CommandError where an experiment's forks could not be trained."""
+        if self.executor != "local":
+            raise CommandError(f"The forks of {experiment} start from files of this machine; leave out --executor.")
 
     def prepared(self, store: Store) -> Callable[[], Executor]:
         """What makes the executor for a store. Raises ClusterError where there is no cluster to join."""

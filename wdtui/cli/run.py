@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from wdtui.cli import completion
 from wdtui.cli.errors import CommandError
 from wdtui.cli.fields import (
     DetachOption,
@@ -15,6 +14,7 @@ from wdtui.cli.fields import (
     HeadlessOption,
     JsonOption,
     MouseOption,
+    OptionalExperimentArgument,
     StoreOption,
     ThreadsOption,
     takes_fields,
@@ -24,14 +24,7 @@ from wdtui.cli.fields import (
 @takes_fields
 def run(
     fields: dict[str, Any],
-    experiment: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[EXPERIMENT]",
-            help="An experiment's name, or the path of a TOML file.",
-            autocompletion=completion.experiments,
-        ),
-    ] = None,
+    experiment: OptionalExperimentArgument = None,
     headless: HeadlessOption = False,
     detach: DetachOption = False,
     json: JsonOption = False,

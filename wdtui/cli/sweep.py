@@ -15,6 +15,7 @@ from wdtui.cli.fields import (
     FpsOption,
     JsonOption,
     MouseOption,
+    OptionalExperimentArgument,
     StoreOption,
     ThreadsOption,
     takes_fields,
@@ -33,14 +34,7 @@ SeedsOption = Annotated[int | None, typer.Option("--seeds", min=1, help="Repeat 
 @takes_fields
 def sweep(
     fields: dict[str, Any],
-    experiment: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[EXPERIMENT]",
-            help="An experiment's name, or the path of a TOML file.",
-            autocompletion=completion.experiments,
-        ),
-    ] = None,
+    experiment: OptionalExperimentArgument = None,
     axis: Annotated[
         list[str] | None,
         typer.Option(

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from wdtui.cli.views import Bar, print_result
+from wdtui.cli.views import Bar, Unframed, print_result
 from wdtui.hyperparameters import format_value
 from wdtui.runs.records import FINISHED, RunRecord, Status
 from wdtui.runs.sweep_words import (
@@ -93,17 +93,11 @@ def _ended(run: RunRecord | None, states: frozenset[Status] = FINISHED | {Status
     return run is not None and run.status_text in states
 
 
-class JsonView:
+class JsonView(Unframed):
     """One JSON object a line: the cells, then the summary."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        pass
 
     def begin(self, progress: SweepProgress, seconds: float) -> None:
         pass
@@ -125,17 +119,11 @@ class JsonView:
         print(json.dumps(event, ensure_ascii=False, allow_nan=False), flush=True)
 
 
-class PlainView:
+class PlainView(Unframed):
     """A line on stderr for each cell and every few seconds; chart and table on stdout."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        pass
 
     def begin(self, progress: SweepProgress, seconds: float) -> None:
         self._written = time.monotonic()

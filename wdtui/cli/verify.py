@@ -9,6 +9,7 @@ import typer
 
 from wdtui.cli.errors import CLAIM_FAILS, FAILED, CommandError
 from wdtui.cli.fields import DeviceOption, ExperimentArgument, JsonOption, StoreOption, ThreadsOption
+from wdtui.cli.machines import AddressOption, ExecutorOption, Machines, WorkersOption
 
 if TYPE_CHECKING:
     from wdtui.experiments import Experiment
@@ -21,12 +22,15 @@ SeedsOption = Annotated[
 
 
 def verify(
-    experiment: Annotated[str, ExperimentArgument],
+    experiment: ExperimentArgument,
     quick: QuickOption = False,
     seeds: SeedsOption = None,
     json: JsonOption = False,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
+    workers: WorkersOption = None,
+    executor: ExecutorOption = "local",
+    address: AddressOption = None,
     store: StoreOption = None,
 ) -> int:
     """Check an experiment's claims, after training those of its runs that the store does not hold yet."""
@@ -42,14 +46,18 @@ def verify(
         raise CommandError(f"{chosen.name} claims nothing, so there is nothing to verify.")
     if seeds:
         chosen = chosen.with_seeds(seeds)
+    machines = Machines(device, threads, workers, executor, address)
+    if chosen.fork:
+        machines.check_forks(chosen.name)
     reasons: list[str] = []
     with Store(store) as opened:
+        prepared = machines.prepared(opened)
         with signals_interrupting(reasons.append) as received:
             runs = trained(
                 opened,
                 chosen.cases(),
                 experiment=chosen.name,
-                device=device,
+                executor=prepared,
                 threads=threads,
                 tell=_say,
                 stop=lambda: next(iter(reasons), ""),

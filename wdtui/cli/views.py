@@ -46,14 +46,18 @@ def choose_view(as_json: bool) -> View:
     return ProgressView() if sys.stderr.isatty() else PlainView()
 
 
-class JsonView:
-    """One JSON object a line: the points, then the summary."""
+class Unframed:
+    """A view that leaves nothing on the screen to clean up."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: Any) -> None:
         pass
+
+
+class JsonView(Unframed):
+    """One JSON object a line: the points, then the summary."""
 
     def start(self, run: RunRecord) -> None:
         self.run_id = run.id
@@ -72,14 +76,8 @@ class JsonView:
         print(json.dumps(event, ensure_ascii=False, allow_nan=False))
 
 
-class PlainView:
+class PlainView(Unframed):
     """A line on stderr every few seconds; chart and summary on stdout."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        pass
 
     def start(self, run: RunRecord) -> None:
         self.config = run.config

@@ -7,6 +7,7 @@ where a task runs and starts it anew, from the run's last checkpoint, when its n
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from wdtui.runs.placement import RUNS_PER_GPU, company, group_size, suiting_threads
-from wdtui.runs.records import CLAIMABLE, Command, RunRecord, Status, StoreError
+from wdtui.runs.records import Command, RunRecord, Status, StoreError
 from wdtui.runs.store import Store
 from wdtui.runs.worker import sentence
 
@@ -36,6 +37,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 _REACH_SECONDS = 10.0
 _RETRIES = 3
 """How often a run may lose its node, or its process, before it counts as failed."""
+_UNDER_WAY = (Status.QUEUED, Status.INTERRUPTED)
+"""A run whose task has not begun, or was lost; one that was stopped, say, stays as it is."""
 
 
 class ClusterError(Exception):
@@ -82,7 +85,10 @@ class RayCluster:
             tasks = dict(self._tasks)
         if not tasks:
             return
-        begun = ray.get(self._host.interrupt.remote(reason))
+        try:
+            begun = ray.get(self._host.interrupt.remote(reason))
+        except RayActorError:  # it was killed, and the tasks find that out for themselves
+            begun = set()
         for task, group in tasks.items():
             if begun.isdisjoint(group):
                 ray.cancel(task)
@@ -96,16 +102,19 @@ class RayCluster:
         alike: dict[Hashable, list[int]] = defaultdict(list)
         configs: dict[Hashable, RunConfig] = {}
         for run_id in run_ids:
-            record = self._store.run(run_id)
-            if record.status != Status.QUEUED:
-                self._store.settle(run_id, Status.QUEUED)
+            try:
+                record = self._store.run(run_id)
+                if record.status != Status.QUEUED:
+                    self._store.settle(run_id, Status.QUEUED)
+            except StoreError:  # deleted, or another process trains it by now
+                continue
             shape = company(record.config, self._device)
             key: Hashable = run_id if shape is None else (shape,)
             alike[key].append(run_id)
             configs[key] = record.config
-        total = ray.cluster_resources()
+        total, largest = ray.cluster_resources(), _largest_node()
         for key, members in alike.items():
-            needs = threads or suiting_threads(configs[key], self._device)
+            needs = min(threads or suiting_threads(configs[key], self._device), largest)
             places = total.get("CPU", 1) // needs if self._device == "cpu" else total.get("GPU", 1)
             size = group_size(configs[key].width, self._device, len(members), max(1, int(places)))
             for first in range(0, len(members), size):
@@ -128,8 +137,11 @@ class RayCluster:
     def _fail(self, group: tuple[int, ...], error: Exception) -> None:
         lost = f"Its node or its process was lost, for the {_RETRIES + 1}th time."
         for run_id in group:
-            if self._store.run(run_id).status in (*CLAIMABLE, Status.RUNNING, Status.PAUSED):
-                self._store.set_status(run_id, Status.FAILED, lost if isinstance(error, RayError) else sentence(error))
+            with contextlib.suppress(StoreError):  # deleted, or the store cannot be written
+                run = self._store.run(run_id)
+                if run.live or run.status in _UNDER_WAY:
+                    reason = lost if isinstance(error, RayError) else sentence(error)
+                    self._store.set_status(run_id, Status.FAILED, reason)
 
 
 def _join(address: str | None) -> None:
@@ -163,6 +175,11 @@ def _device(name: str) -> str:
     return ("cuda" if has_gpus else "cpu") if kind == "auto" else kind
 
 
+def _largest_node() -> int:
+    """The CPUs of the node that has most: what asks for more would wait for ever."""
+    return max((1, *(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])))
+
+
 def _on_this_node(actor: type) -> Any:
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     return ray.remote(num_cpus=0, scheduling_strategy=here)(actor)
@@ -189,14 +206,20 @@ class _StoreHost:
         """Admit an attempt; returns the runs that are left to train, none once all are to end."""
         if self._reason:
             return []
-        for run_id in run_ids:
+        return [run_id for run_id in run_ids if self._admit(attempt, run_id)]
+
+    def _admit(self, attempt: str, run_id: int) -> bool:
+        """Whether a run is left to train, that is neither stopped nor deleted while it waited."""
+        try:
             run = self._store.run(run_id)
-            if run_id in self._attempts and run.live:
-                self._store.set_status(run_id, Status.INTERRUPTED, "Its node was lost.")
-                data = {"reason": f"Its node was lost at step {run.step:,}."}
-                self._store.add_event(run_id, run.checkpoint_step or 0, "lost", data)  # what is later is cut off
-            self._attempts[run_id] = attempt
-        return [run_id for run_id in run_ids if self._store.run(run_id).status in CLAIMABLE]
+        except StoreError:
+            return False
+        if run_id in self._attempts and run.live:
+            self._store.set_status(run_id, Status.INTERRUPTED, "Its node was lost.")
+            data = {"reason": f"Its node was lost at step {run.step:,}."}
+            self._store.add_event(run_id, run.checkpoint_step or 0, "lost", data)  # what is later is cut off
+        self._attempts[run_id] = attempt
+        return self._store.run(run_id).status in _UNDER_WAY
 
     def call(self, attempt: str, method: str, run_id: int, *arguments: Any, **options: Any) -> Any:
         """Carry out a method of the store for a run."""

@@ -5,20 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Sequence
 from functools import partial
-from typing import Any
 
 from wdtui.branches import Branch, Case, forked_at
-from wdtui.config import FIELDS
+from wdtui.config import RunConfig
 from wdtui.experiments import Experiment
 from wdtui.runs.forks import forked
 from wdtui.runs.records import FINISHED, RunRecord, Status
 from wdtui.runs.store import Store
+from wdtui.runs.sweep_store import fingerprint
 from wdtui.verdicts import Outcome, State, Verdict, check
 
-_DEFAULTS = {name: field.default for name, field in FIELDS.items()} | {"weight_decay": None}
-"""Of what a stored config may lack: fields that are younger than it, and a λ that a rule decides."""
 _WORDS = {State.HOLDS: ("holds", "hold"), State.FAILS: ("fails", "fail"), State.NOT_RUN: ("not run", "not run")}
 
 
@@ -44,9 +42,10 @@ class Evidence:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._faithful = {run.id for run in store.sweeps.faithful_runs()}
         self._runs: dict[str, list[RunRecord]] = {}
         for run in store.runs():
-            self._runs.setdefault(_key(json.loads(run.config_text)), []).append(run)
+            self._runs.setdefault(fingerprint(run.config_text), []).append(run)
 
     def run(self, case: Case, statuses: Collection[Status] = FINISHED) -> RunRecord | None:
         """The newest run that is what a case says, finished unless asked for others. Raises ConfigError for a branch
@@ -58,20 +57,20 @@ class Evidence:
         """
         if isinstance(case, Branch):
             return self._fork(case, statuses)
-        for run in self._runs.get(_key(case.to_mapping()), ()):
-            if run.parent is None and run.status in statuses and not self._disturbed(run):
+        for run in self._alike(case):
+            if run.id in self._faithful and run.status in statuses:
                 return run
         return None
-
-    def _disturbed(self, run: RunRecord) -> bool:
-        return any(event.kind in ("steered", "imported") for event in self._store.events(run.id))
 
     def _fork(self, branch: Branch, statuses: Collection[Status]) -> RunRecord | None:
         config, plan = forked(branch.config, (), branch.step, dict(branch.changes))
-        for run in self._runs.get(_key(config.to_mapping()), ()):
+        for run in self._alike(config):
             if run.parent_step == branch.step and run.status in statuses and run.plan == plan:
                 return run
         return None
+
+    def _alike(self, config: RunConfig) -> Sequence[RunRecord]:
+        return self._runs.get(fingerprint(json.dumps(config.to_mapping())), ())
 
     def verdicts(self, experiment: Experiment) -> tuple[Verdict, ...]:
         """What becomes of the claims of this variant of an experiment."""
@@ -95,8 +94,3 @@ class Evidence:
             diverged=run.status == Status.DIVERGED,
             forked_at=forked_at(case),
         )
-
-
-def _key(values: Mapping[str, Any]) -> str:
-    """Equal for equal configs, whatever order and whichever version of wdtui they were stored in."""
-    return json.dumps([values.get(name, default) for name, default in _DEFAULTS.items()])

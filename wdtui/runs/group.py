@@ -5,16 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import torch
 
 from wdtui.lab.ensemble import Ensemble
 from wdtui.runs.keeping import Snapshot
 from wdtui.runs.runner import Runner
-from wdtui.runs.store import RunBusyError, Status, Store, StoreError
+from wdtui.runs.store import Status, Store, StoreError
 
 _LOOK_SECONDS = 0.2
+_T = TypeVar("_T")
 
 
 class _Companion(Runner):
@@ -43,8 +45,8 @@ class Group:
     def __init__(
         self, store: Store, run_ids: Sequence[int], *, device: str = "auto", threads: int | None = None
     ) -> None:
-        """Raises DeviceError where this machine has no such device."""
-        self._runners = [_Companion(store, run_id, device=device, threads=threads) for run_id in run_ids]
+        """Raises DeviceError where this machine has no such device, StoreError where the store has none of the runs."""
+        self._runners = _possible(lambda run_id: _Companion(store, run_id, device=device, threads=threads), run_ids)
         self.begun = threading.Event()
         """Set once the store holds of each run only what its training goes on from."""
         self._teams: deque[_Team] = deque()
@@ -63,12 +65,12 @@ class Group:
             runner.interruption = reason
 
     def run(self) -> Status:
-        """Claim the runs that have no other owner, train them, and leave each with its final status.
+        """Claim the runs that can be, train them, and leave each with its final status.
 
-        Returns that of the first. Raises RunBusyError where all have other owners, and StoreError when the store can no
-        longer be written.
+        Returns that of the first. Raises RunBusyError or StoreError where none can be claimed, and StoreError when the
+        store can no longer be written.
         """
-        claimed = self._claim()
+        claimed = _possible(_claimed, self._runners)
         try:
             self._form(claimed)
             self.begun.set()
@@ -82,18 +84,6 @@ class Group:
             for runner in claimed:
                 runner.close()
         return claimed[0].store.run(claimed[0].run_id).status
-
-    def _claim(self) -> list[_Companion]:
-        claimed = []
-        for runner in self._runners:
-            try:
-                runner.claim()
-                claimed.append(runner)
-            except RunBusyError as error:
-                busy = error
-        if not claimed:
-            raise busy
-        return claimed
 
     def _turn(self) -> None:
         """An epoch of each team, and a look at who is paused."""
@@ -197,6 +187,24 @@ class _Team:
 
     def _attend(self) -> bool:
         return all([runner.attend() for runner in self.runners])  # each must be asked
+
+
+def _claimed(runner: _Companion) -> _Companion:
+    runner.claim()
+    return runner
+
+
+def _possible(make: Callable[[_T], _Companion], given: Iterable[_T]) -> list[_Companion]:
+    """Those that can be made: while runs wait, one may be deleted, or taken by another process and even finished."""
+    made = []
+    for one in given:
+        try:
+            made.append(make(one))
+        except StoreError as refusal:
+            error = refusal
+    if not made:
+        raise error
+    return made
 
 
 def _is_out_of_memory(error: Exception) -> bool:

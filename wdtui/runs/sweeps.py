@@ -10,15 +10,16 @@ import dataclasses
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from functools import partial
 
 from wdtui.config import RunConfig
+from wdtui.runs.completion import leaving_none_live, train
 from wdtui.runs.executor import Executor
-from wdtui.runs.records import CLAIMABLE, FINISHED, LIVE, RunRecord, Status
+from wdtui.runs.records import FINISHED, RunRecord, Status
 from wdtui.runs.store import Store
 from wdtui.runs.sweep_store import Sweep, fingerprint
 from wdtui.sweep_table import Table
 
-_LOOK_SECONDS = 0.2
 _PREFERRED = (Status.DONE, Status.DIVERGED, Status.RUNNING, Status.PAUSED)
 """Which of several equal runs a cell takes, the best first; of others the one that has come furthest."""
 
@@ -88,35 +89,6 @@ class Progress:
         return self.sweep.table(self.runs)
 
 
-class Completion:
-    """Trains what a sweep lacks through an executor, which may train other runs too; each run is tried once."""
-
-    def __init__(self, store: Store, sweep: Sweep, executor: Executor, *, threads: int | None = None) -> None:
-        """Every cell must have its run, as `assign` sees to."""
-        self._store, self._sweep, self._executor, self._threads = store, sweep, executor, threads
-        self._tried: set[int] = set()
-        self._began = 0.0
-        self._steps_before = Progress(sweep, store.sweeps.runs(sweep.id)).steps
-
-    def look(self) -> Progress:
-        """Queue runs that can be trained now and were not yet, and see how all stands."""
-        own = self._executor.at_work
-        runs = self._store.sweeps.runs(self._sweep.id)
-        free = [run.id for run in runs if run and run.id not in self._tried | own and run.status in CLAIMABLE]
-        self._tried |= set(free)
-        self._executor.submit(*free, threads=self._threads)
-        if not self._began and any(run.status_text in LIVE for run in runs if run):
-            self._began = time.monotonic()
-        seconds = time.monotonic() - self._began if self._began else 0.0
-        return Progress(self._sweep, runs, seconds, self._steps_before)
-
-    def over(self, progress: Progress) -> bool:
-        """Whether all that could be trained was, here and by others."""
-        ids = {run.id for run in progress.runs if run}
-        waiting = any(run.status_text in LIVE for run in progress.runs if run)
-        return not waiting and not ids & self._executor.at_work
-
-
 def complete(
     store: Store,
     sweep_id: int,
@@ -139,21 +111,15 @@ def complete(
     on_change(progress)
     if progress.complete:
         return progress
-    trainer = executor()
-    reason = "The sweep could not go on"
-    try:
-        completion = Completion(store, sweep, trainer, threads=threads)
-        while not (reason_to_stop := stop()):
-            before, progress = progress, completion.look()
-            if progress.runs != before.runs:
+    began, trainer = 0.0, executor()
+    with leaving_none_live(trainer, stop):
+        for runs, _ in train(trainer, partial(store.sweeps.runs, sweep_id), threads=threads, stop=stop):
+            if not began and any(run.live for run in runs if run):
+                began = time.monotonic()
+            before, seconds = progress, time.monotonic() - began if began else 0.0
+            progress = dataclasses.replace(progress, runs=runs, seconds=seconds)
+            if runs != before.runs:
                 on_change(progress)
-            if completion.over(progress):
-                break
-            time.sleep(_LOOK_SECONDS)
-        reason = reason_to_stop or reason
-    finally:
-        trainer.interrupt(reason)
-        trainer.wait()
     progress = dataclasses.replace(progress, runs=store.sweeps.runs(sweep_id))
     on_change(progress)
     return progress

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from wdtui.branches import Branch, Case, in_words
 from wdtui.runs import forks
+from wdtui.runs.completion import leaving_none_live, train
 from wdtui.runs.evidence import Evidence
-from wdtui.runs.records import RunRecord, Status
-from wdtui.runs.scheduler import Scheduler
+from wdtui.runs.executor import Executor
+from wdtui.runs.records import CLAIMABLE, LIVE, RunRecord, Status
 from wdtui.runs.store import Store
-
-_LOOK_SECONDS = 0.2
-_RESUMABLE = frozenset({Status.INTERRUPTED, Status.STOPPED})
 
 
 def trained(
@@ -21,42 +19,38 @@ def trained(
     cases: Sequence[Case],
     *,
     experiment: str,
-    device: str = "auto",
+    executor: Callable[[], Executor],
     threads: int | None = None,
     tell: Callable[[str], None],
     stop: Callable[[], str] = lambda: "",
 ) -> dict[Case, RunRecord]:
     """The run of each case, after training those of which the store has no finished one; `tell` hears of each end.
 
-    Branches are trained once the runs that they leave have ended, so that they can start from their checkpoints. A run
-    that was interrupted before goes on from its own. Each is tried once; a failure is the status of its run. Once
-    `stop` says a reason, runs are interrupted with a checkpoint, and branches may be left out. Raises StoreError,
-    ConfigError for a branch that changes what a fork cannot change, and DeviceError where there is no such device.
+    `executor` makes what trains them, with `threads` each, where anything is to be trained. Branches are trained once
+    the runs that they leave have ended, so that they can start from their checkpoints. A run that was begun before is
+    gone on with, and one that another process trains is waited for. Each is tried once; a failure is the status of its
+    run. Once `stop` says a reason, runs are interrupted with a checkpoint, and branches may be left out. Raises
+    StoreError, ConfigError for a branch that changes what a fork cannot change, and what `executor` raises.
     """
     evidence = Evidence(store)
     runs = {case: run for case in cases if (run := evidence.run(case))}
     missing = [case for case in cases if case not in runs]
     if not missing:
         return runs
-    from wdtui.lab.devices import resolve_device  # here, because it imports torch
-
-    resolve_device(device)  # before a run is made that nothing could train
+    trainer = executor()
     tell(f"{len(missing)} of {len(cases)} runs are to be trained.")
-    scheduler = Scheduler(store, device=device)
-    reason = "What was to be trained could not go on"
-    try:
+    with leaving_none_live(trainer, stop):
         for late in (False, True):
-            stage = [case for case in missing if isinstance(case, Branch) == late]
+            stage = [case for case in missing if isinstance(case, Branch) == late and not stop()]
             for case in stage:
-                runs[case] = evidence.run(case, _RESUMABLE) or store.run(_added(store, case, runs, experiment))
-            if stopped := _train(scheduler, [runs[case].id for case in stage], threads, tell, stop):
-                reason = stopped
-                break
-    finally:
-        for run_id in scheduler.queue:
-            scheduler.cancel(run_id)
-        scheduler.interrupt(reason)
-        scheduler.wait()
+                runs[case] = evidence.run(case, CLAIMABLE | LIVE) or store.run(_added(store, case, runs, experiment))
+            told: set[int] = set()
+            read = partial(_read, store, [runs[case].id for case in stage])
+            for now, left in train(trainer, read, threads=threads, stop=stop):
+                for run in now:
+                    if run.id not in told | left:
+                        told.add(run.id)
+                        tell(f"{len(told)} of {len(stage)}: run {run.id} is {run.status}{_why(run)}")
     return {case: store.run(run.id) for case, run in runs.items()}
 
 
@@ -69,21 +63,9 @@ def _added(store: Store, case: Case, runs: Mapping[Case, RunRecord], experiment:
     return forks.fork(store, parent, case.step, changes, name=name, experiment=experiment, ahead=True)
 
 
-def _train(
-    scheduler: Scheduler,
-    run_ids: Sequence[int],
-    threads: int | None,
-    tell: Callable[[str], None],
-    stop: Callable[[], str],
-) -> str:
-    """Train runs until all have ended or there is a reason to stop, which is returned."""
-    scheduler.submit(*run_ids, threads=threads)
-    ended, waiting = 0, True
-    while waiting and not (reason := stop()):
-        waiting = bool({*scheduler.queue, *scheduler.live} & {*run_ids})
-        for notice in scheduler.notices():
-            ended += 1
-            outcome = "" if notice.kind == "ended" else f": {notice.text}"
-            tell(f"{ended} of {len(run_ids)}: run {notice.run_id} is {notice.status or notice.kind}{outcome}")
-        time.sleep(_LOOK_SECONDS if waiting else 0)
-    return reason
+def _read(store: Store, run_ids: Sequence[int]) -> list[RunRecord]:
+    return [store.run(run_id) for run_id in run_ids]
+
+
+def _why(run: RunRecord) -> str:
+    return f": {run.reason}" if run.reason and run.status != Status.DONE else ""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from textual import work
 from textual.app import App
 from textual.reactive import reactive
 from textual.widgets import Input
 
+from wdtui.config import ConfigError
 from wdtui.runs.records import LIVE, RunRecord, StoreError
 from wdtui.runs.store import Store
 from wdtui.settings import Settings
@@ -25,7 +29,9 @@ from wdtui.tui.screens.workbench import Workbench
 if TYPE_CHECKING:
     from wdtui.grid import Grid
     from wdtui.runs.scheduler import Scheduler
+    from wdtui.runs.sweep_store import Sweep
 
+_T = TypeVar("_T")
 _LONG_SECONDS = 60.0
 """The end of a run that took longer is announced beyond the screen."""
 _STOP_SECONDS = 60.0
@@ -149,20 +155,26 @@ class WorkbenchApp(App[None]):
 
         self.push_screen(RunView(run_id))
 
-    def open_sweep(self, sweep_id: int) -> None:
+    def open_sweep(self, sweep: Sweep) -> None:
         from wdtui.tui.screens.sweep import SweepView
 
-        self.push_screen(SweepView(self.controls.store.sweeps.get(sweep_id)))
+        self.push_screen(SweepView(sweep))
 
     def start_sweep(self, grid: Grid, *, experiment: str = "", name: str = "", threads: int | None = None) -> None:
         """Train a grid and show it."""
+        start = partial(self.controls.start_sweep, grid, experiment=experiment, name=name, threads=threads)
+        self.do_aside(start, self.open_sweep)
+
+    @work(group="aside")
+    async def do_aside(self, action: Callable[[], _T], then: Callable[[_T], object]) -> None:
+        """Do to the store what takes longer than a screen may stand still, and then what follows from it."""
         try:
-            sweep_id = self.controls.start_sweep(grid, experiment=experiment, name=name, threads=threads)
-        except StoreError as error:
+            outcome = await asyncio.to_thread(action)
+        except (StoreError, ConfigError) as error:
             self.notify(str(error), severity="error", markup=False)
             return
         self.look()
-        self.open_sweep(sweep_id)
+        then(outcome)
 
     def action_experiments(self) -> None:
         from wdtui.tui.screens.experiments import Gallery

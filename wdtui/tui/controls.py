@@ -5,6 +5,7 @@ No Textual here. Methods that people trigger return a sentence to show, or raise
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +29,13 @@ class Controls:
     def __init__(self, store: Store, scheduler: Scheduler) -> None:
         self.store = store
         self.scheduler = scheduler
+        self._going_on = threading.Lock()
+        """Held while runs of a sweep are queued, so that a second key press queues none twice."""
 
     @property
     def busy(self) -> bool:
         """Whether runs of this app are training or waiting."""
-        return bool(self.scheduler.live or self.scheduler.queue)
+        return bool(self.scheduler.live or self.scheduler.queue or self._going_on.locked())
 
     def start(self, config: RunConfig, *, experiment: str = "", name: str = "", threads: int | None = None) -> int:
         """Queue a new run here; returns its number."""
@@ -54,19 +57,20 @@ class Controls:
         self.scheduler.submit(*started)
         return started
 
-    def start_sweep(self, grid: Grid, *, experiment: str = "", name: str = "", threads: int | None = None) -> int:
-        """Queue here what a new sweep lacks; returns the sweep's number."""
-        sweep_id = self.store.sweeps.add(grid, experiment=experiment, name=name)
-        self.go_on_with(self.store.sweeps.get(sweep_id), threads=threads)
-        return sweep_id
+    def start_sweep(self, grid: Grid, *, experiment: str = "", name: str = "", threads: int | None = None) -> Sweep:
+        """Queue here what a new sweep lacks; takes seconds for a thousand cells, as does `go_on_with`."""
+        sweep = self.store.sweeps.get(self.store.sweeps.add(grid, experiment=experiment, name=name))
+        self.go_on_with(sweep, threads=threads)
+        return sweep
 
     def go_on_with(self, sweep: Sweep, *, threads: int | None = None) -> str:
         """Queue here whatever of a sweep is missing, interrupted, stopped or failed."""
-        assign(self.store, sweep)
-        at_work = {*self.scheduler.queue, *self.scheduler.live}
-        waiting = [run for run in self.store.sweeps.runs(sweep.id) if run and run.id not in at_work]
-        waiting = [run for run in waiting if run.status in CLAIMABLE]
-        self.scheduler.submit(*(run.id for run in waiting), threads=threads)
+        with self._going_on:
+            assign(self.store, sweep)
+            at_work = {*self.scheduler.queue, *self.scheduler.live}
+            waiting = [run for run in self.store.sweeps.runs(sweep.id) if run and run.id not in at_work]
+            waiting = [run for run in waiting if run.status in CLAIMABLE]
+            self.scheduler.submit(*(run.id for run in waiting), threads=threads)
         return f"{len(waiting)} runs of sweep {sweep.label} are queued here."
 
     def stop_sweep(self, sweep: Sweep) -> str:

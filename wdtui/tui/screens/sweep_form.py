@@ -8,6 +8,7 @@ from typing import Any
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
+from textual.timer import Timer
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -25,6 +26,7 @@ from wdtui.tui.widgets.text_row import TextRow
 from wdtui.tui.widgets.words import Words
 
 _ROWS = 3
+_SETTLE_SECONDS = 0.15
 _SUGGESTION = {"weight_decay": (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)}
 _HINT = """\
 a,b,c · linspace(a,b,n) · logspace(a,b,n) · range(a,b)
@@ -45,6 +47,7 @@ class SweepForm(Dialog[Grid]):
         given = [f"{name}={format_value(tuple(values))}" for name, values in (axes or _SUGGESTION).items()]
         self._texts = [*given, *[""] * _ROWS][: max(_ROWS, len(given))]
         self._grid: Grid | None = None
+        self._settling: Timer | None = None
 
     def body(self) -> ComposeResult:
         for place, text in enumerate(self._texts):
@@ -64,9 +67,18 @@ class SweepForm(Dialog[Grid]):
         self.focus_previous()
 
     @on(TextRow.Changed)
+    def _typed(self) -> None:
+        """Read once the typing rests: a thousand cells take a quarter of a second to lay out."""
+        self._grid = None
+        if self._settling:
+            self._settling.stop()
+        self._settling = self.set_timer(_SETTLE_SECONDS, self._read)
+
     def _read(self) -> None:
         """Read all rows; say under each what is wrong with it, and below what they make together."""
-        self._grid = None
+        if self._settling:
+            self._settling.stop()
+        self._grid = self._settling = None
         wrong: dict[str, str] = {}
         axes: dict[str, tuple[Any, ...]] = {}
         for row in self.query(TextRow):
@@ -99,6 +111,8 @@ class SweepForm(Dialog[Grid]):
     @on(TextRow.Submitted)
     def _entered(self, event: TextRow.Submitted) -> None:
         event.stop()
+        if self._settling:
+            self._read()
         if self._grid:
             self.dismiss(self._grid)
 

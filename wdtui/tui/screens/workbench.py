@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from time import monotonic as _seconds
 from typing import ClassVar
 
@@ -13,7 +14,8 @@ from textual.timer import Timer
 from textual.widgets import Input
 
 from wdtui import machine
-from wdtui.config import ConfigError, RunConfig
+from wdtui.config import RunConfig
+from wdtui.experiments import Experiment
 from wdtui.grid import Grid
 from wdtui.runs.records import RunRecord, StoreError
 from wdtui.runs.sweeps import Progress
@@ -214,19 +216,19 @@ class Workbench(RunScreen):
         if experiment is None or not (experiment.axes or experiment.fork):
             self.form.submit()
             return
-        experiment = experiment.variant(quick=True)
-        try:
-            grid = Grid.of(experiment.base(), experiment.axes)
-            sweep_id = self.controls.start_sweep(grid, experiment=experiment.name)
-            started = [run_id for run_id in self.controls.store.sweeps.run_ids(sweep_id) if run_id is not None]
-            started += self.controls.branch(started, experiment.fork) if experiment.fork else []
-        except (StoreError, ConfigError) as error:
-            self.notify(str(error), severity="error", markup=False)
-            return
-        self._marked = started
-        for run_id in started:
+        self.workbench.do_aside(partial(self._start_all, experiment.variant(quick=True)), self._show_started)
+
+    def _start_all(self, experiment: Experiment) -> list[int]:
+        """In a thread; returns the runs and their branches. Raises StoreError and ConfigError."""
+        sweep = self.controls.start_sweep(Grid.of(experiment.base(), experiment.axes), experiment=experiment.name)
+        started = [run_id for run_id in self.controls.store.sweeps.run_ids(sweep.id) if run_id is not None]
+        return started + (self.controls.branch(started, experiment.fork) if experiment.fork else [])
+
+    def _show_started(self, run_ids: list[int]) -> None:
+        self._marked = run_ids
+        for run_id in run_ids:
             self.workbench.identities.keep(run_id)
-        self._started = started[0]
+        self._started = run_ids[0]
         self.action_leave_form()
         self.workbench.look()
 
@@ -251,7 +253,7 @@ class Workbench(RunScreen):
 
         def answered(sweep_id: int | None) -> None:
             if sweep_id is not None:
-                self.workbench.open_sweep(sweep_id)
+                self.workbench.open_sweep(sweeps.get(sweep_id))
 
         self.app.push_screen(SweepList(listed), answered)
 

@@ -1,0 +1,46 @@
+"""Training runs to their ends through an executor: what sweeps and the verification of experiments have in common."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from wdtui.runs.executor import Executor
+from wdtui.runs.records import CLAIMABLE, RunRecord
+
+_Runs = TypeVar("_Runs", bound=Sequence[RunRecord | None])
+_LOOK_SECONDS = 0.2
+
+
+@contextlib.contextmanager
+def leaving_none_live(executor: Executor, stop: Callable[[], str]) -> Iterator[None]:
+    """Whatever happens within, let none of the executor's runs be live after it; `stop` may say why."""
+    try:
+        yield
+    finally:
+        executor.interrupt(stop() or "What was to be trained could not go on")
+        executor.wait()
+
+
+def train(
+    executor: Executor, read: Callable[[], _Runs], *, threads: int | None, stop: Callable[[], str]
+) -> Iterator[tuple[_Runs, set[int]]]:
+    """Train the runs that `read` reads until none is left, here or in other processes, or `stop` says a reason.
+
+    Each is tried once; how it ends is its status. Gives the runs at every look, and which of them are not over yet.
+    """
+    tried: set[int] = set()
+    while not stop():
+        at_work = executor.at_work  # before the runs are read: one that has left it by now is read as it ended
+        runs = read()
+        present = [run for run in runs if run]
+        free = [run.id for run in present if run.status in CLAIMABLE and run.id not in tried | at_work]
+        tried.update(free)
+        executor.submit(*free, threads=threads)
+        left = {run.id for run in present if run.live} | {run.id for run in present} & at_work | {*free}
+        yield runs, left
+        if not left:
+            return
+        time.sleep(_LOOK_SECONDS)
