@@ -175,6 +175,21 @@ def test_a_run_taken_out_of_the_queue_is_stopped(store: Store, scheduler: Schedu
     assert scheduler.queue == (two,)
 
 
+def test_a_queued_run_that_another_process_stops_is_not_begun(
+    store: Store, scheduler: Scheduler, places: list[Place]
+) -> None:
+    scheduler.slots = 1
+    first, second, third = add(store, 100_000), add(store, 1, 1), add(store, 1, 2)
+    scheduler.submit(first, second, third)
+    until(under_way(store, first))
+    with Store(store.folder) as other:
+        other.set_status(second, Status.STOPPED, "Stopped before it began.")
+        other.send(first, "stop")
+    until(lambda: store.run(third).status == Status.DONE)
+    assert store.run(second).status == Status.STOPPED and not store.run(second).step
+    assert "Stopped before it began." in {notice.text for notice in scheduler.notices() if notice.run_id == second}
+
+
 def test_a_run_that_cannot_be_trained_is_a_notice(store: Store, scheduler: Scheduler) -> None:
     busy, done, homeless = (add(store, 3) for _ in range(3))
     claim(store, busy)

@@ -19,7 +19,7 @@ from wdtui.runs.placement import (
     placement,
     suiting_threads,
 )
-from wdtui.runs.store import RunBusyError, Status, Store, StoreError
+from wdtui.runs.store import RunBusyError, RunRecord, Status, Store, StoreError
 from wdtui.runs.trainer import Trainer, reap, start_process
 from wdtui.runs.worker import ChildDiedError, ChildWorker, Worker, sentence
 
@@ -77,6 +77,10 @@ class Scheduler:
         """Processes whose run has just ended: they train the next that are to be trained in processes, or end."""
         self._errands: deque[Callable[[], None]] = deque()
         """What the dispatcher is to do, in order; the first is under way."""
+        self._revision = 0
+        """Of the store when it was last looked at; only the dispatcher knows it."""
+        self._looking = False
+        """Whether the dispatcher is reading the store, which is not to be closed meanwhile."""
         self._notices: list[Notice] = []
         self._leaving = False
         threading.Thread(target=self._dispatch, name="scheduler", daemon=True).start()
@@ -153,7 +157,7 @@ class Scheduler:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait, for seconds, until no run is live; True says that none is, and the store is the caller's alone."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._live and not self._errands, timeout)
+            return self._changed.wait_for(lambda: not (self._live or self._errands or self._looking), timeout)
 
     def let_go(self) -> tuple[int, ...]:
         """Have live and queued runs go on without this process, which may exit then; returns those that do.
@@ -165,6 +169,7 @@ class Scheduler:
         """
         with self._changed:
             self._leaving = True
+            self._changed.wait_for(lambda: not self._looking)
             queued, self._queued = list(self._queued.values()), {}
             workers = list(dict.fromkeys(self._live.values()))
         children = [worker for worker in workers if isinstance(worker, ChildWorker)]
@@ -180,15 +185,35 @@ class Scheduler:
 
     def _dispatch(self) -> None:
         while True:
+            self._drop_stopped()
             with self._changed:
-                while not self._errands:
+                if not self._errands:
                     self._start_runs()
-                    if not self._errands:
-                        self._changed.wait()
+                if not self._errands:
+                    self._changed.wait()
+                    continue
             self._errands[0]()
             with self._changed:
                 self._errands.popleft()
                 self._changed.notify_all()
+
+    def _drop_stopped(self) -> None:
+        """Let go of queued runs that another process has stopped since they were admitted."""
+        with self._changed:
+            admitted = {} if self._leaving else {job.run_id: job for job in self._queued.values() if job.devices}
+            self._looking = bool(admitted)
+        changed: list[RunRecord] = []
+        if admitted:
+            with contextlib.suppress(StoreError):  # whoever trains a run will say so
+                changed = self._store.runs_since(self._revision)
+        with self._changed:
+            self._looking = False
+            self._changed.notify_all()
+            for run in changed:
+                self._revision = max(self._revision, run.revision)
+                if run.status == Status.STOPPED and self._queued.get(run.id, False) is admitted.get(run.id):
+                    del self._queued[run.id]
+                    self._notices.append(Notice(run.id, "ended", run.reason, run.status))
 
     def _start_runs(self) -> None:
         """Start what there is room for; as no errands are left, all queued runs are admitted."""
@@ -238,6 +263,7 @@ class Scheduler:
         if self._leaving:
             return
         try:
+            self._revision = self._revision or self._store.revision()
             record = self._store.run(job.run_id)
             config = record.config
             devices = choice_of_devices(job.device)
