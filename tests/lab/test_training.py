@@ -527,3 +527,12 @@ def test_what_cannot_be_steered_is_refused_and_changes_nothing(changes: dict[str
     with pytest.raises(ConfigError, match=said):
         training.steer(**changes)
     assert training.position() == before
+
+
+def test_numbers_below_the_smallest_normal_one_do_not_slow_a_training_down() -> None:
+    smallest = torch.finfo(torch.float32).tiny
+    training = Training(RunConfig(width=8, train_size=128, validation_size=16, test_size=16, weight_decay=100.0))
+    training.network.parameters.fill_(smallest / 2)
+    training.run_epoch()
+    sizes = training.network.parameters.abs()
+    assert bool(((sizes == 0) | (sizes >= smallest)).all())
