@@ -11,8 +11,8 @@ import pytest
 from exchange_tools import CONFIG, NAMES, stored_run
 
 import wdtui
-from wdtui.config import ConfigError
-from wdtui.runs.store import StoreError
+from wdtui.config import ConfigError, RunConfig
+from wdtui.runs.store import Store, StoreError
 
 
 def test_a_run_is_loaded_by_number_or_name_with_all_that_is_known(tmp_path: Path) -> None:
@@ -26,6 +26,12 @@ def test_a_run_is_loaded_by_number_or_name_with_all_that_is_known(tmp_path: Path
         assert [event.kind for event in run.events] == ["steered"]
     with pytest.raises(StoreError, match="no run theirs"):
         wdtui.load("theirs", store=tmp_path)
+
+
+def test_a_run_is_one_line_at_a_prompt(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        store.add_run(RunConfig(), name="mine")
+    assert repr(wdtui.load(1, store=tmp_path)) == "<Run 1 'mine': queued, 0 points>"
 
 
 def test_training_yields_points_by_metric_name() -> None:

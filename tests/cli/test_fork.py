@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,15 @@ def test_a_detached_run_and_its_fork_get_done_by_themselves(tmp_path: Path) -> N
         assert (told["event"], told["run_id"]) == ("detached", run_id)
         until(lambda run_id=run_id: run(tmp_path, run_id).status == Status.DONE)  # type: ignore[misc]
     assert points(tmp_path, 2)[:3] == points(tmp_path, 1) and len(points(tmp_path, 2)) == 5
+
+
+def test_a_detached_run_that_is_stopped_before_it_begins_does_not_begin(tmp_path: Path) -> None:
+    assert wdtui("run", *TINY, "--epochs", "1000000", "--detach", store=tmp_path).returncode == 0
+    stopped = wdtui("stop", "1", store=tmp_path)  # its process may have claimed it by now
+    assert stopped.returncode == 0, stopped.stderr
+    until(lambda: run(tmp_path, 1).status == Status.STOPPED)
+    time.sleep(3)  # until its process, which imports PyTorch first, would have begun
+    assert run(tmp_path, 1).status == Status.STOPPED
 
 
 def test_resuming_after_damage_says_so_and_takes_the_checkpoint_before(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_a_reader_that_leaves_early_does_not_cost_the_checkpoint(tmp_path: Path)
     process = start("run", *TINY, "--epochs", "1000000", "--headless", "--json", store=tmp_path)
     assert process.stdout and process.stdout.readline()
     process.stdout.close()
-    assert process.wait(timeout=60) == 1
+    assert process.wait(timeout=60) == 128 + signal.SIGPIPE
     (run,) = events(wdtui("runs", "list", "--json", store=tmp_path).stdout)
     assert run["status"] == "interrupted" and "wdtui resume 1" in run["reason"]
 

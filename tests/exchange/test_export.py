@@ -158,3 +158,12 @@ def test_the_commands_of_the_readme_hand_runs_over_and_take_them_in(tmp_path: Pa
 def take_last(folder: Path) -> Run:
     with Store(folder) as store:
         return take(store, "last")
+
+
+def test_a_run_is_written_to_stdout_where_that_is_asked_for(tmp_path: Path) -> None:
+    stored_run(tmp_path / "store", "mine")
+    result = wdtui("runs", "export", "1", "--output", "-", store=tmp_path / "store", cwd=tmp_path)
+    assert result.returncode == 0 and result.stdout.startswith("step,epoch,")
+    assert "Run 1: " in result.stderr and not (tmp_path / "-").exists()
+    refused = wdtui("runs", "export", "1", "--format", "parquet", "--output", "-", store=tmp_path / "store")
+    assert refused.returncode == 2 and "--output - is for one run, as csv or json" in refused.stderr

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from test_screens import SIZE, drawn
+from textual.events import Key
 from tui_tools import FakeScheduler, Recorded, press, settle
 
 from wdtui.config import RunConfig
@@ -22,6 +23,7 @@ from wdtui.tui.screens.run import RunView
 from wdtui.tui.screens.sweep import SweepView
 from wdtui.tui.screens.sweep_form import SweepForm, SweepList
 from wdtui.tui.screens.workbench import Workbench
+from wdtui.tui.widgets.text_row import TextRow
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:\s*Can not relate snapshot")
 
@@ -127,6 +129,17 @@ async def test_axes_that_are_typed_are_trained_and_shown(recorded: Recorded, mak
     assert sweep.grid.axes == {"weight_decay": (0.1, 0.3), "blocks": (1,)} and sweep.grid.seeds == (1234, 1235)
     assert sweep.experiment == "demo" and sweep.grid.base.epochs == 130
     assert scheduler.submitted == [1, 2, 3, 4] == [run.id for run in reversed(recorded.store.runs())]
+
+
+async def test_keys_that_arrive_all_at_once_are_taken_in_their_order(recorded: Recorded, make_app: MakeApp) -> None:
+    async with make_app().run_test(size=SIZE) as pilot:
+        await press(pilot, "escape", "W")
+        await press(pilot, "ctrl+u", "type:weight_decay=abc(1)")
+        typed = [("backspace", None)] * 20 + [(character, character) for character in "width=8"]
+        for key, character in typed:
+            pilot.app.post_message(Key(key, character))
+        await settle(pilot)
+        assert pilot.app.screen.query_one("#axis-0", TextRow).text == "width=8"
 
 
 async def test_the_screen_goes_on_while_a_sweep_is_started(recorded: Recorded, make_app: MakeApp) -> None:

@@ -99,6 +99,14 @@ def pause(run: RunArgument, store: StoreOption = None) -> None:
 
 def stop(run: RunArgument, store: StoreOption = None) -> None:
     """Stop a live run with a checkpoint, wherever it is trained; `wdtui resume` goes on from there."""
+    from wdtui.runs.store import Status, Store
+
+    with Store(store) as opened:
+        record = opened.find(run)
+        if record.status == Status.QUEUED:
+            opened.settle(record.id, Status.STOPPED, "Stopped before it began.")
+            typer.echo(f"Run {record.id} will not begin.", err=True)
+            return
     _send(store, run, "stop")
 
 

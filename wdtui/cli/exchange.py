@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from wdtui.cli.errors import CommandError
 from wdtui.cli.fields import StoreOption
 from wdtui.cli.runs import RunArgument
 
@@ -21,7 +22,8 @@ def export(
     runs: RunsArgument,
     format: FormatOption = "csv",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="PATH", help="A file, or a folder for several runs.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="PATH", help="A file, or a folder for several runs; - for stdout."),
     ] = None,
     store: StoreOption = None,
 ) -> None:
@@ -30,10 +32,13 @@ def export(
     from wdtui.exchange.taken import take
     from wdtui.runs.store import Store
 
+    to_stdout = output == Path("-")
+    if to_stdout and (len(runs) > 1 or format not in ("csv", "json")):
+        raise CommandError("--output - is for one run, as csv or json.")
     with Store(store) as opened:
         taken = [take(opened, run) for run in dict.fromkeys(runs)]
-    for run, path in zip(taken, write(taken, format, output), strict=True):
-        typer.echo(f"Run {run.id}: {len(run):,} points in {path}.")
+    for run, path in zip(taken, write(taken, format, Path("/dev/stdout") if to_stdout else output), strict=True):
+        typer.echo(f"Run {run.id}: {len(run):,} points in {path}.", err=to_stdout)
 
 
 def script(

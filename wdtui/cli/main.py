@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -117,6 +118,10 @@ def main(arguments: list[str] | None = None) -> int:
         return report(error)
     except KeyboardInterrupt:
         return report(KeyboardInterrupt("Interrupted."), INTERRUPTED)
+    except SystemExit as left:
+        if isinstance(left.__context__, BrokenPipeError):  # which click makes an exit of
+            return report(left.__context__)
+        raise
     return result if isinstance(result, int) else 0
 
 
@@ -129,7 +134,7 @@ def report(error: BaseException, status: int | None = None) -> int:
         return BAD_INPUT
     if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        return 128 + signal.SIGPIPE
     typer.echo(f"wdtui: {sentence(error)}", err=True)
     known = isinstance(error, (ClickException, *bad_input_errors()))
     return status or (BAD_INPUT if known else FAILED)

@@ -190,7 +190,8 @@ def _print_details(run: Any, events: list[Any]) -> None:
     if run.started and run.device:  # one that was taken in was trained elsewhere
         versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
         started = datetime.datetime.fromtimestamp(run.started).isoformat(" ", "seconds")
-        typer.echo(f"Started {started} on {run.host}, {run.device}, {run.threads} threads; {versions}.")
+        threads = f"{run.threads} {'thread' if run.threads == 1 else 'threads'}"
+        typer.echo(f"Started {started} on {run.host}, {run.device}, {threads}; {versions}.")
     if run.note:
         typer.echo(f"Note: {clean(run.note)}")
     for event in events:

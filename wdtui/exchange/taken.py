@@ -23,7 +23,7 @@ class ExchangeError(Exception):
     """What could not be handed over or taken in, and what to do about it, in one sentence."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Run:
     """One run with all that is known about it, as it stood when it was read."""
 
@@ -40,8 +40,12 @@ class Run:
     milestones: Milestones
     events: tuple[Event, ...]
     """What happened, by step: steerings, refusals, errors."""
-    record: RunRecord = dataclasses.field(repr=False)
+    record: RunRecord
     """The store's own row: device, threads, versions, times in unix seconds."""
+
+    def __repr__(self) -> str:
+        """One line, because a prompt shows it; the curves alone are thousands of numbers."""
+        return f"<Run {self.id}{f' {self.name!r}' if self.name else ''}: {self.status}, {len(self):,} points>"
 
     def __len__(self) -> int:
         """The number of points."""

@@ -52,8 +52,8 @@ class Steps:
     def run_epoch(self, attend: Attend = lambda: True) -> None:
         """Take the steps that are left of this epoch, until `attend` says no.
 
-        From here on this thread's CPU takes numbers below the smallest normal one for zero: at large λ there are so many
-        that steps took 15 times as long (docs/benchmarks.md).
+        From here on this thread's CPU takes numbers below the smallest normal one for zero: large λ makes so many that
+        steps took 15 times as long (docs/benchmarks.md).
         """
         torch.set_flush_denormal(True)
         attended = self.batch == 0

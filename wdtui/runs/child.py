@@ -78,11 +78,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(store: Store, job: Job, interruption: _Interruption) -> int:
-    """Train one run or group; return an exit status. Raises StoreError where that it failed cannot be stored."""
+    """Train one run or group, as far as nobody has stopped them meanwhile; return an exit status.
+
+    Raises StoreError where that it failed cannot be stored.
+    """
     try:
+        wanted = [run_id for run_id in job.run_ids if store.run(run_id).status != Status.STOPPED]
+        if not wanted:
+            return 0
         from wdtui.runs.group import runner_of  # here, because it imports torch, which takes seconds and may fail
 
-        runner = runner_of(store, job.run_ids, device=job.device, threads=job.threads)
+        runner = runner_of(store, wanted, device=job.device, threads=job.threads)
         if not interruption.reason:
             interruption.runner = runner
             runner.run()

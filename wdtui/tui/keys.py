@@ -66,7 +66,7 @@ RUNS = (
 )  # fmt: skip
 TABLE = (
     Key("slash", "filter", "filter", "Show some runs only: words and conditions, as λ>=0.1 test>0.9 done.",
-        shown="/", twin="wdtui runs list", footer=True),
+        shown="/", footer=True),
     Key("o", "sort", "sort", "Sort by the next column."),
     Key("O", "reverse", "reverse", "Sort the other way round."),
 )  # fmt: skip

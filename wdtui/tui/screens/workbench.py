@@ -30,6 +30,7 @@ from wdtui.tui.story import headline, told
 from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.chart_grid import ChartGrid
 from wdtui.tui.widgets.launch_form import LaunchForm
+from wdtui.tui.widgets.line_input import LineInput
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
 from wdtui.tui.widgets.load_strip import LoadStrip
 from wdtui.tui.widgets.run_table import RunTable
@@ -84,7 +85,7 @@ class Workbench(RunScreen):
                 yield LoadStrip(id="machine")
         with Vertical(id="runs"):
             yield RunTable(lambda run_id: self.workbench.identities.of(run_id) if self._is_shown(run_id) else None)
-            search = Input(
+            search = LineInput(
                 id="filter", placeholder="words and conditions, as λ>=0.1 ε<1e-3 test>0.9 done", compact=True
             )
             search.cursor_blink = False
