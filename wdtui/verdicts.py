@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from wdtui.branches import Case
 from wdtui.claims import MILESTONES, Claim, curve_of
-from wdtui.hyperparameters import format_value
 from wdtui.metrics import Curves
 from wdtui.milestones import Milestones
+from wdtui.text import number
 
 Range = tuple[float, float]
 """Smallest and largest: one value twice, except where a claim is to hold whichever seed is taken."""
@@ -107,7 +107,7 @@ def _term(claim: Claim, cells: Sequence[Case], outcomes: Mapping[Case, Outcome])
     heights = np.array([_over_seeds(claim.seeds, curve[place])[0] for place in places])
     found = _found(claim.find, places, heights)
     shown = dataclasses.replace(claim, find="").shown_term
-    along = ", ".join(f"{format_value(at)}: {shown(high)}" for at, high in zip(places, heights.tolist(), strict=True))
+    along = ", ".join(f"{number(at)}: {shown(high)}" for at, high in zip(places, heights.tolist(), strict=True))
     return (found, found), f"{claim.shown_term(found)} ({along})"
 
 

@@ -13,7 +13,7 @@ from wdtui.config import RunConfig
 from wdtui.exchange.export import export
 from wdtui.exchange.taken import ExchangeError, take
 from wdtui.runs.evidence import Evidence
-from wdtui.runs.store import Store
+from wdtui.runs.store import Store, StoreError
 
 pytest.importorskip("tensorboard")
 
@@ -40,6 +40,18 @@ def test_what_another_program_trained_is_evidence_for_no_claim_and_fills_no_swee
         taken_in(tmp_path, store)
         assert Evidence(store).run(RunConfig(weight_decay=0.3, width=128, epochs=3)) is None
         assert store.sweeps.faithful_runs() == []
+
+
+def test_a_store_that_cannot_take_a_run_keeps_no_half_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise StoreError("The disk is full.")
+
+    write_original(tmp_path / "version_0", ORIGINAL)
+    monkeypatch.setattr(Store, "append", full)
+    with Store(tmp_path / "store") as store:
+        with pytest.raises(StoreError, match="The disk is full"):
+            taken_in(tmp_path, store)
+        assert not store.runs()
 
 
 def test_without_hyperparameters_the_defaults_stand(tmp_path: Path) -> None:

@@ -212,6 +212,14 @@ async def test_the_filter_is_applied_as_typed_and_taken_away_by_escape(recorded:
         assert len(table.runs) == 2
 
 
+async def test_a_new_run_that_the_filter_hides_is_spoken_of(recorded: Recorded, make_app: MakeApp) -> None:
+    recorded.add("demo")
+    async with make_app(FakeScheduler()).run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape", "slash", "type:test>0.9", "enter", "r")
+        assert [run.id for run in pilot.app.screen.query_one(RunTable).runs] == [1]
+        assert "The filter hides run 2." in [note.message for note in pilot.app._notifications]
+
+
 async def test_the_table_is_sorted_by_the_next_column(recorded: Recorded, make_app: MakeApp) -> None:
     for recording in ("decay-1", "demo", "epsilon-1e-2"):
         recorded.add(recording)

@@ -5,6 +5,7 @@ Needs the extra `tensorboard`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -23,7 +24,7 @@ from wdtui.hyperparameters import ConfigError, format_value
 from wdtui.metrics import Curves, Point, columns
 from wdtui.milestones import milestones
 from wdtui.runs.records import Status
-from wdtui.runs.store import Store
+from wdtui.runs.store import Store, StoreError
 from wdtui.runs.sweep_store import fingerprint
 
 _METRICS = {
@@ -95,16 +96,29 @@ def taken_before(store: Store, recorded: Recorded) -> int | None:
 
 
 def add(store: Store, recorded: Recorded) -> int:
-    """Add it to the store as a finished run, which counts as evidence for no claim; return its number."""
+    """Add it to the store as a finished run, which counts as evidence for no claim; return its number.
+
+    Raises StoreError, and leaves no half of a run, where the store cannot take it.
+    """
+    run_id = store.add_run(recorded.config, name=f"{recorded.path.name}, imported")
+    try:
+        _fill(store, run_id, recorded)
+    except StoreError:
+        with contextlib.suppress(StoreError):
+            store.set_status(run_id, Status.FAILED)  # a live one cannot be deleted
+            store.delete([run_id])
+        raise
+    return run_id
+
+
+def _fill(store: Store, run_id: int, recorded: Recorded) -> None:
     config, points = recorded.config, recorded.points
-    run_id = store.add_run(config, name=f"{recorded.path.name}, imported")
     source = {"from": str(recorded.path), "hyperparameters recorded": ", ".join(recorded.known) or "none"}
     store.add_event(run_id, 0, "imported", source)
     store.claim(run_id, device="", threads=1, versions={})
     seen = milestones(Curves.of(config, points)).to_json()
     store.append(run_id, points, speed=None, milestones=seen)
     store.set_status(run_id, Status.DONE)
-    return run_id
 
 
 def _recorded(path: Path, files: Sequence[Path]) -> Recorded | None:
