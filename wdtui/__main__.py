@@ -7,8 +7,11 @@ import sys
 
 def main() -> None:
     """Run the command line; the exit status is the documented one."""
-    from wdtui.cli.main import main
-
+    try:
+        from wdtui.cli.main import main
+    except KeyboardInterrupt:
+        print("wdtui: Interrupted.", file=sys.stderr)
+        sys.exit(130)
     sys.exit(main())
 
 
