@@ -101,7 +101,7 @@ def test_a_detached_run_and_its_fork_get_done_by_themselves(tmp_path: Path) -> N
 
 
 def test_a_detached_run_that_is_stopped_before_it_begins_does_not_begin(tmp_path: Path) -> None:
-    assert wdtui("run", *TINY, "--epochs", "1000000", "--detach", store=tmp_path).returncode == 0
+    assert wdtui("run", *TINY, "--epochs", "3000", "--detach", store=tmp_path).returncode == 0
     stopped = wdtui("stop", "1", store=tmp_path)  # its process may have claimed it by now
     assert stopped.returncode == 0, stopped.stderr
     until(lambda: run(tmp_path, 1).status == Status.STOPPED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -99,9 +100,9 @@ def pause(run: RunArgument, store: StoreOption = None) -> None:
 
 def stop(run: RunArgument, store: StoreOption = None) -> None:
     """Stop a live run with a checkpoint, wherever it is trained; `wdtui resume` goes on from there."""
-    from wdtui.runs.store import Status, Store
+    from wdtui.runs.store import RunBusyError, Status, Store
 
-    with Store(store) as opened:
+    with Store(store) as opened, contextlib.suppress(RunBusyError):  # begun just now, so that it can be told
         record = opened.find(run)
         if record.status == Status.QUEUED:
             opened.settle(record.id, Status.STOPPED, "Stopped before it began.")

@@ -83,11 +83,11 @@ def _train(store: Store, job: Job, interruption: _Interruption) -> int:
     Raises StoreError where that it failed cannot be stored.
     """
     try:
+        from wdtui.runs.group import runner_of  # here, because it imports torch, which takes seconds and may fail
+
         wanted = [run_id for run_id in job.run_ids if store.run(run_id).status != Status.STOPPED]
         if not wanted:
             return 0
-        from wdtui.runs.group import runner_of  # here, because it imports torch, which takes seconds and may fail
-
         runner = runner_of(store, wanted, device=job.device, threads=job.threads)
         if not interruption.reason:
             interruption.runner = runner
