@@ -6,6 +6,7 @@ import copy
 import functools
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -536,3 +537,4 @@ def test_numbers_below_the_smallest_normal_one_do_not_slow_a_training_down() -> 
     training.run_epoch()
     sizes = training.network.parameters.abs()
     assert bool(((sizes == 0) | (sizes >= smallest)).all())
+    assert sys.float_info.min / 2 > 0  # whoever trains computes as before

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -16,6 +18,20 @@ from wdtui.lab.tasks import Split
 
 Attend = Callable[[], bool]
 """Called before each step, with the training at rest: it may read or steer the training; False ends it there."""
+
+
+@contextlib.contextmanager
+def _without_denormals() -> Iterator[None]:
+    """Have this thread's CPU take numbers below the smallest normal one for zero.
+
+    Large λ makes so many of them that steps took 15 times as long (docs/benchmarks.md).
+    """
+    before = sys.float_info.min / 2 == 0  # as they are where somebody has asked for this already
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
 
 
 class Steps:
@@ -49,13 +65,9 @@ class Steps:
         raise NotImplementedError
 
     @torch.inference_mode()
+    @_without_denormals()
     def run_epoch(self, attend: Attend = lambda: True) -> None:
-        """Take the steps that are left of this epoch, until `attend` says no.
-
-        From here on this thread's CPU takes numbers below the smallest normal one for zero: large λ makes so many that
-        steps took 15 times as long (docs/benchmarks.md).
-        """
-        torch.set_flush_denormal(True)
+        """Take the steps that are left of this epoch, until `attend` says no."""
         attended = self.batch == 0
         if attended:
             if not attend():
