@@ -9,9 +9,8 @@ import typer
 
 from wdtui.cli.errors import CommandError
 from wdtui.cli.fields import StoreOption
-from wdtui.cli.runs import RunArgument
+from wdtui.cli.runs import RunArgument, RunsArgument
 
-RunsArgument = Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs' numbers or names.")]
 FormatOption = Annotated[
     Literal["csv", "json", "parquet", "tensorboard"],
     typer.Option(help="csv: the points; the others hold config and milestones too."),

@@ -37,11 +37,11 @@ _EVERYWHERE = "auto", "cpu"
 class Machines:
     """What a person said about where to train. Raises CommandError and DeviceError where that cannot be."""
 
-    device: str = "auto"
-    threads: int | None = None
-    workers: int | None = None
-    executor: Literal["local", "ray"] = "local"
-    address: str | None = None
+    device: str
+    threads: int | None
+    workers: int | None
+    executor: Literal["local", "ray"]
+    address: str | None
 
     def __post_init__(self) -> None:
         if self.executor == "local" and self.address:
