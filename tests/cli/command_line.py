@@ -31,11 +31,14 @@ def events(output: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in output.splitlines()]
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 90
+def until(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+    """Wait for a condition, a long while, but no longer than the process lives that is to bring it about."""
+    deadline = time.monotonic() + 180
     while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+        assert time.monotonic() < deadline, "waited in vain"
+        if process and process.poll() is not None and not condition():
+            raise AssertionError(f"ended with {process.returncode}: {process.communicate()}")
+        time.sleep(0.1)
 
 
 def assert_one_sentence(error: str) -> None:

@@ -286,8 +286,10 @@ class RemoteStore:
         return RemoteCheckpoints(partial(self._ask, "checkpoints", run))
 
     def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """Not with `ray.get`: a task that waits in it lends its CPUs to others, and too many runs train at once."""
+        answer = getattr(self._host, method).remote(self._attempt, *arguments, **options)
         try:
-            return ray.get(getattr(self._host, method).remote(self._attempt, *arguments, **options))
+            return answer.future().result()
         except RayTaskError as error:
             raise error.cause from None
         except RayActorError as error:
