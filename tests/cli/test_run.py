@@ -133,7 +133,7 @@ def test_deleting_asks_and_takes_the_run_away(tmp_path: Path) -> None:
     refused = wdtui("runs", "delete", "1", store=tmp_path, stdin=-3)
     assert refused.returncode == 2 and "--yes" in refused.stderr
     assert wdtui("runs", "delete", "1", "--yes", store=tmp_path).returncode == 0
-    assert "No runs yet" in wdtui("runs", "list", store=tmp_path).stdout
+    assert f"No runs in {tmp_path} yet" in wdtui("runs", "list", store=tmp_path).stdout
 
 
 def test_a_reader_that_leaves_early_does_not_cost_the_checkpoint(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def list_runs(json: JsonOption = False, store: StoreOption = None) -> None:
         for run in runs:
             typer.echo(json_module.dumps(_as_json(run), ensure_ascii=False))
     elif not runs:
-        typer.echo("No runs yet; `wdtui run demo --headless` trains the first.")
+        typer.echo(f"No runs in {opened.folder} yet; `wdtui run demo --headless` trains the first.")
     else:
         _print_table(runs)
 

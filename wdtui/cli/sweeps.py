@@ -33,7 +33,8 @@ def list_sweeps(json: JsonOption = False, store: StoreOption = None) -> None:
         for progress in sweeps:
             typer.echo(json_module.dumps(sweep_json(progress), ensure_ascii=False))
     elif not sweeps:
-        typer.echo("No sweeps yet; `wdtui sweep demo --axis weight_decay=0.1,0.3 --headless` trains the first.")
+        first = "`wdtui sweep demo --axis weight_decay=0.1,0.3 --headless` trains the first"
+        typer.echo(f"No sweeps in {opened.folder} yet; {first}.")
     else:
         print_sweeps(sweeps)
 
