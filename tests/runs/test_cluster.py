@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from store_tools import claim
 
@@ -14,6 +19,7 @@ from wdtui.runs.store import Store, StoreError
 
 pytest.importorskip("ray")
 
+from wdtui.runs import cluster
 from wdtui.runs.cluster import _StoreHost
 
 
@@ -41,6 +47,29 @@ def test_a_run_whose_node_is_lost_goes_on_for_the_next_attempt_alone(store: Stor
     host.call("second", "beat", lost)
     with pytest.raises(StoreError, match="another node"):
         host.call("first", "beat", lost)
+
+
+def test_a_run_that_another_process_trains_is_left_to_it(store: Store) -> None:
+    theirs, ours = (store.add_run(RunConfig()) for _ in range(2))
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        host = _StoreHost(store.folder)
+        claim(store, theirs)
+        with sqlite3.connect(store.folder / "wdtui.sqlite3") as connection:
+            start = psutil.Process(other.pid).create_time()
+            connection.execute("UPDATE runs SET pid = ?, process_start = ? WHERE id = ?", (other.pid, start, theirs))
+        for attempt in ("first", "second"):
+            assert host.begin(attempt, [theirs, ours]) == [ours]
+        assert store.run(theirs).live and not store.events(theirs)
+
+
+def test_what_has_fallen_silent_will_not_hear_that_it_is_to_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost, alive = (store.add_run(RunConfig()) for _ in range(2))
+    host = _StoreHost(store.folder)
+    host.begin("first", [lost, alive])
+    later = time.monotonic() + 60
+    monkeypatch.setattr(cluster.time, "monotonic", lambda: later)
+    host.call("first", "events", alive)
+    assert host.interrupt("Enough") == {alive}
 
 
 def test_nothing_begins_once_all_are_to_end(store: Store) -> None:

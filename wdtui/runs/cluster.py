@@ -11,6 +11,7 @@ import contextlib
 import os
 import socket
 import threading
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -35,6 +36,8 @@ from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledE
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 _REACH_SECONDS = 10.0
+_SILENT_SECONDS = 10.0
+"""After which a task that asks for nothing counts as lost; a run asks about five times a second."""
 _RETRIES = 3
 """How often a run may lose its node, or its process, before it counts as failed."""
 _UNDER_WAY = (Status.QUEUED, Status.INTERRUPTED)
@@ -79,7 +82,7 @@ class RayCluster:
             task.future().add_done_callback(partial(self._finish, task))
 
     def interrupt(self, reason: str) -> None:
-        """A task that waits for room is cancelled; one that has begun hears of it from the store."""
+        """A task that waits for room, be it once more, is cancelled; the others hear of it from the store."""
         with self._changed:
             self._leaving = True
             tasks = dict(self._tasks)
@@ -195,12 +198,15 @@ class _StoreHost:
         self._store = Store(folder)
         self._attempts: dict[int, str] = {}
         """Which attempt may train a run: one whose node seemed lost and was not is refused from then on."""
+        self._heard: dict[int, float] = {}
+        """When the attempt at a run last asked for something."""
         self._reason = ""
 
     def interrupt(self, reason: str) -> set[int]:
-        """Have all attempts end; returns the runs of those that have begun."""
+        """Have all attempts end; returns the runs of those that will hear of it, as they have asked a moment ago."""
         self._reason = reason
-        return {*self._attempts}
+        now = time.monotonic()
+        return {run_id for run_id, heard in self._heard.items() if now - heard < _SILENT_SECONDS}
 
     def begin(self, attempt: str, run_ids: Sequence[int]) -> list[int]:
         """Admit an attempt; returns the runs that are left to train, none once all are to end."""
@@ -214,12 +220,15 @@ class _StoreHost:
             run = self._store.run(run_id)
         except StoreError:
             return False
-        if run_id in self._attempts and run.live:
+        if run_id in self._attempts and run.live and run.pid == os.getpid():
             self._store.set_status(run_id, Status.INTERRUPTED, "Its node was lost.")
             data = {"reason": f"Its node was lost at step {run.step:,}."}
             self._store.add_event(run_id, run.checkpoint_step or 0, "lost", data)  # what is later is cut off
+        if self._store.run(run_id).status not in _UNDER_WAY:
+            return False
         self._attempts[run_id] = attempt
-        return self._store.run(run_id).status in _UNDER_WAY
+        self._heard[run_id] = time.monotonic()
+        return True
 
     def call(self, attempt: str, method: str, run_id: int, *arguments: Any, **options: Any) -> Any:
         """Carry out a method of the store for a run."""
@@ -243,6 +252,7 @@ class _StoreHost:
     def _check(self, attempt: str, run_id: int) -> None:
         if self._attempts.get(run_id) != attempt:
             raise StoreError(f"Run {run_id} is trained by another node by now.")
+        self._heard[run_id] = time.monotonic()
 
 
 # In a task
