@@ -11,8 +11,8 @@ import pytest
 from exchange_tools import CONFIG, NAMES, stored_run
 
 import wdtui
-from wdtui.config import ConfigError, RunConfig
-from wdtui.runs.store import Store, StoreError
+from wdtui.config import RunConfig
+from wdtui.runs.store import Store
 
 
 def test_a_run_is_loaded_by_number_or_name_with_all_that_is_known(tmp_path: Path) -> None:
@@ -24,7 +24,7 @@ def test_a_run_is_loaded_by_number_or_name_with_all_that_is_known(tmp_path: Path
         np.testing.assert_array_equal(run.curves["sharpness"], expected.curves["sharpness"])
         assert run.milestones.fit_step == 1
         assert [event.kind for event in run.events] == ["steered"]
-    with pytest.raises(StoreError, match="no run theirs"):
+    with pytest.raises(wdtui.StoreError, match="no run theirs"):
         wdtui.load("theirs", store=tmp_path)
 
 
@@ -45,7 +45,7 @@ def test_training_yields_points_by_metric_name() -> None:
 
 
 def test_a_config_that_no_run_can_have_is_refused_before_the_first_point() -> None:
-    with pytest.raises(ConfigError, match="did you mean width"):
+    with pytest.raises(wdtui.ConfigError, match="did you mean width"):
         wdtui.train(widht=3)
 
 

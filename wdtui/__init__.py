@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wdtui.api import Run, RunConfig, load, train
+    from wdtui.api import ConfigError, Run, RunConfig, StoreError, load, train
+    from wdtui.lab.progress import DivergedError
 
-__all__ = ["Run", "RunConfig", "load", "train"]
+__all__ = ["ConfigError", "DivergedError", "Run", "RunConfig", "StoreError", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:
@@ -16,4 +17,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'wdtui' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module("wdtui.api"), name)
+    home = "wdtui.lab.progress" if name == "DivergedError" else "wdtui.api"  # the laboratory imports torch
+    return getattr(importlib.import_module(home), name)

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from wdtui.config import RunConfig
+from wdtui.config import ConfigError, RunConfig
 from wdtui.exchange.taken import Run, take
 from wdtui.metrics import columns
-from wdtui.runs.store import Store
+from wdtui.runs.store import Store, StoreError
 
-__all__ = ["Run", "RunConfig", "load", "train"]
+__all__ = ["ConfigError", "Run", "RunConfig", "StoreError", "load", "train"]
 
 
 def load(run: str | int, store: str | Path | None = None) -> Run:
@@ -23,7 +23,7 @@ def load(run: str | int, store: str | Path | None = None) -> Run:
     Its `curves` are numpy arrays [points] by metric name, with "step" and "epoch" beside them. Raises StoreError, a
     sentence that a person can act on.
     """
-    with Store(Path(store).expanduser() if store else None) as opened:
+    with Store(Path(store) if store else None) as opened:
         return take(opened, run)
 
 

@@ -45,14 +45,16 @@ def tab(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 def filled(tmp_path: Path) -> Path:
     with Store(tmp_path) as store:
         store.add_run(RunConfig(), name="first")
+        store.add_run(RunConfig(), name="my run; $(ls)")
         store.add_run(RunConfig(), experiment="demo")
         store.sweeps.add(Grid.of(RunConfig(), {"width": (8, 16)}), name="widths")
     return tmp_path
 
 
 def test_runs_are_offered_by_number_and_name(tab: Tab, filled: Path) -> None:
-    assert tab("wdtui runs show ", filled) == ["last", "2", "1", "first"]
+    assert tab("wdtui runs show ", filled) == ["last", "3", "2", "1", "first"]
     assert tab("wdtui stop fi", filled) == ["first"]
+    assert tab("wdtui stop my", filled) == []  # unquoted, a shell would take it apart
 
 
 def test_sweeps_are_offered_and_resume_takes_both(tab: Tab, filled: Path) -> None:

@@ -165,5 +165,12 @@ def test_a_run_is_written_to_stdout_where_that_is_asked_for(tmp_path: Path) -> N
     result = wdtui("runs", "export", "1", "--output", "-", store=tmp_path / "store", cwd=tmp_path)
     assert result.returncode == 0 and result.stdout.startswith("step,epoch,")
     assert "Run 1: " in result.stderr and not (tmp_path / "-").exists()
+    log = tmp_path / "log"
+    log.write_text("what was there\n")
+    for format in ("csv", "json"):
+        with log.open("a") as file:
+            command = [sys.executable, "-m", "wdtui", "runs", "export", "1", "--format", format, "--output", "-"]
+            subprocess.run([*command, "--store", str(tmp_path / "store")], stdout=file, check=True)
+    assert log.read_text().startswith(f"what was there\n{result.stdout}{{")
     refused = wdtui("runs", "export", "1", "--format", "parquet", "--output", "-", store=tmp_path / "store")
     assert refused.returncode == 2 and "--output - is for one run, as csv or json" in refused.stderr

@@ -75,6 +75,6 @@ def _folder(context: typer.Context) -> Path:
 
     given = context.params.get("store") or context.find_root().params.get("store")
     try:
-        return Path(given) if given else default_folder()
+        return (Path(given) if given else default_folder()).expanduser()
     except SettingsError:  # whoever runs the command is told
         return Path(os.devnull)

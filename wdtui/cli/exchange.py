@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,6 +28,7 @@ def export(
     store: StoreOption = None,
 ) -> None:
     """Write all that was measured to files that other tools read."""
+    from wdtui.exchange.export import FORMATS
     from wdtui.exchange.export import export as write
     from wdtui.exchange.taken import take
     from wdtui.runs.store import Store
@@ -36,8 +38,12 @@ def export(
         raise CommandError("--output - is for one run, as csv or json.")
     with Store(store) as opened:
         taken = [take(opened, run) for run in dict.fromkeys(runs)]
-    for run, path in zip(taken, write(taken, format, Path("/dev/stdout") if to_stdout else output), strict=True):
-        typer.echo(f"Run {run.id}: {len(run):,} points in {path}.", err=to_stdout)
+    if to_stdout:
+        FORMATS[format].write_to(taken[0], sys.stdout)
+        typer.echo(f"Run {taken[0].id}: {len(taken[0]):,} points.", err=True)
+        return
+    for run, path in zip(taken, write(taken, format, output), strict=True):
+        typer.echo(f"Run {run.id}: {len(run):,} points in {path}.")
 
 
 def script(

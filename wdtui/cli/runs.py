@@ -52,7 +52,9 @@ def show(run: RunArgument, json: JsonOption = False, store: StoreOption = None) 
         checkpoints = opened.checkpoints(record)
     if json:
         end = summary(record.id, record.status, record.reason, curves) | {"checkpoints": checkpoints.kept()}
-        typer.echo(json_module.dumps(_as_json(record) | end | {"event": "run"}, ensure_ascii=False))
+        told = [{"step": event.step, "time": event.time, "kind": event.kind, "data": event.data} for event in events]
+        about = _as_json(record) | end | {"events": told, "event": "run"}
+        typer.echo(json_module.dumps(about, ensure_ascii=False))
         return
     from wdtui.cli.views import print_result
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import TextIO
 
 from wdtui.exchange.taken import Run
 
 
 def write(run: Run, path: Path) -> None:
-    """Write floats as Python's repr, the shortest text that reads back to the same float64; what is missing as nan."""
+    """Write over what is at the path."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(run.curves)
-        writer.writerows(run.rows())
+        write_to(run, file)
+
+
+def write_to(run: Run, file: TextIO) -> None:
+    """Write floats as Python's repr, the shortest text that reads back to the same float64; what is missing as nan."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(run.curves)
+    writer.writerows(run.rows())

@@ -6,7 +6,7 @@ import dataclasses
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from wdtui.exchange.taken import ExchangeError, Run
 
@@ -29,6 +29,10 @@ class Format:
             writer.write(run, path)
         except OSError as error:
             raise ExchangeError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+    def write_to(self, run: Run, file: TextIO) -> None:
+        """Write a run to an open file; for formats that are text."""
+        importlib.import_module(f"wdtui.exchange.{self.module}").write_to(run, file)
 
 
 FORMATS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sqlite3
 from pathlib import Path
 
@@ -14,7 +15,7 @@ def run_names(folder: Path) -> list[tuple[str, str]]:
     """Numbers and names of the newest runs, each with a few words about it; empty where there is no store to read."""
     rows = _rows(folder, "SELECT id, name, experiment, status FROM runs ORDER BY id DESC LIMIT ?")
     numbers = [(str(number), f"{name or experiment or 'run'}, {status}") for number, name, experiment, status in rows]
-    named = [(name, f"run {number}, {status}") for number, name, _, status in rows if name]
+    named = [(name, f"run {number}, {status}") for number, name, _, status in rows if _is_a_word(name)]
     return numbers + named
 
 
@@ -22,7 +23,12 @@ def sweep_names(folder: Path) -> list[tuple[str, str]]:
     """Labels and names of the newest sweeps, each with a few words about it."""
     rows = _rows(folder, "SELECT id, name, experiment FROM sweeps ORDER BY id DESC LIMIT ?")
     labels = [(f"S{number}", name or experiment or "sweep") for number, name, experiment in rows]
-    return labels + [(name, f"sweep S{number}") for number, name, _ in rows if name]
+    return labels + [(name, f"sweep S{number}") for number, name, _ in rows if _is_a_word(name)]
+
+
+def _is_a_word(name: str) -> bool:
+    """Whether a shell takes a name as it stands: one with spaces would have to be quoted, and its number is offered."""
+    return bool(name) and shlex.quote(name) == name
 
 
 def _rows(folder: Path, query: str) -> list[tuple[str, ...]]:
