@@ -182,6 +182,19 @@ def test_a_ratio_to_zero_fails() -> None:
     assert verdict(zero, **AT, divided_by={"weight_decay": 0.3}, at_least=0).state == State.FAILS
 
 
+def test_a_ratio_of_what_may_be_negative_has_its_ends_where_they_are() -> None:
+    delays = {0.3: (100, 200, 150), 0.1: (-500, 1000, 0)}
+
+    def delayed(cell: RunConfig) -> Outcome:
+        delay = delays.get(cell.weight_decay, (1, 1, 1))[cell.seed]
+        milestones = {"fit_step": 500, "generalise_step": 500 + delay, "delay": delay}
+        return outcome(cell, milestones=OUTCOMES[cell].milestones | {"milestones": milestones})
+
+    outcomes = {cell: delayed(cell) for cell in CELLS}
+    claim = {"measure": "delay", "where": {"weight_decay": 0.1}, "divided_by": {"weight_decay": 0.3}, "seeds": "all"}
+    assert verdict(outcomes, **claim, at_least=-3).value == (-5, 10)
+
+
 def test_the_measured_value_is_in_the_sentence() -> None:
     found = verdict(**AT, minus={"weight_decay": 0.0}, at_least=0.4)
     assert found.measured == (
@@ -304,6 +317,14 @@ def test_an_experiment_has_a_full_and_a_quick_variant(write: Callable[[str], str
     assert quick.name == experiment.name and quick.question == experiment.question
     assert experiment.variant(False) is experiment
     assert [cell.seed for cell in quick.with_seeds(3).cells()] == [0, 1, 2]
+
+
+def test_a_claim_about_one_seed_needs_that_seed(write: Callable[[str], str]) -> None:
+    with_seeds = FILE.replace("[quick.config]", "seed = [0, 7]\n[quick.config]")
+    experiment = load(write(with_seeds.replace("{ weight_decay = 0.3 }", "{ weight_decay = 0.3, seed = 7 }")))
+    assert len(experiment.with_seeds(8).cells()) == 16
+    with pytest.raises(ExperimentError, match=r"“It learns.” is about another seed than 0 to 4\."):
+        experiment.with_seeds(5)
 
 
 def test_without_a_quick_variant_the_full_one_stands_for_it(write: Callable[[str], str]) -> None:

@@ -79,6 +79,7 @@ def test_an_axis_is_read(field: str, text: str, values: tuple[object, ...]) -> N
         ("blocks=range(1,3,0)", "a step not 0"),
         ("blocks=range(1,3.5)", "whole numbers"),
         ("width=range(1,100000)", "more than 10,000 values"),
+        (f"seed=range(0,{10**23})", "more than 10,000 values"),
         ("width=linspace(8,64.5,3)", "width: 64.5"),
     ],
 )

@@ -77,8 +77,16 @@ class Experiment:
         return self.quick or self if quick else self
 
     def with_seeds(self, count: int) -> Experiment:
-        """This experiment with each of its cells trained with the seeds 0 … count − 1."""
-        return dataclasses.replace(self, axes=self.axes | {"seed": list(range(count))})
+        """This experiment with each of its cells trained with the seeds 0 … count − 1.
+
+        Raises ExperimentError where a claim is about another seed.
+        """
+        changed = dataclasses.replace(self, axes=self.axes | {"seed": list(range(count))})
+        cases = changed.cases()
+        for claim in self.claims:
+            if not claim.cells(cases)[0]:
+                raise ExperimentError(f"{self.name}: “{claim.says}” is about another seed than 0 to {count - 1}.")
+        return changed
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON types, the claims in words."""

@@ -220,13 +220,16 @@ def _read_part(field: Hyperparameter, text: str) -> Iterable[Value]:
 def _range(field: Hyperparameter, text: str, arguments: list[str]) -> Iterable[int | float]:
     try:
         values = range(*map(int, arguments))
+        count = len(values)
+    except OverflowError:
+        count = MOST_CELLS + 1
     except ValueError:
         raise ConfigError(
             f"{field.name}: {text} should be range(a,b[,step]) with whole numbers, a step not 0.", field.name
         ) from None
-    if not 0 < len(values) <= MOST_CELLS:
-        count = "no values" if not values else f"more than {MOST_CELLS:,} values"
-        raise ConfigError(f"{field.name}: {text} has {count}; it goes from a on and stops before b.", field.name)
+    if not 0 < count <= MOST_CELLS:
+        many = f"more than {MOST_CELLS:,} values" if count else "no values"
+        raise ConfigError(f"{field.name}: {text} has {many}; it goes from a on and stops before b.", field.name)
     return values
 
 

@@ -170,10 +170,11 @@ def _difference(one: Range, other: Range) -> Range:
 
 
 def _ratio(one: Range, other: Range) -> Range:
-    """Of what is not negative, as all that is measured here; no value where it would be divided by zero."""
+    """No value where it would be divided by zero, or by what is negative."""
     if not (other[0] > 0 and math.isfinite(other[1])):
         return math.nan, math.nan
-    return one[0] / other[1], one[1] / other[0]
+    ends = [above / below for above in one for below in other]
+    return min(ends), max(ends)
 
 
 def _spoken(value: Range, shown: Callable[[float], str]) -> str:

@@ -68,7 +68,7 @@ def to_the_edges(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     for end, edge, beyond in ((0, 0.0, x < 0), (-1, 1.0, x > 1)):
         if len(x) and beyond[end]:
             inner = 1 if end == 0 else -2
-            if len(x) > 1 and np.isfinite(y[inner]):
+            if len(x) > 1 and np.isfinite(y[inner]) and x[inner] != x[end]:
                 y[end] += (y[inner] - y[end]) * (edge - x[end]) / (x[inner] - x[end])
                 x[end] = edge
     inside = (x > -1e-9) & (x < 1 + 1e-9)
