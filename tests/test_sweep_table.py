@@ -23,6 +23,7 @@ class Run:
     latest: Mapping[str, float] = dataclasses.field(default_factory=dict)
     milestones: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     status: str = "done"
+    steered: bool = False
 
 
 def fitted(step: int | None, status: str = "done") -> Run:
@@ -36,19 +37,21 @@ def test_a_spread_is_median_and_range(values: list[float]) -> None:
     assert table.rows[0].spread("test_loss") == expected
 
 
-def test_only_finished_runs_with_finite_values_count() -> None:
+def test_only_finished_unsteered_runs_with_finite_values_count() -> None:
     runs = [
         Run({"test_loss": 1.0}),
         Run({"test_loss": 9.0}, status="running"),
         Run({"test_loss": math.nan}, status="diverged"),
         Run({"test_loss": 3.0}, status="diverged"),
         Run({"test_loss": 7.0}, status="failed"),
+        Run({"test_loss": 5.0}, steered=True),
+        Run({"test_loss": 6.0}, status="running", steered=True),
         None,
     ]
     (row,) = Table.of({}, [((), run) for run in runs]).rows
     assert row.spread("test_loss") == Spread(2.0, 1.0, 3.0, 2)
     assert row.spread("train_loss") is None
-    assert row.states == {"done": 1, "running": 1, "diverged": 2, "failed": 1, "missing": 1}
+    assert row.states == {"done": 1, "running": 2, "diverged": 2, "failed": 1, "steered": 1, "missing": 1}
 
 
 def test_rows_stand_in_the_order_of_the_axes_however_they_were_trained() -> None:

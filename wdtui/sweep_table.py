@@ -36,6 +36,8 @@ class Measured(Protocol):
     @property
     def status(self) -> str: ...
     @property
+    def steered(self) -> bool: ...
+    @property
     def latest(self) -> Mapping[str, float]: ...
     @property
     def milestones(self) -> Mapping[str, Any]: ...
@@ -61,11 +63,11 @@ class Row:
     @property
     def states(self) -> Counter[str]:
         """How many of its runs are in each state."""
-        return Counter("missing" if run is None else str(run.status) for run in self.runs)
+        return Counter(map(state, self.runs))
 
     def spread(self, name: str) -> Spread | None:
         """A metric or milestone over the finished runs that have it; None where none has."""
-        values = [quantity(run, name) for run in self.runs if run is not None and run.status in _FINISHED]
+        values = [quantity(run, name) for run in self.runs if run is not None and state(run) in _FINISHED]
         finite = [value for value in values if value is not None and math.isfinite(value)]
         return Spread(statistics.median(finite), min(finite), max(finite), len(finite)) if finite else None
 
@@ -123,6 +125,13 @@ class Table:
             | {name: spread and dataclasses.asdict(spread) for name in names for spread in [row.spread(name)]}
             for row in self.rows
         ]
+
+
+def state(run: Measured | None) -> str:
+    """A run's status; "steered" for one that ended with other values than its config's, of which it shows nothing."""
+    if run is None:
+        return "missing"
+    return "steered" if run.steered and run.status in _FINISHED else str(run.status)
 
 
 def quantity(run: Measured, name: str) -> float | None:

@@ -15,6 +15,10 @@ import psutil
 import pytest
 from command_line import TINY, assert_one_sentence, events, wdtui
 
+from wdtui.config import RunConfig
+from wdtui.grid import Grid
+from wdtui.runs.store import Store
+
 TWELVE = ("--axis", "weight_decay=0,logspace(0.01,1,3)", "--seeds", "3", "--workers", "2")
 SHORT = (*TINY, "--epochs", "3")
 SHORT_AND_LONG = ("--axis", "epochs=20,400", "--axis", "weight_decay=0,0.1", "--seeds", "3", "--workers", "2")
@@ -115,7 +119,7 @@ def test_a_cell_that_fails_is_a_state_and_not_the_end(tmp_path: Path) -> None:
     result = wdtui("sweep", *arguments, "--json", store=tmp_path)
     assert result.returncode == 1
     assert_one_sentence(result.stderr)
-    assert "run 2 failed" in result.stderr and "`wdtui resume S1`" in result.stderr
+    assert "run 2 is failed: " in result.stderr and "`wdtui resume S1`" in result.stderr
     *cells, summary = events(result.stdout)
     assert sorted((cell["run_id"], cell["status"]) for cell in cells) == [(1, "done"), (2, "failed"), (3, "done")]
     assert summary["states"] == {"done": 2, "failed": 1}
@@ -217,3 +221,15 @@ def test_waiting_for_a_run_that_another_process_trains(tmp_path: Path) -> None:
     other.communicate(timeout=60)
     assert {cell["run_id"] for cell in cells} == {1, 2} and time.monotonic() > began
     assert runs(tmp_path)[1]["status"] == "done" and len(runs(tmp_path)) == 2
+
+
+def test_a_sweep_goes_on_where_and_with_as_many_threads_as_it_was_begun(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        base = RunConfig(width=8, train_size=320, validation_size=50, test_size=50, epochs=2)
+        grid = Grid.of(base, {"weight_decay": (0.1, 0.3)})
+        store.sweeps.add(grid, device="cpu", threads=2)
+    assert wdtui("resume", "S1", store=tmp_path).returncode == 0
+    assert [(run["device"], run["threads"]) for run in runs(tmp_path).values()] == [("cpu", 2)] * 2
+    wdtui("runs", "delete", "1", "2", "--yes", store=tmp_path)
+    assert wdtui("resume", "S1", "--threads", "1", store=tmp_path).returncode == 0
+    assert [run["threads"] for run in runs(tmp_path).values()] == [1, 1]

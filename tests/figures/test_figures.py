@@ -49,7 +49,9 @@ def words(figure: Any) -> list[str]:
 def run(*, status: str = "done", fit: int | None = 100, **latest: float) -> Any:
     steps = {"fit_step": fit, "generalise_step": None, "delay": None}
     blowups = {"count": 0, "steps": [], "median_period": None}
-    return SimpleNamespace(status=status, latest=latest, milestones={"milestones": steps, "blowups": blowups})
+    return SimpleNamespace(
+        status=status, steered=False, latest=latest, milestones={"milestones": steps, "blowups": blowups}
+    )
 
 
 def lambda_table() -> Table:

@@ -288,6 +288,21 @@ def test_a_terminated_process_leaves_a_checkpoint(store: Store, scheduler: Sched
     assert {notice.kind for notice in scheduler.notices()} == {"ended"}
 
 
+def test_a_process_that_somebody_terminates_takes_no_other_run_along(
+    store: Store, scheduler: Scheduler, places: list[Place]
+) -> None:
+    one, two = add(store, FOREVER), add(store, 3)
+    places[:] = ["process", "process"]
+    scheduler.slots = 1
+    scheduler.submit(one, two)
+    until(under_way(store, one))
+    pid = store.run(one).pid
+    assert pid is not None
+    os.kill(pid, signal.SIGTERM)
+    until(lambda: store.run(two).status == Status.DONE)
+    assert store.run(one).reason.startswith("Terminated at step")
+
+
 def test_a_process_that_cannot_begin_fails_its_run_with_its_last_word(
     store: Store, scheduler: Scheduler, places: list[Place], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

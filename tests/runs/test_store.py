@@ -237,7 +237,7 @@ def test_a_claim_drops_what_was_asked_of_an_earlier_owner_but_no_steering(store:
     assert [command.kind for command in take_all(store, run_id)] == ["stop"]
     store.send(run_id, "pause")
     store.send(run_id, "steer", {"weight_decay": 0.2})
-    store.set_status(run_id, Status.STOPPED)
+    store.set_status(run_id, Status.INTERRUPTED)
     claim(store, run_id)
     assert [command.kind for command in store.commands(run_id)] == ["steer"]
 

@@ -17,7 +17,7 @@ import pytest
 from store_tools import CONFIG, append, claim, in_python, point
 
 from wdtui.runs import processes, records
-from wdtui.runs.store import RunBusyError, Status, Store, StoreError
+from wdtui.runs.store import RunBusyError, RunStoppedError, Status, Store, StoreError
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_claimed_run_is_this_process_s(store: Store) -> None:
         claim(store, run_id)
 
 
-@pytest.mark.parametrize("status", [Status.STOPPED, Status.FAILED, Status.INTERRUPTED])
+@pytest.mark.parametrize("status", [Status.FAILED, Status.INTERRUPTED])
 def test_a_run_that_ended_early_can_be_claimed_again(store: Store, status: Status) -> None:
     run_id = store.add_run(CONFIG)
     claim(store, run_id)
@@ -57,6 +57,17 @@ def test_a_run_that_ended_early_can_be_claimed_again(store: Store, status: Statu
     claim(store, run_id)
     run = store.run(run_id)
     assert (run.status, run.reason, run.ended) == (Status.RUNNING, "", None)
+
+
+def test_a_stopped_run_is_claimed_once_it_is_queued_again(store: Store) -> None:
+    run_id = store.add_run(CONFIG)
+    store.settle(run_id, Status.STOPPED, "Stopped before it began.")
+    with pytest.raises(RunStoppedError, match="`wdtui resume 1` trains it"):
+        claim(store, run_id)
+    assert store.run(run_id).reason == "Stopped before it began."
+    store.settle(run_id, Status.QUEUED)
+    claim(store, run_id)
+    assert store.run(run_id).status == Status.RUNNING
 
 
 @pytest.mark.parametrize("status", [Status.DONE, Status.DIVERGED])

@@ -15,6 +15,7 @@ from store_tools import claim
 from wdtui.config import RunConfig
 from wdtui.grid import Grid
 from wdtui.lab.training import Training
+from wdtui.metrics import Point, columns
 from wdtui.runs import migrations
 from wdtui.runs import scheduler as scheduling
 from wdtui.runs.estimates import expected_seconds
@@ -41,7 +42,7 @@ def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scheduling, "placement", lambda *_: "thread")
 
 
-def add(store: Store, grid: Grid = GRID, **about: str) -> int:
+def add(store: Store, grid: Grid = GRID, **about: Any) -> int:
     return store.sweeps.add(grid, **about)
 
 
@@ -57,9 +58,10 @@ def runs(store: Store, sweep_id: int) -> list[RunRecord]:
 
 def test_a_sweep_is_stored_as_itself_and_found_by_number_and_name(store: Store) -> None:
     assert add(store) == 1
-    assert add(store, name="decays", experiment="mine") == 2
+    assert add(store, name="decays", experiment="mine", device="cpu", threads=2) == 2
     sweep = store.sweeps.get(2)
     assert (sweep.label, sweep.name, sweep.experiment) == ("S2", "decays", "mine")
+    assert (sweep.device, sweep.threads) == ("cpu", 2)
     assert sweep.grid == GRID and list(sweep.cells) == GRID.cells()
     assert store.sweeps.runs(2) == (None,) * 6
     assert [store.sweeps.find(text).id for text in ("S2", "s2", "2", "decays", "last")] == [2] * 5
@@ -184,7 +186,8 @@ def test_a_reason_to_stop_interrupts_with_a_checkpoint_and_begins_no_more(store:
     assert interrupted.checkpoint_step and not progress.complete
 
 
-def test_a_run_that_another_process_trains_is_waited_for(store: Store) -> None:
+@pytest.mark.parametrize("end", [Status.DONE, Status.STOPPED])
+def test_a_run_that_another_process_trains_is_waited_for(store: Store, end: Status) -> None:
     sweep_id = add(store, Grid.of(BASE, {"weight_decay": [0.0, 0.1]}))
     assign(store, store.sweeps.get(sweep_id))
     other, own = (run.id for run in runs(store, sweep_id))
@@ -197,9 +200,21 @@ def test_a_run_that_another_process_trains_is_waited_for(store: Store) -> None:
         time.sleep(0.05)
     time.sleep(0.5)
     assert waiting.is_alive() and store.run(other).status == Status.RUNNING
-    store.set_status(other, Status.DONE)
+    store.set_status(other, end)
     waiting.join(20)
-    assert ended and ended[0].complete
+    assert ended and store.run(other).status == end  # whoever stops it there does not want it here either
+
+
+def test_runs_that_were_under_way_before_tell_their_own_speed_at_first(store: Store) -> None:
+    sweep = store.sweeps.get(add(store))
+    assign(store, sweep)
+    for run in runs(store, sweep.id)[:2]:
+        claim(store, run.id)
+        point = Point(5, 1, (0.5,) * len(columns(BASE)))
+        store.append(run.id, [point], speed=30.0, milestones={})
+    seen: list[Progress] = []
+    complete(store, sweep.id, executor=here(store), on_change=seen.append, stop=lambda: "Enough" if seen[1:] else "")
+    assert seen[1].seconds < 1 and seen[1].speed == 60
 
 
 def test_more_workers_take_less_time(store: Store) -> None:

@@ -25,6 +25,7 @@ class FakeScheduler:
     """Remembers what it was asked for; a run that it is given stays queued."""
 
     def __init__(self) -> None:
+        self.device = "auto"
         self.slots: int | None = None
         self.submitted: list[int] = []
         self.queue: tuple[int, ...] = ()

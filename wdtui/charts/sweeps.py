@@ -181,7 +181,10 @@ def _cell_text(row: Row, metric: str, shading: _Shading) -> tuple[str, str]:
     spread = row.spread(metric)
     if spread is None:
         states = row.states
-        return "", next((sign for state, sign in _SIGNS.items() if states[state]), "–" if states["done"] else "·")
+        return "", next(
+            (sign for state, sign in _SIGNS.items() if states[state]),
+            "–" if states["done"] or states["steered"] else "·",
+        )
     return shading.shade(spread.median), _rounded(spread.median, metric)
 
 

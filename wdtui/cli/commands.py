@@ -53,7 +53,7 @@ def resume(
             if detach:
                 raise CommandError(f"{run} is a sweep, and --detach is for single runs.")
             sweep = opened.sweeps.find(run)
-            machines = Machines(device or "auto", threads, workers, executor, address)
+            machines = Machines(device or sweep.device, threads or sweep.threads, workers, executor, address)
             return train_sweep(opened, sweep.id, machines.prepared(opened), machines, json=json)
         if executor != "local" or address:
             raise CommandError("--executor and --address are for sweeps, as in `wdtui resume S3 --executor ray`.")
@@ -74,7 +74,9 @@ def resume(
             return detach_run(opened, record.id, device=device, threads=threads, json=json)
         from wdtui.lab.devices import resolve_device
 
-        return train(opened, record.id, device=resolve_device(device), threads=threads, view=choose_view(json))
+        device = resolve_device(device)
+        opened.settle(record.id, Status.QUEUED)
+        return train(opened, record.id, device=device, threads=threads, view=choose_view(json))
 
 
 def _from_where(store: Store, record: RunRecord) -> str:

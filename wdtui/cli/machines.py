@@ -51,7 +51,9 @@ class Machines:
         if self.executor == "ray" and self.device.partition(":")[0] not in ("auto", "cpu", "cuda"):
             raise CommandError(f"--device {self.device}: on a Ray cluster give auto, cpu or cuda.")
         if self.executor == "local" and self.device not in _EVERYWHERE:
-            _resolved(self.device)
+            from wdtui.lab.devices import resolve_device
+
+            resolve_device(self.device)
 
     def check_forks(self, experiment: str) -> None:
         """Raise CommandError where an experiment's forks could not be trained."""
@@ -69,7 +71,7 @@ class Machines:
 def _scheduler(store: Store, device: str, workers: int | None) -> Executor:
     from wdtui.runs.scheduler import Scheduler
 
-    return Scheduler(store, device=_resolved(device), slots=workers)
+    return Scheduler(store, device=device, slots=workers)
 
 
 def _cluster(store: Store, device: str, address: str | None) -> Executor:
@@ -78,9 +80,3 @@ def _cluster(store: Store, device: str, address: str | None) -> Executor:
     except ImportError as error:
         raise CommandError("Ray is not here: pip install 'wdtui[ray]', on every node of the cluster.") from error
     return RayCluster(store, device=device, address=address)
-
-
-def _resolved(device: str) -> str:
-    from wdtui.lab.devices import resolve_device
-
-    return resolve_device(device)

@@ -106,7 +106,9 @@ def train_new_sweep(
 
     with Store(store) as opened:
         executor = machines.prepared(opened)
-        sweep_id = opened.sweeps.add(grid, name=name, experiment=experiment)
+        sweep_id = opened.sweeps.add(
+            grid, name=name, experiment=experiment, device=machines.device, threads=machines.threads
+        )
         return train_sweep(opened, sweep_id, executor, machines, json=json)
 
 
@@ -146,11 +148,14 @@ def is_sweep(text: str) -> bool:
 
 
 def _what_is_left(progress: Any, reasons: list[str]) -> str:
+    from wdtui.runs.records import FINISHED
     from wdtui.text import clean
 
     label, done = progress.sweep.label, f"{progress.finished} of {len(progress.runs)} runs are done"
     if reasons:
         return f"{reasons[0]}; {done}, and `wdtui resume {label}` goes on from there."
-    run = next((run for run in progress.runs if run and run.status_text == "failed"), None)
-    failed = f"; run {run.id} failed: {clean(run.reason).rstrip('.')}" if run else ""
-    return f"{done}{failed}; `wdtui resume {label}` tries again what is left."
+    left = [run for run in progress.runs if run and run.status_text not in FINISHED]
+    run = next(iter(sorted(left, key=lambda run: (run.status_text != "failed", not run.reason))), None)
+    why = f": {clean(run.reason).rstrip('.')}" if run and run.reason else ""
+    ended = f"; run {run.id} is {run.status_text}{why}" if run else ""
+    return f"{done}{ended}; `wdtui resume {label}` tries again what is left."

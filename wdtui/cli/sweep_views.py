@@ -30,7 +30,7 @@ from wdtui.runs.sweep_words import (
 )
 from wdtui.runs.sweeps import Progress as SweepProgress
 from wdtui.summary import summary
-from wdtui.sweep_table import label
+from wdtui.sweep_table import label, state
 from wdtui.text import clean, number, percent
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def cell_line(progress: SweepProgress, place: int, count: int) -> str:
     accuracies = [f"{kind} {percent(run.latest.get(f'{kind}_accuracy'))}" for kind in ("train", "test")]
     norm = f"norm {number(run.latest.get('weight_norm'))}"
     reason = clean(run.reason) if run.status != Status.DONE else ""
-    return "  ".join([share, cell_name(progress.sweep.grid, cell), run.status, *accuracies, norm, reason]).rstrip()
+    return "  ".join([share, cell_name(progress.sweep.grid, cell), state(run), *accuracies, norm, reason]).rstrip()
 
 
 def sweep_json(progress: SweepProgress, *, table: bool = False) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from wdtui.runs.store import RunBusyError, Status, Store, StoreError
+from wdtui.runs.store import RunBusyError, RunStoppedError, Status, Store, StoreError
 from wdtui.runs.trainer import Job, answer, jobs_from_stdin, read_group, take_over_stdout
 from wdtui.runs.worker import BUSY, STORE_FAILED, sentence
 
@@ -55,10 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     answers = None if jobs else take_over_stdout()
     with Store(options.store) as store:
         for job in jobs or jobs_from_stdin(store.folder):
-            if interruption.reason:
-                break
             code = _train(store, job, interruption)
-            if answers and not answer(answers, code):
+            if interruption.reason or (answers and not answer(answers, code)):  # without an answer, nothing more comes
                 break
     return code
 
@@ -78,20 +76,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(store: Store, job: Job, interruption: _Interruption) -> int:
-    """Train one run or group, as far as nobody has stopped them meanwhile; return an exit status.
+    """Train one run or group; return an exit status.
 
     Raises StoreError where that it failed cannot be stored.
     """
     try:
         from wdtui.runs.group import runner_of  # here, because it imports torch, which takes seconds and may fail
 
-        wanted = [run_id for run_id in job.run_ids if store.run(run_id).status != Status.STOPPED]
-        if not wanted:
-            return 0
-        runner = runner_of(store, wanted, device=job.device, threads=job.threads)
+        runner = runner_of(store, job.run_ids, device=job.device, threads=job.threads)
         if not interruption.reason:
             interruption.runner = runner
             runner.run()
+    except RunStoppedError:
+        return 0
     except StoreError as error:
         print(error, file=sys.stderr, flush=True)
         return BUSY if isinstance(error, RunBusyError) else STORE_FAILED

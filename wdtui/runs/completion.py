@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from wdtui.runs.executor import Executor
-from wdtui.runs.records import CLAIMABLE, RunRecord
+from wdtui.runs.records import CLAIMABLE, RunRecord, Status
 
 _Runs = TypeVar("_Runs", bound=Sequence[RunRecord | None])
 _LOOK_SECONDS = 0.2
@@ -29,13 +29,16 @@ def train(
 ) -> Iterator[tuple[_Runs, set[int]]]:
     """Train the runs that `read` reads until none is left, here or in other processes, or `stop` says a reason.
 
-    Each is tried once; how it ends is its status. Gives the runs at every look, and which of them are not over yet.
+    Each is tried once; how it ends is its status. One that another process trains is taken over where it is interrupted
+    there, not where it is stopped. Gives the runs at every look, and which of them are not over yet.
     """
     tried: set[int] = set()
+    left: set[int] = set()
     while not stop():
         at_work = executor.at_work  # before the runs are read: one that has left it by now is read as it ended
         runs = read()
         present = [run for run in runs if run]
+        tried.update(run.id for run in present if run.id in left and run.status == Status.STOPPED)
         free = [run.id for run in present if run.status in CLAIMABLE and run.id not in tried | at_work]
         tried.update(free)
         executor.submit(*free, threads=threads)

@@ -89,7 +89,18 @@ def m003_sweeps(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX sweep_cells_by_run ON sweep_cells (run_id)")
 
 
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [m001_notebook, m002_plan, m003_sweeps]
+def m004_where_sweeps_are_trained(connection: sqlite3.Connection) -> None:
+    """What was asked for when a sweep was begun, as a device and its threads decide the bits of what is trained."""
+    connection.execute("ALTER TABLE sweeps ADD COLUMN device TEXT NOT NULL DEFAULT 'auto'")
+    connection.execute("ALTER TABLE sweeps ADD COLUMN threads INTEGER")  # NULL for as many as suit the network
+
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
+    m001_notebook,
+    m002_plan,
+    m003_sweeps,
+    m004_where_sweeps_are_trained,
+]
 
 
 def migrate(connection: sqlite3.Connection) -> None:

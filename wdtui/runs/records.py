@@ -27,6 +27,10 @@ class RunBusyError(StoreError):
     """Another living process, or another thread of this one, trains the run."""
 
 
+class RunStoppedError(StoreError):
+    """A person has stopped the run while it waited."""
+
+
 class Status(enum.StrEnum):
     """How far a run is."""
 
@@ -45,7 +49,7 @@ LIVE = frozenset({Status.RUNNING, Status.PAUSED})
 FINISHED = frozenset({Status.DONE, Status.DIVERGED})
 """There is nothing left to train."""
 CLAIMABLE = frozenset(Status) - LIVE - FINISHED
-"""A process may take the run, to begin it or to go on with it."""
+"""The run can be begun or gone on with; one that was STOPPED is queued again first."""
 
 _DEFAULTS = {name: field.default for name, field in FIELDS.items()}
 
@@ -124,6 +128,11 @@ class RunRecord(_Row):
     def plan(self) -> Plan:
         """What is changed at which step; with the config it decides the run."""
         return from_json(json.loads(self.plan_text))
+
+    @property
+    def steered(self) -> bool:
+        """Whether it has a plan, its own or that of the run it is a fork of."""
+        return self.plan_text != "[]"
 
     @cached_property
     def latest(self) -> dict[str, float]:

@@ -66,7 +66,7 @@ class Scheduler:
     ) -> None:
         """`device` and `threads` are for runs submitted without."""
         self._store = store
-        self._device = device
+        self.device = device
         self._threads = threads
         self._changed = threading.Condition()
         """Guards all that follows. Nobody who holds it waits for the store, torch or the end of a process."""
@@ -136,7 +136,7 @@ class Scheduler:
                 if run_id in self._queued:
                     self._notices.append(Notice(run_id, "refused", f"Run {run_id} is in the queue.", Status.QUEUED))
                     continue
-                job = self._queued[run_id] = _Job(run_id, device or self._device, threads or self._threads)
+                job = self._queued[run_id] = _Job(run_id, device or self.device, threads or self._threads)
                 self._send(partial(self._admit, job))
 
     def cancel(self, run_id: int) -> bool:

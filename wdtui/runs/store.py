@@ -30,6 +30,7 @@ from wdtui.runs.records import (
     Event,
     RunBusyError,
     RunRecord,
+    RunStoppedError,
     Status,
     StoreError,
 )
@@ -37,13 +38,23 @@ from wdtui.runs.rows import change, columns_of, next_revision, no_run, select_ru
 from wdtui.runs.sweep_store import Sweeps
 from wdtui.steering import Plan, to_json
 
-__all__ = ["Command", "Event", "RunBusyError", "RunRecord", "Status", "Store", "StoreError", "default_folder"]
+__all__ = [
+    "Command",
+    "Event",
+    "RunBusyError",
+    "RunRecord",
+    "RunStoppedError",
+    "Status",
+    "Store",
+    "StoreError",
+    "default_folder",
+]
 
 
 def default_folder() -> Path:
     """Where runs are kept: $WDTUI_HOME, or what the settings say, or else the place for a user's data here."""
     if home := settings.read().value("store"):
-        return Path(home).expanduser()
+        return Path(home)
     import platformdirs
 
     return platformdirs.user_data_path("wdtui")
@@ -62,7 +73,7 @@ class Store:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = (folder or default_folder()).absolute()  # should the working directory change
+        self.folder = (folder or default_folder()).expanduser().absolute()  # should the working directory change
         self._database = Database(self.folder / "wdtui.sqlite3")
         self.sweeps = Sweeps(self._database)
 
@@ -115,12 +126,15 @@ class Store:
 
         Commands that an earlier owner left untaken are dropped, but for steering; those sent to a run that nobody has
         owned are kept.
-        Raises RunBusyError when a living owner has it, StoreError when it is finished.
+        Raises RunBusyError when a living owner has it, RunStoppedError when it was stopped while it waited (`settle` it
+        to go on with it), StoreError when it is finished.
         """
         owner, now = this_process(), time.time()
         with self._database.writing() as connection:
             run = select_run(connection, run_id)
             _check_claimable(run)
+            if run.status == Status.STOPPED:
+                raise RunStoppedError(f"Run {run_id} was stopped while it waited; `wdtui resume {run_id}` trains it.")
             if run.pid is not None:
                 connection.execute(
                     "DELETE FROM commands WHERE run_id = ? AND taken IS NULL AND kind != 'steer'", (run_id,)

@@ -16,17 +16,22 @@ from wdtui.runs.records import RunRecord, StoreError
 from wdtui.runs.rows import select_runs, storable
 from wdtui.sweep_table import Table
 
-_SWEEP = "SELECT id, created, name, experiment, spec FROM sweeps"
+_SWEEP = "SELECT id, created, name, experiment, device, threads, spec FROM sweeps"
 
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """A grid of runs under a name of its own, S1, S2 …; `created` is in unix seconds."""
+    """A grid of runs under a name of its own, S1, S2 …; `created` is in unix seconds.
+
+    `device` and `threads` are what was asked for, "auto" and None for what suits.
+    """
 
     id: int
     created: float
     name: str
     experiment: str
+    device: str
+    threads: int | None
     spec_text: str
     config_texts: tuple[str, ...]
 
@@ -62,13 +67,15 @@ class Sweeps:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, grid: Grid, *, name: str = "", experiment: str = "") -> int:
+    def add(
+        self, grid: Grid, *, name: str = "", experiment: str = "", device: str = "auto", threads: int | None = None
+    ) -> int:
         """Write a sweep down, its cells still without runs; returns its number."""
         configs = [json.dumps(cell.config.to_mapping()) for cell in grid.cells()]
         with self._database.writing() as connection:
             cursor = connection.execute(
-                "INSERT INTO sweeps (created, name, experiment, spec) VALUES (?, ?, ?, ?)",
-                (time.time(), storable(name), storable(experiment), json.dumps(grid.to_mapping())),
+                "INSERT INTO sweeps (created, name, experiment, device, threads, spec) VALUES (?, ?, ?, ?, ?, ?)",
+                (time.time(), storable(name), storable(experiment), device, threads, json.dumps(grid.to_mapping())),
             )
             sweep_id = cursor.lastrowid
             assert sweep_id is not None

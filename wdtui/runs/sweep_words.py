@@ -28,7 +28,7 @@ def progress_line(progress: Progress) -> str:
     """Where a sweep stands."""
     states = progress.states
     parts = [f"{number(progress.finished)}/{number(len(progress.runs))} runs done"]
-    told = ("running", "paused", "failed", "diverged", "interrupted", "stopped", "missing")
+    told = ("running", "paused", "failed", "diverged", "steered", "interrupted", "stopped", "missing")
     parts += [f"{number(states[state])} {state}" for state in told if states[state]]
     speed = progress.speed
     parts += [f"{number(round(speed))} steps/s  {duration(progress.seconds_left)} left"] if speed else []

@@ -18,10 +18,13 @@ from wdtui.runs.executor import Executor
 from wdtui.runs.records import FINISHED, RunRecord, Status
 from wdtui.runs.store import Store
 from wdtui.runs.sweep_store import Sweep, fingerprint
-from wdtui.sweep_table import Table
+from wdtui.sweep_table import Table, state
 
 _PREFERRED = (Status.DONE, Status.DIVERGED, Status.RUNNING, Status.PAUSED)
 """Which of several equal runs a cell takes, the best first; of others the one that has come furthest."""
+
+_FIRST_SECONDS = 1.0
+"""How long it takes until an average says anything."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +41,8 @@ class Progress:
 
     @property
     def states(self) -> Counter[str]:
-        """How many cells are in each state; "missing" where there is no run."""
-        return Counter("missing" if run is None else run.status_text for run in self.runs)
+        """How many cells are in each state, as `wdtui.sweep_table.state` has them."""
+        return Counter(map(state, self.runs))
 
     @property
     def finished(self) -> int:
@@ -72,8 +75,8 @@ class Progress:
 
     @property
     def speed(self) -> float | None:
-        """Steps per second of all cells together, on average over `seconds`; without those, of the live ones now."""
-        if not self.seconds:
+        """Steps per second of all cells together, on average over `seconds`; at first, of the live ones now."""
+        if self.seconds < _FIRST_SECONDS:
             return sum(run.speed or 0.0 for run in self.runs if run and run.status_text == Status.RUNNING) or None
         trained = self.steps - self.steps_before
         return trained / self.seconds if trained > 0 else None

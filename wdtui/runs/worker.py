@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wdtui.runs.store import RunBusyError, Status, Store, StoreError
+from wdtui.runs.store import RunBusyError, RunStoppedError, Status, Store, StoreError
 from wdtui.runs.trainer import Job, Trainer, log_path
 
 if TYPE_CHECKING:
@@ -95,7 +95,10 @@ class Worker(threading.Thread):
         self._runner = runner_of(self._store, self.run_ids, device=self.device, threads=self.threads)
         if self._interruption:  # set before there was a runner; one set from now on reaches the runner by itself
             self._runner.interruption = self._interruption
-        return self._runner.run()
+        try:
+            return self._runner.run()
+        except RunStoppedError:
+            return Status.STOPPED
 
 
 @atexit.register

@@ -59,18 +59,21 @@ class Controls:
 
     def start_sweep(self, grid: Grid, *, experiment: str = "", name: str = "", threads: int | None = None) -> Sweep:
         """Queue here what a new sweep lacks; takes seconds for a thousand cells, as does `go_on_with`."""
-        sweep = self.store.sweeps.get(self.store.sweeps.add(grid, experiment=experiment, name=name))
-        self.go_on_with(sweep, threads=threads)
+        sweep_id = self.store.sweeps.add(
+            grid, experiment=experiment, name=name, device=self.scheduler.device, threads=threads
+        )
+        sweep = self.store.sweeps.get(sweep_id)
+        self.go_on_with(sweep)
         return sweep
 
-    def go_on_with(self, sweep: Sweep, *, threads: int | None = None) -> str:
+    def go_on_with(self, sweep: Sweep) -> str:
         """Queue here whatever of a sweep is missing, interrupted, stopped or failed."""
         with self._going_on:
             assign(self.store, sweep)
             at_work = {*self.scheduler.queue, *self.scheduler.live}
             waiting = [run for run in self.store.sweeps.runs(sweep.id) if run and run.id not in at_work]
             waiting = [run for run in waiting if run.status in CLAIMABLE]
-            self.scheduler.submit(*(run.id for run in waiting), threads=threads)
+            self.scheduler.submit(*(run.id for run in waiting), threads=sweep.threads)
         return f"{len(waiting)} runs of sweep {sweep.label} are queued here."
 
     def stop_sweep(self, sweep: Sweep) -> str:
@@ -95,7 +98,7 @@ class Controls:
                 self.store.send(run.id, "resume")
                 return f"Run {run.id} goes on."
             case status if status in CLAIMABLE and run.id not in self.scheduler.queue:
-                self.scheduler.submit(run.id)
+                self.scheduler.submit(run.id, threads=run.threads)
                 return f"Run {run.id} goes on here." if run.step else f"Run {run.id} is queued here."
             case Status.QUEUED:
                 return f"Run {run.id} waits for its turn."
