@@ -207,6 +207,23 @@ def test_a_live_run_is_steered_over_some_epochs_and_replayed(store: Store, monke
     assert_equal(store.curves(again.id), store.curves(run_id))
 
 
+def test_of_two_changes_the_later_counts_although_a_pause_came_before_both(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Wavering(Runner):
+        def stand_still(self) -> bool:
+            store.send(run_id, "steer", {"weight_decay": 0.5})
+            store.send(run_id, "resume")
+            return super().stand_still()
+
+    monkeypatch.setattr(runner, "_ATTEND_SECONDS", 0.0)
+    run_id = store.add_run(TINY)
+    store.send(run_id, "pause")
+    store.send(run_id, "steer", {"weight_decay": 0.2})
+    Wavering(store, run_id, device="cpu", threads=1).run()
+    assert [steering.new for steering in store.run(run_id).plan] == [0.5]
+
+
 # What is kept
 
 
