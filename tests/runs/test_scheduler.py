@@ -17,11 +17,12 @@ from store_tools import claim, in_python
 
 from wdtui.config import RunConfig
 from wdtui.runs import scheduler as scheduling
-from wdtui.runs.placement import has_room, placement
+from wdtui.runs.placement import company, has_room, placement
 from wdtui.runs.scheduler import Notice, Scheduler
 from wdtui.runs.store import Status, Store
 from wdtui.runs.trainer import log_path
 from wdtui.runs.worker import ChildWorker, Worker
+from wdtui.steering import Steering
 
 Place = Literal["thread", "process"]
 FOREVER = 1_000_000
@@ -128,6 +129,13 @@ def test_room_on_four_cores(
     device: str, threads: int, live: list[tuple[str, int]], slots: int | None, room: bool
 ) -> None:
     assert has_room(device, threads, live, slots=slots, cores=4) == room
+
+
+def test_a_run_that_is_to_change_its_loss_on_the_way_has_no_company_on_a_gpu() -> None:
+    config = tiny(3)
+    assert company(config, "cuda:0", (Steering(10, "weight_decay", 0.1, 0.5),)) == company(config, "cuda:0", ())
+    assert company(config, "cuda:0", ()) is not None
+    assert company(config, "cuda:0", (Steering(10, "loss", "mse", "cross_entropy"),)) is None
 
 
 def test_the_scheduler_is_there_without_torch() -> None:
