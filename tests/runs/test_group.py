@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 import torch
 
 from wdtui.config import RunConfig
+from wdtui.metrics import Curves
+from wdtui.milestones import Milestones, milestones
 from wdtui.runs import group as group_module
 from wdtui.runs import runner as runner_module
 from wdtui.runs.group import Group, runner_of
@@ -167,6 +170,40 @@ def test_where_memory_does_not_suffice_half_of_the_runs_go_first(store: Store, m
     Group(store, run_ids, device="cpu").run()
     assert {store.run(run_id).status for run_id in run_ids} == {Status.DONE}
     assert sizes == [4, 2, 2]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e9], ids=["all-written-down", "nothing-written-down"])
+def test_where_memory_gives_out_on_the_way_half_of_the_runs_go_on_first(
+    store: Store, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    ensembles: list[weakref.ref[Any]] = []
+    left: list[int] = []
+
+    class Growing(group_module.Ensemble):
+        def __init__(self, configs: Any, *rest: Any) -> None:
+            left.append(sum(other() is not None for other in ensembles))
+            super().__init__(configs, *rest)
+            ensembles.append(weakref.ref(self))
+
+        def run_epoch(self, attend: Any) -> None:
+            super().run_epoch(attend)
+            if self.epoch == 3 and len(self.members) == 4:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    def seen(curves: Curves) -> Milestones:
+        assert (np.diff(curves.steps) > 0).all(), "a point counts twice"
+        return milestones(curves)
+
+    monkeypatch.setattr(group_module, "Ensemble", Growing)
+    monkeypatch.setattr(runner_module, "milestones", seen)
+    monkeypatch.setattr(runner_module, "_ATTEND_SECONDS", seconds)
+    run_ids = add(store, keep_every=2, epochs=4)
+    Group(store, run_ids, device="cpu").run()
+    assert {(run.status, run.reason) for run in store.runs()} == {(Status.DONE, "")}
+    assert left == [0] * 3, "the larger ensemble still takes its memory"
+    for run_id in run_ids:
+        assert [event.step for event in store.events(run_id) if event.kind == "resumed"] == [10]
+        np.testing.assert_array_equal(points(store, run_id), points(store, alone(store, store.run(run_id).config)))
 
 
 def test_a_run_that_cannot_be_trained_even_alone_for_want_of_memory_has_failed(

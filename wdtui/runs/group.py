@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections import defaultdict, deque
@@ -89,6 +90,7 @@ class Group:
     def _turn(self) -> None:
         """An epoch of each team, and a look at who is paused."""
         if not self._teams and self._later:
+            gc.collect()  # the ensembles before, as each and its members hold each other
             self._form(self._later.pop())
         for team in [self._teams.popleft() for _ in range(len(self._teams))]:
             self._advance(team)
@@ -149,6 +151,8 @@ class Group:
             raise error
         half = len(runners) // 2
         if half and _is_out_of_memory(error):
+            for runner in runners:
+                runner.let_go()
             self._later += [runners[half:], runners[:half]]
             return
         for runner in runners:

@@ -174,6 +174,14 @@ class Runner:
         self.store.append(self.run_id, self._points, speed=speed, milestones=self._accuracies.milestones().to_json())
         self._points = []
 
+    def let_go(self) -> None:
+        """Have all written down that is left of the training, and hold it no longer; `begin` may take up the next."""
+        if hasattr(self, "training"):
+            self.write_down()
+            self._accuracies = _Accuracies()
+            del self.training
+        self._writer.flush()
+
     def complete(self, diverged_at: int | None = None) -> None:
         """There is nothing left to train."""
         if diverged_at:
@@ -190,9 +198,7 @@ class Runner:
     def conclude(self) -> Status:
         """Write down all that is left, and the final status."""
         try:
-            if self.begun.is_set():
-                self.write_down()
-            self._writer.flush()
+            self.let_go()
             self.store.set_status(self.run_id, *self._outcome)
         except StoreError as error:
             self.give_up(error)
@@ -229,7 +235,7 @@ class Runner:
 
     @property
     def _step(self) -> int:
-        return self.training.step if hasattr(self, "training") else 0
+        return self.training.step if hasattr(self, "training") else self.store.run(self.run_id).step
 
     def _tell_damage(self, damaged: list[int]) -> None:
         steps = ", ".join(map(number, damaged))
