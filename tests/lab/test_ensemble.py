@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from wdtui.config import RunConfig
-from wdtui.lab.ensemble import Ensemble, Member, shape_of
+from wdtui.lab.ensemble import Ensemble, Member, is_stacked, shape_of
 from wdtui.lab.training import Training
 from wdtui.metrics import Point
+from wdtui.steering import Plan, Steering
 
 SMALL = RunConfig(width=16, train_size=205, validation_size=30, test_size=20, batch_size=20, epochs=3, bn_epsilon=1e-3)
 """Ten steps an epoch."""
@@ -171,6 +172,27 @@ def test_runs_that_differ_in_what_is_their_own_may_share_an_ensemble(changes: di
 @pytest.mark.parametrize("changes", [{"width": 32}, {"batch_size": 10}, {"optimizer": "sgd"}, {"log_every": 2}])
 def test_runs_that_differ_in_anything_else_may_not(changes: dict[str, Any]) -> None:
     assert shape_of(SMALL.replace(**changes)) != shape_of(SMALL)
+
+
+@pytest.mark.parametrize(
+    ("changes", "device", "plan", "stacked"),
+    [
+        ({}, "cpu", (), False),
+        ({}, "cuda:0", (), True),
+        ({"engine": "ensemble"}, "cpu", (), True),
+        ({"engine": "alone"}, "cuda:0", (), False),
+        ({"architecture": "transformer"}, "cuda:0", (), False),
+        ({"sharpness_every": 1}, "cuda:0", (), False),
+        ({}, "cuda:0", (Steering(10, "weight_decay", 0.1, 0.5), Steering(20, "learning_rate", 1e-3, 1e-2)), True),
+        ({}, "cuda:0", (Steering(10, "weight_decay", 0.1, 0.5), Steering(10, "shuffle", False, True)), False),
+        ({"loss": "cross_entropy"}, "cuda:0", (Steering(10, "loss", "mse", "cross_entropy"),), False),
+    ],
+    ids=str,
+)
+def test_an_ensemble_trains_what_is_meant_for_it_and_on_a_gpu_whatever_it_can(
+    changes: dict[str, Any], device: str, plan: Plan, stacked: bool
+) -> None:
+    assert is_stacked(SMALL.replace(**changes), device, plan) == stacked
 
 
 @pytest.mark.parametrize("pace", [3, 10, 100])

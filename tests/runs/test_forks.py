@@ -106,6 +106,15 @@ def test_a_fork_is_what_it_says_from_its_step_on(store: Store, changes: dict[str
     assert_equal(store.curves(again.id), after)
 
 
+def test_a_fork_may_begin_to_measure_the_sharpness(store: Store) -> None:
+    original = parent(store)
+    child = trained(store, forks.fork(store, original, 40, {"sharpness_every": 1}))
+    before, after = store.curves(original.id), store.curves(child.id)
+    assert after.measured("sharpness")[0].tolist() == after.steps[after.steps > 40].tolist()
+    for name in ("train_loss", "test_accuracy"):
+        assert after[name].tolist() == before[name].tolist()
+
+
 def test_a_fork_of_a_finished_run_trains_it_longer(store: Store) -> None:
     original, whole = parent(store), trained(store, store.add_run(TINY.replace(epochs=26), plan=parent(store).plan))
     with pytest.raises(ConfigError, match="epochs 20 ends at step 100, and the fork begins at step 100; give more"):
@@ -205,6 +214,23 @@ def test_a_live_run_is_steered_over_some_epochs_and_replayed(store: Store, monke
     again = trained(store, forks.replay(store, run))
     assert again.plan == run.plan
     assert_equal(store.curves(again.id), store.curves(run_id))
+
+
+def test_of_two_changes_the_later_counts_although_a_pause_came_before_both(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Wavering(Runner):
+        def stand_still(self) -> bool:
+            store.send(run_id, "steer", {"weight_decay": 0.5})
+            store.send(run_id, "resume")
+            return super().stand_still()
+
+    monkeypatch.setattr(runner, "_ATTEND_SECONDS", 0.0)
+    run_id = store.add_run(TINY)
+    store.send(run_id, "pause")
+    store.send(run_id, "steer", {"weight_decay": 0.2})
+    Wavering(store, run_id, device="cpu", threads=1).run()
+    assert [steering.new for steering in store.run(run_id).plan] == [0.5]
 
 
 # What is kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ import pytest
 import torch
 
 from wdtui.config import RunConfig
+from wdtui.metrics import Curves
+from wdtui.milestones import Milestones, milestones
 from wdtui.runs import group as group_module
 from wdtui.runs import runner as runner_module
 from wdtui.runs.group import Group, runner_of
 from wdtui.runs.runner import Runner
 from wdtui.runs.scheduler import Scheduler
 from wdtui.runs.store import RunBusyError, Status, Store, StoreError
+from wdtui.steering import Plan, Steering
 
 TINY = RunConfig(
     width=16, train_size=320, validation_size=16, test_size=16, epochs=6, engine="ensemble", weight_decay=1.0
@@ -54,8 +58,8 @@ def points(store: Store, run_id: int) -> np.ndarray:
     return np.column_stack([curves.steps, curves.epochs, curves.values[:, timeless]])
 
 
-def alone(store: Store, config: RunConfig) -> int:
-    run_id = store.add_run(config)
+def alone(store: Store, config: RunConfig, plan: Plan = ()) -> int:
+    run_id = store.add_run(config, plan=plan)
     Runner(store, run_id, device="cpu").run()
     return run_id
 
@@ -101,6 +105,40 @@ def test_stopped_paused_and_steered_runs_leave_the_others_as_they_are(store: Sto
     np.testing.assert_array_equal(points(store, stopped.id), points(store, alone(store, stopped.config)))
 
 
+@pytest.mark.parametrize("step", [0, 13, 15])
+def test_what_a_run_is_steered_to_while_it_is_paused_counts_once_it_goes_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    class Asked(group_module._Companion):
+        def attend(self) -> bool:
+            if self.run_id == run_ids[0] and self.training.step == step and not store.run(self.run_id).plan:
+                store.send(self.run_id, "pause")
+            return super().attend()
+
+        def look_up(self) -> bool:
+            store.send(self.run_id, "steer", {"weight_decay": 0.5})
+            store.send(self.run_id, "resume")
+            return super().look_up()
+
+    monkeypatch.setattr(group_module, "_Companion", Asked)
+    run_ids = add(store)
+    Group(store, run_ids, device="cpu").run()
+    run = store.run(run_ids[0])
+    assert [event.data["new"] for event in store.events(run.id) if event.kind == "steered"] == [0.5]
+    np.testing.assert_array_equal(points(store, run.id), points(store, alone(store, run.config, run.plan)))
+
+
+def test_a_change_that_took_effect_is_told_although_another_run_ends_just_then(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "_ATTEND_SECONDS", 1e9)
+    short, long = TINY.replace(epochs=2), TINY.replace(epochs=4)
+    change = Steering(long.steps_per_epoch, "weight_decay", 1.0, 0.5)
+    steered = store.add_run(long, plan=(change,))
+    Group(store, [store.add_run(short), steered], device="cpu").run()
+    assert [event.step for event in store.events(steered) if event.kind == "steered"] == [change.step]
+
+
 def test_an_interrupted_group_goes_on_where_it_was(store: Store) -> None:
     run_ids = add(store, epochs=60)
     group = Group(store, run_ids, device="cpu")
@@ -132,6 +170,40 @@ def test_where_memory_does_not_suffice_half_of_the_runs_go_first(store: Store, m
     Group(store, run_ids, device="cpu").run()
     assert {store.run(run_id).status for run_id in run_ids} == {Status.DONE}
     assert sizes == [4, 2, 2]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e9], ids=["all-written-down", "nothing-written-down"])
+def test_where_memory_gives_out_on_the_way_half_of_the_runs_go_on_first(
+    store: Store, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    ensembles: list[weakref.ref[Any]] = []
+    left: list[int] = []
+
+    class Growing(group_module.Ensemble):
+        def __init__(self, configs: Any, *rest: Any) -> None:
+            left.append(sum(other() is not None for other in ensembles))
+            super().__init__(configs, *rest)
+            ensembles.append(weakref.ref(self))
+
+        def run_epoch(self, attend: Any) -> None:
+            super().run_epoch(attend)
+            if self.epoch == 3 and len(self.members) == 4:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    def seen(curves: Curves) -> Milestones:
+        assert (np.diff(curves.steps) > 0).all(), "a point counts twice"
+        return milestones(curves)
+
+    monkeypatch.setattr(group_module, "Ensemble", Growing)
+    monkeypatch.setattr(runner_module, "milestones", seen)
+    monkeypatch.setattr(runner_module, "_ATTEND_SECONDS", seconds)
+    run_ids = add(store, keep_every=2, epochs=4)
+    Group(store, run_ids, device="cpu").run()
+    assert {(run.status, run.reason) for run in store.runs()} == {(Status.DONE, "")}
+    assert left == [0] * 3, "the larger ensemble still takes its memory"
+    for run_id in run_ids:
+        assert [event.step for event in store.events(run_id) if event.kind == "resumed"] == [10]
+        np.testing.assert_array_equal(points(store, run_id), points(store, alone(store, store.run(run_id).config)))
 
 
 def test_a_run_that_cannot_be_trained_even_alone_for_want_of_memory_has_failed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -9,7 +10,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -17,11 +19,13 @@ from store_tools import claim, in_python
 
 from wdtui.config import RunConfig
 from wdtui.runs import scheduler as scheduling
-from wdtui.runs.placement import has_room, placement
+from wdtui.runs.placement import company, has_room, placement
+from wdtui.runs.processes import this_process
 from wdtui.runs.scheduler import Notice, Scheduler
 from wdtui.runs.store import Status, Store
 from wdtui.runs.trainer import log_path
-from wdtui.runs.worker import ChildWorker, Worker
+from wdtui.runs.worker import ChildDiedError, ChildWorker, Worker
+from wdtui.steering import Steering
 
 Place = Literal["thread", "process"]
 FOREVER = 1_000_000
@@ -128,6 +132,13 @@ def test_room_on_four_cores(
     device: str, threads: int, live: list[tuple[str, int]], slots: int | None, room: bool
 ) -> None:
     assert has_room(device, threads, live, slots=slots, cores=4) == room
+
+
+def test_a_run_that_is_to_change_its_loss_on_the_way_has_no_company_on_a_gpu() -> None:
+    config = tiny(3)
+    assert company(config, "cuda:0", (Steering(10, "weight_decay", 0.1, 0.5),)) == company(config, "cuda:0", ())
+    assert company(config, "cuda:0", ()) is not None
+    assert company(config, "cuda:0", (Steering(10, "loss", "mse", "cross_entropy"),)) is None
 
 
 def test_the_scheduler_is_there_without_torch() -> None:
@@ -269,6 +280,26 @@ def test_a_killed_process_leaves_an_interrupted_run_and_the_scheduler_goes_on(
     assert killed.text.startswith(f"The process that trained run {one} ended without a word (Killed)")
     assert ended == Notice(two, "ended", f"Run {two} is done.", Status.DONE)
     assert store.run(one).status == Status.INTERRUPTED
+
+
+def test_a_group_whose_process_is_killed_after_its_first_run_was_done_is_interrupted(
+    store: Store, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_ids = done, *cut_off = [add(store, 3, seed) for seed in range(3)]
+    gone = dataclasses.replace(this_process(), start=0.0)
+    monkeypatch.setattr("wdtui.runs.store.this_process", lambda: gone)
+    for run_id in run_ids:
+        claim(store, run_id)
+    store.set_status(done, Status.DONE)
+    log_path(store.folder, done).parent.mkdir()
+    log_path(store.folder, done).touch()
+    killed: Any = SimpleNamespace(pid=gone.pid, begin=lambda job: None, outcome=lambda: -signal.SIGKILL, gone=True)
+    worker = ChildWorker(store, done, beside=cut_off, trainer=killed, on_end=scheduler._finish)
+    scheduler._live.update(dict.fromkeys(run_ids, worker))
+    worker.run()
+    assert isinstance(worker.error, ChildDiedError)
+    assert f"The process that trained run {cut_off[0]} ended without a word (Killed)" in str(worker.error)
+    assert [store.run(run_id).status for run_id in run_ids] == [Status.DONE, *[Status.INTERRUPTED] * 2]
 
 
 def test_a_terminated_process_leaves_a_checkpoint(store: Store, scheduler: Scheduler, places: list[Place]) -> None:

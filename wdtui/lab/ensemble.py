@@ -40,15 +40,21 @@ def shape_of(config: RunConfig) -> tuple[Any, ...]:
 
 
 def make_training(config: RunConfig, device: str = "cpu", plan: Plan = ()) -> Training | Member:
-    """The training of one run: an ensemble's only member where the config says so, and always on an NVIDIA GPU."""
-    if config.engine == "ensemble" or (device.startswith("cuda") and can_stack(config)):
+    """The training of one run, as the only member of an ensemble where one is to train it."""
+    if is_stacked(config, device, plan):
         return Ensemble([config], device, [plan]).members[0]
     return Training(config, device, plan)
 
 
-def can_stack(config: RunConfig) -> bool:
-    """Whether an ensemble can train a run at all."""
-    return config.architecture == "residual" and not config.sharpness_every
+def is_stacked(config: RunConfig, device: str, plan: Plan) -> bool:
+    """Whether an ensemble is to train a run: as its config says; on an NVIDIA GPU, if that is open, wherever one can.
+
+    One can train residual networks, each with its own λ, ε and learning rate; all else stays as it is on the way.
+    """
+    if config.engine != "auto":
+        return config.engine == "ensemble"
+    can_be = config.architecture == "residual" and not config.sharpness_every
+    return device.startswith("cuda") and can_be and all(FIELDS[steering.field].steerable for steering in plan)
 
 
 class Ensemble(Steps):

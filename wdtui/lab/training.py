@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,8 +64,11 @@ class Training(Progress, Steps):
         return epoch_batches(self.config, self.task.train, self.epoch)
 
     def state(self) -> dict[str, Tensor]:
-        own = self.sharpness.state if self.sharpness else {}
-        return super().state() | {f"sharpness.{name}": tensor for name, tensor in own.items()}
+        return super().state() | self._sharpness_state()
+
+    def restore(self, state: Mapping[str, Tensor], position: Mapping[str, Any]) -> None:
+        """As for any run; what was trained without measuring the sharpness, as a fork's parent, may go on with it."""
+        super().restore({**self._sharpness_state(), **state}, position)
 
     def rebuild(self, changes: Mapping[str, Value]) -> None:
         state = {name: tensor.clone() for name, tensor in self.state().items()}
@@ -79,6 +83,10 @@ class Training(Progress, Steps):
         self.optimizer: Optimizer = Optimizer(self.config, self.network.parameters, self.network.gradients)
         self.record = EpochRecord(self.config, self.device)
         self.sharpness = Sharpness(self) if self.config.sharpness_every else None
+
+    def _sharpness_state(self) -> dict[str, Tensor]:
+        own = self.sharpness.state if self.sharpness else {}
+        return {f"sharpness.{name}": tensor for name, tensor in own.items()}
 
     @torch.inference_mode()
     def _measured(self) -> list[float]:

@@ -111,7 +111,7 @@ class RayCluster:
                     self._store.settle(run_id, Status.QUEUED)
             except StoreError:  # deleted, or another process trains it by now
                 continue
-            shape = company(record.config, self._device)
+            shape = company(record.config, self._device, record.plan)
             key: Hashable = run_id if shape is None else (shape,)
             alike[key].append(run_id)
             configs[key] = record.config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections import defaultdict, deque
@@ -14,6 +15,7 @@ from wdtui.lab.ensemble import Ensemble
 from wdtui.runs.keeping import Snapshot
 from wdtui.runs.runner import Runner
 from wdtui.runs.store import Status, Store, StoreError
+from wdtui.steering import to_json
 
 _LOOK_SECONDS = 0.2
 _T = TypeVar("_T")
@@ -88,6 +90,7 @@ class Group:
     def _turn(self) -> None:
         """An epoch of each team, and a look at who is paused."""
         if not self._teams and self._later:
+            gc.collect()  # the ensembles before, as each and its members hold each other
             self._form(self._later.pop())
         for team in [self._teams.popleft() for _ in range(len(self._teams))]:
             self._advance(team)
@@ -148,6 +151,8 @@ class Group:
             raise error
         half = len(runners) // 2
         if half and _is_out_of_memory(error):
+            for runner in runners:
+                runner.let_go()
             self._later += [runners[half:], runners[:half]]
             return
         for runner in runners:
@@ -163,9 +168,9 @@ class _Team:
         first = self.runners[0]
         plans = [runner.store.run(runner.run_id).plan for runner in self.runners]
         self._ensemble = Ensemble([runner.config for runner in self.runners], first.device, plans)
-        for (runner, snapshot), member in zip(runners, self._ensemble.members, strict=True):
-            if snapshot:
-                member.restore(snapshot.tensors, snapshot.position)
+        for (runner, snapshot), member, plan in zip(runners, self._ensemble.members, plans, strict=True):
+            if snapshot:  # whose plan is from before what the run was steered to while it was paused
+                member.restore(snapshot.tensors, {**snapshot.position, "plan": to_json(plan)})
                 runner.training = member
             else:
                 runner.begin(member)
@@ -182,7 +187,9 @@ class _Team:
         return not any(member.ended for member in ensemble.members)
 
     def disband(self) -> list[tuple[_Companion, Snapshot]]:
-        """Each run with where it stands."""
+        """Each run with where it stands; what it has not written down yet is not lost with this training of it."""
+        for runner in self.runners:
+            runner.write_down()
         return [(runner, Snapshot.of(runner.training)) for runner in self.runners]
 
     def _attend(self) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Hashable, Sequence
 from typing import Literal
 
 from wdtui.config import RunConfig
+from wdtui.steering import Plan
 
 _WIDE = 128
 """From this width on, a step on the CPU spends its time in matrix products, which release the GIL."""
@@ -58,15 +59,11 @@ def group_size(width: int, device: str, runs: int, places: int) -> int:
     return min(most, math.ceil(runs / places))
 
 
-def company(config: RunConfig, device: str) -> Hashable:
-    """What a run must have in common with those it is trained beside; None where it is trained alone.
+def company(config: RunConfig, device: str, plan: Plan) -> Hashable:
+    """What a run must have in common with those it is trained beside; None where it is trained alone."""
+    from wdtui.lab.ensemble import is_stacked, shape_of
 
-    On an NVIDIA GPU all that can be trained side by side are, on the CPU those whose config says so.
-    """
-    from wdtui.lab.ensemble import can_stack, shape_of
-
-    stacked = config.engine == "ensemble" or (device.startswith("cuda") and can_stack(config))
-    return shape_of(config) if stacked else None
+    return shape_of(config) if is_stacked(config, device, plan) else None
 
 
 def choice_of_devices(name: str) -> tuple[str, ...]:

@@ -122,11 +122,14 @@ class Runner:
         if now - self._attended < _ATTEND_SECONDS:
             return True
         self._attended = now
-        self._write_down()
+        self.write_down()
         self._beat()
         if now - self._saved > max(_CHECKPOINT_SECONDS, self._writer.seconds / _CHECKPOINT_SHARE):
             self._save(Snapshot.of(self.training))
-        return all(map(self._obey, self.store.commands(self.run_id)))
+        while commands := self.store.commands(self.run_id):  # anew after each: a pause obeys those that follow
+            if not self._obey(commands[0]):
+                return False
+        return True
 
     def stand_still(self) -> bool:
         """Wait, paused, for the command to go on, or to stop. Returns whether to go on."""
@@ -160,6 +163,25 @@ class Runner:
         for snapshot, why in self._keeper.after(point, self.training):
             self._save(snapshot, why)
 
+    def write_down(self) -> None:
+        """Append the points and events since the last time to the store."""
+        for steering in self.training.take_steerings():
+            self.store.add_event(self.run_id, steering.step, "steered", dataclasses.asdict(steering))
+        if not self._points:
+            return
+        self._accuracies.add(Curves.of(self.config, self._points))
+        speed = self._points[-1].values[-1]
+        self.store.append(self.run_id, self._points, speed=speed, milestones=self._accuracies.milestones().to_json())
+        self._points = []
+
+    def let_go(self) -> None:
+        """Have all written down that is left of the training, and hold it no longer; `begin` may take up the next."""
+        if hasattr(self, "training"):
+            self.write_down()
+            self._accuracies = _Accuracies()
+            del self.training
+        self._writer.flush()
+
     def complete(self, diverged_at: int | None = None) -> None:
         """There is nothing left to train."""
         if diverged_at:
@@ -176,9 +198,7 @@ class Runner:
     def conclude(self) -> Status:
         """Write down all that is left, and the final status."""
         try:
-            if self.begun.is_set():
-                self._write_down()
-            self._writer.flush()
+            self.let_go()
             self.store.set_status(self.run_id, *self._outcome)
         except StoreError as error:
             self.give_up(error)
@@ -215,7 +235,7 @@ class Runner:
 
     @property
     def _step(self) -> int:
-        return self.training.step if hasattr(self, "training") else 0
+        return self.training.step if hasattr(self, "training") else self.store.run(self.run_id).step
 
     def _tell_damage(self, damaged: list[int]) -> None:
         steps = ", ".join(map(number, damaged))
@@ -225,8 +245,8 @@ class Runner:
         self.store.set_status(self.run_id, Status.RUNNING, reason)
 
     def _obey(self, command: Command) -> bool:
-        if command.kind != "steer" and not self.store.take(command):
-            return True  # done already, while an earlier one had the run paused
+        if command.kind != "steer":
+            self.store.take(command)
         match command.kind:
             case "stop":
                 return self._leave(Status.STOPPED, f"Stopped at step {self._step:,}.")
@@ -264,7 +284,7 @@ class Runner:
 
     def _save(self, snapshot: Snapshot, why: str = "") -> None:
         """Have a checkpoint written; the points up to it are written down first, so that none can be missing."""
-        self._write_down()
+        self.write_down()
         self._writer.put(snapshot, why)
         self._saved = time.monotonic()
 
@@ -283,17 +303,6 @@ class Runner:
         if time.monotonic() - self._beaten > _BEAT_SECONDS:
             self._beaten = time.monotonic()
             self.store.beat(self.run_id)
-
-    def _write_down(self) -> None:
-        """Append the points and events since the last time to the store."""
-        for steering in self.training.take_steerings():
-            self.store.add_event(self.run_id, steering.step, "steered", dataclasses.asdict(steering))
-        if not self._points:
-            return
-        self._accuracies.add(Curves.of(self.config, self._points))
-        speed = self._points[-1].values[-1]
-        self.store.append(self.run_id, self._points, speed=speed, milestones=self._accuracies.milestones().to_json())
-        self._points = []
 
     def give_up(self, error: StoreError) -> None:
         """The store cannot be written: say so in it all the same if that still can be done."""

@@ -274,7 +274,8 @@ class Scheduler:
             self._refuse(job, error)
         else:
             job.width, job.needs, job.devices = config.width, needs, devices
-            job.shape = (shape, devices, needs) if (shape := company(config, devices[0])) is not None else None
+            shape = company(config, devices[0], record.plan)
+            job.shape = (shape, devices, needs) if shape is not None else None
 
     def _refuse(self, job: _Job, error: Exception) -> None:
         notice = self._notice(job.run_id, error, "refused" if isinstance(error, StoreError) else "failed")

@@ -157,15 +157,22 @@ class ChildWorker(Worker):
     def _conclude(self, pid: int, code: int, log: Path, seen: int) -> Status:
         """How the run stands now that its process has ended."""
         record = self._store.run(self.run_id)
-        owned = record.pid == pid
-        if code == 0 or (self._interruption and not owned):
+        if code == 0:
             return record.status
-        if owned and record.status == Status.INTERRUPTED and code not in (BUSY, STORE_FAILED):
+        killed = self._interrupted_with(pid)
+        if killed and code not in (BUSY, STORE_FAILED):
             how = signal.strsignal(-code) if code < 0 else f"exit status {code}"
-            hint = f"`wdtui resume {self.run_id}` goes on from its last checkpoint"
-            raise ChildDiedError(f"The process that trained run {self.run_id} ended without a word ({how}); {hint}.")
+            hint = f"`wdtui resume {killed[0]}` goes on from its last checkpoint"
+            raise ChildDiedError(f"The process that trained run {killed[0]} ended without a word ({how}); {hint}.")
+        if self._interruption and record.pid != pid:
+            return record.status
         said = _last_line(log, seen) or f"Its process ended with status {code} before it had begun."
         raise {BUSY: RunBusyError, STORE_FAILED: StoreError}.get(code, ChildError)(said)
+
+    def _interrupted_with(self, pid: int) -> list[int]:
+        """Those of its runs, in order, that ended with the process; others may have ended before."""
+        ended = {run.id for run in self._store.runs() if run.pid == pid and run.status == Status.INTERRUPTED}
+        return [run_id for run_id in self.run_ids if run_id in ended]
 
 
 def sentence(error: Exception) -> str:
