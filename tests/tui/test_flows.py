@@ -12,6 +12,7 @@ from tui_tools import FakeScheduler, Recorded, drawn, press, settle
 
 from wdtui.config import RunConfig
 from wdtui.experiments import load, names
+from wdtui.metrics import Point, columns
 from wdtui.runs.records import Status
 from wdtui.tui import Opening
 from wdtui.tui.screens.experiments import Gallery
@@ -248,6 +249,26 @@ async def test_charts_are_zoomed_panned_and_reset(recorded: Recorded, make_app: 
         assert grid.maximised
         await press(pilot, "escape", "0")
         assert (grid.view.time_log, grid.view.cursor, grid.maximised) == (False, None, False)
+
+
+async def test_the_cursor_gets_to_the_end_of_the_longest_run_also_where_another_has_more_points(
+    recorded: Recorded, make_app: MakeApp
+) -> None:
+    recorded.add("demo", points=60)
+    long = recorded.add("demo", points=1, status=Status.RUNNING)
+    names = columns(RunConfig())
+    points = [Point(step, step, (0.5,) * len(names)) for step in range(3900, 78_001, 3900)]
+    recorded.store.append(long, points, speed=1.0, milestones={})
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape", "m", "down", "m")
+        while len(pilot.app.snapshot.shown) < 2:
+            await settle(pilot)
+        await press(pilot, "left")
+        cursors = [pilot.app.screen.query_one(ChartGrid).view.cursor]
+        await press(pilot, *("left",) * 30)
+        cursors.append(pilot.app.screen.query_one(ChartGrid).view.cursor)
+    assert cursors[0] == 78_000
+    assert 0 < cursors[1] < 4680
 
 
 async def test_enter_opens_a_run_and_escape_leads_back(recorded: Recorded, make_app: MakeApp) -> None:
