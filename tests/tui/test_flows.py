@@ -282,6 +282,35 @@ async def test_enter_opens_a_run_and_escape_leads_back(recorded: Recorded, make_
         assert isinstance(pilot.app.screen, Help)
 
 
+async def test_an_opened_run_is_followed_although_the_filter_no_longer_lets_it_through(
+    recorded: Recorded, make_app: MakeApp
+) -> None:
+    recorded.add("demo", points=20, status=Status.RUNNING)
+    opened = recorded.add("demo", points=20, status=Status.RUNNING)
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape", "slash", "type:running", "enter", "enter")
+        recorded.store.set_status(opened, Status.PAUSED)
+        await settle(pilot)
+        recorded.store.set_status(opened, Status.RUNNING)
+        await settle(pilot)
+        assert [(one.run.id, one.run.status) for one in pilot.app.snapshot.shown] == [(opened, Status.RUNNING)]
+        await press(pilot, "escape")
+        assert [one.run.id for one in pilot.app.snapshot.shown] == [pilot.app.screen.query_one(RunTable).selected]
+
+
+async def test_a_run_is_opened_in_the_moment_in_which_the_cursor_gets_there(
+    recorded: Recorded, make_app: MakeApp
+) -> None:
+    first = recorded.add("demo", points=20)
+    recorded.add("demo", points=20)
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape")
+        await pilot.press("down", "enter")
+        await settle(pilot)
+        assert isinstance(pilot.app.screen, RunView)
+        assert [one.run.id for one in pilot.app.snapshot.shown] == [first]
+
+
 async def test_the_palette_finds_an_action(recorded: Recorded, make_app: MakeApp) -> None:
     recorded.add("demo", points=50, status=Status.RUNNING)
     async with make_app().run_test(size=(120, 40)) as pilot:
