@@ -12,7 +12,6 @@ from tui_tools import FakeScheduler, Recorded, drawn, press, settle
 
 from wdtui.config import RunConfig
 from wdtui.experiments import load, names
-from wdtui.metrics import Point, columns
 from wdtui.runs.records import Status
 from wdtui.tui import Opening
 from wdtui.tui.screens.experiments import Gallery
@@ -251,26 +250,6 @@ async def test_charts_are_zoomed_panned_and_reset(recorded: Recorded, make_app: 
         assert (grid.view.time_log, grid.view.cursor, grid.maximised) == (False, None, False)
 
 
-async def test_the_cursor_gets_to_the_end_of_the_longest_run_also_where_another_has_more_points(
-    recorded: Recorded, make_app: MakeApp
-) -> None:
-    recorded.add("demo", points=60)
-    long = recorded.add("demo", points=1, status=Status.RUNNING)
-    names = columns(RunConfig())
-    points = [Point(step, step, (0.5,) * len(names)) for step in range(3900, 78_001, 3900)]
-    recorded.store.append(long, points, speed=1.0, milestones={})
-    async with make_app().run_test(size=(120, 40)) as pilot:
-        await press(pilot, "escape", "m", "down", "m")
-        while len(pilot.app.snapshot.shown) < 2:
-            await settle(pilot)
-        await press(pilot, "left")
-        cursors = [pilot.app.screen.query_one(ChartGrid).view.cursor]
-        await press(pilot, *("left",) * 30)
-        cursors.append(pilot.app.screen.query_one(ChartGrid).view.cursor)
-    assert cursors[0] == 78_000
-    assert 0 < cursors[1] < 4680
-
-
 async def test_enter_opens_a_run_and_escape_leads_back(recorded: Recorded, make_app: MakeApp) -> None:
     recorded.add("epsilon-1e-5")
     async with make_app().run_test(size=(120, 40)) as pilot:
@@ -280,35 +259,6 @@ async def test_enter_opens_a_run_and_escape_leads_back(recorded: Recorded, make_
         assert isinstance(pilot.app.screen, Workbench)
         await press(pilot, "question_mark")
         assert isinstance(pilot.app.screen, Help)
-
-
-async def test_an_opened_run_is_followed_although_the_filter_no_longer_lets_it_through(
-    recorded: Recorded, make_app: MakeApp
-) -> None:
-    recorded.add("demo", points=20, status=Status.RUNNING)
-    opened = recorded.add("demo", points=20, status=Status.RUNNING)
-    async with make_app().run_test(size=(120, 40)) as pilot:
-        await press(pilot, "escape", "slash", "type:running", "enter", "enter")
-        recorded.store.set_status(opened, Status.PAUSED)
-        await settle(pilot)
-        recorded.store.set_status(opened, Status.RUNNING)
-        await settle(pilot)
-        assert [(one.run.id, one.run.status) for one in pilot.app.snapshot.shown] == [(opened, Status.RUNNING)]
-        await press(pilot, "escape")
-        assert [one.run.id for one in pilot.app.snapshot.shown] == [pilot.app.screen.query_one(RunTable).selected]
-
-
-async def test_a_run_is_opened_in_the_moment_in_which_the_cursor_gets_there(
-    recorded: Recorded, make_app: MakeApp
-) -> None:
-    first = recorded.add("demo", points=20)
-    recorded.add("demo", points=20)
-    async with make_app().run_test(size=(120, 40)) as pilot:
-        await press(pilot, "escape")
-        await pilot.press("down", "enter")
-        await settle(pilot)
-        assert isinstance(pilot.app.screen, RunView)
-        assert [one.run.id for one in pilot.app.snapshot.shown] == [first]
 
 
 async def test_the_palette_finds_an_action(recorded: Recorded, make_app: MakeApp) -> None:

@@ -183,7 +183,7 @@ class Workbench(RunScreen):
             self.query_one(LoadStrip).show(self._loads)
 
     def _show_selected(self) -> None:
-        """Have the feed read the marked runs and the selected one, unless another screen has it read what that shows."""
+        """Have the feed read the marked runs and the selected one; what is shown is up to another screen on top."""
         self._settling = None
         if self.app.screen is not self:
             return
