@@ -76,6 +76,8 @@ WRONG = {
     ("theme", "lihgt"): "there is no theme lihgt; did you mean light?",
     ("keys.luanch", "f5"): "there is no action luanch; did you mean launch?",
     ("keys.launch", "s"): "keys.launch: s is the key of steer already",
+    ("keys.launch", "j"): "keys.launch: j is the key of run_below already",
+    ("keys.pause", "end"): "keys.pause: end is the key of last_run already",
     ("keys.launch", "f99"): "keys.launch: f99 is no key",
     ("keys.launch", "escape"): "escape has a meaning everywhere",
     ("themes.sea.acent", "#fff"): "acent is no part of a theme; did you mean accent?",

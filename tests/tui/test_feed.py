@@ -84,6 +84,18 @@ def test_what_others_delete_disappears(recorded: Recorded) -> None:
     assert [one.run.id for one in snapshot.shown] == [kept]
 
 
+def test_what_others_delete_disappears_although_others_train_on(recorded: Recorded) -> None:
+    gone, live = recorded.add("demo"), recorded.add("demo", points=20, status=Status.RUNNING)
+    feed = Feed(recorded.store)
+    feed.poll()
+    with Store(recorded.store.folder) as other:
+        other.delete([gone])
+        append(other, live, range(5000, 5003))
+    snapshot = feed.poll()
+    assert snapshot is not None
+    assert [run.id for run in snapshot.runs] == [live]
+
+
 def test_a_run_whose_process_died_becomes_interrupted(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded.add("demo", points=20, status=Status.RUNNING)
     clock = Clock()

@@ -48,6 +48,7 @@ def filled(recorded: Recorded) -> Recorded:
         ("optimizer=adamw", [1, 2, 3]),
         ("batch_norm=false", []),
         ("#2", [2]),
+        ("#²", []),
         ("parent>0", []),
         ("seed≠1", [1, 2, 3]),
     ],

@@ -19,7 +19,7 @@ from wdtui.charts.raster import braille, decimate, lines, to_the_edges
 from wdtui.charts.scale import Floats, Scale, scale_of, time_scale
 from wdtui.text import clean
 
-__all__ = ["RUN_COLORS", "RUN_MARKERS", "Level", "Mark", "Series", "decimate", "draw"]
+__all__ = ["RUN_COLORS", "RUN_MARKERS", "Level", "Mark", "Series", "decimate", "draw", "look"]
 
 RUN_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")
 """Okabe and Ito's colours, those that are read on dark and on light ground first; grey for their yellow and black."""
@@ -104,6 +104,12 @@ class _Look:
     def dots(self) -> tuple[int, int]:
         """Dots per cell, down and across."""
         return (1, 1) if self.ascii else (4, 2)
+
+
+def look(place: int) -> tuple[str, str]:
+    """Colour and sign of the so-manieth of several runs; no two of the first 49 are alike."""
+    colors, markers = len(RUN_COLORS), len(RUN_MARKERS)
+    return RUN_COLORS[place % colors], RUN_MARKERS[(place + place // colors) % markers]
 
 
 def draw(

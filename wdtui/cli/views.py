@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import itertools
 import json
 import math
 import sys
@@ -151,12 +150,11 @@ def accuracy_chart(curves: Curves, console: Console) -> Text:
 
 def comparison_chart(named: Sequence[tuple[str, Curves]], console: Console) -> Text:
     """Test accuracy of several runs over their steps."""
-    from wdtui.charts import RUN_COLORS, RUN_MARKERS, Series
+    from wdtui.charts import Series, look
 
-    looks = zip(itertools.cycle(RUN_COLORS), itertools.cycle(RUN_MARKERS), strict=False)
     series = [
-        Series(label, curves.steps, curves["test_accuracy"], color, marker)
-        for (label, curves), (color, marker) in zip(named, looks, strict=False)
+        Series(label, curves.steps, curves["test_accuracy"], *look(place))
+        for place, (label, curves) in enumerate(named)
     ]
     return _drawn(series, console, (), legend=True)
 

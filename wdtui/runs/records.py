@@ -109,12 +109,26 @@ class RunRecord(_Row):
     def values(self) -> dict[str, Any]:
         """The hyperparameters as they were stored, all of them: much cheaper than `config`, which checks.
 
-        A run that is older than a hyperparameter has its default.
+        A run that is older than a hyperparameter has its default. λ is NaN where it follows from a λ_norm in a config
+        that this version cannot read.
         """
         values: dict[str, Any] = json.loads(self.config_text)
         if "weight_decay" not in values:
-            values["weight_decay"] = self.config.weight_decay
+            try:
+                values["weight_decay"] = self.config.weight_decay
+            except StoreError:
+                values["weight_decay"] = math.nan
         return _DEFAULTS | values
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """That of the config, also where another version of wdtui stored it."""
+        return int(self.values["train_size"]) // int(self.values["batch_size"])
+
+    @property
+    def steps(self) -> int:
+        """How many steps the run has when it is done."""
+        return self.steps_per_epoch * int(self.values["epochs"])
 
     @cached_property
     def config(self) -> RunConfig:

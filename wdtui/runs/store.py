@@ -291,10 +291,15 @@ class Store:
         with self._database.reading() as connection:
             return select_runs(connection, "ORDER BY id DESC")
 
+    def count(self) -> int:
+        """How many runs there are."""
+        with self._database.reading() as connection:
+            return int(connection.execute("SELECT COUNT(*) FROM runs").fetchone()[0])
+
     def runs_since(self, revision: int) -> list[RunRecord]:
         """Runs that changed after a revision, newest first; those that are marked as live too, as owners die silently.
 
-        A deletion takes a revision and leaves no run to list.
+        A deletion takes a revision and leaves no run to list; `count` tells.
         """
         with self._database.reading() as connection:
             changed = "SELECT id FROM runs WHERE revision > ?"

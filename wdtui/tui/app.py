@@ -158,7 +158,10 @@ class WorkbenchApp(App[None]):
     def open_sweep(self, sweep: Sweep) -> None:
         from wdtui.tui.screens.sweep import SweepView
 
-        self.push_screen(SweepView(sweep))
+        try:
+            self.push_screen(SweepView(sweep))
+        except StoreError as error:  # of another version
+            self.notify(str(error), severity="error", markup=False)
 
     def start_sweep(self, grid: Grid, *, experiment: str = "", name: str = "", threads: int | None = None) -> None:
         """Train a grid and show it."""

@@ -22,8 +22,6 @@ from wdtui.runs.store import Store
 
 _OWNERS_SECONDS = 2.0
 """How often live runs are read although nobody has written: their owner may have died silently."""
-_ALL_SECONDS = 30.0
-"""How often all runs are read anew while things change: others may have deleted some."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,7 +61,7 @@ class Feed:
         self._records: dict[int, RunRecord] = {}
         self._revision = -1
         self._data_version = -1
-        self._looked = self._read_all = -1e9
+        self._looked = -1e9
         self._wanted: tuple[int, ...] = ()
         self._curves: dict[int, _Growing] = {}
         self._shown: dict[int, Shown] = {}
@@ -98,22 +96,14 @@ class Feed:
     def _read_runs(self) -> bool:
         """Bring the records up to date; return whether any is another than before."""
         revision = self._store.revision()
-        if self._revision < 0 or (revision > self._revision and self._clock() - self._read_all > _ALL_SECONDS):
-            return self._read_all_runs(revision)
         runs = self._store.runs_since(self._revision)
-        if revision > self._revision and max((run.revision for run in runs), default=0) < revision:
-            return self._read_all_runs(revision)  # the newest change left no run: a deletion
         changed = [run for run in runs if _differs(run, self._records.get(run.id))]
         self._records |= {run.id: run for run in changed}
         self._revision = revision
-        return bool(changed)
-
-    def _read_all_runs(self, revision: int) -> bool:
-        before, self._records = self._records, {run.id: run for run in self._store.runs()}
-        self._revision, self._read_all = revision, self._clock()
-        if before.keys() != self._records.keys():
+        if self._store.count() != len(self._records):  # others have deleted some
+            self._records = {run.id: run for run in self._store.runs()}
             return True
-        return any(_differs(run, before[run.id]) for run in self._records.values())
+        return bool(changed)
 
     def _read_shown(self, run_id: int, changed: bool) -> Shown | None:
         run, before = self._records.get(run_id), self._shown.get(run_id)

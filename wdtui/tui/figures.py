@@ -13,7 +13,7 @@ from wdtui.charts import RUN_COLORS, Level, Mark, Series
 from wdtui.config import FIELDS
 from wdtui.forecast import threshold
 from wdtui.hyperparameters import format_value
-from wdtui.metrics import METRICS, Curves, columns
+from wdtui.metrics import METRICS, Curves
 from wdtui.runs.labels import labels
 from wdtui.runs.records import FINISHED
 from wdtui.text import number, percent
@@ -193,7 +193,7 @@ def whole_span(subjects: Sequence[Subject], log: bool = False) -> Span:
 def _end(subject: Subject, alone: bool) -> float:
     shown = subject.shown
     reached = float(shown.curves.steps[-1]) if len(shown.curves) else 0.0
-    return max(float(shown.run.config.steps), reached) if alone and shown.run.live else reached
+    return max(float(shown.run.steps), reached) if alone and shown.run.live else reached
 
 
 def figure(chart: Chart, subjects: Sequence[Subject], view: View) -> Figure:
@@ -221,8 +221,8 @@ def figure(chart: Chart, subjects: Sequence[Subject], view: View) -> Figure:
 
 
 def _measured(chart: Chart, subject: Subject, view: View) -> bool:
-    shown = subject.shown
-    return not chart.absent or chart.compared(view, shown.curves)[-1][1] in columns(shown.run.config)
+    curves = subject.shown.curves
+    return not chart.absent or chart.compared(view, curves)[-1][1] in curves
 
 
 def _recorded(chart: Chart, subject: Subject, view: View) -> bool:
@@ -338,7 +338,7 @@ def steering_text(data: dict[str, object]) -> str:
 
 def _steerings(subject: Subject) -> list[tuple[int, float, float, int]]:
     """Step, old and new value of ε, and at which step it has come to the new one."""
-    steps = subject.shown.run.config.steps_per_epoch
+    steps = subject.shown.run.steps_per_epoch
     return [
         (
             event.step,
@@ -362,7 +362,7 @@ def _levels(chart: Chart, subjects: Sequence[Subject], view: View) -> Iterator[L
 def _epsilons(subjects: Sequence[Subject]) -> Iterator[Level]:
     """ε as a line; where it was steered, a curve of its own shows it instead."""
     steady = {
-        subject.shown.run.config.bn_epsilon for subject in subjects if len(subjects) > 1 or not _steerings(subject)
+        subject.shown.run.values["bn_epsilon"] for subject in subjects if len(subjects) > 1 or not _steerings(subject)
     }
     for value in sorted(steady):
         yield Level(value, f"ε {number(value)}")
@@ -370,7 +370,7 @@ def _epsilons(subjects: Sequence[Subject]) -> Iterator[Level]:
 
 def _epsilon_over_time(subject: Subject) -> Series:
     """ε as it was steered; on the way to a new value it is a straight line on the logarithmic scale."""
-    steps, values = [0.0], [subject.shown.run.config.bn_epsilon]
+    steps, values = [0.0], [float(subject.shown.run.values["bn_epsilon"])]
     for i, (step, old, new, arrived) in enumerate(_steerings(subject)):
         if i == 0:
             values = [old]

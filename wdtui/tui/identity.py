@@ -27,7 +27,7 @@ class Identities:
 
     def of(self, run_id: int) -> Identity:
         """The run's colour and sign, or those it would get."""
-        from wdtui.charts import RUN_COLORS, RUN_MARKERS
+        from wdtui.charts import look
 
         place = self._order.index(run_id) if run_id in self._order else len(self._order)
-        return Identity(RUN_COLORS[place % len(RUN_COLORS)], RUN_MARKERS[place % len(RUN_MARKERS)])
+        return Identity(*look(place))

@@ -9,11 +9,11 @@ from textual.keys import Keys, _character_to_key, format_key
 
 from wdtui.config import nearest
 from wdtui.settings import SettingsError
-from wdtui.tui.keys import APP, CHARTS, GROUPS, RUNS, SWEEP, TABLE, Key
+from wdtui.tui.keys import APP, CHARTS, GROUPS, ROWS, RUNS, SWEEP, TABLE, Key
 
 ACTIONS: dict[str, Key] = {key.name: key for group in GROUPS.values() for key in group if key.name}
 """What can be given another key."""
-_SCREENS = ((*RUNS, *TABLE, *CHARTS, *APP), (*SWEEP, *APP))
+_SCREENS = ((*ROWS, *RUNS, *TABLE, *CHARTS, *APP), (*SWEEP, *APP))
 """Within each of these a key does one thing only."""
 _KEPT = ("escape", "tab", "shift+tab", "backspace")
 _MODIFIERS = ("ctrl", "shift", "alt", "meta", "super", "hyper")

@@ -127,6 +127,15 @@ APP = (
     Key("ctrl+p", "app.command_palette", "palette", "Find any action by its name.", shown="^p", footer=True),
     Key("q,ctrl+q,ctrl+c", "app.quit", "quit", "Leave; asks when runs are live.", twin="wdtui stop RUN", footer=True),
 )
+ROWS = (
+    Key("up,k", "move(-1)", "run above", ""),
+    Key("down,j", "move(1)", "run below", ""),
+    Key("pageup", "page(-1)", "page up", ""),
+    Key("pagedown", "page(1)", "page down", ""),
+    Key("home", "move(-10000000)", "first run", ""),
+    Key("end,G", "move(10000000)", "last run", ""),
+)
+"""What moves the cursor of the run table: as in any list, so that no page says it and no setting changes it."""
 GROUPS: dict[str, tuple[Key, ...]] = {"Runs": RUNS, "Table": TABLE, "Charts": CHARTS, "A sweep": SWEEP, "App": APP}
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from rich.text import Text
 
-from wdtui.charts import RUN_COLORS, RUN_MARKERS, Series
+from wdtui.charts import Series, look
 from wdtui.charts.scale import round_step
 from wdtui.machine import Gpu, Load
 from wdtui.text import number
@@ -55,8 +55,7 @@ class _Device:
     @property
     def look(self) -> tuple[str, str]:
         """Colour and sign, the same in all charts."""
-        place = 0 if self.gpu is None else self.gpu + 1
-        return RUN_COLORS[place % len(RUN_COLORS)], RUN_MARKERS[place % len(RUN_MARKERS)]
+        return look(0 if self.gpu is None else self.gpu + 1)
 
     def in_load(self, load: Load) -> Load | Gpu | None:
         if self.gpu is None:

@@ -100,7 +100,7 @@ def _word(word: str) -> Test:
         return lambda run: run.status_text == word
     if word == "live":
         return lambda run: run.live
-    if word.startswith("#") and word[1:].isdigit():
+    if word.startswith("#") and word.isascii() and word[1:].isdigit():
         return lambda run: run.id == int(word[1:])
     return lambda run: word in f"{run.name} {run.note} {run.experiment}".lower()
 

@@ -44,11 +44,13 @@ class SweepView(RunScreen):
     AUTO_FOCUS = None
 
     def __init__(self, sweep: Sweep) -> None:
+        """Raises StoreError where another version of wdtui stored the sweep."""
         super().__init__()
         self._sweep = sweep
         self._axes = sweep.grid.axes or {"seed": sweep.grid.seeds}
         self._place = [0] * len(self._axes)
         """Where the cell in hand stands on each axis."""
+        self._cells = sweep.cells
         self._metric = self._seed = 0
         self._progress = Progress(sweep, (None,) * len(sweep.config_texts))
 
@@ -100,7 +102,7 @@ class SweepView(RunScreen):
 
     def _show(self) -> None:
         progress = self._progress
-        cells = zip(self._sweep.cells, progress.runs, strict=True)
+        cells = zip(self._cells, progress.runs, strict=True)
         if self._sweep.grid.axes:
             self._table = Table.of(self._axes, ((cell.values, run) for cell, run in cells))
         else:

@@ -16,7 +16,7 @@ from wdtui.config import ConfigError, RunConfig
 from wdtui.grid import Grid, read_axes
 from wdtui.hyperparameters import format_value
 from wdtui.runs.estimates import expected_seconds
-from wdtui.runs.records import RunRecord
+from wdtui.runs.records import RunRecord, StoreError
 from wdtui.runs.sweep_words import counted
 from wdtui.runs.sweeps import Progress
 from wdtui.text import clean, duration, number
@@ -142,7 +142,11 @@ class SweepList(Dialog[int]):
 def _line(progress: Progress) -> Text:
     sweep = progress.sweep
     done = f"{number(progress.finished)}/{number(len(progress.runs))} done"
-    words = [f"{sweep.label:<4}{done:>12}", clean(sweep.name or sweep.experiment), sweep.grid.title]
+    try:
+        title = sweep.grid.title
+    except StoreError as error:
+        title = str(error)
+    words = [f"{sweep.label:<4}{done:>12}", clean(sweep.name or sweep.experiment), title]
     return Text("  ".join(filter(None, words)), no_wrap=True, overflow="ellipsis")
 
 

@@ -183,8 +183,10 @@ class Workbench(RunScreen):
             self.query_one(LoadStrip).show(self._loads)
 
     def _show_selected(self) -> None:
-        """Have the feed read the marked runs and the selected one."""
+        """Have the feed read the marked runs and the selected one; what is shown is up to another screen on top."""
         self._settling = None
+        if self.app.screen is not self:
+            return
         selected = self.table.selected
         wanted = [*self._marked, *([selected] if selected is not None and selected not in self._marked else [])]
         self.workbench.feed.show(wanted)
@@ -383,6 +385,7 @@ class Workbench(RunScreen):
 
     def action_open(self) -> None:
         if not isinstance(self.focused, ChartPanel):
+            self._show_selected()  # the cursor may have come to it just now
             self.with_run(lambda run: self.workbench.open_run(run.id))
         else:
             self.action_chart("maximise")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
@@ -167,11 +168,9 @@ class ChartGrid(Container):
 
     def _move_cursor(self, columns: float) -> None:
         """To the next point that is drawn in another column, or about so."""
-        longest = max((subject.shown.curves.steps for subject in self._subjects), key=len, default=None)
-        if longest is None or not len(longest):
-            return
         low, high = self._view.visible(self._whole)
-        steps = longest[(longest >= low) & (longest <= high)]
+        steps = np.unique(np.concatenate([[], *(subject.shown.curves.steps for subject in self._subjects)]))
+        steps = steps[(steps >= low) & (steps <= high)]
         if not len(steps):
             return
         if self._view.cursor is None:

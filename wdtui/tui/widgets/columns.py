@@ -64,14 +64,13 @@ def state(run: RunRecord) -> str:
 
 def progress(run: RunRecord) -> str:
     """18,330/30,030 while there is something left to train, then only where it ended."""
-    total = _steps(run)
-    return number(run.step) if run.step >= total else f"{number(run.step)}/{number(total)}"
+    return number(run.step) if run.step >= run.steps else f"{number(run.step)}/{number(run.steps)}"
 
 
 def what_happened(run: RunRecord) -> str:
     """How long a live run still takes; otherwise its blow-ups, when it generalised, or why it broke off."""
     if run.status == Status.RUNNING and run.speed:
-        return f"{number(round(run.speed))} steps/s · {duration((_steps(run) - run.step) / run.speed)} left"
+        return f"{number(round(run.speed))} steps/s · {duration((run.steps - run.step) / run.speed)} left"
     blowups = run.milestones.get("blowups", {})
     count, period = blowups.get("count") or 0, blowups.get("median_period")
     if count:
@@ -81,11 +80,6 @@ def what_happened(run: RunRecord) -> str:
         return clean(run.reason)
     reached = run.milestones.get("milestones", {}).get("generalise_step")
     return f"generalised at {number(reached)}" if reached else clean(run.note)
-
-
-def _steps(run: RunRecord) -> int:
-    values = run.values
-    return int(values["train_size"]) // int(values["batch_size"]) * int(values["epochs"])
 
 
 def _latest(metric: str) -> Callable[[RunRecord], float]:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.color import Color
 from textual.geometry import Region, Size
 from textual.message import Message
@@ -17,6 +17,7 @@ from textual.strip import Strip
 
 from wdtui.runs.records import RunRecord
 from wdtui.tui.identity import Identity
+from wdtui.tui.keys import ROWS, bindings
 from wdtui.tui.widgets.columns import Column, fitting, sorted_by
 
 _CHIP = 2
@@ -28,14 +29,7 @@ class RunTable(ScrollView, can_focus=True):
     DEFAULT_CSS = """
     RunTable { background: $background; color: $foreground; overflow-x: hidden; scrollbar-size-vertical: 1; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", show=False),
-        Binding("down,j", "move(1)", show=False),
-        Binding("pageup", "page(-1)", show=False),
-        Binding("pagedown", "page(1)", show=False),
-        Binding("home", "move(-10000000)", show=False),
-        Binding("end,G", "move(10000000)", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(ROWS)
 
     class Selected(Message):
         """The cursor is on another run, or on none."""

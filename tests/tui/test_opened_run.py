@@ -1,0 +1,43 @@
+"""A run that is open on a screen of its own is the one that is followed there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tui_tools import Recorded, press, settle
+
+from wdtui.runs.records import Status
+from wdtui.tui.screens.run import RunView
+from wdtui.tui.widgets.run_table import RunTable
+
+MakeApp = Callable[..., Any]
+
+
+async def test_an_opened_run_is_followed_although_the_filter_no_longer_lets_it_through(
+    recorded: Recorded, make_app: MakeApp
+) -> None:
+    recorded.add("demo", points=20, status=Status.RUNNING)
+    opened = recorded.add("demo", points=20, status=Status.RUNNING)
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape", "slash", "type:running", "enter", "enter")
+        recorded.store.set_status(opened, Status.PAUSED)
+        await settle(pilot)
+        recorded.store.set_status(opened, Status.RUNNING)
+        await settle(pilot)
+        assert [(one.run.id, one.run.status) for one in pilot.app.snapshot.shown] == [(opened, Status.RUNNING)]
+        await press(pilot, "escape")
+        assert [one.run.id for one in pilot.app.snapshot.shown] == [pilot.app.screen.query_one(RunTable).selected]
+
+
+async def test_a_run_is_opened_in_the_moment_in_which_the_cursor_gets_there(
+    recorded: Recorded, make_app: MakeApp
+) -> None:
+    first = recorded.add("demo", points=20)
+    recorded.add("demo", points=20)
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape")
+        await pilot.press("down", "enter")
+        await settle(pilot)
+        assert isinstance(pilot.app.screen, RunView)
+        assert [one.run.id for one in pilot.app.snapshot.shown] == [first]
