@@ -84,7 +84,7 @@ def _show_profile(width: int, parts: dict[str, dict[str, float]]) -> None:
 
 
 def _number(text: str, option: str) -> int:
-    if not text.strip().isdigit() or int(text) < 1:
+    if not text.strip().isdecimal() or int(text) < 1:
         raise CommandError(f"{option} {text}: give whole numbers from 1 on, with commas between them.")
     return int(text)
 
