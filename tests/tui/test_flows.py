@@ -101,34 +101,6 @@ async def test_a_live_run_is_paused_stopped_and_steered_through_the_store(
     assert sent(recorded, run_id) == [("pause", {}), ("stop", {}), ("steer", {"bn_epsilon": 0.01})]
 
 
-async def test_a_run_is_forked_where_the_cursor_is_and_both_are_marked(recorded: Recorded, make_app: MakeApp) -> None:
-    parent = recorded.add("epsilon-1e-5", points=100)
-    scheduler = FakeScheduler()
-    async with make_app(scheduler).run_test(size=(120, 40)) as pilot:
-        await press(pilot, "escape")
-        await drawn(pilot)
-        await press(pilot, "left", "left", "f", "down", "type:0", "down", "type:1e-2:50", "enter")
-        assert pilot.app.screen._marked == [parent, parent + 1]
-        assert pilot.app.screen.query_one(RunTable).selected == parent + 1
-    [child] = scheduler.submitted
-    run = recorded.store.run(child)
-    assert (run.parent, run.config.weight_decay, run.config.bn_epsilon) == (parent, 0.0, 0.01)
-    assert run.parent_step is not None and 0 < run.parent_step < recorded.store.run(parent).step
-    assert [(one.step, one.field, one.epochs) for one in run.plan] == [
-        (run.parent_step, "weight_decay", 0),
-        (run.parent_step, "bn_epsilon", 50),
-    ]
-
-
-async def test_a_fork_that_cannot_be_says_why(recorded: Recorded, make_app: MakeApp) -> None:
-    recorded.add("demo")
-    scheduler = FakeScheduler()
-    async with make_app(scheduler).run_test(size=(120, 40)) as pilot:
-        await press(pilot, "escape", "f", "enter")
-        assert any("give more epochs" in note.message for note in pilot.app._notifications)
-    assert scheduler.submitted == []
-
-
 async def test_a_paused_run_goes_on(recorded: Recorded, make_app: MakeApp) -> None:
     run_id = recorded.add("demo", points=50, status=Status.PAUSED)
     async with make_app().run_test(size=(120, 40)) as pilot:
