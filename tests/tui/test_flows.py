@@ -63,6 +63,20 @@ async def test_the_normalised_decay_overrides_the_plain_one(recorded: Recorded, 
     assert run.config.weight_decay == pytest.approx(0.496, abs=1e-3)
 
 
+async def test_of_the_two_decays_the_one_typed_last_counts(recorded: Recorded, make_app: MakeApp) -> None:
+    async with make_app().run_test(size=(120, 60)) as pilot:
+        form = pilot.app.screen.query_one(LaunchForm)
+        form.use_config(RunConfig(normalized_weight_decay=0.05))
+        await press(pilot, *("up",) * 7, "type:0.6")
+        assert (form.config.weight_decay, form.config.normalized_weight_decay) == (0.6, None)
+        await press(pilot, *("down",) * 5, "enter", *("down",) * 3, "type:0.05")
+        assert form.config.normalized_weight_decay == 0.05
+        await press(pilot, *("up",) * 8, "type:0.7", "enter")
+        assert form.query_one("#field-normalized_weight_decay Input", Input).value == ""
+    (run,) = recorded.store.runs()
+    assert (run.config.weight_decay, run.config.normalized_weight_decay) == (0.7, None)
+
+
 async def test_all_runs_of_an_experiment_are_started_and_marked(recorded: Recorded, make_app: MakeApp) -> None:
     scheduler = FakeScheduler()
     async with make_app(scheduler).run_test(size=(120, 40)) as pilot:

@@ -175,7 +175,14 @@ class LaunchForm(VerticalScroll, can_focus=False):
     def _field_changed(self, event: FieldRow.Changed) -> None:
         event.stop()
         self._texts[event.name] = event.text
+        if event.name == "weight_decay":  # which λ_norm would set
+            self._clear("normalized_weight_decay")
         self._check()
+
+    def _clear(self, name: str) -> None:
+        self._texts[name] = ""
+        for row in self.query(f"#field-{name}").results(FieldRow):
+            row.set_text("")
 
     @on(Choice.Changed, "#experiment")
     def _experiment_changed(self, event: Choice.Changed) -> None:
