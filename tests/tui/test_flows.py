@@ -63,6 +63,20 @@ async def test_the_normalised_decay_overrides_the_plain_one(recorded: Recorded, 
     assert run.config.weight_decay == pytest.approx(0.496, abs=1e-3)
 
 
+async def test_the_field_in_hand_is_seen_where_its_explanation_takes_most_of_the_room(
+    recorded: Recorded, make_app: MakeApp
+) -> None:
+    recorded.add("demo")
+    async with make_app().run_test(size=(40, 12)) as pilot:
+        form = pilot.app.screen.query_one(LaunchForm)
+        for key in ("c", "down", "down", "down", "up", "up", "up"):
+            await press(pilot, key)
+            await pilot.wait_for_scheduled_animations()
+            explanation, row = form.query_one("#explanation"), pilot.app.focused.region
+            assert form.content_region.contains_region(row)
+            assert not (explanation.display and explanation.region.overlaps(row))
+
+
 async def test_of_the_two_decays_the_one_typed_last_counts(recorded: Recorded, make_app: MakeApp) -> None:
     async with make_app().run_test(size=(120, 60)) as pilot:
         form = pilot.app.screen.query_one(LaunchForm)

@@ -211,6 +211,8 @@ class LaunchForm(VerticalScroll, can_focus=False):
         explanation = self.query_one("#explanation", Words)
         explanation.say(_explained(row) if row else "")
         explanation.display = row is not None
+        if row:
+            self.call_after_refresh(row.scroll_visible, animate=False)  # lest the explanation covers it
 
 
 def texts_of(config: RunConfig) -> Texts:
