@@ -63,6 +63,34 @@ async def test_the_normalised_decay_overrides_the_plain_one(recorded: Recorded, 
     assert run.config.weight_decay == pytest.approx(0.496, abs=1e-3)
 
 
+async def test_the_field_in_hand_is_seen_where_its_explanation_takes_most_of_the_room(
+    recorded: Recorded, make_app: MakeApp
+) -> None:
+    recorded.add("demo")
+    async with make_app().run_test(size=(40, 12)) as pilot:
+        form = pilot.app.screen.query_one(LaunchForm)
+        for key in ("c", "down", "down", "down", "up", "up", "up"):
+            await press(pilot, key)
+            await pilot.wait_for_scheduled_animations()
+            explanation, row = form.query_one("#explanation"), pilot.app.focused.region
+            assert form.content_region.contains_region(row)
+            assert not (explanation.display and explanation.region.overlaps(row))
+
+
+async def test_of_the_two_decays_the_one_typed_last_counts(recorded: Recorded, make_app: MakeApp) -> None:
+    async with make_app().run_test(size=(120, 60)) as pilot:
+        form = pilot.app.screen.query_one(LaunchForm)
+        form.use_config(RunConfig(normalized_weight_decay=0.05))
+        await press(pilot, *("up",) * 7, "type:0.6")
+        assert (form.config.weight_decay, form.config.normalized_weight_decay) == (0.6, None)
+        await press(pilot, *("down",) * 5, "enter", *("down",) * 3, "type:0.05")
+        assert form.config.normalized_weight_decay == 0.05
+        await press(pilot, *("up",) * 8, "type:0.7", "enter")
+        assert form.query_one("#field-normalized_weight_decay Input", Input).value == ""
+    (run,) = recorded.store.runs()
+    assert (run.config.weight_decay, run.config.normalized_weight_decay) == (0.7, None)
+
+
 async def test_all_runs_of_an_experiment_are_started_and_marked(recorded: Recorded, make_app: MakeApp) -> None:
     scheduler = FakeScheduler()
     async with make_app(scheduler).run_test(size=(120, 40)) as pilot:
@@ -99,34 +127,6 @@ async def test_a_live_run_is_paused_stopped_and_steered_through_the_store(
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape", "space", "x", "s", "down", "type:0.01", "enter")
     assert sent(recorded, run_id) == [("pause", {}), ("stop", {}), ("steer", {"bn_epsilon": 0.01})]
-
-
-async def test_a_run_is_forked_where_the_cursor_is_and_both_are_marked(recorded: Recorded, make_app: MakeApp) -> None:
-    parent = recorded.add("epsilon-1e-5", points=100)
-    scheduler = FakeScheduler()
-    async with make_app(scheduler).run_test(size=(120, 40)) as pilot:
-        await press(pilot, "escape")
-        await drawn(pilot)
-        await press(pilot, "left", "left", "f", "down", "type:0", "down", "type:1e-2:50", "enter")
-        assert pilot.app.screen._marked == [parent, parent + 1]
-        assert pilot.app.screen.query_one(RunTable).selected == parent + 1
-    [child] = scheduler.submitted
-    run = recorded.store.run(child)
-    assert (run.parent, run.config.weight_decay, run.config.bn_epsilon) == (parent, 0.0, 0.01)
-    assert run.parent_step is not None and 0 < run.parent_step < recorded.store.run(parent).step
-    assert [(one.step, one.field, one.epochs) for one in run.plan] == [
-        (run.parent_step, "weight_decay", 0),
-        (run.parent_step, "bn_epsilon", 50),
-    ]
-
-
-async def test_a_fork_that_cannot_be_says_why(recorded: Recorded, make_app: MakeApp) -> None:
-    recorded.add("demo")
-    scheduler = FakeScheduler()
-    async with make_app(scheduler).run_test(size=(120, 40)) as pilot:
-        await press(pilot, "escape", "f", "enter")
-        assert any("give more epochs" in note.message for note in pilot.app._notifications)
-    assert scheduler.submitted == []
 
 
 async def test_a_paused_run_goes_on(recorded: Recorded, make_app: MakeApp) -> None:

@@ -68,7 +68,7 @@ def replay(store: Store, run: RunRecord, *, name: str = "") -> int:
 
 def forked(config: RunConfig, plan: Plan, step: int, changes: Mapping[str, Any]) -> tuple[RunConfig, Plan]:
     """Config and plan of a fork. The config has the values that are in force once all changes are made."""
-    now = in_force(config, plan, step)
+    now = in_force(config, plan, step - config.steps_per_epoch)  # what a change at this step starts from
     steerings = tuple(_steerings(config, now, step, changes))
     plan = planned(plan, *steerings)
     book = {name: FIELDS[name].check(value) for name, value in changes.items() if _is_bookkeeping(name)}
@@ -82,9 +82,9 @@ def forked(config: RunConfig, plan: Plan, step: int, changes: Mapping[str, Any])
 
 
 def in_force(config: RunConfig, plan: Plan, step: int) -> dict[str, Any]:
-    """The values of all fields in the epoch before a step: those that a change at this step starts from."""
+    """The values of all fields in the epoch that a step is in, or begins."""
     values = {name: getattr(config, name) for name in FIELDS}
-    return values | values_at(plan, step - config.steps_per_epoch, config.steps_per_epoch)
+    return values | values_at(plan, step, config.steps_per_epoch)
 
 
 def inherited(store: Store, run: RunRecord) -> tuple[Checkpoint | None, RunRecord | None]:

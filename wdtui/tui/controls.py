@@ -119,6 +119,15 @@ class Controls:
         self.store.send(run.id, "steer", values)
         return f"Steering run {run.id} …"
 
+    def in_force_next(self, run: RunRecord) -> dict[str, Any]:
+        """The values of all fields at a live run's next point, with what it is asked for and has not taken yet."""
+        next_point = run.step + run.config.log_every * run.config.steps_per_epoch  # by then all that it took counts
+        values = forks.in_force(run.config, run.plan, next_point)
+        for command in self.store.commands(run.id):
+            if command.kind == "steer":
+                values |= {name: to[0] if isinstance(to, list) else to for name, to in command.data.items()}
+        return values
+
     def delete(self, runs: Sequence[RunRecord]) -> str:
         """Delete runs that are not live, with their checkpoints."""
         for run in runs:

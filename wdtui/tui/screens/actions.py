@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 from textual.screen import Screen
 
 from wdtui.config import ConfigError
-from wdtui.runs.forks import in_force
 from wdtui.runs.records import RunRecord, StoreError
 from wdtui.text import number
 from wdtui.tui.controls import Controls
-from wdtui.tui.feed import Shown, Snapshot
+from wdtui.tui.feed import Snapshot
 from wdtui.tui.keymap import key_of
-from wdtui.tui.screens.dialogs import ForkDialog, LineDialog, SteerDialog, delete_question, steerable
+from wdtui.tui.screens.dialogs import ForkDialog, LineDialog, SteerDialog, delete_question
 from wdtui.tui.widgets.chart_grid import ChartGrid
 
 if TYPE_CHECKING:
@@ -65,8 +64,11 @@ class RunScreen(Screen[None]):
         if run is None:
             key = key_of("launch", self.workbench.keymap)
             self.notify(f"There is no run to do this with; {key} starts one.", markup=False)
-        else:
+            return
+        try:
             action(run)
+        except StoreError as error:  # above all of a run of another version
+            self.notify(str(error), severity="error", markup=False)
 
     def action_chart(self, name: str, *arguments: float) -> None:
         self.query_one(ChartGrid).act(name, *arguments)
@@ -88,9 +90,10 @@ class RunScreen(Screen[None]):
         def answered(values: dict[str, Any] | None) -> None:
             if values:
                 self.do(self.controls.steer, run, values)
+            elif values is not None:
+                self.notify("Nothing was changed.", markup=False)
 
-        shown = next((one for one in self.snapshot.shown if one.run.id == run.id), None)
-        self.app.push_screen(SteerDialog(run, values_in_force(run, shown)), answered)
+        self.app.push_screen(SteerDialog(run, self.controls.in_force_next(run)), answered)
 
     def action_fork(self) -> None:
         self.with_run(self._ask_fork)
@@ -105,14 +108,9 @@ class RunScreen(Screen[None]):
 
         def answered(values: dict[str, Any] | None) -> None:
             if values is not None:
-                self.do(self._fork, run, int(values.pop("step", step)), values)
+                self.do(self._fork, run, values.pop("step"), values)
 
-        try:
-            values = in_force(run.config, run.plan, step) | {"step": step}
-        except StoreError as error:  # of another version
-            self.notify(str(error), severity="error", markup=False)
-            return
-        self.app.push_screen(ForkDialog(run, values), answered)
+        self.app.push_screen(ForkDialog(run, step), answered)
 
     def _fork(self, run: RunRecord, step: int, values: dict[str, Any]) -> str:
         run_id = self.controls.fork(run, step, values)
@@ -157,12 +155,3 @@ class RunScreen(Screen[None]):
 
     def after_delete(self) -> None:
         """The runs are gone."""
-
-
-def values_in_force(run: RunRecord, shown: Shown | None) -> dict[str, Any]:
-    """What can be steered, as it stands after the steerings so far."""
-    values = {field.name: run.values[field.name] for field in steerable()}
-    for event in shown.events if shown else ():
-        if event.kind == "steered" and event.data.get("field") in values:
-            values[str(event.data["field"])] = event.data["new"]
-    return values

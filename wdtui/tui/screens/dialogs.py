@@ -13,6 +13,7 @@ from textual.widgets import Button, Input, Static
 
 from wdtui.config import FIELDS, ConfigError, Hyperparameter
 from wdtui.hyperparameters import format_value
+from wdtui.runs.forks import forked, in_force
 from wdtui.runs.records import RunRecord
 from wdtui.steering import read_change
 from wdtui.text import clean
@@ -99,7 +100,7 @@ class LineDialog(Dialog[str]):
 
 
 class ChangesDialog(Dialog[dict[str, Any]]):
-    """New values for some fields of a run; answers with those that differ."""
+    """New values for some fields of a run; answers with those that were typed, even if they are as before."""
 
     hint = ""
 
@@ -109,11 +110,11 @@ class ChangesDialog(Dialog[dict[str, Any]]):
         self.title_text = title
         self._fields = fields
         self._values = values
-        self._texts = {field.name: format_value(values[field.name]) for field in fields}
+        self._typed: dict[str, str] = {}
 
     def body(self) -> ComposeResult:
         for field in self._fields:
-            yield FieldRow(field, self._texts[field.name])
+            yield FieldRow(field, format_value(self._values[field.name]))
         yield Static(self.hint, classes="hint", markup=False)
 
     def key_down(self) -> None:
@@ -125,18 +126,17 @@ class ChangesDialog(Dialog[dict[str, Any]]):
     @on(FieldRow.Changed)
     def _changed(self, event: FieldRow.Changed) -> None:
         event.stop()
-        self._texts[event.name] = event.text
+        self._typed[event.name] = event.text
         self._read()
 
     def _read(self) -> dict[str, Any] | None:
-        """The values that differ; None where one cannot be."""
+        """The values that were typed; None where one cannot be."""
         values, sound = {}, True
         for row in self.query(FieldRow):
-            sentence, field = "", row.field
+            sentence, name = "", row.field.name
             try:
-                value = read_change(self._texts[field.name], field)
-                if value != self._values[field.name]:
-                    values[field.name] = value
+                if name in self._typed:
+                    values[name] = read_change(self._typed[name], row.field)
             except ConfigError as error:
                 sentence, sound = str(error), False
             row.set_error(sentence)
@@ -159,13 +159,36 @@ class SteerDialog(ChangesDialog):
 
 
 class ForkDialog(ChangesDialog):
-    """Where to leave a run, and what to change from there; answers with `step` among the rest, if it differs."""
+    """Where to leave a run, and what to change from there; answers with `step` among the rest.
+
+    What was not typed follows the step: it is as the fork will have it there.
+    """
 
     hint = "VALUE at once, or VALUE:EPOCHS over so many epochs. Enter trains the fork as a new run."
 
-    def __init__(self, run: RunRecord, values: dict[str, Any]) -> None:
-        step = Hyperparameter(name="step", kind="int", label="leave it at step", ge=0, le=run.step)
-        super().__init__(f"fork run {run.id}", [step, *steerable(), FIELDS["epochs"]], values)
+    def __init__(self, run: RunRecord, step: int) -> None:
+        """Raises StoreError for a run of another version."""
+        self._run, self._step = run, step
+        field = Hyperparameter(name="step", kind="int", label="leave it at step", ge=0, le=run.step)
+        fields = [field, *steerable(), FIELDS["epochs"]]
+        super().__init__(f"fork run {run.id}", fields, in_force(run.config, run.plan, step) | {"step": step})
+
+    def _read(self) -> dict[str, Any] | None:
+        """Also shows what is in force at the step, and says why there can be no such fork."""
+        values = super()._read()
+        if values is None:
+            return None
+        step, config, plan = values.pop("step", self._step), self._run.config, self._run.plan
+        there = in_force(config, plan, step)
+        for row in self.query(FieldRow):
+            if row.field.name in there and row.field.name not in self._typed:
+                row.set_text(format_value(there[row.field.name]))
+        try:
+            forked(config, plan, step - step % config.steps_per_epoch, values)
+        except ConfigError as error:  # there are too few epochs
+            self.query_one("#field-epochs", FieldRow).set_error(str(error))
+            return None
+        return values | {"step": step}
 
 
 class Waiting(ModalScreen[None]):

@@ -175,7 +175,14 @@ class LaunchForm(VerticalScroll, can_focus=False):
     def _field_changed(self, event: FieldRow.Changed) -> None:
         event.stop()
         self._texts[event.name] = event.text
+        if event.name == "weight_decay":  # which λ_norm would set
+            self._clear("normalized_weight_decay")
         self._check()
+
+    def _clear(self, name: str) -> None:
+        self._texts[name] = ""
+        for row in self.query(f"#field-{name}").results(FieldRow):
+            row.set_text("")
 
     @on(Choice.Changed, "#experiment")
     def _experiment_changed(self, event: Choice.Changed) -> None:
@@ -204,6 +211,8 @@ class LaunchForm(VerticalScroll, can_focus=False):
         explanation = self.query_one("#explanation", Words)
         explanation.say(_explained(row) if row else "")
         explanation.display = row is not None
+        if row:
+            self.call_after_refresh(row.scroll_visible, animate=False)  # lest the explanation covers it
 
 
 def texts_of(config: RunConfig) -> Texts:
