@@ -101,6 +101,7 @@ def test_stopped_paused_and_steered_runs_leave_the_others_as_they_are(store: Sto
         np.testing.assert_array_equal(points(store, run_id), points(store, alone(store, store.run(run_id).config)))
     stopped = store.run(run_ids[0])
     assert 0 < stopped.step < stopped.config.steps
+    store.settle(stopped.id, Status.QUEUED)
     Runner(store, stopped.id, device="cpu").run()
     np.testing.assert_array_equal(points(store, stopped.id), points(store, alone(store, stopped.config)))
 
