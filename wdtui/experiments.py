@@ -84,7 +84,8 @@ class Experiment:
         changed = dataclasses.replace(self, axes=self.axes | {"seed": list(range(count))})
         cases = changed.cases()
         for claim in self.claims:
-            if not claim.cells(cases)[0]:
+            first, second = claim.cells(cases)
+            if not first or (not second and (claim.minus or claim.divided_by)):
                 raise ExperimentError(f"{self.name}: “{claim.says}” is about another seed than 0 to {count - 1}.")
         return changed
 

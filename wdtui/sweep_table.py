@@ -91,6 +91,11 @@ class Table:
         combinations = itertools.product(*axes.values())
         return cls(axes, tuple(Row(values, tuple(runs[values])) for values in combinations if values in runs))
 
+    @property
+    def measured(self) -> bool:
+        """Whether any run counts."""
+        return any(row.states[state] for row in self.rows for state in _FINISHED)
+
     def row(self, values: tuple[Value, ...]) -> Row | None:
         """The row of one combination."""
         return next((row for row in self.rows if row.values == values), None)

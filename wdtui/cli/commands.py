@@ -53,7 +53,8 @@ def resume(
             if detach:
                 raise CommandError(f"{run} is a sweep, and --detach is for single runs.")
             sweep = opened.sweeps.find(run)
-            machines = Machines(device or sweep.device, threads or sweep.threads, workers, executor, address)
+            device = device or (sweep.device if executor == "local" else "auto")
+            machines = Machines(device, threads or sweep.threads, workers, executor, address)
             return train_sweep(opened, sweep.id, machines.prepared(opened), machines, json=json)
         if executor != "local" or address:
             raise CommandError("--executor and --address are for sweeps, as in `wdtui resume S3 --executor ray`.")
@@ -69,6 +70,7 @@ def resume(
         if record.step:
             typer.echo(_from_where(opened, record), err=True)
         device, threads = device or record.device or "auto", threads or record.threads
+        _ = record.config  # raises StoreError for a run of another version, which is left as it is
         if detach:
             opened.settle(record.id, Status.QUEUED)
             return detach_run(opened, record.id, device=device, threads=threads, json=json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -39,6 +40,8 @@ def export(
     with Store(store) as opened:
         taken = [take(opened, run) for run in dict.fromkeys(runs)]
     if to_stdout:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")  # as files are written
         FORMATS[format].write_to(taken[0], sys.stdout)
         typer.echo(f"Run {taken[0].id}: {len(taken[0]):,} points.", err=True)
         return

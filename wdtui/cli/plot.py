@@ -84,9 +84,9 @@ def _of_sweep(store: Store, sweep: Sweep, metrics: Sequence[str]) -> Figure:
     table = sweep.table(store.sweeps.runs(sweep.id))
     pooled = [name for cell in sweep.cells for name in columns(cell.config) if "/" not in name]
     _check(metrics, [*pooled, *MILESTONES], "known of each run of a sweep")
-    finished = sum(row.states[state] for row in table.rows for state in ("done", "diverged"))
-    if not finished:
-        raise CommandError(f"No run of {sweep.label} is trained yet; `wdtui resume {sweep.label}` trains them.")
+    if not table.measured:
+        how = f"`wdtui resume {sweep.label}` trains what is missing"
+        raise CommandError(f"No run of {sweep.label} is trained yet, without steering; {how}.")
     title = ": ".join([sweep.label, clean(sweep.name or sweep.experiment) or sweep.grid.title])
     match len(table.axes):
         case 1:

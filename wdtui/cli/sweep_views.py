@@ -214,7 +214,7 @@ def print_sweep(progress: SweepProgress, store: Store) -> None:
         print_result(run, store.curves(run.id))
         return
     console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 160)
-    if progress.finished and (drawn := _chart(progress, console)):
+    if progress.table.measured and (drawn := _chart(progress, console)):
         console.print(drawn, "")
     console.print(_table(progress))
     done = f"{number(progress.finished)} of {number(len(progress.runs))} runs are done"

@@ -36,7 +36,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledE
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 _REACH_SECONDS = 10.0
-_SILENT_SECONDS = 10.0
+_SILENT_SECONDS = 30.0
 """After which a task that asks for nothing counts as lost; a run asks about five times a second."""
 _RETRIES = 3
 """How often a run may lose its node, or its process, before it counts as failed."""
@@ -130,21 +130,24 @@ class RayCluster:
         with self._changed:
             group = self._tasks[task]
         try:
-            if isinstance(error, Exception) and not isinstance(error, StoreError | TaskCancelledError):
-                self._fail(group, error)
+            if isinstance(error, TaskCancelledError):
+                self._end(group, Status.INTERRUPTED, "Its node fell silent.", waiting=False)
+            elif isinstance(error, RayError):
+                self._end(group, Status.FAILED, f"Its node or its process was lost, for the {_RETRIES + 1}th time.")
+            elif isinstance(error, Exception) and not isinstance(error, StoreError):
+                self._end(group, Status.FAILED, sentence(error))
         finally:
             with self._changed:
                 del self._tasks[task]
                 self._changed.notify_all()
 
-    def _fail(self, group: tuple[int, ...], error: Exception) -> None:
-        lost = f"Its node or its process was lost, for the {_RETRIES + 1}th time."
+    def _end(self, group: tuple[int, ...], status: Status, reason: str, *, waiting: bool = True) -> None:
+        """Give a status to runs that seem to be trained, and to those that wait for it too."""
         for run_id in group:
             with contextlib.suppress(StoreError):  # deleted, or the store cannot be written
                 run = self._store.run(run_id)
-                if run.live or run.status in _UNDER_WAY:
-                    reason = lost if isinstance(error, RayError) else sentence(error)
-                    self._store.set_status(run_id, Status.FAILED, reason)
+                if run.live or (waiting and run.status in _UNDER_WAY):
+                    self._store.set_status(run_id, status, reason)
 
 
 def _join(address: str | None) -> None:

@@ -67,7 +67,7 @@ class Controls:
         return sweep
 
     def go_on_with(self, sweep: Sweep) -> str:
-        """Queue here whatever of a sweep is missing, interrupted, stopped or failed."""
+        """Queue here whatever of a sweep is missing, interrupted, stopped or failed: on this app's device."""
         with self._going_on:
             assign(self.store, sweep)
             at_work = {*self.scheduler.queue, *self.scheduler.live}
