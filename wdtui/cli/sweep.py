@@ -155,7 +155,7 @@ def _what_is_left(progress: Any, reasons: list[str]) -> str:
     if reasons:
         return f"{reasons[0]}; {done}, and `wdtui resume {label}` goes on from there."
     left = [run for run in progress.runs if run and run.status_text not in FINISHED]
-    run = next(iter(sorted(left, key=lambda run: (run.status_text != "failed", not run.reason))), None)
+    run = min(left, key=lambda run: (run.status_text != "failed", not run.reason), default=None)
     why = f": {clean(run.reason).rstrip('.')}" if run and run.reason else ""
     ended = f"; run {run.id} is {run.status_text}{why}" if run else ""
     return f"{done}{ended}; `wdtui resume {label}` tries again what is left."
