@@ -54,8 +54,8 @@ def train(store: Store, config: RunConfig, name: str = "") -> int:
     store.claim(run_id, device="cpu", threads=1, versions={"wdtui": "0.1.0", "torch": "2.13.0"})
     values = {"train_accuracy": 1.0, "test_accuracy": 0.25, "weight_norm": 9 - 60 * config.weight_decay}
     points = [Point(78 * e, e, tuple(values.get(n, 0.5) for n in columns(config))) for e in range(1, config.epochs + 1)]
-    store.append(run_id, points, speed=1.0, milestones=milestones(Curves.of(config, points)).to_json())
-    store.set_status(run_id, Status.DONE)
+    store.append(store.run(run_id).claim, points, speed=1.0, milestones=milestones(Curves.of(config, points)).to_json())
+    store.set_status(store.run(run_id).claim, Status.DONE)
     return run_id
 
 

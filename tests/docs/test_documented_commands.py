@@ -75,8 +75,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         run_id = store.add_run(config, name="crashing")
         store.claim(run_id, device="cpu", threads=1, versions={})
         points = [Point(5 * epoch, epoch, (0.5,) * len(columns(config))) for epoch in (1, 2, 3)]
-        store.append(run_id, points, speed=None, milestones={})
-        store.set_status(run_id, Status.PAUSED)
+        store.append(store.run(run_id).claim, points, speed=None, milestones={})
+        store.set_status(store.run(run_id).claim, Status.PAUSED)
         store.sweeps.add(Grid.of(RunConfig(**TINY), {"weight_decay": (0.1, 0.3)}))
     return tmp_path
 

@@ -38,9 +38,9 @@ def stored_run(folder: Path, name: str = "mine") -> Run:
         run_id = store.add_run(CONFIG, name=name)
         store.claim(run_id, device="cpu", threads=1, versions={"torch": "2.13.0"})
         points = [Point(epoch, epoch, tuple(_value(epoch, name) for name in NAMES)) for epoch in (1, 2, 3)]
-        store.append(run_id, points, speed=100.0, milestones={})
-        store.add_event(run_id, 2, "steered", {"field": "weight_decay", "old": 0.3, "new": 0.1})
-        store.set_status(run_id, Status.DONE)
+        store.append(store.run(run_id).claim, points, speed=100.0, milestones={})
+        store.add_event(store.run(run_id).claim, 2, "steered", {"field": "weight_decay", "old": 0.3, "new": 0.1})
+        store.set_status(store.run(run_id).claim, Status.DONE)
         return take(store, run_id)
 
 

@@ -73,10 +73,10 @@ def dying_in_a_checkpoint(nth: int) -> Prepare:
     def prepare() -> None:
         write, calls = checkpoints._write, iter(range(1, 10**6))
 
-        def dying(path: Path, data: bytes) -> None:
+        def dying(path: Path, data: bytes, hold: Any) -> None:
             if next(calls) == nth:
                 die_within(0.003)
-            write(path, data)
+            write(path, data, hold)
 
         checkpoints._write = dying
 

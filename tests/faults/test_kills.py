@@ -124,8 +124,8 @@ def interrupted_with_checkpoints(folder: Path, run_id: int) -> bool:
     with Store(folder) as store:
         run = store.run(run_id)
         if run.status == Status.DONE:
-            store.set_status(run_id, Status.STOPPED)
-            store.truncate(run_id, -1)
+            store.set_status(store.run(run_id).claim, Status.STOPPED)
+            store.truncate(store.run(run_id).claim, -1)
             Checkpoints.of(folder, run).delete()
             return False
         return len(Checkpoints.of(folder, run).steps()) >= 2
@@ -208,11 +208,11 @@ def test_many_processes_start_runs_on_one_store_at_once(tmp_path: Path, writers:
     def work() -> None:
         with Store(tmp_path) as store:
             run_id = store.add_run(TINY, name=str(os.getpid()))
-            store.claim(run_id, device="cpu", threads=1, versions={})
+            claim = store.claim(run_id, device="cpu", threads=1, versions={})
             for first in range(0, points, 10):
                 rows = [Point(step, step, (float(step),) * len(names)) for step in range(first + 1, first + 11)]
-                store.append(run_id, rows, speed=1.0, milestones={})
-            store.set_status(run_id, Status.DONE)
+                store.append(claim, rows, speed=1.0, milestones={})
+            store.set_status(claim, Status.DONE)
 
     pids = [forked(work) for _ in range(writers)]
     assert [ended(pid) for pid in pids] == [0] * writers

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wdtui.config import RunConfig
 from wdtui.metrics import Point, columns
-from wdtui.runs.store import Store
+from wdtui.runs.store import Claim, Store
 
 CONFIG = RunConfig(
     weight_decay=0.3, train_digits=(2,), test_digits=(2,), train_size=64, validation_size=16, test_size=16, width=8
@@ -20,12 +20,12 @@ def point(step: int, value: float = 0.5) -> Point:
     return Point(step, step // 10, tuple(value + index for index in range(len(COLUMNS))))
 
 
-def claim(store: Store, run_id: int) -> None:
-    store.claim(run_id, device="cpu", threads=1, versions={"torch": "2.13.0"})
+def claim(store: Store, run_id: int) -> Claim:
+    return store.claim(run_id, device="cpu", threads=1, versions={"torch": "2.13.0"})
 
 
 def append(store: Store, run_id: int, *points: Point) -> None:
-    store.append(run_id, points, speed=100.0, milestones={"fit_step": 10})
+    store.append(store.run(run_id).claim, points, speed=100.0, milestones={"fit_step": 10})
 
 
 def in_python(code: str, folder: Path, **options: object) -> subprocess.Popen[str]:

@@ -9,11 +9,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from store_tools import claim
 
 from wdtui.config import RunConfig
+from wdtui.runs.processes import find_process
 from wdtui.runs.records import Status
 from wdtui.runs.store import Store, StoreError
 
@@ -31,7 +31,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def test_a_run_that_was_stopped_or_deleted_while_it_waited_does_not_begin(store: Store) -> None:
     waiting, stopped, deleted = (store.add_run(RunConfig()) for _ in range(3))
-    store.set_status(stopped, Status.STOPPED)
+    store.set_status(store.run(stopped).claim, Status.STOPPED)
     store.delete([deleted])
     assert _StoreHost(store.folder).begin("first", [waiting, stopped, deleted]) == [waiting]
 
@@ -40,13 +40,13 @@ def test_a_run_whose_node_is_lost_goes_on_for_the_next_attempt_alone(store: Stor
     lost, stopped = (store.add_run(RunConfig()) for _ in range(2))
     host = _StoreHost(store.folder)
     assert host.begin("first", [lost, stopped]) == [lost, stopped]
-    claim(store, lost)
-    store.set_status(stopped, Status.STOPPED)
+    old = claim(store, lost)
+    store.set_status(store.run(stopped).claim, Status.STOPPED)
     assert host.begin("second", [lost, stopped]) == [lost]
     assert [event.kind for event in store.events(lost)] == ["lost"]
-    host.call("second", "beat", lost)
+    host.call("second", "beat", store.run(lost).claim)
     with pytest.raises(StoreError, match="another node"):
-        host.call("first", "beat", lost)
+        host.call("first", "beat", old)
 
 
 def test_a_run_that_another_process_trains_is_left_to_it(store: Store) -> None:
@@ -55,8 +55,10 @@ def test_a_run_that_another_process_trains_is_left_to_it(store: Store) -> None:
         host = _StoreHost(store.folder)
         claim(store, theirs)
         with sqlite3.connect(store.folder / "wdtui.sqlite3") as connection:
-            start = psutil.Process(other.pid).create_time()
-            connection.execute("UPDATE runs SET pid = ?, process_start = ? WHERE id = ?", (other.pid, start, theirs))
+            owner = find_process(other.pid)
+            assert owner
+            values = owner.pid, owner.start, theirs
+            connection.execute("UPDATE runs SET pid = ?, process_start = ? WHERE id = ?", values)
         for attempt in ("first", "second"):
             assert host.begin(attempt, [theirs, ours]) == [ours]
         assert store.run(theirs).live and not store.events(theirs)

@@ -37,7 +37,7 @@ def add(store: Store) -> Add:
         run_id = store.add_run(config, **options)
         claim(store, run_id)
         append(store, run_id, point(10, value))
-        store.set_status(run_id, status)
+        store.set_status(store.run(run_id).claim, status)
         return run_id
 
     return add
@@ -68,7 +68,7 @@ def test_a_steered_run_and_a_fork_do_not_count(store: Store, add: Add) -> None:
     add(parent=(steered, 5))
     assert Evidence(store).run(CONFIG) is None
     resumed = add()
-    store.add_event(resumed, 5, "resumed")
+    store.add_event(store.run(resumed).claim, 5, "resumed")
     assert Evidence(store).run(CONFIG) is not None
 
 
@@ -170,7 +170,7 @@ def test_a_run_that_another_process_trains_is_waited_for_and_a_planned_one_is_no
 
     def stop() -> str:
         if time.monotonic() - began > 0.5:
-            store.set_status(live, Status.DONE)
+            store.set_status(store.run(live).claim, Status.DONE)
         return ""
 
     runs = trained(store, [CONFIG], experiment="e", executor=here(store), tell=told.append, stop=stop)

@@ -244,7 +244,7 @@ def test_runs_that_others_deleted_or_finished_while_they_waited_do_not_hold_up_t
     deleted, finished, gone, left = add(store)
     store.delete([deleted])
     group = Group(store, [deleted, left, finished, gone], device="cpu")
-    store.set_status(finished, Status.DONE)
+    store.set_status(store.run(finished).claim, Status.DONE)
     store.delete([gone])
     assert group.run() == Status.DONE
     assert store.run(left).step == store.run(left).config.steps and store.run(finished).step == 0

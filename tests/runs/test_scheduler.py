@@ -194,7 +194,7 @@ def test_a_queued_run_that_another_process_stops_is_not_begun(
     scheduler.submit(first, second, third)
     until(under_way(store, first))
     with Store(store.folder) as other:
-        other.set_status(second, Status.STOPPED, "Stopped before it began.")
+        other.set_status(other.run(second).claim, Status.STOPPED, "Stopped before it began.")
         other.send(first, "stop")
     until(lambda: store.run(third).status == Status.DONE)
     assert store.run(second).status == Status.STOPPED and not store.run(second).step
@@ -211,7 +211,7 @@ def test_a_run_that_cannot_be_trained_is_a_notice(store: Store, scheduler: Sched
         f"Run {busy} is being trained by process {os.getpid()} on host {store.run(busy).host}.",
         Status.RUNNING,
     )
-    store.set_status(done, Status.DONE)
+    store.set_status(store.run(done).claim, Status.DONE)
     scheduler.submit(done)
     assert only_notice(scheduler).text == f"Run {done} is done, so there is nothing left to train."
     scheduler.submit(99)
@@ -290,7 +290,7 @@ def test_a_group_whose_process_is_killed_after_its_first_run_was_done_is_interru
     monkeypatch.setattr("wdtui.runs.store.this_process", lambda: gone)
     for run_id in run_ids:
         claim(store, run_id)
-    store.set_status(done, Status.DONE)
+    store.set_status(store.run(done).claim, Status.DONE)
     log_path(store.folder, done).parent.mkdir()
     log_path(store.folder, done).touch()
     killed: Any = SimpleNamespace(pid=gone.pid, begin=lambda job: None, outcome=lambda: -signal.SIGKILL, gone=True)

@@ -14,7 +14,7 @@ from store_tools import COLUMNS, CONFIG, append, claim, point
 
 from wdtui.config import RunConfig
 from wdtui.metrics import Curves, Point
-from wdtui.runs.store import Command, Status, Store, StoreError
+from wdtui.runs.store import Claim, Command, Status, Store, StoreError
 from wdtui.steering import Steering
 
 
@@ -91,22 +91,22 @@ def test_truncating_forgets_what_came_after(store: Store) -> None:
     run_id = store.add_run(CONFIG)
     append(store, run_id, point(10, 1.0), point(20, 2.0), point(30, 3.0))
     for step in (10, 20, 30):
-        store.add_event(run_id, step, "blow-up", {"accuracy": 0.5})
-    store.truncate(run_id, 20)
+        store.add_event(store.run(run_id).claim, step, "blow-up", {"accuracy": 0.5})
+    store.truncate(store.run(run_id).claim, 20)
     run = store.run(run_id)
     assert (run.step, run.epoch, run.latest[COLUMNS[0]]) == (20, 2, 2.0)
     assert [event.step for event in store.events(run_id)] == [10, 20]
     append(store, run_id, point(30, 4.0))
     assert store.curves(run_id).values[:, 0].tolist() == [1.0, 2.0, 4.0]
-    store.truncate(run_id, 0)
+    store.truncate(store.run(run_id).claim, 0)
     run = store.run(run_id)
     assert (run.step, run.epoch, run.latest) == (0, 0, {})
 
 
 def test_events_keep_their_order_and_data(store: Store) -> None:
     run_id = store.add_run(CONFIG)
-    store.add_event(run_id, 20, "steered", {"weight_decay": 0.1})
-    store.add_event(run_id, 10, "paused")
+    store.add_event(store.run(run_id).claim, 20, "steered", {"weight_decay": 0.1})
+    store.add_event(store.run(run_id).claim, 10, "paused")
     events = [(event.step, event.kind, event.data) for event in store.events(run_id)]
     assert events == [(10, "paused", {}), (20, "steered", {"weight_decay": 0.1})]
 
@@ -165,24 +165,24 @@ def test_every_method_knows_a_missing_run(store: Store) -> None:
         lambda: store.run(7),
         lambda: store.curves(7),
         lambda: claim(store, 7),
-        lambda: append(store, 7, point(10)),
-        lambda: store.truncate(7, 0),
-        lambda: store.set_status(7, Status.DONE),
+        lambda: store.append(Claim(7, 1), [point(10)], speed=1.0, milestones={}),
+        lambda: store.truncate(Claim(7, 1), 0),
+        lambda: store.set_status(Claim(7, 1), Status.DONE),
+        lambda: store.add_event(Claim(7, 1), 0, "paused"),
         lambda: store.rename(7, "x"),
         lambda: store.delete([7]),
     ):
         with pytest.raises(StoreError, match=r"There is no run 7\. `wdtui runs list`"):
             call()
-    for call in (lambda: store.send(7, "stop"), lambda: store.add_event(7, 0, "paused")):
-        with pytest.raises(StoreError, match="may have been deleted"):
-            call()
+    with pytest.raises(StoreError, match="may have been deleted"):
+        store.send(7, "stop")
 
 
 def test_deleting_takes_all_traces_and_no_number_is_used_again(store: Store) -> None:
     kept, gone = store.add_run(CONFIG), store.add_run(CONFIG)
     for run_id in (kept, gone):
         append(store, run_id, point(10))
-        store.add_event(run_id, 10, "paused")
+        store.add_event(store.run(run_id).claim, 10, "paused")
         store.send(run_id, "stop")
     before = store.revision()
     store.delete([gone])
@@ -206,7 +206,7 @@ def test_a_live_run_is_not_deleted_nor_the_others_with_it(store: Store) -> None:
 
 
 def take_all(store: Store, run_id: int) -> list[Command]:
-    return [command for command in store.commands(run_id) if store.take(command)]
+    return [command for command in store.commands(run_id) if store.take(store.run(run_id).claim, command)]
 
 
 def test_commands_are_taken_once_and_in_order(store: Store) -> None:
@@ -218,7 +218,8 @@ def test_commands_are_taken_once_and_in_order(store: Store) -> None:
     first, second = store.commands(run_id)
     assert store.commands(run_id) == [first, second]
     assert (first.kind, first.data, second.kind) == ("steer", {"weight_decay": 0.2}, "pause")
-    assert store.take(first) and not store.take(first)
+    claim = store.run(run_id).claim
+    assert store.take(claim, first) and not store.take(claim, first)
     assert store.commands(run_id) == [second] and len(take_all(store, other)) == 1
 
 
@@ -237,7 +238,7 @@ def test_a_claim_drops_what_was_asked_of_an_earlier_owner_but_no_steering(store:
     assert [command.kind for command in take_all(store, run_id)] == ["stop"]
     store.send(run_id, "pause")
     store.send(run_id, "steer", {"weight_decay": 0.2})
-    store.set_status(run_id, Status.INTERRUPTED)
+    store.set_status(store.run(run_id).claim, Status.INTERRUPTED)
     claim(store, run_id)
     assert [command.kind for command in store.commands(run_id)] == ["steer"]
 
@@ -250,9 +251,9 @@ def test_a_steering_is_taken_together_with_the_plan_that_follows(store: Store, m
     with monkeypatch.context() as broken:
         broken.setattr("wdtui.runs.store.change", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            store.take(command, plan)
+            store.take(store.run(run_id).claim, command, plan)
     assert store.commands(run_id) == [command] and store.run(run_id).plan == plan[:1]
-    assert store.take(command, plan)
+    assert store.take(store.run(run_id).claim, command, plan)
     assert store.commands(run_id) == [] and store.run(run_id).plan == plan
 
 
@@ -268,7 +269,7 @@ def test_each_change_takes_a_revision_and_a_heartbeat_none(store: Store) -> None
     append(store, second, point(10))
     assert [run.id for run in store.runs_since(seen)] == [second, first]
     assert store.runs_since(seen)[0].revision == store.revision() == seen + 2
-    store.beat(first)
+    store.beat(store.run(first).claim)
     assert store.revision() == seen + 2
 
 

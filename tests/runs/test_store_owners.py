@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +17,7 @@ import pytest
 from store_tools import CONFIG, append, claim, in_python, point
 
 from wdtui.runs import processes, records
+from wdtui.runs.processes import Life
 from wdtui.runs.store import RunBusyError, RunStoppedError, Status, Store, StoreError
 
 
@@ -42,7 +43,7 @@ def test_a_claimed_run_is_this_process_s(store: Store) -> None:
     assert run.started == run.heartbeat and run.ended is None
     with pytest.raises(RunBusyError):
         claim(store, run_id)
-    store.set_status(run_id, Status.PAUSED)
+    store.set_status(store.run(run_id).claim, Status.PAUSED)
     with pytest.raises(RunBusyError):
         claim(store, run_id)
 
@@ -51,7 +52,7 @@ def test_a_claimed_run_is_this_process_s(store: Store) -> None:
 def test_a_run_that_ended_early_can_be_claimed_again(store: Store, status: Status) -> None:
     run_id = store.add_run(CONFIG)
     claim(store, run_id)
-    store.set_status(run_id, status, "Because.")
+    store.set_status(store.run(run_id).claim, status, "Because.")
     run = store.run(run_id)
     assert (run.status, run.reason) == (status, "Because.") and run.ended is not None
     claim(store, run_id)
@@ -73,7 +74,7 @@ def test_a_stopped_run_is_claimed_once_it_is_queued_again(store: Store) -> None:
 @pytest.mark.parametrize("status", [Status.DONE, Status.DIVERGED])
 def test_a_finished_run_cannot_be_claimed(store: Store, status: Status) -> None:
     run_id = store.add_run(CONFIG)
-    store.set_status(run_id, status)
+    store.set_status(store.run(run_id).claim, status)
     with pytest.raises(StoreError, match=f"Run {run_id} is {status}, so there is nothing left to train"):
         claim(store, run_id)
 
@@ -112,25 +113,23 @@ def test_a_killed_owner_leaves_its_points_and_the_run_to_be_claimed(store: Store
     assert len(store.curves(run_id)) == 1
 
 
-def test_an_owner_is_known_by_its_start_and_elsewhere_by_its_heartbeat() -> None:
-    me, now = processes.this_process(), time.time()
-    assert processes.owner_alive(me.host, me.pid, me.start + 0.5, None, now)
-    assert not processes.owner_alive(me.host, me.pid, me.start - 5, now, now)  # the number was given anew
-    assert processes.owner_alive("elsewhere", me.pid, me.start, now - 59, now)
-    assert not processes.owner_alive("elsewhere", me.pid, me.start, now - 61, now)
-    assert not processes.owner_alive(None, None, None, None, now)
+def test_an_owner_is_known_by_its_boot_namespace_and_start() -> None:
+    me = processes.this_process()
+    assert processes.life(me) == Life.ALIVE
+    assert processes.life(dataclasses.replace(me, start=me.start - 1)) == Life.GONE  # the number was given anew
+    assert processes.life(dataclasses.replace(me, domain="another boot")) == Life.UNKNOWN
+    assert processes.find_process(os.getpid()) == me
 
 
 def test_a_zombie_owns_nothing() -> None:
-    import psutil
-
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    me, started = processes.this_process(), psutil.Process(child.pid).create_time()
-    assert processes.owner_alive(me.host, child.pid, started, None, time.time())
+    owner = processes.find_process(child.pid)
+    assert owner and processes.life(owner) == Life.ALIVE
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # dead, and not yet reaped
-    assert not processes.owner_alive(me.host, child.pid, started, None, time.time())
+    assert processes.life(owner) == Life.GONE
     child.wait()
+    assert processes.life(owner) == Life.GONE and processes.find_process(child.pid) is None
 
 
 # Threads and processes

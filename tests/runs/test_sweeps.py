@@ -103,8 +103,8 @@ def test_a_cell_takes_the_best_of_equal_runs(store: Store) -> None:
     config = BASE.replace(weight_decay=0.1)
     failed, waiting, diverged, done, other = (store.add_run(config) for _ in range(5))
     for run_id, status in ((failed, Status.FAILED), (diverged, Status.DIVERGED), (done, Status.DONE)):
-        store.set_status(run_id, status)
-    store.set_status(other, Status.DONE)
+        store.set_status(store.run(run_id).claim, status)
+    store.set_status(store.run(other).claim, Status.DONE)
     grid = Grid.of(BASE, {"weight_decay": [0.1]})
 
     def taken() -> int:
@@ -124,7 +124,7 @@ def test_a_run_that_its_config_alone_did_not_make_is_not_taken_over(way: str, st
     grid = Grid.of(BASE, {"weight_decay": [0.1]})
     plan = (Steering(5, "weight_decay", 0.1, 1.0),)
     first = store.add_run(BASE, parent=(7, 30)) if way == "forked" else store.add_run(BASE, plan=plan)
-    store.set_status(first, Status.DONE)
+    store.set_status(store.run(first).claim, Status.DONE)
     sweep = store.sweeps.get(add(store, grid))
     assign(store, sweep)
     assert runs(store, sweep.id)[0].id != first
@@ -200,7 +200,7 @@ def test_a_run_that_another_process_trains_is_waited_for(store: Store, end: Stat
         time.sleep(0.05)
     time.sleep(0.5)
     assert waiting.is_alive() and store.run(other).status == Status.RUNNING
-    store.set_status(other, end)
+    store.set_status(store.run(other).claim, end)
     waiting.join(20)
     assert ended and store.run(other).status == end  # whoever stops it there does not want it here either
 
@@ -211,7 +211,7 @@ def test_runs_that_were_under_way_before_tell_their_own_speed_at_first(store: St
     for run in runs(store, sweep.id)[:2]:
         claim(store, run.id)
         point = Point(5, 1, (0.5,) * len(columns(BASE)))
-        store.append(run.id, [point], speed=30.0, milestones={})
+        store.append(store.run(run.id).claim, [point], speed=30.0, milestones={})
     seen: list[Progress] = []
     complete(store, sweep.id, executor=here(store), on_change=seen.append, stop=lambda: "Enough" if seen[1:] else "")
     assert seen[1].seconds < 1 and seen[1].speed == 60

@@ -20,7 +20,7 @@ def taken(recorded: Recorded, run_id: int, *plan: Steering) -> None:
     """Have the run take steerings, which count from their steps."""
     recorded.store.send(run_id, "steer", {steering.field: steering.new for steering in plan})
     (command,) = recorded.store.commands(run_id)
-    recorded.store.take(command, plan)
+    recorded.store.take(recorded.store.run(command.run_id).claim, command, plan)
 
 
 async def test_a_run_is_forked_where_the_cursor_is_and_both_are_marked(recorded: Recorded, make_app: MakeApp) -> None:

@@ -20,7 +20,9 @@ class Clock:
 
 def append(store: Store, run_id: int, steps: range) -> None:
     width = len(columns(store.run(run_id).config))
-    store.append(run_id, [Point(step, step, (0.5,) * width) for step in steps], speed=1.0, milestones={})
+    store.append(
+        store.run(run_id).claim, [Point(step, step, (0.5,) * width) for step in steps], speed=1.0, milestones={}
+    )
 
 
 def test_nothing_new_is_nothing(recorded: Recorded) -> None:
@@ -64,7 +66,7 @@ def test_a_truncated_run_is_read_anew(recorded: Recorded) -> None:
     feed = Feed(recorded.store)
     feed.show([run_id])
     feed.poll()
-    recorded.store.truncate(run_id, 780)
+    recorded.store.truncate(recorded.store.run(run_id).claim, 780)
     append(recorded.store, run_id, range(800, 803))
     snapshot = feed.poll()
     assert snapshot is not None
@@ -114,7 +116,7 @@ def test_heartbeats_are_no_news(recorded: Recorded) -> None:
     feed = Feed(recorded.store)
     feed.show([run_id])
     feed.poll()
-    recorded.store.beat(run_id)
+    recorded.store.beat(recorded.store.run(run_id).claim)
     assert feed.poll() is None
 
 

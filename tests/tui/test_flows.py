@@ -323,7 +323,7 @@ async def test_the_end_of_a_long_run_is_announced_and_that_of_a_short_one_is_not
     async with make_app().run_test(size=(120, 40)) as pilot:
         await settle(pilot)
         for run_id in (short, long):
-            recorded.store.set_status(run_id, Status.DONE)
+            recorded.store.set_status(recorded.store.run(run_id).claim, Status.DONE)
         await settle(pilot)
     assert announced == [f"Run {long} is done: patience"]
 
@@ -356,7 +356,7 @@ async def test_nothing_is_painted_when_nothing_changed(
         await press(pilot, "escape")
         painted: list[object] = []
         monkeypatch.setattr(app, "_display", lambda screen, update: painted.append(update))
-        recorded.store.beat(1)
+        recorded.store.beat(recorded.store.run(1).claim)
         for _ in range(5):
             app.look()
             await pilot.pause(0.05)

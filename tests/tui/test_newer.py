@@ -33,7 +33,9 @@ async def test_the_curves_of_such_a_run_are_drawn_and_its_config_is_told_in_a_se
     decay: dict[str, float], status: Status, recorded: Recorded, make_app: MakeApp
 ) -> None:
     run_id = recorded.add("epsilon-1e-5", points=60, status=status, **decay)
-    recorded.store.add_event(run_id, 780, "steered", {"field": "bn_epsilon", "old": 1e-5, "new": 1e-4, "epochs": 5})
+    recorded.store.add_event(
+        recorded.store.run(run_id).claim, 780, "steered", {"field": "bn_epsilon", "old": 1e-5, "new": 1e-4, "epochs": 5}
+    )
     with_a_new_field(recorded, "runs.config", "$.warp")
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape")

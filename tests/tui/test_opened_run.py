@@ -21,9 +21,9 @@ async def test_an_opened_run_is_followed_although_the_filter_no_longer_lets_it_t
     opened = recorded.add("demo", points=20, status=Status.RUNNING)
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape", "slash", "type:running", "enter", "enter")
-        recorded.store.set_status(opened, Status.PAUSED)
+        recorded.store.set_status(recorded.store.run(opened).claim, Status.PAUSED)
         await settle(pilot)
-        recorded.store.set_status(opened, Status.RUNNING)
+        recorded.store.set_status(recorded.store.run(opened).claim, Status.RUNNING)
         await settle(pilot)
         assert [(one.run.id, one.run.status) for one in pilot.app.snapshot.shown] == [(opened, Status.RUNNING)]
         await press(pilot, "escape")

@@ -47,7 +47,7 @@ def transformer(recorded: Recorded) -> None:
 def steered(recorded: Recorded) -> None:
     run_id = recorded.add("epsilon-1e-5", points=250, status=Status.RUNNING)
     data = {"field": "bn_epsilon", "old": 1e-5, "new": 1e-2}
-    recorded.store.add_event(run_id, 15_600, "steered", data)
+    recorded.store.add_event(recorded.store.run(run_id).claim, 15_600, "steered", data)
 
 
 def foretold(recorded: Recorded) -> None:
@@ -60,15 +60,17 @@ def forked(recorded: Recorded) -> None:
     data = np.load(DATA / "epsilon-1e-5.npz")
     at = int(data["steps"][107])
     run_id = fork(recorded.store, recorded.store.run(parent), at, {"bn_epsilon": (1e-2, 50)})
-    recorded.store.inherit(run_id, parent, at)
-    recorded.store.add_event(run_id, at, "steered", to_json(recorded.store.run(run_id).plan)[0])
+    recorded.store.inherit(recorded.store.run(run_id).claim, parent, at)
+    recorded.store.add_event(
+        recorded.store.run(run_id).claim, at, "steered", to_json(recorded.store.run(run_id).plan)[0]
+    )
 
 
 def imported(recorded: Recorded) -> None:
     """A run beside one that the original code trained, of which it recorded less."""
     known = "train_loss", "train_accuracy", "validation_accuracy", "test_accuracy", "weight_norm"
     run_id = recorded.add("epsilon-1e-2", name="version_0, imported", known=known)
-    recorded.store.add_event(run_id, 0, "imported", {"from": "lightning_logs/version_0"})
+    recorded.store.add_event(recorded.store.run(run_id).claim, 0, "imported", {"from": "lightning_logs/version_0"})
     recorded.add("epsilon-1e-5")
 
 
@@ -78,7 +80,7 @@ def all_states(recorded: Recorded) -> None:
     for status in Status:
         run_id = recorded.add("decay-1", points=40, status=status, name=f"[b]{status}[/b] \x1b[31mred")
         if status in reasons:
-            recorded.store.set_status(run_id, status, reasons[status])
+            recorded.store.set_status(recorded.store.run(run_id).claim, status, reasons[status])
 
 
 MARK_ALL = ("escape", "m", "down", "m", "down", "m", "down", "m")

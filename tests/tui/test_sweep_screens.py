@@ -51,9 +51,9 @@ def finish(recorded: Recorded, sweep: Sweep, places: Iterable[int], status: Stat
         store.claim(run.id, device="cpu", threads=1, versions={})
         step = config.steps if status == Status.DONE else config.steps // 3
         point = Point(step, step // 78, tuple(values.get(name, 0.5) for name in columns(config)))
-        store.append(run.id, [point], speed=600.0, milestones=fit)
+        store.append(store.run(run.id).claim, [point], speed=600.0, milestones=fit)
         if status != Status.RUNNING:
-            store.set_status(run.id, status)
+            store.set_status(store.run(run.id).claim, status)
 
 
 def one_axis(recorded: Recorded) -> None:

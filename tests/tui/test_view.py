@@ -58,7 +58,7 @@ async def test_the_cursor_gets_to_the_end_of_the_longest_run_also_where_another_
     long = recorded.add("demo", points=1, status=Status.RUNNING)
     names = columns(RunConfig())
     points = [Point(step, step, (0.5,) * len(names)) for step in range(3900, 78_001, 3900)]
-    recorded.store.append(long, points, speed=1.0, milestones={})
+    recorded.store.append(recorded.store.run(long).claim, points, speed=1.0, milestones={})
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape", "m", "down", "m")
         while len(pilot.app.snapshot.shown) < 2:

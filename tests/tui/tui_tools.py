@@ -92,10 +92,10 @@ class Recorded:
             for step, epoch, row in zip(steps, epochs, values, strict=True)
         ]
         curves = Curves(columns(config), steps.astype(np.int64), epochs.astype(np.int64), values.astype(np.float64))
-        self.store.append(run_id, rows, speed=795.0, milestones=milestones(curves).to_json())
-        self.store.set_checkpoint(run_id, int(steps[-1]))
+        self.store.append(self.store.run(run_id).claim, rows, speed=795.0, milestones=milestones(curves).to_json())
+        self.store.set_checkpoint(self.store.run(run_id).claim, int(steps[-1]))
         if status != Status.RUNNING:
-            self.store.set_status(run_id, status)
+            self.store.set_status(self.store.run(run_id).claim, status)
         return run_id
 
 

@@ -105,7 +105,7 @@ def add(store: Store, recorded: Recorded) -> int:
         _fill(store, run_id, recorded)
     except StoreError:
         with contextlib.suppress(StoreError):
-            store.set_status(run_id, Status.FAILED)  # a live one cannot be deleted
+            store.set_status(store.run(run_id).claim, Status.FAILED)  # a live one cannot be deleted
             store.delete([run_id])
         raise
     return run_id
@@ -114,11 +114,11 @@ def add(store: Store, recorded: Recorded) -> int:
 def _fill(store: Store, run_id: int, recorded: Recorded) -> None:
     config, points = recorded.config, recorded.points
     source = {"from": str(recorded.path), "hyperparameters recorded": ", ".join(recorded.known) or "none"}
-    store.add_event(run_id, 0, "imported", source)
-    store.claim(run_id, device="", threads=1, versions={})
+    claim = store.claim(run_id, device="", threads=1, versions={})
+    store.add_event(claim, 0, "imported", source)
     seen = milestones(Curves.of(config, points)).to_json()
-    store.append(run_id, points, speed=None, milestones=seen)
-    store.set_status(run_id, Status.DONE)
+    store.append(claim, points, speed=None, milestones=seen)
+    store.set_status(claim, Status.DONE)
 
 
 def _recorded(path: Path, files: Sequence[Path]) -> Recorded | None:

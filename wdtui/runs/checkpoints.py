@@ -11,8 +11,9 @@ import dataclasses
 import hashlib
 import json
 import os
+import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,15 +44,26 @@ class Checkpoints:
     damaged store aside, the numbers begin anew, and the new run 1 must not go on from the old one's checkpoint.
     """
 
-    def __init__(self, store_folder: Path, run_id: int, created: float, limit: float = float("inf")) -> None:
-        """`limit` is how many bytes all of them may take; the newest few are kept whatever they take."""
+    def __init__(
+        self,
+        store_folder: Path,
+        run_id: int,
+        created: float,
+        limit: float = float("inf"),
+        hold: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`limit` is how many bytes all of them may take; the newest few are kept whatever they take.
+
+        `hold` is called before files take their names and before any are removed; what it raises prevents that.
+        """
         self.folder = store_folder / "checkpoints" / f"{run_id}-{created:.6f}"
         self._limit = limit
+        self._hold = hold
 
     @classmethod
-    def of(cls, store_folder: Path, run: RunRecord) -> Checkpoints:
+    def of(cls, store_folder: Path, run: RunRecord, hold: Callable[[], None] = lambda: None) -> Checkpoints:
         """Those of a run, within the room that its config gives them."""
-        return cls(store_folder, run.id, run.created, run.config.keep_megabytes * 1e6)
+        return cls(store_folder, run.id, run.created, run.config.keep_megabytes * 1e6, hold)
 
     def save(
         self, step: int, position: Mapping[str, Any], tensors: Mapping[str, Tensor], why: str = ""
@@ -67,10 +79,12 @@ class Checkpoints:
         data = save({name: tensor.contiguous().cpu() for name, tensor in tensors.items()})
         reason = why or self._why(step)
         about = {"step": step, "position": dict(position), "why": reason, "sha256": hashlib.sha256(data).hexdigest()}
+        self._hold()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _write(self._tensors_path(step), data)
-            _write(self._about_path(step), json.dumps(about | {"seal": _seal(about)}).encode())
+            _write(self._tensors_path(step), data, self._hold)
+            _write(self._about_path(step), json.dumps(about | {"seal": _seal(about)}).encode(), self._hold)
+            self._hold()
             return self._clear_out(max(self.steps()) if why else step)
         except OSError as error:
             raise StoreError(f"The checkpoint could not be written to {self.folder}: {error.strerror}.") from error
@@ -102,6 +116,7 @@ class Checkpoints:
 
     def drop_after(self, step: int) -> None:
         """Remove checkpoints beyond a step: damaged ones, or a past that the run goes back from."""
+        self._hold()
         self._drop([other for other in self.steps() if other > step])
 
     def delete(self) -> None:
@@ -178,13 +193,18 @@ def _seal(about: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Write a file that is there whole or not at all, also after a power failure."""
-    partial = path.with_suffix(path.suffix + ".partial")
+def _write(path: Path, data: bytes, hold: Callable[[], None]) -> None:
+    """Write a file that is there whole or not at all, also after a power failure; `hold` may prevent it at the last."""
+    partial = path.with_suffix(f"{path.suffix}.{secrets.token_hex(4)}.partial")  # an earlier owner may write it too
     with open(partial, "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+    try:
+        hold()
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
     os.replace(partial, path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:

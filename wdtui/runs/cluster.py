@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from wdtui.runs.placement import RUNS_PER_GPU, company, group_size, suiting_threads
-from wdtui.runs.records import Command, RunRecord, Status, StoreError
+from wdtui.runs.processes import this_process
+from wdtui.runs.records import Claim, Command, RunRecord, Status, StoreError
 from wdtui.runs.store import Store
 from wdtui.runs.worker import sentence
 
@@ -147,7 +148,7 @@ class RayCluster:
             with contextlib.suppress(StoreError):  # deleted, or the store cannot be written
                 run = self._store.run(run_id)
                 if run.live or (waiting and run.status in _UNDER_WAY):
-                    self._store.set_status(run_id, status, reason)
+                    self._store.set_status(run.claim, status, reason)
 
 
 def _join(address: str | None) -> None:
@@ -223,34 +224,30 @@ class _StoreHost:
             run = self._store.run(run_id)
         except StoreError:
             return False
-        if run_id in self._attempts and run.live and run.pid == os.getpid():
-            self._store.set_status(run_id, Status.INTERRUPTED, "Its node was lost.")
+        if run_id in self._attempts and run.live and run.owner == this_process():
+            self._store.set_status(run.claim, Status.INTERRUPTED, "Its node was lost.")
             data = {"reason": f"Its node was lost at step {run.step:,}."}
-            self._store.add_event(run_id, run.checkpoint_step or 0, "lost", data)  # what is later is cut off
+            self._store.add_event(run.claim, run.checkpoint_step or 0, "lost", data)  # what is later is cut off
         if self._store.run(run_id).status not in _UNDER_WAY:
             return False
         self._attempts[run_id] = attempt
         self._heard[run_id] = time.monotonic()
         return True
 
-    def call(self, attempt: str, method: str, run_id: int, *arguments: Any, **options: Any) -> Any:
-        """Carry out a method of the store for a run."""
-        self._check(attempt, run_id)
-        return getattr(self._store, method)(run_id, *arguments, **options)
-
-    def take(self, attempt: str, command: Command, *plan: Any) -> bool:
-        self._check(attempt, command.run_id)
-        return self._store.take(command, *plan)
+    def call(self, attempt: str, method: str, run: int | Claim, *arguments: Any, **options: Any) -> Any:
+        """Carry out a method of the store for a run, or under a claim to it."""
+        self._check(attempt, run.run_id if isinstance(run, Claim) else run)
+        return getattr(self._store, method)(run, *arguments, **options)
 
     def commands(self, attempt: str, run_id: int) -> tuple[list[Command], str]:
         """The run's commands, and why it is to end, if it is."""
         self._check(attempt, run_id)
         return self._store.commands(run_id), self._reason
 
-    def checkpoints(self, attempt: str, run: RunRecord, method: str, *arguments: Any) -> Any:
+    def checkpoints(self, attempt: str, run: RunRecord, claim: Claim | None, method: str, *arguments: Any) -> Any:
         """Carry out a method of the run's checkpoints."""
         self._check(attempt, run.id)
-        return getattr(self._store.checkpoints(run), method)(*arguments)
+        return getattr(self._store.checkpoints(run, claim), method)(*arguments)
 
     def _check(self, attempt: str, run_id: int) -> None:
         if self._attempts.get(run_id) != attempt:
@@ -280,14 +277,11 @@ class RemoteStore:
         self.on_interruption: Callable[[str], None] = lambda reason: None
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
-        """A method of `Store` whose first argument is the run."""
+        """A method of `Store` whose first argument is the run, or a claim to it."""
         return partial(self._ask, "call", method)
 
     def begin(self, run_ids: Sequence[int]) -> list[int]:
         return cast(list[int], self._ask("begin", run_ids))
-
-    def take(self, command: Command, *plan: Any) -> bool:
-        return cast(bool, self._ask("take", command, *plan))
 
     def commands(self, run_id: int) -> list[Command]:
         commands, reason = self._ask("commands", run_id)
@@ -295,8 +289,8 @@ class RemoteStore:
             self.on_interruption(reason)
         return cast(list[Command], commands)
 
-    def checkpoints(self, run: RunRecord) -> RemoteCheckpoints:
-        return RemoteCheckpoints(partial(self._ask, "checkpoints", run))
+    def checkpoints(self, run: RunRecord, claim: Claim | None = None) -> RemoteCheckpoints:
+        return RemoteCheckpoints(partial(self._ask, "checkpoints", run, claim))
 
     def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
         """Not with `ray.get`: a task that waits in it lends its CPUs to others, and too many runs train at once."""

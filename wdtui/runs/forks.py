@@ -97,12 +97,13 @@ def inherited(store: Store, run: RunRecord) -> tuple[Checkpoint | None, RunRecor
             checkpoint = store.checkpoints(run).newest(limit)
         except StoreError:  # deleted, or of another version
             return None, None
-        if checkpoint and _before(run.plan, checkpoint.step) == _before(own.plan, checkpoint.step):
+        if checkpoint and before(run.plan, checkpoint.step) == before(own.plan, checkpoint.step):
             return checkpoint, run
     return None, None
 
 
-def _before(plan: Plan, step: int) -> Plan:
+def before(plan: Plan, step: int) -> Plan:
+    """What a plan says of the steps before one."""
     return tuple(steering for steering in plan if steering.step < step)
 
 

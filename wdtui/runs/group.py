@@ -69,8 +69,9 @@ class Group:
     def run(self) -> Status:
         """Claim the runs that can be, train them, and leave each with its final status.
 
-        Returns that of the first. Raises RunBusyError or StoreError where none can be claimed, and StoreError when the
-        store can no longer be written.
+        Returns that of the first which no other process has taken over meanwhile. Raises RunBusyError or StoreError
+        where none can be claimed, OwnershipLostError where all were taken over, and StoreError when the store can no
+        longer be written.
         """
         claimed = _possible(_claimed, self._runners)
         try:
@@ -85,7 +86,11 @@ class Group:
         finally:
             for runner in claimed:
                 runner.close()
-        return claimed[0].store.run(claimed[0].run_id).status
+        for runner in claimed:
+            if not runner.lost:
+                return runner.store.run(runner.run_id).status
+        assert claimed[0].lost
+        raise claimed[0].lost
 
     def _turn(self) -> None:
         """An epoch of each team, and a look at who is paused."""

@@ -95,11 +95,19 @@ def m004_where_sweeps_are_trained(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE sweeps ADD COLUMN threads INTEGER")  # NULL for as many as suit the network
 
 
+def m005_owners(connection: sqlite3.Connection) -> None:
+    """Every claim raises a run's token, which each write of its owner names; heartbeats are counted."""
+    connection.execute("ALTER TABLE runs ADD COLUMN token INTEGER NOT NULL DEFAULT 0")
+    connection.execute("ALTER TABLE runs ADD COLUMN domain TEXT")  # NULL where only wdtui 0.1 has owned the run
+    connection.execute("ALTER TABLE runs ADD COLUMN beats INTEGER NOT NULL DEFAULT 0")
+
+
 MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
     m001_notebook,
     m002_plan,
     m003_sweeps,
     m004_where_sweeps_are_trained,
+    m005_owners,
 ]
 
 

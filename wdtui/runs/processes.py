@@ -1,60 +1,117 @@
-"""Which process owns a run, and whether it still lives.
+"""Which process owns a run, and what can be said about its life from here.
 
-A process id alone names nobody for long, as the system gives it to others later; with the moment of its start it does.
+A process id alone identifies nothing for long, as the system gives it to others later. With the boot, the namespaces
+in which the id was given and the tick of its start it does, and none of these moves when a clock is set.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import enum
 import os
 import socket
+import sys
+from pathlib import Path
 
-START_TOLERANCE = 1.0
-"""Seconds by which two readings of one process's start may differ."""
-HEARTBEAT_LIMIT = 60.0
-"""Seconds of silence after which an owner on another host counts as dead."""
+_PROC = Path("/proc")
+_STATE, _START = 0, 19
+"""Places in /proc/PID/stat after the name: the state, and the start in clock ticks since the boot (its field 22)."""
+
+
+class Life(enum.Enum):
+    """What is known about the life of an owner."""
+
+    ALIVE = "alive"
+    GONE = "gone"
+    UNKNOWN = "unknown"
+    """It runs where this process cannot look, and nothing has been seen of it yet."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Owner:
-    """A process that trains a run."""
+    """A process that trains runs or has queued them."""
 
     host: str
+    """For people to read; nothing is decided by it."""
+    domain: str
+    """Where its id and start count: processes of one domain can look at each other."""
     pid: int
     start: float
-    """Unix time in seconds."""
+    """Clock ticks since the boot on Linux; elsewhere the unix time of its start, which stays as it was recorded."""
 
 
 def this_process() -> Owner:
-    """The process that calls."""
-    import psutil
+    """The calling process."""
+    start, _ = _look("self" if _has_proc() else os.getpid())
+    return Owner(socket.gethostname(), domain(), os.getpid(), start)
 
-    return Owner(socket.gethostname(), os.getpid(), psutil.Process().create_time())
+
+def find_process(pid: int) -> Owner | None:
+    """The process of this id in the domain of this one, or None where it cannot be looked at."""
+    try:
+        start, _ = _look(pid)
+    except OSError:
+        return None
+    return Owner(socket.gethostname(), domain(), pid, start)
 
 
-def owner_alive(
-    host: str | None, pid: int | None, process_start: float | None, heartbeat: float | None, now: float
-) -> bool:
-    """Whether the owner that a run's row names still lives; times are unix seconds, None where nobody owned the run.
+def domain() -> str:
+    """The boot and the namespaces of process ids and of time on Linux; elsewhere the host.
 
-    On this host the process must exist, be no zombie and have started when the owner did. Processes elsewhere cannot
-    be looked at, so that there a heartbeat of the last HEARTBEAT_LIMIT seconds decides.
+    Containers on one machine share the boot and have process ids of their own.
     """
-    if host is None or pid is None or process_start is None:
-        return False
-    if host != socket.gethostname():
-        return heartbeat is not None and now - heartbeat < HEARTBEAT_LIMIT
-    return _process_alive(pid, process_start)
+    try:
+        boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+        parts = [boot, os.readlink(_PROC / "self/ns/pid")]
+    except OSError:
+        return f"{sys.platform} {socket.gethostname()}"
+    with contextlib.suppress(OSError):  # Linux before 5.6 has none
+        parts.append(os.readlink(_PROC / "self/ns/time"))
+    return " ".join(parts)
 
 
-def _process_alive(pid: int, start: float) -> bool:
+def life(owner: Owner) -> Life:
+    """Whether a process lives, where this one can look: it must exist, be no zombie and have started when it did."""
+    if owner.domain != domain():
+        return Life.UNKNOWN
+    try:
+        start, running = _look(owner.pid)
+    except ProcessLookupError:
+        return Life.GONE
+    except OSError:
+        return Life.UNKNOWN
+    return Life.ALIVE if running and start == owner.start else Life.GONE
+
+
+def _has_proc() -> bool:
+    return (_PROC / "self/stat").exists()
+
+
+def _look(pid: int | str) -> tuple[float, bool]:
+    """The start of a process, and whether it runs rather than being a zombie.
+
+    Raises ProcessLookupError where there is none, PermissionError where it is hidden from this process.
+    """
+    if not _has_proc():
+        return _look_without_proc(int(pid))
+    if pid != "self" and os.readlink(_PROC / "self") != str(os.getpid()):
+        raise PermissionError("/proc belongs to another namespace of process ids")
+    try:
+        fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError as error:
+        os.kill(int(pid), 0)  # raises ProcessLookupError where there is none, not where /proc hides other users' ones
+        raise PermissionError("the process is hidden") from error
+    return float(fields[_START]), fields[_STATE] not in "ZX"
+
+
+def _look_without_proc(pid: int) -> tuple[float, bool]:
     import psutil
 
     try:
         process = psutil.Process(pid)
-        drift = abs(process.create_time() - start)
-        return bool(drift <= START_TOLERANCE and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:  # it exists and is somebody else's
-        return True
+        return process.create_time(), process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess as error:
+        raise ProcessLookupError(str(error)) from error
+    except psutil.AccessDenied as error:
+        raise PermissionError(str(error)) from error

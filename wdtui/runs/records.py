@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from wdtui.config import FIELDS, RunConfig
 from wdtui.hyperparameters import ConfigError, format_value
-from wdtui.runs.processes import owner_alive
+from wdtui.runs.processes import Life, Owner
 from wdtui.steering import Plan, from_json
 from wdtui.text import clean
 
@@ -25,6 +25,10 @@ class StoreError(Exception):
 
 class RunBusyError(StoreError):
     """Another living process, or another thread of this one, trains the run."""
+
+
+class OwnershipLostError(RunBusyError):
+    """The claim under which a process writes holds no more: another process took the run over, or it was deleted."""
 
 
 class RunStoppedError(StoreError):
@@ -52,6 +56,13 @@ CLAIMABLE = frozenset(Status) - LIVE - FINISHED
 """The run can be begun or gone on with; one that was STOPPED is queued again first."""
 
 _DEFAULTS = {name: field.default for name, field in FIELDS.items()}
+
+
+class Claim(NamedTuple):
+    """The right to write to a run: what `Store.claim` gave its owner, which every later claim takes away."""
+
+    run_id: int
+    token: int
 
 
 class _Row(NamedTuple):
@@ -84,6 +95,10 @@ class _Row(NamedTuple):
     milestones_text: str
     checkpoint_step: int | None
     revision: int
+    token: int
+    domain: str | None
+    beats: int
+    owner_life: Life | None
 
 
 class RunRecord(_Row):
@@ -91,6 +106,7 @@ class RunRecord(_Row):
 
     Times are unix seconds, `started` is when the latest owner took the run, `speed` is in steps per second, `reason`
     is a sentence or empty, `parent` and `parent_step` are the run that it is a fork of and where it leaves it.
+    `owner_life` is what the reader knows about the owner of a live or queued run, None for all others.
 
     A named tuple, and JSON parsed only when asked for, because ten thousand of these are listed in a tenth of a second.
     """
@@ -172,12 +188,47 @@ class RunRecord(_Row):
         knobs = {"λ": "weight_decay", "ε": "bn_epsilon", "H": "width", "s": "seed"}
         return " ".join(symbol + format_value(self.values[name]) for symbol, name in knobs.items())
 
-    def as_shown(self, now: float) -> RunRecord:
-        """This record, or where its owner is gone the record of an interrupted run; `now` is in unix seconds."""
-        if not self.live or owner_alive(self.host, self.pid, self.process_start, self.heartbeat, now):
-            return self
-        reason = "Its process ended without a word."
-        return self._replace(status_text=Status.INTERRUPTED.value, reason=reason, ended=self.heartbeat)
+    @property
+    def claim(self) -> Claim:
+        """Under which its present owner writes."""
+        return Claim(self.id, self.token)
+
+    @property
+    def owner(self) -> Owner | None:
+        """The process that trains the run or has queued it; None where nobody did, or wdtui 0.1 alone."""
+        if self.host is None or self.domain is None or self.pid is None or self.process_start is None:
+            return None
+        return Owner(self.host, self.domain, self.pid, self.process_start)
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether the run is queued by a process that is gone, so that nobody will train it."""
+        return self.status_text == Status.QUEUED and self.owner_life == Life.GONE
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether the run is stored as live, and nothing has been seen of its owner yet."""
+        return self.status_text in LIVE and self.owner_life == Life.UNKNOWN
+
+    @property
+    def state(self) -> str:
+        """The status in words, with what is to be known about the owner."""
+        if self.orphaned:
+            return "queued, process gone"
+        return f"{self.status_text}, unconfirmed" if self.unconfirmed else self.status_text
+
+    def judged(self, life: Life) -> RunRecord:
+        """This record as it is to be shown, given what is known about the owner of a live or queued run."""
+        if self.live and life == Life.GONE:
+            reason = "Its process ended without a word."
+            return self._replace(status_text=Status.INTERRUPTED.value, reason=reason, ended=self.heartbeat)
+        if self.live and life == Life.UNKNOWN:
+            reason = f"Process {self.pid} on host {self.host} trains it. No sign of life has been seen from it yet."
+            return self._replace(owner_life=life, reason=reason)
+        if life == Life.GONE:
+            commands = f"`wdtui resume {self.id}` trains it, `wdtui stop {self.id}` drops it."
+            return self._replace(owner_life=life, reason=f"The process that queued it is gone. {commands}")
+        return self._replace(owner_life=life)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

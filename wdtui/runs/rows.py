@@ -9,16 +9,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from wdtui.config import nearest
-from wdtui.runs.records import RunRecord, StoreError
+from wdtui.runs.observer import Observer
+from wdtui.runs.records import Claim, OwnershipLostError, RunRecord, StoreError
 
-COLUMNS = [field.removesuffix("_text") for field in RunRecord._fields]
+COLUMNS = [*(field.removesuffix("_text") for field in RunRecord._fields[:-1]), "NULL"]
+"""What makes a RunRecord; its last field is what the reader knows about the owner."""
 
 
-def select_runs(connection: sqlite3.Connection, condition: str, *values: Any) -> list[RunRecord]:
+def select_runs(connection: sqlite3.Connection, observer: Observer, condition: str, *values: Any) -> list[RunRecord]:
     """The runs that meet a condition, as they are to be shown now."""
-    now = time.time()
+    looked = time.monotonic()
     rows = connection.execute(f"SELECT {', '.join(COLUMNS)} FROM runs {condition}", values)
-    return [run.as_shown(now) for run in map(RunRecord._make, rows)]
+    return observer.judged(map(RunRecord._make, rows), looked)
 
 
 def storable(text: str) -> str:
@@ -26,12 +28,22 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def select_run(connection: sqlite3.Connection, run_id: int) -> RunRecord:
+def select_run(connection: sqlite3.Connection, observer: Observer, run_id: int) -> RunRecord:
     """The run of this number; raises StoreError where there is none."""
-    runs = select_runs(connection, "WHERE id = ?", run_id)
+    runs = select_runs(connection, observer, "WHERE id = ?", run_id)
     if not runs:
         raise StoreError(no_run(run_id))
     return runs[0]
+
+
+def check_claim(connection: sqlite3.Connection, claim: Claim) -> None:
+    """Raise OwnershipLostError unless the claim is the run's latest; call it first in each transaction of an owner."""
+    row = connection.execute("SELECT token, pid, host FROM runs WHERE id = ?", (claim.run_id,)).fetchone()
+    if row is None:
+        raise OwnershipLostError(no_run(claim.run_id))
+    if row[0] != claim.token:
+        by = f"process {row[1]} on host {row[2]}" if row[1] else "another process"
+        raise OwnershipLostError(f"Run {claim.run_id} was taken over by {by}; this process leaves it alone.")
 
 
 def columns_of(connection: sqlite3.Connection, run_id: int) -> tuple[str, ...]:

@@ -10,7 +10,9 @@ import threading
 import time
 import traceback
 from array import array
+from collections.abc import Callable
 from importlib.metadata import version
+from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -21,10 +23,11 @@ from wdtui.lab.ensemble import make_training
 from wdtui.lab.progress import DivergedError, Progress
 from wdtui.metrics import Curves, Point
 from wdtui.milestones import Milestones, milestones
-from wdtui.runs.forks import inherited
+from wdtui.runs import forks
+from wdtui.runs.checkpoints import Checkpoint
 from wdtui.runs.keeping import Keeper, Snapshot, Writer
-from wdtui.runs.store import Command, Status, Store, StoreError
-from wdtui.steering import to_json
+from wdtui.runs.store import Claim, Command, OwnershipLostError, Status, Store, StoreError
+from wdtui.steering import Plan, from_json, to_json
 from wdtui.text import number
 
 _ATTEND_SECONDS = 0.2
@@ -35,8 +38,16 @@ _CHECKPOINT_SHARE = 0.02
 """Of the time at most this much goes into checkpoints: those of large networks come less often."""
 
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
 class Runner:
-    """Trains one run of the store in the calling thread; it is the run's one owner from `run` until that returns."""
+    """Trains one run of the store in the calling thread; it is the run's one owner from `run` until that returns.
+
+    Where another process takes the run over meanwhile, which can only happen after a long silence, the runner leaves
+    before its next step and changes nothing in the store any more.
+    """
 
     def __init__(self, store: Store, run_id: int, *, device: str = "auto", threads: int | None = None) -> None:
         """Raises DeviceError where this machine has no such device."""
@@ -51,7 +62,9 @@ class Runner:
         self.begun = threading.Event()
         """Set once the store holds of the run only what the training goes on from."""
         self.paused = False
-        self._checkpoints = store.checkpoints(record)
+        self.lost: OwnershipLostError | None = None
+        """Why the run is not this runner's any more."""
+        self._record = record
         self._points: list[Point] = []
         self._accuracies = _Accuracies()
         self._outcome = Status.DONE, ""
@@ -61,20 +74,28 @@ class Runner:
     def run(self) -> Status:
         """Claim the run, train it from its newest checkpoint or its beginning, and leave it with its final status.
 
-        Raises RunBusyError when another owner has it, and StoreError when the store can no longer be written.
+        Raises RunBusyError when another owner has it, OwnershipLostError when another one has taken it over meanwhile,
+        and StoreError when the store can no longer be written.
         """
         self.claim()
         try:
             self._train_to_an_outcome()
-            return self.conclude()
+            self.conclude()
+        except StoreError:
+            if not self.lost:
+                raise
         finally:
             self.close()
+        if self.lost:
+            raise self.lost
+        return self._outcome[0]
 
     # What `run` is made of, for whoever trains several runs at once
 
     def claim(self) -> None:
         """Become the run's owner; `close` must follow. Raises RunBusyError and StoreError."""
-        self.store.claim(self.run_id, device=self.device, threads=self.threads, versions=software())
+        self._claim = self.store.claim(self.run_id, device=self.device, threads=self.threads, versions=software())
+        self._checkpoints = self.store.checkpoints(self._record, self._claim)
         torch.set_num_threads(self.threads)
         self._writer = Writer(self._write)
 
@@ -82,12 +103,15 @@ class Runner:
         """Find from where the run goes on, and return the epoch and the batch.
 
         A checkpoint beyond the next point to measure is of no use: a power failure may take the store's last moments.
+        Neither is one of another past than the plan's: an owner that had been taken over may have written it.
         """
         run = self.store.run(self.run_id)
         next_point = run.step + self.config.log_every * self.config.steps_per_epoch
         self._checkpoint, self._parent = self._checkpoints.newest(next_point - 1), None
+        while self._checkpoint and not _of_plan(self._checkpoint, run.plan):
+            self._checkpoint = self._checkpoints.newest(self._checkpoint.step - 1)
         if self._checkpoint is None:
-            self._checkpoint, self._parent = inherited(self.store, run)
+            self._checkpoint, self._parent = forks.inherited(self.store, run)
         position = self._checkpoint.position if self._checkpoint else {"epoch": 0, "batch": 0}
         return position["epoch"], position["batch"]
 
@@ -96,26 +120,29 @@ class Runner:
         run, checkpoint, parent = self.store.run(self.run_id), self._checkpoint, self._parent
         self.training = training
         damaged = self._checkpoints.damaged()
-        self._checkpoints.drop_after(checkpoint.step if checkpoint and not parent else -1)
-        self.store.truncate(self.run_id, checkpoint.step if checkpoint else -1)
+        kept = checkpoint.step if checkpoint and not parent else -1
+        self._own(lambda _: self._checkpoints.drop_after(kept))
+        self._own(self.store.truncate, checkpoint.step if checkpoint else -1)
         if checkpoint:
             self.training.restore(checkpoint.tensors, checkpoint.position | {"plan": to_json(run.plan)})
         if parent:
-            self.store.inherit(self.run_id, parent.id, self._step)
+            self._own(self.store.inherit, parent.id, self._step)
         curves = self.store.curves(self.run_id)
         self._accuracies.add(curves)
         self._keeper = Keeper(self.config, self.training, curves, run.parent_step)
         if parent:
             self._save_checkpoint("fork" if self._step == run.parent_step else "")
-            self.store.add_event(self.run_id, self._step, "forked", {"parent": parent.id})
+            self._own(self.store.add_event, self._step, "forked", {"parent": parent.id})
         elif checkpoint:
-            self.store.add_event(self.run_id, self._step, "resumed")
+            self._own(self.store.add_event, self._step, "resumed")
         if damaged:
             self._tell_damage(damaged)
         self.begun.set()
 
     def attend(self) -> bool:
         """Between two steps: write down, beat, obey. Returns whether to go on."""
+        if self.lost:
+            return False
         if self.interruption:
             return self._leave(Status.INTERRUPTED, f"{self.interruption} at step {self._step:,}.")
         now = time.monotonic()
@@ -129,7 +156,7 @@ class Runner:
         while commands := self.store.commands(self.run_id):  # anew after each: a pause obeys those that follow
             if not self._obey(commands[0]):
                 return False
-        return True
+        return not self.lost
 
     def stand_still(self) -> bool:
         """Wait, paused, for the command to go on, or to stop. Returns whether to go on."""
@@ -141,21 +168,23 @@ class Runner:
 
     def look_up(self) -> bool:
         """While paused: beat, obey; `paused` tells whether it still is. Returns False where the run is to end here."""
+        if self.lost:
+            return False
         if self.interruption:
             return self._leave(Status.INTERRUPTED, f"{self.interruption} at step {self._step:,}.")
         for command in self.store.commands(self.run_id):
             if command.kind == "resume":
-                self.store.take(command)
-                self.store.set_status(self.run_id, Status.RUNNING)
+                self._own(self.store.take, command)
+                self._own(self.store.set_status, Status.RUNNING)
                 self.training.restart_clock()
                 self.paused = False
                 return True
             if command.kind == "pause":
-                self.store.take(command)
+                self._own(self.store.take, command)
             elif not self._obey(command):
                 return False
         self._beat()
-        return True
+        return not self.lost
 
     def take(self, point: Point) -> None:
         """Take what was measured, with the training as it stands at that point."""
@@ -166,12 +195,13 @@ class Runner:
     def write_down(self) -> None:
         """Append the points and events since the last time to the store."""
         for steering in self.training.take_steerings():
-            self.store.add_event(self.run_id, steering.step, "steered", dataclasses.asdict(steering))
+            self._own(self.store.add_event, steering.step, "steered", dataclasses.asdict(steering))
         if not self._points:
             return
         self._accuracies.add(Curves.of(self.config, self._points))
         speed = self._points[-1].values[-1]
-        self.store.append(self.run_id, self._points, speed=speed, milestones=self._accuracies.milestones().to_json())
+        seen = self._accuracies.milestones().to_json()
+        self._own(self.store.append, self._points, speed=speed, milestones=seen)
         self._points = []
 
     def let_go(self) -> None:
@@ -193,13 +223,13 @@ class Runner:
         """End with what PyTorch raised, out of memory above all, and write it down."""
         self._outcome = Status.FAILED, f"{type(error).__name__}: {' '.join(str(error).split())}"
         trace = "".join(traceback.format_exception(error))
-        self.store.add_event(self.run_id, self._step, "error", {"traceback": trace})
+        self._own(self.store.add_event, self._step, "error", {"traceback": trace})
 
     def conclude(self) -> Status:
         """Write down all that is left, and the final status."""
         try:
             self.let_go()
-            self.store.set_status(self.run_id, *self._outcome)
+            self._own(self.store.set_status, *self._outcome)
         except StoreError as error:
             self.give_up(error)
             raise
@@ -209,7 +239,17 @@ class Runner:
         """End the thread that writes checkpoints."""
         self._writer.close()
 
-    # In all of these the run is this runner's
+    # In all of these the run is this runner's, or nothing is written
+
+    def _own(self, write: Callable[Concatenate[Claim, _P], _T], *arguments: _P.args, **options: _P.kwargs) -> _T | None:
+        """Write to the run as its owner; None, and nothing is written, once it is another's."""
+        if self.lost:
+            return None
+        try:
+            return write(self._claim, *arguments, **options)
+        except OwnershipLostError as error:
+            self.lost = error
+            return None
 
     def _train_to_an_outcome(self) -> None:
         try:
@@ -230,8 +270,8 @@ class Runner:
 
     @property
     def left(self) -> bool:
-        """Whether the run was told to end before its end."""
-        return self._outcome[0] in (Status.STOPPED, Status.INTERRUPTED)
+        """Whether the run was told to end before its end, or is another's."""
+        return self.lost is not None or self._outcome[0] in (Status.STOPPED, Status.INTERRUPTED)
 
     @property
     def _step(self) -> int:
@@ -241,12 +281,14 @@ class Runner:
         steps = ", ".join(map(number, damaged))
         which = f"The checkpoint at step {steps} was" if len(damaged) == 1 else f"The checkpoints at steps {steps} were"
         reason = f"{which} damaged; training went on from step {number(self._step)}."
-        self.store.add_event(self.run_id, self._step, "damaged", {"reason": reason})
-        self.store.set_status(self.run_id, Status.RUNNING, reason)
+        self._own(self.store.add_event, self._step, "damaged", {"reason": reason})
+        self._own(self.store.set_status, Status.RUNNING, reason)
 
     def _obey(self, command: Command) -> bool:
         if command.kind != "steer":
-            self.store.take(command)
+            self._own(self.store.take, command)
+        if self.lost:
+            return False
         match command.kind:
             case "stop":
                 return self._leave(Status.STOPPED, f"Stopped at step {self._step:,}.")
@@ -260,7 +302,7 @@ class Runner:
 
     def _pause(self) -> bool:
         self._save_checkpoint()
-        self.store.set_status(self.run_id, Status.PAUSED)
+        self._own(self.store.set_status, Status.PAUSED)
         self.paused = True
         return self.stand_still()
 
@@ -269,8 +311,8 @@ class Runner:
         try:
             self.training.steer(**command.data)
         except (ConfigError, TypeError) as error:
-            self.store.add_event(self.run_id, self._step, "refused", {"reason": str(error)})
-        self.store.take(command, self.training.plan)
+            self._own(self.store.add_event, self._step, "refused", {"reason": str(error)})
+        self._own(self.store.take, command, self.training.plan)
 
     def _leave(self, status: Status, reason: str) -> bool:
         self._save_checkpoint()
@@ -290,24 +332,24 @@ class Runner:
 
     def _write(self, snapshot: Snapshot, why: str) -> None:
         """In the writer's thread: first the files, then the word that they are there."""
-        dropped = self._checkpoints.save(snapshot.step, snapshot.position, snapshot.tensors, why)
+        dropped = self._own(lambda _: self._checkpoints.save(snapshot.step, snapshot.position, snapshot.tensors, why))
         if why != "blow-up":  # that one is older than the newest
-            self.store.set_checkpoint(self.run_id, snapshot.step)
-        for step, reason in dropped.items():
+            self._own(self.store.set_checkpoint, snapshot.step)
+        for step, reason in (dropped or {}).items():
             room = f"checkpoints may take {self.config.keep_megabytes} MB"
-            self.store.add_event(
-                self.run_id, snapshot.step, "dropped", {"checkpoint": step, "kept for": reason, "as": room}
+            self._own(
+                self.store.add_event, snapshot.step, "dropped", {"checkpoint": step, "kept for": reason, "as": room}
             )
 
     def _beat(self) -> None:
         if time.monotonic() - self._beaten > _BEAT_SECONDS:
             self._beaten = time.monotonic()
-            self.store.beat(self.run_id)
+            self._own(self.store.beat)
 
     def give_up(self, error: StoreError) -> None:
         """The store cannot be written: say so in it all the same if that still can be done."""
         with contextlib.suppress(StoreError):  # else it shows as interrupted once this process is gone
-            self.store.set_status(self.run_id, Status.INTERRUPTED, str(error))
+            self._own(self.store.set_status, Status.INTERRUPTED, str(error))
 
 
 class _Accuracies:
@@ -326,6 +368,11 @@ class _Accuracies:
         steps = np.frombuffer(self._steps, dtype=np.int64)
         values = np.frombuffer(self._values, dtype=np.float64).reshape(-1, 2)
         return milestones(Curves(self._NAMES, steps, steps, values))
+
+
+def _of_plan(checkpoint: Checkpoint, plan: Plan) -> bool:
+    """Whether the steps up to a checkpoint were taken as the plan says."""
+    return forks.before(from_json(checkpoint.position["plan"]), checkpoint.step) == forks.before(plan, checkpoint.step)
 
 
 def software() -> dict[str, str]:

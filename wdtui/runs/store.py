@@ -7,8 +7,10 @@ connections, `rows.py` and `points.py` how rows are read and written, `records.p
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
@@ -21,26 +23,40 @@ from wdtui.config import RunConfig
 from wdtui.metrics import Curves, Point, columns
 from wdtui.runs.checkpoints import Checkpoints
 from wdtui.runs.database import Database
+from wdtui.runs.observer import Observer
 from wdtui.runs.points import follow_points, newest, packed, unpacked
-from wdtui.runs.processes import this_process
+from wdtui.runs.processes import Life, Owner, find_process, this_process
 from wdtui.runs.records import (
     CLAIMABLE,
     LIVE,
+    Claim,
     Command,
     Event,
+    OwnershipLostError,
     RunBusyError,
     RunRecord,
     RunStoppedError,
     Status,
     StoreError,
 )
-from wdtui.runs.rows import change, columns_of, next_revision, no_run, select_run, select_runs, storable
+from wdtui.runs.rows import (
+    change,
+    check_claim,
+    columns_of,
+    next_revision,
+    no_run,
+    select_run,
+    select_runs,
+    storable,
+)
 from wdtui.runs.sweep_store import Sweeps
 from wdtui.steering import Plan, to_json
 
 __all__ = [
+    "Claim",
     "Command",
     "Event",
+    "OwnershipLostError",
     "RunBusyError",
     "RunRecord",
     "RunStoppedError",
@@ -68,6 +84,11 @@ class Store:
     was committed survives `kill -9`; after a power failure the last moments may be missing. After a fork, open a new
     Store. Where the folder cannot be written, an existing store can still be read.
 
+    Whoever trains a run writes under the Claim that `claim` gave, and each of its writes is refused with
+    OwnershipLostError once another claim has been made or the run was queued, stopped or deleted by somebody who had
+    reason to believe that its owner is gone. Owners that this process cannot look at are judged by what this Store has
+    seen of their heartbeats (see `observer.py`).
+
     Every change of a run's row, heartbeats aside, takes the next revision, one count for all runs of the store.
     All methods raise StoreError, a sentence that a person can act on.
     """
@@ -75,7 +96,8 @@ class Store:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = (folder or default_folder()).expanduser().absolute()  # should the working directory change
         self._database = Database(self.folder / "wdtui.sqlite3")
-        self.sweeps = Sweeps(self._database)
+        self._observer = Observer()
+        self.sweeps = Sweeps(self._database, self._observer)
 
     def __enter__(self) -> Self:
         return self
@@ -98,8 +120,12 @@ class Store:
         plan: Plan = (),
         parent: tuple[int, int] | None = None,
     ) -> int:
-        """Queue a run and return its number; `parent` is the run that it is a fork of, and where it leaves it."""
+        """Queue a run, for this process to train or hand on, and return its number.
+
+        `parent` is the run that it is a fork of, and where it leaves it.
+        """
         parent_run, parent_step = parent or (None, None)
+        queuer = _owner_columns(this_process())
         with self._database.writing() as connection:
             cursor = connection.execute(
                 "INSERT INTO runs (name, experiment, config, plan, columns, status, created, parent, parent_step)"
@@ -118,24 +144,40 @@ class Store:
             )
             run_id = cursor.lastrowid
             assert run_id is not None
-            change(connection, run_id)
+            change(connection, run_id, **queuer)
         return run_id
 
-    def claim(self, run_id: int, *, device: str, threads: int, versions: Mapping[str, str]) -> None:
+    def hand_queue(self, run_ids: Iterable[int], pid: int) -> None:
+        """Have a process that this one has started own queued runs; those that it has claimed already stay as they are.
+
+        It does nothing where the process is gone by now: the runs are then seen to have been left by this one.
+        """
+        owner = find_process(pid)
+        if owner is None:
+            return
+        with self._database.writing() as connection:
+            for run_id in run_ids:
+                if select_run(connection, self._observer, run_id).status == Status.QUEUED:
+                    change(connection, run_id, **_owner_columns(owner))
+
+    def claim(self, run_id: int, *, device: str, threads: int, versions: Mapping[str, str]) -> Claim:
         """Make this process the run's owner and the run RUNNING; of several that try at once, one succeeds.
+
+        Returns what each write of the owner must name. It takes away the claim of an earlier owner, which may be alive
+        after all where it could only be judged by its silence.
 
         Commands that an earlier owner left untaken are dropped, but for steering; those sent to a run that nobody has
         owned are kept.
         Raises RunBusyError when a living owner has it, RunStoppedError when it was stopped while it waited (`settle` it
         to go on with it), StoreError when it is finished.
         """
-        owner, now = this_process(), time.time()
+        owner, now = _owner_columns(this_process()), time.time()
         with self._database.writing() as connection:
-            run = select_run(connection, run_id)
+            run = select_run(connection, self._observer, run_id)
             _check_claimable(run)
             if run.status == Status.STOPPED:
                 raise RunStoppedError(f"Run {run_id} was stopped while it waited; `wdtui resume {run_id}` trains it.")
-            if run.pid is not None:
+            if run.started is not None:
                 connection.execute(
                     "DELETE FROM commands WHERE run_id = ? AND taken IS NULL AND kind != 'steer'", (run_id,)
                 )
@@ -147,16 +189,22 @@ class Store:
                 device=device,
                 threads=threads,
                 versions=json.dumps(dict(versions)),
-                host=owner.host,
-                pid=owner.pid,
-                process_start=owner.start,
                 heartbeat=now,
+                beats=run.beats + 1,
                 started=now,
                 ended=None,
+                token=run.token + 1,
+                **owner,
             )
+        return Claim(run_id, run.token + 1)
+
+    def hold(self, claim: Claim) -> None:
+        """Raise OwnershipLostError unless the claim still holds."""
+        with self._database.reading() as connection:
+            check_claim(connection, claim)
 
     def append(
-        self, run_id: int, points: Sequence[Point], *, speed: float | None, milestones: Mapping[str, Any]
+        self, claim: Claim, points: Sequence[Point], *, speed: float | None, milestones: Mapping[str, Any]
     ) -> None:
         """Add points, `speed` in steps/s and the milestones so far, all at once; counts as a heartbeat.
 
@@ -164,24 +212,27 @@ class Store:
         a point are not those of `metrics.columns`.
         """
         with self._database.writing() as connection:
-            names = columns_of(connection, run_id)
-            rows = [(run_id, point.step, packed(point, names)) for point in points]
+            check_claim(connection, claim)
+            names = columns_of(connection, claim.run_id)
+            rows = [(claim.run_id, point.step, packed(point, names)) for point in points]
             connection.executemany("INSERT INTO points VALUES (?, ?, ?)", rows)
+            _beat(connection, claim)
             change(
                 connection,
-                run_id,
+                claim.run_id,
                 speed=speed,
                 milestones=json.dumps(dict(milestones)),
-                heartbeat=time.time(),
                 **(newest(points[-1], names) if points else {}),
             )
 
-    def truncate(self, run_id: int, after_step: int) -> None:
+    def truncate(self, claim: Claim, after_step: int) -> None:
         """Remove points and events after a step, before training goes on from there; the milestones stay till then.
 
         Of the steerings that count from that very step on, the next step will tell again.
         """
+        run_id = claim.run_id
         with self._database.writing() as connection:
+            check_claim(connection, claim)
             names = columns_of(connection, run_id)
             connection.execute("DELETE FROM points WHERE run_id = ? AND step > ?", (run_id, after_step))
             connection.execute("DELETE FROM events WHERE run_id = ? AND step > ?", (run_id, after_step))
@@ -190,9 +241,11 @@ class Store:
             )
             follow_points(connection, run_id, names)
 
-    def inherit(self, run_id: int, parent: int, up_to_step: int) -> None:
+    def inherit(self, claim: Claim, parent: int, up_to_step: int) -> None:
         """Give a fork its parent's points up to a step, and the steerings before it, in place of its own."""
+        run_id = claim.run_id
         with self._database.writing() as connection:
+            check_claim(connection, claim)
             names, measured = columns_of(connection, run_id), columns_of(connection, parent)
             rows = connection.execute(
                 "SELECT data FROM points WHERE run_id = ? AND step <= ? ORDER BY step", (parent, up_to_step)
@@ -208,35 +261,45 @@ class Store:
             )
             follow_points(connection, run_id, names)
 
-    def beat(self, run_id: int) -> None:
+    def beat(self, claim: Claim) -> None:
         """Say that the owner lives; takes no revision."""
         with self._database.writing() as connection:
-            connection.execute("UPDATE runs SET heartbeat = ? WHERE id = ?", (time.time(), run_id))
+            check_claim(connection, claim)
+            _beat(connection, claim)
 
-    def set_status(self, run_id: int, status: Status, reason: str = "") -> None:
+    def set_status(self, claim: Claim, status: Status, reason: str = "") -> None:
         """Set the status, and the reason for it in one sentence; the run has ended unless it is queued or live."""
         waiting = status in LIVE or status == Status.QUEUED
         ended = None if waiting else time.time()
         with self._database.writing() as connection:
-            change(connection, run_id, status=Status(status), reason=storable(reason), ended=ended)
+            check_claim(connection, claim)
+            change(connection, claim.run_id, status=Status(status), reason=storable(reason), ended=ended)
 
     def settle(self, run_id: int, status: Status, reason: str = "") -> None:
-        """Give a run that nobody trains another status; raises RunBusyError, or StoreError when it is finished."""
-        with self._database.writing() as connection:
-            _check_claimable(select_run(connection, run_id))
-            change(connection, run_id, status=Status(status), reason=storable(reason))
+        """Give a run that nobody trains another status; raises RunBusyError, or StoreError when it is finished.
 
-    def set_checkpoint(self, run_id: int, step: int) -> None:
+        It takes away the claim of an owner that seemed gone. A run that is QUEUED then is this process's to train.
+        """
+        queuer = _owner_columns(this_process()) if status == Status.QUEUED else {}
+        with self._database.writing() as connection:
+            run = select_run(connection, self._observer, run_id)
+            _check_claimable(run)
+            token = run.token + 1
+            change(connection, run_id, status=Status(status), reason=storable(reason), token=token, **queuer)
+
+    def set_checkpoint(self, claim: Claim, step: int) -> None:
         """Say that there is a checkpoint of the run at a step."""
         with self._database.writing() as connection:
-            change(connection, run_id, checkpoint_step=step)
+            check_claim(connection, claim)
+            change(connection, claim.run_id, checkpoint_step=step)
 
-    def add_event(self, run_id: int, step: int, kind: str, data: Mapping[str, Any] | None = None) -> None:
+    def add_event(self, claim: Claim, step: int, kind: str, data: Mapping[str, Any] | None = None) -> None:
         """Write down what happened to a run at a step; `data` is plain JSON."""
         with self._database.writing() as connection:
+            check_claim(connection, claim)
             connection.execute(
                 "INSERT INTO events (run_id, step, time, kind, data) VALUES (?, ?, ?, ?, ?)",
-                (run_id, step, time.time(), kind, json.dumps(dict(data or {}))),
+                (claim.run_id, step, time.time(), kind, json.dumps(dict(data or {}))),
             )
 
     def commands(self, run_id: int) -> list[Command]:
@@ -247,9 +310,10 @@ class Store:
             ).fetchall()
         return [Command(number, run_id, sent, kind, json.loads(data)) for number, sent, kind, data in rows]
 
-    def take(self, command: Command, plan: Plan | None = None) -> bool:
+    def take(self, claim: Claim, command: Command, plan: Plan | None = None) -> bool:
         """Take a command, and with it the plan that follows from it, at once; False where somebody took it before."""
         with self._database.writing() as connection:
+            check_claim(connection, claim)
             taken = connection.execute(
                 "UPDATE commands SET taken = ? WHERE id = ? AND taken IS NULL", (time.time(), command.id)
             )
@@ -259,23 +323,32 @@ class Store:
 
     # Watching and steering runs
 
-    def checkpoints(self, run: RunRecord) -> Checkpoints:
-        """The checkpoints of a run, within the room that its config gives them."""
-        return Checkpoints.of(self.folder, run)
+    def checkpoints(self, run: RunRecord, claim: Claim | None = None) -> Checkpoints:
+        """The checkpoints of a run, within the room that its config gives them.
+
+        For its owner, with its claim: once that does not hold, no file is written or removed any more.
+        """
+        return (
+            Checkpoints.of(self.folder, run, partial(self.hold, claim)) if claim else Checkpoints.of(self.folder, run)
+        )
 
     def run(self, run_id: int) -> RunRecord:
         """The run of this number."""
         with self._database.reading() as connection:
-            return select_run(connection, run_id)
+            return select_run(connection, self._observer, run_id)
 
     def find(self, text: str) -> RunRecord:
         """The run that a person names: by its number, by a name that only it has, or "last" for the newest."""
         with self._database.reading() as connection:
             if text == "last":
-                found = select_runs(connection, "ORDER BY id DESC LIMIT 1")
+                found = select_runs(connection, self._observer, "ORDER BY id DESC LIMIT 1")
             else:
                 found = select_runs(
-                    connection, "WHERE CAST(id AS TEXT) = ? OR name = ? ORDER BY id", text, storable(text)
+                    connection,
+                    self._observer,
+                    "WHERE CAST(id AS TEXT) = ? OR name = ? ORDER BY id",
+                    text,
+                    storable(text),
                 )
             names = [row[0] for row in connection.execute("SELECT DISTINCT name FROM runs")] if not found else []
         matches = [run for run in found if str(run.id) == text] or found
@@ -289,7 +362,7 @@ class Store:
     def runs(self) -> list[RunRecord]:
         """All runs, newest first."""
         with self._database.reading() as connection:
-            return select_runs(connection, "ORDER BY id DESC")
+            return select_runs(connection, self._observer, "ORDER BY id DESC")
 
     def count(self) -> int:
         """How many runs there are."""
@@ -297,16 +370,19 @@ class Store:
             return int(connection.execute("SELECT COUNT(*) FROM runs").fetchone()[0])
 
     def runs_since(self, revision: int) -> list[RunRecord]:
-        """Runs that changed after a revision, newest first; those that are marked as live too, as owners die silently.
+        """Runs that changed after a revision, newest first, and those whose owner may have died silently.
 
+        These are all that are marked as live, and those that other processes have queued.
         A deletion takes a revision and leaves no run to list; `count` tells.
         """
+        me = this_process()
         with self._database.reading() as connection:
             changed = "SELECT id FROM runs WHERE revision > ?"
             live = "SELECT id FROM runs WHERE status IN (?, ?)"
-            return select_runs(
-                connection, f"WHERE id IN ({changed} UNION {live}) ORDER BY id DESC", revision, *sorted(LIVE)
-            )
+            queued = "SELECT id FROM runs WHERE status = ? AND (domain, pid, process_start) != (?, ?, ?)"
+            condition = f"WHERE id IN ({changed} UNION {live} UNION {queued}) ORDER BY id DESC"
+            mine = Status.QUEUED, me.domain, me.pid, me.start
+            return select_runs(connection, self._observer, condition, revision, *sorted(LIVE), *mine)
 
     def revision(self) -> int:
         """The number of the newest change to any run."""
@@ -365,7 +441,7 @@ class Store:
     def delete(self, run_ids: Iterable[int]) -> None:
         """Delete runs with their points, events and commands; all of them, or none when one is live."""
         with self._database.writing() as connection:
-            for run in [select_run(connection, run_id) for run_id in run_ids]:
+            for run in [select_run(connection, self._observer, run_id) for run_id in run_ids]:
                 if run.live:
                     raise StoreError(f"{_busy(run)}; stop it before you delete it.")
                 connection.execute("DELETE FROM runs WHERE id = ?", (run.id,))
@@ -389,4 +465,13 @@ def _check_claimable(run: RunRecord) -> None:
 
 
 def _busy(run: RunRecord) -> str:
-    return f"Run {run.id} is being trained by process {run.pid} on host {run.host}"
+    doubt = " as far as is known" if run.owner_life == Life.UNKNOWN else ""
+    return f"Run {run.id} is being trained by process {run.pid} on host {run.host}{doubt}"
+
+
+def _owner_columns(owner: Owner) -> dict[str, Any]:
+    return {"host": owner.host, "domain": owner.domain, "pid": owner.pid, "process_start": owner.start}
+
+
+def _beat(connection: sqlite3.Connection, claim: Claim) -> None:
+    connection.execute("UPDATE runs SET heartbeat = ?, beats = beats + 1 WHERE id = ?", (time.time(), claim.run_id))

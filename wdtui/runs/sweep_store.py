@@ -12,6 +12,7 @@ from wdtui.config import FIELDS, RunConfig, nearest
 from wdtui.grid import Cell, Grid
 from wdtui.hyperparameters import ConfigError
 from wdtui.runs.database import Database
+from wdtui.runs.observer import Observer
 from wdtui.runs.records import RunRecord, StoreError
 from wdtui.runs.rows import select_runs, storable
 from wdtui.sweep_table import Table
@@ -64,8 +65,9 @@ class Sweep:
 class Sweeps:
     """The part of the store that knows of sweeps; its rules are those of the Store."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, observer: Observer) -> None:
         self._database = database
+        self._observer = observer
 
     def add(
         self, grid: Grid, *, name: str = "", experiment: str = "", device: str = "auto", threads: int | None = None
@@ -113,7 +115,7 @@ class Sweeps:
         with self._database.reading() as connection:
             cells = "SELECT run_id FROM sweep_cells WHERE sweep_id = ?"
             ids = [row[0] for row in connection.execute(f"{cells} ORDER BY place", (sweep_id,))]
-            runs = {run.id: run for run in select_runs(connection, f"WHERE id IN ({cells})", sweep_id)}
+            runs = {run.id: run for run in select_runs(connection, self._observer, f"WHERE id IN ({cells})", sweep_id)}
         return tuple(runs.get(run_id) for run_id in ids)
 
     def run_ids(self, sweep_id: int) -> tuple[int | None, ...]:
@@ -135,9 +137,8 @@ class Sweeps:
         """The runs that their config alone made what they are: not steered, forked nor imported; newest first."""
         imported = "SELECT run_id FROM events WHERE kind = 'imported'"
         with self._database.reading() as connection:
-            return select_runs(
-                connection, f"WHERE parent IS NULL AND plan = '[]' AND id NOT IN ({imported}) ORDER BY id DESC"
-            )
+            faithful = f"WHERE parent IS NULL AND plan = '[]' AND id NOT IN ({imported}) ORDER BY id DESC"
+            return select_runs(connection, self._observer, faithful)
 
     def _select(self, condition: str, *values: Any) -> list[Sweep]:
         with self._database.reading() as connection:

@@ -111,7 +111,7 @@ class Controls:
             return f"Stopping run {run.id} with a checkpoint …"
         if run.status == Status.QUEUED:
             if not self.scheduler.cancel(run.id):
-                self.store.set_status(run.id, Status.STOPPED, "Stopped before it began.")
+                self.store.settle(run.id, Status.STOPPED, "Stopped before it began.")
             return f"Run {run.id} will not begin."
         return f"Run {run.id} is {run.status} already."
 

@@ -1,0 +1,55 @@
+"""What one process has seen of the owners of runs: who lives, who is gone, and who is not known yet.
+
+An owner that this process can look at is judged at once. Any other is judged by its heartbeats, which count up: it
+lives once one has been seen to come, and is gone once none has come for SILENCE_SECONDS of this process's own clock.
+What the clocks of other machines say is never compared.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from wdtui.runs import processes
+from wdtui.runs.processes import Life, Owner
+from wdtui.runs.records import LIVE, Claim, RunRecord, Status
+
+SILENCE_SECONDS = 60.0
+"""An owner that cannot be looked at and sends no heartbeat for so long is gone; one comes every 5 seconds at least."""
+_HELD = {*LIVE, Status.QUEUED}
+
+
+class _Seen(NamedTuple):
+    pulse: tuple[int, float | None]
+    since: float
+    """On the monotonic clock, when this pulse was first seen."""
+    life: Life
+
+
+class Observer:
+    """Judges the owners of one store's runs by all that this process has seen. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Claim, _Seen] = {}
+
+    def judged(self, runs: Iterable[RunRecord], looked: float) -> list[RunRecord]:
+        """Runs as they are to be shown; `looked` is the monotonic clock just before they were read."""
+        lives: dict[Owner, Life] = {}
+        return [run.judged(self._life(run, looked, lives)) if run.status_text in _HELD else run for run in runs]
+
+    def _life(self, run: RunRecord, looked: float, lives: dict[Owner, Life]) -> Life:
+        if run.live and run.owner is None and run.pid is None:
+            return Life.GONE
+        life = Life.UNKNOWN
+        if run.owner:
+            life = lives.get(run.owner) or lives.setdefault(run.owner, processes.life(run.owner))
+        return self._by_heartbeats(run, looked) if life == Life.UNKNOWN and run.live else life
+
+    def _by_heartbeats(self, run: RunRecord, looked: float) -> Life:
+        pulse, before = (run.beats, run.heartbeat), self._seen.get(run.claim)
+        if before is None or before.pulse != pulse:
+            life = Life.UNKNOWN if before is None else Life.ALIVE
+            self._seen[run.claim] = _Seen(pulse, time.monotonic(), life)
+            return life
+        return Life.GONE if looked - before.since >= SILENCE_SECONDS else before.life
