@@ -12,6 +12,7 @@ from wdtui.cli import completion
 from wdtui.cli.errors import CommandError
 from wdtui.cli.fields import DetachOption, JsonOption, StoreOption, ThreadsOption
 from wdtui.cli.machines import AddressOption, ExecutorOption, Machines, WorkersOption
+from wdtui.cli.owners import confirmed
 from wdtui.cli.runs import RunArgument
 from wdtui.cli.sweep import is_sweep, train_sweep
 
@@ -44,7 +45,7 @@ def resume(
 
     Of a sweep, train what is missing, interrupted, stopped or failed.
     """
-    from wdtui.cli.headless import detach_run, train
+    from wdtui.cli.headless import detach_run, queued, train
     from wdtui.cli.views import choose_view
     from wdtui.runs.store import Status, Store
 
@@ -58,7 +59,7 @@ def resume(
             return train_sweep(opened, sweep.id, machines.prepared(opened), machines, json=json)
         if executor != "local" or address:
             raise CommandError("--executor and --address are for sweeps, as in `wdtui resume S3 --executor ray`.")
-        record = opened.find(run)
+        record = confirmed(opened, opened.find(run))
         if record.status == Status.PAUSED:
             opened.send(record.id, "resume")
             typer.echo(f"Run {record.id} goes on, in the process that trains it.", err=True)
@@ -73,12 +74,14 @@ def resume(
         _ = record.config  # raises StoreError for a run of another version, which is left as it is
         if detach:
             opened.settle(record.id, Status.QUEUED)
-            return detach_run(opened, record.id, device=device, threads=threads, json=json)
+            with queued(opened, record.id, record):
+                return detach_run(opened, record.id, device=device, threads=threads, json=json)
         from wdtui.lab.devices import resolve_device
 
         device = resolve_device(device)
         opened.settle(record.id, Status.QUEUED)
-        return train(opened, record.id, device=device, threads=threads, view=choose_view(json))
+        with queued(opened, record.id, record):
+            return train(opened, record.id, device=device, threads=threads, view=choose_view(json))
 
 
 def _from_where(store: Store, record: RunRecord) -> str:
@@ -144,4 +147,5 @@ def _send(store: Path | None, run: str, kind: str, data: dict[str, Any] | None =
         if not record.live:
             raise CommandError(f"Run {record.id} is {record.status}, so nobody is there to {kind} it.")
         opened.send(record.id, kind, data)
-    typer.echo(f"Run {record.id} has been asked to {kind}.", err=True)
+    doubt = f" {record.reason}" if record.unconfirmed else ""
+    typer.echo(f"Run {record.id} has been asked to {kind}.{doubt}", err=True)

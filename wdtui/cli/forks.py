@@ -95,16 +95,18 @@ def _train(
     threads: int | None,
 ) -> int:
     """Train a new run as another was trained, unless told otherwise: other threads may round otherwise."""
-    from wdtui.cli.headless import detach_run, train
+    from wdtui.cli.headless import detach_run, queued, train
     from wdtui.cli.views import choose_view
 
     device, threads = device or like.device or "auto", threads or like.threads
     if detach:
-        return detach_run(opened, run_id, device=device, threads=threads, json=json)
+        with queued(opened, run_id):
+            return detach_run(opened, run_id, device=device, threads=threads, json=json)
     if headless:
         from wdtui.lab.devices import resolve_device
 
-        return train(opened, run_id, device=resolve_device(device), threads=threads, view=choose_view(json))
+        with queued(opened, run_id):
+            return train(opened, run_id, device=resolve_device(device), threads=threads, view=choose_view(json))
     from wdtui.tui import Opening, open_app
 
     folder = opened.folder

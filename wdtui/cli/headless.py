@@ -16,17 +16,14 @@ from wdtui.cli.errors import FAILED, INTERRUPTED, TrainingError
 from wdtui.cli.views import View, choose_view
 from wdtui.config import RunConfig
 from wdtui.runs import forks
-from wdtui.runs.store import RunBusyError, Status, Store, StoreError
+from wdtui.runs.processes import this_process
+from wdtui.runs.store import OwnershipLostError, RunBusyError, RunRecord, Status, Store, StoreError
 from wdtui.runs.trainer import log_path, start_process
-from wdtui.runs.worker import Worker
+from wdtui.runs.worker import SIGNALS, Worker
 from wdtui.text import clean
 
 _FOLLOW_SECONDS = 0.25
-_SIGNALS = {
-    signal.SIGINT: "Interrupted by Ctrl-C",
-    signal.SIGTERM: "Terminated",
-    signal.SIGHUP: "The terminal was closed",
-}
+_SIGNALS = SIGNALS | {signal.SIGHUP: "The terminal was closed"}
 
 
 def train_new_run(
@@ -45,16 +42,37 @@ def train_new_run(
     if detach:
         with Store(store) as opened:
             run_id = opened.add_run(config, name=name, experiment=experiment)
-            return detach_run(opened, run_id, device=device, threads=threads, json=json)
+            with queued(opened, run_id):
+                return detach_run(opened, run_id, device=device, threads=threads, json=json)
     from wdtui.lab.devices import resolve_device
 
     device = resolve_device(device)
     with Store(store) as opened:
         run_id = opened.add_run(config, name=name, experiment=experiment)
-        status = train(opened, run_id, device=device, threads=threads, view=choose_view(json))
+        with queued(opened, run_id):
+            status = train(opened, run_id, device=device, threads=threads, view=choose_view(json))
         for fork_id in forks.branch(opened, opened.run(run_id), branching) if branching and not status else ():
             status = status or train(opened, fork_id, device=device, threads=threads, view=choose_view(json))
         return status
+
+
+@contextlib.contextmanager
+def queued(store: Store, run_id: int, before: RunRecord | None = None) -> Iterator[None]:
+    """Leave the store as it was where an error ends this command before the run that it has queued could begin.
+
+    A new run is deleted; one that is to be gone on with, given as it stood `before`, stands so again.
+    """
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(StoreError):
+            run = store.run(run_id)
+            if run.status == Status.QUEUED and run.owner == this_process():
+                if before:
+                    store.settle(run_id, before.status, before.reason)
+                else:
+                    store.delete([run_id])
+        raise
 
 
 def detach_run(store: Store, run_id: int, *, device: str, threads: int | None, json: bool) -> int:
@@ -62,7 +80,8 @@ def detach_run(store: Store, run_id: int, *, device: str, threads: int | None, j
     try:
         process = start_process(store.folder, [(run_id,)], device=device, threads=threads)
     except OSError as error:
-        raise TrainingError(f"No process could be started to train run {run_id}: {error}.") from error
+        raise TrainingError(f"No process could be started to train the run: {error}.") from error
+    store.hand_queue([run_id], process.pid)
     log = log_path(store.folder, run_id)
     if json:
         print(dumps({"event": "detached", "run_id": run_id, "pid": process.pid, "log": str(log)}))
@@ -84,8 +103,10 @@ def train(store: Store, run_id: int, *, device: str, threads: int | None, view: 
                 _follow(store, worker, view)
         finally:  # also where the output can no longer be written: the checkpoint must be
             worker.interrupt("Its output could not be shown")
-            worker.join()
-    if isinstance(worker.error, StoreError) and not isinstance(worker.error, RunBusyError):
+            if worker.ident:
+                worker.join()
+    lost = isinstance(worker.error, OwnershipLostError)
+    if lost or (isinstance(worker.error, StoreError) and not isinstance(worker.error, RunBusyError)):
         raise TrainingError(str(worker.error))
     if worker.error:
         raise worker.error

@@ -108,6 +108,11 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show λ shows ? rather than nothing
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    if sys.stderr is None:
+        sys.stderr = io.StringIO()
+    if sys.stdout is None:  # before anything is begun whose output would be lost half-way
+        typer.echo("wdtui: Standard output is closed; send it to a file, or to /dev/null.", err=True)
+        return FAILED
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
     try:

@@ -11,6 +11,7 @@ import typer
 from wdtui.cli import completion
 from wdtui.cli.errors import CommandError
 from wdtui.cli.fields import JsonOption, StoreOption
+from wdtui.cli.owners import confirmed
 
 app = typer.Typer(
     help="List, show, compare, name and delete the runs in the store.", no_args_is_help=True, rich_markup_mode=None
@@ -92,6 +93,26 @@ def compare(
 
 
 @app.command()
+def check(run: RunArgument, json: JsonOption = False, store: StoreOption = None) -> int:
+    """Hold a run's points, events and checkpoints to its config and plan; exit status 3 where they contradict it."""
+    from wdtui.cli.errors import CLAIM_FAILS
+    from wdtui.runs.checks import check_run
+    from wdtui.runs.store import Store
+
+    with Store(store) as opened:
+        run_id = opened.find(run).id
+        findings = check_run(opened, run_id)
+    for finding in findings:
+        if json:
+            about = {"event": "check", "run_id": run_id, "check": finding.check, "agrees": finding.agrees}
+            typer.echo(json_module.dumps(about | {"says": finding.says}, ensure_ascii=False))
+        else:
+            mark = {True: "ok", False: "WRONG", None: "–"}[finding.agrees]
+            typer.echo(f"{mark:<6} {finding.check:<12} {finding.says}")
+    return CLAIM_FAILS if any(finding.agrees is False for finding in findings) else 0
+
+
+@app.command()
 def rename(run: RunArgument, name: str, store: StoreOption = None) -> None:
     """Give a run a name."""
     from wdtui.runs.store import Store
@@ -121,7 +142,7 @@ def delete(
     from wdtui.runs.trainer import log_path
 
     with Store(store) as opened:
-        records = [opened.find(run) for run in runs]
+        records = [confirmed(opened, opened.find(run)) for run in runs]
         titles = ", ".join(f"{record.id} ({record.title})" for record in records)
         if not yes:
             if not sys.stdin.isatty():
@@ -167,7 +188,7 @@ def _print_table(runs: list[Any]) -> None:
         shares = [percent(run.latest.get(metric)) for metric in ("train_accuracy", "test_accuracy")]
         speed = number(round(run.speed)) if run.speed else ""
         name = clean(run.name or run.experiment)
-        table.add_row(str(run.id), run.status, name, *knobs, number(run.step), *shares, speed)
+        table.add_row(str(run.id), run.state, name, *knobs, number(run.step), *shares, speed)
     width = None if sys.stdout.isatty() else 160
     Console(highlight=False, markup=False, emoji=False, width=width).print(table)
 

@@ -1,8 +1,8 @@
 """`python -m wdtui.runs.child STORE RUN…`: train runs of a store one after the other, in a process of their own.
 
 Without runs it is told by its parent what to train, through `wdtui.runs.trainer`, as long as there is something. What
-goes well is in the store; what goes wrong is there too if it can be, and on stderr, which is a log. SIGTERM and SIGINT
-stop the run with a checkpoint, and begin none of those that follow.
+goes well is in the store; what goes wrong is there too if it can be, and on stderr, which is a log. SIGTERM, SIGINT,
+SIGUSR1 and SIGUSR2 stop the run with a checkpoint, and begin none of those that follow.
 """
 
 from __future__ import annotations
@@ -19,36 +19,43 @@ from typing import TYPE_CHECKING, Any
 
 from wdtui.runs.store import RunBusyError, RunStoppedError, Status, Store, StoreError
 from wdtui.runs.trainer import Job, answer, jobs_from_stdin, read_group, take_over_stdout
-from wdtui.runs.worker import BUSY, STORE_FAILED, sentence
+from wdtui.runs.worker import BUSY, SIGNALS, STORE_FAILED, sentence
 
 if TYPE_CHECKING:
     from wdtui.runs.group import Group
     from wdtui.runs.runner import Runner
 
-_SIGNALS = {signal.SIGINT: "Interrupted by Ctrl-C", signal.SIGTERM: "Terminated"}
 _LOOK_SECONDS = 0.5
 
 
 class _Interruption:
     """What a signal asks for: the runner under way stops with a checkpoint; without one there is nothing to save."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, awaited: bool) -> None:
+        """`awaited` says that a parent waits for answers: it knows how runs ended from them and from the store."""
         self.reason = ""
+        self.code = 0
+        """The exit status after a signal, 128 + its number as shells have it; 0 for a parent that waits for answers."""
+        self._awaited = awaited
         self.runner: Runner | Group | None = None
-        for number in _SIGNALS:
+        for number in SIGNALS:
             signal.signal(number, self._receive)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        self.reason = _SIGNALS[signal.Signals(number)]
+        self.reason = SIGNALS[signal.Signals(number)]
+        self.code = 0 if self._awaited else 128 + number
         if self.runner is None:
-            sys.exit(0)
+            sys.exit(self.code)
         self.runner.interruption = self.reason
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train the runs; return the exit status of the last that was tried, as `wdtui.runs.worker` defines them."""
+    """Train the runs; return the exit status of the last that was tried, as `wdtui.runs.worker` defines them.
+
+    After a signal it is 128 + the signal's number.
+    """
     options = _parser().parse_args(arguments)
-    interruption = _Interruption()
+    interruption = _Interruption(awaited=not options.runs)
     code = 0
     _wait_for_one(options.after)
     jobs = [Job(run_ids, options.device, options.threads) for run_ids in options.runs]
@@ -58,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = _train(store, job, interruption)
             if interruption.reason or (answers and not answer(answers, code)):  # without an answer, nothing more comes
                 break
-    return code
+    return interruption.code or code
 
 
 def _parser() -> argparse.ArgumentParser:

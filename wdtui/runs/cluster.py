@@ -108,7 +108,7 @@ class RayCluster:
         for run_id in run_ids:
             try:
                 record = self._store.run(run_id)
-                if record.status != Status.QUEUED:
+                if record.status != Status.QUEUED or record.orphaned:
                     self._store.settle(run_id, Status.QUEUED)
             except StoreError:  # deleted, or another process trains it by now
                 continue

@@ -268,7 +268,7 @@ class Scheduler:
             config = record.config
             devices = choice_of_devices(job.device)
             needs = job.threads or suiting_threads(config, devices[0])
-            if record.status != Status.QUEUED:
+            if record.status != Status.QUEUED or record.orphaned:
                 self._store.settle(job.run_id, Status.QUEUED)
         except Exception as error:
             self._refuse(job, error)
@@ -380,4 +380,6 @@ class Scheduler:
             self._tell(Notice(groups[0][0], "failed", f"No process could be started to go on: {error}", None))
             return {}
         reap(process)
+        with contextlib.suppress(StoreError):  # whoever trains a run will say so
+            self._store.hand_queue([run_id for run_ids in groups for run_id in run_ids], process.pid)
         return {run_id: process.pid for run_ids in groups for run_id in run_ids}

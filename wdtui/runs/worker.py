@@ -21,6 +21,16 @@ BUSY, STORE_FAILED = 3, 4
 run's status in the store, and any other means that nothing was begun."""
 
 
+SIGNALS = {
+    signal.SIGINT: "Interrupted by Ctrl-C",
+    signal.SIGTERM: "Terminated",
+    signal.SIGUSR1: "Warned by SIGUSR1",
+    signal.SIGUSR2: "Warned by SIGUSR2",
+}
+"""Signals that stop a run with a checkpoint, and how its reason begins.
+
+Batch systems send SIGUSR1 or SIGUSR2 some time before they kill a job.
+"""
 _LAST_SECONDS = 10.0
 """How long an exiting process waits for runs in its threads to write a checkpoint."""
 _in_threads: set[Worker] = set()

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from wdtui.forecast import Forecast, expected_blowup
 from wdtui.metrics import Curves
 from wdtui.milestones import Milestones, milestones
-from wdtui.runs.records import LIVE, Event, RunRecord, StoreError
+from wdtui.runs.records import LIVE, Event, RunRecord, Status, StoreError
 from wdtui.runs.store import Store
 
 _OWNERS_SECONDS = 2.0
-"""How often live runs are read although nobody has written: their owner may have died silently."""
+"""How often runs with an owner are read although nobody has written: it may have died silently."""
+_OWNED = {*LIVE, Status.QUEUED}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -87,7 +88,7 @@ class Feed:
 
     def _due(self) -> bool:
         version, now = self._store.data_version(), self._clock()
-        watching = any(run.status_text in LIVE for run in self._records.values())
+        watching = any(run.status_text in _OWNED for run in self._records.values())
         if version == self._data_version and not (watching and now - self._looked >= _OWNERS_SECONDS):
             return False
         self._data_version, self._looked = version, now
@@ -179,4 +180,4 @@ class _Growing:
 
 def _differs(run: RunRecord, before: RunRecord | None) -> bool:
     """A heartbeat takes no revision and changes nothing to see; an owner's death takes none either and does."""
-    return before is None or (run.revision, run.status_text) != (before.revision, before.status_text)
+    return before is None or (run.revision, run.state) != (before.revision, before.state)

@@ -17,7 +17,7 @@ from wdtui.tui.feed import Shown
 def told(shown: Shown) -> str:
     """What is to be known of one run now: why it ended, its experiment's newest note, or how far its story has come."""
     run, curves = shown.run, shown.curves
-    if run.status not in (Status.DONE, Status.QUEUED) and run.reason:
+    if run.reason and (run.orphaned or run.status not in (Status.DONE, Status.QUEUED)):
         return clean(run.reason)
     if not len(curves):
         return "Waiting for a free place." if run.status == Status.QUEUED else "Starting: the first epoch is under way."

@@ -10,6 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from wdtui.runs.worker import SIGNALS
 from wdtui.text import clean
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _GRACE_SECONDS = 3.0
 
 
 def handle_signals(app: WorkbenchApp) -> None:
-    """SIGHUP leaves the runs to the background, SIGTERM stops them with a checkpoint; both then end the app.
+    """SIGHUP leaves the runs to the background, SIGTERM and SIGUSR stop them with a checkpoint; all then end the app.
 
     Without this a signal would kill the process and leave the terminal in raw mode.
     """
@@ -35,13 +36,14 @@ def handle_signals(app: WorkbenchApp) -> None:
         # Not in the event loop: on a terminal that is gone, the next thing drawn may block it for ever.
         threading.Thread(target=_let_go_and_leave, args=(app, loop), name="hang up").start()
 
-    def terminate() -> None:
-        _end_at_last(128 + signal.SIGTERM)
-        app.run_worker(app.stop_and_exit("Terminated", 128 + signal.SIGTERM), exclusive=True)
+    def terminate(number: signal.Signals) -> None:
+        _end_at_last(128 + number)
+        app.run_worker(app.stop_and_exit(SIGNALS[number], 128 + number), exclusive=True)
 
     with contextlib.suppress(NotImplementedError, AttributeError):  # no such signals on Windows
         loop.add_signal_handler(signal.SIGHUP, hang_up)
-        loop.add_signal_handler(signal.SIGTERM, terminate)
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+            loop.add_signal_handler(number, terminate, number)
 
 
 def _let_go_and_leave(app: WorkbenchApp, loop: asyncio.AbstractEventLoop) -> None:

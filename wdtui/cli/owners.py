@@ -1,0 +1,32 @@
+"""Runs whose owner this machine cannot look at: what a command does before it takes one over."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from wdtui.runs.records import RunRecord
+    from wdtui.runs.store import Store
+
+_LOOK_SECONDS = 0.2
+
+
+def confirmed(store: Store, run: RunRecord) -> RunRecord:
+    """The run once it is known whether its owner lives.
+
+    Only heartbeats can show that of a process on another host, in another container or of an earlier boot. Waiting for
+    one takes 5 seconds at most where there is an owner, a minute where there is none; a sentence says so.
+    """
+    if not run.unconfirmed:
+        return run
+    from wdtui.runs import observer
+
+    typer.echo(f"{run.reason} Waiting for one, for up to {observer.SILENCE_SECONDS:g} seconds.", err=True)
+    while (run := store.run(run.id)).unconfirmed:
+        time.sleep(_LOOK_SECONDS)
+    if not run.live:
+        typer.echo(f"There was none, so run {run.id} counts as {run.status}.", err=True)
+    return run
