@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from store_tools import in_python
 from textual.widgets import Input
 from tui_tools import FakeScheduler, Recorded, drawn, press, settle
 
@@ -361,3 +362,36 @@ async def test_nothing_is_painted_when_nothing_changed(
             app.look()
             await pilot.pause(0.05)
     assert painted == []
+
+
+@pytest.mark.parametrize("key", ["space", "x"])
+async def test_a_queued_run_whose_process_is_gone_is_shown_as_an_orphan_and_taken_up_or_dropped_by_a_key(
+    recorded: Recorded, make_app: MakeApp, key: str
+) -> None:
+    with in_python("store.add_run(RunConfig())", recorded.store.folder) as process:
+        assert process.wait(60) == 0
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape")
+        assert app.snapshot.runs[0].state == "orphaned"
+        assert "orphaned" in (seen := app.export_screenshot()) and "process&#160;that&#160;queued" in seen
+        await press(pilot, key)
+        assert app.controls.scheduler.submitted == ([1] if key == "space" else [])
+    assert recorded.store.run(1).status == (Status.QUEUED if key == "space" else Status.STOPPED)
+
+
+async def test_a_queued_run_becomes_an_orphan_on_the_screen_once_its_process_dies(
+    recorded: Recorded, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wdtui.tui.feed._OWNERS_SECONDS", 0.0)
+    code = "store.add_run(RunConfig())\nprint('queued', flush=True)\ntime.sleep(600)"
+    app = make_app()
+    with in_python(code, recorded.store.folder, stdout=-1) as process:
+        assert process.stdout and process.stdout.readline() == "queued\n"
+        async with app.run_test(size=(120, 40)) as pilot:
+            await press(pilot, "escape")
+            assert app.snapshot.runs[0].state == "queued"
+            process.kill()
+            process.wait()
+            await settle(pilot)
+            assert app.snapshot.runs[0].state == "orphaned"

@@ -66,6 +66,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "runs list": ("wdtui runs list", "wdtui runs list --json"),
     "runs show": ("wdtui runs show last", "wdtui runs show 3 --json"),
     "runs compare": ("wdtui runs compare 1 2 3", "wdtui runs compare first second"),
+    "runs check": ("wdtui runs check last", "wdtui runs check 3 --json"),
     "runs rename": ("wdtui runs rename last 'small epsilon'",),
     "runs note": ("wdtui runs note last 'crashes twice'",),
     "runs delete": ("wdtui runs delete 3", "wdtui runs delete 3 4 5 --yes"),

@@ -106,7 +106,9 @@ def _plan(evidence: _Evidence) -> tuple[bool | None, str]:
         if happened.count(one) != 1:
             times = f"{happened.count(one)} times" if one in happened else "no"
             return False, f"The plan steers {one.field} at step {number(one.step)}, and {times} event says it happened."
-    return True, f"{len(planned)} changes in the plan, and an event for each."
+    ahead = len(run.plan) - len(planned)
+    rest = f", and {ahead} of later steps" if ahead else ""
+    return True, f"{len(planned)} planned changes took effect once each{rest}."
 
 
 def _checkpoints(evidence: _Evidence) -> tuple[bool | None, str]:

@@ -212,10 +212,10 @@ class RunRecord(_Row):
 
     @property
     def state(self) -> str:
-        """The status in words, with what is to be known about the owner."""
+        """The status as lists show it: "orphaned" and "unconfirmed" say what is known about the owner instead."""
         if self.orphaned:
-            return "queued, process gone"
-        return f"{self.status_text}, unconfirmed" if self.unconfirmed else self.status_text
+            return "orphaned"
+        return "unconfirmed" if self.unconfirmed else self.status_text
 
     def judged(self, life: Life) -> RunRecord:
         """This record as it is to be shown, given what is known about the owner of a live or queued run."""

@@ -59,7 +59,7 @@ class Column:
 
 
 def state(run: RunRecord) -> str:
-    return f"{SYMBOLS[run.status]} {run.status_text}"
+    return f"{SYMBOLS[run.status]} {run.state}"
 
 
 def progress(run: RunRecord) -> str:
