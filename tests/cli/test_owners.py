@@ -113,6 +113,19 @@ def test_lists_do_not_wait_for_a_sign_of_life(store: Store, capsys: pytest.Captu
     assert "has been asked to stop. Process 7 on host elsewhere trains it. No sign of life" in said.err
 
 
+def test_a_run_that_was_taken_over_ends_its_old_command_with_a_sentence(store: Store) -> None:
+    process = start("run", *TINY, "--epochs", "1000000", "--headless", store=store.folder)
+    until(lambda: bool(store.runs() and store.run(1).step), process)
+    with sqlite3.connect(store.folder / "wdtui.sqlite3") as connection:  # as a claim elsewhere would
+        connection.execute("UPDATE runs SET token = token + 1, host = 'elsewhere', domain = 'another boot', pid = 7")
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert said.splitlines()[-1] == (
+        "wdtui: Run 1 was taken over by process 7 on host elsewhere; this process leaves it alone."
+    )
+    assert store.run(1).status == Status.RUNNING and not store.events(1)
+
+
 # Queued runs
 
 

@@ -15,7 +15,7 @@ from store_tools import claim
 from wdtui.config import RunConfig
 from wdtui.runs.processes import find_process
 from wdtui.runs.records import Status
-from wdtui.runs.store import Store, StoreError
+from wdtui.runs.store import OwnershipLostError, Store, StoreError
 
 pytest.importorskip("ray")
 
@@ -80,3 +80,22 @@ def test_nothing_begins_once_all_are_to_end(store: Store) -> None:
     host.begin("first", [begun])
     assert host.interrupt("Enough") == {begun}
     assert host.begin("second", [waiting]) == [] and host.commands("first", begun) == ([], "Enough")
+
+
+def test_a_host_that_was_taken_over_writes_nothing_for_its_attempts(store: Store) -> None:
+    run_id = store.add_run(RunConfig())
+    host = _StoreHost(store.folder)
+    host.begin("first", [run_id])
+    old = host.call("first", "claim", run_id, device="cpu", threads=1, versions={})
+    store.set_status(old, Status.INTERRUPTED)  # as another machine finds it after a long silence of this one
+    claim(store, run_id)
+    before = store.run(run_id)
+    for ask in (
+        lambda: host.call("first", "set_status", old, Status.DONE),
+        lambda: host.call("first", "beat", old),
+        lambda: host.checkpoints("first", before, old, "save", 5, {"plan": []}, {}),
+        lambda: host.checkpoints("first", before, old, "drop_after", -1),
+    ):
+        with pytest.raises(OwnershipLostError):
+            ask()
+    assert store.run(run_id) == before and store.checkpoints(before).steps() == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -374,6 +375,18 @@ def test_a_process_that_exits_interrupts_the_run_in_its_thread(store: Store) -> 
     assert store.run(run_id).reason.startswith("Its process ended at step ")
 
 
+def test_a_run_that_another_process_has_taken_over_is_no_failure(store: Store, scheduler: Scheduler) -> None:
+    run_id = add(store, FOREVER)
+    scheduler.submit(run_id)
+    until(under_way(store, run_id))
+    with sqlite3.connect(store.folder / "wdtui.sqlite3") as connection:  # as a claim elsewhere would
+        connection.execute("UPDATE runs SET token = token + 1 WHERE id = ?", (run_id,))
+    until(lambda: not scheduler.live)
+    [notice] = scheduler.notices()
+    assert (notice.kind, notice.status) == ("refused", Status.RUNNING) and "was taken over" in notice.text
+    assert store.run(run_id).reason == "" and not store.events(run_id)
+
+
 # Letting go
 
 
@@ -392,6 +405,8 @@ def test_runs_that_are_let_go_go_on_in_other_processes(store: Store, places: lis
     assert scheduler.let_go() == (going, queued, last)
     assert (scheduler.live, scheduler.queue) == ((), ())
     assert [store.run(run_id).status for run_id in (going, paused)] == [Status.INTERRUPTED] * 2
+    waiting = store.run(last)  # it is the new process's from now on, whatever becomes of this one
+    assert waiting.state == "queued" and waiting.pid not in (None, os.getpid())
     until(lambda: store.run(last).status == Status.DONE, 90)
     runs = [store.run(run_id) for run_id in (going, queued, last)]
     assert [run.status for run in runs] == [Status.DONE] * 3

@@ -115,7 +115,7 @@ async def test_ten_thousand_runs_open_at_once(recorded: Recorded, make_app: Call
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a pseudo-terminal")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
 def test_a_signal_restores_the_terminal_and_ends_the_app(number: signal.Signals, tmp_path: Path) -> None:
     code = f"import sys, pathlib; from wdtui.tui import open_app; sys.exit(open_app(pathlib.Path({str(tmp_path)!r})))"
     screen, terminal = pty.openpty()

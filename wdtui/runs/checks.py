@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from wdtui.hyperparameters import ConfigError
 from wdtui.metrics import Curves
 from wdtui.milestones import milestones
 from wdtui.runs.forks import before
 from wdtui.runs.records import Event, RunRecord, Status
 from wdtui.runs.store import Store
-from wdtui.steering import from_json
+from wdtui.steering import Steering, from_json
 from wdtui.text import number
 
 _SHOWN = 3
@@ -98,8 +99,13 @@ def _plan(evidence: _Evidence) -> tuple[bool | None, str]:
     if not run.plan and not steerings:
         return None, "Nothing was steered."
     planned = [one for one in run.plan if one.step < run.step]
-    happened = from_json({"epochs": 0} | event.data for event in steerings)
-    for event, one in zip(steerings, happened, strict=True):
+    happened: list[Steering] = []
+    for event in steerings:
+        try:
+            happened += from_json([{"step": event.step, "epochs": 0} | event.data])
+        except (KeyError, TypeError, ConfigError):
+            return False, f"What was steered at step {number(event.step)} cannot be read."
+        one = happened[-1]
         if event.step != one.step or one not in run.plan:
             return False, f"At step {number(event.step)} {one.field} was steered, and the plan does not say so."
     for one in planned:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from wdtui.runs import processes
-from wdtui.runs.processes import Life, Owner
+from wdtui.runs.processes import Life
 from wdtui.runs.records import LIVE, Claim, RunRecord, Status
 
 SILENCE_SECONDS = 60.0
@@ -35,16 +35,17 @@ class Observer:
 
     def judged(self, runs: Iterable[RunRecord], looked: float) -> list[RunRecord]:
         """Runs as they are to be shown; `looked` is the monotonic clock just before they were read."""
-        lives: dict[Owner, Life] = {}
+        lives: dict[tuple[Any, ...], Life] = {}  # thousands of queued runs may have one owner
         return [run.judged(self._life(run, looked, lives)) if run.status_text in _HELD else run for run in runs]
 
-    def _life(self, run: RunRecord, looked: float, lives: dict[Owner, Life]) -> Life:
-        if run.live and run.owner is None and run.pid is None:
-            return Life.GONE
-        life = Life.UNKNOWN
-        if run.owner:
-            life = lives.get(run.owner) or lives.setdefault(run.owner, processes.life(run.owner))
-        return self._by_heartbeats(run, looked) if life == Life.UNKNOWN and run.live else life
+    def _life(self, run: RunRecord, looked: float, lives: dict[tuple[Any, ...], Life]) -> Life:
+        key = run.domain, run.pid, run.process_start
+        life = lives.get(key)
+        if life is None:
+            life = lives[key] = processes.life(run.owner) if run.owner else Life.UNKNOWN
+        if life != Life.UNKNOWN or not run.live:
+            return life
+        return Life.GONE if run.pid is None else self._by_heartbeats(run, looked)
 
     def _by_heartbeats(self, run: RunRecord, looked: float) -> Life:
         pulse, before = (run.beats, run.heartbeat), self._seen.get(run.claim)

@@ -106,7 +106,7 @@ class RunRecord(_Row):
 
     Times are unix seconds, `started` is when the latest owner took the run, `speed` is in steps per second, `reason`
     is a sentence or empty, `parent` and `parent_step` are the run that it is a fork of and where it leaves it.
-    `owner_life` is what the reader knows about the owner of a live or queued run, None for all others.
+    `owner_life` is set where the owner of a live run is not known to live, and where that of a queued one may be gone.
 
     A named tuple, and JSON parsed only when asked for, because ten thousand of these are listed in a tenth of a second.
     """
@@ -219,6 +219,8 @@ class RunRecord(_Row):
 
     def judged(self, life: Life) -> RunRecord:
         """This record as it is to be shown, given what is known about the owner of a live or queued run."""
+        if life == Life.ALIVE:
+            return self
         if self.live and life == Life.GONE:
             reason = "Its process ended without a word."
             return self._replace(status_text=Status.INTERRUPTED.value, reason=reason, ended=self.heartbeat)
