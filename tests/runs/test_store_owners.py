@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from store_tools import CONFIG, append, claim, in_python, point
 
@@ -119,6 +121,33 @@ def test_an_owner_is_known_by_its_boot_namespace_and_start() -> None:
     assert processes.life(dataclasses.replace(me, start=me.start - 1)) == Life.GONE  # the number was given anew
     assert processes.life(dataclasses.replace(me, domain="another boot")) == Life.UNKNOWN
     assert processes.find_process(os.getpid()) == me
+
+
+def test_without_proc_an_owner_is_known_by_its_host_and_recorded_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_PROC", Path("/nowhere"))
+    me = processes.this_process()
+    assert me.pid == os.getpid() and socket.gethostname() in me.domain
+    assert processes.life(me) == Life.ALIVE
+    assert processes.life(dataclasses.replace(me, start=me.start - 1)) == Life.GONE
+    assert processes.life(dataclasses.replace(me, pid=max(psutil.pids()) + 1_000_000)) == Life.GONE
+
+
+def test_a_process_that_cannot_be_looked_at_is_not_taken_for_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me = processes.this_process()
+    monkeypatch.setattr(processes, "domain", lambda: me.domain)
+    (tmp_path / "self").symlink_to(str(me.pid))  # a /proc that hides all other processes
+    (tmp_path / str(me.pid)).mkdir()
+    (tmp_path / str(me.pid) / "stat").write_text((Path("/proc/self/stat")).read_text())
+    monkeypatch.setattr(processes, "_PROC", tmp_path)
+    hidden = dataclasses.replace(me, pid=os.getppid())
+    assert processes.life(me) == Life.ALIVE and processes.life(hidden) == Life.UNKNOWN
+    assert processes.life(dataclasses.replace(me, pid=max(psutil.pids()) + 1_000_000)) == Life.GONE
+    (tmp_path / "self").unlink()
+    (tmp_path / str(me.pid)).rename(tmp_path / "1")
+    (tmp_path / "self").symlink_to("1")  # that of another namespace, where other processes have these numbers
+    assert processes.life(me) == Life.UNKNOWN
 
 
 def test_a_zombie_owns_nothing() -> None:
