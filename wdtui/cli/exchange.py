@@ -32,6 +32,7 @@ def export(
     from wdtui.exchange.export import FORMATS
     from wdtui.exchange.export import export as write
     from wdtui.exchange.taken import take
+    from wdtui.runs.inspection import lost_points
     from wdtui.runs.store import Store
 
     to_stdout = output == Path("-")
@@ -39,6 +40,9 @@ def export(
         raise CommandError("--output - is for one run, as csv or json.")
     with Store(store) as opened:
         taken = [take(opened, run) for run in dict.fromkeys(runs)]
+    for one in taken:
+        if one.lost:
+            typer.echo(f"wdtui: {lost_points(one.record, one.lost)}", err=True)
     if to_stdout:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")  # as files are written

@@ -100,6 +100,11 @@ class Checkpoints:
         newest = next((step for step, _, _ in self._undamaged()), -1)
         return [step for step in self.steps() if step > newest]
 
+    def unsound(self) -> list[int]:
+        """The steps of all checkpoints that cannot be used; reads them all."""
+        sound = {step for step, _, _ in self._undamaged()}
+        return [step for step in self.steps() if step not in sound]
+
     def drop_after(self, step: int) -> None:
         """Remove checkpoints beyond a step: damaged ones, or a past that the run goes back from."""
         self._drop([other for other in self.steps() if other > step])

@@ -10,15 +10,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from wdtui.runs.migrations import migrate
+from wdtui.runs import seals
+from wdtui.runs.migrations import migrate, transaction
 from wdtui.runs.records import StoreError
 
 BUSY_SECONDS = 30.0
 """How long one writer waits for another."""
 
+_WAY_OUT = "put a backup in its place, or move it aside with its -wal and -shm files, and a new store is started"
 _SENTENCES = {
-    sqlite3.SQLITE_NOTADB: "The file {path} is damaged or no run store; move it aside, and a new store is started.",
-    sqlite3.SQLITE_CORRUPT: "The file {path} is damaged; move it aside, and a new store is started.",
+    sqlite3.SQLITE_NOTADB: f"The file {{path}} is damaged or no run store: {_WAY_OUT}.",
+    sqlite3.SQLITE_CORRUPT: f"The file {{path}} is damaged, and `wdtui store check` says where: {_WAY_OUT}.",
     sqlite3.SQLITE_FULL: "The disk that holds {path} is full; free some space and try again.",
     sqlite3.SQLITE_IOERR: "The disk that holds {path} cannot be read or written ({error}); check its space and health.",
     sqlite3.SQLITE_BUSY: "The run store {path} was locked by another process for {seconds:g} seconds; try again.",
@@ -52,8 +54,8 @@ class Database:
         self._lock = threading.Lock()
         self._closed = False
         try:
-            with self.reading() as connection:
-                migrate(connection)
+            with self.reading():
+                pass
         except StoreError:
             self.close()
             raise
@@ -73,19 +75,25 @@ class Database:
             yield self._connection()
         except sqlite3.Error as error:
             raise StoreError(self._sentence(error)) from error
+        except UnicodeDecodeError as error:  # an error of SQLite's that quotes what has rotted
+            raise StoreError(_SENTENCES[sqlite3.SQLITE_CORRUPT].format(path=self.path)) from error
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """This thread's connection within a transaction: all of it is committed, or none of it when an error leaves."""
+        with self.reading() as connection, transaction(connection):
+            yield connection
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """This thread's connection, which reads the store as it is at one moment."""
         with self.reading() as connection:
-            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("BEGIN")
             try:
                 yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:  # some errors, as a full disk, have already rolled back
+            finally:
+                if connection.in_transaction:
                     connection.execute("ROLLBACK")
-                raise
 
     def _connection(self) -> sqlite3.Connection:
         thread = threading.current_thread()
@@ -111,7 +119,9 @@ class Database:
                 _use_write_ahead_log(connection)
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA foreign_keys = ON")
-        except sqlite3.Error:
+            migrate(connection)
+            seals.install(connection)
+        except BaseException:
             connection.close()
             raise
         return connection

@@ -82,10 +82,12 @@ class Runner:
         """Find from where the run goes on, and return the epoch and the batch.
 
         A checkpoint beyond the next point to measure is of no use: a power failure may take the store's last moments.
+        One from after a damaged point is of none either, as that point is to be measured again.
         """
         run = self.store.run(self.run_id)
         next_point = run.step + self.config.log_every * self.config.steps_per_epoch
-        self._checkpoint, self._parent = self._checkpoints.newest(next_point - 1), None
+        to_measure = min((next_point, *self.store.curves(self.run_id).lost))
+        self._checkpoint, self._parent = self._checkpoints.newest(to_measure - 1), None
         if self._checkpoint is None:
             self._checkpoint, self._parent = inherited(self.store, run)
         position = self._checkpoint.position if self._checkpoint else {"epoch": 0, "batch": 0}

@@ -9,22 +9,21 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-
-import numpy as np
 
 from wdtui import settings
 from wdtui.config import RunConfig
 from wdtui.metrics import Curves, Point, columns
 from wdtui.runs.checkpoints import Checkpoints
 from wdtui.runs.database import Database
-from wdtui.runs.points import follow_points, newest, packed, unpacked
+from wdtui.runs.entries import read_commands, read_events
+from wdtui.runs.points import add_points, follow_points, newest, points_of, read_points
 from wdtui.runs.processes import this_process
 from wdtui.runs.records import (
     CLAIMABLE,
+    FINISHED,
     LIVE,
     Command,
     Event,
@@ -165,8 +164,7 @@ class Store:
         """
         with self._database.writing() as connection:
             names = columns_of(connection, run_id)
-            rows = [(run_id, point.step, packed(point, names)) for point in points]
-            connection.executemany("INSERT INTO points VALUES (?, ?, ?)", rows)
+            add_points(connection, run_id, points, names)
             change(
                 connection,
                 run_id,
@@ -194,13 +192,10 @@ class Store:
         """Give a fork its parent's points up to a step, and the steerings before it, in place of its own."""
         with self._database.writing() as connection:
             names, measured = columns_of(connection, run_id), columns_of(connection, parent)
-            rows = connection.execute(
-                "SELECT data FROM points WHERE run_id = ? AND step <= ? ORDER BY step", (parent, up_to_step)
-            ).fetchall()
-            points = [unpacked(row[0]).under(measured, names) for row in rows]
+            points = points_of(read_points(connection, parent, measured, -1, -1))
             connection.execute("DELETE FROM points WHERE run_id = ?", (run_id,))
-            rows = [(run_id, point.step, packed(point, names)) for point in points]
-            connection.executemany("INSERT INTO points VALUES (?, ?, ?)", rows)
+            inherited = [point.under(measured, names) for point in points if point.step <= up_to_step]
+            add_points(connection, run_id, inherited, names)
             connection.execute(
                 "INSERT INTO events (run_id, step, time, kind, data) SELECT ?, step, time, kind, data FROM events"
                 " WHERE run_id = ? AND step < ? AND kind = 'steered' ORDER BY id",
@@ -219,6 +214,16 @@ class Store:
         ended = None if waiting else time.time()
         with self._database.writing() as connection:
             change(connection, run_id, status=Status(status), reason=storable(reason), ended=ended)
+
+    def reopen(self, run_id: int) -> None:
+        """Queue a finished run of which points are lost, so that they are trained again; raises StoreError."""
+        if not self.curves(run_id).lost:
+            raise StoreError(f"Run {run_id} lacks no points, so there is nothing to train again.")
+        if any(event.kind == "imported" for event in self.events(run_id)):
+            raise StoreError(f"Run {run_id} was trained by another program: import it again.")
+        with self._database.writing() as connection:
+            if select_run(connection, run_id).status in FINISHED:
+                change(connection, run_id, status=Status.QUEUED, reason="")
 
     def settle(self, run_id: int, status: Status, reason: str = "") -> None:
         """Give a run that nobody trains another status; raises RunBusyError, or StoreError when it is finished."""
@@ -240,12 +245,9 @@ class Store:
             )
 
     def commands(self, run_id: int) -> list[Command]:
-        """The commands that nobody has taken yet, in the order they were sent."""
+        """The commands that nobody has taken yet, in the order they were sent; a damaged one is UNREADABLE."""
         with self._database.reading() as connection:
-            rows = connection.execute(
-                "SELECT id, time, kind, data FROM commands WHERE run_id = ? AND taken IS NULL ORDER BY id", (run_id,)
-            ).fetchall()
-        return [Command(number, run_id, sent, kind, json.loads(data)) for number, sent, kind, data in rows]
+            return read_commands(connection, run_id)
 
     def take(self, command: Command, plan: Plan | None = None) -> bool:
         """Take a command, and with it the plan that follows from it, at once; False where somebody took it before."""
@@ -322,25 +324,20 @@ class Store:
     def curves(self, run_id: int, after_step: int = -1) -> Curves:
         """The points of a run after a step, in order, as arrays not to be written to.
 
-        Where `run(…).step` is below that step, the run was truncated and has other points now.
+        Where `run(…).step` is below that step, the run was truncated and has other points now. Points whose checksum
+        does not fit are left out, and `lost` names them.
         """
-        with self._database.reading() as connection:
-            names = columns_of(connection, run_id)
-            rows = connection.execute(
-                "SELECT data FROM points WHERE run_id = ? AND step > ? ORDER BY step", (run_id, after_step)
-            )
-            data = b"".join(map(itemgetter(0), rows))
-        points = np.frombuffer(data, [("step", "<i8"), ("epoch", "<i8"), ("values", "<f8", (len(names),))])
-        steps, epochs = (np.array(points[field], dtype=np.int64) for field in ("step", "epoch"))
-        return Curves(names, steps, epochs, points["values"])
+        with self._database.snapshot() as connection:
+            run = select_run(connection, run_id)
+            if run.damaged:
+                raise StoreError(run.reason)
+            newest_step = run.step if run.latest_text != "{}" else -1
+            return read_points(connection, run_id, columns_of(connection, run_id), after_step, newest_step)
 
     def events(self, run_id: int) -> list[Event]:
-        """What happened to a run, by step."""
-        with self._database.reading() as connection:
-            rows = connection.execute(
-                "SELECT id, step, time, kind, data FROM events WHERE run_id = ? ORDER BY step, id", (run_id,)
-            ).fetchall()
-        return [Event(number, run_id, step, at, kind, json.loads(data)) for number, step, at, kind, data in rows]
+        """What happened to a run, by step; in place of events that are damaged or missing, one that says so."""
+        with self._database.snapshot() as connection:
+            return read_events(connection, select_run(connection, run_id))
 
     def send(self, run_id: int, kind: str, data: Mapping[str, Any] | None = None) -> int:
         """Ask something of a run, whose owner takes it at its next step; returns the command's number."""
@@ -371,6 +368,32 @@ class Store:
                 connection.execute("DELETE FROM runs WHERE id = ?", (run.id,))
             next_revision(connection)
 
+    def missing(self) -> str:
+        """What the store has lost without its being deleted, in a sentence; empty where all is well."""
+        with self._database.snapshot() as connection:
+            counts = [
+                (
+                    kind,
+                    *connection.execute(
+                        f"SELECT {kind}, (SELECT COUNT(*) FROM {kind} NOT INDEXED) FROM counter"
+                    ).fetchone(),
+                )
+                for kind in ("runs", "sweeps")
+            ]
+        wrong = " and ".join(f"{there} of {should} {kind}" for kind, should, there in counts if there != should)
+        return (
+            wrong and f"The store is damaged, as only {wrong} can be found: `wdtui store check` says what can be done."
+        )
+
+    def check_file(self) -> list[str]:
+        """What SQLite finds wrong with the file, a sentence each; takes as long as reading all of it."""
+        try:
+            with self._database.reading() as connection:
+                lines = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)")]
+        except StoreError as error:
+            return [str(error)]
+        return [f"The file {self._database.path} is damaged: {line}." for line in lines if line != "ok"]
+
     def check(self) -> str | None:
         """What is wrong with the file, in a sentence; None when it is sound."""
         try:
@@ -382,6 +405,8 @@ class Store:
 
 
 def _check_claimable(run: RunRecord) -> None:
+    if run.damaged:
+        raise StoreError(run.reason)
     if run.live:
         raise RunBusyError(f"{_busy(run)}.")
     if run.status not in CLAIMABLE:
