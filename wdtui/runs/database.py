@@ -12,12 +12,15 @@ from pathlib import Path
 
 from wdtui.runs import seals
 from wdtui.runs.migrations import migrate, transaction
-from wdtui.runs.records import StoreError
+from wdtui.runs.records import StoreError, StoreGoneError
 
 BUSY_SECONDS = 30.0
 """How long one writer waits for another."""
 
 _WAY_OUT = "put a backup in its place, or move it aside with its -wal and -shm files, and a new store is started"
+_GONE = (
+    "The run store {path} was moved, deleted or replaced while it was in use, so that nothing more is written to it."
+)
 _SENTENCES = {
     sqlite3.SQLITE_NOTADB: f"The file {{path}} is damaged or no run store: {_WAY_OUT}.",
     sqlite3.SQLITE_CORRUPT: f"The file {{path}} is damaged, and `wdtui store check` says where: {_WAY_OUT}.",
@@ -50,12 +53,19 @@ class Database:
         self.read_only |= not os.access(path.parent, os.W_OK)
         if self.read_only and not path.exists():
             raise StoreError(f"The folder {path.parent} is read-only; set WDTUI_HOME to a folder that you can write.")
+        self._inode: tuple[int, int] | None = None
+        self._name, self._revision = "", 0
+        """Of the store when it was written to last: it is not to be taken for another one."""
         self._connections: dict[threading.Thread, sqlite3.Connection] = {}
         self._lock = threading.Lock()
         self._closed = False
         try:
-            with self.reading():
-                pass
+            with self.reading() as connection:
+                self._name, self._revision = connection.execute("SELECT store, revision FROM counter").fetchone() or (
+                    "",
+                    0,
+                )
+                self._inode = _inode(path)
         except StoreError:
             self.close()
             raise
@@ -81,8 +91,28 @@ class Database:
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """This thread's connection within a transaction: all of it is committed, or none of it when an error leaves."""
+        self.check_present()
         with self.reading() as connection, transaction(connection):
+            self._check_same(connection)
             yield connection
+
+    def check_same(self) -> None:
+        """Raise StoreGoneError where the file, or the store in it, is no longer the one that was opened."""
+        self.check_present()
+        with self.reading() as connection:
+            self._check_same(connection)
+
+    def check_present(self) -> None:
+        """Raise StoreGoneError where the file is no longer the one that was opened."""
+        if _inode(self.path) != self._inode:
+            raise StoreGoneError(_GONE.format(path=self.path))
+
+    def _check_same(self, connection: sqlite3.Connection) -> None:
+        """Within a transaction: whether what the file holds is the store that was opened, and not of a time before."""
+        name, revision = connection.execute("SELECT store, revision FROM counter").fetchone() or ("", 0)
+        if name != self._name or revision < self._revision:
+            raise StoreGoneError(_GONE.format(path=self.path))
+        self._revision = revision
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
@@ -111,6 +141,8 @@ class Database:
             self._connections.pop(thread).close()
 
     def _connect(self) -> sqlite3.Connection:
+        if self._inode:
+            self.check_present()
         connection = sqlite3.connect(
             self._address(), uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
@@ -138,6 +170,14 @@ class Database:
         code = getattr(error, "sqlite_errorcode", 0)
         sentence = _SENTENCES.get(code) or _SENTENCES.get(code & 0xFF) or "The run store {path} failed: {error}."
         return sentence.format(path=self.path, error=error, seconds=BUSY_SECONDS)
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _make_folder(folder: Path) -> None:

@@ -23,6 +23,10 @@ class StoreError(Exception):
     """What the store could not do, and what to do about it, in one sentence."""
 
 
+class StoreGoneError(StoreError):
+    """The store's file was moved, deleted or replaced while it was in use."""
+
+
 class RunBusyError(StoreError):
     """Another living process, or another thread of this one, trains the run."""
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import math
 import platform
 import threading
 import time
 import traceback
 from array import array
+from collections.abc import Iterable
 from importlib.metadata import version
 
 import numpy as np
@@ -23,6 +25,8 @@ from wdtui.metrics import Curves, Point
 from wdtui.milestones import Milestones, milestones
 from wdtui.runs.forks import inherited
 from wdtui.runs.keeping import Keeper, Snapshot, Writer
+from wdtui.runs.records import RunRecord
+from wdtui.runs.rescue import Measured
 from wdtui.runs.store import Command, Status, Store, StoreError
 from wdtui.steering import to_json
 from wdtui.text import number
@@ -52,7 +56,10 @@ class Runner:
         """Set once the store holds of the run only what the training goes on from."""
         self.paused = False
         self._checkpoints = store.checkpoints(record)
+        self._record = record
         self._points: list[Point] = []
+        self._measured = Measured()
+        """All points since `begin`, should the store be lost."""
         self._accuracies = _Accuracies()
         self._outcome = Status.DONE, ""
         self._beaten = self._saved = time.monotonic()
@@ -97,6 +104,7 @@ class Runner:
         """Take up the run in a training of its config and plan, where `find_start` found that it goes on."""
         run, checkpoint, parent = self.store.run(self.run_id), self._checkpoint, self._parent
         self.training = training
+        self._measured.forget_after(checkpoint.step if checkpoint else -1)
         damaged = self._checkpoints.damaged()
         self._checkpoints.drop_after(checkpoint.step if checkpoint and not parent else -1)
         self.store.truncate(self.run_id, checkpoint.step if checkpoint else -1)
@@ -162,6 +170,7 @@ class Runner:
     def take(self, point: Point) -> None:
         """Take what was measured, with the training as it stands at that point."""
         self._points.append(point)
+        self._measured.add(point)
         for snapshot, why in self._keeper.after(point, self.training):
             self._save(snapshot, why)
 
@@ -203,8 +212,7 @@ class Runner:
             self.let_go()
             self.store.set_status(self.run_id, *self._outcome)
         except StoreError as error:
-            self.give_up(error)
-            raise
+            raise with_rescues(error, [self.give_up(error)]) from error
         return self._outcome[0]
 
     def close(self) -> None:
@@ -225,8 +233,7 @@ class Runner:
         except DivergedError as error:
             self.complete(error.step)
         except StoreError as error:
-            self.give_up(error)
-            raise
+            raise with_rescues(error, [self.give_up(error)]) from error
         except Exception as error:
             self.fail(error)
 
@@ -306,10 +313,22 @@ class Runner:
             self._beaten = time.monotonic()
             self.store.beat(self.run_id)
 
-    def give_up(self, error: StoreError) -> None:
-        """The store cannot be written: say so in it all the same if that still can be done."""
+    def give_up(self, error: StoreError) -> str:
+        """The store cannot be written: say so in it all the same if that still can be done.
+
+        Where the store is lost, the points go into a rescue file; returns a sentence that names it, or nothing.
+        """
         with contextlib.suppress(StoreError):  # else it shows as interrupted once this process is gone
+            if len(self._measured) and (path := self.store.rescue(self.run_id, self._as_trained(), self._measured)):
+                points = f"The {len(self._measured):,} points that run {self.run_id} measured since it began here"
+                return f"{points} are in {path}, which `wdtui runs import {path}` reads back."
             self.store.set_status(self.run_id, Status.INTERRUPTED, str(error))
+        return ""
+
+    def _as_trained(self) -> RunRecord:
+        """The run with what it was steered to in the meantime."""
+        plan = self.training.plan if hasattr(self, "training") else self._record.plan
+        return self._record._replace(plan_text=json.dumps(to_json(plan)))
 
 
 class _Accuracies:
@@ -328,6 +347,11 @@ class _Accuracies:
         steps = np.frombuffer(self._steps, dtype=np.int64)
         values = np.frombuffer(self._values, dtype=np.float64).reshape(-1, 2)
         return milestones(Curves(self._NAMES, steps, steps, values))
+
+
+def with_rescues(error: StoreError, rescues: Iterable[str]) -> StoreError:
+    """The error, with the sentences that say where rescue files are."""
+    return type(error)(" ".join(filter(None, (str(error), *rescues))))
 
 
 def software() -> dict[str, str]:

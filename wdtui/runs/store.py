@@ -33,6 +33,7 @@ from wdtui.runs.records import (
     Status,
     StoreError,
 )
+from wdtui.runs.rescue import Measured, write_rescue
 from wdtui.runs.rows import change, columns_of, next_revision, no_run, select_run, select_runs, storable
 from wdtui.runs.sweep_store import Sweeps
 from wdtui.steering import Plan, to_json
@@ -259,6 +260,22 @@ class Store:
                 change(connection, command.run_id, plan=json.dumps(to_json(plan)))
         return bool(taken.rowcount)
 
+    def rescue(self, run_id: int, run: RunRecord, measured: Measured) -> Path | None:
+        """Keep what a process measured of a run in a file beside the store, where the store has it no longer.
+
+        Returns the file, or None where the store is there and can be read. Raises StoreError where none can be written.
+        """
+        try:
+            self._database.check_same()
+            self.curves(run_id)
+            return None
+        except StoreError:
+            pass
+        try:
+            return write_rescue(self.folder, run, measured)
+        except OSError as error:
+            raise StoreError(f"No rescue file can be written beside {self.folder}: {error.strerror}.") from error
+
     # Watching and steering runs
 
     def checkpoints(self, run: RunRecord) -> Checkpoints:
@@ -317,6 +334,7 @@ class Store:
 
     def data_version(self) -> int:
         """A cheap number that stays the same while nobody writes; compare only numbers read in the same thread."""
+        self._database.check_present()
         with self._database.reading() as connection:
             others = int(connection.execute("PRAGMA data_version").fetchone()[0])
             return others + connection.total_changes
