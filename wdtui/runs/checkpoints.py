@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wdtui import private
 from wdtui.runs.records import RunRecord, StoreError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Checkpoints:
 
     def __init__(self, store_folder: Path, run_id: int, created: float, limit: float = float("inf")) -> None:
         """`limit` is how many bytes all of them may take; the newest few are kept whatever they take."""
+        self._store_folder = store_folder
         self.folder = store_folder / "checkpoints" / f"{run_id}-{created:.6f}"
         self._limit = limit
 
@@ -68,7 +70,8 @@ class Checkpoints:
         reason = why or self._why(step)
         about = {"step": step, "position": dict(position), "why": reason, "sha256": hashlib.sha256(data).hexdigest()}
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            for folder in (self.folder.parent, self.folder):
+                private.make_folder(folder, private.is_shared(self._store_folder))
             _write(self._tensors_path(step), data)
             _write(self._about_path(step), json.dumps(about | {"seal": _seal(about)}).encode())
             return self._clear_out(max(self.steps()) if why else step)
@@ -186,7 +189,7 @@ def _seal(about: Mapping[str, Any]) -> str:
 def _write(path: Path, data: bytes) -> None:
     """Write a file that is there whole or not at all, also after a power failure."""
     partial = path.with_suffix(path.suffix + ".partial")
-    with open(partial, "wb") as file:
+    with private.opened(partial, "wb", private.is_shared(path.parent)) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

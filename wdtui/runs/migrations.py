@@ -107,6 +107,7 @@ def m006_seals(connection: sqlite3.Connection) -> None:
         connection.execute(f"ALTER TABLE {table} ADD COLUMN seal INTEGER")
     connection.execute("ALTER TABLE runs ADD COLUMN columns_seal INTEGER")
     connection.execute("ALTER TABLE counter ADD COLUMN store TEXT NOT NULL DEFAULT ''")
+    connection.execute("ALTER TABLE counter ADD COLUMN network TEXT NOT NULL DEFAULT ''")
     connection.execute("UPDATE counter SET store = ?", (uuid.uuid4().hex,))
     for owner, column, counted, which, one in (
         ("counter", "runs", "runs", "1", "run"),

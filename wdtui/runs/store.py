@@ -6,9 +6,10 @@ connections, `rows.py` and `points.py` how rows are read and written, `records.p
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -32,6 +33,7 @@ from wdtui.runs.records import (
     RunStoppedError,
     Status,
     StoreError,
+    StoreGoneError,
 )
 from wdtui.runs.rescue import Measured, write_rescue
 from wdtui.runs.rows import change, columns_of, next_revision, no_run, select_run, select_runs, storable
@@ -47,6 +49,7 @@ __all__ = [
     "Status",
     "Store",
     "StoreError",
+    "StoreGoneError",
     "default_folder",
 ]
 
@@ -58,6 +61,9 @@ def default_folder() -> Path:
     import platformdirs
 
     return platformdirs.user_data_path("wdtui")
+
+
+FILE_NAME = "wdtui.sqlite3"
 
 
 class Store:
@@ -74,7 +80,7 @@ class Store:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = (folder or default_folder()).expanduser().absolute()  # should the working directory change
-        self._database = Database(self.folder / "wdtui.sqlite3")
+        self._database = Database(self.folder / FILE_NAME, shared=settings.read().value("shared"))
         self.sweeps = Sweeps(self._database)
 
     def __enter__(self) -> Self:
@@ -260,6 +266,15 @@ class Store:
                 change(connection, command.run_id, plan=json.dumps(to_json(plan)))
         return bool(taken.rowcount)
 
+    @contextlib.contextmanager
+    def holding_still(self) -> Iterator[None]:
+        """While nobody can write and no run is live; raises RunBusyError where one is."""
+        with self._database.writing() as connection:
+            for run in select_runs(connection, f"WHERE status IN ({', '.join('?' * len(LIVE))})", *sorted(LIVE)):
+                if run.live:
+                    raise RunBusyError(f"{_busy(run)}: stop it first.")
+            yield
+
     def rescue(self, run_id: int, run: RunRecord, measured: Measured) -> Path | None:
         """Keep what a process measured of a run in a file beside the store, where the store has it no longer.
 
@@ -337,7 +352,7 @@ class Store:
         self._database.check_present()
         with self._database.reading() as connection:
             others = int(connection.execute("PRAGMA data_version").fetchone()[0])
-            return others + connection.total_changes
+            return others + connection.total_changes + (self._database.reopened << 32)
 
     def curves(self, run_id: int, after_step: int = -1) -> Curves:
         """The points of a run after a step, in order, as arrays not to be written to.
