@@ -53,7 +53,7 @@ def _of_run(store: Store, run: RunRecord) -> Iterator[Finding]:
     for step in checkpoints.unsound():
         text = f"The checkpoint at step {number(step)} of run {run.id} is damaged: the one before it will be used."
         yield Finding("checkpoint", text, run.id)
-    if run.checkpoint_step is not None and run.checkpoint_step not in checkpoints.steps():
+    if run.checkpoint_step is not None and max(checkpoints.steps(), default=-1) < run.checkpoint_step:
         which = f"The checkpoint at step {number(run.checkpoint_step)} of run {run.id}"
         text = f"{which} is missing from {checkpoints.folder}: what remains is used."
         yield Finding("checkpoint", text, run.id)
