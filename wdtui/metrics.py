@@ -201,13 +201,20 @@ class Curves:
     """The points of one run as arrays: `curves["test_accuracy"]` is float64 [points], all NaN where not measured."""
 
     def __init__(
-        self, names: Sequence[str], steps: NDArray[np.int64], epochs: NDArray[np.int64], values: NDArray[np.float64]
+        self,
+        names: Sequence[str],
+        steps: NDArray[np.int64],
+        epochs: NDArray[np.int64],
+        values: NDArray[np.float64],
+        lost: tuple[int, ...] = (),
     ) -> None:
         self.names = tuple(names)
         self.steps = steps
         self.epochs = epochs
         self.values = values
         """Shape [points, metrics]."""
+        self.lost = lost
+        """Steps of points that were measured and are damaged or missing, as far as they are known."""
 
     @classmethod
     def of(cls, config: RunConfig, points: Iterable[Point]) -> Curves:

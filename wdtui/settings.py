@@ -101,6 +101,13 @@ SETTINGS: dict[str, Setting] = {
             variable="WDTUI_THREADS",
             help="CPU threads of a new run; by default what suits its width.",
         ),
+        Setting(
+            name="shared",
+            kind="bool",
+            default=False,
+            variable="WDTUI_SHARED",
+            help="Whether the store's group may read and write it too; else it is its owner's alone.",
+        ),
     )
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,7 +68,10 @@ def resume(
         if record.live:
             raise CommandError(f"Run {record.id} is running; there is nothing to resume.")
         if record.status in (Status.DONE, Status.DIVERGED):
-            raise CommandError(f"Run {record.id} is {record.status}; there is nothing left to train.")
+            if not opened.curves(record.id).lost:
+                raise CommandError(f"Run {record.id} is {record.status}; there is nothing left to train.")
+            opened.reopen(record.id)
+            record = opened.run(record.id)
         if record.step:
             typer.echo(_from_where(opened, record), err=True)
         device, threads = device or record.device or "auto", threads or record.threads
@@ -88,9 +92,9 @@ def _from_where(store: Store, record: RunRecord) -> str:
     """What the run is to go on from, in words."""
     from wdtui.text import number
 
-    checkpoints = store.checkpoints(record)
+    checkpoints, lost = store.checkpoints(record), store.curves(record.id).lost
     damaged = checkpoints.damaged()
-    sound = [step for step in checkpoints.steps() if step not in damaged]
+    sound = [step for step in checkpoints.steps() if step not in damaged and step < min(lost, default=math.inf)]
     spoilt = f"The checkpoint at step {number(damaged[-1])} is damaged. " if damaged else ""
     if sound:
         return f"{spoilt}Run {record.id} goes on from its checkpoint at step {number(sound[-1])}."

@@ -83,7 +83,7 @@ def unset(name: NameArgument) -> None:
 
 def _write(name: str, value: str | int | float | None) -> None:
     """Change the file, in one move and only to something that can be read again."""
-    from wdtui import settings
+    from wdtui import private, settings
     from wdtui.settings_file import changed
     from wdtui.tui import check_settings
 
@@ -99,7 +99,10 @@ def _write(name: str, value: str | int | float | None) -> None:
             return
         file.parent.mkdir(parents=True, exist_ok=True)
         new = file.with_name(file.name + ".new")
-        new.write_text(after, encoding="utf-8")
+        with private.opened(new, "wb") as writing:
+            writing.write(after.encode())
+        if file.exists():
+            new.chmod(file.stat().st_mode & 0o777)
         new.replace(file)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"

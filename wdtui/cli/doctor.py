@@ -88,9 +88,10 @@ def _store(folder: Path | None) -> Iterator[Finding]:
 
     try:
         with Store(folder) as store:
-            count, damage = len(store.runs()), store.check()
+            runs, damage = store.runs(), store.check() or store.missing()
             free = shutil.disk_usage(store.folder).free
-            yield damage is None, "store", damage or f"{store.folder}: {count:,} runs"
+            yield not damage, "store", damage or f"{store.folder}: {len(runs):,} runs"
+            yield from ((False, "store", run.reason) for run in runs if run.damaged)
             yield free > 2**28, "disk", f"{free / 2**30:,.1f} GiB free" + ("" if free > 2**28 else "; make room")
     except (StoreError, SettingsError) as error:
         yield False, "store", str(error)

@@ -7,7 +7,7 @@ from typer._click.exceptions import ClickException, NoSuchOption
 from wdtui.config import nearest
 from wdtui.text import clean
 
-FAILED, BAD_INPUT, CLAIM_FAILS, INTERRUPTED = 1, 2, 3, 130
+FAILED, BAD_INPUT, CLAIM_FAILS, DAMAGED, INTERRUPTED = 1, 2, 3, 3, 130
 
 
 class CommandError(Exception):

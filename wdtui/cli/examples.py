@@ -44,6 +44,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "config set": (
         "wdtui config set theme light",
         "wdtui config set threads 1",
+        "wdtui config set shared true",
         "wdtui config set keys.launch f5",
         "wdtui config set themes.mine.accent '#56b4e9'",
     ),
@@ -56,6 +57,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "wdtui experiments report lambda --quick",
         "wdtui experiments report width --quick --output width.html",
     ),
+    "store check": ("wdtui store check", "wdtui store check --json"),
+    "store backup": ("wdtui store backup runs-of-may.sqlite3",),
+    "store move": ("wdtui store move /data/wdtui",),
     "runs export": (
         "wdtui runs export 1 2",
         "wdtui runs export last --format json --output run.json",

@@ -32,6 +32,7 @@ def export(
     from wdtui.exchange.export import FORMATS
     from wdtui.exchange.export import export as write
     from wdtui.exchange.taken import take
+    from wdtui.runs.inspection import lost_points
     from wdtui.runs.store import Store
 
     to_stdout = output == Path("-")
@@ -39,6 +40,9 @@ def export(
         raise CommandError("--output - is for one run, as csv or json.")
     with Store(store) as opened:
         taken = [take(opened, run) for run in dict.fromkeys(runs)]
+    for one in taken:
+        if one.lost:
+            typer.echo(f"wdtui: {lost_points(one.record, one.lost)}", err=True)
     if to_stdout:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")  # as files are written
@@ -71,13 +75,26 @@ def script(
 
 
 def take_in(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder with TensorBoard event files.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER|FILE", help="A folder with TensorBoard event files, or a rescue file.")
+    ],
     store: StoreOption = None,
 ) -> None:
-    """Take in runs that TensorBoard recorded, of the article's original code above all, as finished runs."""
+    """Take in runs that TensorBoard recorded, of the article's original code above all, as finished runs.
+
+    A rescue file, which a run leaves whose store was lost, is read back as an interrupted run.
+    """
     from wdtui.exchange.export import extra_module
     from wdtui.runs.store import Store
 
+    if folder.is_file() and folder.suffix == ".jsonl":
+        from wdtui.runs.rescue import add_rescued, read_rescue
+
+        rescued = read_rescue(folder)
+        with Store(store) as opened:
+            run_id = add_rescued(opened, rescued)
+        typer.echo(f"Run {run_id}: {len(rescued.points):,} points from {folder}; `wdtui resume {run_id}` trains it.")
+        return
     event_files = extra_module("wdtui.exchange.event_files", "tensorboard")
     found = event_files.read(folder)
     with Store(store) as opened:

@@ -94,22 +94,25 @@ def detach_run(store: Store, run_id: int, *, device: str, threads: int | None, j
 def train(store: Store, run_id: int, *, device: str, threads: int | None, view: View) -> int:
     """Train a run of the store to its end or to a signal, showing it in a view; return the exit status."""
     worker = Worker(store, run_id, device=device, threads=threads)
-    record = store.run(run_id)
+    record, unseen = store.run(run_id), None
     with signals_interrupting(worker.interrupt) as received:
         try:
             with view:
                 view.start(record)
                 worker.start()
                 _follow(store, worker, view)
+        except StoreError as error:  # the worker meets it too, and knows what became of the points
+            unseen = error
         finally:  # also where the output can no longer be written: the checkpoint must be
             worker.interrupt("Its output could not be shown")
             if worker.ident:
                 worker.join()
-    lost = isinstance(worker.error, OwnershipLostError)
-    if lost or (isinstance(worker.error, StoreError) and not isinstance(worker.error, RunBusyError)):
-        raise TrainingError(str(worker.error))
-    if worker.error:
-        raise worker.error
+    failure = worker.error or unseen
+    lost = isinstance(failure, OwnershipLostError)
+    if lost or (isinstance(failure, StoreError) and not isinstance(failure, RunBusyError)):
+        raise TrainingError(str(failure))
+    if failure:
+        raise failure
     record = store.run(run_id)
     view.finish(record, store.curves(run_id))
     if record.reason:

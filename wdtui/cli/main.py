@@ -32,6 +32,9 @@ from wdtui.cli import (
     sweep,
     sweeps,
 )  # fmt: skip
+from wdtui.cli import (
+    store as store_commands,
+)
 from wdtui.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, CommandError, bad_input_errors, sentence
 from wdtui.cli.fields import FpsOption, MouseOption
 
@@ -52,6 +55,7 @@ runs.app.command("import")(exchange.take_in)
 app.add_typer(runs.app, name="runs")
 app.add_typer(sweeps.app, name="sweeps")
 app.add_typer(config.app, name="config")
+app.add_typer(store_commands.app, name="store")
 _COMMANDS: tuple[Callable[..., Any], ...] = (
     commands.resume, commands.pause, commands.stop, commands.steer, forks.fork, forks.replay, plot.plot, bench.bench,
     doctor.doctor,
@@ -127,7 +131,16 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(left.__context__, BrokenPipeError):  # which click makes an exit of
             return report(left.__context__)
         raise
+    finally:
+        _say_notices()
     return result if isinstance(result, int) else 0
+
+
+def _say_notices() -> None:
+    """What the store found worth saying once, where one was opened."""
+    if database := sys.modules.get("wdtui.runs.database"):
+        while database.notices:
+            typer.echo(f"wdtui: {database.notices.pop(0)}", err=True)
 
 
 def report(error: BaseException, status: int | None = None) -> int:

@@ -31,7 +31,9 @@ def list_runs(json: JsonOption = False, store: StoreOption = None) -> None:
     from wdtui.runs.store import Store
 
     with Store(store) as opened:
-        runs = opened.runs()
+        runs, missing = opened.runs(), opened.missing()
+    if missing:
+        typer.echo(f"wdtui: {missing}", err=True)
     if json:
         for run in runs:
             typer.echo(json_module.dumps(_as_json(run), ensure_ascii=False))
@@ -44,6 +46,7 @@ def list_runs(json: JsonOption = False, store: StoreOption = None) -> None:
 @app.command()
 def show(run: RunArgument, json: JsonOption = False, store: StoreOption = None) -> None:
     """Show one run: what was seen, its chart, its config and its events."""
+    from wdtui.runs.inspection import lost_points
     from wdtui.runs.store import Store
     from wdtui.summary import summary
 
@@ -53,6 +56,7 @@ def show(run: RunArgument, json: JsonOption = False, store: StoreOption = None) 
         checkpoints = opened.checkpoints(record)
     if json:
         end = summary(record.id, record.status, record.reason, curves) | {"checkpoints": checkpoints.kept()}
+        end["lost"] = list(curves.lost)
         told = [{"step": event.step, "time": event.time, "kind": event.kind, "data": event.data} for event in events]
         about = _as_json(record) | end | {"events": told, "event": "run"}
         typer.echo(json_module.dumps(about, ensure_ascii=False))
@@ -60,6 +64,8 @@ def show(run: RunArgument, json: JsonOption = False, store: StoreOption = None) 
     from wdtui.cli.views import print_result
 
     print_result(record, curves)
+    if curves.lost:
+        typer.echo(lost_points(record, curves.lost))
     _print_details(record, events)
     if kept := checkpoints.kept():
         steps = ", ".join(f"{step:,}{f' ({why})' if why else ''}" for step, why in kept.items())
@@ -165,7 +171,7 @@ def _as_json(run: Any) -> dict[str, Any]:
         "parent": run.parent,
         "parent_step": run.parent_step,
         "plan": to_json(run.plan),
-        "config": run.config.to_mapping(),
+        "config": None if run.damaged else run.config.to_mapping(),
         "final": finite(run.latest),
         "versions": run.versions,
         **run.milestones,
@@ -177,14 +183,17 @@ def _print_table(runs: list[Any]) -> None:
     from rich.table import Table
 
     from wdtui.hyperparameters import format_value
-    from wdtui.text import clean, number, percent
+    from wdtui.text import NOTHING, clean, number, percent
 
     table = Table(box=None, header_style="dim", pad_edge=False)
     for heading in ("run", "state", "name", "λ", "ε", "width", "seed", "step", "train", "test", "steps/s"):
         justify: Literal["left", "right"] = "left" if heading in ("state", "name") else "right"
         table.add_column(heading, justify=justify, no_wrap=True, max_width=24, overflow="ellipsis")
     for run in runs:
-        knobs = [format_value(run.values[field]) for field in ("weight_decay", "bn_epsilon", "width", "seed")]
+        knobs = [
+            NOTHING if run.damaged else format_value(run.values[field])
+            for field in ("weight_decay", "bn_epsilon", "width", "seed")
+        ]
         shares = [percent(run.latest.get(metric)) for metric in ("train_accuracy", "test_accuracy")]
         speed = number(round(run.speed)) if run.speed else ""
         name = clean(run.name or run.experiment)

@@ -28,7 +28,11 @@ def list_sweeps(json: JsonOption = False, store: StoreOption = None) -> None:
     from wdtui.runs.sweeps import Progress
 
     with Store(store) as opened:
-        sweeps = [Progress(sweep, opened.sweeps.runs(sweep.id)) for sweep in opened.sweeps.all()]
+        found = opened.sweeps.all()
+        sweeps = [Progress(sweep, opened.sweeps.runs(sweep.id)) for sweep in found if not sweep.damage]
+    for sweep in found:
+        if sweep.damage:
+            typer.echo(f"wdtui: {sweep.damage}", err=True)
     if json:
         for progress in sweeps:
             typer.echo(json_module.dumps(sweep_json(progress), ensure_ascii=False))

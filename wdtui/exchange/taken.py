@@ -38,6 +38,8 @@ class Run:
     curves: dict[str, Column]
     """Arrays [points]: "step" and "epoch", int64, and every recorded metric, float64 with NaN for gaps."""
     milestones: Milestones
+    lost: tuple[int, ...]
+    """Steps of points that are damaged or missing in the store, and so are not in `curves`."""
     events: tuple[Event, ...]
     """What happened, by step: steerings, refusals, errors."""
     record: RunRecord
@@ -65,6 +67,7 @@ class Run:
             "config": self.config.to_mapping(),
             "plan": to_json(self.plan),
             **self.milestones.to_json(),
+            "lost": list(self.lost),
             "events": [{"step": event.step, "kind": event.kind, "data": event.data} for event in self.events],
         }
 
@@ -82,6 +85,7 @@ def take(store: Store, run: str | int) -> Run:
         plan=record.plan,
         curves=_columns(curves),
         milestones=milestones(curves),
+        lost=curves.lost,
         events=tuple(store.events(record.id)),
         record=record,
     )

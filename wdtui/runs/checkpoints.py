@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wdtui import private
 from wdtui.runs.records import RunRecord, StoreError
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Checkpoints:
 
         `hold` is called before files take their names and before any are removed; what it raises prevents that.
         """
+        self._store_folder = store_folder
         self.folder = store_folder / "checkpoints" / f"{run_id}-{created:.6f}"
         self._limit = limit
         self._hold = hold
@@ -81,7 +83,8 @@ class Checkpoints:
         about = {"step": step, "position": dict(position), "why": reason, "sha256": hashlib.sha256(data).hexdigest()}
         self._hold()
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            for folder in (self.folder.parent, self.folder):
+                private.make_folder(folder, private.is_shared(self._store_folder))
             _write(self._tensors_path(step), data, self._hold)
             _write(self._about_path(step), json.dumps(about | {"seal": _seal(about)}).encode(), self._hold)
             self._hold()
@@ -113,6 +116,11 @@ class Checkpoints:
         """The steps of checkpoints that are newer than the newest undamaged one, and cannot be used."""
         newest = next((step for step, _, _ in self._undamaged()), -1)
         return [step for step in self.steps() if step > newest]
+
+    def unsound(self) -> list[int]:
+        """The steps of all checkpoints that cannot be used; reads them all."""
+        sound = {step for step, _, _ in self._undamaged()}
+        return [step for step in self.steps() if step not in sound]
 
     def drop_after(self, step: int) -> None:
         """Remove checkpoints beyond a step: damaged ones, or a past that the run goes back from."""
@@ -196,7 +204,7 @@ def _seal(about: Mapping[str, Any]) -> str:
 def _write(path: Path, data: bytes, hold: Callable[[], None]) -> None:
     """Write a file that is there whole or not at all, also after a power failure; `hold` may prevent it at the last."""
     partial = path.with_suffix(f"{path.suffix}.{secrets.token_hex(4)}.partial")  # an earlier owner may write it too
-    with open(partial, "wb") as file:
+    with private.opened(partial, "wb", private.is_shared(path.parent)) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

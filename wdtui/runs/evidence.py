@@ -44,7 +44,7 @@ class Evidence:
         self._store = store
         self._faithful = {run.id for run in store.sweeps.faithful_runs()}
         self._runs: dict[str, list[RunRecord]] = {}
-        for run in store.runs():
+        for run in [run for run in store.runs() if not run.damaged]:
             self._runs.setdefault(fingerprint(run.config_text), []).append(run)
 
     def run(self, case: Case, statuses: Collection[Status] = FINISHED) -> RunRecord | None:

@@ -94,6 +94,8 @@ def inherited(store: Store, run: RunRecord) -> tuple[Checkpoint | None, RunRecor
         limit = min(limit, run.parent_step)
         try:
             run = store.run(run.parent)
+            lost = store.curves(run.id).lost  # what the fork would inherit
+            limit = min((limit, *(step - 1 for step in lost)))
             checkpoint = store.checkpoints(run).newest(limit)
         except StoreError:  # deleted, or of another version
             return None, None

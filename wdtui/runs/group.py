@@ -13,7 +13,7 @@ import torch
 
 from wdtui.lab.ensemble import Ensemble
 from wdtui.runs.keeping import Snapshot
-from wdtui.runs.runner import Runner
+from wdtui.runs.runner import Runner, with_rescues
 from wdtui.runs.store import Status, Store, StoreError
 from wdtui.steering import to_json
 
@@ -80,9 +80,7 @@ class Group:
             while self._teams or self._paused or self._later:
                 self._turn()
         except StoreError as error:
-            for runner in claimed:
-                runner.give_up(error)
-            raise
+            raise with_rescues(error, [runner.give_up(error) for runner in claimed]) from error
         finally:
             for runner in claimed:
                 runner.close()

@@ -6,11 +6,14 @@ how many steps a file has been through.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 
 from wdtui.runs.records import StoreError
+from wdtui.runs.rows import seal_rows
 
 
 def m001_notebook(connection: sqlite3.Connection) -> None:
@@ -102,20 +105,52 @@ def m005_owners(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE runs ADD COLUMN beats INTEGER NOT NULL DEFAULT 0")
 
 
+def m006_seals(connection: sqlite3.Connection) -> None:
+    """Checksums of rows (`seals.py`), how many rows there should be, and a name by which a store is known again.
+
+    Points keep the bytes they have, and new ones bring their checksum.
+    """
+    for table in ("runs", "events", "commands", "sweeps", "sweep_cells"):
+        connection.execute(f"ALTER TABLE {table} ADD COLUMN seal INTEGER")
+    connection.execute("ALTER TABLE runs ADD COLUMN columns_seal INTEGER")
+    connection.execute("ALTER TABLE counter ADD COLUMN store TEXT NOT NULL DEFAULT ''")
+    connection.execute("ALTER TABLE counter ADD COLUMN network TEXT NOT NULL DEFAULT ''")
+    connection.execute("UPDATE counter SET store = ?", (uuid.uuid4().hex,))
+    for owner, column, counted, which, one in (
+        ("counter", "runs", "runs", "1", "run"),
+        ("counter", "sweeps", "sweeps", "1", "sweep"),
+        ("runs", "events", "events", "runs.id = {row}.run_id", "event"),
+        ("sweeps", "cells", "sweep_cells", "sweeps.id = {row}.sweep_id", "cell"),
+    ):
+        connection.execute(f"ALTER TABLE {owner} ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0")
+        condition = which.format(row=counted)
+        connection.execute(f"UPDATE {owner} SET {column} = (SELECT COUNT(*) FROM {counted} WHERE {condition})")
+        for name, moment, row, sign in (("count", "INSERT", "NEW", "+"), ("uncount", "DELETE", "OLD", "-")):
+            connection.execute(
+                f"CREATE TRIGGER {name}_{one} AFTER {moment} ON {counted} BEGIN"
+                f" UPDATE {owner} SET {column} = {column} {sign} 1 WHERE {which.format(row=row)}; END"
+            )
+
+
 MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
     m001_notebook,
     m002_plan,
     m003_sweeps,
     m004_where_sweeps_are_trained,
     m005_owners,
+    m006_seals,
 ]
 
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring a file up to date; several processes may do so at once. Raises StoreError for a newer version's file."""
+    before = _version(connection)
     for version, migration in enumerate(MIGRATIONS, start=1):
         if _version(connection) < version:
             _apply(connection, version, migration)
+    if before < len(MIGRATIONS):
+        with transaction(connection):
+            seal_rows(connection)
     if _version(connection) > len(MIGRATIONS):
         raise StoreError(
             f"The run store was written by a newer wdtui (format {_version(connection)}, this one reads up to "
@@ -125,14 +160,21 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 def _apply(connection: sqlite3.Connection, version: int, migration: Callable[[sqlite3.Connection], None]) -> None:
     """Take one step and count it in the same transaction, unless another process came first."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         if _version(connection) < version:
             migration(connection)
             connection.execute(f"PRAGMA user_version = {version}")
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of what is written within is committed, or none of it when an error leaves."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
         connection.execute("COMMIT")
     except BaseException:
-        if connection.in_transaction:
+        if connection.in_transaction:  # some errors, as a full disk, have already rolled back
             connection.execute("ROLLBACK")
         raise
 

@@ -23,6 +23,10 @@ class StoreError(Exception):
     """What the store could not do, and what to do about it, in one sentence."""
 
 
+class StoreGoneError(StoreError):
+    """The store's file was moved, deleted or replaced while it was in use."""
+
+
 class RunBusyError(StoreError):
     """Another living process, or another thread of this one, trains the run."""
 
@@ -46,14 +50,19 @@ class Status(enum.StrEnum):
     DIVERGED = "diverged"
     INTERRUPTED = "interrupted"
     STOPPED = "stopped"
+    DAMAGED = "damaged"
+    """Nothing is known of the run, as its row in the store has changed since it was written."""
 
 
 LIVE = frozenset({Status.RUNNING, Status.PAUSED})
 """A process holds the run."""
 FINISHED = frozenset({Status.DONE, Status.DIVERGED})
 """There is nothing left to train."""
-CLAIMABLE = frozenset(Status) - LIVE - FINISHED
+CLAIMABLE = frozenset(Status) - LIVE - FINISHED - {Status.DAMAGED}
 """The run can be begun or gone on with; one that was STOPPED is queued again first."""
+
+UNREADABLE = "unreadable"
+"""The kind of an event or command that is damaged or missing in the store."""
 
 _DEFAULTS = {name: field.default for name, field in FIELDS.items()}
 
@@ -111,6 +120,33 @@ class RunRecord(_Row):
     A named tuple, and JSON parsed only when asked for, because ten thousand of these are listed in a tenth of a second.
     """
 
+    @classmethod
+    def of_damaged_row(cls, run_id: int) -> RunRecord:
+        """A run of which the store holds a row that cannot be trusted: a number, and a reason to show."""
+        reason = f"The row of run {run_id} in the store is damaged: `wdtui runs delete {run_id}` removes it."
+        return cls(
+            id=run_id, name="", note="", experiment="", config_text="", plan_text="[]",
+            status_text=Status.DAMAGED.value, reason=reason, device="", threads=None, host=None, pid=None,
+            process_start=None, heartbeat=None, created=0.0, started=None, ended=None, versions_text="{}",
+            parent=None, parent_step=None, step=0, epoch=0, speed=None, latest_text="{}", milestones_text="{}",
+            checkpoint_step=None, revision=0, token=0, domain=None, beats=0, owner_life=None,
+        )  # fmt: skip
+
+    @property
+    def damaged(self) -> bool:
+        """Whether nothing but its number is known."""
+        return self.status_text == Status.DAMAGED
+
+    @property
+    def readable(self) -> bool:
+        """Whether all that the row holds can be parsed; for rows without a checksum."""
+        try:
+            parsed = [json.loads(text) for text in (self.config_text, self.latest_text, self.milestones_text)]
+            _ = self.status, self.plan, json.loads(self.versions_text)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return False
+        return all(isinstance(one, dict) for one in parsed) and not self.damaged
+
     @property
     def status(self) -> Status:
         """The status to show: a run whose owner died without a word is INTERRUPTED."""
@@ -125,9 +161,11 @@ class RunRecord(_Row):
     def values(self) -> dict[str, Any]:
         """The hyperparameters as they were stored, all of them: much cheaper than `config`, which checks.
 
-        A run that is older than a hyperparameter has its default. λ is NaN where it follows from a λ_norm in a config
-        that this version cannot read.
+        A run that is older than a hyperparameter has its default, a damaged one None everywhere. λ is NaN where it
+        follows from a λ_norm in a config that this version cannot read.
         """
+        if self.damaged:
+            return dict.fromkeys(_DEFAULTS)
         values: dict[str, Any] = json.loads(self.config_text)
         if "weight_decay" not in values:
             try:
@@ -143,12 +181,14 @@ class RunRecord(_Row):
 
     @property
     def steps(self) -> int:
-        """How many steps the run has when it is done."""
-        return self.steps_per_epoch * int(self.values["epochs"])
+        """How many steps the run has when it is done; 0 where its row is damaged."""
+        return 0 if self.damaged else self.steps_per_epoch * int(self.values["epochs"])
 
     @cached_property
     def config(self) -> RunConfig:
-        """Raises StoreError where another version of wdtui stored what this one cannot read."""
+        """Raises StoreError where another version of wdtui stored what this one cannot read, or it is damaged."""
+        if self.damaged:
+            raise StoreError(self.reason)
         try:
             return RunConfig.from_mapping(json.loads(self.config_text))
         except ConfigError as error:
@@ -185,6 +225,8 @@ class RunRecord(_Row):
         """The name, safe to show on one line, or else the hyperparameters that matter most."""
         if self.name:
             return clean(self.name)
+        if self.damaged:
+            return "damaged"
         knobs = {"λ": "weight_decay", "ε": "bn_epsilon", "H": "width", "s": "seed"}
         return " ".join(symbol + format_value(self.values[name]) for symbol, name in knobs.items())
 

@@ -5,22 +5,66 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Any
 
 from wdtui.config import nearest
 from wdtui.runs.observer import Observer
 from wdtui.runs.records import Claim, OwnershipLostError, RunRecord, StoreError
+from wdtui.runs.seals import SEALED, keys, seal
 
 COLUMNS = [*(field.removesuffix("_text") for field in RunRecord._fields[:-1]), "NULL"]
 """What makes a RunRecord; its last field is what the reader knows about the owner."""
+_READ = [*COLUMNS, "columns_seal", "events", "seal"]
+_sealed = itemgetter(*map(_READ.index, SEALED["runs"]))
 
 
 def select_runs(connection: sqlite3.Connection, observer: Observer, condition: str, *values: Any) -> list[RunRecord]:
-    """The runs that meet a condition, as they are to be shown now."""
+    """The runs that meet a condition, as they are to be shown now; a damaged row says that it is one."""
     looked = time.monotonic()
-    rows = connection.execute(f"SELECT {', '.join(COLUMNS)} FROM runs {condition}", values)
-    return observer.judged(map(RunRecord._make, rows), looked)
+    return observer.judged(_records(connection, condition, values), looked)
+
+
+def _records(connection: sqlite3.Connection, condition: str, values: Sequence[Any] = ()) -> list[RunRecord]:
+    return [_record(row) for row in select(connection, f"{', '.join(_READ)} FROM runs {condition}", values)]
+
+
+def _record(row: tuple[Any, ...]) -> RunRecord:
+    run = RunRecord._make(row[: len(COLUMNS)])
+    sound = seal(*_sealed(row)) == row[-1] if row[-1] is not None else run.readable
+    return run if sound else RunRecord.of_damaged_row(run.id)
+
+
+def select(connection: sqlite3.Connection, what: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """The rows of a SELECT. Text that is no UTF-8 comes with surrogates instead of costing all the rows."""
+    try:
+        return connection.execute(f"SELECT {what}", values).fetchall()
+    except sqlite3.OperationalError as error:
+        if "decode" not in str(error):
+            raise
+    connection.text_factory = _surrogates
+    try:
+        return connection.execute(f"SELECT {what}", values).fetchall()
+    finally:
+        connection.text_factory = str
+
+
+def seal_rows(connection: sqlite3.Connection) -> None:
+    """Seal the rows that have no checksum yet as they are, but for those that cannot be read."""
+    bare = "seal IS NULL"
+    for run_id, columns in select(connection, f"id, columns FROM runs WHERE {bare}"):
+        connection.execute("UPDATE runs SET columns_seal = ? WHERE id = ?", (seal(columns), run_id))
+    readable = {run.id for run in _records(connection, f"WHERE {bare}") if not run.damaged}
+    for table, columns in SEALED.items():
+        rows = select(connection, f"{', '.join(columns)} FROM {table} WHERE {bare}")
+        where = " AND ".join(f"{key} = ?" for key in keys(table))
+        sealed = [(seal(*row), *row[: len(keys(table))]) for row in rows if table != "runs" or row[0] in readable]
+        connection.executemany(f"UPDATE {table} SET seal = ? WHERE {where}", sealed)
+
+
+def _surrogates(data: bytes) -> str:
+    return data.decode(errors="surrogateescape")
 
 
 def storable(text: str) -> str:
@@ -48,10 +92,17 @@ def check_claim(connection: sqlite3.Connection, claim: Claim) -> None:
 
 def columns_of(connection: sqlite3.Connection, run_id: int) -> tuple[str, ...]:
     """What the values of the run's points are, as it was when the run was made."""
-    row = connection.execute("SELECT columns FROM runs WHERE id = ?", (run_id,)).fetchone()
-    if row is None:
+    rows = select(connection, "columns, columns_seal FROM runs WHERE id = ?", (run_id,))
+    if not rows:
         raise StoreError(no_run(run_id))
-    return tuple(json.loads(row[0]))
+    [(columns, sealed)] = rows
+    try:
+        if sealed is None or seal(columns) == sealed:
+            return tuple(json.loads(columns))
+    except (TypeError, ValueError):
+        pass
+    what = f"The list of what run {run_id} measures is damaged, so that its points cannot be read"
+    raise StoreError(f"{what}: `wdtui replay {run_id}` trains it again as another run.")
 
 
 def change(connection: sqlite3.Connection, run_id: int, **values: Any) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import math
 import platform
 import threading
 import time
 import traceback
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -26,6 +27,8 @@ from wdtui.milestones import Milestones, milestones
 from wdtui.runs import forks
 from wdtui.runs.checkpoints import Checkpoint
 from wdtui.runs.keeping import Keeper, Snapshot, Writer
+from wdtui.runs.records import RunRecord
+from wdtui.runs.rescue import Measured
 from wdtui.runs.store import Claim, Command, OwnershipLostError, Status, Store, StoreError
 from wdtui.steering import Plan, from_json, to_json
 from wdtui.text import number
@@ -66,6 +69,8 @@ class Runner:
         """Why the run is not this runner's any more."""
         self._record = record
         self._points: list[Point] = []
+        self._measured = Measured()
+        """All points since `begin`, should the store be lost."""
         self._accuracies = _Accuracies()
         self._outcome = Status.DONE, ""
         self._beaten = self._saved = time.monotonic()
@@ -103,11 +108,13 @@ class Runner:
         """Find from where the run goes on, and return the epoch and the batch.
 
         A checkpoint beyond the next point to measure is of no use: a power failure may take the store's last moments.
-        Neither is one of another past than the plan's: an owner that had been taken over may have written it.
+        Neither is one of another past than the plan's: an owner that had been taken over may have written it. One from
+        after a damaged point is of none either, as that point is to be measured again.
         """
         run = self.store.run(self.run_id)
         next_point = run.step + self.config.log_every * self.config.steps_per_epoch
-        self._checkpoint, self._parent = self._checkpoints.newest(next_point - 1), None
+        to_measure = min((next_point, *self.store.curves(self.run_id).lost))
+        self._checkpoint, self._parent = self._checkpoints.newest(to_measure - 1), None
         while self._checkpoint and not _of_plan(self._checkpoint, run.plan):
             self._checkpoint = self._checkpoints.newest(self._checkpoint.step - 1)
         if self._checkpoint is None:
@@ -119,6 +126,7 @@ class Runner:
         """Take up the run in a training of its config and plan, where `find_start` found that it goes on."""
         run, checkpoint, parent = self.store.run(self.run_id), self._checkpoint, self._parent
         self.training = training
+        self._measured.forget_after(checkpoint.step if checkpoint else -1)
         damaged = self._checkpoints.damaged()
         kept = checkpoint.step if checkpoint and not parent else -1
         self._own(lambda _: self._checkpoints.drop_after(kept))
@@ -189,6 +197,7 @@ class Runner:
     def take(self, point: Point) -> None:
         """Take what was measured, with the training as it stands at that point."""
         self._points.append(point)
+        self._measured.add(point)
         for snapshot, why in self._keeper.after(point, self.training):
             self._save(snapshot, why)
 
@@ -231,8 +240,7 @@ class Runner:
             self.let_go()
             self._own(self.store.set_status, *self._outcome)
         except StoreError as error:
-            self.give_up(error)
-            raise
+            raise with_rescues(error, [self.give_up(error)]) from error
         return self._outcome[0]
 
     def close(self) -> None:
@@ -263,8 +271,7 @@ class Runner:
         except DivergedError as error:
             self.complete(error.step)
         except StoreError as error:
-            self.give_up(error)
-            raise
+            raise with_rescues(error, [self.give_up(error)]) from error
         except Exception as error:
             self.fail(error)
 
@@ -346,10 +353,22 @@ class Runner:
             self._beaten = time.monotonic()
             self._own(self.store.beat)
 
-    def give_up(self, error: StoreError) -> None:
-        """The store cannot be written: say so in it all the same if that still can be done."""
+    def give_up(self, error: StoreError) -> str:
+        """The store cannot be written: say so in it all the same if that still can be done.
+
+        Where the store is lost, the points go into a rescue file; returns a sentence that names it, or nothing.
+        """
         with contextlib.suppress(StoreError):  # else it shows as interrupted once this process is gone
+            if len(self._measured) and (path := self.store.rescue(self.run_id, self._as_trained(), self._measured)):
+                points = f"The {len(self._measured):,} points that run {self.run_id} measured since it began here"
+                return f"{points} are in {path}, which `wdtui runs import {path}` reads back."
             self._own(self.store.set_status, Status.INTERRUPTED, str(error))
+        return ""
+
+    def _as_trained(self) -> RunRecord:
+        """The run with what it was steered to in the meantime."""
+        plan = self.training.plan if hasattr(self, "training") else self._record.plan
+        return self._record._replace(plan_text=json.dumps(to_json(plan)))
 
 
 class _Accuracies:
@@ -373,6 +392,11 @@ class _Accuracies:
 def _of_plan(checkpoint: Checkpoint, plan: Plan) -> bool:
     """Whether the steps up to a checkpoint were taken as the plan says."""
     return forks.before(from_json(checkpoint.position["plan"]), checkpoint.step) == forks.before(plan, checkpoint.step)
+
+
+def with_rescues(error: StoreError, rescues: Iterable[str]) -> StoreError:
+    """The error, with the sentences that say where rescue files are."""
+    return type(error)(" ".join(filter(None, (str(error), *rescues))))
 
 
 def software() -> dict[str, str]:

@@ -6,28 +6,28 @@ connections, `rows.py` and `points.py` how rows are read and written, `records.p
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-
-import numpy as np
 
 from wdtui import settings
 from wdtui.config import RunConfig
 from wdtui.metrics import Curves, Point, columns
 from wdtui.runs.checkpoints import Checkpoints
 from wdtui.runs.database import Database
+from wdtui.runs.entries import read_commands, read_events
 from wdtui.runs.observer import Observer
-from wdtui.runs.points import follow_points, newest, packed, unpacked
+from wdtui.runs.points import add_points, follow_points, newest, points_of, read_points
 from wdtui.runs.processes import Life, Owner, find_process, this_process
 from wdtui.runs.records import (
     CLAIMABLE,
+    FINISHED,
     LIVE,
     Claim,
     Command,
@@ -38,7 +38,9 @@ from wdtui.runs.records import (
     RunStoppedError,
     Status,
     StoreError,
+    StoreGoneError,
 )
+from wdtui.runs.rescue import Measured, write_rescue
 from wdtui.runs.rows import (
     change,
     check_claim,
@@ -63,6 +65,7 @@ __all__ = [
     "Status",
     "Store",
     "StoreError",
+    "StoreGoneError",
     "default_folder",
 ]
 
@@ -74,6 +77,9 @@ def default_folder() -> Path:
     import platformdirs
 
     return platformdirs.user_data_path("wdtui")
+
+
+FILE_NAME = "wdtui.sqlite3"
 
 
 class Store:
@@ -95,7 +101,7 @@ class Store:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = (folder or default_folder()).expanduser().absolute()  # should the working directory change
-        self._database = Database(self.folder / "wdtui.sqlite3")
+        self._database = Database(self.folder / FILE_NAME, shared=settings.read().value("shared"))
         self._observer = Observer()
         self.sweeps = Sweeps(self._database, self._observer)
 
@@ -214,8 +220,7 @@ class Store:
         with self._database.writing() as connection:
             check_claim(connection, claim)
             names = columns_of(connection, claim.run_id)
-            rows = [(claim.run_id, point.step, packed(point, names)) for point in points]
-            connection.executemany("INSERT INTO points VALUES (?, ?, ?)", rows)
+            add_points(connection, claim.run_id, points, names)
             _beat(connection, claim)
             change(
                 connection,
@@ -247,13 +252,10 @@ class Store:
         with self._database.writing() as connection:
             check_claim(connection, claim)
             names, measured = columns_of(connection, run_id), columns_of(connection, parent)
-            rows = connection.execute(
-                "SELECT data FROM points WHERE run_id = ? AND step <= ? ORDER BY step", (parent, up_to_step)
-            ).fetchall()
-            points = [unpacked(row[0]).under(measured, names) for row in rows]
+            points = points_of(read_points(connection, parent, measured, -1, -1))
             connection.execute("DELETE FROM points WHERE run_id = ?", (run_id,))
-            rows = [(run_id, point.step, packed(point, names)) for point in points]
-            connection.executemany("INSERT INTO points VALUES (?, ?, ?)", rows)
+            inherited = [point.under(measured, names) for point in points if point.step <= up_to_step]
+            add_points(connection, run_id, inherited, names)
             connection.execute(
                 "INSERT INTO events (run_id, step, time, kind, data) SELECT ?, step, time, kind, data FROM events"
                 " WHERE run_id = ? AND step < ? AND kind = 'steered' ORDER BY id",
@@ -274,6 +276,18 @@ class Store:
         with self._database.writing() as connection:
             check_claim(connection, claim)
             change(connection, claim.run_id, status=Status(status), reason=storable(reason), ended=ended)
+
+    def reopen(self, run_id: int) -> None:
+        """Queue a finished run of which points are lost, so that they are trained again; raises StoreError."""
+        if not self.curves(run_id).lost:
+            raise StoreError(f"Run {run_id} lacks no points, so there is nothing to train again.")
+        if any(event.kind == "imported" for event in self.events(run_id)):
+            raise StoreError(f"Run {run_id} was trained by another program: import it again.")
+        queuer = _owner_columns(this_process())
+        with self._database.writing() as connection:
+            run = select_run(connection, self._observer, run_id)
+            if run.status in FINISHED:
+                change(connection, run_id, status=Status.QUEUED, reason="", token=run.token + 1, **queuer)
 
     def settle(self, run_id: int, status: Status, reason: str = "") -> None:
         """Give a run that nobody trains another status; raises RunBusyError, or StoreError when it is finished.
@@ -303,12 +317,9 @@ class Store:
             )
 
     def commands(self, run_id: int) -> list[Command]:
-        """The commands that nobody has taken yet, in the order they were sent."""
+        """The commands that nobody has taken yet, in the order they were sent; a damaged one is UNREADABLE."""
         with self._database.reading() as connection:
-            rows = connection.execute(
-                "SELECT id, time, kind, data FROM commands WHERE run_id = ? AND taken IS NULL ORDER BY id", (run_id,)
-            ).fetchall()
-        return [Command(number, run_id, sent, kind, json.loads(data)) for number, sent, kind, data in rows]
+            return read_commands(connection, run_id)
 
     def take(self, claim: Claim, command: Command, plan: Plan | None = None) -> bool:
         """Take a command, and with it the plan that follows from it, at once; False where somebody took it before."""
@@ -320,6 +331,33 @@ class Store:
             if plan is not None:
                 change(connection, command.run_id, plan=json.dumps(to_json(plan)))
         return bool(taken.rowcount)
+
+    @contextlib.contextmanager
+    def holding_still(self) -> Iterator[None]:
+        """While nobody can write and no run is live; raises RunBusyError where one is."""
+        with self._database.writing() as connection:
+            for run in select_runs(
+                connection, self._observer, f"WHERE status IN ({', '.join('?' * len(LIVE))})", *sorted(LIVE)
+            ):
+                if run.live:
+                    raise RunBusyError(f"{_busy(run)}: stop it first.")
+            yield
+
+    def rescue(self, run_id: int, run: RunRecord, measured: Measured) -> Path | None:
+        """Keep what a process measured of a run in a file beside the store, where the store has it no longer.
+
+        Returns the file, or None where the store is there and can be read. Raises StoreError where none can be written.
+        """
+        try:
+            self._database.check_same()
+            self.curves(run_id)
+            return None
+        except StoreError:
+            pass
+        try:
+            return write_rescue(self.folder, run, measured)
+        except OSError as error:
+            raise StoreError(f"No rescue file can be written beside {self.folder}: {error.strerror}.") from error
 
     # Watching and steering runs
 
@@ -391,32 +429,28 @@ class Store:
 
     def data_version(self) -> int:
         """A cheap number that stays the same while nobody writes; compare only numbers read in the same thread."""
+        self._database.check_present()
         with self._database.reading() as connection:
             others = int(connection.execute("PRAGMA data_version").fetchone()[0])
-            return others + connection.total_changes
+            return others + connection.total_changes + (self._database.reopened << 32)
 
     def curves(self, run_id: int, after_step: int = -1) -> Curves:
         """The points of a run after a step, in order, as arrays not to be written to.
 
-        Where `run(…).step` is below that step, the run was truncated and has other points now.
+        Where `run(…).step` is below that step, the run was truncated and has other points now. Points whose checksum
+        does not fit are left out, and `lost` names them.
         """
-        with self._database.reading() as connection:
-            names = columns_of(connection, run_id)
-            rows = connection.execute(
-                "SELECT data FROM points WHERE run_id = ? AND step > ? ORDER BY step", (run_id, after_step)
-            )
-            data = b"".join(map(itemgetter(0), rows))
-        points = np.frombuffer(data, [("step", "<i8"), ("epoch", "<i8"), ("values", "<f8", (len(names),))])
-        steps, epochs = (np.array(points[field], dtype=np.int64) for field in ("step", "epoch"))
-        return Curves(names, steps, epochs, points["values"])
+        with self._database.snapshot() as connection:
+            run = select_run(connection, self._observer, run_id)
+            if run.damaged:
+                raise StoreError(run.reason)
+            newest_step = run.step if run.latest_text != "{}" else -1
+            return read_points(connection, run_id, columns_of(connection, run_id), after_step, newest_step)
 
     def events(self, run_id: int) -> list[Event]:
-        """What happened to a run, by step."""
-        with self._database.reading() as connection:
-            rows = connection.execute(
-                "SELECT id, step, time, kind, data FROM events WHERE run_id = ? ORDER BY step, id", (run_id,)
-            ).fetchall()
-        return [Event(number, run_id, step, at, kind, json.loads(data)) for number, step, at, kind, data in rows]
+        """What happened to a run, by step; in place of events that are damaged or missing, one that says so."""
+        with self._database.snapshot() as connection:
+            return read_events(connection, select_run(connection, self._observer, run_id))
 
     def send(self, run_id: int, kind: str, data: Mapping[str, Any] | None = None) -> int:
         """Ask something of a run, whose owner takes it at its next step; returns the command's number."""
@@ -447,6 +481,32 @@ class Store:
                 connection.execute("DELETE FROM runs WHERE id = ?", (run.id,))
             next_revision(connection)
 
+    def missing(self) -> str:
+        """What the store has lost without its being deleted, in a sentence; empty where all is well."""
+        with self._database.snapshot() as connection:
+            counts = [
+                (
+                    kind,
+                    *connection.execute(
+                        f"SELECT {kind}, (SELECT COUNT(*) FROM {kind} NOT INDEXED) FROM counter"
+                    ).fetchone(),
+                )
+                for kind in ("runs", "sweeps")
+            ]
+        wrong = " and ".join(f"{there} of {should} {kind}" for kind, should, there in counts if there != should)
+        return (
+            wrong and f"The store is damaged, as only {wrong} can be found: `wdtui store check` says what can be done."
+        )
+
+    def check_file(self) -> list[str]:
+        """What SQLite finds wrong with the file, a sentence each; takes as long as reading all of it."""
+        try:
+            with self._database.reading() as connection:
+                lines = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)")]
+        except StoreError as error:
+            return [str(error)]
+        return [f"The file {self._database.path} is damaged: {line}." for line in lines if line != "ok"]
+
     def check(self) -> str | None:
         """What is wrong with the file, in a sentence; None when it is sound."""
         try:
@@ -458,6 +518,8 @@ class Store:
 
 
 def _check_claimable(run: RunRecord) -> None:
+    if run.damaged:
+        raise StoreError(run.reason)
     if run.live:
         raise RunBusyError(f"{_busy(run)}.")
     if run.status not in CLAIMABLE:

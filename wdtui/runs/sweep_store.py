@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sqlite3
 import time
 from functools import cached_property
 from typing import Any
@@ -14,10 +15,9 @@ from wdtui.hyperparameters import ConfigError
 from wdtui.runs.database import Database
 from wdtui.runs.observer import Observer
 from wdtui.runs.records import RunRecord, StoreError
-from wdtui.runs.rows import select_runs, storable
+from wdtui.runs.rows import select, select_runs, storable
+from wdtui.runs.seals import fits, listed
 from wdtui.sweep_table import Table
-
-_SWEEP = "SELECT id, created, name, experiment, device, threads, spec FROM sweeps"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Sweep:
     threads: int | None
     spec_text: str
     config_texts: tuple[str, ...]
+    damage: str = ""
+    """What is wrong with its rows in the store, in a sentence; its grid and its cells cannot be read then."""
 
     @property
     def label(self) -> str:
@@ -42,7 +44,9 @@ class Sweep:
 
     @cached_property
     def grid(self) -> Grid:
-        """Raises StoreError where another version of wdtui stored what this one cannot read."""
+        """Raises StoreError where another version of wdtui stored what this one cannot read, or it is damaged."""
+        if self.damage:
+            raise StoreError(self.damage)
         try:
             return Grid.from_mapping(json.loads(self.spec_text))
         except ConfigError as error:
@@ -51,6 +55,8 @@ class Sweep:
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
         """In the order in which they are trained: as they were stored, should the order of grids ever change."""
+        if self.damage:
+            raise StoreError(self.damage)
         try:
             configs = [RunConfig.from_mapping(json.loads(text)) for text in self.config_texts]
         except ConfigError as error:
@@ -112,17 +118,17 @@ class Sweeps:
 
     def runs(self, sweep_id: int) -> tuple[RunRecord | None, ...]:
         """The run of each cell, in the order of the cells; None where it has none or the run was deleted."""
-        with self._database.reading() as connection:
+        with self._database.snapshot() as connection:
+            ids = _run_ids(connection, sweep_id)
             cells = "SELECT run_id FROM sweep_cells WHERE sweep_id = ?"
-            ids = [row[0] for row in connection.execute(f"{cells} ORDER BY place", (sweep_id,))]
-            runs = {run.id: run for run in select_runs(connection, self._observer, f"WHERE id IN ({cells})", sweep_id)}
+            found = select_runs(connection, self._observer, f"WHERE id IN ({cells})", sweep_id)
+        runs: dict[int | None, RunRecord] = {run.id: run for run in found}
         return tuple(runs.get(run_id) for run_id in ids)
 
     def run_ids(self, sweep_id: int) -> tuple[int | None, ...]:
         """The numbers of the runs that `runs` gives."""
         with self._database.reading() as connection:
-            rows = connection.execute("SELECT run_id FROM sweep_cells WHERE sweep_id = ? ORDER BY place", (sweep_id,))
-            return tuple(row[0] for row in rows)
+            return tuple(_run_ids(connection, sweep_id))
 
     def attach(self, sweep_id: int, place: int, run_id: int) -> bool:
         """Give the cell at a place its run; returns False where it has got one in the meantime."""
@@ -138,14 +144,39 @@ class Sweeps:
         imported = "SELECT run_id FROM events WHERE kind = 'imported'"
         with self._database.reading() as connection:
             faithful = f"WHERE parent IS NULL AND plan = '[]' AND id NOT IN ({imported}) ORDER BY id DESC"
-            return select_runs(connection, self._observer, faithful)
+            runs = select_runs(connection, self._observer, faithful)
+        return [run for run in runs if not run.damaged]
 
     def _select(self, condition: str, *values: Any) -> list[Sweep]:
         with self._database.reading() as connection:
-            rows = connection.execute(f"{_SWEEP} {condition}", values).fetchall()
-            cells = "SELECT config FROM sweep_cells WHERE sweep_id = ? ORDER BY place"
-            configs = [tuple(cell for (cell,) in connection.execute(cells, row[:1])) for row in rows]
-        return [Sweep(*(*row, texts)) for row, texts in zip(rows, configs, strict=True)]
+            rows = select(connection, f"{listed('sweeps')} FROM sweeps {condition}", values)
+            return [_sweep(row, _cells(connection, row[0])) for row in rows]
+
+
+def _cells(connection: sqlite3.Connection, sweep_id: int) -> list[tuple[Any, ...]]:
+    what = f"{listed('sweep_cells')} FROM sweep_cells WHERE sweep_id = ? ORDER BY place"
+    return select(connection, what, (sweep_id,))
+
+
+def _run_ids(connection: sqlite3.Connection, sweep_id: int) -> list[int | None]:
+    """Raises StoreError where a cell is damaged or missing: it might show another run's results."""
+    cells = _cells(connection, sweep_id)
+    count = select(connection, "cells FROM sweeps WHERE id = ?", (sweep_id,))
+    if not all(map(fits, cells)) or count not in ([], [(len(cells),)]):
+        raise StoreError(_damage(sweep_id))
+    return [run_id for _, _, _, run_id, _ in cells]
+
+
+def _damage(sweep_id: int) -> str:
+    return f"Sweep S{sweep_id} is damaged in the store: `wdtui store check` says what can be done."
+
+
+def _sweep(row: tuple[Any, ...], cells: list[tuple[Any, ...]]) -> Sweep:
+    number, created, name, experiment, device, threads, spec, count, _ = row
+    if not (fits(row) and count == len(cells) and all(map(fits, cells))):
+        return Sweep(number, 0.0, "", "", "auto", None, "", (), _damage(number))
+    texts = tuple(config for _, _, config, *_ in cells)
+    return Sweep(number, created, name, experiment, device, threads, spec, texts)
 
 
 def fingerprint(config_text: str) -> str:

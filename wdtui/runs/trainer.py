@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+from wdtui import private
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Job:
@@ -151,5 +153,6 @@ def _start(arguments: Sequence[str], log: Path, *, pipe: int) -> subprocess.Pope
 
 
 def _opened_log(path: Path) -> IO[bytes]:
-    path.parent.mkdir(exist_ok=True)
-    return open(path, "ab")
+    shared = private.is_shared(path.parent.parent)
+    private.make_folder(path.parent, shared)
+    return private.opened(path, "ab", shared)

@@ -86,6 +86,7 @@ class WorkbenchApp(App[None]):
     def _begin(self) -> None:
         """After the first frame: what takes longer than the eye wants to wait."""
         self.look()
+        self._say_what_is_damaged()
         self.call_after_refresh(self._get_going)
 
     def _get_going(self) -> None:
@@ -141,6 +142,16 @@ class WorkbenchApp(App[None]):
         for notice in self.controls.scheduler.notices():
             if notice.kind != "ended":
                 self.notify(notice.text, severity="error" if notice.kind == "failed" else "warning", markup=False)
+
+    def _say_what_is_damaged(self) -> None:
+        """What no row of a table can show: runs and sweeps that cannot be found or read any more."""
+        store = self.controls.store
+        try:
+            texts = [store.missing(), *(sweep.damage for sweep in store.sweeps.all())]
+        except StoreError:  # which `look` says
+            return
+        for text in filter(None, texts):
+            self.notify(text, severity="error", markup=False)
 
     def _announce_ends(self, before: Snapshot, after: Snapshot) -> None:
         live = {run.id for run in before.runs if run.status_text in LIVE}

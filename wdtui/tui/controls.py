@@ -14,7 +14,7 @@ from wdtui.config import RunConfig
 from wdtui.grid import Grid
 from wdtui.runs import forks
 from wdtui.runs.checkpoints import Checkpoints
-from wdtui.runs.records import CLAIMABLE, RunRecord, Status
+from wdtui.runs.records import CLAIMABLE, FINISHED, RunRecord, Status
 from wdtui.runs.store import Store
 from wdtui.runs.sweep_store import Sweep
 from wdtui.runs.sweeps import assign
@@ -102,6 +102,10 @@ class Controls:
                 return f"Run {run.id} goes on here." if run.step else f"Run {run.id} is queued here."
             case Status.QUEUED:
                 return f"Run {run.id} waits for its turn."
+            case status if status in FINISHED and self.store.curves(run.id).lost:
+                self.store.reopen(run.id)
+                self.scheduler.submit(run.id, threads=run.threads)
+                return f"Run {run.id} is trained again from before its first damaged point."
             case _:
                 return f"Run {run.id} is {run.status}: there is nothing left to train."
 

@@ -144,6 +144,7 @@ class _Growing:
         self._epochs: NDArray[np.int64] = np.empty(0, np.int64)
         self._values: NDArray[np.float64] = np.empty((0, 0))
         self._used = 0
+        self._lost: tuple[int, ...] = ()
 
     @property
     def last_step(self) -> int:
@@ -152,6 +153,7 @@ class _Growing:
     def add(self, newer: Curves) -> None:
         needed = self._used + len(newer)
         self._names = newer.names
+        self._lost += newer.lost
         if needed > len(self._steps) or not self._used:
             self._grow(max(needed * 3 // 2, 64), len(newer.names))
         part = slice(self._used, needed)
@@ -175,7 +177,7 @@ class _Growing:
 
     def curves(self) -> Curves:
         used = self._used
-        return Curves(self._names, self._steps[:used], self._epochs[:used], self._values[:used])
+        return Curves(self._names, self._steps[:used], self._epochs[:used], self._values[:used], self._lost)
 
 
 def _differs(run: RunRecord, before: RunRecord | None) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from wdtui.experiments import notes_of
 from wdtui.metrics import Curves
 from wdtui.notes import reached
+from wdtui.runs.inspection import lost_points
 from wdtui.runs.records import RunRecord, Status, StoreError
 from wdtui.text import clean, number, percent
 from wdtui.tui.feed import Shown
@@ -17,6 +18,8 @@ from wdtui.tui.feed import Shown
 def told(shown: Shown) -> str:
     """What is to be known of one run now: why it ended, its experiment's newest note, or how far its story has come."""
     run, curves = shown.run, shown.curves
+    if curves.lost:
+        return lost_points(run, curves.lost)
     if run.reason and (run.orphaned or run.status not in (Status.DONE, Status.QUEUED)):
         return clean(run.reason)
     if not len(curves):

@@ -255,7 +255,7 @@ class Workbench(RunScreen):
 
     def action_sweeps(self) -> None:
         sweeps = self.controls.store.sweeps
-        listed = [Progress(sweep, sweeps.runs(sweep.id)) for sweep in sweeps.all()]
+        listed = [Progress(sweep, sweeps.runs(sweep.id)) for sweep in sweeps.all() if not sweep.damage]
 
         def answered(sweep_id: int | None) -> None:
             if sweep_id is not None:

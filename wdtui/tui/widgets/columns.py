@@ -21,12 +21,14 @@ SYMBOLS = {
     Status.DIVERGED: "∞",
     Status.INTERRUPTED: "◐",
     Status.STOPPED: "■",
+    Status.DAMAGED: "!",
 }
 _TONES = {
     Status.RUNNING: "accent",
     Status.PAUSED: "accent",
     Status.FAILED: "error",
     Status.DIVERGED: "error",
+    Status.DAMAGED: "error",
     Status.QUEUED: "muted",
     Status.INTERRUPTED: "muted",
     Status.STOPPED: "muted",
@@ -76,7 +78,7 @@ def what_happened(run: RunRecord) -> str:
     if count:
         every = f", every ~{number(round(period))}" if period else ""
         return f"{count} blow-up{'s' if count > 1 else ''}{every}"
-    if run.status in (Status.FAILED, Status.DIVERGED):
+    if run.status in (Status.FAILED, Status.DIVERGED, Status.DAMAGED):
         return clean(run.reason)
     reached = run.milestones.get("milestones", {}).get("generalise_step")
     return f"generalised at {number(reached)}" if reached else clean(run.note)

@@ -1,0 +1,118 @@
+"""The store as a whole: checked, backed up, moved."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+from command_line import assert_one_sentence, wdtui
+from store_tools import CONFIG, append, claim, point
+
+from wdtui.runs.checkpoints import Checkpoints
+from wdtui.runs.moving import backup, move
+from wdtui.runs.store import Status, Store, StoreError, StoreGoneError
+
+
+def furnished(folder: Path) -> Path:
+    import torch
+
+    with Store(folder) as store:
+        run_id = store.add_run(CONFIG, name="kept")
+        claim(store, run_id)
+        append(store, run_id, point(10), point(20))
+        Checkpoints.of(folder, store.run(run_id)).save(10, {"epoch": 1}, {"w": torch.ones(3)})
+        store.set_checkpoint(run_id, 10)
+        store.set_status(store.run(run_id).claim, Status.STOPPED)
+    return folder
+
+
+def test_a_backup_holds_what_is_committed_while_runs_train(tmp_path: Path) -> None:
+    folder = furnished(tmp_path / "store")
+    with Store(folder) as store:
+        live = store.add_run(CONFIG)
+        claim(store, live)
+        append(store, live, point(10))
+        backup(store, tmp_path / "copy.sqlite3")
+        append(store, live, point(20))
+        with pytest.raises(StoreError, match=r"copy.sqlite3 is there already"):
+            backup(store, tmp_path / "copy.sqlite3")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.sqlite3", "store"]
+    assert (tmp_path / "copy.sqlite3").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "restored").mkdir()
+    (tmp_path / "copy.sqlite3").rename(tmp_path / "restored" / "wdtui.sqlite3")
+    with Store(tmp_path / "restored") as store:
+        assert store.run(1).name == "kept" and store.curves(live).steps.tolist() == [10]
+        assert store.missing() == ""
+
+
+def test_a_store_is_moved_with_all_that_belongs_to_it(tmp_path: Path) -> None:
+    folder = furnished(tmp_path / "store")
+    (folder / "notes.txt").write_text("not the store's")
+    told = wdtui("store", "move", str(tmp_path / "deep" / "new"), store=folder)
+    assert told.returncode == 0, told.stderr
+    assert f"wdtui config set store {tmp_path / 'deep' / 'new'}" in told.stdout
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+    with Store(tmp_path / "deep" / "new") as store:
+        run = store.run(1)
+        assert run.name == "kept" and store.curves(1).steps.tolist() == [10, 20]
+        assert store.checkpoints(run).steps() == [10]
+
+
+def test_a_store_with_a_live_run_is_not_moved(tmp_path: Path) -> None:
+    folder = furnished(tmp_path / "store")
+    with Store(folder) as store:
+        store.settle(1, Status.QUEUED)
+        claim(store, 1)
+        with pytest.raises(StoreError, match="Run 1 is being trained"):
+            move(store, tmp_path / "new")
+        assert not (tmp_path / "new").exists()
+        store.set_status(store.run(1).claim, Status.STOPPED)
+        with Store(folder) as other:
+            move(store, tmp_path / "new")
+            with pytest.raises(StoreGoneError):
+                other.add_run(CONFIG)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("where", ["store", "store/within", "taken", "file"])
+def test_a_store_is_moved_to_an_empty_folder_elsewhere_only(tmp_path: Path, where: str) -> None:
+    folder = furnished(tmp_path / "store")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "something").write_text("")
+    (tmp_path / "file").write_text("")
+    told = wdtui("store", "move", str(tmp_path / where), store=folder)
+    assert told.returncode == 2
+    assert_one_sentence(told.stderr)
+    with Store(folder) as store:
+        assert store.run(1).name == "kept"
+
+
+def test_check_names_what_is_damaged_a_line_each(tmp_path: Path) -> None:
+    folder = furnished(tmp_path / "store")
+    sound = wdtui("store", "check", store=folder)
+    assert sound.returncode == 0 and "Nothing is damaged" in sound.stdout and "1 run" in sound.stdout
+    with Store(folder) as store:
+        other = store.add_run(CONFIG)
+        kept = store.checkpoints(store.run(1))
+    connection = sqlite3.connect(folder / "wdtui.sqlite3", isolation_level=None)
+    connection.execute("UPDATE points SET data = zeroblob(length(data)) WHERE step = 20")
+    connection.execute("UPDATE runs SET config = '{' WHERE id = ?", (other,))
+    connection.close()
+    [path] = kept.folder.glob("*.safetensors")
+    path.write_bytes(b"x" + path.read_bytes()[1:])
+    told = wdtui("store", "check", "--json", store=folder)
+    assert told.returncode == 3, told
+    lines = [json.loads(line) for line in told.stdout.splitlines()]
+    assert [(line["what"], line["run"]) for line in lines] == [("run", other), ("points", 1), ("checkpoint", 1)]
+    assert "`wdtui resume 1` trains it again" in lines[1]["text"]
+    assert len(wdtui("store", "check", store=folder).stdout.splitlines()) == 3
+
+
+def test_check_says_of_a_file_that_cannot_be_opened_that_it_is_damaged(tmp_path: Path) -> None:
+    folder = furnished(tmp_path / "store")
+    path = folder / "wdtui.sqlite3"
+    path.write_bytes(b"\xff" * 100 + path.read_bytes()[100:])
+    told = wdtui("store", "check", store=folder)
+    assert told.returncode == 3 and "put a backup in its place" in told.stdout

@@ -1,0 +1,186 @@
+"""A store that is moved, deleted or replaced under a training: said at once, and what was measured is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import start, until, wdtui
+from fault_tools import TINY
+from store_tools import CONFIG, append, claim, point
+
+from wdtui.runs import runner
+from wdtui.runs.group import Group
+from wdtui.runs.records import StoreGoneError
+from wdtui.runs.rescue import read_rescue
+from wdtui.runs.runner import Runner
+from wdtui.runs.store import Status, Store, StoreError
+
+FILES = "wdtui.sqlite3", "wdtui.sqlite3-wal", "wdtui.sqlite3-shm"
+
+
+def moved(folder: Path) -> None:
+    for name in FILES:
+        if (folder / name).exists():
+            (folder / name).rename(folder / f"{name}.aside")
+
+
+def deleted(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def replaced(folder: Path) -> None:
+    moved(folder)
+    with Store(folder) as other:
+        other.add_run(CONFIG, name="of another store")
+
+
+LOSSES = [moved, deleted, replaced]
+
+
+@pytest.mark.parametrize("lose", LOSSES)
+def test_writing_to_a_store_that_is_gone_is_refused(tmp_path: Path, lose: Callable[[Path], None]) -> None:
+    folder = tmp_path / "store"
+    with Store(folder) as store:
+        run_id = store.add_run(CONFIG)
+        claim(store, run_id)
+        append(store, run_id, point(10))
+        lose(folder)
+        for write in (
+            lambda: append(store, run_id, point(20)),
+            lambda: store.beat(run_id),
+            lambda: store.add_run(CONFIG),
+        ):
+            with pytest.raises(StoreGoneError, match=r"store .* was moved, deleted or replaced"):
+                write()
+
+
+@pytest.mark.parametrize("change", ["store = 'another'", "revision = 0"])
+def test_a_file_whose_content_became_another_store_s_is_refused(tmp_path: Path, change: str) -> None:
+    """As where a backup, or another store, was copied over it."""
+    with Store(tmp_path) as store:
+        run_id = store.add_run(CONFIG)
+        store.rename(run_id, "renamed")
+        with sqlite3.connect(tmp_path / "wdtui.sqlite3") as connection:
+            connection.execute(f"UPDATE counter SET {change}")
+        connection.close()
+        with pytest.raises(StoreGoneError, match="was moved, deleted or replaced"):
+            store.beat(run_id)
+
+
+def test_a_thread_that_opens_the_file_later_takes_no_other_store_for_it(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    with Store(folder) as store:
+        store.add_run(CONFIG)
+        replaced(folder)
+        caught: list[Exception] = []
+
+        def read() -> None:
+            try:
+                store.runs()
+            except StoreError as error:
+                caught.append(error)
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        thread.join()
+        assert isinstance(caught[0], StoreGoneError)
+
+
+@pytest.mark.parametrize("lose", LOSSES)
+def test_a_run_whose_store_is_lost_leaves_its_points_in_a_rescue_file(
+    tmp_path: Path, lose: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "_ATTEND_SECONDS", 0.01)
+    folder = tmp_path / "store"
+    store = Store(folder)
+    run_id = store.add_run(TINY, name="rescued")
+    training = Runner(store, run_id, device="cpu", threads=1)
+    at_step = 50 * TINY.steps_per_epoch
+    take = training.take
+
+    def losing(measured: runner.Point) -> None:
+        take(measured)
+        if measured.step == at_step:
+            training.write_down()
+            lose(folder)
+
+    training.take = losing  # type: ignore
+    with pytest.raises(StoreError) as told:
+        training.run()
+    text = str(told.value)
+    [path] = [*tmp_path.rglob("run-*-rescued*.jsonl")]
+    assert str(path) in text and "wdtui runs import" in text and "\n" not in text
+    rescued = read_rescue(path)
+    assert rescued.config == TINY and rescued.name == "rescued"
+    assert len(rescued.points) >= 50 and rescued.points[0].step == TINY.steps_per_epoch
+    assert path.stat().st_mode & 0o777 == 0o600
+    store.close()
+    undisturbed = Store(tmp_path / "undisturbed")
+    other = undisturbed.add_run(TINY)
+    Runner(undisturbed, other, device="cpu", threads=1).run()
+    expected = undisturbed.curves(other)
+    for place, rescued_point in enumerate(rescued.points):
+        same = np.array(rescued_point.values[:-1]) == expected.values[place, :-1]
+        assert same.all() and rescued_point.step == expected.steps[place]
+    undisturbed.close()
+    imported = wdtui("runs", "import", str(path), store=tmp_path / "new")
+    assert imported.returncode == 0, imported.stderr
+    with Store(tmp_path / "new") as again:
+        run = again.run(1)
+        assert (run.status, run.name, run.config) == (Status.INTERRUPTED, "rescued", TINY)
+        assert len(again.curves(1)) == len(rescued.points)
+        Runner(again, 1, device="cpu", threads=1).run()
+        assert again.curves(1)["train_loss"].tolist() == expected["train_loss"].tolist()
+
+
+def test_runs_trained_together_leave_a_rescue_file_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "_ATTEND_SECONDS", 0.01)
+    folder = tmp_path / "store"
+    with Store(folder) as store:
+        config = TINY.replace(engine="ensemble", width=16, epochs=5000)
+        run_ids = [store.add_run(config.replace(seed=seed)) for seed in range(2)]
+        group = Group(store, run_ids, device="cpu", threads=1)
+        timer = threading.Timer(0.5, deleted, [folder])
+        timer.start()
+        with pytest.raises(StoreGoneError) as told:
+            group.run()
+        files = sorted(tmp_path.rglob("run-*-rescued*.jsonl"))
+        assert [file.name[:6] for file in files] == ["run-1-", "run-2-"]
+        assert all(str(file) in str(told.value) for file in files)
+
+
+def test_a_headless_run_whose_store_vanishes_ends_with_status_1(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    process = start("run", "demo", "--epochs", "20000", "--threads", "1", "--headless", store=folder)
+
+    def measured() -> bool:
+        if not (folder / "wdtui.sqlite3").exists():
+            return False
+        with Store(folder) as store:
+            return bool(store.count()) and len(store.curves(1)) > 2
+
+    until(measured, process)
+    moved(folder)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 1, error
+    last = error.strip().splitlines()[-1]
+    assert "was moved, deleted or replaced" in last and "run-1-rescued" in last and "Traceback" not in error
+    [path] = [*folder.glob("run-1-rescued*.jsonl")]
+    header = json.loads(path.read_text().splitlines()[0])
+    assert header["run"] == 1 and header["config"]["epochs"] == 20000
+
+
+def test_a_rescue_file_that_is_cut_off_or_changed_is_said_to_be(tmp_path: Path) -> None:
+    path = tmp_path / "run-1-rescued.jsonl"
+    path.write_text("not a rescue file\n")
+    told = wdtui("runs", "import", str(path), store=tmp_path / "store")
+    assert told.returncode == 2 and "is no rescue file" in told.stderr
+    assert os.listdir(tmp_path) == ["run-1-rescued.jsonl"]

@@ -1,0 +1,65 @@
+"""`wdtui store`: the file that holds all runs, checked, copied and moved as a whole."""
+
+from __future__ import annotations
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wdtui.cli.errors import DAMAGED
+from wdtui.cli.fields import JsonOption, StoreOption
+
+app = typer.Typer(help="Check, back up and move the run store.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command()
+def check(json: JsonOption = False, store: StoreOption = None) -> int:
+    """Read all of the store and its checkpoints, and name what is damaged, a line each; exit status 3 if any is."""
+    from wdtui.runs.inspection import Finding, findings
+    from wdtui.runs.store import Store, StoreError
+
+    try:
+        with Store(store) as opened:
+            found, runs = findings(opened), opened.count()
+    except StoreError as error:
+        found, runs = [Finding("file", str(error))], 0
+    for one in found:
+        about = {"what": one.what, "run": one.run, "text": one.text}
+        typer.echo(json_module.dumps(about, ensure_ascii=False) if json else f"{one.what:<10} {one.text}")
+    if not found and not json:
+        typer.echo(f"Nothing is damaged in {opened.folder}: {runs:,} {'run' if runs == 1 else 'runs'}.")
+    return DAMAGED if found else 0
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")], store: StoreOption = None
+) -> None:
+    """Copy all runs, points, events and sweeps to one file, also while runs train; checkpoints are left out.
+
+    To go back to it, put it into an empty folder as wdtui.sqlite3: runs that were not finished begin anew there, which
+    gives the same points.
+    """
+    from wdtui.runs.moving import backup as copy
+    from wdtui.runs.store import Store
+
+    with Store(store) as opened:
+        copy(opened, file)
+        runs = opened.count()
+    typer.echo(f"{runs:,} {'run' if runs == 1 else 'runs'} of {opened.folder} in {file}.")
+
+
+@app.command()
+def move(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")], store: StoreOption = None
+) -> None:
+    """Move the store with its checkpoints and logs to another folder; refused while a run is live."""
+    from wdtui.runs.moving import move as relocate
+    from wdtui.runs.store import Store
+
+    with Store(store) as opened:
+        relocate(opened, folder)
+    there = folder.expanduser().absolute()
+    typer.echo(f"The store is in {there} now. `wdtui config set store {there}`, or WDTUI_HOME, says so to wdtui.")

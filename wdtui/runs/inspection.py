@@ -1,0 +1,77 @@
+"""What is wrong with a store, found by reading all of it: the file, its rows, points and checkpoints. No torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+from wdtui.runs.records import UNREADABLE, RunRecord, StoreError
+from wdtui.runs.store import Store
+from wdtui.text import number
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong."""
+
+    what: str
+    """file, store, run, points, events, commands, checkpoint or sweep."""
+    text: str
+    """A sentence that says what can be done about it."""
+    run: int | None = None
+
+
+def findings(store: Store) -> list[Finding]:
+    """All that is wrong with a store; takes as long as reading all of it. Raises nothing but what is a defect here."""
+    found = [Finding("file", text) for text in store.check_file()]
+    found += _told("store", None, lambda: [store.missing()])
+    runs: list[RunRecord] = []
+    found += _told("store", None, lambda: runs.extend(store.runs()))
+    for run in runs:
+        found += _of_run(store, run)
+    return found + _told("sweep", None, lambda: [sweep.damage for sweep in store.sweeps.all()])
+
+
+def lost_points(run: RunRecord, lost: tuple[int, ...]) -> str:
+    """What to say of points that are damaged or missing, and how they come back."""
+    if len(lost) == 1:
+        which, them = f"The point at step {number(lost[0])} of run {run.id} is damaged and left out", "it"
+    else:
+        steps = ", ".join(map(number, lost[:3])) + (" …" if len(lost) > 3 else "")
+        which, them = f"{len(lost):,} points of run {run.id}, at steps {steps}, are damaged and left out", "them"
+    return f"{which}: `wdtui resume {run.id}` trains {them} again."
+
+
+def _of_run(store: Store, run: RunRecord) -> Iterator[Finding]:
+    if run.damaged:
+        yield Finding("run", run.reason, run.id)
+        return
+    yield from _told("points", run, lambda: [lost_points(run, lost) for lost in [store.curves(run.id).lost] if lost])
+    yield from _told("events", run, lambda: _unreadable_events(store, run))
+    yield from _told("commands", run, lambda: _unreadable_commands(store, run))
+    checkpoints = store.checkpoints(run)
+    for step in checkpoints.unsound():
+        text = f"The checkpoint at step {number(step)} of run {run.id} is damaged: the one before it will be used."
+        yield Finding("checkpoint", text, run.id)
+    if run.checkpoint_step is not None and max(checkpoints.steps(), default=-1) < run.checkpoint_step:
+        which = f"The checkpoint at step {number(run.checkpoint_step)} of run {run.id}"
+        text = f"{which} is missing from {checkpoints.folder}: what remains is used."
+        yield Finding("checkpoint", text, run.id)
+
+
+def _unreadable_events(store: Store, run: RunRecord) -> list[str]:
+    return [f"Run {run.id}: {event.data['reason']}" for event in store.events(run.id) if event.kind == UNREADABLE]
+
+
+def _unreadable_commands(store: Store, run: RunRecord) -> list[str]:
+    unreadable = any(command.kind == UNREADABLE for command in store.commands(run.id))
+    return [f"A command to run {run.id} is damaged and will be left out: give it again."] if unreadable else []
+
+
+def _told(what: str, run: RunRecord | None, ask: Callable[[], list[str] | None]) -> list[Finding]:
+    """What an answer says is wrong, a refusal included."""
+    try:
+        texts = ask() or []
+    except StoreError as error:
+        texts = [str(error)]
+    return [Finding(what, text, run.id if run else None) for text in texts if text]

@@ -1,0 +1,77 @@
+"""A store moved to another folder, or copied to a file, as SQLite itself copies a database that is in use."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+from wdtui import private
+from wdtui.runs.records import StoreError
+from wdtui.runs.store import FILE_NAME, Store
+
+_LOGS = "-wal", "-shm", "-journal"
+
+
+def backup(store: Store, path: Path) -> None:
+    """Copy all runs, points, events and sweeps to one new file, whole or not at all; checkpoints are left out.
+
+    Runs may be live meanwhile: what is committed when the copy ends is in it. Raises StoreError.
+    """
+    if path.exists() or path.is_symlink():
+        raise StoreError(f"{path} is there already: give the backup another name.")
+    partial = path.with_name(path.name + ".partial")
+    try:
+        private.opened(partial, "wb").close()
+        _copy(store, partial)
+        os.replace(partial, path)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror}.") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def move(store: Store, folder: Path) -> None:
+    """Move a store of which no run is live, with its checkpoints, logs and rescue files, to a new or empty folder.
+
+    The old files go once the copy was read through. Raises StoreError, and leaves the store where it is.
+    """
+    folder, old = folder.expanduser().absolute(), store.folder
+    if folder == old or old in folder.parents:
+        raise StoreError(f"{folder} is the store's own folder or lies in it: give one elsewhere.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise StoreError(f"{folder} is not an empty folder: give a new one.")
+    try:
+        with store.holding_still():
+            private.make_folder(folder, private.is_shared(old))
+            private.opened(folder / FILE_NAME, "wb", private.is_shared(old)).close()
+            _copy(store, folder / FILE_NAME)
+            for path in [old / "checkpoints", old / "logs", *old.glob("run-*-rescued-*.jsonl")]:
+                if path.exists():
+                    shutil.move(path, folder / path.name)
+            for suffix in ("", *_LOGS):
+                (old / f"{FILE_NAME}{suffix}").unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"The store cannot be moved to {folder}: {error.strerror}.") from error
+    with contextlib.suppress(OSError):  # other files may lie in it
+        old.rmdir()
+
+
+def _copy(store: Store, path: Path) -> None:
+    """Copy the database over an empty file and read the copy through."""
+    source = f"{(store.folder / FILE_NAME).as_uri()}?mode=ro"
+    try:
+        with (
+            contextlib.closing(sqlite3.connect(source, uri=True)) as original,
+            contextlib.closing(sqlite3.connect(path)) as copy,
+        ):
+            original.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+            verdict = str(copy.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except sqlite3.Error as error:
+        raise StoreError(f"The store cannot be copied to {path}: {error}. `wdtui store check` says more.") from error
+    if verdict != "ok":
+        path.unlink(missing_ok=True)
+        raise StoreError(f"The store is damaged ({verdict}) and was not copied: `wdtui store check` says more.")
