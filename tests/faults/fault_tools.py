@@ -21,6 +21,7 @@ import numpy as np
 from wdtui.config import RunConfig
 from wdtui.runs import checkpoints, child, runner
 from wdtui.runs.checkpoints import Checkpoints
+from wdtui.runs.checks import check_run
 from wdtui.runs.records import LIVE, Status
 from wdtui.runs.store import Store
 
@@ -141,6 +142,7 @@ def assert_same(folder: Path, run_id: int, undisturbed: int) -> None:
     with Store(folder) as store:
         assert len(store.curves(run_id)) == len(store.curves(undisturbed))
         assert_begins_as(store, run_id, undisturbed)
+        assert [finding for finding in check_run(store, run_id) if finding.agrees is False] == []
 
 
 def killed_at_random(folder: Path, run_id: int, moment: str) -> bool:

@@ -105,7 +105,7 @@ def test_curves_that_grow_while_they_are_read_lack_nothing(store: Store) -> None
     for step in range(10, 100, 10):
         append(store, run_id, point(step))
         assert store.curves(run_id, after_step=step - 10).lost == ()
-    store.truncate(run_id, 50)
+    store.truncate(store.run(run_id).claim, 50)
     append(store, run_id, point(60))
     assert store.curves(run_id).lost == ()
 
@@ -211,7 +211,7 @@ def test_a_damaged_command_is_dropped_and_the_others_are_taken(store: Store) -> 
     assert [command.kind for command in store.commands(run_id)] == ["unreadable", "pause"]
     rotten(store.folder, "UPDATE commands SET data = '{' WHERE kind = 'steer'")
     first = store.commands(run_id)[0]
-    assert first.kind == "unreadable" and store.take(first)
+    assert first.kind == "unreadable" and store.take(store.run(first.run_id).claim, first)
     assert [command.kind for command in store.commands(run_id)] == ["pause"]
 
 

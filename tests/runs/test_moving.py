@@ -23,7 +23,7 @@ def furnished(folder: Path) -> Path:
         claim(store, run_id)
         append(store, run_id, point(10), point(20))
         Checkpoints.of(folder, store.run(run_id)).save(10, {"epoch": 1}, {"w": torch.ones(3)})
-        store.set_checkpoint(run_id, 10)
+        store.set_checkpoint(store.run(run_id).claim, 10)
         store.set_status(store.run(run_id).claim, Status.STOPPED)
     return folder
 

@@ -50,12 +50,12 @@ def test_writing_to_a_store_that_is_gone_is_refused(tmp_path: Path, lose: Callab
     folder = tmp_path / "store"
     with Store(folder) as store:
         run_id = store.add_run(CONFIG)
-        claim(store, run_id)
+        owned = claim(store, run_id)
         append(store, run_id, point(10))
         lose(folder)
         for write in (
-            lambda: append(store, run_id, point(20)),
-            lambda: store.beat(run_id),
+            lambda: store.append(owned, [point(20)], speed=100.0, milestones={}),
+            lambda: store.beat(owned),
             lambda: store.add_run(CONFIG),
         ):
             with pytest.raises(StoreGoneError, match=r"store .* was moved, deleted or replaced"):
@@ -72,7 +72,7 @@ def test_a_file_whose_content_became_another_store_s_is_refused(tmp_path: Path, 
             connection.execute(f"UPDATE counter SET {change}")
         connection.close()
         with pytest.raises(StoreGoneError, match="was moved, deleted or replaced"):
-            store.beat(run_id)
+            store.beat(store.run(run_id).claim)
 
 
 def test_a_thread_that_opens_the_file_later_takes_no_other_store_for_it(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from store_tools import in_python
 from tui_tools import Recorded
 
+from wdtui.config import RunConfig
 from wdtui.runs.records import Status
 from wdtui.tui.query import QueryError, parse
 
@@ -74,3 +76,11 @@ def test_what_passes(query: str, found: list[int], filled: Recorded) -> None:
 def test_what_is_refused(query: str, said: str) -> None:
     with pytest.raises(QueryError, match=said.replace("?", r"\?")):
         parse(query)
+
+
+def test_runs_without_an_owner_are_found_by_what_they_are_shown_as(recorded: Recorded) -> None:
+    with in_python("store.add_run(RunConfig())", recorded.store.folder) as process:
+        assert process.wait(60) == 0
+    recorded.store.add_run(RunConfig())
+    found = {word: [run.id for run in recorded.store.runs() if parse(word)(run)] for word in ("orphaned", "queued")}
+    assert found == {"orphaned": [1], "queued": [2, 1]}

@@ -165,7 +165,9 @@ def _as_json(run: Any) -> dict[str, Any]:
     from wdtui.steering import to_json
     from wdtui.summary import finite
 
-    plain = {name: getattr(run, name) for name in ("id", "name", "note", "experiment", "status", "reason", "device")}
+    plain = {
+        name: getattr(run, name) for name in ("id", "name", "note", "experiment", "status", "state", "reason", "device")
+    }
     times = {name: getattr(run, name) for name in ("created", "started", "ended", "step", "epoch", "threads", "host")}
     return plain | times | {
         "parent": run.parent,

@@ -63,6 +63,8 @@ CLAIMABLE = frozenset(Status) - LIVE - FINISHED - {Status.DAMAGED}
 
 UNREADABLE = "unreadable"
 """The kind of an event or command that is damaged or missing in the store."""
+ORPHANED, UNCONFIRMED = "orphaned", "unconfirmed"
+"""How a queued run is shown whose process is gone, and a live one of whose process nothing has been seen yet."""
 
 _DEFAULTS = {name: field.default for name, field in FIELDS.items()}
 
@@ -254,10 +256,10 @@ class RunRecord(_Row):
 
     @property
     def state(self) -> str:
-        """The status as lists show it: "orphaned" and "unconfirmed" say what is known about the owner instead."""
+        """The status as lists show it; ORPHANED and UNCONFIRMED say what is known about the owner instead."""
         if self.orphaned:
-            return "orphaned"
-        return "unconfirmed" if self.unconfirmed else self.status_text
+            return ORPHANED
+        return UNCONFIRMED if self.unconfirmed else self.status_text
 
     def judged(self, life: Life) -> RunRecord:
         """This record as it is to be shown, given what is known about the owner of a live or queued run."""

@@ -15,7 +15,7 @@ from typing import Any
 from wdtui.config import FIELDS, nearest
 from wdtui.hyperparameters import Hyperparameter, format_value
 from wdtui.metrics import METRICS
-from wdtui.runs.records import RunRecord, Status
+from wdtui.runs.records import ORPHANED, UNCONFIRMED, RunRecord, Status
 
 Test = Callable[[RunRecord], bool]
 
@@ -96,8 +96,8 @@ def _part(part: str) -> Test:
 
 
 def _word(word: str) -> Test:
-    if word in {status.value for status in Status}:
-        return lambda run: run.status_text == word
+    if word in {*Status, ORPHANED, UNCONFIRMED}:
+        return lambda run: word in (run.status_text, run.state)
     if word == "live":
         return lambda run: run.live
     if word.startswith("#") and word.isascii() and word[1:].isdigit():
