@@ -24,7 +24,7 @@ from wdtui.runs.processes import this_process
 from wdtui.runs.scheduler import Notice, Scheduler
 from wdtui.runs.store import Status, Store
 from wdtui.runs.trainer import log_path
-from wdtui.runs.worker import ChildDiedError, ChildWorker, Worker
+from wdtui.runs.worker import ChildDiedError, ChildWorker, Worker, _last_line
 from wdtui.steering import Steering
 
 Place = Literal["thread", "process"]
@@ -417,3 +417,12 @@ def test_a_run_that_no_thread_can_be_had_for_fails_and_nobody_waits_for_it(
     (notice,) = scheduler.notices()
     assert (notice.run_id, notice.kind, notice.status) == (run_id, "failed", Status.FAILED)
     assert "can't start new thread" in notice.text and not scheduler.live
+
+
+def test_the_last_line_of_a_log_is_found_without_reading_all_of_it(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("the first line\n")
+    os.truncate(log, 10**12)
+    with log.open("a") as file:
+        file.write("\nthe last line\n\n")
+    assert _last_line(log, 0) == "the last line" and _last_line(log, log.stat().st_size) == ""

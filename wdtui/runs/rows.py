@@ -10,6 +10,7 @@ from typing import Any
 
 from wdtui.config import nearest
 from wdtui.runs.records import RunRecord, StoreError
+from wdtui.text import too_long
 
 COLUMNS = [field.removesuffix("_text") for field in RunRecord._fields]
 
@@ -24,6 +25,13 @@ def select_runs(connection: sqlite3.Connection, condition: str, *values: Any) ->
 def storable(text: str) -> str:
     """Text as UTF-8 can hold it: a shell hands over broken bytes as lone surrogates, which it cannot."""
     return text.encode("utf-8", "replace").decode()
+
+
+def given(text: str) -> str:
+    """A name or a note, storable; raises StoreError for one of many pages."""
+    if why := too_long(text):
+        raise StoreError(f"The name or note {why}.")
+    return storable(text)
 
 
 def select_run(connection: sqlite3.Connection, run_id: int) -> RunRecord:

@@ -13,7 +13,7 @@ from wdtui.grid import Cell, Grid
 from wdtui.hyperparameters import ConfigError
 from wdtui.runs.database import Database
 from wdtui.runs.records import RunRecord, StoreError
-from wdtui.runs.rows import select_runs, storable
+from wdtui.runs.rows import given, select_runs, storable
 from wdtui.sweep_table import Table
 
 _SWEEP = "SELECT id, created, name, experiment, device, threads, spec FROM sweeps"
@@ -75,7 +75,7 @@ class Sweeps:
         with self._database.writing() as connection:
             cursor = connection.execute(
                 "INSERT INTO sweeps (created, name, experiment, device, threads, spec) VALUES (?, ?, ?, ?, ?, ?)",
-                (time.time(), storable(name), storable(experiment), device, threads, json.dumps(grid.to_mapping())),
+                (time.time(), given(name), storable(experiment), device, threads, json.dumps(grid.to_mapping())),
             )
             sweep_id = cursor.lastrowid
             assert sweep_id is not None

@@ -21,6 +21,8 @@ BUSY, STORE_FAILED = 3, 4
 run's status in the store, and any other means that nothing was begun."""
 
 
+_LAST_BYTES = 100_000
+"""Of a log, where its last line is looked for."""
 _LAST_SECONDS = 10.0
 """How long an exiting process waits for runs in its threads to write a checkpoint."""
 _in_threads: set[Worker] = set()
@@ -182,5 +184,7 @@ def sentence(error: Exception) -> str:
 
 def _last_line(log: Path, seen: int) -> str:
     """The last line of a log after so many bytes."""
-    lines = log.read_bytes()[seen:].decode(errors="replace").split("\n")
+    with open(log, "rb") as file:
+        file.seek(max(seen, log.stat().st_size - _LAST_BYTES))
+        lines = file.read(_LAST_BYTES).decode(errors="replace").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
