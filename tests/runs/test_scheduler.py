@@ -25,6 +25,7 @@ from wdtui.runs.scheduler import Notice, Scheduler
 from wdtui.runs.store import Status, Store
 from wdtui.runs.trainer import log_path
 from wdtui.runs.worker import ChildDiedError, ChildWorker, Worker, _last_line
+from wdtui.sizes import training_bytes
 from wdtui.steering import Steering
 
 Place = Literal["thread", "process"]
@@ -98,20 +99,10 @@ def assert_same_curves(store: Store, one: int, other: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "device", "thread_busy", "place"),
-    [
-        (256, "cpu", False, "thread"),
-        (128, "cpu", False, "thread"),
-        (256, "cpu", True, "process"),
-        (127, "cpu", False, "process"),
-        (8, "cpu", True, "process"),
-        (8, "cuda:0", True, "thread"),
-        (256, "cuda:1", True, "thread"),
-        (256, "mps", False, "thread"),
-    ],
+    ("device", "place"), [("cpu", "process"), ("cuda:0", "thread"), ("cuda:1", "thread"), ("mps", "thread")]
 )
-def test_placement(width: int, device: str, thread_busy: bool, place: Place) -> None:
-    assert placement(width, device, thread_busy) == place
+def test_placement(device: str, place: Place) -> None:
+    assert placement(device) == place
 
 
 @pytest.mark.parametrize(
@@ -262,7 +253,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(store: Store, pla
     assert_same_curves(store, undisturbed, disturbed)
 
 
-def test_a_killed_process_leaves_an_interrupted_run_and_the_scheduler_goes_on(
+def test_a_process_that_dies_leaves_an_interrupted_run_and_the_scheduler_goes_on(
     store: Store, scheduler: Scheduler, places: list[Place]
 ) -> None:
     one, two = add(store, FOREVER), add(store, 3)
@@ -272,14 +263,79 @@ def test_a_killed_process_leaves_an_interrupted_run_and_the_scheduler_goes_on(
     until(under_way(store, one))
     pid = store.run(one).pid
     assert pid is not None and os.getsid(pid) == pid
-    os.kill(pid, signal.SIGKILL)
+    os.kill(pid, signal.SIGSEGV)
     until(lambda: store.run(two).status == Status.DONE)
     until(lambda: len(scheduler._notices) == 2)
     killed, ended = scheduler.notices()
     assert (killed.run_id, killed.kind, killed.status) == (one, "failed", Status.INTERRUPTED)
-    assert killed.text.startswith(f"The process that trained run {one} ended without a word (Killed)")
+    assert killed.text.startswith(f"The process that trained run {one} ended without a word (Segmentation fault)")
     assert ended == Notice(two, "ended", f"Run {two} is done.", Status.DONE)
     assert store.run(one).status == Status.INTERRUPTED
+
+
+def killed_once_more(store: Store, run_id: int, before: int | None = None) -> int:
+    """Kill the process that trains a run, as the system does where memory has run out; returns its id."""
+    until(lambda: store.run(run_id).live and store.run(run_id).pid not in (None, before))
+    pid = store.run(run_id).pid
+    assert pid is not None and pid != os.getpid()
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+def test_a_run_whose_process_the_system_kills_is_tried_once_more_alone_and_others_go_on(
+    store: Store, scheduler: Scheduler, places: list[Place]
+) -> None:
+    run_id, companion, queued = add(store, 4000), add(store, FOREVER), add(store, 3)
+    places[:] = ["process"] * 4
+    scheduler.slots = 2
+    scheduler.submit(run_id, companion, queued)
+    until(under_way(store, companion))
+    killed_once_more(store, run_id)
+    until(lambda: store.run(queued).status == Status.DONE)
+    until(lambda: store.run(run_id).status == Status.QUEUED)
+    assert store.run(run_id).reason.endswith("It is tried once more, alone.")
+    assert store.run(companion).live and scheduler.live == (companion,)  # it waits until it is alone
+    assert scheduler.at_work == {run_id, companion}
+    store.send(companion, "stop")
+    until(lambda: store.run(run_id).live)
+    late = add(store, 3)
+    scheduler.submit(late)
+    until(lambda: store.run(run_id).status == Status.DONE)
+    until(lambda: store.run(late).status == Status.DONE)
+    started, ended = store.run(late).started, store.run(run_id).ended
+    assert started and ended and started >= ended
+    assert [event.kind for event in store.events(run_id)][:1] == ["killed"]
+
+
+def test_a_run_whose_process_is_killed_twice_has_failed_and_says_so(
+    store: Store, scheduler: Scheduler, places: list[Place]
+) -> None:
+    run_id, other = add(store, FOREVER), add(store, 3)
+    places[:] = ["process"] * 4
+    scheduler.submit(run_id, other)
+    first = killed_once_more(store, run_id)
+    until(lambda: store.run(other).status == Status.DONE)
+    killed_once_more(store, run_id, first)
+    until(lambda: store.run(run_id).status == Status.FAILED)
+    assert store.run(run_id).reason.startswith(
+        f"The system killed the process that trained run {run_id}, and killed it again while it trained alone."
+    )
+    until(lambda: not scheduler.at_work)
+    assert [(notice.run_id, notice.kind) for notice in scheduler.notices()] == [(other, "ended"), (run_id, "failed")]
+
+
+def test_runs_that_together_need_more_memory_than_there_is_wait_for_each_other(
+    store: Store, scheduler: Scheduler, places: list[Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = add(store, FOREVER), add(store, 3)
+    monkeypatch.setattr(scheduling, "available_memory", lambda: int(1.5 * training_bytes(tiny(3))))
+    scheduler.slots = 2
+    scheduler.submit(one, two)
+    until(under_way(store, one))
+    time.sleep(0.5)
+    assert scheduler.live == (one,) and scheduler.queue == (two,)
+    store.send(one, "stop")
+    until(lambda: store.run(two).status == Status.DONE)
 
 
 def test_a_group_whose_process_is_killed_after_its_first_run_was_done_is_interrupted(
@@ -296,6 +352,8 @@ def test_a_group_whose_process_is_killed_after_its_first_run_was_done_is_interru
     killed: Any = SimpleNamespace(pid=gone.pid, begin=lambda job: None, outcome=lambda: -signal.SIGKILL, gone=True)
     worker = ChildWorker(store, done, beside=cut_off, trainer=killed, on_end=scheduler._finish)
     scheduler._live.update(dict.fromkeys(run_ids, worker))
+    scheduler._bytes.update(dict.fromkeys(run_ids, 0))
+    scheduler._leaving = True  # else they were tried once more
     worker.run()
     assert isinstance(worker.error, ChildDiedError)
     assert f"The process that trained run {cut_off[0]} ended without a word (Killed)" in str(worker.error)

@@ -23,7 +23,9 @@ from wdtui.metrics import Curves, Point
 from wdtui.milestones import Milestones, milestones
 from wdtui.runs.forks import inherited
 from wdtui.runs.keeping import Keeper, Snapshot, Writer
+from wdtui.runs.memory import check_room
 from wdtui.runs.store import Command, Status, Store, StoreError
+from wdtui.runs.worker import sentence
 from wdtui.steering import to_json
 from wdtui.text import number
 
@@ -191,7 +193,7 @@ class Runner:
 
     def fail(self, error: Exception) -> None:
         """End with what PyTorch raised, out of memory above all, and write it down."""
-        self._outcome = Status.FAILED, f"{type(error).__name__}: {' '.join(str(error).split())}"
+        self._outcome = Status.FAILED, " ".join(sentence(error).split())
         trace = "".join(traceback.format_exception(error))
         self.store.add_event(self.run_id, self._step, "error", {"traceback": trace})
 
@@ -214,6 +216,7 @@ class Runner:
     def _train_to_an_outcome(self) -> None:
         try:
             self.find_start()
+            check_room([self.config], self.device)
             training = make_training(self.config, self.device, self.store.run(self.run_id).plan)
             self.begin(training)
             for point in training.points(self.attend):

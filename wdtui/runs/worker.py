@@ -34,7 +34,27 @@ class ChildError(Exception):
 
 
 class ChildDiedError(Exception):
-    """The process that trained a run was killed; the store shows the run as interrupted."""
+    """The process that trained runs was killed; the store shows the runs as interrupted."""
+
+    def __init__(self, run_ids: Sequence[int], code: int) -> None:
+        """`code` is its exit status, or minus the signal that ended it."""
+        how = signal.strsignal(-code) if code < 0 else f"exit status {code}"
+        hint = f"`wdtui resume {run_ids[0]}` goes on from its last checkpoint"
+        super().__init__(f"The process that trained run {run_ids[0]} ended without a word ({how}); {hint}.")
+        self.run_ids = tuple(run_ids)
+        self.by_system = code == -signal.SIGKILL
+        """Whether it was killed as the system kills what has taken the last of the memory."""
+
+
+class KilledTwiceError(Exception):
+    """The process that trained a run was killed, and so was the one that tried again."""
+
+    def __init__(self, run_id: int) -> None:
+        super().__init__(
+            f"The system killed the process that trained run {run_id}, and killed it again while it trained alone. "
+            "It most likely needs more memory than there is. "
+            f"`wdtui resume {run_id}` tries once more from its last checkpoint."
+        )
 
 
 class Worker(threading.Thread):
@@ -162,10 +182,10 @@ class ChildWorker(Worker):
         if code == 0:
             return record.status
         killed = self._interrupted_with(pid)
+        if code == -signal.SIGKILL and not (killed or self._interruption):  # before it had claimed any
+            killed = [run_id for run_id in self.run_ids if self._store.run(run_id).status == Status.QUEUED]
         if killed and code not in (BUSY, STORE_FAILED):
-            how = signal.strsignal(-code) if code < 0 else f"exit status {code}"
-            hint = f"`wdtui resume {killed[0]}` goes on from its last checkpoint"
-            raise ChildDiedError(f"The process that trained run {killed[0]} ended without a word ({how}); {hint}.")
+            raise ChildDiedError(killed, code)
         if self._interruption and record.pid != pid:
             return record.status
         said = _last_line(log, seen) or f"Its process ended with status {code} before it had begun."
