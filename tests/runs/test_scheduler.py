@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from store_tools import claim, in_python
 
+from wdtui import machine
 from wdtui.config import RunConfig
 from wdtui.runs import scheduler as scheduling
 from wdtui.runs.placement import company, has_room, placement
@@ -273,7 +274,7 @@ def test_a_process_that_dies_leaves_an_interrupted_run_and_the_scheduler_goes_on
     assert store.run(one).status == Status.INTERRUPTED
 
 
-def killed_once_more(store: Store, run_id: int, before: int | None = None) -> int:
+def kill_its_process(store: Store, run_id: int, before: int | None = None) -> int:
     """Kill the process that trains a run, as the system does where memory has run out; returns its id."""
     until(lambda: store.run(run_id).live and store.run(run_id).pid not in (None, before))
     pid = store.run(run_id).pid
@@ -290,12 +291,15 @@ def test_a_run_whose_process_the_system_kills_is_tried_once_more_alone_and_other
     scheduler.slots = 2
     scheduler.submit(run_id, companion, queued)
     until(under_way(store, companion))
-    killed_once_more(store, run_id)
+    store.send(run_id, "checkpoint")
+    until(lambda: store.run(run_id).checkpoint_step is not None)
+    kill_its_process(store, run_id)
     until(lambda: store.run(queued).status == Status.DONE)
     until(lambda: store.run(run_id).status == Status.QUEUED)
     assert store.run(run_id).reason.endswith("It is tried once more, alone.")
-    assert store.run(companion).live and scheduler.live == (companion,)  # it waits until it is alone
-    assert scheduler.at_work == {run_id, companion}
+    until(lambda: scheduler.live == (companion,))
+    time.sleep(0.3)  # there would be room, and it waits until it is alone
+    assert store.run(companion).live and scheduler.live == (companion,) and scheduler.queue == (run_id,)
     store.send(companion, "stop")
     until(lambda: store.run(run_id).live)
     late = add(store, 3)
@@ -304,7 +308,7 @@ def test_a_run_whose_process_the_system_kills_is_tried_once_more_alone_and_other
     until(lambda: store.run(late).status == Status.DONE)
     started, ended = store.run(late).started, store.run(run_id).ended
     assert started and ended and started >= ended
-    assert [event.kind for event in store.events(run_id)][:1] == ["killed"]
+    assert [event.kind for event in store.events(run_id)] == ["killed", "resumed"]
 
 
 def test_a_run_whose_process_is_killed_twice_has_failed_and_says_so(
@@ -313,9 +317,9 @@ def test_a_run_whose_process_is_killed_twice_has_failed_and_says_so(
     run_id, other = add(store, FOREVER), add(store, 3)
     places[:] = ["process"] * 4
     scheduler.submit(run_id, other)
-    first = killed_once_more(store, run_id)
+    first = kill_its_process(store, run_id)
     until(lambda: store.run(other).status == Status.DONE)
-    killed_once_more(store, run_id, first)
+    kill_its_process(store, run_id, first)
     until(lambda: store.run(run_id).status == Status.FAILED)
     assert store.run(run_id).reason.startswith(
         f"The system killed the process that trained run {run_id}, and killed it again while it trained alone."
@@ -328,7 +332,7 @@ def test_runs_that_together_need_more_memory_than_there_is_wait_for_each_other(
     store: Store, scheduler: Scheduler, places: list[Place], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = add(store, FOREVER), add(store, 3)
-    monkeypatch.setattr(scheduling, "available_memory", lambda: int(1.5 * training_bytes(tiny(3))))
+    monkeypatch.setattr(machine, "available_memory", lambda: int(1.5 * training_bytes(tiny(3))))
     scheduler.slots = 2
     scheduler.submit(one, two)
     until(under_way(store, one))
@@ -352,7 +356,6 @@ def test_a_group_whose_process_is_killed_after_its_first_run_was_done_is_interru
     killed: Any = SimpleNamespace(pid=gone.pid, begin=lambda job: None, outcome=lambda: -signal.SIGKILL, gone=True)
     worker = ChildWorker(store, done, beside=cut_off, trainer=killed, on_end=scheduler._finish)
     scheduler._live.update(dict.fromkeys(run_ids, worker))
-    scheduler._bytes.update(dict.fromkeys(run_ids, 0))
     scheduler._leaving = True  # else they were tried once more
     worker.run()
     assert isinstance(worker.error, ChildDiedError)

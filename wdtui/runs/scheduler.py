@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Literal
 
-from wdtui.machine import available_memory
+from wdtui.runs.memory import Budget
 from wdtui.runs.placement import (
     choice_of_devices,
     company,
@@ -81,10 +81,7 @@ class Scheduler:
         self._live: dict[int, Worker] = {}
         self._again: set[int] = set()
         """The live run that is tried once more, if any, beside which nothing starts."""
-        self._bytes: dict[int, int] = {}
-        """The memory that each live run may take."""
-        self._free = 0
-        """The memory that was left when none was live."""
+        self._memory = Budget()
         self._idle: list[Trainer] = []
         """Processes whose run has just ended: they train the next that are to be trained in processes, or end."""
         self._errands: deque[Callable[[], None]] = deque()
@@ -233,12 +230,10 @@ class Scheduler:
         for job in [] if self._leaving else list(self._queued.values()):
             if job.run_id in self._live or job.devices in full:  # stopped and resumed, it may still be ending
                 continue
-            if self._live and (job.again or self._again or job.bytes > self._room()):
+            if self._live and (job.again or self._again or not self._memory.has_room(job.bytes)):
                 continue
             live = [(worker.device, worker.threads or 1) for worker in dict.fromkeys(self._live.values())]
             device = min(job.devices, key=[device for device, _ in live].count)
-            if not self._live:
-                self._free = available_memory()
             if has_room(device, job.needs, live, slots=self._slots):
                 try:
                     self._start(job, device)
@@ -256,15 +251,11 @@ class Scheduler:
         beside = self._company(job, device)
         worker = kind(self._store, job.run_id, beside=beside, device=device, threads=job.needs, on_end=self._finish)
         worker.start()
+        self._memory.begin(worker.run_ids, job.bytes)
         self._again = {job.run_id} if job.again else set()
         for run_id in worker.run_ids:
             del self._queued[run_id]
             self._live[run_id] = worker
-            self._bytes[run_id] = job.bytes
-
-    def _room(self) -> int:
-        """The memory that is left: what has just begun has not taken yet what it will."""
-        return min(available_memory(), self._free - sum(self._bytes.values()))
 
     def _company(self, job: _Job, device: str) -> list[int]:
         """Queued runs to train beside one, so many that each free place gets a like share of those there are."""
@@ -325,13 +316,14 @@ class Scheduler:
     # In the thread of a run
 
     def _finish(self, worker: Worker) -> None:
-        again, error = () if self._leaving else _killed(worker), worker.error
+        again, error = () if self._leaving else worker.killed, worker.error
         if not self._again.isdisjoint(again):
             again, error = (), KilledTwiceError(worker.run_id)
         notices = [self._notice(run_id, error, "failed") for run_id in worker.run_ids if run_id not in again]
         with self._changed:
             for run_id in worker.run_ids:
-                del self._live[run_id], self._bytes[run_id]
+                del self._live[run_id]
+            self._memory.end(worker.run_ids)
             self._again.difference_update(worker.run_ids)
             for run_id in again:
                 job = self._queued[run_id] = _Job(run_id, worker.device, worker.threads, again=True)
@@ -414,9 +406,3 @@ class Scheduler:
             return {}
         reap(process)
         return {run_id: process.pid for run_ids in groups for run_id in run_ids}
-
-
-def _killed(worker: Worker) -> tuple[int, ...]:
-    """The runs whose process the system has killed, as it does where memory has run out."""
-    error = worker.error
-    return error.run_ids if isinstance(error, ChildDiedError) and error.by_system else ()

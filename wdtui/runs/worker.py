@@ -104,6 +104,11 @@ class Worker(threading.Thread):
         """Whether the store holds of the run only what its training goes on from."""
         return self._runner is not None and self._runner.begun.is_set()
 
+    @property
+    def killed(self) -> tuple[int, ...]:
+        """The runs whose process the system has killed, as it does where memory has run out."""
+        return self.error.run_ids if isinstance(self.error, ChildDiedError) and self.error.by_system else ()
+
     def _train(self) -> Status:
         _in_threads.add(self)
         try:
