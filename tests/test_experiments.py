@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from odd_files import at_once
 
 from wdtui import experiments
 from wdtui.config import ConfigError, RunConfig
@@ -143,3 +144,35 @@ def test_an_axis_may_be_written_as_on_the_command_line(tmp_path: Path) -> None:
     assert experiment.axes == {"weight_decay": [0, 0.1, 1, 10], "width": [8]}
     with pytest.raises(ConfigError, match=r"mine.toml: weight_decay: -1 is not allowed"):
         load(write(tmp_path, QUESTION + '[axes]\nweight_decay = "-1"\n'))
+
+
+def test_axes_are_counted_before_they_are_expanded(tmp_path: Path) -> None:
+    thousands = "\n".join(f'{name} = "range(0,3000)"' for name in ("seed", "data_seed", "width"))
+    path = write(tmp_path, f"{QUESTION}[axes]\n{thousands}\n".replace('width = "range(0', 'width = "range(1'))
+    with pytest.raises(ConfigError, match=r"make 26,991,000,000 runs; at most 10,000 are allowed") as caught:
+        at_once(lambda: load(path))
+    assert_a_sentence(caught.value)
+
+
+def test_the_forks_of_an_experiment_count_as_well(tmp_path: Path) -> None:
+    branches = ", ".join(["{}"] * 200)
+    axes = '[axes]\nseed = "range(0,100)"\n'
+    path = write(tmp_path, f"{QUESTION}{axes}[fork]\nat_epoch = 1\nbranches = [{branches}]\n")
+    with pytest.raises(ConfigError, match=r"make 20,100 runs; at most 10,000 are allowed"):
+        load(path)
+
+
+@pytest.mark.parametrize("key", ["question", "article", "look_for"])
+def test_a_text_of_many_pages_is_refused(tmp_path: Path, key: str) -> None:
+    path = write(
+        tmp_path, f'question = "Why?"\n{key} = "{"x" * 20_001}"\n'.removeprefix(QUESTION * (key == "question"))
+    )
+    with pytest.raises(ExperimentError, match=f"{key} has 20,001 characters, and at most 20,000 are allowed"):
+        load(path)
+
+
+@pytest.mark.parametrize("kind", ["notes", "claims"])
+def test_what_a_note_or_a_claim_says_is_bounded_too(tmp_path: Path, kind: str) -> None:
+    path = write(tmp_path, f'{QUESTION}[[{kind}]]\nsays = "{"x" * 20_001}"\n')
+    with pytest.raises(ConfigError, match="says has 20,001 characters"):
+        load(path)

@@ -9,6 +9,7 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odd_files import at_once
 
 from wdtui.config import FIELDS, ConfigError, RunConfig
 from wdtui.grid import Grid, axes_over, coarse_to_fine, read_axes, read_axis
@@ -185,3 +186,13 @@ def test_narrow_runs_of_a_grid_train_side_by_side_unless_their_engine_is_given()
     assert engines == {12: "auto", 16: "ensemble", 64: "ensemble", 80: "auto"}
     assert {cell.config.engine for cell in Grid.of(RunConfig(engine="alone"), axes).cells()} == {"alone"}
     assert [cell.config.engine for cell in Grid.of(RunConfig(width=16), {}).cells()] == ["auto"]
+
+
+def test_the_values_of_an_axis_are_counted_while_they_are_expanded() -> None:
+    with pytest.raises(ConfigError, match=r"The axis seed has more than 10,000 values"):
+        at_once(lambda: read_axis(FIELDS["seed"], ",".join(["range(0,9999)"] * 60_000)))
+
+
+def test_a_long_list_of_values_is_read_in_no_time() -> None:
+    with pytest.raises(ConfigError, match=r"The axis seed has more than 10,000 values"):
+        at_once(lambda: read_axis(FIELDS["seed"], "1," * 400_000 + "1"))

@@ -34,7 +34,7 @@ from wdtui.config import FIELDS, ConfigError, nearest
 from wdtui.hyperparameters import format_value
 from wdtui.metrics import METRICS, columns
 from wdtui.milestones import Milestones
-from wdtui.text import clean, number, percent
+from wdtui.text import clean, number, percent, too_long
 
 SEEDS = ("seed", "data_seed")
 """The fields in which runs that are to show the same thing may differ."""
@@ -147,6 +147,8 @@ def read_claims(tables: Any, cells: Sequence[Case], *, quick: bool) -> tuple[Cla
         says = table.get("says")
         if not isinstance(says, str) or not says.strip():
             raise ConfigError('a claim says nothing: give says = "…".')
+        if why := too_long(says):
+            raise ConfigError(f"what a claim says {why}.")
         try:
             if _variant(table) in ("", "quick" if quick else "full"):
                 claims.append(_claim(table | (table.get("quick", {}) if quick else {})))

@@ -17,17 +17,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import math
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from wdtui.branches import Branching, Case
 from wdtui.claims import Claim, read_claims
 from wdtui.config import FIELDS, ConfigError, RunConfig, nearest
-from wdtui.grid import in_company, read_axis
+from wdtui.files import parse_toml, read_toml_text
+from wdtui.grid import check_count, in_company, read_axis
 from wdtui.hyperparameters import format_value
 from wdtui.notes import Note, read_notes
-from wdtui.text import clean
+from wdtui.text import clean, too_long
 
 _TEXTS, _TABLES, _LISTS = ("question", "article", "look_for"), ("config", "axes"), ("claims", "notes")
 _KEYS: dict[str, tuple[type, str]] = (
@@ -50,7 +53,7 @@ class Experiment:
     article: str = ""
     look_for: str = ""
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
-    axes: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
+    axes: dict[str, Sequence[Any]] = dataclasses.field(default_factory=dict)
     fork: Branching | None = None
     claims: tuple[Claim, ...] = ()
     notes: tuple[Note, ...] = ()
@@ -67,6 +70,11 @@ class Experiment:
         cells = [RunConfig.from_mapping(self.config, dict(zip(self.axes, cell)), *layers) for cell in combinations]  # noqa: B905
         return list(dict.fromkeys(map(in_company, cells) if len(cells) > 1 else cells))
 
+    def check_count(self) -> None:
+        """Raise ConfigError, before any is made, where it has too many runs."""
+        each = 1 + (len(self.fork.branches) if self.fork else 0)
+        check_count(each * math.prod(map(len, self.axes.values())), *self.axes)
+
     def cases(self) -> list[Case]:
         """What its claims can be about: its cells, then the forks of each."""
         cells = self.cells()
@@ -81,7 +89,8 @@ class Experiment:
 
         Raises ExperimentError where a claim is about another seed.
         """
-        changed = dataclasses.replace(self, axes=self.axes | {"seed": list(range(count))})
+        changed = dataclasses.replace(self, axes=self.axes | {"seed": range(count)})
+        changed.check_count()
         cases = changed.cases()
         for claim in self.claims:
             first, second = claim.cells(cases)
@@ -130,12 +139,12 @@ def load(name: str) -> Experiment:
         near = nearest(name, names())
         raise ExperimentError(f"There is no experiment {name}{near} `wdtui experiments list` shows them all.")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_toml_text(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ExperimentError(f"{path} cannot be read: {reason}.") from error
     try:
-        return _experiment(path.stem, tomllib.loads(text))
+        return _experiment(path.stem, parse_toml(text))
     except tomllib.TOMLDecodeError as error:
         raise ExperimentError(f"{path} is not valid TOML: {error}.") from error
     except ConfigError as error:
@@ -180,6 +189,7 @@ def _variant(
             experiment.axes[field] = list(read_axis(FIELDS[field], values))
         elif not isinstance(values, list) or not values:
             raise ExperimentError(f"the axis {field} must be a list of values, or text as --axis takes it.")
+    experiment.check_count()
     experiment.base()
     claims = read_claims(content.get("claims", []), experiment.cases(), quick=quick)
     return dataclasses.replace(experiment, claims=claims)
@@ -192,3 +202,5 @@ def _check_keys(content: dict[str, Any], keys: dict[str, tuple[type, str]], what
         kind, words = keys[key]
         if not isinstance(value, kind):
             raise ExperimentError(f"{key} must be {words}.")
+        if isinstance(value, str) and (why := too_long(value)):
+            raise ExperimentError(f"{key} {why}.")

@@ -16,7 +16,7 @@ import itertools
 import math
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from wdtui.config import FIELDS, ConfigError, RunConfig, nearest
@@ -28,7 +28,6 @@ MOST_CELLS = 10_000
 _NARROW = 64
 
 _FUNCTIONS = {"linspace": "linspace(a,b,n)", "logspace": "logspace(a,b,n)", "range": "range(a,b[,step])"}
-_COMMA = re.compile(r",(?![^(]*\))")
 _CALL = re.compile(r"(\w+)\s*\((.*)\)")
 _OFF_PLACE = 0.1
 """By how much of the distance to its neighbour rounding may move a value."""
@@ -75,13 +74,9 @@ class Grid:
         checked = {name: _distinct(map(FIELDS[name].check, values)) for name, values in axes.items()}
         if "seed" in checked and seeds is not None:
             raise ConfigError("seed is an axis already, so there are seeds enough; give one of the two.", "seed")
-        own: Any = checked.pop("seed", None)
-        grid = cls(base=base, axes=checked, seeds=own or tuple(base.seed + index for index in range(seeds or 1)))
-        if grid.size > MOST_CELLS:
-            raise ConfigError(
-                f"The axes make {grid.size:,} runs; at most {MOST_CELLS:,} are allowed: give fewer values.", *axes
-            )
-        return grid
+        own: Any = checked.pop("seed", None) or range(base.seed, base.seed + (seeds or 1))
+        check_count(math.prod(map(len, checked.values())) * len(own), *axes)
+        return cls(base=base, axes=checked, seeds=tuple(own))
 
     @property
     def size(self) -> int:
@@ -130,6 +125,12 @@ class Grid:
         return cls.of(base, mapping["axes"] | {"seed": mapping["seeds"]})
 
 
+def check_count(runs: int, *axes: str) -> None:
+    """Raise ConfigError where axes make more than MOST_CELLS runs; ask before they are made."""
+    if runs > MOST_CELLS:
+        raise ConfigError(f"The axes make {runs:,} runs; at most {MOST_CELLS:,} are allowed: give fewer values.", *axes)
+
+
 def read_axes(texts: Iterable[str]) -> dict[str, tuple[Value, ...]]:
     """Read axes, each written FIELD=VALUES. Raises ConfigError."""
     axes: dict[str, tuple[Value, ...]] = {}
@@ -151,12 +152,13 @@ def read_axis(field: Hyperparameter, text: str) -> tuple[Value, ...]:
     if not field.sweep:
         sweepable = ", ".join(name for name, other in FIELDS.items() if other.sweep)
         raise ConfigError(f"{field.name} cannot be an axis; these can: {sweepable}.", field.name)
-    values = [value for part in _COMMA.split(text) for value in _read_part(field, part.strip())]
-    if len(values) > MOST_CELLS:
+    values = itertools.chain.from_iterable(_read_part(field, part.strip()) for part in _parts(text))
+    taken = list(itertools.islice(values, MOST_CELLS + 1))
+    if len(taken) > MOST_CELLS:
         raise ConfigError(
-            f"The axis {field.name} has {len(values):,} values; at most {MOST_CELLS:,} are allowed.", field.name
+            f"The axis {field.name} has more than {MOST_CELLS:,} values, which is the most that is allowed.", field.name
         )
-    return _distinct(values)
+    return _distinct(taken)
 
 
 def axes_over(
@@ -199,6 +201,18 @@ def _distinct(values: Iterable[Value]) -> tuple[Value, ...]:
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in distinct):
         distinct.sort()
     return tuple(distinct)
+
+
+def _parts(text: str) -> Iterator[str]:
+    """What stands between the commas of a text, but for those in brackets."""
+    begin = depth = 0
+    for place, character in enumerate(text):
+        if character == "," and not depth:
+            yield text[begin:place]
+            begin = place + 1
+        elif character in "()":
+            depth = max(0, depth + (1 if character == "(" else -1))
+    yield text[begin:]
 
 
 def _read_part(field: Hyperparameter, text: str) -> Iterable[Value]:

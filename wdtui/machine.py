@@ -10,6 +10,8 @@ import dataclasses
 import functools
 import importlib
 import itertools
+import math
+from pathlib import Path
 from typing import Any
 
 
@@ -57,6 +59,43 @@ def gpus() -> tuple[Gpu, ...]:
         return tuple(_gpu(nvml, handle) for handle in handles)
     except nvml.NVMLError:
         return ()
+
+
+def available_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes that this process may still take before the system ends a process: of the machine, and of its cgroups.
+
+    A container's limit is that of a cgroup, its own or one above; what is there is read, of version 1 and 2.
+    """
+    import psutil
+
+    rooms = [psutil.virtual_memory().available]
+    for line in _text(proc / "self" / "cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers in ("", "memory"):
+            group = cgroups / controllers / path.lstrip("/")
+            rooms += [_room(folder) for folder in (group, *group.parents) if folder.is_relative_to(cgroups)]
+    return max(0, int(min(rooms)))
+
+
+def _room(folder: Path) -> float:
+    """What a cgroup's limit leaves; caches of files, which give way, count as free."""
+    for limit, use, cache in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        most, used = _text(folder / limit).strip(), _text(folder / use).strip()
+        if most.isdigit() and used.isdigit():
+            stat = dict(line.split() for line in _text(folder / "memory.stat").splitlines())
+            return int(most) - int(used) + int(stat.get(cache, 0))
+    return math.inf
+
+
+def _text(file: Path) -> str:
+    """What a file of the kernel says, nothing where it is not there or not ours to read."""
+    try:
+        return file.read_text()
+    except OSError:
+        return ""
 
 
 def in_words(load: Load) -> str:

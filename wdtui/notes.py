@@ -21,7 +21,7 @@ from wdtui.config import ConfigError, RunConfig, nearest
 from wdtui.hyperparameters import format_value
 from wdtui.metrics import METRICS, Curves
 from wdtui.milestones import Milestones
-from wdtui.text import clean, number, percent
+from wdtui.text import clean, number, percent, too_long
 
 MOMENTS = ("start", "fit", "generalise", "blow-up", "end")
 _VALUES = (*METRICS, "step", "epoch", "fit_step", "delay")
@@ -86,6 +86,8 @@ def _note(table: Mapping[str, Any]) -> Note:
     says = table.get("says")
     if not isinstance(says, str) or not says.strip():
         raise ConfigError('a note says nothing: give says = "…".')
+    if why := too_long(says):
+        raise ConfigError(f"what a note says {why}.")
     try:
         for name in _names(says):
             if name not in _VALUES:

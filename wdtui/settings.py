@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from wdtui.config import nearest
+from wdtui.files import parse_toml, read_toml_text
 from wdtui.hyperparameters import ConfigError, Hyperparameter, Value
 
 TABLES = ("keys", "themes")
@@ -160,7 +161,7 @@ def read() -> Settings:
     """The settings of the file, none where there is no file. Raises SettingsError."""
     file = path()
     try:
-        return parsed(file, file.read_text(encoding="utf-8"))
+        return parsed(file, read_toml_text(file))
     except (FileNotFoundError, NotADirectoryError):
         return Settings(file)
     except (OSError, UnicodeDecodeError) as error:
@@ -171,7 +172,7 @@ def read() -> Settings:
 def parsed(file: Path, text: str) -> Settings:
     """The settings that a text sets, all checked but keys and colours. Raises SettingsError, which names the file."""
     try:
-        content = tomllib.loads(text)
+        content = parse_toml(text)
         keys, themes = (_table(content.pop(name, {}), name) for name in TABLES)
         themes = {name: _table(colours, f"themes.{name}") for name, colours in themes.items()}
         for table, texts in {"keys": keys, **{f"themes.{name}": colours for name, colours in themes.items()}}.items():

@@ -7,6 +7,7 @@ import re
 import tomllib
 from typing import Any
 
+from wdtui.files import parse_toml
 from wdtui.settings import SettingsError
 
 _HEADER = re.compile(r"\s*\[")
@@ -47,7 +48,7 @@ def _section(lines: list[str], table: str) -> tuple[int, int]:
 
 def _value(text: str, name: str) -> Any:
     try:
-        value: Any = tomllib.loads(text)
+        value: Any = parse_toml(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{name} cannot be changed as the file is written ({error}); edit it by hand.") from error
     for part in name.split("."):

@@ -11,6 +11,8 @@ import unicodedata
 
 NOTHING = "–"
 """Stands for a value that is not there."""
+MOST_CHARACTERS = 20_000
+"""The longest text that a person may give to anything: some ten pages."""
 
 _ESCAPES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"  # CSI: colours, cursor movement
@@ -75,6 +77,13 @@ def clean(text: str) -> str:
     """
     text = re.sub(r"\r\n|[\t\n\v\f\r\x85\u2028\u2029]", " ", text)
     return "".join(char for char in _ESCAPES.sub("", text) if unicodedata.category(char) not in ("Cc", "Cf", "Cs"))
+
+
+def too_long(text: str) -> str:
+    """What is wrong with a text of more than MOST_CHARACTERS, as the end of a sentence about it; else nothing."""
+    if len(text) <= MOST_CHARACTERS:
+        return ""
+    return f"has {len(text):,} characters, and at most {MOST_CHARACTERS:,} are allowed"
 
 
 def _bare_number(value: float | None) -> str:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import socket
+import stat
 import subprocess
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from command_line import TINY, assert_one_sentence, events, start, until, wdtui
 
 from wdtui.metrics import METRICS
+from wdtui.runs import ray_access
+from wdtui.runs.ray_access import ClusterError
 from wdtui.runs.records import FINISHED
 from wdtui.runs.store import Store
 
@@ -100,6 +108,8 @@ def test_what_cannot_be_done_on_ray_is_said_in_a_sentence_and_leaves_nothing(tmp
     refused = {
         ("--executor", "ray", "--address", "127.0.0.1:1"): "No Ray cluster can be joined at 127.0.0.1:1",
         ("--executor", "ray", "--address", "ray://127.0.0.1:1"): "start it on a node of the cluster",
+        ("--executor", "ray", "--address", "auto"): "give the cluster's HOST:PORT",
+        ("--executor", "ray", "--address", "10.0.0.1"): "give the cluster's HOST:PORT",
         ("--executor", "ray", "--workers", "2"): "--workers is for this machine",
         ("--executor", "ray", "--device", "mps"): "give auto, cpu or cuda",
         ("--address", "127.0.0.1:1"): "give --executor ray with it",
@@ -110,3 +120,97 @@ def test_what_cannot_be_done_on_ray_is_said_in_a_sentence_and_leaves_nothing(tmp
         assert_one_sentence(result.stderr)
     with Store(tmp_path) as store:
         assert not store.runs() and not store.sweeps.all()
+
+
+@contextlib.contextmanager
+def listening(serve: Callable[[socket.socket], None]) -> Iterator[tuple[str, list[socket.socket]]]:
+    """Something at an address that is no cluster, and who has connected to it."""
+    seen: list[socket.socket] = []
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = server.accept()
+                seen.append(connection)
+                serve(connection)
+
+    with socket.create_server(("", 0)) as server:  # Ray takes the address of the node for the loopback address
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"127.0.0.1:{server.getsockname()[1]}", seen
+
+
+def greet(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("serve", "why"),
+    [(lambda connection: None, "nothing answers"), (socket.socket.close, ""), (greet, "is no Ray cluster")],
+    ids=["silent", "closing", "a web server"],
+)
+def test_what_answers_as_no_cluster_does_is_said_within_ten_seconds(
+    serve: Callable[[socket.socket], None], why: str
+) -> None:
+    with listening(serve) as (address, seen):
+        began = time.monotonic()
+        with pytest.raises(ClusterError, match=f"No Ray cluster can be joined at {address}: .*{why}.*\\.$"):
+            ray_access.join(address)
+        assert time.monotonic() - began < 10 and seen
+
+
+def test_a_name_that_nobody_resolves_is_said_within_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+
+    def resolve(*_: object, **__: object) -> list[object]:
+        over.wait(60)
+        raise OSError("unknown")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    began = time.monotonic()
+    with pytest.raises(ClusterError, match=r"at far\.example:6379: nothing answers there\."):
+        ray_access.join("far.example:6379")
+    over.set()
+    assert time.monotonic() - began < 10
+
+
+def listening_at(process: psutil.Process) -> set[tuple[str, int]]:
+    connections = process.net_connections("inet")
+    return {(found.laddr.ip, found.laddr.port) for found in connections if found.status == psutil.CONN_LISTEN}
+
+
+def test_a_cluster_of_the_sweeps_own_is_for_this_machine_and_this_person_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with listening(socket.socket.close) as (decoy, seen):
+        (tmp_path / "ray").mkdir()
+        (tmp_path / "ray" / "ray_current_cluster").write_text(decoy)  # as any user of a machine may write one
+        monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+        monkeypatch.setenv("RAY_ADDRESS", decoy)
+        monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+        monkeypatch.setenv("RAY_worker_niceness", "0")
+        monkeypatch.setenv("HOME", str(tmp_path / "home"))
+        process = start("sweep", *LONG, "--headless", "--json", "--executor", "ray", store=tmp_path)
+        with Store(tmp_path) as store:
+            until(lambda: any(run.step for run in store.runs()), process)
+        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        listeners = {address for member in family for address in listening_at(member)}
+        assert listeners and {ip for ip, _ in listeners} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+        gcs = next(member for member in family if "gcs_server" in member.name())
+        assert gcs.environ()["RAY_AUTH_MODE"] == "token" and len(gcs.environ()["RAY_AUTH_TOKEN"]) == 64
+        folder = next(word.partition("=")[2] for word in gcs.cmdline() if word.startswith("--log_dir"))
+        private = next(part for part in Path(folder).parents if part.name.startswith("wdtui-ray-"))
+        assert stat.S_IMODE(private.stat().st_mode) == 0o700
+        ((_, port),) = listening_at(gcs)
+        monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # another user here comes as near as that
+        monkeypatch.delenv("RAY_AUTH_MODE")
+        stranger = wdtui(
+            "sweep", *GRID, "--headless", "--executor", "ray", "--address", f"127.0.0.1:{port}", store=tmp_path / "x"
+        )
+        assert stranger.returncode == 2 and f"No Ray cluster can be joined at 127.0.0.1:{port}" in stranger.stderr
+        assert "RAY_AUTH_TOKEN" in stranger.stderr
+        assert_one_sentence(stranger.stderr)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=100)
+        assert process.returncode == 130
+        assert error.startswith(f"wdtui: $RAY_ADDRESS is not followed, give --address {decoy}")
+        assert not seen and not private.exists() and not (tmp_path / "home").exists()

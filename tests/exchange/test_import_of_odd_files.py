@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import pytest
 from command_line import assert_one_sentence
 from exchange_tools import ORIGINAL, taken_in, write_events, write_original
+from odd_files import ODD, at_once, make_odd
 
 from wdtui.cli.main import main
-from wdtui.exchange.taken import Run, take
+from wdtui.exchange.taken import ExchangeError, Run, take
 from wdtui.runs.store import Store
 
 pytest.importorskip("tensorboard")
+
+from wdtui.exchange import event_files
 
 
 def only_run(folder: Path, store: Path) -> Run:
@@ -112,3 +116,28 @@ def test_a_record_that_is_no_event_is_one_sentence(tmp_path: Path, capsys: pytes
     error = capsys.readouterr().err
     assert_one_sentence(error)
     assert "cannot be read as an event file" in error
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ODD if kind != "folder"])  # a folder may have such a name
+def test_an_event_file_that_is_no_regular_file_is_refused_at_once(kind: str, tmp_path: Path) -> None:
+    write_events(tmp_path / "whole", {10: {"train/loss": 1.0}})
+    make_odd(kind, tmp_path / "odd" / "events.out.tfevents.1")
+    with pytest.raises(ExchangeError, match=r"odd/events\.out\.tfevents\.1 cannot be read as an event file: .*\.$"):
+        at_once(lambda: event_files.read(tmp_path))
+
+
+def test_a_link_to_an_event_file_elsewhere_is_not_followed(tmp_path: Path) -> None:
+    file = write_events(tmp_path / "elsewhere", {10: {"train/loss": 1.0}})
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / file.name).symlink_to(file)
+    with pytest.raises(ExchangeError, match="it is a link, which is not followed here"):
+        event_files.read(tmp_path / "given")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    assert len(event_files.read(tmp_path / "link")) == 1  # the folder itself is what the person has typed
+
+
+def test_an_event_file_of_terabytes_is_refused_at_once(tmp_path: Path) -> None:
+    file = write_events(tmp_path / "sparse", {10: {"train/loss": 1.0}})
+    os.truncate(file, 10**12)
+    with pytest.raises(ExchangeError, match="is larger than 1,000 MB"):
+        at_once(lambda: event_files.read(tmp_path))

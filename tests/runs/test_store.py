@@ -284,3 +284,16 @@ def test_the_data_version_moves_with_every_write_and_only_then(store: Store) -> 
     with ThreadPoolExecutor(1) as pool:
         pool.submit(store.rename, run_id, "another thread's").result()
     assert store.data_version() > mine
+
+
+def test_a_name_or_a_note_of_many_pages_is_refused(store: Store) -> None:
+    run_id = store.add_run(CONFIG)
+    long = "x" * 20_001
+    for act in (
+        lambda: store.add_run(CONFIG, name=long),
+        lambda: store.rename(run_id, long),
+        lambda: store.set_note(run_id, long),
+    ):
+        with pytest.raises(StoreError, match="The name or note has 20,001 characters, and at most 20,000 are allowed"):
+            act()
+    assert len(store.runs()) == 1

@@ -84,12 +84,13 @@ def unset(name: NameArgument) -> None:
 def _write(name: str, value: str | int | float | None) -> None:
     """Change the file, in one move and only to something that can be read again."""
     from wdtui import private, settings
+    from wdtui.files import read_toml_text
     from wdtui.settings_file import changed
     from wdtui.tui import check_settings
 
     file = settings.path()
     try:
-        before = file.read_text(encoding="utf-8") if file.exists() else ""
+        before = read_toml_text(file) if file.exists() else ""
         after = changed(before, name, value)
         if value is not None:
             read = settings.parsed(file, after)

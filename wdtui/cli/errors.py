@@ -35,7 +35,7 @@ def bad_input_errors() -> tuple[type[Exception], ...]:
         errors += (taken.ExchangeError,)
     if devices := sys.modules.get("wdtui.lab.devices"):  # it imports torch, so only where it is loaded anyway
         errors += (devices.DeviceError,)
-    if cluster := sys.modules.get("wdtui.runs.cluster"):
+    if cluster := sys.modules.get("wdtui.runs.ray_access"):
         errors += (cluster.ClusterError,)
     return errors
 

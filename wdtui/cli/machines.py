@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from wdtui.cli.errors import CommandError
+from wdtui.text import clean
 
 if TYPE_CHECKING:
     from wdtui.runs.executor import Executor
@@ -25,7 +27,7 @@ AddressOption = Annotated[
     typer.Option(
         "--address",
         metavar="HOST:PORT",
-        help="The Ray cluster's; by default $RAY_ADDRESS, else one that runs on this machine, else one for this sweep.",
+        help="The Ray cluster's; without it a cluster of this machine alone is started for the sweep.",
     ),
 ]
 
@@ -75,8 +77,14 @@ def _scheduler(store: Store, device: str, workers: int | None) -> Executor:
 
 
 def _cluster(store: Store, device: str, address: str | None) -> Executor:
+    from wdtui.runs.ray_access import join
+
+    if not address and (found := os.environ.get("RAY_ADDRESS")):
+        hint = f"give --address {clean(found)} to train on that cluster"
+        typer.echo(f"wdtui: $RAY_ADDRESS is not followed, {hint}.", err=True)
     try:
+        join(address)
         from wdtui.runs.cluster import RayCluster
     except ImportError as error:
         raise CommandError("Ray is not here: pip install 'wdtui[ray]', on every node of the cluster.") from error
-    return RayCluster(store, device=device, address=address)
+    return RayCluster(store, device=device)

@@ -20,6 +20,7 @@ from tensorboard.plugins.hparams import metadata
 
 from wdtui.config import FIELDS, RunConfig
 from wdtui.exchange.taken import ExchangeError
+from wdtui.files import check_regular
 from wdtui.hyperparameters import ConfigError, format_value
 from wdtui.metrics import Curves, Point, columns
 from wdtui.milestones import milestones
@@ -50,6 +51,8 @@ _FIELDS = {
 }
 _OPTIMIZERS = {"adam": "adamw"}
 """What the original calls adam is PyTorch's AdamW."""
+_MOST_BYTES = 1_000_000_000
+"""Of one event file; a point of the original's takes some hundred."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,14 +71,20 @@ def read(folder: Path) -> list[Recorded]:
     """Read every folder at or below this one that has event files with known metrics. Raises ExchangeError.
 
     The event files of one folder are one run. Where a resumed training has measured a step again, the later
-    measurement counts; a file that was cut off, as by a kill, is read as far as it goes.
+    measurement counts; a file that was cut off, as by a kill, is read as far as it goes. A link may lead anywhere, so
+    that none is followed below the folder.
     """
     if not folder.is_dir():
         raise ExchangeError(f"{folder} is no folder; give one with TensorBoard event files in it or below it.")
     files: dict[Path, list[Path]] = {}
     for file in sorted(folder.rglob("*tfevents*")):
-        if file.is_file():
-            files.setdefault(file.parent, []).append(file)
+        if file.is_dir() and not file.is_symlink():
+            continue
+        try:
+            check_regular(file, _MOST_BYTES, links=False)
+        except OSError as error:
+            raise ExchangeError(f"{file} cannot be read as an event file: {error.strerror}.") from error
+        files.setdefault(file.parent, []).append(file)
     found = [recorded for path in files if (recorded := _recorded(path, files[path]))]
     if not found:
         raise ExchangeError(f"{folder} has no event files with metrics such as train/loss or train_accuracy in them.")

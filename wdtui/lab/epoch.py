@@ -25,7 +25,7 @@ class EpochRecord:
     def __init__(self, config: RunConfig, device: torch.device | str, models: tuple[int, ...] = ()) -> None:
         """`models` is the leading shape of what the network gives: empty for one model."""
         self.loss = config.loss
-        self.size = _window_size(config)
+        self.size = window_size(config)
         self.logits = torch.zeros(self.size, *models, config.batch_size, config.bits, device=device)
         self.inverse_deviations = torch.zeros(self.size, config.norm_layers, *models, config.width, device=device)
         self.sums = torch.zeros(3, *models, device=device)
@@ -65,6 +65,7 @@ def sum_along(values: Tensor, axis: int) -> Tensor:
     return values.movedim(axis, -1).contiguous().sum(-1)
 
 
-def _window_size(config: RunConfig) -> int:
+def window_size(config: RunConfig) -> int:
+    """How many steps a window holds."""
     numbers = max(config.batch_size * config.bits, config.norm_layers * config.width)
     return max(1, min(_WINDOW_STEPS, config.steps_per_epoch, _WINDOW_NUMBERS // numbers))

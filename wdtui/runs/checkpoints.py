@@ -2,15 +2,19 @@
 
 A checkpoint is the pair step-N.safetensors and step-N.json. The JSON comes last and carries checksums of the
 tensors and of itself: without it, or where they differ, there is no checkpoint. Nothing is ever unpickled.
+
+What is read may have been put there by somebody else, under checksums of its own. So only regular files of bounded size
+are read, and a checkpoint that is none of its run counts as damaged: the one before it is taken.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
+import math
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -18,15 +22,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wdtui import private
+from wdtui.files import read_regular
 from wdtui.runs.records import RunRecord, StoreError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from wdtui.config import RunConfig
+
 _NEWEST = 2
 """So many are kept because they are the newest."""
 _FIRST_DROPPED = "interval", "blow-up", "generalised", "fit", "fork"
 """Why a checkpoint is kept beyond that, in the order in which the reasons give way where there is no room."""
+_NAME = re.compile(r"step-([0-9]{12,18})\.json")
+_MOST_JSON_BYTES = 16_000_000
+"""A plan of as many steerings as anybody can type has less."""
+_MOST_HEADER_BYTES = 1_000_000
+_MOST_BYTES = 10**12
+"""Of tensors, where the run that they are of is not known."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,22 +63,24 @@ class Checkpoints:
         store_folder: Path,
         run_id: int,
         created: float,
-        limit: float = float("inf"),
+        config: RunConfig | None = None,
         hold: Callable[[], None] = lambda: None,
     ) -> None:
-        """`limit` is how many bytes all of them may take; the newest few are kept whatever they take.
+        """`config` is the run's: it says how much room they have, and what a checkpoint of the run looks like.
 
         `hold` is called before files take their names and before any are removed; what it raises prevents that.
         """
         self._store_folder = store_folder
         self.folder = store_folder / "checkpoints" / f"{run_id}-{created:.6f}"
-        self._limit = limit
+        self._config = config
+        self._limit = config.keep_megabytes * 1e6 if config else math.inf
+        """How many bytes all of them may take; the newest few are kept whatever they take."""
         self._hold = hold
 
     @classmethod
     def of(cls, store_folder: Path, run: RunRecord, hold: Callable[[], None] = lambda: None) -> Checkpoints:
         """Those of a run, within the room that its config gives them."""
-        return cls(store_folder, run.id, run.created, run.config.keep_megabytes * 1e6, hold)
+        return cls(store_folder, run.id, run.created, run.config, hold)
 
     def save(
         self, step: int, position: Mapping[str, Any], tensors: Mapping[str, Tensor], why: str = ""
@@ -94,7 +109,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps at which there are checkpoints, ascending."""
-        return sorted(_step(path) for path in self.folder.glob("step-*.json") if path.stem[5:].isdigit())
+        return sorted(int(name[1]) for path in self.folder.glob("step-*.json") if (name := _NAME.fullmatch(path.name)))
 
     def kept(self) -> dict[int, str]:
         """All checkpoints, ascending, each with why it is kept: empty for the newest, which have no other reason."""
@@ -106,20 +121,16 @@ class Checkpoints:
 
     def newest(self, at_most: float = float("inf")) -> Checkpoint | None:
         """The newest undamaged checkpoint, of those up to a step, or None when there is none."""
-        from safetensors.torch import load
-
-        for step, about, data in self._undamaged(at_most):
-            return Checkpoint(step, about["position"], load(data))
-        return None
+        return next(self._undamaged(at_most), None)
 
     def damaged(self) -> list[int]:
         """The steps of checkpoints that are newer than the newest undamaged one, and cannot be used."""
-        newest = next((step for step, _, _ in self._undamaged()), -1)
-        return [step for step in self.steps() if step > newest]
+        newest = self.newest()
+        return [step for step in self.steps() if newest is None or step > newest.step]
 
     def unsound(self) -> list[int]:
         """The steps of all checkpoints that cannot be used; reads them all."""
-        sound = {step for step, _, _ in self._undamaged()}
+        sound = {checkpoint.step for checkpoint in self._undamaged(math.inf)}
         return [step for step in self.steps() if step not in sound]
 
     def drop_after(self, step: int) -> None:
@@ -131,23 +142,51 @@ class Checkpoints:
         """Remove all checkpoints of the run."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _undamaged(self, at_most: float = float("inf")) -> Iterator[tuple[int, dict[str, Any], bytes]]:
+    def _undamaged(self, at_most: float) -> Iterator[Checkpoint]:
+        """Those that a run can go on from, newest first."""
         for step in reversed([step for step in self.steps() if step <= at_most]):
             about = self._about(step)
-            if about is None:
-                continue
-            with contextlib.suppress(OSError):
-                data = self._tensors_path(step).read_bytes()
-                if about["sha256"] == hashlib.sha256(data).hexdigest():
-                    yield step, about, data
+            if about and (tensors := self._tensors(step, about)) is not None:
+                yield Checkpoint(step, about["position"], tensors)
 
     def _about(self, step: int) -> dict[str, Any] | None:
-        """What the JSON says, where its seal is whole."""
+        """What the JSON says, where its seal is whole and it is of a checkpoint at this step."""
         try:
-            about = json.loads(self._about_path(step).read_bytes())
-        except (OSError, ValueError):
+            about = json.loads(read_regular(self._about_path(step), _MOST_JSON_BYTES, links=False))
+            whole = isinstance(about, dict) and about.pop("seal", None) == _seal(about)
+        except (OSError, ValueError, RecursionError):
             return None
-        return about if isinstance(about, dict) and about.pop("seal", None) == _seal(about) else None
+        return about if whole and self._is_about(about, step) else None
+
+    def _is_about(self, about: dict[str, Any], step: int) -> bool:
+        position = about.get("position")
+        if about.get("step") != step or about.get("why") not in ("", *_FIRST_DROPPED) or not isinstance(position, dict):
+            return False
+        epoch, batch = position.get("epoch", -1), position.get("batch", -1)
+        if not all(type(count) is int and count >= 0 for count in (epoch, batch, position.get("diverged_at") or 0)):
+            return False
+        return self._config is None or step == epoch * self._config.steps_per_epoch + batch
+
+    def _tensors(self, step: int, about: dict[str, Any]) -> dict[str, Tensor] | None:
+        """The tensors, where they have their checksum and are what the run's training needs to go on."""
+        from safetensors.torch import load
+
+        from wdtui.lab.state import state_shapes
+
+        shapes, most = {}, _MOST_BYTES
+        if self._config:
+            shapes = state_shapes(self._config, about["position"]["batch"])
+            numbers = sum(map(math.prod, shapes.values())) + self._config.parameters  # those of the sharpness, too
+            most = 8 * numbers + _MOST_HEADER_BYTES
+        try:
+            data = read_regular(self._tensors_path(step), most, links=False)
+            if about.get("sha256") != hashlib.sha256(data).hexdigest():
+                return None
+            tensors: dict[str, Tensor] = load(data)
+        except Exception:  # whatever safetensors makes of bytes that are none of its own
+            return None
+        floats = {name: tuple(tensor.shape) for name, tensor in tensors.items() if tensor.is_floating_point()}
+        return tensors if shapes.items() <= floats.items() else None
 
     def _why(self, step: int) -> str:
         return str((self._about(step) or {}).get("why", ""))
@@ -169,14 +208,14 @@ class Checkpoints:
         whole = {path for step in sizes for path in (self._about_path(step), self._tensors_path(step))}
         for path in self.folder.glob("step-*"):
             if path not in whole:
-                path.unlink(missing_ok=True)
+                _remove(path)
         return dropped
 
     def _drop(self, steps: list[int]) -> None:
         """The JSON goes first: without it what is left is no checkpoint."""
         for step in steps:
-            self._about_path(step).unlink(missing_ok=True)
-            self._tensors_path(step).unlink(missing_ok=True)
+            _remove(self._about_path(step))
+            _remove(self._tensors_path(step))
 
     def _tensors_path(self, step: int) -> Path:
         return self.folder / f"step-{step:012}.safetensors"
@@ -185,15 +224,19 @@ class Checkpoints:
         return self.folder / f"step-{step:012}.json"
 
 
-def _step(path: Path) -> int:
-    return int(path.stem.removeprefix("step-"))
-
-
 def _size(path: Path) -> int:
     try:
-        return path.stat().st_size
+        return path.lstat().st_size
     except FileNotFoundError:
         return 0
+
+
+def _remove(path: Path) -> None:
+    """Remove whatever lies there, a link and not what it leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _seal(about: Mapping[str, Any]) -> str:
@@ -204,7 +247,7 @@ def _seal(about: Mapping[str, Any]) -> str:
 def _write(path: Path, data: bytes, hold: Callable[[], None]) -> None:
     """Write a file that is there whole or not at all, also after a power failure; `hold` may prevent it at the last."""
     partial = path.with_suffix(f"{path.suffix}.{secrets.token_hex(4)}.partial")  # an earlier owner may write it too
-    with private.opened(partial, "wb", private.is_shared(path.parent)) as file:
+    with private.opened(partial, "xb", private.is_shared(path.parent)) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -8,8 +8,6 @@ where a task runs and starts it anew, from the run's last checkpoint, when its n
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 import threading
 import time
 import uuid
@@ -20,8 +18,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
 from wdtui.runs.placement import RUNS_PER_GPU, company, group_size, suiting_threads
 from wdtui.runs.processes import this_process
+from wdtui.runs.ray_access import ClusterError
 from wdtui.runs.records import Claim, Command, RunRecord, Status, StoreError
 from wdtui.runs.store import Store
 from wdtui.runs.worker import sentence
@@ -29,14 +32,6 @@ from wdtui.runs.worker import sentence
 if TYPE_CHECKING:
     from wdtui.config import RunConfig
 
-os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # Ray prints its warnings to stdout, among our JSON lines
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # what a cluster of our own would tell its makers
-
-import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-_REACH_SECONDS = 10.0
 _SILENT_SECONDS = 30.0
 """After which a task that asks for nothing counts as lost; a run asks about five times a second."""
 _RETRIES = 3
@@ -45,19 +40,14 @@ _UNDER_WAY = (Status.QUEUED, Status.INTERRUPTED)
 """A run whose task has not begun, or was lost; one that was stopped, say, stays as it is."""
 
 
-class ClusterError(Exception):
-    """Why no cluster can be used, in one sentence."""
-
-
 class RayCluster:
     """Trains runs of a store on the nodes of a Ray cluster, each of which has wdtui installed: an `Executor`."""
 
-    def __init__(self, store: Store, *, device: str = "auto", address: str | None = None) -> None:
-        """Join the cluster at an address; without one that of $RAY_ADDRESS, the one that runs here, or one for itself.
+    def __init__(self, store: Store, *, device: str = "auto") -> None:
+        """On the cluster that this process has joined by `ray_access.join`. Raises ClusterError.
 
-        Raises ClusterError. The runs are owned by the actor beside the store, which ends with this process.
+        The runs are owned by the actor beside the store, which ends with this process.
         """
-        _join(address)
         self._store = store
         self._device = _device(device)
         self._host = _on_this_node(_StoreHost).remote(store.folder)
@@ -149,28 +139,6 @@ class RayCluster:
                 run = self._store.run(run_id)
                 if run.live or (waiting and run.status in _UNDER_WAY):
                     self._store.set_status(run.claim, status, reason)
-
-
-def _join(address: str | None) -> None:
-    if address and address.startswith("ray://"):
-        raise ClusterError("A sweep cannot be steered through ray://; start it on a node of the cluster.")
-    _check_reachable(address or os.environ.get("RAY_ADDRESS", ""))
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        place = f" at {address}" if address else ""
-        raise ClusterError(f"No Ray cluster can be joined{place}: {str(error).splitlines()[0]}") from error
-
-
-def _check_reachable(address: str) -> None:
-    """Ray itself tries for minutes to reach a cluster that is not there."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit():
-        return  # "auto" and the like, which Ray knows how to read
-    try:
-        socket.create_connection((host, int(port)), _REACH_SECONDS).close()
-    except OSError as error:
-        raise ClusterError(f"No Ray cluster can be joined at {address}: {error.strerror or error}.") from error
 
 
 def _device(name: str) -> str:

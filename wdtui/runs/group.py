@@ -13,6 +13,7 @@ import torch
 
 from wdtui.lab.ensemble import Ensemble
 from wdtui.runs.keeping import Snapshot
+from wdtui.runs.memory import TooLargeError, check_room
 from wdtui.runs.runner import Runner, with_rescues
 from wdtui.runs.store import Status, Store, StoreError
 from wdtui.steering import to_json
@@ -170,6 +171,7 @@ class _Team:
         self.runners = [runner for runner, _ in runners]
         first = self.runners[0]
         plans = [runner.store.run(runner.run_id).plan for runner in self.runners]
+        check_room([runner.config for runner in self.runners], first.device)
         self._ensemble = Ensemble([runner.config for runner in self.runners], first.device, plans)
         for (runner, snapshot), member, plan in zip(runners, self._ensemble.members, plans, strict=True):
             if snapshot:  # whose plan is from before what the run was steered to while it was paused
@@ -218,4 +220,4 @@ def _possible(make: Callable[[_T], _Companion], given: Iterable[_T]) -> list[_Co
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError | TooLargeError) or "can't allocate memory" in str(error)

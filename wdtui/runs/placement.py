@@ -13,25 +13,20 @@ from typing import Literal
 from wdtui.config import RunConfig
 from wdtui.steering import Plan
 
-_WIDE = 128
-"""From this width on, a step on the CPU spends its time in matrix products, which release the GIL."""
 RUNS_PER_GPU = 4
 _MODELS_PER_GPU = 64
 
 
-def placement(width: int, device: str, thread_busy: bool) -> Literal["thread", "process"]:
-    """Where to train a run, given whether another one trains in a thread of this process.
+def placement(device: str) -> Literal["thread", "process"]:
+    """Where to train a run.
 
-    Python threads fight over the GIL between small kernels. At width 64 on two cores, one thread per run, two runs in
-    threads made 2,588 model-steps/s in all, two in processes 5,307, and one in a process 3,205 (docs/benchmarks.md).
-
-    A second thread loses, so a CPU run has a process to itself. So has a first narrow run, as the
-    thread that draws the screen would be its rival; a first wide one loses little to that and is spared the start of
-    a process, which takes two seconds. On a GPU every process would hold a context of its own, hundreds of MB.
+    On the CPU in a process of its own. Python threads fight over the GIL between small kernels, with the one that draws
+    the screen too: at width 64 on two cores, one thread per run, two runs in threads made 2,588 model-steps/s in all,
+    two in processes 5,307, and one in a process 3,205 (docs/benchmarks.md). And a wide run may need more memory than
+    there is: the system then ends the process that trains it, and no other. On a GPU, whose memory is another, every
+    process would hold a context of its own, hundreds of MB.
     """
-    if device != "cpu":
-        return "thread"
-    return "thread" if width >= _WIDE and not thread_busy else "process"
+    return "process" if device == "cpu" else "thread"
 
 
 def has_room(

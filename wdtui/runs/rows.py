@@ -13,6 +13,7 @@ from wdtui.config import nearest
 from wdtui.runs.observer import Observer
 from wdtui.runs.records import Claim, OwnershipLostError, RunRecord, StoreError
 from wdtui.runs.seals import SEALED, keys, seal
+from wdtui.text import too_long
 
 COLUMNS = [*(field.removesuffix("_text") for field in RunRecord._fields[:-1]), "NULL"]
 """What makes a RunRecord; its last field is what the reader knows about the owner."""
@@ -70,6 +71,13 @@ def _surrogates(data: bytes) -> str:
 def storable(text: str) -> str:
     """Text as UTF-8 can hold it: a shell hands over broken bytes as lone surrogates, which it cannot."""
     return text.encode("utf-8", "replace").decode()
+
+
+def given(text: str) -> str:
+    """A name or a note, storable; raises StoreError for one of many pages."""
+    if why := too_long(text):
+        raise StoreError(f"The name or note {why}.")
+    return storable(text)
 
 
 def select_run(connection: sqlite3.Connection, observer: Observer, run_id: int) -> RunRecord:

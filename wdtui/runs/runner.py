@@ -27,9 +27,11 @@ from wdtui.milestones import Milestones, milestones
 from wdtui.runs import forks
 from wdtui.runs.checkpoints import Checkpoint
 from wdtui.runs.keeping import Keeper, Snapshot, Writer
+from wdtui.runs.memory import check_room
 from wdtui.runs.records import RunRecord
 from wdtui.runs.rescue import Measured
 from wdtui.runs.store import Claim, Command, OwnershipLostError, Status, Store, StoreError
+from wdtui.runs.worker import sentence
 from wdtui.steering import Plan, from_json, to_json
 from wdtui.text import number
 
@@ -230,7 +232,7 @@ class Runner:
 
     def fail(self, error: Exception) -> None:
         """End with what PyTorch raised, out of memory above all, and write it down."""
-        self._outcome = Status.FAILED, f"{type(error).__name__}: {' '.join(str(error).split())}"
+        self._outcome = Status.FAILED, " ".join(sentence(error).split())
         trace = "".join(traceback.format_exception(error))
         self._own(self.store.add_event, self._step, "error", {"traceback": trace})
 
@@ -262,6 +264,7 @@ class Runner:
     def _train_to_an_outcome(self) -> None:
         try:
             self.find_start()
+            check_room([self.config], self.device)
             training = make_training(self.config, self.device, self.store.run(self.run_id).plan)
             self.begin(training)
             for point in training.points(self.attend):

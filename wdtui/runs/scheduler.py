@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Literal
 
+from wdtui.runs.memory import Budget
 from wdtui.runs.placement import (
     choice_of_devices,
     company,
@@ -21,7 +22,8 @@ from wdtui.runs.placement import (
 )
 from wdtui.runs.store import RunBusyError, RunRecord, Status, Store, StoreError
 from wdtui.runs.trainer import Trainer, reap, start_process
-from wdtui.runs.worker import ChildDiedError, ChildWorker, Worker, sentence
+from wdtui.runs.worker import ChildDiedError, ChildWorker, KilledTwiceError, Worker, sentence
+from wdtui.sizes import training_bytes
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,8 +50,12 @@ class _Job:
     devices: tuple[str, ...] = ()
     needs: int = 1
     width: int = 0
+    bytes: int = 0
+    """The memory that it takes, about."""
     shape: Hashable = None
     """What it has in common with runs that it may be trained beside; None for one that is trained alone."""
+    again: bool = False
+    """Whether the system has killed the process that trained it; it is tried once more while nothing else is live."""
 
 
 class Scheduler:
@@ -73,6 +79,9 @@ class Scheduler:
         self._slots = slots
         self._queued: dict[int, _Job] = {}
         self._live: dict[int, Worker] = {}
+        self._again: set[int] = set()
+        """The live run that is tried once more, if any, beside which nothing starts."""
+        self._memory = Budget()
         self._idle: list[Trainer] = []
         """Processes whose run has just ended: they train the next that are to be trained in processes, or end."""
         self._errands: deque[Callable[[], None]] = deque()
@@ -221,6 +230,8 @@ class Scheduler:
         for job in [] if self._leaving else list(self._queued.values()):
             if job.run_id in self._live or job.devices in full:  # stopped and resumed, it may still be ending
                 continue
+            if self._live and (job.again or self._again or not self._memory.has_room(job.bytes)):
+                continue
             live = [(worker.device, worker.threads or 1) for worker in dict.fromkeys(self._live.values())]
             device = min(job.devices, key=[device for device, _ in live].count)
             if has_room(device, job.needs, live, slots=self._slots):
@@ -234,13 +245,14 @@ class Scheduler:
             self._idle.pop().dismiss()
 
     def _start(self, job: _Job, device: str) -> None:
-        thread_busy = any(not isinstance(worker, ChildWorker) for worker in self._live.values())
         kind: Callable[..., Worker] = Worker
-        if placement(job.width, device, thread_busy) == "process":
+        if placement(device) == "process":
             kind = partial(ChildWorker, trainer=self._idle.pop() if self._idle else None)
         beside = self._company(job, device)
         worker = kind(self._store, job.run_id, beside=beside, device=device, threads=job.needs, on_end=self._finish)
         worker.start()
+        self._memory.begin(worker.run_ids, job.bytes)
+        self._again = {job.run_id} if job.again else set()
         for run_id in worker.run_ids:
             del self._queued[run_id]
             self._live[run_id] = worker
@@ -268,13 +280,18 @@ class Scheduler:
             config = record.config
             devices = choice_of_devices(job.device)
             needs = job.threads or suiting_threads(config, devices[0])
-            if record.status != Status.QUEUED or record.orphaned:
+            if job.again:
+                reason = f"The system killed its process after step {record.step:,}. It is tried once more, alone."
+                self._store.add_event(record.claim, record.checkpoint_step or 0, "killed", {"reason": reason})
+                self._store.settle(job.run_id, Status.QUEUED, reason)
+            elif record.status != Status.QUEUED or record.orphaned:
                 self._store.settle(job.run_id, Status.QUEUED)
         except Exception as error:
             self._refuse(job, error)
         else:
             job.width, job.needs, job.devices = config.width, needs, devices
-            shape = company(config, devices[0], record.plan)
+            job.bytes = training_bytes(config) if devices[0] == "cpu" else 0
+            shape = None if job.again else company(config, devices[0], record.plan)
             job.shape = (shape, devices, needs) if shape is not None else None
 
     def _refuse(self, job: _Job, error: Exception) -> None:
@@ -299,10 +316,18 @@ class Scheduler:
     # In the thread of a run
 
     def _finish(self, worker: Worker) -> None:
-        notices = [self._notice(run_id, worker.error, "failed") for run_id in worker.run_ids]
+        again, error = () if self._leaving else worker.killed, worker.error
+        if not self._again.isdisjoint(again):
+            again, error = (), KilledTwiceError(worker.run_id)
+        notices = [self._notice(run_id, error, "failed") for run_id in worker.run_ids if run_id not in again]
         with self._changed:
             for run_id in worker.run_ids:
                 del self._live[run_id]
+            self._memory.end(worker.run_ids)
+            self._again.difference_update(worker.run_ids)
+            for run_id in again:
+                job = self._queued[run_id] = _Job(run_id, worker.device, worker.threads, again=True)
+                self._send(partial(self._admit, job))
             if isinstance(worker, ChildWorker) and worker.trainer:
                 self._idle.append(worker.trainer)
             self._notices += notices

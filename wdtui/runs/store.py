@@ -45,6 +45,7 @@ from wdtui.runs.rows import (
     change,
     check_claim,
     columns_of,
+    given,
     next_revision,
     no_run,
     select_run,
@@ -137,7 +138,7 @@ class Store:
                 "INSERT INTO runs (name, experiment, config, plan, columns, status, created, parent, parent_step)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    storable(name),
+                    given(name),
                     storable(experiment),
                     json.dumps(config.to_mapping()),
                     json.dumps(to_json(plan)),
@@ -465,12 +466,12 @@ class Store:
     def rename(self, run_id: int, name: str) -> None:
         """Give a run another name; several runs may share one."""
         with self._database.writing() as connection:
-            change(connection, run_id, name=storable(name))
+            change(connection, run_id, name=given(name))
 
     def set_note(self, run_id: int, note: str) -> None:
         """Replace what a person has noted about a run."""
         with self._database.writing() as connection:
-            change(connection, run_id, note=storable(note))
+            change(connection, run_id, note=given(note))
 
     def delete(self, run_ids: Iterable[int]) -> None:
         """Delete runs with their points, events and commands; all of them, or none when one is live."""

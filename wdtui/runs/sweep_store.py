@@ -15,7 +15,7 @@ from wdtui.hyperparameters import ConfigError
 from wdtui.runs.database import Database
 from wdtui.runs.observer import Observer
 from wdtui.runs.records import RunRecord, StoreError
-from wdtui.runs.rows import select, select_runs, storable
+from wdtui.runs.rows import given, select, select_runs, storable
 from wdtui.runs.seals import fits, listed
 from wdtui.sweep_table import Table
 
@@ -83,7 +83,7 @@ class Sweeps:
         with self._database.writing() as connection:
             cursor = connection.execute(
                 "INSERT INTO sweeps (created, name, experiment, device, threads, spec) VALUES (?, ?, ?, ?, ?, ?)",
-                (time.time(), storable(name), storable(experiment), device, threads, json.dumps(grid.to_mapping())),
+                (time.time(), given(name), storable(experiment), device, threads, json.dumps(grid.to_mapping())),
             )
             sweep_id = cursor.lastrowid
             assert sweep_id is not None

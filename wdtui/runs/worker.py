@@ -31,6 +31,8 @@ SIGNALS = {
 
 Batch systems send SIGUSR1 or SIGUSR2 some time before they kill a job.
 """
+_LAST_BYTES = 100_000
+"""Of a log, where its last line is looked for."""
 _LAST_SECONDS = 10.0
 """How long an exiting process waits for runs in its threads to write a checkpoint."""
 _in_threads: set[Worker] = set()
@@ -42,7 +44,27 @@ class ChildError(Exception):
 
 
 class ChildDiedError(Exception):
-    """The process that trained a run was killed; the store shows the run as interrupted."""
+    """The process that trained runs was killed; the store shows the runs as interrupted."""
+
+    def __init__(self, run_ids: Sequence[int], code: int) -> None:
+        """`code` is its exit status, or minus the signal that ended it."""
+        how = signal.strsignal(-code) if code < 0 else f"exit status {code}"
+        hint = f"`wdtui resume {run_ids[0]}` goes on from its last checkpoint"
+        super().__init__(f"The process that trained run {run_ids[0]} ended without a word ({how}); {hint}.")
+        self.run_ids = tuple(run_ids)
+        self.by_system = code == -signal.SIGKILL
+        """Whether it was killed as the system kills what has taken the last of the memory."""
+
+
+class KilledTwiceError(Exception):
+    """The process that trained a run was killed, and so was the one that tried again."""
+
+    def __init__(self, run_id: int) -> None:
+        super().__init__(
+            f"The system killed the process that trained run {run_id}, and killed it again while it trained alone. "
+            "It most likely needs more memory than there is. "
+            f"`wdtui resume {run_id}` tries once more from its last checkpoint."
+        )
 
 
 class Worker(threading.Thread):
@@ -91,6 +113,11 @@ class Worker(threading.Thread):
     def begun(self) -> bool:
         """Whether the store holds of the run only what its training goes on from."""
         return self._runner is not None and self._runner.begun.is_set()
+
+    @property
+    def killed(self) -> tuple[int, ...]:
+        """The runs whose process the system has killed, as it does where memory has run out."""
+        return self.error.run_ids if isinstance(self.error, ChildDiedError) and self.error.by_system else ()
 
     def _train(self) -> Status:
         _in_threads.add(self)
@@ -170,10 +197,10 @@ class ChildWorker(Worker):
         if code == 0:
             return record.status
         killed = self._interrupted_with(pid)
+        if code == -signal.SIGKILL and not (killed or self._interruption):  # before it had claimed any
+            killed = [run_id for run_id in self.run_ids if self._store.run(run_id).status == Status.QUEUED]
         if killed and code not in (BUSY, STORE_FAILED):
-            how = signal.strsignal(-code) if code < 0 else f"exit status {code}"
-            hint = f"`wdtui resume {killed[0]}` goes on from its last checkpoint"
-            raise ChildDiedError(f"The process that trained run {killed[0]} ended without a word ({how}); {hint}.")
+            raise ChildDiedError(killed, code)
         if self._interruption and record.pid != pid:
             return record.status
         said = _last_line(log, seen) or f"Its process ended with status {code} before it had begun."
@@ -192,5 +219,7 @@ def sentence(error: Exception) -> str:
 
 def _last_line(log: Path, seen: int) -> str:
     """The last line of a log after so many bytes."""
-    lines = log.read_bytes()[seen:].decode(errors="replace").split("\n")
+    with open(log, "rb") as file:
+        file.seek(max(seen, log.stat().st_size - _LAST_BYTES))
+        lines = file.read(_LAST_BYTES).decode(errors="replace").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -1,0 +1,115 @@
+"""Memory: what a training takes is known before it begins, and what has no room fails alone, in a sentence."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command_line import TINY, events, wdtui
+
+from wdtui import machine
+from wdtui.config import RunConfig
+from wdtui.machine import available_memory
+from wdtui.runs.group import Group
+from wdtui.runs.memory import TooLargeError, check_room
+from wdtui.runs.runner import Runner
+from wdtui.runs.store import Status, Store
+from wdtui.sizes import training_bytes
+
+SMALL = RunConfig(width=16, train_size=320, validation_size=16, test_size=16, epochs=2)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path) as store:
+        yield store
+
+
+def with_available(monkeypatch: pytest.MonkeyPatch, count: float) -> None:
+    monkeypatch.setattr(machine, "available_memory", lambda: int(count))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"width": 2048}, {"width": 2048, "optimizer": "sgd"}, {"width": 64, "batch_size": 65_536, "train_size": 200_000}],
+    ids=str,
+)
+def test_a_training_takes_about_what_is_estimated(tmp_path: Path, changes: dict[str, object]) -> None:
+    values = {"epochs": 1, "train_digits": [6], "test_digits": [6], "train_size": 128, "batch_size": 64} | changes
+    estimate = training_bytes(RunConfig.from_mapping(values))
+    code = (
+        "import json, resource, sys, pathlib\nfrom wdtui.config import RunConfig\n"
+        "from wdtui.runs.runner import Runner\n"
+        "from wdtui.runs.store import Store\nstore = Store(pathlib.Path(sys.argv[1]))\n"
+        "for values in ({'epochs': 1, 'width': 8, 'train_size': 128}, json.loads(sys.argv[2])):\n"
+        "    Runner(store, store.add_run(RunConfig.from_mapping(values)), device='cpu', threads=1).run()\n"
+        "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path), json.dumps(values)]
+    before, after = map(int, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    assert 0.5 * (after - before) < estimate < 1.3 * (after - before)
+
+
+def test_a_run_without_room_fails_in_a_sentence_before_it_takes_any(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = store.add_run(RunConfig(width=16_384, blocks=256))
+    assert Runner(store, run_id, device="cpu", threads=1).run() == Status.FAILED
+    reason = store.run(run_id).reason
+    assert reason.startswith("Training it needs about ") and "GB of memory, and" in reason and "\n" not in reason
+    with_available(monkeypatch, training_bytes(SMALL) - 1)
+    small = store.add_run(SMALL)
+    assert Runner(store, small, device="cpu", threads=1).run() == Status.FAILED
+    with_available(monkeypatch, training_bytes(SMALL))
+    store.settle(small, Status.QUEUED)
+    assert Runner(store, small, device="cpu", threads=1).run() == Status.DONE
+
+
+def test_a_batch_without_room_is_trained_in_halves(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = SMALL.replace(engine="ensemble")
+    with_available(monkeypatch, 2.5 * training_bytes(config))
+    run_ids = [store.add_run(config.replace(seed=seed)) for seed in range(5)]
+    Group(store, run_ids, device="cpu", threads=1).run()
+    assert [store.run(run_id).status for run_id in run_ids] == [Status.DONE] * 5
+
+
+def test_a_gpu_says_for_itself_that_it_is_full() -> None:
+    check_room([RunConfig(width=16_384, blocks=256)], "cuda:0")
+    with pytest.raises(TooLargeError):
+        check_room([RunConfig(width=16_384, blocks=256)], "cpu")
+
+
+def test_a_cell_that_is_too_large_does_not_end_its_sweep(tmp_path: Path) -> None:
+    small = [*TINY[2:], "--epochs", "2", "--blocks", "256", "--headless", "--json"]
+    result = wdtui("sweep", "--axis", "width=4,8,16384", *small, store=tmp_path)
+    assert result.returncode == 1
+    assert [cell["status"] for cell in events(result.stdout)[:-1]].count("done") == 2
+    with Store(tmp_path) as store:
+        runs = {run.config.width: run for run in store.runs()}
+    assert {width: run.status for width, run in runs.items()} == {
+        4: Status.DONE, 8: Status.DONE, 16384: Status.FAILED
+    }  # fmt: skip
+    assert "GB of memory" in runs[16384].reason and "GB of memory" in result.stderr
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_limit_of_a_container_counts_wherever_it_is_set(tmp_path: Path, version: int) -> None:
+    proc, cgroups = tmp_path / "proc", tmp_path / "cgroup"
+    (proc / "self").mkdir(parents=True)
+    names = {
+        1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        2: ("memory.max", "memory.current", "inactive_file"),
+    }[version]
+    (proc / "self" / "cgroup").write_text({1: "4:memory:/outer/inner\n1:cpu:/\n", 2: "0::/outer/inner\n"}[version])
+    inner = (cgroups / "memory" if version == 1 else cgroups) / "outer" / "inner"
+    inner.mkdir(parents=True)
+    for folder, limit in ((inner, "max" if version == 2 else str(2**63 - 4096)), (inner.parent, "5000000")):
+        (folder / names[0]).write_text(limit + "\n")
+        (folder / names[1]).write_text("3000000\n")
+        (folder / "memory.stat").write_text(f"anon 1\n{names[2]} 1000000\n")
+    assert available_memory(proc, cgroups) == 3_000_000
+    assert available_memory(tmp_path / "nowhere", cgroups) > 3_000_000

@@ -1,0 +1,84 @@
+"""Reading files that somebody else may have written: regular ones alone, of a bounded size, and never by waiting.
+
+A named pipe would block whoever opens it, a device has no end, and a file of gigabytes fills the memory. Plain Python.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import tomllib
+from pathlib import Path
+from typing import Any
+
+MOST_TOML_BYTES = 1_000_000
+"""A TOML file that a person wrote has some thousand."""
+
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_UNSIZED = 1_000_000
+"""So many bytes are read of files whose size says nothing, as of those in /proc."""
+_LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){50}""")
+"""A key of so many parts is no person's, and takes tomllib a time that grows with their number squared."""
+
+
+def check_regular(path: Path, most: int, *, links: bool = True) -> None:
+    """Raise OSError, whose `strerror` says why, for what is no regular file of at most so many bytes.
+
+    `links` says whether the path may be a link to one.
+    """
+    _check(path.stat() if links else path.lstat(), path, most)
+
+
+def read_regular(path: Path, most: int, *, links: bool = True) -> bytes:
+    """The content of a regular file of at most so many bytes; raises OSError as `check_regular` does."""
+    check_regular(path, most, links=links)  # before it is opened, which a device may notice
+    descriptor = os.open(path, os.O_RDONLY | _AT_ONCE | (0 if links else _NO_LINK))
+    with open(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        _check(found, path, most)  # it may have been replaced since
+        most = max(found.st_size, min(most, _UNSIZED))
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise _too_large(path, most)
+    return content
+
+
+def read_toml_text(path: Path) -> str:
+    """The text of a TOML file, which may be a link to one; raises OSError and UnicodeDecodeError."""
+    return read_regular(path, MOST_TOML_BYTES).decode("utf-8")
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """What tomllib reads in a text; raises TOMLDecodeError for one that is nested without end, too."""
+    if not _LONG_KEY.search(text):
+        try:
+            return tomllib.loads(text)
+        except RecursionError:
+            pass
+    raise tomllib.TOMLDecodeError("it is nested too deeply")
+
+
+def _check(found: os.stat_result, path: Path, most: int) -> None:
+    kind = stat.S_IFMT(found.st_mode)
+    if kind == stat.S_IFDIR:
+        raise IsADirectoryError(errno.EISDIR, "Is a directory", str(path))
+    if kind == stat.S_IFLNK:
+        raise OSError(errno.ELOOP, "it is a link, which is not followed here", str(path))
+    if kind != stat.S_IFREG:
+        raise OSError(errno.EINVAL, f"it is {_KINDS.get(kind, 'something else')}, not a regular file", str(path))
+    if found.st_size > most:
+        raise _too_large(path, most)
+
+
+def _too_large(path: Path, most: int) -> OSError:
+    size = f"{most / 1e6:,.0f} MB" if most >= 1e6 else f"{most:,} bytes"
+    return OSError(errno.EFBIG, f"it is larger than {size}", str(path))
