@@ -95,7 +95,10 @@ def test_a_cell_of_an_unfinished_run_shows_its_state_and_its_value_so_far(status
 def test_the_signs_on_the_map_are_explained_below_it() -> None:
     axes = {"weight_decay": (0.1, 0.2), "width": (8, 16)}
     states = ("interrupted", "stopped", "failed", "done")
-    cells = [(cell, run(0, 0.5, status=status)) for cell, status in zip(itertools.product(*axes.values()), states)]
+    cells = [
+        (cell, run(0, 0.5, status=status))
+        for cell, status in zip(itertools.product(*axes.values()), states, strict=True)
+    ]
     drawn = lines(heatmap(Table.of(axes, cells), "test_accuracy", width=120, height=5))
     assert "✗ failed" in drawn[-1] and "◐ interrupted" in drawn[-1] and "■ stopped" in drawn[-1]
     assert "paused" not in drawn[-1]

@@ -134,7 +134,8 @@ def heatmap(
     """A metric or milestone over a table's two axes, as exactly `height` lines of `width` cells.
 
     The first axis runs down, the second across. Each cell has a shade and the median; before the first run of a cell
-    has finished the median is that of the newest points, after the sign of their state. Where there is no room for all, the part around the cell `selected` (row, column) is shown.
+    has finished the median is that of the newest points, after the sign of their state. Where there is no room for all,
+    the part around the cell `selected` (row, column) is shown.
     """
     (down, rows), (across, columns) = table.axes.items()
     cells = {row.values: row for row in table.rows}

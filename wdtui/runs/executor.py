@@ -23,7 +23,7 @@ class Executor(Protocol):
         """Queue runs that are to be begun or gone on with, with so many CPU threads each, or as many as suit them."""
 
     def interrupt(self, reason: str) -> None:
-        """Have all live runs stop with a checkpoint and start no more, for good; those that wait are interrupted too."""
+        """Have all live runs stop with a checkpoint and start no more, for good; those that wait are interrupted."""
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait, for seconds, until no run is live; True says that none is."""

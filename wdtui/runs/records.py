@@ -9,14 +9,15 @@ import dataclasses
 import enum
 import json
 import math
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from wdtui.config import FIELDS, RunConfig
 from wdtui.hyperparameters import ConfigError, format_value
 from wdtui.runs.processes import owner_alive
-from wdtui.steering import Plan, from_json
-from wdtui.text import clean
+from wdtui.steering import Plan, courses, from_json
+from wdtui.text import clean, number
 
 
 class StoreError(Exception):
@@ -51,6 +52,7 @@ FINISHED = frozenset({Status.DONE, Status.DIVERGED})
 CLAIMABLE = frozenset(Status) - LIVE - FINISHED
 """The run can be begun or gone on with; one that was STOPPED is queued again first."""
 
+_LONGEST_COURSE, _MOST_DIGITS = 3, 12
 _DEFAULTS = {name: field.default for name, field in FIELDS.items()}
 
 
@@ -149,6 +151,44 @@ class RunRecord(_Row):
         return self.plan_text != "[]"
 
     @cached_property
+    def courses(self) -> dict[str, tuple[Any, ...]]:
+        """The values, first to last, that each field of the plan has had; of other fields there is nothing to say.
+
+        The last is that of the last epoch trained, or of a live run's next point, so that what a person has just
+        steered is seen at once.
+        """
+        if not self.steered:
+            return {}
+        if self.live:
+            epoch = self.step + int(self.values["log_every"]) * self.steps_per_epoch
+        else:
+            epoch = max(self.step - self.steps_per_epoch, self.parent_step or 0)
+        return courses(self.plan, epoch, self.steps_per_epoch)
+
+    @property
+    def in_force(self) -> dict[str, Any]:
+        """The hyperparameters as they count now: `values`, but for what was steered, by a person or by a fork."""
+        return self.values | {name: course[-1] for name, course in self.courses.items()}
+
+    def written(self, name: str, write: Callable[[Any], str] | None = None) -> str:
+        """A hyperparameter in text; where it was steered, from its first value to the one in force: 0.1→0.3."""
+        course = self.courses.get(name, (self.values.get(name),))
+        write = write or _exact_or_rounded
+        if len(course) > _LONGEST_COURSE:
+            return f"{write(course[0])}→…→{write(course[-1])}"
+        return "→".join(map(write, course))
+
+    @property
+    def steered_fields(self) -> list[str]:
+        """The fields that have another value now than at first."""
+        return [name for name, course in self.courses.items() if len(course) > 1]
+
+    @property
+    def fork_of(self) -> str:
+        """Which run it is a fork of, and where it leaves it, in words; empty for one that is no fork."""
+        return f"fork of {self.parent} at {number(self.parent_step)}" if self.parent is not None else ""
+
+    @cached_property
     def latest(self) -> dict[str, float]:
         """The newest value of each pooled metric, NaN where it was not finite; empty before the first point."""
         values: dict[str, float | None] = json.loads(self.latest_text)
@@ -170,7 +210,7 @@ class RunRecord(_Row):
         if self.name:
             return clean(self.name)
         knobs = {"λ": "weight_decay", "ε": "bn_epsilon", "H": "width", "s": "seed"}
-        return " ".join(symbol + format_value(self.values[name]) for symbol, name in knobs.items())
+        return " ".join(symbol + self.written(name) for symbol, name in knobs.items())
 
     def as_shown(self, now: float) -> RunRecord:
         """This record, or where its owner is gone the record of an interrupted run; `now` is in unix seconds."""
@@ -178,6 +218,12 @@ class RunRecord(_Row):
             return self
         reason = "Its process ended without a word."
         return self._replace(status_text=Status.INTERRUPTED.value, reason=reason, ended=self.heartbeat)
+
+
+def _exact_or_rounded(value: Any) -> str:
+    """As a person would type it, but for the many digits of a value on its way to another."""
+    text = format_value(value)
+    return number(value) if isinstance(value, float) and len(text) > _MOST_DIGITS else text
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
