@@ -95,11 +95,19 @@ def m004_where_sweeps_are_trained(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE sweeps ADD COLUMN threads INTEGER")  # NULL for as many as suit the network
 
 
+def m005_batches(connection: sqlite3.Connection) -> None:
+    """How many runs were trained in one batch, as a run's speed among others is not its speed alone."""
+    connection.execute("ALTER TABLE runs ADD COLUMN batched INTEGER")  # at the newest point; NULL where nobody knows
+    alone = "device = 'cpu' AND json_extract(config, '$.engine') IS NOT 'ensemble'"
+    connection.execute(f"UPDATE runs SET batched = 1 WHERE speed IS NOT NULL AND {alone}")
+
+
 MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
     m001_notebook,
     m002_plan,
     m003_sweeps,
     m004_where_sweeps_are_trained,
+    m005_batches,
 ]
 
 

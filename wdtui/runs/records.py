@@ -82,6 +82,7 @@ class _Row(NamedTuple):
     step: int
     epoch: int
     speed: float | None
+    batched: int | None
     latest_text: str
     milestones_text: str
     checkpoint_step: int | None
@@ -91,8 +92,9 @@ class _Row(NamedTuple):
 class RunRecord(_Row):
     """One run as it stood when it was read; immutable.
 
-    Times are unix seconds, `started` is when the latest owner took the run, `speed` is in steps per second, `reason`
-    is a sentence or empty, `parent` and `parent_step` are the run that it is a fork of and where it leaves it.
+    Times are unix seconds, `started` is when the latest owner took the run, `speed` is in steps per second at the
+    newest point, `batched` how many runs shared one batch then (1 alone, None unknown), `reason` a sentence or empty,
+    `parent` and `parent_step` are the run that it is a fork of and where it leaves it.
 
     A named tuple, and JSON parsed only when asked for, because ten thousand of these are listed in a tenth of a second.
     """

@@ -170,8 +170,13 @@ class Runner:
         if not self._points:
             return
         self._accuracies.add(Curves.of(self.config, self._points))
-        speed = self._points[-1].values[-1]
-        self.store.append(self.run_id, self._points, speed=speed, milestones=self._accuracies.milestones().to_json())
+        self.store.append(
+            self.run_id,
+            self._points,
+            speed=self._points[-1].values[-1],
+            milestones=self._accuracies.milestones().to_json(),
+            batched=self.training.batched,
+        )
         self._points = []
 
     def let_go(self) -> None:

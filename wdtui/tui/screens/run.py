@@ -15,7 +15,7 @@ from wdtui.config import FIELDS, RunConfig
 from wdtui.hyperparameters import format_value
 from wdtui.runs.records import RunRecord, StoreError
 from wdtui.runs.sweep_words import symbol
-from wdtui.summary import story
+from wdtui.summary import speeds, story
 from wdtui.text import clean, number
 from wdtui.tui import keys
 from wdtui.tui.feed import Shown, Snapshot
@@ -101,7 +101,7 @@ def facts(shown: Shown) -> Text:
         ("sharpness", gauge(shown.curves, shown.milestones)),
         ("config", list(_config(run))),
         ("events", _events(shown)),
-        ("where", _where(run)),
+        ("where", _where(shown)),
     ):
         if lines:
             text.append(f"{title}\n" if title else "", "bold")
@@ -152,10 +152,11 @@ def _events(shown: Shown) -> list[str]:
     return lines
 
 
-def _where(run: RunRecord) -> list[str]:
+def _where(shown: Shown) -> list[str]:
+    run = shown.run
     threads = f", {run.threads} thread{'s' if run.threads != 1 else ''}" if run.threads else ""
     lines = [f"{run.device}{threads} on {clean(run.host or '')}"] if run.device else []
-    lines += [f"{number(round(run.speed))} steps/s"] if run.speed else []
+    lines += [speed] if (speed := speeds(shown.curves, run.batched)) else []
     lines += [f"checkpoint at step {number(run.checkpoint_step)}"] if run.checkpoint_step else []
     lines += [", ".join(f"{name} {clean(version)}" for name, version in run.versions.items())] if run.versions else []
     return lines
