@@ -49,7 +49,7 @@ def test_the_list_and_the_run_name_the_speed_that_they_show(tmp_path: Path) -> N
     head, line = wdtui("runs", "list", store=tmp_path).stdout.splitlines()
     assert head.rstrip().endswith("last steps/s")
     last = line.split()[-1]
-    shown = wdtui("runs", "show", "1", store=tmp_path).stdout
+    shown = " ".join(wdtui("runs", "show", "1", store=tmp_path).stdout.split())
     assert f"steps/s on average, {last} at the last point." in shown or f" {last} steps/s." in shown
 
 

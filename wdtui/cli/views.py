@@ -185,7 +185,9 @@ def print_result(run: RunRecord, curves: Curves) -> None:
     for sentence in story(curves):
         console.print(sentence, markup=False)
     if len(curves):
-        for step, note in reached(notes_of(run.experiment), run.config, curves, milestones(curves)):
+        for step, note in reached(
+            notes_of(run.experiment, run.config, run.plan), run.config, curves, milestones(curves)
+        ):
             console.print(f"  step {number(step)}: {note}", markup=False)
     measured = f"Run {run.id} is {run.status}: measured up to step {number(run.step)}"
     speed = speeds(curves, run.batched)
