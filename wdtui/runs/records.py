@@ -170,7 +170,8 @@ class RunRecord(_Row):
     @property
     def in_force(self) -> dict[str, Any]:
         """The hyperparameters as they count now: `values`, but for what was steered, by a person or by a fork."""
-        return self.values | {name: course[-1] for name, course in self.courses.items()}
+        steered = {name: course[-1] for name, course in self.courses.items()}
+        return self.values | steered if steered else self.values
 
     def written(self, name: str, write: Callable[[Any], str] | None = None) -> str:
         """A hyperparameter in text; where it was steered, from its first value to the one in force: 0.1→0.3."""
