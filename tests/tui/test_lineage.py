@@ -11,7 +11,7 @@ from tui_tools import Recorded, press
 from wdtui.runs.records import RunRecord, Status
 from wdtui.steering import Steering
 from wdtui.tui.query import parse
-from wdtui.tui.widgets.columns import fitting
+from wdtui.tui.widgets.columns import COLUMNS, fitting
 from wdtui.tui.widgets.run_table import RunTable
 
 MakeApp = Callable[..., Any]
@@ -28,12 +28,18 @@ def cells(run: RunRecord, width: int) -> dict[str, str]:
     return {column.title: column.cell(run, cells).strip() for column, cells in fitting(width)}
 
 
+def narrow(run: RunRecord, title: str) -> str:
+    """A cell where its column has no more than its own width."""
+    (column,) = (column for column in COLUMNS if column.title == title)
+    return column.cell(run, column.width).strip()
+
+
 def test_the_row_of_a_steered_run_shows_the_value_in_force_and_that_it_was_steered(recorded: Recorded) -> None:
     run_id = recorded.add("epsilon-1e-2", points=40, status=Status.RUNNING)
-    run = steer(recorded, run_id, Steering(1560, "weight_decay", 0.1, 0.3), Steering(1560, "bn_epsilon", 0.01, 0.0025))
-    assert cells(run, 200)["λ"] == "0.1→0.3" and cells(run, 200)["ε"] == "0.01→0.0025"
-    assert cells(run, 78)["λ"] == "→0.3" and cells(run, 78)["ε"] == "→0.00…"
-    assert cells(recorded.store.run(recorded.add("epsilon-1e-2")), 78)["λ"] == "0.1"
+    run = steer(recorded, run_id, Steering(1560, "weight_decay", 0.1, 0.3), Steering(1560, "bn_epsilon", 0.01, 1.3e-5))
+    for width in (74, 114, 194):
+        assert cells(run, width)["λ"] == "0.1→0.3" and cells(run, width)["ε"] == "→1.3e-5"
+    assert narrow(recorded.store.run(recorded.add("epsilon-1e-2")), "λ") == "0.1"
 
 
 def test_what_is_steered_and_has_no_column_is_said_beside_the_speed(recorded: Recorded) -> None:
@@ -45,11 +51,11 @@ def test_what_is_steered_and_has_no_column_is_said_beside_the_speed(recorded: Re
 def test_the_row_of_a_fork_says_whose_it_is_and_where_it_leaves_it(recorded: Recorded) -> None:
     forked(recorded)
     run = recorded.store.runs()[0]
-    assert cells(run, 200)["name"] == "fork of 1 at 8,424" and cells(run, 78)["name"] == "↳1 at 8,424"
-    assert cells(run, 200)["ε"] == "1e-5→1.1e-5"
+    assert cells(run, 200)["name"] == "fork of 1 at 8,424" and narrow(run, "name") == "↳1 at 8,424"
+    assert cells(run, 200)["ε"] == "→1.1e-5"
     recorded.store.rename(run.id, "healed")
     named = recorded.store.run(run.id)
-    assert cells(named, 200)["name"] == "healed · fork of 1 at 8,424" and cells(named, 78)["name"] == "↳1 healed"
+    assert cells(named, 200)["name"] == "healed · fork of 1 at 8,424" and narrow(named, "name") == "↳1 healed"
 
 
 def test_the_filter_finds_a_run_by_the_value_that_its_row_shows(recorded: Recorded) -> None:
