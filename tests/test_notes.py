@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from wdtui.config import ConfigError, RunConfig
-from wdtui.experiments import load, names
+from wdtui.experiments import load, names, notes_of
 from wdtui.metrics import METRICS, Curves
 from wdtui.milestones import milestones
 from wdtui.notes import reached, read_notes
+from wdtui.steering import Steering
 
 CONFIG = RunConfig(epochs=10)
 TRAIN = [0.2, 0.9, 1.0, 1.0, 0.5, 1.0, 1.0, 1.0]
@@ -36,7 +37,7 @@ def note(when: Any, says: str = "Here.", **more: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("when", "epoch"),
-    [("start", 0), ("fit", 3), ("blow-up", 5), ("generalise", 7), ({"epoch": 4}, 4), ({"step": 4 * 78}, 4)],
+    [("start", 1), ("fit", 3), ("blow-up", 5), ("generalise", 7), ({"epoch": 4}, 4), ({"step": 4 * 78}, 4)],
 )
 def test_a_note_is_said_when_the_run_gets_there_and_not_before(when: Any, epoch: int) -> None:
     for seen in range(1, len(TRAIN) + 1):
@@ -55,8 +56,8 @@ def test_values_are_those_of_the_moment_and_stay_so() -> None:
     assert told(8, note("generalise", "{delay} after {fit_step}")) == [(546, "312 after 234")]
 
 
-def test_a_step_between_two_points_takes_the_values_of_the_next() -> None:
-    assert told(8, note({"step": 100}, "{test_accuracy} {epoch}")) == [(100, "0 % 2")]
+def test_a_step_between_two_points_takes_the_values_of_the_next_and_its_step() -> None:
+    assert told(8, note({"step": 100}, "{test_accuracy} {epoch}")) == [(156, "0 % 2")]
 
 
 def test_notes_come_in_the_order_of_the_run() -> None:
@@ -96,12 +97,32 @@ def test_what_is_wrong_with_a_note_is_said_in_a_sentence(table: dict[str, Any], 
     assert said in str(error.value) and str(error.value).endswith((".", "?"))
 
 
+@pytest.mark.parametrize("name", [name for name in names() if load(name).notes])
+def test_notes_are_for_the_runs_of_their_experiment_alone(name: str) -> None:
+    experiment = load(name)
+    assert notes_of(name, experiment.base()) == experiment.notes
+    for cell in (*experiment.cells(), *(experiment.quick.cells() if experiment.quick else ())):
+        assert notes_of(name, cell) == notes_of(name, cell.replace(seed=7, epochs=9)) == experiment.notes
+    assert notes_of(name, experiment.base().replace(learning_rate=0.07)) == ()
+    assert notes_of("", experiment.base()) == notes_of("gone", experiment.base()) == ()
+
+
+def test_a_cell_of_a_sweep_over_the_demo_has_none_of_its_notes() -> None:
+    demo = load("demo").base()
+    assert notes_of("demo", demo.replace(weight_decay=0.01)) == notes_of("demo", demo.replace(width=64)) == ()
+
+
+def test_a_run_that_was_steered_has_no_notes() -> None:
+    demo = load("demo").base()
+    assert notes_of("demo", demo, (Steering(780, "weight_decay", 0.3, 0.0),)) == ()
+
+
 @pytest.mark.parametrize("name", names())
-def test_a_shipped_note_fits_the_quiet_line(name: str) -> None:
+def test_a_shipped_note_fits_the_quiet_line_with_its_step_before_it(name: str) -> None:
     """Of a terminal of 120 columns."""
     longest = {metric: "100.0 %" if metric.endswith("accuracy") else "1.4e-4" for metric in METRICS}
     for one in load(name).notes:
         filled = one.says.format_map(
             longest | {"step": "30,030", "epoch": "385", "fit_step": "3,822", "delay": "25,000"}
         )
-        assert len(filled) <= 80, filled
+        assert len(f"Step 30,030: {filled}") <= 80, filled

@@ -76,10 +76,57 @@ def test_the_map_has_a_shade_and_a_number_in_each_cell() -> None:
     assert drawn[-1].startswith("test accuracy  0.00   ░░▒▒▓▓██ 1.00   ▸ ")
 
 
-@pytest.mark.parametrize(("status", "sign"), [("running", "▸"), ("queued", "·"), ("failed", "✗"), ("interrupted", "✗")])
+SIGNS = [("running", "▸"), ("queued", "·"), ("failed", "✗"), ("interrupted", "◐"), ("stopped", "■"), ("paused", "‖")]
+
+
+@pytest.mark.parametrize(("status", "sign"), SIGNS)
 def test_a_cell_without_a_value_shows_its_state(status: str, sign: str) -> None:
-    drawn = lines(heatmap(two_axes(status), "test_accuracy", width=80, height=6))
+    drawn = lines(heatmap(two_axes(status), "fit_step", width=80, height=6))
     assert drawn[1].split() == ["0", sign, sign, sign, sign]
+
+
+@pytest.mark.parametrize(("status", "sign"), [pair for pair in SIGNS if pair[0] != "queued"])
+def test_a_cell_of_an_unfinished_run_shows_its_state_and_its_value_so_far(status: str, sign: str) -> None:
+    drawn = lines(heatmap(two_axes(status), "test_accuracy", width=80, height=6))
+    assert drawn[2].split()[2::2] == [f"{sign}{value}" for value in ("0.33", "0.42", "0.50", "0.58")]
+    assert "░" in drawn[2] and "▒" in drawn[2]
+
+
+def test_the_signs_on_the_map_are_explained_below_it() -> None:
+    axes = {"weight_decay": (0.1, 0.2), "width": (8, 16)}
+    states = ("interrupted", "stopped", "failed", "done")
+    cells = [
+        (cell, run(0, 0.5, status=status))
+        for cell, status in zip(itertools.product(*axes.values()), states, strict=True)
+    ]
+    drawn = lines(heatmap(Table.of(axes, cells), "test_accuracy", width=120, height=5))
+    assert "✗ failed" in drawn[-1] and "◐ interrupted" in drawn[-1] and "■ stopped" in drawn[-1]
+    assert "paused" not in drawn[-1]
+
+
+@pytest.mark.parametrize("metric", ["blowups", "train_accuracy", "weight_norm"])
+def test_a_quantity_that_is_0_everywhere_has_the_emptiest_shade(metric: str) -> None:
+    axes: dict[str, Any] = {"weight_decay": (0.1, 0.2), "width": (8, 16)}
+    zero = Run({"train_accuracy": 0.0, "weight_norm": 0.0}, {"blowups": {"count": 0}})
+    drawn = lines(
+        heatmap(
+            Table.of(axes, [(cell, zero) for cell in itertools.product(*axes.values())]), metric, width=60, height=5
+        )
+    )
+    assert all("0" in line and not set(line) & set("░▒▓█") for line in drawn[1:3])
+
+
+def test_the_curve_of_a_sweep_shows_the_values_so_far_as_lines_of_their_own() -> None:
+    def drawn(status: str) -> str:
+        return curve(
+            Table.of(axes, [((one,), run(0.2, 0.8, status=status)) for one in DECAYS]), width=90, height=16
+        ).plain
+
+    axes = {"weight_decay": DECAYS}
+    assert "test accuracy so far" in drawn("running") and "training accuracy so far" in drawn("interrupted")
+    assert "test accuracy" in drawn("done") and "so far" not in drawn("done")
+    part = Table.of(axes, [((one,), run(0.2, 0.8, status="done" if one else "running")) for one in DECAYS])
+    assert "so far" in (both := curve(part, width=90, height=16).plain) and "test accuracy " in both
 
 
 def test_cells_grow_with_the_room_and_name_themselves_once() -> None:

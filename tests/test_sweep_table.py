@@ -54,6 +54,20 @@ def test_only_finished_unsteered_runs_with_finite_values_count() -> None:
     assert row.states == {"done": 1, "running": 2, "diverged": 2, "failed": 1, "steered": 1, "missing": 1}
 
 
+def test_until_a_run_of_a_row_has_finished_the_row_has_the_values_so_far() -> None:
+    runs = [
+        Run({"test_loss": 9.0}, status="running"),
+        Run({"test_loss": 5.0}, status="interrupted"),
+        Run({"test_loss": 1.0}, status="running", steered=True),
+        Run(status="queued"),
+        None,
+    ]
+    (row,) = Table.of({}, [((), run) for run in runs]).rows
+    assert row.spread("test_loss") is None and row.so_far("test_loss") == Spread(7.0, 5.0, 9.0, 2)
+    (row,) = Table.of({}, [((), run) for run in [*runs, Run({"test_loss": 4.0})]]).rows
+    assert row.so_far("test_loss") == row.spread("test_loss") == Spread(4.0, 4.0, 4.0, 1)
+
+
 def test_rows_stand_in_the_order_of_the_axes_however_they_were_trained() -> None:
     axes = {"width": (8, 16), "loss": ("mse", "cross_entropy")}
     table = Table.of(axes, [((16, "mse"), None), ((8, "cross_entropy"), None), ((8, "mse"), None), ((8, "mse"), None)])

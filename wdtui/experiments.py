@@ -30,6 +30,7 @@ from wdtui.files import parse_toml, read_toml_text
 from wdtui.grid import check_count, in_company, read_axis
 from wdtui.hyperparameters import format_value
 from wdtui.notes import Note, read_notes
+from wdtui.steering import Plan
 from wdtui.text import clean, too_long
 
 _TEXTS, _TABLES, _LISTS = ("question", "article", "look_for"), ("config", "axes"), ("claims", "notes")
@@ -38,6 +39,10 @@ _KEYS: dict[str, tuple[type, str]] = (
     | dict.fromkeys((*_TABLES, "fork", "quick"), (dict, "a table"))
     | dict.fromkeys(_LISTS, (list, "tables, as [[claims]] is"))
 )
+
+
+_INCIDENTAL = frozenset({"seed", "epochs", "engine", "log_every", "sharpness_every", "keep_every", "keep_megabytes"})
+"""The hyperparameters in which a run may differ from an experiment's and still show what that is about."""
 
 
 class ExperimentError(ValueError):
@@ -123,13 +128,33 @@ def names() -> list[str]:
     return sorted(path.stem for path in folder().glob("*.toml"))
 
 
+def notes_of(name: str, config: RunConfig, plan: Plan = ()) -> tuple[Note, ...]:
+    """The notes for a run of an experiment that comes with wdtui.
+
+    There are none for a run that only descends from it: one with another config, as in somebody's own sweep over the
+    experiment, or one that was steered. Seed and length may differ.
+    """
+    notes, configs = _own(name)
+    return notes if not plan and _essence(config) in configs else ()
+
+
 @functools.cache
-def notes_of(name: str) -> tuple[Note, ...]:
-    """The notes of an experiment that comes with wdtui, read once; none where a run belongs to another or to none."""
+def _own(name: str) -> tuple[tuple[Note, ...], frozenset[tuple[Any, ...]]]:
+    """The notes of an experiment, and which runs are its own; read once."""
     try:
-        return load(name).notes if name in names() else ()
+        experiment = load(name) if name in names() else None
     except (ExperimentError, ConfigError):
-        return ()
+        experiment = None
+    if experiment is None or not experiment.notes:
+        return (), frozenset()
+    variants = [experiment, *([experiment.quick] if experiment.quick else [])]
+    configs = [config for variant in variants for config in (variant.base(), *variant.cells())]
+    return experiment.notes, frozenset(map(_essence, configs))
+
+
+def _essence(config: RunConfig) -> tuple[Any, ...]:
+    """What a run must have in common with an experiment's to be one of its runs."""
+    return tuple(getattr(config, name) for name in FIELDS if name not in _INCIDENTAL)
 
 
 def load(name: str) -> Experiment:

@@ -3,7 +3,8 @@
 In TOML, under [[notes]]:
 
 when  = "fit"                     "start", "fit", "generalise", "blow-up" (the first), "end", {step = N} or {epoch = N}
-says  = "… {test_accuracy} …"     the note, with values of that moment filled in: metrics, step, epoch, fit_step, delay
+says  = "… {test_accuracy} …"     the note, with values of that moment filled in: metrics, step, epoch, fit_step, delay;
+                                  where it is shown later, its step stands before it
 where = {bn_epsilon = 1e-5}       optional: the runs that it is for; a list means any of its values
 """
 
@@ -60,19 +61,23 @@ def read_notes(tables: Any) -> tuple[Note, ...]:
 
 
 def reached(notes: Sequence[Note], config: RunConfig, curves: Curves, seen: Milestones) -> list[tuple[int, str]]:
-    """Step and words of the notes that a run has got to, the newest last; those of one step in the file's order."""
+    """The notes that a run has got to, in words, each with the step that its values are of; the newest last.
+
+    Those of one moment come in the file's order.
+    """
     last = int(curves.steps[-1]) if len(curves) else 0
     steps = [(step, note) for note in notes if (step := note.step(config, seen)) is not None and step <= last]
-    return [(step, _filled(note, curves, seen, step)) for step, note in sorted(steps, key=lambda pair: pair[0])]
+    return [_filled(note, curves, seen, step) for step, note in sorted(steps, key=lambda pair: pair[0])]
 
 
-def _filled(note: Note, curves: Curves, seen: Milestones, step: int) -> str:
-    """The note with the values of the first point at its step or later, or of none before the first."""
+def _filled(note: Note, curves: Curves, seen: Milestones, step: int) -> tuple[int, str]:
+    """Step and note, with the values of the first point at the note's step or later, or of none before the first."""
     index = int(np.searchsorted(curves.steps, step))
+    step = int(curves.steps[index]) if len(curves) else step
     values = {name: _shown(name, float(curves[name][index]) if len(curves) else None) for name in METRICS}
     values |= {"step": number(step), "epoch": number(int(curves.epochs[index]) if len(curves) else 0)}
     values |= {"fit_step": number(seen.fit_step), "delay": number(seen.delay)}
-    return note.says.format_map(values)
+    return step, note.says.format_map(values)
 
 
 def _shown(name: str, value: float | None) -> str:

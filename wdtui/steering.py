@@ -60,6 +60,17 @@ def values_at(plan: Plan, step: int, steps_per_epoch: int) -> dict[str, Value]:
     return values
 
 
+def courses(plan: Plan, step: int, steps_per_epoch: int) -> dict[str, tuple[Value, ...]]:
+    """The values that each field of the plan has had up to the epoch that begins at a step; the last is in force.
+
+    A field that is changed only later has the one value it began with.
+    """
+    found = {name: [value] for name, value in values_at(plan, step, steps_per_epoch).items()}
+    for steering in reversed([one for one in plan if one.step <= step]):
+        found[steering.field].insert(0, steering.old)
+    return {name: tuple(values) for name, values in found.items()}
+
+
 def to_json(plan: Iterable[Steering]) -> list[dict[str, Any]]:
     """The plan as plain JSON."""
     return [dataclasses.asdict(steering) for steering in plan]

@@ -49,6 +49,20 @@ def mean_speed(curves: Curves) -> float:
     return steps[-1] / seconds if seconds else math.nan
 
 
+def speeds(curves: Curves, batched: int | None) -> str:
+    """How fast a run was trained, on average and at its newest point, and with how many others; "" where not recorded.
+
+    `batched` is how many runs shared a batch with it, this one included.
+    """
+    mean, last = mean_speed(curves), curves.last().get("steps_per_second", math.nan)
+    if not math.isfinite(mean):
+        return ""
+    text = f"{number(round(mean))} steps/s"
+    if math.isfinite(last) and round(last) != round(mean):
+        text += f" on average, {number(round(last))} at the last point"
+    return text + (f", in a batch of {batched} runs" if batched and batched > 1 else "")
+
+
 def story(curves: Curves) -> Iterator[str]:
     """What was seen, a sentence at a time."""
     if not len(curves):

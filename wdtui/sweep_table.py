@@ -67,9 +67,18 @@ class Row:
 
     def spread(self, name: str) -> Spread | None:
         """A metric or milestone over the finished runs that have it; None where none has."""
-        values = [quantity(run, name) for run in self.runs if run is not None and state(run) in _FINISHED]
-        finite = [value for value in values if value is not None and math.isfinite(value)]
-        return Spread(statistics.median(finite), min(finite), max(finite), len(finite)) if finite else None
+        return _spread(name, [run for run in self.runs if run is not None and state(run) in _FINISHED])
+
+    def so_far(self, name: str) -> Spread | None:
+        """The same, but over the newest points of all its runs as long as none has finished."""
+        if self.finished:
+            return self.spread(name)
+        return _spread(name, [run for run in self.runs if run is not None and not run.steered])
+
+    @property
+    def finished(self) -> bool:
+        """Whether any of its runs counts."""
+        return any(self.states[state] for state in _FINISHED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +103,7 @@ class Table:
     @property
     def measured(self) -> bool:
         """Whether any run counts."""
-        return any(row.states[state] for row in self.rows for state in _FINISHED)
+        return any(row.finished for row in self.rows)
 
     def row(self, values: tuple[Value, ...]) -> Row | None:
         """The row of one combination."""
@@ -146,6 +155,12 @@ def quantity(run: Measured, name: str) -> float | None:
     part, key, _ = MILESTONES[name]
     value: float | None = run.milestones.get(part, {}).get(key)
     return value
+
+
+def _spread(name: str, runs: Iterable[Measured]) -> Spread | None:
+    values = [quantity(run, name) for run in runs]
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    return Spread(statistics.median(finite), min(finite), max(finite), len(finite)) if finite else None
 
 
 def label(name: str) -> str:

@@ -48,6 +48,18 @@ def test_a_fork_with_nothing_changed_equals_its_parent_bit_for_bit(trained: Path
     assert points(trained, fork_id) == points(trained, 1)
 
 
+def test_the_list_of_runs_shows_values_in_force_and_forks(trained: Path) -> None:
+    arguments = ("--at", "15", "--set", "bn_epsilon=0.5", "--set", "learning_rate=0.01", "--headless", "--json")
+    fork_id = events(wdtui("fork", "1", *arguments, store=trained).stdout)[-1]["run_id"]
+    listed = wdtui("runs", "list", store=trained).stdout
+    (line,) = [line for line in listed.splitlines() if line.split()[:1] == [str(fork_id)]]
+    assert "0.01→0.5" in line and line.rstrip().endswith("fork of 1 at 15, learning rate 0.001→0.01")
+    (parent,) = [line for line in listed.splitlines() if line.split()[:1] == ["1"]]
+    assert "→" not in parent and "fork" not in parent
+    shown = wdtui("runs", "show", str(fork_id), store=trained).stdout
+    assert "bn_epsilon 0.01→0.5" in shown and "learning_rate 0.001→0.01" in shown
+
+
 def test_a_change_counts_from_the_fork_on(trained: Path) -> None:
     result = wdtui("fork", "1", "--at", "15", "--set", "bn_epsilon=0.5", "--headless", "--json", store=trained)
     assert result.returncode == 0, result.stderr

@@ -102,6 +102,7 @@ def test_commands_reach_a_run_on_another_node_and_ctrl_c_leaves_a_checkpoint(clu
         interrupted = store.run(second)
         assert interrupted.status_text == "interrupted" and interrupted.reason.startswith("Interrupted by Ctrl-C")
         assert (interrupted.checkpoint_step or 0) >= interrupted.step > 0
+        assert not any(run.status_text == "queued" for run in store.runs())
 
 
 def test_what_cannot_be_done_on_ray_is_said_in_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:

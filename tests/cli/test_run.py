@@ -44,6 +44,15 @@ def test_a_run_without_a_terminal_prints_plain_lines_a_chart_and_what_was_seen(t
     assert "done" in listed and "demo" in listed
 
 
+def test_the_list_and_the_run_name_the_speed_that_they_show(tmp_path: Path) -> None:
+    assert wdtui("run", *TINY, "--epochs", "8", "--headless", store=tmp_path).returncode == 0
+    head, line = wdtui("runs", "list", store=tmp_path).stdout.splitlines()
+    assert head.rstrip().endswith("last steps/s")
+    last = line.split()[-1]
+    shown = " ".join(wdtui("runs", "show", "1", store=tmp_path).stdout.split())
+    assert f"steps/s on average, {last} at the last point." in shown or f" {last} steps/s." in shown
+
+
 def test_divergence_keeps_all_points_and_names_the_step(tmp_path: Path) -> None:
     arguments = (
         "--optimizer",

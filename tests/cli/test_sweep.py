@@ -110,7 +110,20 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     assert "Interrupted by Ctrl-C; 1 of 2 runs are done, and `wdtui resume S1` goes on from there" in error
     summary = events(output)[-1]
     assert not summary["complete"] and summary["states"]["done"] == 1
-    assert runs(tmp_path)[2]["status"] in ("queued", "interrupted")
+    assert runs(tmp_path)[2]["status"] == "interrupted"
+
+
+def test_ctrl_c_leaves_no_run_of_a_sweep_queued(tmp_path: Path) -> None:
+    """Some are under way by then, some have a process that is still starting, some wait."""
+    lengths = ("--axis", "epochs=2,1000000", "--axis", "weight_decay=0,0.1,0.2,0.3", "--engine", "alone")
+    process = start(tmp_path, "sweep", *lengths, *TINY, "--headless", "--json", "--workers", "2")
+    wait_for_cells(process, 1)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    states = events(output)[-1]["states"]
+    assert states.keys() == {"done", "interrupted"} and states["interrupted"] >= 4
+    left = [run for run in runs(tmp_path).values() if run["status"] == "interrupted"]
+    assert all(f"`wdtui resume {run['id']}`" in run["reason"] for run in left)
 
 
 def test_a_cell_that_fails_is_a_state_and_not_the_end(tmp_path: Path) -> None:

@@ -242,14 +242,18 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(store: Store, pla
     first.submit(waiting)
     first.interrupt("The app was closed")
     assert first.wait(20)
-    assert [run.status for run in store.runs()] == [Status.QUEUED, Status.INTERRUPTED, Status.DONE]
+    assert [run.status for run in store.runs()] == [Status.INTERRUPTED, Status.INTERRUPTED, Status.DONE]
     assert store.run(disturbed).reason.startswith("The app was closed at step ")
+    assert (
+        store.run(waiting).reason
+        == f"The app was closed while run {waiting} waited. `wdtui resume {waiting}` trains it."
+    )
     assert first.queue == (waiting,)
 
     second = Scheduler(store, device="cpu")
     second.submit(disturbed, threads=1)
     until(lambda: bool(second.notices()))
-    assert [run.status for run in store.runs()] == [Status.QUEUED, Status.DONE, Status.DONE]
+    assert [run.status for run in store.runs()] == [Status.INTERRUPTED, Status.DONE, Status.DONE]
     assert store.run(undisturbed).pid != store.run(disturbed).pid == os.getpid()
     assert [event.kind for event in store.events(disturbed)] == ["resumed"]
     assert_same_curves(store, undisturbed, disturbed)
@@ -377,8 +381,19 @@ def test_a_terminated_process_leaves_a_checkpoint(store: Store, scheduler: Sched
     run = store.run(started)
     assert run.status == Status.INTERRUPTED and run.reason.startswith("Terminated at step")
     assert run.checkpoint_step and run.checkpoint_step >= run.step
-    assert store.run(starting).status == Status.QUEUED
+    assert store.run(starting).status == Status.INTERRUPTED
     assert {notice.kind for notice in scheduler.notices()} == {"ended"}
+
+
+def test_a_run_that_comes_after_the_interruption_is_interrupted_too(store: Store) -> None:
+    late, stopped = add(store, 3), add(store, 3)
+    store.set_status(stopped, Status.STOPPED, "Stopped before it began.")
+    scheduler = Scheduler(store, device="cpu", slots=1)
+    scheduler.interrupt("Interrupted by Ctrl-C")
+    scheduler.submit(late, stopped)
+    assert scheduler.wait(20)
+    assert [run.status for run in store.runs()] == [Status.STOPPED, Status.INTERRUPTED]
+    assert store.run(late).reason.startswith(f"Interrupted by Ctrl-C while run {late} waited.")
 
 
 def test_a_process_that_somebody_terminates_takes_no_other_run_along(

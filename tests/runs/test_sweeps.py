@@ -184,6 +184,12 @@ def test_a_reason_to_stop_interrupts_with_a_checkpoint_and_begins_no_more(store:
     (interrupted,) = [run for run in runs(store, sweep_id) if run.step]
     assert interrupted.status == Status.INTERRUPTED and interrupted.reason.startswith("Enough at step")
     assert interrupted.checkpoint_step and not progress.complete
+    assert progress.states == {"interrupted": 2}
+
+
+def test_a_reason_to_stop_that_comes_before_anything_begins_leaves_no_run_queued(store: Store) -> None:
+    progress = complete(store, add(store), executor=here(store), stop=lambda: "Interrupted by Ctrl-C")
+    assert progress.states == {"interrupted": 6} and progress.steps == 0
 
 
 @pytest.mark.parametrize("end", [Status.DONE, Status.STOPPED])

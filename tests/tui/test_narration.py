@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from textual.widgets import OptionList, Static
 from tui_tools import Recorded, press, settle
 
 from wdtui import experiments
+from wdtui.metrics import Point, columns
 from wdtui.runs.records import Status
 from wdtui.tui.screens.experiments import Gallery
 from wdtui.tui.widgets.words import Words
@@ -43,7 +45,7 @@ def speaking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "presets").mkdir()
     (tmp_path / "presets" / "speaking.toml").write_text(FILE, encoding="utf-8")
     monkeypatch.setattr(experiments, "folder", lambda: tmp_path / "presets")
-    experiments.notes_of.cache_clear()
+    experiments._own.cache_clear()
 
 
 @pytest.mark.usefixtures("speaking")
@@ -58,8 +60,26 @@ async def test_the_quiet_line_says_the_note_that_the_run_has_got_to(recorded: Re
             lines.append(pilot.app.screen.query_one("#quiet", Words).content.plain)
             await press(pilot, "down")
     another, fitted, started = lines
-    assert started == "Off it goes."
-    assert fitted.startswith("Fitted at step ") and fitted.endswith(" %.") and "Fitted since" in another
+    assert started == "Step 78: Off it goes."
+    assert re.fullmatch(r"Step (\S+): Fitted at step \1; the test is at .* %\.", fitted) and "Fitted since" in another
+
+
+@pytest.mark.usefixtures("speaking")
+async def test_a_note_gives_way_to_the_present_once_it_could_be_read(recorded: Recorded, make_app: MakeApp) -> None:
+    run_id = recorded.add("epsilon-1e-2", points=52, status=Status.RUNNING, experiment="speaking")
+    config = recorded.store.run(run_id).config
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape")
+        said = [pilot.app.screen.query_one("#quiet", Words).content.plain]
+        for epoch in (53, 300):
+            values = tuple({"train_accuracy": 1.0, "test_accuracy": 0.5}.get(name, 1.0) for name in columns(config))
+            recorded.store.append(run_id, [Point(epoch * 78, epoch, values)], speed=40.0, milestones={})
+            await settle(pilot)
+            said.append(pilot.app.screen.query_one("#quiet", Words).content.plain)
+    at_once, soon, later = said
+    assert at_once.startswith("Fitted at step 4,056; ")
+    assert soon == f"Step 4,056: {at_once}"
+    assert later.startswith("Fitted since step 4,056; test accuracy is 50.0 %.")
 
 
 @pytest.mark.usefixtures("speaking")

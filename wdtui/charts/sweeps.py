@@ -27,9 +27,12 @@ _NAMES = {"train_accuracy": "training accuracy", "test_accuracy": "test accuracy
 _COLORS = {"train_accuracy": RUN_COLORS[0], "test_accuracy": RUN_COLORS[1]}
 _SHADES = " ░▒▓█"
 _PLAIN_SHADES = " .+*#"
-_SIGNS = {"running": "▸", "paused": "▸", "failed": "✗", "interrupted": "✗", "stopped": "✗", "diverged": "∞"}
+_SIGNS = {"running": "▸", "paused": "‖", "failed": "✗", "interrupted": "◐", "stopped": "■", "diverged": "∞"}
+_WAITING = "·"
+_ALWAYS_EXPLAINED = {"▸": "training", _WAITING: "waiting", "✗": "failed"}
 _PLAIN_SIGNS = str.maketrans(
-    {"▸": ">", "✗": "x", "∞": "!", "·": ".", "–": "-", "…": "~", "╲": "/", "λ": "lambda", "ε": "eps"}
+    {"▸": ">", "‖": "=", "✗": "x", "◐": "o", "■": "s", "∞": "!", "·": ".", "–": "-", "…": "~", "╲": "/"}
+    | {"λ": "lambda", "ε": "eps"}
 )
 _MAP_COLOR = RUN_COLORS[0]
 _WIDEST, _TALLEST = 16, 3
@@ -48,8 +51,9 @@ def curve(
 ) -> Text:
     """Metrics over the values of a table's one axis, as exactly `height` lines of `width` cells.
 
-    Lines join the medians of the values that are trained, bars span least and greatest seed. On a logarithmic axis 0
-    stands at the left edge. The interpolation threshold is marked; `selected` is the place of a value to point at.
+    Lines join the medians, bars span least and greatest seed. Values of which no run has finished have a line of their
+    own, through the newest points. On a logarithmic axis 0 stands at the left edge. The interpolation threshold is
+    marked; `selected` is the place of a value to point at.
     """
     (axis, values), *_ = table.axes.items()
     places = axis_places(axis, values)
@@ -88,17 +92,17 @@ def axis_places(axis: str, values: Sequence[Value]) -> list[float]:
 
 
 def _series(table: Table, metric: str, places: dict[Value, float]) -> list[Series]:
-    """The bars and the line of one metric."""
-    spreads = [(places[row.values[0]], spread) for row in table.rows if (spread := row.spread(metric))]
+    """The bars and lines of one metric: of the values that are final, and of those so far."""
     color = _COLORS.get(metric, RUN_COLORS[2])
-    line = Series(
-        _NAMES.get(metric, label(metric)), [x for x, _ in spreads], [spread.median for _, spread in spreads], color
-    )
-    several = [(x, spread) for x, spread in spreads if spread.count > 1]
-    bars = [
-        Series("", np.full(2, x), [spread.low, spread.high], color) for x, spread in several if spread.low < spread.high
-    ]
-    return [*bars, line]
+    name = _NAMES.get(metric, label(metric))
+    bars, lines = [], []
+    for finished, text in ((False, f"{name} so far"), (True, name)):
+        rows = [row for row in table.rows if row.finished == finished]
+        spreads = [(places[row.values[0]], spread) for row in rows if (spread := row.so_far(metric))]
+        bars += [Series("", np.full(2, x), [one.low, one.high], color) for x, one in spreads if one.low < one.high]
+        if spreads or finished:
+            lines.append(Series(text, [x for x, _ in spreads], [spread.median for _, spread in spreads], color))
+    return [*bars, *lines]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +117,7 @@ class _Shading:
     def shade(self, value: float) -> str:
         low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
         place = (math.log(value) if self.log else value) - low
-        share = place / (high - low) if high > low else 1.0
+        share = place / (high - low) if high > low else float(value != 0)
         return self.shades[min(max(int(share * len(self.shades)), 0), len(self.shades) - 1)]
 
 
@@ -129,8 +133,9 @@ def heatmap(
 ) -> Text:
     """A metric or milestone over a table's two axes, as exactly `height` lines of `width` cells.
 
-    The first axis runs down, the second across. Each cell has a shade and the median; one without a value yet a sign.
-    Where there is no room for all, the part around the cell `selected` (row, column) is shown.
+    The first axis runs down, the second across. Each cell has a shade and the median; before the first run of a cell
+    has finished the median is that of the newest points, after the sign of their state. Where there is no room for all,
+    the part around the cell `selected` (row, column) is shown.
     """
     (down, rows), (across, columns) = table.axes.items()
     cells = {row.values: row for row in table.rows}
@@ -155,7 +160,8 @@ def heatmap(
             text.append_text(_marked(cell, (place, other)))
         lines.append(text)
     lines += [Text()] * (height - 1 - len(lines))
-    lines.append(_legend(metric, shading, len(shown) < len(columns) or len(shown_rows) < len(rows)))
+    signs = [value[:1] for _, value in texts.values()]
+    lines.append(_legend(metric, shading, signs, len(shown) < len(columns) or len(shown_rows) < len(rows)))
     return _fitted(lines[:height], width, ascii)
 
 
@@ -177,15 +183,12 @@ def _marked(cell: Text, place: tuple[int, int]) -> Text:
 
 
 def _cell_text(row: Row, metric: str, shading: _Shading) -> tuple[str, str]:
-    """The shade of a cell and its median; without a value no shade and a sign."""
-    spread = row.spread(metric)
+    """The shade of a cell and its median, after a sign where that is not final; without a value no shade."""
+    spread, states = row.so_far(metric), row.states
+    sign = next((sign for state, sign in _SIGNS.items() if states[state]), _WAITING)
     if spread is None:
-        states = row.states
-        return "", next(
-            (sign for state, sign in _SIGNS.items() if states[state]),
-            "–" if states["done"] or states["steered"] else "·",
-        )
-    return shading.shade(spread.median), _rounded(spread.median, metric)
+        return "", "–" if sign == _WAITING and (states["done"] or states["steered"]) else sign
+    return shading.shade(spread.median), ("" if row.finished else sign) + _rounded(spread.median, metric)
 
 
 def _rounded(value: float, metric: str) -> str:
@@ -196,16 +199,19 @@ def _shading(table: Table, metric: str, ascii: bool) -> _Shading:
     shades = _PLAIN_SHADES if ascii else _SHADES
     if metric.endswith("_accuracy"):
         return _Shading(0.0, 1.0, False, shades)
-    medians = [spread.median for row in table.rows if (spread := row.spread(metric))] or [0.0]
+    medians = [spread.median for row in table.rows if (spread := row.so_far(metric))] or [0.0]
     log = metric in METRICS and METRICS[metric].log and min(medians) > 0
     return _Shading(min(medians), max(medians), log, shades)
 
 
-def _legend(metric: str, shading: _Shading, cut: bool) -> Text:
+def _legend(metric: str, shading: _Shading, signs: Sequence[str], cut: bool) -> Text:
     low, high = _rounded(shading.low, metric), _rounded(shading.high, metric)
     scale = "".join(shade * 2 for shade in shading.shades)
-    signs = "▸ training  · waiting  ✗ failed" + ("  … more beyond" if cut else "")
-    return Text(f"{label(metric)}  {low} {scale} {high}   {signs}", "dim")
+    explained = _ALWAYS_EXPLAINED | {
+        sign: state for state, sign in _SIGNS.items() if sign in signs and sign not in _ALWAYS_EXPLAINED
+    }
+    words = [f"{sign} {state}" for sign, state in explained.items()] + (["… more beyond"] if cut else [])
+    return Text(f"{label(metric)}  {low} {scale} {high}   {'  '.join(words)}", "dim")
 
 
 def _window(count: int, room: int, least: int, chosen: int | None, most: int) -> tuple[range, int]:

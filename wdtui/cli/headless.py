@@ -16,6 +16,7 @@ from wdtui.cli.errors import FAILED, INTERRUPTED, TrainingError
 from wdtui.cli.views import View, choose_view
 from wdtui.config import RunConfig
 from wdtui.runs import forks
+from wdtui.runs.executor import interrupt_waiting
 from wdtui.runs.processes import this_process
 from wdtui.runs.store import OwnershipLostError, RunBusyError, RunRecord, Status, Store, StoreError
 from wdtui.runs.trainer import log_path, start_process
@@ -51,8 +52,11 @@ def train_new_run(
         run_id = opened.add_run(config, name=name, experiment=experiment)
         with queued(opened, run_id):
             status = train(opened, run_id, device=device, threads=threads, view=choose_view(json))
-        for fork_id in forks.branch(opened, opened.run(run_id), branching) if branching and not status else ():
-            status = status or train(opened, fork_id, device=device, threads=threads, view=choose_view(json))
+        fork_ids = forks.branch(opened, opened.run(run_id), branching) if branching and not status else []
+        while fork_ids and not status:
+            run_id = fork_ids.pop(0)
+            status = train(opened, run_id, device=device, threads=threads, view=choose_view(json))
+        interrupt_waiting(opened, fork_ids, f"Run {run_id} broke off")
         return status
 
 

@@ -52,7 +52,7 @@ def title(run: RunRecord) -> str:
     from wdtui.config import FIELDS
     from wdtui.text import clean, number
 
-    knobs = [f"{FIELDS[name].symbol or name} {_digits(number(run.values[name]))}" for name in _KNOBS]
+    knobs = [f"{FIELDS[name].symbol or name} {_digits(run.written(name, number))}" for name in _KNOBS]
     return ": ".join(filter(None, [clean(run.name), ", ".join(knobs)]))
 
 

@@ -20,6 +20,9 @@ app = typer.Typer(
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's number or name, or last.", autocompletion=completion.runs)
 ]
+_KNOBS = "weight_decay", "bn_epsilon", "width", "seed"
+"""The hyperparameters that the table of runs has columns of."""
+
 RunsArgument = Annotated[
     list[str], typer.Argument(metavar="RUN…", help="Runs' numbers or names.", autocompletion=completion.runs)
 ]
@@ -184,24 +187,32 @@ def _print_table(runs: list[Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from wdtui.hyperparameters import format_value
     from wdtui.text import NOTHING, clean, number, percent
 
     table = Table(box=None, header_style="dim", pad_edge=False)
-    for heading in ("run", "state", "name", "λ", "ε", "width", "seed", "step", "train", "test", "steps/s"):
-        justify: Literal["left", "right"] = "left" if heading in ("state", "name") else "right"
-        table.add_column(heading, justify=justify, no_wrap=True, max_width=24, overflow="ellipsis")
-    for run in runs:
-        knobs = [
-            NOTHING if run.damaged else format_value(run.values[field])
-            for field in ("weight_decay", "bn_epsilon", "width", "seed")
-        ]
+    origins = [_origin(run) for run in runs]
+    headings = ("run", "state", "name", "λ", "ε", "width", "seed", "step", "train", "test", "last steps/s")
+    for heading in (*headings, "origin") if any(origins) else headings:
+        justify: Literal["left", "right"] = "left" if heading in ("state", "name", "origin") else "right"
+        width = None if heading == "origin" else 24
+        table.add_column(heading, justify=justify, no_wrap=True, max_width=width, overflow="ellipsis")
+    for run, origin in zip(runs, origins, strict=True):
+        knobs = [NOTHING if run.damaged else run.written(field) for field in _KNOBS]
         shares = [percent(run.latest.get(metric)) for metric in ("train_accuracy", "test_accuracy")]
         speed = number(round(run.speed)) if run.speed else ""
         name = clean(run.name or run.experiment)
-        table.add_row(str(run.id), run.state, name, *knobs, number(run.step), *shares, speed)
+        cells = [str(run.id), run.state, name, *knobs, number(run.step), *shares, speed]
+        table.add_row(*cells, *([origin] if any(origins) else []))
     width = None if sys.stdout.isatty() else 160
     Console(highlight=False, markup=False, emoji=False, width=width).print(table)
+
+
+def _origin(run: Any) -> str:
+    """Which run it is a fork of, and what was steered that has no column of its own."""
+    from wdtui.runs.sweep_words import symbol
+
+    steered = [f"{symbol(name)} {run.written(name)}" for name in run.steered_fields if name not in _KNOBS]
+    return ", ".join(filter(None, [run.fork_of, *steered]))
 
 
 def _print_details(run: Any, events: list[Any]) -> None:
@@ -212,9 +223,7 @@ def _print_details(run: Any, events: list[Any]) -> None:
     from wdtui.text import clean, number
 
     changed = [
-        f"{name} {format_value(value)}"
-        for name, value in run.values.items()
-        if format_value(value) != format_value(FIELDS[name].default)
+        f"{name} {run.written(name)}" for name in run.values if run.written(name) != format_value(FIELDS[name].default)
     ]
     if run.reason:
         typer.echo(clean(run.reason))

@@ -122,7 +122,13 @@ def train_sweep(
     from wdtui.runs.sweeps import Progress, complete
 
     def estimate(progress: Progress) -> float:
-        return expected_seconds(progress.work_left, store.runs(), workers=machines.workers, threads=machines.threads)
+        return expected_seconds(
+            progress.work_left,
+            store.runs(),
+            workers=machines.workers,
+            threads=machines.threads,
+            device=machines.device,
+        )
 
     reasons: list[str] = []
     with choose_view(json, store) as view, signals_interrupting(reasons.append) as received:

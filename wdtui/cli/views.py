@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import json
-import math
 import sys
 import time
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from wdtui.metrics import Curves
 from wdtui.milestones import milestones
 from wdtui.notes import reached
 from wdtui.runs.store import RunRecord
-from wdtui.summary import finite, mean_speed, story, summary, time_left
+from wdtui.summary import finite, speeds, story, summary, time_left
 from wdtui.text import number, percent
 
 if TYPE_CHECKING:
@@ -186,8 +185,10 @@ def print_result(run: RunRecord, curves: Curves) -> None:
     for sentence in story(curves):
         console.print(sentence, markup=False)
     if len(curves):
-        for step, note in reached(notes_of(run.experiment), run.config, curves, milestones(curves)):
+        for step, note in reached(
+            notes_of(run.experiment, run.config, run.plan), run.config, curves, milestones(curves)
+        ):
             console.print(f"  step {number(step)}: {note}", markup=False)
     measured = f"Run {run.id} is {run.status}: measured up to step {number(run.step)}"
-    speed = mean_speed(curves)
-    console.print(f"{measured} at {number(round(speed))} steps/s." if math.isfinite(speed) else f"{measured}.")
+    speed = speeds(curves, run.batched)
+    console.print(f"{measured} at {speed}." if speed else f"{measured}.")

@@ -149,6 +149,10 @@ class Member(Progress):
         super().__init__(plan)
 
     @property
+    def batched(self) -> int:
+        return len(self._ensemble.members)
+
+    @property
     def epoch(self) -> int:
         return self._ensemble.epoch
 

@@ -50,6 +50,11 @@ class Progress:
         self.restart_clock()
 
     @property
+    def batched(self) -> int:
+        """How many runs are trained together, this one included."""
+        return 1
+
+    @property
     def step(self) -> int:
         """Steps taken since the beginning."""
         return self.epoch * self.config.steps_per_epoch + self.batch

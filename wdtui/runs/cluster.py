@@ -22,6 +22,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from wdtui.runs.executor import interrupt_waiting
 from wdtui.runs.placement import RUNS_PER_GPU, company, group_size, suiting_threads
 from wdtui.runs.processes import this_process
 from wdtui.runs.ray_access import ClusterError
@@ -55,7 +56,8 @@ class RayCluster:
         self._changed = threading.Condition()
         """Guards what follows."""
         self._tasks: dict[Any, tuple[int, ...]] = {}
-        self._leaving = False
+        self._interruption = ""
+        """Why all runs are to stop, once they are."""
 
     @property
     def at_work(self) -> set[int]:
@@ -66,8 +68,9 @@ class RayCluster:
         for needs, group in self._groups(run_ids, threads):
             resources = {"num_cpus": needs} if self._device == "cpu" else {"num_gpus": 1 / RUNS_PER_GPU}
             with self._changed:
-                if self._leaving:
-                    return
+                if self._interruption:
+                    interrupt_waiting(self._store, group, self._interruption)
+                    continue
                 task = self._task.options(**resources).remote(self._host, group, self._device, needs)
                 self._tasks[task] = group
             task.future().add_done_callback(partial(self._finish, task))
@@ -75,7 +78,7 @@ class RayCluster:
     def interrupt(self, reason: str) -> None:
         """A task that waits for room, be it once more, is cancelled; the others hear of it from the store."""
         with self._changed:
-            self._leaving = True
+            self._interruption = reason
             tasks = dict(self._tasks)
         if not tasks:
             return
@@ -127,6 +130,8 @@ class RayCluster:
                 self._end(group, Status.FAILED, f"Its node or its process was lost, for the {_RETRIES + 1}th time.")
             elif isinstance(error, Exception) and not isinstance(error, StoreError):
                 self._end(group, Status.FAILED, sentence(error))
+            if self._interruption:
+                interrupt_waiting(self._store, group, self._interruption)
         finally:
             with self._changed:
                 del self._tasks[task]

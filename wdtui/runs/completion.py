@@ -30,11 +30,12 @@ def train(
     """Train the runs that `read` reads until none is left, here or in other processes, or `stop` says a reason.
 
     Each is tried once; how it ends is its status. One that another process trains is taken over where it is interrupted
-    there, not where it is stopped. Gives the runs at every look, and which of them are not over yet.
+    there, not where it is stopped. Gives the runs at every look, and which of them are not over yet. All are submitted
+    even where `stop` has said a reason by then: interrupting the executor gives them their status.
     """
     tried: set[int] = set()
     left: set[int] = set()
-    while not stop():
+    while True:
         at_work = executor.at_work  # before the runs are read: one that has left it by now is read as it ended
         runs = read()
         present = [run for run in runs if run]
@@ -44,6 +45,6 @@ def train(
         executor.submit(*free, threads=threads)
         left = {run.id for run in present if run.live} | {run.id for run in present} & at_work | {*free}
         yield runs, left
-        if not left:
+        if not left or stop():
             return
         time.sleep(_LOOK_SECONDS)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
 from wdtui.config import RunConfig
+from wdtui.runs.placement import group_size
 from wdtui.runs.records import RunRecord
 from wdtui.sizes import step_flops
 
@@ -18,30 +21,88 @@ _SHAPE = "architecture", "width", "blocks", "bits", "batch_size"
 """Of these hyperparameters the time of a step is made."""
 
 
-def expected_speed(config: RunConfig, runs: Iterable[RunRecord]) -> float:
-    """Expected steps/s: the median of earlier runs of the same shape, newest first, or a rough guess for one CPU."""
-    shape = list(_shape(config))
-    speeds = [
-        run.speed
-        for run in islice(runs, _LOOKED_AT)
-        if run.speed and [run.values.get(name) for name in _SHAPE] == shape
-    ]
-    return statistics.median(speeds) if speeds else _rough_speed(config)
+def expected_speed(
+    config: RunConfig, runs: Iterable[RunRecord], *, device: str = "auto", threads: int | None = None
+) -> float:
+    """Expected steps/s of a run that is trained alone, or a rough guess for one CPU.
+
+    It is the median of earlier runs, newest first, of the same shape that were trained alone by the same engine, on
+    the same kind of device with as many threads. Where device or threads are not given, they are the newest one's.
+    """
+    alike = _alike(config, runs, device, threads)
+    alone = [run for run in alike if run.batched == 1 and _as_ensemble(run) == _stacked(config.engine, run.device)]
+    return statistics.median(_speeds(alone)) if alone else _rough_speed(config)
 
 
 def expected_seconds(
-    work: Iterable[tuple[RunConfig, int]], runs: Iterable[RunRecord], *, workers: int | None, threads: int | None
+    work: Iterable[tuple[RunConfig, int]],
+    runs: Iterable[RunRecord],
+    *,
+    workers: int | None,
+    threads: int | None,
+    device: str = "auto",
 ) -> float:
-    """How long it takes to train configs for so many steps each, several at once, on the CPU."""
+    """How long it takes to train configs for so many steps each, several at once, in batches where they can be."""
     runs = list(islice(runs, _LOOKED_AT))
-    seconds: dict[tuple[Any, ...], float] = {}
-    total = 0.0
+    places = workers or max((os.cpu_count() or 1) // (threads or 1), 1)
+    alike: dict[tuple[Any, ...], list[tuple[RunConfig, int]]] = defaultdict(list)
     for config, steps in work:
-        shape = _shape(config)
-        if shape not in seconds:
-            seconds[shape] = 1 / expected_speed(config, runs)
-        total += steps * seconds[shape]
-    return total / (workers or max((os.cpu_count() or 1) // (threads or 1), 1))
+        alike[(*_shape(config), config.engine)].append((config, steps))
+    total, batches = 0.0, 0
+    for members in alike.values():
+        config, evidence = members[0][0], _alike(members[0][0], runs, device, threads)
+        kind = _kind(evidence[0].device if evidence else "cpu" if device == "auto" else device)
+        batch = _batch(config, kind, len(members), places)
+        total += sum(steps for _, steps in members) / _batch_speed(config, evidence, batch)
+        batches += math.ceil(len(members) / batch)
+    return total / max(min(places, batches), 1)
+
+
+def _batch(config: RunConfig, kind: str, runs: int, places: int) -> int:
+    """How many of so many runs of a shape share one batch; 1 where each is trained alone."""
+    return group_size(config.width, kind, runs, places) if _stacked(config.engine, kind) else 1
+
+
+def _batch_speed(config: RunConfig, evidence: Sequence[RunRecord], batch: int) -> float:
+    """Expected steps/s of all runs of a batch together, by the batches of the nearest size."""
+    found = [run for run in evidence if run.batched and _as_ensemble(run) == _stacked(config.engine, run.device)]
+    if not found:
+        found = [run for run in evidence if run.batched == 1]
+    if not found:
+        return _rough_speed(config)
+    nearest = min((run.batched or 1 for run in found), key=lambda size: abs(math.log(size / batch)))
+    return nearest * statistics.median(_speeds([run for run in found if run.batched == nearest]))
+
+
+def _alike(config: RunConfig, runs: Iterable[RunRecord], device: str, threads: int | None) -> list[RunRecord]:
+    """The newest runs of a shape on one kind of device with one number of threads: those given, or the newest one's."""
+    shape = list(_shape(config))
+    found = [
+        run
+        for run in islice(runs, _LOOKED_AT)
+        if run.speed
+        and (device == "auto" or _kind(run.device) == _kind(device))
+        and (threads is None or run.threads == threads)
+        and [run.values.get(name) for name in _SHAPE] == shape
+    ]
+    return [run for run in found if (_kind(run.device), run.threads) == (_kind(found[0].device), found[0].threads)]
+
+
+def _speeds(runs: Iterable[RunRecord]) -> list[float]:
+    return [run.speed for run in runs if run.speed]
+
+
+def _kind(device: str) -> str:
+    return device.partition(":")[0]
+
+
+def _stacked(engine: Any, device: str) -> bool:
+    """Whether an ensemble trains a run, be it the only one in it; in doubt as `lab.ensemble` decides it."""
+    return engine == "ensemble" or (engine == "auto" and _kind(device) == "cuda")
+
+
+def _as_ensemble(run: RunRecord) -> bool:
+    return _stacked(run.values.get("engine"), run.device)
 
 
 def _shape(config: RunConfig) -> tuple[Any, ...]:

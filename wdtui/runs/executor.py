@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
-from typing import Protocol
+import contextlib
+from collections.abc import Iterable, Set
+from typing import TYPE_CHECKING, Protocol
+
+from wdtui.runs.records import Status, StoreError
+
+if TYPE_CHECKING:
+    from wdtui.runs.store import Store
 
 
 class Executor(Protocol):
@@ -17,7 +23,16 @@ class Executor(Protocol):
         """Queue runs that are to be begun or gone on with, with so many CPU threads each, or as many as suit them."""
 
     def interrupt(self, reason: str) -> None:
-        """Have all live runs stop with a checkpoint and start no more, for good."""
+        """Have all live runs stop with a checkpoint and start no more, for good; those that wait are interrupted."""
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait, for seconds, until no run is live; True says that none is."""
+
+
+def interrupt_waiting(store: Store, run_ids: Iterable[int], reason: str) -> None:
+    """Mark those of some runs as interrupted that are still queued, as nobody is left to train them."""
+    for run_id in run_ids:
+        with contextlib.suppress(StoreError):  # deleted, or another process trains it by now
+            if store.run(run_id).status == Status.QUEUED:
+                said = f"{reason} while run {run_id} waited. `wdtui resume {run_id}` trains it."
+                store.settle(run_id, Status.INTERRUPTED, said)

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 
 from wdtui.config import FIELDS
-from wdtui.hyperparameters import format_value
 from wdtui.runs.records import RunRecord
 from wdtui.text import clean, number
 
@@ -31,7 +30,7 @@ def labels(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def _differing(runs: Sequence[RunRecord]) -> list[str]:
-    differing = [name for name in FIELDS if len({format_value(run.values.get(name)) for run in runs}) > 1]
+    differing = [name for name in FIELDS if len({run.written(name) for run in runs}) > 1]
     if "weight_decay" in differing and "normalized_weight_decay" in differing:
         differing.remove("normalized_weight_decay")
     if len(differing) > 1 and "epochs" in differing:
@@ -41,10 +40,9 @@ def _differing(runs: Sequence[RunRecord]) -> list[str]:
 
 def _written(name: str, runs: Sequence[RunRecord]) -> list[str]:
     """One hyperparameter of each run, rounded to what can be read where that still tells them apart."""
-    field, values = FIELDS[name], [run.values.get(name) for run in runs]
-    exact = list(map(format_value, values))
+    field, exact = FIELDS[name], [run.written(name) for run in runs]
     if field.kind in ("int", "float"):
-        rounded = list(map(number, values))
+        rounded = [run.written(name, number) for run in runs]
         exact = rounded if len(set(rounded)) == len(set(exact)) else exact
     return [f"{field.symbol or field.label} {text}" for text in exact]
 

@@ -98,14 +98,21 @@ def m004_where_sweeps_are_trained(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE sweeps ADD COLUMN threads INTEGER")  # NULL for as many as suit the network
 
 
-def m005_owners(connection: sqlite3.Connection) -> None:
+def m005_batches(connection: sqlite3.Connection) -> None:
+    """How many runs were trained in one batch, as a run's speed among others is not its speed alone."""
+    connection.execute("ALTER TABLE runs ADD COLUMN batched INTEGER")  # at the newest point; NULL where nobody knows
+    alone = "device = 'cpu' AND json_extract(config, '$.engine') IS NOT 'ensemble'"
+    connection.execute(f"UPDATE runs SET batched = 1 WHERE speed IS NOT NULL AND {alone}")
+
+
+def m006_owners(connection: sqlite3.Connection) -> None:
     """Every claim raises a run's token, which each write of its owner names; heartbeats are counted."""
     connection.execute("ALTER TABLE runs ADD COLUMN token INTEGER NOT NULL DEFAULT 0")
     connection.execute("ALTER TABLE runs ADD COLUMN domain TEXT")  # NULL where only wdtui 0.1 has owned the run
     connection.execute("ALTER TABLE runs ADD COLUMN beats INTEGER NOT NULL DEFAULT 0")
 
 
-def m006_seals(connection: sqlite3.Connection) -> None:
+def m007_seals(connection: sqlite3.Connection) -> None:
     """Checksums of rows (`seals.py`), how many rows there should be, and a name by which a store is known again.
 
     Points keep the bytes they have, and new ones bring their checksum.
@@ -137,8 +144,9 @@ MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
     m002_plan,
     m003_sweeps,
     m004_where_sweeps_are_trained,
-    m005_owners,
-    m006_seals,
+    m005_batches,
+    m006_owners,
+    m007_seals,
 ]
 
 

@@ -9,14 +9,15 @@ import dataclasses
 import enum
 import json
 import math
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from wdtui.config import FIELDS, RunConfig
 from wdtui.hyperparameters import ConfigError, format_value
 from wdtui.runs.processes import Life, Owner
-from wdtui.steering import Plan, from_json
-from wdtui.text import clean
+from wdtui.steering import Plan, courses, from_json
+from wdtui.text import clean, number
 
 
 class StoreError(Exception):
@@ -66,6 +67,7 @@ UNREADABLE = "unreadable"
 ORPHANED, UNCONFIRMED = "orphaned", "unconfirmed"
 """How a queued run is shown whose process is gone, and a live one of whose process nothing has been seen yet."""
 
+_LONGEST_COURSE, _MOST_DIGITS = 3, 12
 _DEFAULTS = {name: field.default for name, field in FIELDS.items()}
 
 
@@ -102,6 +104,7 @@ class _Row(NamedTuple):
     step: int
     epoch: int
     speed: float | None
+    batched: int | None
     latest_text: str
     milestones_text: str
     checkpoint_step: int | None
@@ -115,9 +118,10 @@ class _Row(NamedTuple):
 class RunRecord(_Row):
     """One run as it stood when it was read; immutable.
 
-    Times are unix seconds, `started` is when the latest owner took the run, `speed` is in steps per second, `reason`
-    is a sentence or empty, `parent` and `parent_step` are the run that it is a fork of and where it leaves it.
-    `owner_life` is set where the owner of a live run is not known to live, and where that of a queued one may be gone.
+    Times are unix seconds, `started` is when the latest owner took the run, `speed` is in steps per second at the
+    newest point, `batched` how many runs shared one batch then (1 alone, None unknown), `reason` a sentence or empty,
+    `parent` and `parent_step` are the run that it is a fork of and where it leaves it. `owner_life` is set where the
+    owner of a live run is not known to live, and where that of a queued one may be gone.
 
     A named tuple, and JSON parsed only when asked for, because ten thousand of these are listed in a tenth of a second.
     """
@@ -130,8 +134,8 @@ class RunRecord(_Row):
             id=run_id, name="", note="", experiment="", config_text="", plan_text="[]",
             status_text=Status.DAMAGED.value, reason=reason, device="", threads=None, host=None, pid=None,
             process_start=None, heartbeat=None, created=0.0, started=None, ended=None, versions_text="{}",
-            parent=None, parent_step=None, step=0, epoch=0, speed=None, latest_text="{}", milestones_text="{}",
-            checkpoint_step=None, revision=0, token=0, domain=None, beats=0, owner_life=None,
+            parent=None, parent_step=None, step=0, epoch=0, speed=None, batched=None, latest_text="{}",
+            milestones_text="{}", checkpoint_step=None, revision=0, token=0, domain=None, beats=0, owner_life=None,
         )  # fmt: skip
 
     @property
@@ -207,6 +211,45 @@ class RunRecord(_Row):
         return self.plan_text != "[]"
 
     @cached_property
+    def courses(self) -> dict[str, tuple[Any, ...]]:
+        """The values, first to last, that each field of the plan has had; of other fields there is nothing to say.
+
+        The last is that of the last epoch trained, or of a live run's next point, so that what a person has just
+        steered is seen at once.
+        """
+        if not self.steered:
+            return {}
+        if self.live:
+            epoch = self.step + int(self.values["log_every"]) * self.steps_per_epoch
+        else:
+            epoch = max(self.step - self.steps_per_epoch, self.parent_step or 0)
+        return courses(self.plan, epoch, self.steps_per_epoch)
+
+    @property
+    def in_force(self) -> dict[str, Any]:
+        """The hyperparameters as they count now: `values`, but for what was steered, by a person or by a fork."""
+        steered = {name: course[-1] for name, course in self.courses.items()}
+        return self.values | steered if steered else self.values
+
+    def written(self, name: str, write: Callable[[Any], str] | None = None) -> str:
+        """A hyperparameter in text; where it was steered, from its first value to the one in force: 0.1→0.3."""
+        course = self.courses.get(name, (self.values.get(name),))
+        write = write or _exact_or_rounded
+        if len(course) > _LONGEST_COURSE:
+            return f"{write(course[0])}→…→{write(course[-1])}"
+        return "→".join(map(write, course))
+
+    @property
+    def steered_fields(self) -> list[str]:
+        """The fields that have another value now than at first."""
+        return [name for name, course in self.courses.items() if len(course) > 1]
+
+    @property
+    def fork_of(self) -> str:
+        """Which run it is a fork of, and where it leaves it, in words; empty for one that is no fork."""
+        return f"fork of {self.parent} at {number(self.parent_step)}" if self.parent is not None else ""
+
+    @cached_property
     def latest(self) -> dict[str, float]:
         """The newest value of each pooled metric, NaN where it was not finite; empty before the first point."""
         values: dict[str, float | None] = json.loads(self.latest_text)
@@ -230,7 +273,7 @@ class RunRecord(_Row):
         if self.damaged:
             return "damaged"
         knobs = {"λ": "weight_decay", "ε": "bn_epsilon", "H": "width", "s": "seed"}
-        return " ".join(symbol + format_value(self.values[name]) for symbol, name in knobs.items())
+        return " ".join(symbol + self.written(name) for symbol, name in knobs.items())
 
     @property
     def claim(self) -> Claim:
@@ -275,6 +318,12 @@ class RunRecord(_Row):
             commands = f"`wdtui resume {self.id}` trains it, `wdtui stop {self.id}` drops it."
             return self._replace(owner_life=life, reason=f"The process that queued it is gone. {commands}")
         return self._replace(owner_life=life)
+
+
+def _exact_or_rounded(value: Any) -> str:
+    """As a person would type it, but for the many digits of a value on its way to another."""
+    text = format_value(value)
+    return number(value) if isinstance(value, float) and len(text) > _MOST_DIGITS else text
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -210,9 +210,13 @@ class Runner:
         if not self._points:
             return
         self._accuracies.add(Curves.of(self.config, self._points))
-        speed = self._points[-1].values[-1]
-        seen = self._accuracies.milestones().to_json()
-        self._own(self.store.append, self._points, speed=speed, milestones=seen)
+        self._own(
+            self.store.append,
+            self._points,
+            speed=self._points[-1].values[-1],
+            milestones=self._accuracies.milestones().to_json(),
+            batched=self.training.batched,
+        )
         self._points = []
 
     def let_go(self) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Literal
 
+from wdtui.runs.executor import interrupt_waiting
 from wdtui.runs.memory import Budget
 from wdtui.runs.placement import (
     choice_of_devices,
@@ -92,6 +93,8 @@ class Scheduler:
         """Whether the dispatcher is reading the store, which is not to be closed meanwhile."""
         self._notices: list[Notice] = []
         self._leaving = False
+        self._interruption = ""
+        """Why all runs are to stop, once they are."""
         threading.Thread(target=self._dispatch, name="scheduler", daemon=True).start()
 
     @property
@@ -157,11 +160,15 @@ class Scheduler:
             return True
 
     def interrupt(self, reason: str) -> None:
-        """Have all live runs stop with a checkpoint and start no more, for good; `queue` stays, and so do its runs."""
+        """Have all live runs stop with a checkpoint and start no more, for good; those in `queue` are interrupted too.
+
+        `queue` stays as it is.
+        """
         with self._changed:
-            self._leaving = True
+            self._leaving, self._interruption = True, reason
             for worker in self._live.values():
                 worker.interrupt(reason)
+            self._send(partial(self._mark_interrupted, tuple(self._queued)))
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait, for seconds, until no run is live; True says that none is, and the store is the caller's alone."""
@@ -273,6 +280,7 @@ class Scheduler:
     def _admit(self, job: _Job) -> None:
         """Find out what a run needs, and show one that is to be gone on with as queued."""
         if self._leaving:
+            self._mark_interrupted((job.run_id,))
             return
         try:
             self._revision = self._revision or self._store.revision()
@@ -308,6 +316,10 @@ class Scheduler:
         except StoreError as error:
             self._tell(Notice(run_id, "failed", str(error), None))
 
+    def _mark_interrupted(self, run_ids: tuple[int, ...]) -> None:
+        if self._interruption:
+            interrupt_waiting(self._store, run_ids, self._interruption)
+
     def _import_torch(self) -> None:
         if not self._leaving:
             with contextlib.suppress(ImportError, OSError):  # the first run that needs it says so
@@ -316,6 +328,8 @@ class Scheduler:
     # In the thread of a run
 
     def _finish(self, worker: Worker) -> None:
+        if not worker.error:  # its process may have been told to stop before it had claimed its runs
+            self._mark_interrupted(worker.run_ids)
         again, error = () if self._leaving else worker.killed, worker.error
         if not self._again.isdisjoint(again):
             again, error = (), KilledTwiceError(worker.run_id)

@@ -17,7 +17,7 @@ SEALED: dict[str, tuple[str, ...]] = {
     "runs": (
         *("id", "name", "note", "experiment", "config", "plan", "status", "reason", "device", "threads", "host"),
         *("created", "started", "ended", "versions", "parent", "parent_step", "step", "epoch", "speed", "latest"),
-        *("milestones", "checkpoint_step", "columns_seal", "events", "token"),
+        *("milestones", "checkpoint_step", "columns_seal", "events", "token", "batched"),
     ),
     "events": ("id", "run_id", "step", "time", "kind", "data"),
     "commands": ("id", "run_id", "time", "kind", "data", "taken"),

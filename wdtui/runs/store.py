@@ -211,9 +211,17 @@ class Store:
             check_claim(connection, claim)
 
     def append(
-        self, claim: Claim, points: Sequence[Point], *, speed: float | None, milestones: Mapping[str, Any]
+        self,
+        claim: Claim,
+        points: Sequence[Point],
+        *,
+        speed: float | None,
+        milestones: Mapping[str, Any],
+        batched: int = 1,
     ) -> None:
         """Add points, `speed` in steps/s and the milestones so far, all at once; counts as a heartbeat.
+
+        `batched` is how many runs share one batch, this one included.
 
         Raises StoreError, and adds none, when the run has a point at one of the steps; ValueError when the values of
         a point are not those of `metrics.columns`.
@@ -227,6 +235,7 @@ class Store:
                 connection,
                 claim.run_id,
                 speed=speed,
+                batched=batched,
                 milestones=json.dumps(dict(milestones)),
                 **(newest(points[-1], names) if points else {}),
             )

@@ -53,8 +53,11 @@ def states_text(row: Row) -> str:
 
 
 def spread_text(row: Row, name: str) -> str:
-    """A median with its range and, where not all runs have the quantity, how many do; – where none has."""
-    spread = row.spread(name)
+    """A median with its range and, where not all runs have the quantity, how many do; – where none has.
+
+    Before the first run has finished they are of the newest points.
+    """
+    spread = row.so_far(name)
     if spread is None:
         return NOTHING
     text, low, high = (written(name, value) for value in (spread.median, spread.low, spread.high))

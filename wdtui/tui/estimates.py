@@ -13,9 +13,9 @@ _SUGGESTED = 0.05
 """The λ_norm that the suggestion uses: the upper end of what Loshchilov & Hutter advise."""
 
 
-def arithmetic(config: RunConfig, runs: Iterable[RunRecord]) -> list[str]:
+def arithmetic(config: RunConfig, runs: Iterable[RunRecord], device: str = "auto") -> list[str]:
     """Lines that say what a run of this config amounts to; `runs`, newest first, know how fast this machine is."""
-    seconds = config.steps / expected_speed(config, runs)
+    seconds = config.steps / expected_speed(config, runs, device=device)
     suggested = normalized_decay(config, _SUGGESTED)
     return [
         f"{number(config.parameters)} parameters",

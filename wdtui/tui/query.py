@@ -1,7 +1,8 @@
 """The filter of the run table: words and conditions, e.g. `λ>=0.1 ε<1e-3 test>0.9 done`. Pure, no Textual.
 
 A word is a status or is looked for in name, note and experiment. A condition compares a hyperparameter, a metric's
-newest value or a property of the run. All parts must hold.
+newest value or a property of the run. Of a hyperparameter that was steered it compares the value in force, which the
+table shows. All parts must hold.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ def _reader(name: str) -> Callable[[RunRecord], Any]:
     if name in _PROPERTIES:
         return _PROPERTIES[name]
     if name in FIELDS:
-        return lambda run: run.values.get(name)
+        return lambda run: run.in_force.get(name)
     if name in METRICS:
         return lambda run: run.latest.get(name)
     known = [*_ALIASES, *_PROPERTIES, *_TEXTS, *FIELDS, *METRICS]
@@ -138,7 +139,7 @@ def _exact_condition(field: Hyperparameter, sign: str, value: str) -> Test:
     if sign not in ("=", "==", ":", "!=", "≠"):
         raise QueryError(f"{field.name} has no order: compare it with = or !=.")
     equal = sign in ("=", "==", ":")
-    return lambda run: (format_value(run.values.get(field.name)).lower() == value.lower()) == equal
+    return lambda run: (format_value(run.in_force.get(field.name)).lower() == value.lower()) == equal
 
 
 def _number(text: str) -> float:

@@ -14,6 +14,9 @@ from wdtui.runs.records import RunRecord, Status, StoreError
 from wdtui.text import clean, number, percent
 from wdtui.tui.feed import Shown
 
+_NOTE_SECONDS = 10.0
+"""How long a note stays, at the run's present speed, before what holds now is told instead."""
+
 
 def told(shown: Shown) -> str:
     """What is to be known of one run now: why it ended, its experiment's newest note, or how far its story has come."""
@@ -58,12 +61,22 @@ def _newest(curves: Curves, metric: str) -> str:
 
 
 def _note(shown: Shown) -> str:
-    """The newest note that the run has got to; of a run that has ended, only what is to be said at its end."""
+    """The newest note that the run has got to, with its step once the run has gone on, as long as it takes to read.
+
+    Of a run that has ended, only what is to be said at its end.
+    """
+    run = shown.run
     try:
-        notes = reached(notes_of(shown.run.experiment), shown.run.config, shown.curves, shown.milestones)
+        notes = reached(notes_of(run.experiment, run.config, run.plan), run.config, shown.curves, shown.milestones)
     except StoreError:  # another version's config, of which nothing is known
         return ""
-    return notes[-1][1] if notes and (shown.run.live or notes[-1][0] == shown.run.step) else ""
+    if not notes:
+        return ""
+    step, says = notes[-1]
+    since = run.step - step
+    if since == 0:
+        return says
+    return f"Step {number(step)}: {says}" if run.live and since <= _NOTE_SECONDS * (run.speed or 0) else ""
 
 
 def headline(runs: Sequence[RunRecord], device: str) -> str:

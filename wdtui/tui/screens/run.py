@@ -14,7 +14,8 @@ from textual.containers import Horizontal, VerticalScroll
 from wdtui.config import FIELDS, RunConfig
 from wdtui.hyperparameters import format_value
 from wdtui.runs.records import RunRecord, StoreError
-from wdtui.summary import story
+from wdtui.runs.sweep_words import symbol
+from wdtui.summary import speeds, story
 from wdtui.text import clean, number
 from wdtui.tui import keys
 from wdtui.tui.feed import Shown, Snapshot
@@ -95,11 +96,12 @@ def facts(shown: Shown) -> Text:
     run, text = shown.run, Text()
     for title, lines in (
         ("", [clean(run.title), *([clean(run.note)] if run.note else [])]),
+        ("changed on the way", _changes(run)),
         ("story", _story(shown)),
         ("sharpness", gauge(shown.curves, shown.milestones)),
         ("config", list(_config(run))),
         ("events", _events(shown)),
-        ("where", _where(run)),
+        ("where", _where(shown)),
     ):
         if lines:
             text.append(f"{title}\n" if title else "", "bold")
@@ -112,20 +114,31 @@ def _story(shown: Shown) -> list[str]:
     return [*sentences, *([clean(shown.run.reason)] if shown.run.reason else [])]
 
 
+def _changes(run: RunRecord) -> list[str]:
+    """Which run it is a fork of, and what was steered, by a fork or by a person, from which step on."""
+    lines = [f"fork of run {run.parent} at step {number(run.parent_step)}"] if run.parent is not None else []
+    for one in run.plan:
+        over = f" over {one.epochs} epochs" if one.epochs else ""
+        change = f"{symbol(one.field)} {format_value(one.old)} → {format_value(one.new)}"
+        lines += [f"{change} from step {number(one.step)}{over}"]
+    return lines
+
+
 def _config(run: RunRecord) -> Iterator[str]:
-    """What differs from the defaults first, marked with a dot."""
+    """What differs from the defaults first, marked with a dot; what was steered with all its values."""
     try:
         config = run.config
     except StoreError as error:
         yield str(error)
         return
     defaults = RunConfig()
-    names = sorted(FIELDS, key=lambda name: getattr(config, name) == getattr(defaults, name))
-    for name in names:
-        field, value = FIELDS[name], getattr(config, name)
-        sign = "•" if value != getattr(defaults, name) else " "
+    steered = run.steered_fields
+    usual = {name for name in FIELDS if getattr(config, name) == getattr(defaults, name) and name not in steered}
+    for name in sorted(FIELDS, key=usual.__contains__):
+        field, sign = FIELDS[name], " " if name in usual else "•"
+        value = run.written(name) if name in steered else format_value(getattr(config, name))
         label = f"{field.symbol} {field.label}" if field.symbol and len(field.symbol) < 3 else field.label
-        yield f"{sign} {label}{format_value(value):>{_CONFIG_COLUMNS - len(label)}}"
+        yield f"{sign} {label}{value:>{_CONFIG_COLUMNS - len(label)}}"
 
 
 def _events(shown: Shown) -> list[str]:
@@ -139,10 +152,11 @@ def _events(shown: Shown) -> list[str]:
     return lines
 
 
-def _where(run: RunRecord) -> list[str]:
+def _where(shown: Shown) -> list[str]:
+    run = shown.run
     threads = f", {run.threads} thread{'s' if run.threads != 1 else ''}" if run.threads else ""
     lines = [f"{run.device}{threads} on {clean(run.host or '')}"] if run.device else []
-    lines += [f"{number(round(run.speed))} steps/s"] if run.speed else []
+    lines += [speed] if (speed := speeds(shown.curves, run.batched)) else []
     lines += [f"checkpoint at step {number(run.checkpoint_step)}"] if run.checkpoint_step else []
     lines += [", ".join(f"{name} {clean(version)}" for name, version in run.versions.items())] if run.versions else []
     return lines

@@ -39,11 +39,16 @@ class SweepForm(Dialog[Grid]):
     title_text = "sweep"
 
     def __init__(
-        self, base: RunConfig, axes: Mapping[str, Sequence[Any]], runs: Sequence[RunRecord], workers: int | None
+        self,
+        base: RunConfig,
+        axes: Mapping[str, Sequence[Any]],
+        runs: Sequence[RunRecord],
+        workers: int | None,
+        device: str = "auto",
     ) -> None:
         """`axes` are there to begin with; `runs`, newest first, know how fast this machine is."""
         super().__init__()
-        self._base, self._runs, self._workers = base, runs, workers
+        self._base, self._runs, self._workers, self._device = base, runs, workers, device
         given = [f"{name}={format_value(tuple(values))}" for name, values in (axes or _SUGGESTION).items()]
         self._texts = [*given, *[""] * _ROWS][: max(_ROWS, len(given))]
         self._grid: Grid | None = None
@@ -105,7 +110,7 @@ class SweepForm(Dialog[Grid]):
             return str(error)
         self._grid = grid
         work = [(cell.config, cell.config.steps) for cell in cells]
-        seconds = expected_seconds(work, self._runs, workers=self._workers, threads=None)
+        seconds = expected_seconds(work, self._runs, workers=self._workers, threads=None, device=self._device)
         return f"{counted(len(cells))} · {number(sum(steps for _, steps in work))} steps · about {duration(seconds)}"
 
     @on(TextRow.Submitted)

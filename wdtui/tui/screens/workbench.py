@@ -251,7 +251,7 @@ class Workbench(RunScreen):
                 self.workbench.start_sweep(grid, experiment=name)
 
         axes = form.experiment.axes if form.experiment else {}
-        self.app.push_screen(SweepForm(form.config, axes, self.snapshot.runs, slots), answered)
+        self.app.push_screen(SweepForm(form.config, axes, self.snapshot.runs, slots, self.workbench.device), answered)
 
     def action_sweeps(self) -> None:
         sweeps = self.controls.store.sweeps

@@ -10,6 +10,7 @@ from typing import Any
 from rich.cells import cell_len, set_cell_size
 
 from wdtui.runs.records import RunRecord, Status
+from wdtui.runs.sweep_words import symbol
 from wdtui.text import NOTHING, clean, duration, number, percent
 
 SYMBOLS = {
@@ -35,6 +36,12 @@ _TONES = {
 }
 
 
+_GAP = 2
+"""So many cells lie between two columns."""
+_IN_COLUMNS = "weight_decay", "bn_epsilon"
+"""The fields that can be steered and have a column of their own."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Column:
     """One column; narrow tables leave out those of the highest `rank` first."""
@@ -50,10 +57,19 @@ class Column:
     """The theme colour of a run's cell, "" for the plain one."""
     stretch: int = 0
     """Its share of the room that is left."""
+    shorter: Callable[[RunRecord], str] | None = None
+    """What is shown where there is no room for `text`."""
+
+    def cell(self, run: RunRecord, cells: int) -> str:
+        """What it says about a run in exactly `cells` cells."""
+        text = self.text(run)
+        if self.shorter and cell_len(text) > cells - _GAP:
+            text = self.shorter(run)
+        return self.aligned(text, cells)
 
     def aligned(self, text: str, cells: int) -> str:
         """The text in exactly `cells` cells, the last two of them blank."""
-        room = max(cells - 2, 1)
+        room = max(cells - _GAP, 1)
         if cell_len(text) > room:
             text = set_cell_size(text, room - 1) + "…"
         padding = " " * (room - cell_len(text))
@@ -70,6 +86,12 @@ def progress(run: RunRecord) -> str:
 
 
 def what_happened(run: RunRecord) -> str:
+    """How a run stands, then what was steered that has no column of its own."""
+    others = [f"{symbol(name)} {run.written(name)}" for name in run.steered_fields if name not in _IN_COLUMNS]
+    return " · ".join(filter(None, [_standing(run), *others]))
+
+
+def _standing(run: RunRecord) -> str:
     """How long a live run still takes; otherwise its blow-ups, when it generalised, or why it broke off."""
     if run.status == Status.RUNNING and run.speed:
         return f"{number(round(run.speed))} steps/s · {duration((run.steps - run.step) / run.speed)} left"
@@ -93,15 +115,37 @@ def _share(metric: str) -> Callable[[RunRecord], str]:
 
 
 def _given(field: str) -> Callable[[RunRecord], Any]:
-    return lambda run: run.values.get(field)
+    return lambda run: run.in_force.get(field)
 
 
 def _written(field: str) -> Callable[[RunRecord], str]:
-    return lambda run: number(run.values.get(field))
+    return lambda run: run.written(field, number)
+
+
+def _steered_to(field: str) -> Callable[[RunRecord], str]:
+    """The value in force, with a sign of where it came from."""
+
+    def written(run: RunRecord) -> str:
+        return (
+            f"→{number(float(f'{run.in_force[field]:.2g}'))}" if field in run.steered_fields else _written(field)(run)
+        )
+
+    return written
 
 
 def _name(run: RunRecord) -> str:
     return clean(run.name or run.experiment) or NOTHING
+
+
+def _name_and_parent(run: RunRecord) -> str:
+    return " · ".join(filter(None, [clean(run.name or run.experiment), run.fork_of])) or NOTHING
+
+
+def _short_name_and_parent(run: RunRecord) -> str:
+    if run.parent is None:
+        return _name(run)
+    name = clean(run.name or run.experiment)
+    return f"↳{run.parent} {name}" if name else f"↳{run.parent} at {number(run.parent_step)}"
 
 
 def _muted(run: RunRecord) -> str:
@@ -113,9 +157,9 @@ COLUMNS = (
         "state", 15, 0, state, lambda run: run.status_text, right=False, tone=lambda run: _TONES.get(run.status, "")
     ),
     Column("run", 6, 6, lambda run: f"#{run.id}", lambda run: run.id, tone=_muted),
-    Column("name", 14, 1, _name, _name, right=False, stretch=2),
-    Column("λ", 7, 0, _written("weight_decay"), _given("weight_decay")),
-    Column("ε", 7, 0, _written("bn_epsilon"), _given("bn_epsilon")),
+    Column("name", 14, 1, _name_and_parent, _name, right=False, stretch=2, shorter=_short_name_and_parent),
+    Column("λ", 9, 0, _written("weight_decay"), _given("weight_decay"), shorter=_steered_to("weight_decay")),
+    Column("ε", 9, 0, _written("bn_epsilon"), _given("bn_epsilon"), shorter=_steered_to("bn_epsilon")),
     Column("H", 6, 2, lambda run: number(run.values.get("width")), _given("width")),
     Column("seed", 6, 7, _written("seed"), _given("seed")),
     Column("step", 16, 2, progress, lambda run: run.step),

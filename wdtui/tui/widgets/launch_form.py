@@ -145,7 +145,7 @@ class LaunchForm(VerticalScroll, can_focus=False):
         self._calculate()
 
     def _calculate(self) -> None:
-        lines = arithmetic(self.config, self._runs) if self.config else []
+        lines = arithmetic(self.config, self._runs, getattr(self.app, "device", "auto")) if self.config else []
         self.query_one("#question", Words).say(_asked(self._experiment))
         self.query_one("#arithmetic", Words).say("\n".join(lines))
         run = self.query_one("#run", Button)

@@ -189,7 +189,7 @@ class RunTable(ScrollView, can_focus=True):
         parts = [chip]
         for column, cells in self._columns:
             tone = "" if base.reverse else column.tone(run)
-            parts.append(Segment(column.aligned(column.text(run), cells), base + self._color(tone) if tone else base))
+            parts.append(Segment(column.cell(run, cells), base + self._color(tone) if tone else base))
         return Strip(parts).adjust_cell_length(width, base)
 
     def _cursor_style(self) -> Style:

@@ -1,0 +1,111 @@
+"""How long training will take, by the runs of the store that say something about it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from wdtui.config import RunConfig
+from wdtui.metrics import Point, columns
+from wdtui.runs import migrations
+from wdtui.runs.estimates import expected_seconds, expected_speed
+from wdtui.runs.records import Status
+from wdtui.runs.store import Store
+
+CONFIG = RunConfig(width=64)
+BATCHED = CONFIG.replace(engine="ensemble")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path) as store:
+        yield store
+
+
+def trained(
+    store: Store, speed: float, config: RunConfig = CONFIG, *, batched: int = 1, device: str = "cpu", threads: int = 1
+) -> None:
+    run_id = store.add_run(config)
+    store.claim(run_id, device=device, threads=threads, versions={})
+    measured = Point(78, 1, (0.5,) * len(columns(config)))
+    store.append(run_id, [measured], speed=speed, milestones={}, batched=batched)
+    store.set_status(run_id, Status.DONE)
+
+
+def test_runs_of_a_batch_say_nothing_of_how_fast_a_run_alone_is(store: Store) -> None:
+    trained(store, 800.0)
+    for _ in range(12):
+        trained(store, 50.0, batched=12)
+        trained(store, 50.0, BATCHED, batched=12)
+    assert expected_speed(CONFIG, store.runs()) == 800.0
+
+
+def test_with_nothing_but_a_batch_a_run_alone_is_guessed_from_its_size(store: Store) -> None:
+    trained(store, 50.0, batched=12)
+    assert expected_speed(CONFIG, store.runs()) == expected_speed(CONFIG, [])
+
+
+def test_a_batch_is_as_fast_as_all_its_runs_together(store: Store) -> None:
+    trained(store, 800.0)
+    for _ in range(8):
+        trained(store, 500.0, BATCHED, batched=8)
+    work = [(BATCHED.replace(seed=seed), 1000) for seed in range(8)]
+    assert expected_seconds(work, store.runs(), workers=1, threads=1) == pytest.approx(8 * 1000 / (8 * 500))
+
+
+def test_the_batch_of_the_nearest_size_is_the_measure(store: Store) -> None:
+    trained(store, 300.0, BATCHED, batched=2)
+    trained(store, 200.0, BATCHED, batched=8)
+    trained(store, 100.0, BATCHED, batched=16)
+    work = [(BATCHED.replace(seed=seed), 1000) for seed in range(10)]
+    assert expected_seconds(work, store.runs(), workers=1, threads=1) == pytest.approx(10 * 1000 / (8 * 200))
+
+
+def test_before_the_first_batch_runs_alone_are_the_measure_of_a_sweep(store: Store) -> None:
+    trained(store, 800.0)
+    work = [(BATCHED.replace(seed=seed), 1000) for seed in range(4)]
+    assert expected_seconds(work, store.runs(), workers=1, threads=1) == pytest.approx(4 * 1000 / 800)
+
+
+def test_one_run_is_no_faster_on_two_workers(store: Store) -> None:
+    trained(store, 100.0)
+    assert expected_seconds([(CONFIG, 1000)], store.runs(), workers=2, threads=1) == pytest.approx(10)
+
+
+def test_another_device_and_other_threads_say_nothing(store: Store) -> None:
+    trained(store, 100.0, threads=4)
+    trained(store, 400.0, threads=1)
+    trained(store, 9000.0, device="cuda:0")
+    runs = store.runs()
+    assert expected_speed(CONFIG, runs, device="cpu") == 400.0
+    assert expected_speed(CONFIG, runs, device="cpu", threads=4) == 100.0
+    assert expected_speed(CONFIG, runs, device="cuda") == 9000.0
+    assert expected_speed(CONFIG, runs) == 9000.0  # where it is not known, that of the newest
+
+
+def test_a_run_of_a_batch_says_so_in_the_store(store: Store) -> None:
+    from wdtui.runs.group import runner_of
+
+    tiny = RunConfig(width=16, train_size=320, validation_size=16, test_size=16, epochs=2, engine="ensemble")
+    run_ids = [store.add_run(tiny.replace(seed=seed)) for seed in range(3)]
+    runner_of(store, run_ids, device="cpu", threads=1).run()
+    alone = store.add_run(tiny.replace(seed=9))
+    runner_of(store, [alone], device="cpu", threads=1).run()
+    assert [run.batched for run in store.runs()] == [1, 3, 3, 3]
+
+
+def test_runs_from_before_this_was_stored_count_where_they_were_surely_alone(tmp_path: Path) -> None:
+    path = tmp_path / "wdtui.sqlite3"
+    with Store(tmp_path) as store:
+        trained(store, 800.0)
+        trained(store, 50.0, BATCHED)
+        trained(store, 9000.0, device="cuda:0")
+    place = migrations.MIGRATIONS.index(migrations.m005_batches)
+    with sqlite3.connect(path) as connection:
+        connection.execute("ALTER TABLE runs DROP COLUMN batched")
+        connection.execute(f"PRAGMA user_version = {place}")
+    with Store(tmp_path) as store:
+        assert [run.batched for run in store.runs()] == [None, None, 1]
