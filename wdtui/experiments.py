@@ -23,7 +23,7 @@ from typing import Any
 
 from wdtui.branches import Branching, Case
 from wdtui.claims import Claim, read_claims
-from wdtui.config import FIELDS, ConfigError, RunConfig, nearest
+from wdtui.config import FIELDS, ConfigError, RunConfig, nearest, no_field
 from wdtui.grid import in_company, read_axis
 from wdtui.hyperparameters import format_value
 from wdtui.notes import Note, read_notes
@@ -175,7 +175,7 @@ def _variant(
     experiment = Experiment(name=name, config=config, axes=axes, **parts)
     for field, values in axes.items():
         if field not in FIELDS:
-            raise ExperimentError(f"the axis {field} is no field of a run{nearest(field, FIELDS)}")
+            raise ExperimentError(f"the axis {no_field(field)}")
         if isinstance(values, str):
             experiment.axes[field] = list(read_axis(FIELDS[field], values))
         elif not isinstance(values, list) or not values:
