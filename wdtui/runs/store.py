@@ -319,15 +319,16 @@ class Store:
             others = int(connection.execute("PRAGMA data_version").fetchone()[0])
             return others + connection.total_changes
 
-    def curves(self, run_id: int, after_step: int = -1) -> Curves:
-        """The points of a run after a step, in order, as arrays not to be written to.
+    def curves(self, run_id: int, after_step: int = -1, *, most: int = -1) -> Curves:
+        """The points of a run after a step, in order, as arrays not to be written to; at `most` so many of them.
 
         Where `run(…).step` is below that step, the run was truncated and has other points now.
         """
         with self._database.reading() as connection:
             names = columns_of(connection, run_id)
             rows = connection.execute(
-                "SELECT data FROM points WHERE run_id = ? AND step > ? ORDER BY step", (run_id, after_step)
+                "SELECT data FROM points WHERE run_id = ? AND step > ? ORDER BY step LIMIT ?",
+                (run_id, after_step, most),
             )
             data = b"".join(map(itemgetter(0), rows))
         points = np.frombuffer(data, [("step", "<i8"), ("epoch", "<i8"), ("values", "<f8", (len(names),))])
