@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from wdtui.cli.errors import CommandError
+from wdtui.cli.errors import BAD_INPUT, FAILED, CommandError
 from wdtui.cli.fields import ForceOption, StoreOption
 from wdtui.cli.runs import RunArgument, RunsArgument
 from wdtui.text import clean
@@ -80,17 +80,23 @@ def script(
 def take_in(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder with TensorBoard event files.")],
     store: StoreOption = None,
-) -> None:
+) -> int:
     """Take in runs that TensorBoard recorded, of the article's original code above all, as finished runs."""
     from wdtui.exchange.export import extra_module
     from wdtui.runs.store import Store
 
     event_files = extra_module("wdtui.exchange.event_files", "tensorboard")
-    found = event_files.read(folder)
-    with Store(store) as opened:
-        for one in found:
-            points = f"{len(one.points):,} points"
-            if (before := event_files.taken_before(opened, one)) is not None:
-                typer.echo(f"Run {before} has the {points} of {one.path} already; nothing was added.")
-            else:
-                typer.echo(f"Run {event_files.add(opened, one)}: {points} from {one.path}.")
+    found, refused = event_files.read(folder)
+    if found:
+        with Store(store) as opened:
+            for one in found:
+                points, path = f"{len(one.points):,} points", clean(str(one.path))
+                if (before := event_files.taken_before(opened, one)) is not None:
+                    typer.echo(f"Run {before} has the {points} of {path} already; nothing was added.")
+                else:
+                    typer.echo(f"Run {event_files.add(opened, one)}: {points} from {path}.")
+                for remark in one.remarks:
+                    typer.echo(f"wdtui: {path}: {clean(remark)}", err=True)
+    for reason in refused:
+        typer.echo(f"wdtui: {clean(reason)}", err=True)
+    return (FAILED if found else BAD_INPUT) if refused else 0
