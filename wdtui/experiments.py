@@ -135,7 +135,7 @@ def load(name: str) -> Experiment:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ExperimentError(f"{path} cannot be read: {reason}.") from error
     try:
-        return _experiment(path.stem, tomllib.loads(text))
+        return _experiment(clean(path.stem), tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise ExperimentError(f"{path} is not valid TOML: {error}.") from error
     except ConfigError as error:

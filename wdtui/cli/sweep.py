@@ -40,7 +40,7 @@ def sweep(
         typer.Option(
             metavar="FIELD=VALUES",
             autocompletion=completion.axes,
-            help="An axis of the grid: values with commas between them, of which each may be linspace(a,b,n), "
+            help="An axis of the grid, by a field's name, symbol or short name: values with commas between them, of which each may be linspace(a,b,n), "
             "logspace(a,b,n) or range(a,b[,step]).",
         ),
     ] = None,

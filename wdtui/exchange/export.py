@@ -1,4 +1,4 @@
-"""Which formats a run can be handed over in, and where its file goes."""
+"""Which formats a run can be exported in, and where its file goes."""
 
 from __future__ import annotations
 
