@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,15 @@ def test_a_shipped_experiment_says_what_it_asks_and_can_be_run(name: str) -> Non
     cells = experiment.cells()
     assert len(cells) == len(set(cells)) >= 1
     assert isinstance(experiment.base({"epochs": 1}), RunConfig)
+
+
+@pytest.mark.parametrize("name", experiments.names())
+@pytest.mark.parametrize("quick", [False, True], ids=["full", "quick"])
+def test_a_claim_about_where_a_curve_peaks_says_the_range_that_is_checked(name: str, quick: bool) -> None:
+    for claim in load(name).variant(quick).claims:
+        said = re.search(r"([\d.]+) (?:to|and) ([\d.]+)\b", claim.says)
+        if claim.find.endswith("_at") and said:
+            assert (float(said[1]), float(said[2])) == (claim.at_least, claim.at_most), claim.says
 
 
 def test_the_articles_experiments_are_shipped() -> None:

@@ -15,7 +15,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Self
 
-from wdtui.config import FIELDS, ConfigError, RunConfig, nearest
+from wdtui.config import FIELDS, ConfigError, RunConfig, nearest, no_field
 from wdtui.hyperparameters import format_value
 from wdtui.steering import Change, read_change
 
@@ -92,7 +92,7 @@ class Branching:
 def _changes(branch: Mapping[str, Any]) -> dict[str, Change]:
     for name in branch:
         if name not in FIELDS:
-            raise ConfigError(f"{name} is no field of a run{nearest(name, FIELDS)}", name)
+            raise no_field(name)
     return {
         name: read_change(value, FIELDS[name]) if isinstance(value, str) else FIELDS[name].check(value)
         for name, value in branch.items()

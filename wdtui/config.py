@@ -16,7 +16,10 @@ from wdtui.decay import RIVALS, RIVALS_CLASH, decay_by_rule, normalized_decay
 from wdtui.hyperparameters import ConfigError, Hyperparameter, hyperparameters_of, knob, nearest
 from wdtui.sizes import count_parameters
 
-__all__ = ["FIELDS", "GROUPS", "ConfigError", "Hyperparameter", "RunConfig", "nearest", "normalized_decay"]
+__all__ = [
+    "FIELDS", "GROUPS", "NAMES", "ConfigError", "Hyperparameter", "RunConfig", "find_field", "nearest", "no_field",
+    "normalized_decay",
+]  # fmt: skip
 
 GROUPS = {
     "article": "The article's knobs",
@@ -37,6 +40,7 @@ class RunConfig:
     weight_decay: float = knob(
         0.1,
         symbol="λ",
+        aliases=("lambda", "wd"),
         label="weight decay",
         group="article",
         ge=0,
@@ -48,6 +52,7 @@ class RunConfig:
     bn_epsilon: float = knob(
         1e-2,
         symbol="ε",
+        aliases=("eps", "epsilon"),
         label="BatchNorm epsilon",
         group="article",
         gt=0,
@@ -218,6 +223,7 @@ class RunConfig:
     normalized_weight_decay: float | None = knob(
         None,
         symbol="λ_norm",
+        aliases=("lambda_norm",),
         label="normalised weight decay",
         group="optimiser",
         ge=0,
@@ -228,6 +234,7 @@ class RunConfig:
     learning_rate: float = knob(
         1e-3,
         label="learning rate",
+        aliases=("lr",),
         group="optimiser",
         gt=0,
         le=1e3,
@@ -251,6 +258,7 @@ class RunConfig:
     batch_size: int = knob(
         64,
         label="batch size",
+        aliases=("bs",),
         unit="pairs",
         group="training",
         ge=1,
@@ -346,7 +354,7 @@ class RunConfig:
         for layer in layers:
             for name in layer:
                 if name not in FIELDS:
-                    raise ConfigError(f"{name} is no field of a run{nearest(name, FIELDS)}", name)
+                    raise no_field(name)
             given = {name for name in layer if layer[name] is not None}
             if given >= RIVALS.keys():
                 raise ConfigError(RIVALS_CLASH, *RIVALS)
@@ -394,3 +402,27 @@ class RunConfig:
 
 
 FIELDS: dict[str, Hyperparameter] = hyperparameters_of(RunConfig)
+
+NAMES: dict[str, str] = {
+    said.lower(): name for name, field in FIELDS.items() for said in (name, field.symbol, *field.aliases) if said
+}
+"""The fields by all that a person may type for one, in lower case: names, symbols and aliases.
+
+Where fields are typed (axes, `--set`, the filter) all of these count. Files and Python take full names alone.
+"""
+
+
+def find_field(text: str) -> Hyperparameter:
+    """The field that a person names by its name, symbol or alias, in any case. Raises ConfigError."""
+    name = text.strip().lower().replace("-", "_")
+    if name not in NAMES:
+        raise ConfigError(f"{text} is no field of a run{nearest(name, NAMES)}", text)
+    return FIELDS[NAMES[name]]
+
+
+def no_field(name: str) -> ConfigError:
+    """What to say of a name that is no field's full name, where only that is allowed."""
+    meant = NAMES.get(name.lower())
+    return ConfigError(
+        f"{name} is no field of a run{f'; did you mean {meant}?' if meant else nearest(name, FIELDS)}", name
+    )

@@ -25,7 +25,7 @@ from typing import Any
 
 from wdtui.branches import Branching, Case
 from wdtui.claims import Claim, read_claims
-from wdtui.config import FIELDS, ConfigError, RunConfig, nearest
+from wdtui.config import FIELDS, ConfigError, RunConfig, nearest, no_field
 from wdtui.files import parse_toml, read_toml_text
 from wdtui.grid import check_count, in_company, read_axis
 from wdtui.hyperparameters import format_value
@@ -169,7 +169,7 @@ def load(name: str) -> Experiment:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ExperimentError(f"{path} cannot be read: {reason}.") from error
     try:
-        return _experiment(path.stem, parse_toml(text))
+        return _experiment(clean(path.stem), parse_toml(text))
     except tomllib.TOMLDecodeError as error:
         raise ExperimentError(f"{path} is not valid TOML: {error}.") from error
     except ConfigError as error:
@@ -209,7 +209,7 @@ def _variant(
     experiment = Experiment(name=name, config=config, axes=axes, **parts)
     for field, values in axes.items():
         if field not in FIELDS:
-            raise ExperimentError(f"the axis {field} is no field of a run{nearest(field, FIELDS)}")
+            raise ExperimentError(f"the axis {no_field(field)}")
         if isinstance(values, str):
             experiment.axes[field] = list(read_axis(FIELDS[field], values))
         elif not isinstance(values, list) or not values:

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from wdtui.config import FIELDS, ConfigError, RunConfig, nearest
+from wdtui.config import FIELDS, ConfigError, RunConfig, find_field, nearest
 from wdtui.hyperparameters import Hyperparameter, Value, format_value
 
 MOST_CELLS = 10_000
@@ -136,14 +136,15 @@ def read_axes(texts: Iterable[str]) -> dict[str, tuple[Value, ...]]:
     axes: dict[str, tuple[Value, ...]] = {}
     for text in texts:
         name, equals, values = text.partition("=")
-        name = name.strip().replace("-", "_")
         if not equals:
             raise ConfigError(f"The axis {text} has no values: give FIELD=V1,V2,… as in weight_decay=0.01,0.1.")
-        if name not in FIELDS:
-            raise ConfigError(f"The axis {name} is no field of a run{nearest(name, FIELDS)}", name)
-        if name in axes:
-            raise ConfigError(f"The axis {name} is given twice; give all its values at once.", name)
-        axes[name] = read_axis(FIELDS[name], values)
+        try:
+            field = find_field(name)
+        except ConfigError as error:
+            raise ConfigError(f"The axis {error}", *error.fields) from None
+        if field.name in axes:
+            raise ConfigError(f"The axis {field.name} is given twice; give all its values at once.", field.name)
+        axes[field.name] = read_axis(field, values)
     return axes
 
 

@@ -45,6 +45,8 @@ class Hyperparameter:
     default: Value = None
     label: str = ""
     symbol: str = ""
+    aliases: tuple[str, ...] = ()
+    """Short names that a person may type for it, besides its symbol."""
     unit: str = ""
     group: str = ""
     help: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wdtui.config import FIELDS, GROUPS
-from wdtui.hyperparameters import format_value
+from wdtui.hyperparameters import Hyperparameter, format_value
 from wdtui.metrics import METRICS
 from wdtui.settings import SETTINGS
 
@@ -27,15 +27,20 @@ _INTRODUCTION = """\
 def _hyperparameters() -> Iterator[str]:
     yield "## Hyperparameters\n"
     yield "Each is a flag (`--weight-decay`), a TOML key, a field of the form and a field of the stored config."
+    yield "Its symbol and the short names beside it stand for it in `--axis`, in `--set` and in the filter."
     yield "*Sweep*: on which scale a sweep over it is drawn. *Live*: it can be changed while the run trains."
     for group, title in GROUPS.items():
         yield f"\n### {title}\n"
-        yield from _head("name", "", "default", "allowed", "unit", "sweep", "live", "")
+        yield from _head("name", "also", "default", "allowed", "unit", "sweep", "live", "")
         for field in FIELDS.values():
             if field.group == group:
                 default, live = f"`{format_value(field.default)}`", "yes" if field.steerable else ""
-                cells = f"`{field.name}`", field.symbol, default, field.allowed, field.unit, field.sweep, live
+                cells = f"`{field.name}`", _also(field), default, field.allowed, field.unit, field.sweep, live
                 yield _row(*cells, field.help)
+
+
+def _also(field: Hyperparameter) -> str:
+    return ", ".join(filter(None, [field.symbol, *(f"`{alias}`" for alias in field.aliases)]))
 
 
 def _metrics() -> Iterator[str]:

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from wdtui.config import FIELDS, ConfigError, nearest
+from wdtui.config import FIELDS, ConfigError, find_field
 from wdtui.hyperparameters import Hyperparameter, Value, format_value
 
 
@@ -102,12 +102,10 @@ def read_change(text: str, field: Hyperparameter) -> Change:
 def parse_assignment(text: str) -> tuple[str, Change]:
     """Read FIELD=VALUE or FIELD=VALUE:EPOCHS. Raises ConfigError."""
     name, equals, value = text.partition("=")
-    name = name.strip().replace("-", "_")
     if not equals:
         raise ConfigError(f"{text}: give FIELD=VALUE, or FIELD=VALUE:EPOCHS for a change over so many epochs.")
-    if name not in FIELDS:
-        raise ConfigError(f"{name} is no field of a run{nearest(name, FIELDS)}", name)
-    return name, read_change(value, FIELDS[name])
+    field = find_field(name)
+    return field.name, read_change(value, field)
 
 
 def steering_to(field_name: str, change: Any, step: int, old: Value) -> Steering:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import subprocess
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,17 @@ def test_what_is_not_there_is_named(command: str, said: str, capsys: pytest.Capt
     error = capsys.readouterr().err
     assert_one_sentence(error)
     assert said in error
+
+
+def test_no_control_character_of_a_file_or_folder_name_reaches_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = tmp_path / "evil\x1b]0;title\x07\x1b[31m\x9b32mred\u202e"
+    evil.mkdir()
+    toml = evil / f"{evil.name}.toml"
+    toml.write_text('question = "Why?"\n[axes]\nwidth = [8, 16]\n')
+    for command in (["experiments", "show", str(toml)], ["runs", "list"], ["sweeps", "list"], ["runs", "show", "1"]):
+        main(["--store", str(evil), *command])
+        captured = capsys.readouterr()
+        shown = captured.out + captured.err
+        assert shown and not [char for char in shown if char != "\n" and unicodedata.category(char) in ("Cc", "Cf")]

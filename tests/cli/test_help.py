@@ -54,3 +54,14 @@ def test_the_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) ->
 
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"wdtui {version('wdtui')}\n"
+
+
+@pytest.mark.parametrize(("columns", "widest"), [(80, 80), (110, 110), (200, 120)])
+@pytest.mark.parametrize("command", ["run", "runs export", "experiments verify"])
+def test_help_uses_the_width_of_the_terminal(
+    command: str, columns: int, widest: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main([*command.split(), "--help"]) == 0
+    options = capsys.readouterr().out.split("Examples:")[0].splitlines()
+    assert widest - 15 < max(map(len, options)) <= widest

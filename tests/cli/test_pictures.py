@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from command_line import assert_one_sentence, wdtui
 
+from wdtui.cli.main import main
 from wdtui.config import RunConfig
 from wdtui.experiments import load
 from wdtui.grid import Grid
@@ -188,3 +189,43 @@ def test_a_report_that_cannot_be_written_is_refused(folder: Path, tmp_path: Path
         result = wdtui("experiments", "report", *arguments, store=folder, cwd=tmp_path)
         assert result.returncode == 2, result.stderr
         assert_one_sentence(result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (["plot", "1"], "run-1.png"),
+        (["experiments", "report", "MINE"], "mine.html"),
+        (["runs", "script", "1", "--output", "run.py"], "run.py"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_command_replaces_what_is_there_with_force_alone_and_writes_through_no_link(
+    command: list[str],
+    name: str,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = ["--store", str(folder), *(str(folder / "mine.toml") if word == "MINE" else word for word in command)]
+    (tmp_path / name).write_text("mine")
+    assert main(given) == 2
+    error = capsys.readouterr().err
+    assert_one_sentence(error)
+    assert f"{name} exists already: give --force to replace it" in error and (tmp_path / name).read_text() == "mine"
+    assert main([*given, "--force"]) == 0
+    assert (tmp_path / name).read_bytes() != b"mine" and [path.name for path in tmp_path.iterdir()] == [name]
+    (tmp_path / "kept").write_text("kept")
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to(tmp_path / "kept")
+    assert main([*given, "--force"]) == 2
+    assert (tmp_path / "kept").read_text() == "kept" and "is a link" in capsys.readouterr().err
+
+
+def test_the_results_of_a_benchmark_replace_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "speed.json").write_text("mine")
+    assert main(["bench", "--output", str(tmp_path / "speed.json")]) == 2
+    assert "speed.json exists already: give --force" in capsys.readouterr().err
+    assert (tmp_path / "speed.json").read_text() == "mine"

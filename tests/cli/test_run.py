@@ -7,7 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from command_line import TINY, events, start, wdtui
+
+from wdtui.cli.main import main
+from wdtui.config import RunConfig
 
 
 def test_json_carries_a_point_for_each_epoch_and_a_summary(tmp_path: Path) -> None:
@@ -181,3 +185,29 @@ def test_runs_are_compared_named_and_noted(tmp_path: Path) -> None:
     assert wdtui("runs", "note", "mine", "look here", store=tmp_path).returncode == 0
     shown = wdtui("runs", "show", "mine", store=tmp_path).stdout
     assert "Note: look here" in shown
+
+
+def test_resume_opens_the_app_in_a_terminal_and_trains_without_a_screen_where_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wdtui import tui
+    from wdtui.cli import commands, headless
+    from wdtui.grid import Grid
+    from wdtui.runs.store import Status, Store
+
+    with Store(tmp_path) as store:
+        run_id = store.add_run(RunConfig(width=8))
+        store.set_status(run_id, Status.INTERRUPTED)
+        store.sweeps.add(Grid.of(RunConfig(width=8), {"weight_decay": [0.0, 0.1]}), threads=1)
+    trained: list[str] = []
+    opened: list[tui.Opening] = []
+    monkeypatch.setattr(headless, "train", lambda store, run_id, **how: trained.append(f"run {run_id}") or 0)
+    monkeypatch.setattr(commands, "train_sweep", lambda store, sweep_id, *how, **_: trained.append(f"S{sweep_id}") or 0)
+    monkeypatch.setattr(tui, "open_app", lambda folder, *, device, opening: opened.append(opening) or 0)
+    monkeypatch.setattr(tui, "check_terminal", lambda: None)
+    for words in (["1", "--headless"], ["S1", "--headless"], ["1", "--json"], ["S1", "--json"]):
+        assert main(["--store", str(tmp_path), "resume", *words]) == 0
+    assert trained == ["run 1", "S1", "run 1", "S1"] and not opened
+    for words in (["1", "--threads", "1"], ["S1"]):
+        assert main(["--store", str(tmp_path), "resume", *words]) == 0
+    assert opened == [tui.Opening(run_id=1, threads=1), tui.Opening(sweep_id=1, threads=1)] and len(trained) == 4

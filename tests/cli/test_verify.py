@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -46,6 +47,7 @@ def test_a_claim_that_holds_ends_with_0_and_nothing_is_trained_twice(experiment:
     assert first.returncode == 0, first.stderr
     assert "holds    With weight decay the norm is smaller." in first.stdout and "claimed: at most" in first.stdout
     assert "2 of 2 runs are to be trained." in first.stderr
+    assert re.search(r"^\d/2 runs done  \d+/20 steps", first.stderr, re.MULTILINE), first.stderr
     again = wdtui("experiments", "verify", str(experiment), "--json", store=tmp_path / "store")
     assert again.returncode == 0 and again.stderr == ""
     (claim,) = events(again.stdout)

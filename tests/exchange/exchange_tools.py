@@ -90,4 +90,6 @@ def write_events(
 def taken_in(folder: Path, store: Store) -> list[int]:
     from wdtui.exchange import event_files
 
-    return [event_files.add(store, one) for one in event_files.read(folder)]
+    found, refused = event_files.read(folder)
+    assert not refused
+    return [event_files.add(store, one) for one in found]

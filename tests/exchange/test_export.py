@@ -6,16 +6,21 @@ import csv
 import json
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 from command_line import TINY, assert_one_sentence, wdtui
-from exchange_tools import CONFIG, stored_run
+from exchange_tools import CONFIG, NAMES, stored_run
 
+from wdtui.cli.main import main
 from wdtui.config import RunConfig
+from wdtui.exchange import taken
 from wdtui.exchange.export import FORMATS, export
-from wdtui.exchange.taken import ExchangeError, Run, take
+from wdtui.exchange.taken import ExchangeError, Run, stream, take
+from wdtui.metrics import Point
+from wdtui.outputs import FileError
 from wdtui.runs.store import Store
 
 
@@ -174,3 +179,144 @@ def test_a_run_is_written_to_stdout_where_that_is_asked_for(tmp_path: Path) -> N
     assert log.read_text().startswith(f"what was there\n{result.stdout}{{")
     refused = wdtui("runs", "export", "1", "--format", "parquet", "--output", "-", store=tmp_path / "store")
     assert refused.returncode == 2 and "--output - is for one run, as csv or json" in refused.stderr
+
+
+def wdtui_here(store: Path, *arguments: str) -> int:
+    """The program, in this process."""
+    return main(["--store", str(store), *arguments])
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_export_replaces_what_is_there_with_force_alone(
+    format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("tensorboard")
+    stored_run(tmp_path / "store")
+    monkeypatch.chdir(tmp_path)
+    command = ("runs", "export", "1", "--format", format)
+    assert wdtui_here(tmp_path / "store", *command) == 0
+    target = tmp_path / f"run-1{FORMATS[format].suffix}"
+    files = [target] if target.is_file() else list(target.iterdir())
+    before = [file.read_bytes() for file in files]
+    capsys.readouterr()
+    assert wdtui_here(tmp_path / "store", *command) == 2
+    error = capsys.readouterr().err
+    assert_one_sentence(error)
+    assert "already: give --force to replace it" in error and [file.read_bytes() for file in files] == before
+    assert wdtui_here(tmp_path / "store", *command, "--force") == 0
+    assert len([target] if target.is_file() else list(target.iterdir())) == 1
+
+
+def test_where_one_of_several_runs_would_be_replaced_none_is_written(tmp_path: Path) -> None:
+    runs = [stored_run(tmp_path / "store"), stored_run(tmp_path / "store")]
+    (tmp_path / "run-2.csv").write_text("mine")
+    with pytest.raises(FileError, match=r"run-2\.csv exists already"):
+        export(runs, "csv", tmp_path)
+    assert not (tmp_path / "run-1.csv").exists() and (tmp_path / "run-2.csv").read_text() == "mine"
+
+
+def test_no_export_writes_through_a_link_or_into_the_store(tmp_path: Path) -> None:
+    run = stored_run(tmp_path / "store")
+    kept = tmp_path / "kept"
+    kept.write_text("kept")
+    (tmp_path / "run-1.csv").symlink_to(kept)
+    with pytest.raises(FileError, match=r"run-1\.csv is a link"):
+        export([run], "csv", tmp_path, force=True)
+    with pytest.raises(FileError, match="belongs to the run store"):
+        export([run], "csv", tmp_path / "store" / "wdtui.sqlite3", force=True)
+    assert kept.read_text() == "kept" and len(take_last(tmp_path / "store")) == 3
+
+
+@pytest.mark.parametrize("name", ["one.parquet", "one.csv", "one.JSON"])
+def test_several_runs_do_not_fit_into_one_file(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stored_run(tmp_path / "store", "a")
+    stored_run(tmp_path / "store", "b")
+    target = tmp_path / name
+    assert wdtui_here(tmp_path / "store", "runs", "export", "1", "2", "--format", "csv", "--output", str(target)) == 2
+    error = capsys.readouterr().err
+    assert_one_sentence(error)
+    assert "is a file's name, and 2 runs need a folder" in error and not target.exists()
+    same = ("runs", "export", "1", "a", "--output", str(tmp_path / "same.csv"))
+    assert wdtui_here(tmp_path / "store", *same) == 0, "one run by two names"
+
+
+def test_the_format_is_that_of_the_files_name_where_none_is_asked_for(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    stored_run(tmp_path / "store")
+    for name in ("a.json", "a.parquet", "a.txt"):
+        assert wdtui_here(tmp_path / "store", "runs", "export", "1", "--output", str(tmp_path / name)) == 0
+    assert json.loads((tmp_path / "a.json").read_text())["id"] == 1
+    assert parquet.read_table(tmp_path / "a.parquet").num_rows == 3
+    assert (tmp_path / "a.txt").read_text().startswith("step,epoch,")
+
+
+@pytest.fixture(scope="module")
+def long_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a run of 12,000 points, 3.6 MB as they are stored."""
+    folder = tmp_path_factory.mktemp("long")
+    values = np.random.default_rng(0).random((12_000, len(NAMES))).tolist()
+    with Store(folder) as store:
+        run_id = store.add_run(CONFIG.replace(epochs=12_000))
+        store.append(
+            run_id, [Point(n, n, tuple(row)) for n, row in enumerate(values, start=1)], speed=1.0, milestones={}
+        )
+    return folder
+
+
+@pytest.mark.parametrize("format", ["csv", "json", "parquet"])
+def test_an_export_holds_a_part_of_the_points_in_memory(
+    format: str, long_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr(taken, "_POINTS", 500)
+    monkeypatch.setattr(taken, "_COLUMN_BYTES", 200_000)
+    stored = 12_000 * (2 + len(NAMES)) * 8
+    with Store(long_run) as store:
+        export([stored_run(tmp_path / "first")], format, tmp_path / f"warm.{format}")  # what is imported counts not
+        tracemalloc.start()
+        try:
+            export([stream(store, 1)], format, tmp_path / f"out.{format}")
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < stored / 2, f"{peak:,} bytes for {stored:,} of points"
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_points_read_in_parts_make_the_same_file_as_all_at_once(
+    format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("tensorboard")
+    whole = stored_run(tmp_path / "store")
+    monkeypatch.setattr(taken, "_POINTS", 2)
+    monkeypatch.setattr(taken, "_COLUMN_BYTES", 50)
+    with Store(tmp_path / "store") as store:
+        run = stream(store, 1)
+        assert len(run) == 3 and run.milestones == whole.milestones
+        for name, column in run.curves.items():
+            np.testing.assert_array_equal(column, whole.curves[name])
+            assert column.dtype == whole.curves[name].dtype
+        (parts,), (once,) = export([run], format, tmp_path / "parts"), export([whole], format, tmp_path / "once")
+    if format == "parquet":
+        parquet = pytest.importorskip("pyarrow.parquet")
+        for a, b in zip(parquet.read_table(parts).columns, parquet.read_table(once).columns, strict=True):
+            np.testing.assert_array_equal(a.to_numpy(), b.to_numpy())
+    elif format == "tensorboard":
+        (a,), (b,) = parts.iterdir(), once.iterdir()
+        assert len(a.read_bytes()) == len(b.read_bytes())
+    else:
+        assert parts.read_bytes() == once.read_bytes()
+
+
+def test_a_run_that_loses_points_while_it_is_read_is_a_sentence_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored_run(tmp_path / "store")
+    with Store(tmp_path / "store") as store:
+        run = stream(store, 1)
+        store.truncate(1, 2)
+        with pytest.raises(ExchangeError, match="has changed while it was read: try again"):
+            export([run], "csv", tmp_path / "out.csv")
+    assert not list(tmp_path.glob("*out*"))

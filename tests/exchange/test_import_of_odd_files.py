@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import assert_one_sentence
@@ -12,7 +15,7 @@ from exchange_tools import ORIGINAL, taken_in, write_events, write_original
 from odd_files import ODD, at_once, make_odd
 
 from wdtui.cli.main import main
-from wdtui.exchange.taken import ExchangeError, Run, take
+from wdtui.exchange.taken import Run, take
 from wdtui.runs.store import Store
 
 pytest.importorskip("tensorboard")
@@ -122,22 +125,135 @@ def test_a_record_that_is_no_event_is_one_sentence(tmp_path: Path, capsys: pytes
 def test_an_event_file_that_is_no_regular_file_is_refused_at_once(kind: str, tmp_path: Path) -> None:
     write_events(tmp_path / "whole", {10: {"train/loss": 1.0}})
     make_odd(kind, tmp_path / "odd" / "events.out.tfevents.1")
-    with pytest.raises(ExchangeError, match=r"odd/events\.out\.tfevents\.1 cannot be read as an event file: .*\.$"):
-        at_once(lambda: event_files.read(tmp_path))
+    read: list[Any] = []
+    at_once(lambda: read.append(event_files.read(tmp_path)))
+    [(found, [reason])] = read
+    assert [one.path for one in found] == [tmp_path / "whole"]
+    assert re.search(r"odd/events\.out\.tfevents\.1 cannot be read as an event file: .*\.$", reason)
 
 
 def test_a_link_to_an_event_file_elsewhere_is_not_followed(tmp_path: Path) -> None:
     file = write_events(tmp_path / "elsewhere", {10: {"train/loss": 1.0}})
     (tmp_path / "given").mkdir()
     (tmp_path / "given" / file.name).symlink_to(file)
-    with pytest.raises(ExchangeError, match="it is a link, which is not followed here"):
-        event_files.read(tmp_path / "given")
+    found, [reason] = event_files.read(tmp_path / "given")
+    assert not found and "it is a link, which is not followed here" in reason
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
-    assert len(event_files.read(tmp_path / "link")) == 1  # the folder itself is what the person has typed
+    assert len(event_files.read(tmp_path / "link")[0]) == 1  # the folder itself is what the person has typed
 
 
 def test_an_event_file_of_terabytes_is_refused_at_once(tmp_path: Path) -> None:
     file = write_events(tmp_path / "sparse", {10: {"train/loss": 1.0}})
     os.truncate(file, 10**12)
-    with pytest.raises(ExchangeError, match="is larger than 1,000 MB"):
-        at_once(lambda: event_files.read(tmp_path))
+    read: list[Any] = []
+    at_once(lambda: read.append(event_files.read(tmp_path)))
+    [(found, [reason])] = read
+    assert not found and "is larger than 1,000 MB" in reason
+
+
+def test_a_file_damaged_in_the_middle_is_imported_up_to_there_and_says_how_much_was_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_events(tmp_path / "logs", {step: {"train/loss": 1 / step} for step in range(10, 100, 10)})
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    assert main(["--store", str(tmp_path / "store"), "runs", "import", str(tmp_path / "logs")]) == 0
+    captured = capsys.readouterr()
+    assert "Run 1: 3 points from" in captured.out
+    assert_one_sentence(captured.err)
+    assert "is damaged: " in captured.err and f" of {len(data):,} bytes were read." in captured.err
+    with Store(tmp_path / "store") as store:
+        (event,) = store.events(1)
+        assert "is damaged" in event.data["remarks"]
+
+
+def test_a_file_cut_off_says_how_much_was_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_events(tmp_path / "logs", {step: {"train/loss": 1 / step} for step in (10, 20, 30)})
+    file.write_bytes(file.read_bytes()[:-7])
+    assert main(["--store", str(tmp_path / "store"), "runs", "import", str(tmp_path / "logs")]) == 0
+    assert "ends in the middle of a record: " in capsys.readouterr().err
+
+
+def test_a_file_damaged_from_its_start_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_events(tmp_path / "logs", {10: {"train/loss": 1.0}})
+    file.write_bytes(b"\x01" + file.read_bytes()[1:])
+    assert main(["--store", str(tmp_path / "store"), "runs", "import", str(tmp_path / "logs")]) == 2
+    error = capsys.readouterr().err
+    assert_one_sentence(error)
+    assert "has no metrics that can be read: " in error and "is damaged: 0 of" in error
+    assert not (tmp_path / "store").exists()
+
+
+def test_one_bad_folder_does_not_keep_the_others_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    logs = tmp_path / "logs"
+    write_original(logs / "a", ORIGINAL | {"hidden_dim": -4})
+    write_original(logs / "b", ORIGINAL)
+    write_events(logs / "c", {10: {"train/loss": 1.0, "epoch": -3.0}})
+    assert main(["--store", str(tmp_path / "store"), "runs", "import", str(logs)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.splitlines() == [f"Run 1: 3 points from {logs / 'b'}."]
+    first, second = captured.err.splitlines()
+    assert_one_sentence(first)
+    assert_one_sentence(second)
+    assert f"{logs / 'a'} records hidden_dim -4" in first and f"{logs / 'c'} records the epoch -3" in second
+    assert main(["--store", str(tmp_path / "store"), "runs", "import", str(logs / "c")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("epochs", "said"),
+    [
+        ([-3.0, 1.0], "records the epoch -3 at step 10: epochs are numbers from 0 to 10,000,000"),
+        ([0.0, 1e30], "records the epoch 1e+30 at step 20: epochs are numbers from 0 to 10,000,000"),
+        ([5.0, 3.0], "records the epoch 3 at step 20 after 5: epochs never fall"),
+    ],
+)
+def test_epochs_that_no_training_has_are_a_sentence(
+    epochs: list[float], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = {10 * place: {"train/loss": 1.0, "epoch": epoch} for place, epoch in enumerate(epochs, start=1)}
+    write_events(tmp_path / "logs", rows)
+    assert main(["--store", str(tmp_path / "store"), "runs", "import", str(tmp_path / "logs")]) == 2
+    error = capsys.readouterr().err
+    assert_one_sentence(error)
+    assert said in error and not (tmp_path / "store").exists()
+
+
+def test_epochs_that_are_no_numbers_are_counted_on_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    epochs = {10: 4.0, 20: math.nan, 30: math.inf, 40: 7.0}
+    write_events(tmp_path / "logs", {step: {"train/accuracy": 0.5, "epoch": epoch} for step, epoch in epochs.items()})
+    assert main(["--store", str(tmp_path / "store"), "runs", "import", str(tmp_path / "logs")]) == 0
+    error = capsys.readouterr().err
+    assert_one_sentence(error)
+    assert "At 2 of 4 points the epoch is no number: these were counted on." in error
+    with Store(tmp_path / "store") as store:
+        assert store.curves(1).epochs.tolist() == [5, 6, 7, 8]
+
+
+def test_a_step_below_zero_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_events(tmp_path / "logs", {-10: {"train/loss": 1.0}, 10: {"train/loss": 1.0}})
+    assert main(["--store", str(tmp_path / "store"), "runs", "import", str(tmp_path / "logs")]) == 2
+    assert "records the step -10: steps are whole numbers from 0 on." in capsys.readouterr().err
+
+
+EVIL = "evil\x1b]0;title\x07\x1b[31m\x9b32mred\u202e"
+
+
+def test_no_control_character_of_a_folders_name_reaches_the_terminal_or_the_store(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_original(tmp_path / EVIL / "good", ORIGINAL)
+    write_original(tmp_path / EVIL / EVIL, ORIGINAL | {"lr": 0.5})
+    write_events(tmp_path / EVIL / "bad", {10: {"train/loss": 1.0, "epoch": -3.0}})
+    cut = write_events(tmp_path / EVIL / "cut", {step: {"train/loss": 1 / step} for step in (10, 20)})
+    cut.write_bytes(cut.read_bytes()[:-7])
+    command = ["--store", str(tmp_path / "store"), "runs", "import", str(tmp_path / EVIL)]
+    for arguments in (command, command, ["runs", "list"], ["runs", "show", "2"], ["runs", "show", "2", "--json"]):
+        store = [] if arguments is command else ["--store", str(tmp_path / "store")]
+        assert main([*store, *arguments]) in (0, 1)
+        captured = capsys.readouterr()
+        shown = (captured.out + captured.err).replace("\n", "")
+        assert "evilred" in shown or "list" in arguments
+        assert not [char for char in shown if unicodedata.category(char) in ("Cc", "Cf", "Cs")]
+    with Store(tmp_path / "store") as store:
+        assert "evilred, imported" in {run.name for run in store.runs()}

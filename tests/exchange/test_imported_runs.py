@@ -75,7 +75,7 @@ def test_they_are_compared_listed_and_exported(store: Path, capsys: pytest.Captu
 def test_they_are_drawn_and_a_metric_without_values_is_said(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
     for runs in ([NORM], [STAGGERED, NATIVE], [BLOWN], [NATIVE, ORIGINAL, NORM]):
-        assert "Wrote" in shown(capsys, "plot", *runs, "--output", "picture.svg")
+        assert "Wrote" in shown(capsys, "plot", *runs, "--output", "picture.svg", "--force")
     picture = Path("picture.svg").read_text(encoding="utf-8")
     assert "training accuracy not recorded" in picture
     assert main(["plot", NORM, "--metric", "train_loss", "--output", "none.svg"]) == 2

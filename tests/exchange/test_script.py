@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import runpy
 import subprocess
@@ -88,3 +89,16 @@ def test_the_command_writes_a_file_or_to_stdout(tmp_path: Path) -> None:
     assert printed.returncode == written.returncode == 0
     assert printed.stdout == (tmp_path / "plain.py").read_text(encoding="utf-8") == script(run)
     assert api.load(1, store=tmp_path).config == run.config
+
+
+def test_the_header_says_how_far_the_script_may_drift_from_the_run_and_why(tmp_path: Path) -> None:
+    header = ast.get_docstring(ast.parse(script(stored(tmp_path, RunConfig(**TINY))))) or ""
+    assert header.startswith("Run 1 of wdtui") and "rounding" in header
+    assert "7.8 % of the test pairs" in header and "not the same digits" in header
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.2])
+def test_no_line_of_the_script_assigns_a_name_to_itself(noise: float, tmp_path: Path) -> None:
+    tree = ast.parse(script(stored(tmp_path, RunConfig(**TINY | {"label_noise": noise}))))
+    assignments = [node for node in ast.walk(tree) if isinstance(node, ast.Assign)]
+    assert not [ast.unparse(one) for one in assignments if ast.unparse(one.targets[0]) == ast.unparse(one.value)]

@@ -285,3 +285,13 @@ async def test_without_sweeps_the_list_says_how_to_make_one(recorded: Recorded, 
         assert isinstance(pilot.app.screen, SweepList)
         await press(pilot, "escape")
         assert isinstance(pilot.app.screen, Workbench)
+
+
+async def test_a_sweep_that_the_command_line_resumes_is_queued_and_shown(recorded: Recorded, make_app: MakeApp) -> None:
+    scheduler = FakeScheduler()
+    sweep = sweep_of(recorded, Grid.of(BASE, {"weight_decay": [0.0, 0.1]}))
+    finish(recorded, sweep, [0])
+    async with make_app(scheduler, opening=Opening(sweep_id=sweep.id)).run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        assert isinstance(pilot.app.screen, SweepView)
+        assert scheduler.submitted == [2]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from wdtui.cli.errors import CommandError
-from wdtui.cli.fields import DeviceOption, JsonOption
+from wdtui.cli.fields import DeviceOption, ForceOption, JsonOption
 
 
 def bench(
@@ -20,13 +20,16 @@ def bench(
     profile: Annotated[bool, typer.Option("--profile", help="Also show where the time of a step goes.")] = False,
     device: DeviceOption = "cpu",
     output: Annotated[Path | None, typer.Option(help="File for the results as JSON.")] = None,
+    force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
     """Measure this engine against a plain nn.Module loop, the original's way and the matrix products alone."""
     import json as json_module
 
+    from wdtui.outputs import check_file, write_text
+
     if output:
-        _check_writable(output)
+        check_file(output, force=force)
     sizes = [_number(size, "models") for size in models.split(",") if size]
     wanted = [_number(width, "widths") for width in widths.split(",")]
     from wdtui.bench.engine import compare, machine
@@ -54,7 +57,7 @@ def bench(
         if not json:
             _show_profile(width, parts)
     if output:
-        output.write_text(json_module.dumps(result, indent=2))
+        write_text(output, json_module.dumps(result, indent=2), force=force)
     if json:
         typer.echo(json_module.dumps(result))
 
@@ -87,11 +90,3 @@ def _number(text: str, option: str) -> int:
     if not text.strip().isdecimal() or int(text) < 1:
         raise CommandError(f"{option} {text}: give whole numbers from 1 on, with commas between them.")
     return int(text)
-
-
-def _check_writable(path: Path) -> None:
-    """Raise CommandError before anything is measured in vain."""
-    try:
-        path.touch()
-    except OSError as error:
-        raise CommandError(f"{path} cannot be written: {error.strerror}.") from error

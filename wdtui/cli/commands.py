@@ -11,7 +11,7 @@ import typer
 
 from wdtui.cli import completion
 from wdtui.cli.errors import CommandError
-from wdtui.cli.fields import DetachOption, JsonOption, StoreOption, ThreadsOption
+from wdtui.cli.fields import DetachOption, HeadlessOption, JsonOption, StoreOption, ThreadsOption
 from wdtui.cli.machines import AddressOption, ExecutorOption, Machines, WorkersOption
 from wdtui.cli.owners import confirmed
 from wdtui.cli.runs import RunArgument
@@ -20,6 +20,7 @@ from wdtui.cli.sweep import is_sweep, train_sweep
 if TYPE_CHECKING:
     from wdtui.runs.records import RunRecord
     from wdtui.runs.store import Store
+    from wdtui.tui import Opening
 
 
 def resume(
@@ -31,6 +32,7 @@ def resume(
             autocompletion=completion.runs_and_sweeps,
         ),
     ],
+    headless: HeadlessOption = False,
     detach: DetachOption = False,
     json: JsonOption = False,
     device: Annotated[
@@ -44,12 +46,15 @@ def resume(
 ) -> int:
     """Go on with a paused run, or train an interrupted, stopped or failed one on from its last checkpoint.
 
-    Of a sweep, train what is missing, interrupted, stopped or failed.
+    Of a sweep, train what is missing, interrupted, stopped or failed. In a terminal this opens the app; without one,
+    or with --headless or --json, it trains without a screen.
     """
     from wdtui.cli.headless import detach_run, queued, train
     from wdtui.cli.views import choose_view
     from wdtui.runs.store import Status, Store
+    from wdtui.tui import Opening, has_terminal
 
+    in_app = not (headless or detach or json or executor != "local" or address) and has_terminal()
     with Store(store) as opened:
         if is_sweep(run):
             if detach:
@@ -57,6 +62,8 @@ def resume(
             sweep = opened.sweeps.find(run)
             device = device or (sweep.device if executor == "local" else "auto")
             machines = Machines(device, threads or sweep.threads, workers, executor, address)
+            if in_app:
+                return _open(opened, device, Opening(sweep_id=sweep.id, threads=machines.threads, workers=workers))
             return train_sweep(opened, sweep.id, machines.prepared(opened), machines, json=json)
         if executor != "local" or address:
             raise CommandError("--executor and --address are for sweeps, as in `wdtui resume S3 --executor ray`.")
@@ -76,6 +83,8 @@ def resume(
             typer.echo(_from_where(opened, record), err=True)
         device, threads = device or record.device or "auto", threads or record.threads
         _ = record.config  # raises StoreError for a run of another version, which is left as it is
+        if in_app:
+            return _open(opened, device, Opening(run_id=record.id, threads=threads))
         if detach:
             opened.settle(record.id, Status.QUEUED)
             with queued(opened, record.id, record):
@@ -86,6 +95,14 @@ def resume(
         opened.settle(record.id, Status.QUEUED)
         with queued(opened, record.id, record):
             return train(opened, record.id, device=device, threads=threads, view=choose_view(json))
+
+
+def _open(store: Store, device: str, opening: Opening) -> int:
+    """Go on in the app, which opens the store anew."""
+    from wdtui.tui import open_app
+
+    store.close()
+    return open_app(store.folder, device=device, opening=opening)
 
 
 def _from_where(store: Store, record: RunRecord) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typer._click.exceptions import ClickException, NoSuchOption
 
-from wdtui.config import nearest
+from wdtui.config import FIELDS, NAMES, nearest
 from wdtui.text import clean
 
 FAILED, BAD_INPUT, CLAIM_FAILS, DAMAGED, INTERRUPTED = 1, 2, 3, 3, 130
@@ -24,12 +24,13 @@ def bad_input_errors() -> tuple[type[Exception], ...]:
 
     from wdtui.config import ConfigError
     from wdtui.experiments import ExperimentError
+    from wdtui.outputs import FileError
     from wdtui.runs.records import StoreError
     from wdtui.settings import SettingsError
     from wdtui.tui import TerminalError
 
     errors: tuple[type[Exception], ...] = (
-        ConfigError, ExperimentError, StoreError, SettingsError, CommandError, TerminalError
+        ConfigError, ExperimentError, FileError, StoreError, SettingsError, CommandError, TerminalError
     )  # fmt: skip
     if taken := sys.modules.get("wdtui.exchange.taken"):  # only what was asked to hand over or take in can raise its
         errors += (taken.ExchangeError,)
@@ -43,8 +44,7 @@ def bad_input_errors() -> tuple[type[Exception], ...]:
 def sentence(error: BaseException) -> str:
     """The error in one line, with a full stop."""
     if isinstance(error, NoSuchOption):
-        near = nearest(error.option_name, _options(error))
-        text = f"there is no option {error.option_name}{near}"
+        text = f"there is no option {error.option_name}{_near(error.option_name, _options(error))}"
     elif isinstance(error, ClickException):
         text = error.format_message().replace("Value error, ", "")  # pydantic's, of choices
     elif type(error).__module__.startswith("wdtui") or isinstance(error, KeyboardInterrupt):
@@ -53,6 +53,12 @@ def sentence(error: BaseException) -> str:
         text = f"something went wrong that should not have: {type(error).__name__}: {error}; --debug shows where"
     text = clean(" ".join(text.split()))
     return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def _near(given: str, options: list[str]) -> str:
+    """Which option may be meant, also by an alias of a field, as in --lr."""
+    field = FIELDS.get(NAMES.get(given.removeprefix("--"), ""))
+    return f"; did you mean {field.flag}?" if field and field.flag in options else nearest(given, options)
 
 
 def _options(error: NoSuchOption) -> list[str]:

@@ -19,7 +19,13 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "wdtui sweep --axis 'seed=range(0,10)' --epochs 130 --headless --json",
         "wdtui sweep lambda --headless --executor ray --address 10.0.0.1:6379",
     ),
-    "resume": ("wdtui resume last", "wdtui resume 3 --detach", "wdtui resume S2", "wdtui resume S2 --executor ray"),
+    "resume": (
+        "wdtui resume last",
+        "wdtui resume 3 --headless",
+        "wdtui resume 3 --detach",
+        "wdtui resume S2",
+        "wdtui resume S2 --executor ray",
+    ),
     "pause": ("wdtui pause last", "wdtui pause 3"),
     "stop": ("wdtui stop last", "wdtui stop 3"),
     "steer": (

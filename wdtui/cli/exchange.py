@@ -9,48 +9,54 @@ from typing import Annotated, Literal
 
 import typer
 
-from wdtui.cli.errors import CommandError
-from wdtui.cli.fields import StoreOption
+from wdtui.cli.errors import BAD_INPUT, FAILED, CommandError
+from wdtui.cli.fields import ForceOption, StoreOption
 from wdtui.cli.runs import RunArgument, RunsArgument
+from wdtui.text import clean
 
 FormatOption = Annotated[
-    Literal["csv", "json", "parquet", "tensorboard"],
-    typer.Option(help="csv: the points; the others hold config and milestones too."),
+    Literal["csv", "json", "parquet", "tensorboard"] | None,
+    typer.Option(
+        help="csv: the points; the others hold config and milestones too. By default as --output ends, or csv.",
+        show_default=False,
+    ),
 ]
 
 
 def export(
     runs: RunsArgument,
-    format: FormatOption = "csv",
+    format: FormatOption = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="PATH", help="A file, or a folder for several runs; - for stdout."),
     ] = None,
+    force: ForceOption = False,
     store: StoreOption = None,
 ) -> None:
     """Write all that was measured to files that other tools read."""
-    from wdtui.exchange.export import FORMATS
+    from wdtui.exchange.export import FORMATS, format_of
     from wdtui.exchange.export import export as write
-    from wdtui.exchange.taken import take
+    from wdtui.exchange.taken import stream
     from wdtui.runs.inspection import lost_points
     from wdtui.runs.store import Store
 
-    to_stdout = output == Path("-")
-    if to_stdout and (len(runs) > 1 or format not in ("csv", "json")):
+    to_stdout, chosen = output == Path("-"), format or format_of(output)
+    if to_stdout and (len(runs) > 1 or chosen not in ("csv", "json")):
         raise CommandError("--output - is for one run, as csv or json.")
     with Store(store) as opened:
-        taken = [take(opened, run) for run in dict.fromkeys(runs)]
-    for one in taken:
-        if one.lost:
-            typer.echo(f"wdtui: {lost_points(one.record, one.lost)}", err=True)
-    if to_stdout:
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(encoding="utf-8")  # as files are written
-        FORMATS[format].write_to(taken[0], sys.stdout)
-        typer.echo(f"Run {taken[0].id}: {len(taken[0]):,} points.", err=True)
-        return
-    for run, path in zip(taken, write(taken, format, output), strict=True):
-        typer.echo(f"Run {run.id}: {len(run):,} points in {path}.")
+        taken = [stream(opened, number) for number in dict.fromkeys(opened.find(run).id for run in runs)]
+        for one in taken:
+            if one.lost:
+                typer.echo(f"wdtui: {lost_points(one.record, one.lost)}", err=True)
+        if to_stdout:
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                sys.stdout.reconfigure(encoding="utf-8")  # as files are written
+            FORMATS[chosen].write_to(taken[0], sys.stdout)
+            typer.echo(f"Run {taken[0].id}: {len(taken[0]):,} points.", err=True)
+            return
+        paths = write(taken, chosen, output, force=force)
+    for run, path in zip(taken, paths, strict=True):
+        typer.echo(f"Run {run.id}: {len(run):,} points in {clean(str(path))}.")
 
 
 def script(
@@ -58,18 +64,19 @@ def script(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE.py", help="Where to; by default to stdout.")
     ] = None,
+    force: ForceOption = False,
     store: StoreOption = None,
 ) -> None:
     """Write a short script in plain PyTorch that trains the same, steerings included, without wdtui."""
-    from wdtui.exchange.export import write_text
     from wdtui.exchange.script import script as text_of
-    from wdtui.exchange.taken import take
+    from wdtui.exchange.taken import stream
+    from wdtui.outputs import write_text
     from wdtui.runs.store import Store
 
     with Store(store) as opened:
-        text = text_of(take(opened, run))
+        text = text_of(stream(opened, run))
     if output:
-        write_text(output, text)
+        write_text(output, text, force=force)
     else:
         typer.echo(text, nl=False)
 
@@ -79,7 +86,7 @@ def take_in(
         Path, typer.Argument(metavar="FOLDER|FILE", help="A folder with TensorBoard event files, or a rescue file.")
     ],
     store: StoreOption = None,
-) -> None:
+) -> int:
     """Take in runs that TensorBoard recorded, of the article's original code above all, as finished runs.
 
     A rescue file, which a run leaves whose store was lost, is read back as an interrupted run.
@@ -93,14 +100,22 @@ def take_in(
         rescued = read_rescue(folder)
         with Store(store) as opened:
             run_id = add_rescued(opened, rescued)
-        typer.echo(f"Run {run_id}: {len(rescued.points):,} points from {folder}; `wdtui resume {run_id}` trains it.")
-        return
+        typer.echo(
+            f"Run {run_id}: {len(rescued.points):,} points from {clean(str(folder))}; `wdtui resume {run_id}` trains it."
+        )
+        return 0
     event_files = extra_module("wdtui.exchange.event_files", "tensorboard")
-    found = event_files.read(folder)
-    with Store(store) as opened:
-        for one in found:
-            points = f"{len(one.points):,} points"
-            if (before := event_files.taken_before(opened, one)) is not None:
-                typer.echo(f"Run {before} has the {points} of {one.path} already; nothing was added.")
-            else:
-                typer.echo(f"Run {event_files.add(opened, one)}: {points} from {one.path}.")
+    found, refused = event_files.read(folder)
+    if found:
+        with Store(store) as opened:
+            for one in found:
+                points, path = f"{len(one.points):,} points", clean(str(one.path))
+                if (before := event_files.taken_before(opened, one)) is not None:
+                    typer.echo(f"Run {before} has the {points} of {path} already; nothing was added.")
+                else:
+                    typer.echo(f"Run {event_files.add(opened, one)}: {points} from {path}.")
+                for remark in one.remarks:
+                    typer.echo(f"wdtui: {path}: {clean(remark)}", err=True)
+    for reason in refused:
+        typer.echo(f"wdtui: {clean(reason)}", err=True)
+    return (FAILED if found else BAD_INPUT) if refused else 0

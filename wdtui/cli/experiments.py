@@ -55,6 +55,7 @@ def show(experiment: ExperimentArgument, json: JsonOption = False) -> None:
 
     from wdtui.branches import in_words
     from wdtui.hyperparameters import format_value
+    from wdtui.text import clean
 
     console = Console(highlight=False, markup=False)
     source = [f"Source: {loaded.article}"] if loaded.article else []
@@ -71,12 +72,11 @@ def show(experiment: ExperimentArgument, json: JsonOption = False) -> None:
     if loaded.fork:
         forks = "; ".join(map(in_words, loaded.fork.branches))
         console.print(f"Each is forked after {loaded.fork.at_epoch} epochs: {forks}.")
-    command = f"wdtui run {experiment} --headless" if cells == 1 else f"wdtui experiments run {experiment}"
+    typed = clean(experiment)
+    command = f"wdtui run {typed} --headless" if cells == 1 else f"wdtui experiments run {typed}"
     console.print(f"{'One run' if cells == 1 else f'{cells} runs'}; start with: {command}")
     if loaded.claims:
-        console.print(
-            f"Check the claims with: wdtui experiments verify {experiment}{' --quick' if loaded.quick else ''}"
-        )
+        console.print(f"Check the claims with: wdtui experiments verify {typed}{' --quick' if loaded.quick else ''}")
 
 
 @app.command()

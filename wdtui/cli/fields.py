@@ -41,6 +41,7 @@ FpsOption = Annotated[
 ]
 MouseOption = Annotated[bool | None, typer.Option("--mouse/--no-mouse", help="Whether the app takes the mouse.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON lines, and nothing else, to stdout.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that are there already.")]
 HeadlessOption = Annotated[bool, typer.Option("--headless", help="Train without a screen and end with a summary.")]
 DetachOption = Annotated[
     bool, typer.Option("--detach", help="Train in a process of its own, which goes on when this shell ends.")

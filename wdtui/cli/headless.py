@@ -90,7 +90,7 @@ def detach_run(store: Store, run_id: int, *, device: str, threads: int | None, j
     if json:
         print(dumps({"event": "detached", "run_id": run_id, "pid": process.pid, "log": str(log)}))
     else:
-        typer.echo(f"Run {run_id} trains in process {process.pid}; what goes wrong is written to {log}.")
+        typer.echo(f"Run {run_id} trains in process {process.pid}; what goes wrong is written to {clean(str(log))}.")
         typer.echo(f"Follow it with `wdtui` or `wdtui runs show {run_id}`; end it with `wdtui stop {run_id}`.")
     return 0
 

@@ -38,13 +38,16 @@ from wdtui.cli import (
 from wdtui.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, CommandError, bad_input_errors, sentence
 from wdtui.cli.fields import FpsOption, MouseOption
 
+_HELP_COLUMNS = 120
+"""How wide help may get in a wide terminal; longer lines are hard to read."""
+
 app = typer.Typer(
     name="wdtui",
     epilog=examples.epilog(""),
     no_args_is_help=False,
     add_completion=True,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": _HELP_COLUMNS},
 )
 app.command()(run.run)
 app.command()(sweep.sweep)

@@ -75,12 +75,13 @@ def _epsilon(run: RunRecord, curves: Curves) -> NDArray[np.float64] | None:
     return np.array([values_at(plan, int(step) - length, length)["bn_epsilon"] for step in curves.steps], np.float64)
 
 
-def write(path: Path, save: Callable[[Path], None]) -> None:
-    """Write a file and say where on stdout; raises CommandError where that cannot be done."""
+def write(path: Path, save: Callable[[Path], None], *, force: bool) -> None:
+    """Write a file and say where on stdout. Raises FileError."""
     import typer
 
-    try:
-        save(path)
-    except OSError as error:
-        raise CommandError(f"{path} cannot be written: {error.strerror or error}.") from error
-    typer.echo(f"Wrote {path}.")
+    from wdtui.outputs import writing
+    from wdtui.text import clean
+
+    with writing(path, force=force) as partial:
+        save(partial)
+    typer.echo(f"Wrote {clean(str(path))}.")

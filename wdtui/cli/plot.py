@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wdtui.cli.errors import CommandError
-from wdtui.cli.fields import StoreOption
+from wdtui.cli.fields import ForceOption, StoreOption
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,12 +32,14 @@ def plot(
     output: Annotated[
         Path | None, typer.Option(metavar="FILE.png|.svg", help="Where to write; by default here, named by the runs.")
     ] = None,
+    force: ForceOption = False,
     store: StoreOption = None,
 ) -> None:
     """Draw training curves of runs, or what a sweep came to, into a file."""
     from wdtui.cli.pictures import require_matplotlib, write
     from wdtui.cli.sweep import is_sweep
     from wdtui.figures.writing import SUFFIXES, save
+    from wdtui.outputs import check_file
     from wdtui.runs.store import Store
 
     sweeps = list(filter(is_sweep, what))
@@ -46,6 +48,7 @@ def plot(
     path = output or Path(_file_name("sweep" if sweeps else "run", what))
     if path.suffix.lower() not in SUFFIXES:
         raise CommandError(f"A picture cannot be written as {path}; give a name that ends in {' or '.join(SUFFIXES)}.")
+    check_file(path, force=force)
     require_matplotlib()
     metrics = list(dict.fromkeys(metric or []))
     with Store(store) as opened:
@@ -54,7 +57,7 @@ def plot(
         else:
             runs = {run.id: run for run in map(opened.find, what)}
             figure = _of_runs(opened, list(runs.values()), metrics)
-    write(path, lambda path: save(figure, path))
+    write(path, lambda partial: save(figure, partial, path.suffix), force=force)
 
 
 def _of_runs(store: Store, runs: Sequence[RunRecord], metrics: Sequence[str]) -> Figure:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wdtui.cli.errors import CommandError
-from wdtui.cli.fields import StoreOption
+from wdtui.cli.fields import ForceOption, StoreOption
 from wdtui.cli.verify import QuickOption
 
 if TYPE_CHECKING:
@@ -37,12 +37,14 @@ def report(
     output: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Where to write; by default here, as EXPERIMENT.html.")
     ] = None,
+    force: ForceOption = False,
     store: StoreOption = None,
 ) -> None:
     """Write a page about an experiment: claims, figures, tables, by the runs in the store. Trains nothing."""
     from wdtui.cli.pictures import require_matplotlib, write
     from wdtui.cli.report_page import page
     from wdtui.experiments import load
+    from wdtui.outputs import check_file
     from wdtui.runs.store import Store
 
     loaded = load(experiment)
@@ -51,10 +53,11 @@ def report(
     path = output or Path(f"{loaded.name}{'-quick' * quick}.html")
     if path.suffix.lower() not in _SUFFIXES:
         raise CommandError(f"A report cannot be written as {path}; give a name that ends in .html.")
+    check_file(path, force=force)
     require_matplotlib()
     with Store(store) as opened:
         text = page(_findings(opened, loaded.variant(quick), experiment, quick))
-    write(path, lambda path: _save(path, text))
+    write(path, lambda partial: _save(partial, text), force=force)
 
 
 def _save(path: Path, text: str) -> None:

@@ -53,9 +53,13 @@ def run(
         return open_app(store, device=device, opening=opening, fps=fps, mouse=mouse)
 
     from wdtui.cli.headless import train_new_run
+    from wdtui.text import clean
 
     if question and question.axes and not json:
-        typer.echo(f"This is one run; `wdtui experiments run {experiment}` runs all of {question.title}.", err=True)
+        typer.echo(
+            f"This is one run; `wdtui experiments run {clean(experiment or '')}` runs all of {question.title}.",
+            err=True,
+        )
     return train_new_run(
         config, experiment=origin, name=name, device=device, threads=threads, store=store, json=json, detach=detach
     )

@@ -32,6 +32,7 @@ RunsArgument = Annotated[
 def list_runs(json: JsonOption = False, store: StoreOption = None) -> None:
     """List all runs, the newest first."""
     from wdtui.runs.store import Store
+    from wdtui.text import clean
 
     with Store(store) as opened:
         runs, missing = opened.runs(), opened.missing()
@@ -41,7 +42,7 @@ def list_runs(json: JsonOption = False, store: StoreOption = None) -> None:
         for run in runs:
             typer.echo(json_module.dumps(_as_json(run), ensure_ascii=False))
     elif not runs:
-        typer.echo(f"No runs in {opened.folder} yet; `wdtui run demo --headless` trains the first.")
+        typer.echo(f"No runs in {clean(str(opened.folder))} yet; `wdtui run demo --headless` trains the first.")
     else:
         _print_table(runs)
 

@@ -40,8 +40,8 @@ def sweep(
         typer.Option(
             metavar="FIELD=VALUES",
             autocompletion=completion.axes,
-            help="An axis of the grid: values with commas between them, of which each may be linspace(a,b,n), "
-            "logspace(a,b,n) or range(a,b[,step]).",
+            help="An axis of the grid: a field's name, symbol or short name, and values with commas between them, of "
+            "which each may be linspace(a,b,n), logspace(a,b,n) or range(a,b[,step]).",
         ),
     ] = None,
     seeds: SeedsOption = None,

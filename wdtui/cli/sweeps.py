@@ -26,6 +26,7 @@ def list_sweeps(json: JsonOption = False, store: StoreOption = None) -> None:
     from wdtui.cli.sweep_views import print_sweeps, sweep_json
     from wdtui.runs.store import Store
     from wdtui.runs.sweeps import Progress
+    from wdtui.text import clean
 
     with Store(store) as opened:
         found = opened.sweeps.all()
@@ -38,7 +39,7 @@ def list_sweeps(json: JsonOption = False, store: StoreOption = None) -> None:
             typer.echo(json_module.dumps(sweep_json(progress), ensure_ascii=False))
     elif not sweeps:
         first = "`wdtui sweep demo --axis weight_decay=0.1,0.3 --headless` trains the first"
-        typer.echo(f"No sweeps in {opened.folder} yet; {first}.")
+        typer.echo(f"No sweeps in {clean(str(opened.folder))} yet; {first}.")
     else:
         print_sweeps(sweeps)
 

@@ -35,6 +35,7 @@ def verify(
 ) -> int:
     """Check an experiment's claims, after training those of its runs that the store does not hold yet."""
     from wdtui.cli.headless import signals_interrupting
+    from wdtui.cli.verify_views import choose_view
     from wdtui.experiments import load
     from wdtui.runs.evidence import Evidence
     from wdtui.runs.records import FINISHED
@@ -52,14 +53,15 @@ def verify(
     reasons: list[str] = []
     with Store(store) as opened:
         prepared = machines.prepared(opened)
-        with signals_interrupting(reasons.append) as received:
+        with choose_view(chosen.name) as view, signals_interrupting(reasons.append) as received:
             runs = trained(
                 opened,
                 chosen.cases(),
                 experiment=chosen.name,
                 executor=prepared,
                 threads=threads,
-                tell=_say,
+                tell=view.say,
+                on_look=view.advance,
                 stop=lambda: next(iter(reasons), ""),
             )
         if received:

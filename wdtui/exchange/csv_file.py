@@ -10,7 +10,7 @@ from wdtui.exchange.taken import Run
 
 
 def write(run: Run, path: Path) -> None:
-    """Write over what is at the path."""
+    """Write a new file."""
     with path.open("w", newline="", encoding="utf-8") as file:
         write_to(run, file)
 
@@ -18,5 +18,5 @@ def write(run: Run, path: Path) -> None:
 def write_to(run: Run, file: TextIO) -> None:
     """Write floats as Python's repr, the shortest text that reads back to the same float64; what is missing as nan."""
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(run.curves)
+    writer.writerow(run.columns)
     writer.writerows(run.rows())

@@ -9,14 +9,17 @@ import contextlib
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+import struct
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from google.protobuf.message import DecodeError
-from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 from tensorboard.plugins.hparams import metadata
+from tensorboard.plugins.hparams.error import HParamsError
 
 from wdtui.config import FIELDS, RunConfig
 from wdtui.exchange.taken import ExchangeError
@@ -27,6 +30,7 @@ from wdtui.milestones import milestones
 from wdtui.runs.records import Status
 from wdtui.runs.store import Store, StoreError
 from wdtui.runs.sweep_store import fingerprint
+from wdtui.text import clean
 
 _METRICS = {
     "train/loss": "train_loss",
@@ -53,6 +57,7 @@ _OPTIMIZERS = {"adam": "adamw"}
 """What the original calls adam is PyTorch's AdamW."""
 _MOST_BYTES = 1_000_000_000
 """Of one event file; a point of the original's takes some hundred."""
+_MOST_EPOCHS = int(FIELDS["epochs"].le or 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,30 +70,45 @@ class Recorded:
     points: list[Point]
     known: tuple[str, ...]
     """The hyperparameters that the files say."""
+    remarks: tuple[str, ...]
+    """What could not be read, or was not taken as it is recorded, each in a sentence."""
 
 
-def read(folder: Path) -> list[Recorded]:
-    """Read every folder at or below this one that has event files with known metrics. Raises ExchangeError.
+class _BrokenError(Exception):
+    """The rest of an event file cannot be read; says how it goes on from the file's name."""
+
+
+def read(folder: Path) -> tuple[list[Recorded], list[str]]:
+    """Read every folder at or below this one that has event files with known metrics; and say why others are refused.
 
     The event files of one folder are one run. Where a resumed training has measured a step again, the later
-    measurement counts; a file that was cut off, as by a kill, is read as far as it goes. A link may lead anywhere, so
-    that none is followed below the folder.
+    measurement counts; a file that was cut off, as by a kill, or is damaged, is read as far as it goes, with a remark.
+    A link may lead anywhere, so that none is followed below the folder. Raises ExchangeError where there is nothing
+    to import and nothing to refuse.
     """
     if not folder.is_dir():
         raise ExchangeError(f"{folder} is no folder; give one with TensorBoard event files in it or below it.")
     files: dict[Path, list[Path]] = {}
+    refused: list[str] = []
     for file in sorted(folder.rglob("*tfevents*")):
         if file.is_dir() and not file.is_symlink():
             continue
         try:
             check_regular(file, _MOST_BYTES, links=False)
         except OSError as error:
-            raise ExchangeError(f"{file} cannot be read as an event file: {error.strerror}.") from error
-        files.setdefault(file.parent, []).append(file)
-    found = [recorded for path in files if (recorded := _recorded(path, files[path]))]
-    if not found:
+            refused.append(f"{file} cannot be read as an event file: {error.strerror}.")
+        else:
+            files.setdefault(file.parent, []).append(file)
+    found = []
+    for path in files:
+        try:
+            if recorded := _recorded(path, files[path]):
+                found.append(recorded)
+        except ExchangeError as error:
+            refused.append(str(error))
+    if not found and not refused:
         raise ExchangeError(f"{folder} has no event files with metrics such as train/loss or train_accuracy in them.")
-    return found
+    return found, refused
 
 
 def taken_before(store: Store, recorded: Recorded) -> int | None:
@@ -109,7 +129,7 @@ def add(store: Store, recorded: Recorded) -> int:
 
     Raises StoreError, and leaves no half of a run, where the store cannot take it.
     """
-    run_id = store.add_run(recorded.config, name=f"{recorded.path.name}, imported")
+    run_id = store.add_run(recorded.config, name=f"{clean(recorded.path.name)}, imported")
     try:
         _fill(store, run_id, recorded)
     except StoreError:
@@ -122,7 +142,8 @@ def add(store: Store, recorded: Recorded) -> int:
 
 def _fill(store: Store, run_id: int, recorded: Recorded) -> None:
     config, points = recorded.config, recorded.points
-    source = {"from": str(recorded.path), "hyperparameters recorded": ", ".join(recorded.known) or "none"}
+    source = {"from": clean(str(recorded.path)), "hyperparameters recorded": ", ".join(recorded.known) or "none"}
+    source |= {"remarks": " ".join(recorded.remarks)} if recorded.remarks else {}
     claim = store.claim(run_id, device="", threads=1, versions={})
     store.add_event(claim, 0, "imported", source)
     seen = milestones(Curves.of(config, points)).to_json()
@@ -131,7 +152,7 @@ def _fill(store: Store, run_id: int, recorded: Recorded) -> None:
 
 
 def _recorded(path: Path, files: Sequence[Path]) -> Recorded | None:
-    hparams, scalars = _events(files)
+    hparams, scalars, remarks = _events(files)
     values = _values(path, hparams)
     try:
         config = RunConfig.from_mapping(values)
@@ -144,29 +165,35 @@ def _recorded(path: Path, files: Sequence[Path]) -> Recorded | None:
             for step, value in scalars[tag].items():
                 rows.setdefault(step, {})[name] = value
     rows = {step: row for step, row in rows.items() if row.keys() - {"epoch"}}
+    if not rows and remarks:
+        raise ExchangeError(f"{path} has no metrics that can be read: {remarks[0]}")
     if not rows:
         return None
-    first = _first_epoch(scalars)
+    ordered = sorted(rows.items())
+    epochs, counted = _epochs(path, ordered, _first_epoch(scalars))
+    if counted:
+        remarks.append(f"At {counted:,} of {len(ordered):,} points the epoch is no number: these were counted on.")
     points = [
-        Point(step, _epoch(row, place) + first, tuple(row.get(name, math.nan) for name in names))
-        for place, (step, row) in enumerate(sorted(rows.items()))
+        Point(step, epoch, tuple(row.get(name, math.nan) for name in names))
+        for (step, row), epoch in zip(ordered, epochs, strict=True)
     ]
     if "epochs" not in values:
         config = config.replace(epochs=max(1, points[-1].epoch))
-    return Recorded(path, config, points, tuple(sorted(values)))
+    return Recorded(path, config, points, tuple(sorted(values)), tuple(remarks))
 
 
-def _events(files: Sequence[Path]) -> tuple[Mapping[str, Any], dict[str, dict[int, float]]]:
-    """The hyperparameters, and every scalar tag's values by step, of the event files of one run. Raises ExchangeError.
+def _events(files: Sequence[Path]) -> tuple[Mapping[str, Any], dict[str, dict[int, float]], list[str]]:
+    """The hyperparameters, every scalar tag's values by step, and remarks, of the event files of one run.
 
     TensorBoard's own EventAccumulator would go by the order of the files' names, and by what their writers say of
-    restarts, which Lightning's do not.
+    restarts, which Lightning's do not; and it says nothing of what it cannot read. Raises ExchangeError.
     """
     hparams: Mapping[str, Any] = {}
     latest: dict[str, dict[int, tuple[float, float]]] = {}
+    remarks = []
     for file in files:
         try:
-            for event in LegacyEventFileLoader(str(file)).Load():
+            for event in map(Event.FromString, _records(file)):
                 for value in event.summary.value:
                     if value.HasField("simple_value"):
                         steps, timed = latest.setdefault(value.tag, {}), (event.wall_time, value.simple_value)
@@ -175,15 +202,65 @@ def _events(files: Sequence[Path]) -> tuple[Mapping[str, Any], dict[str, dict[in
                     elif value.tag == metadata.SESSION_START_INFO_TAG:
                         content = value.metadata.plugin_data.content
                         hparams = metadata.parse_session_start_info_plugin_data(content).hparams
-        except (OSError, DecodeError) as error:
+        except _BrokenError as error:
+            remarks.append(f"{file.name} {error}")
+        except (OSError, DecodeError, HParamsError) as error:
             raise ExchangeError(f"{file} cannot be read as an event file: {error}.") from error
-    return hparams, {tag: {step: value for step, (_, value) in steps.items()} for tag, steps in latest.items()}
+    return hparams, {tag: {step: value for step, (_, value) in steps.items()} for tag, steps in latest.items()}, remarks
 
 
-def _epoch(row: Mapping[str, float], place: int) -> int:
-    """The epoch that was recorded with a point, or else how many points came before it."""
-    recorded = row.get("epoch", math.nan)
-    return int(recorded) if math.isfinite(recorded) else place
+def _records(path: Path) -> Iterator[bytes]:
+    """The records of an event file: length, its checksum, data, its checksum. Raises _BrokenError at the first bad one.
+
+    As TensorFlow's TFRecord documentation has it; TensorBoard's own reader ends at a bad record without a word.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        while (good := file.tell()) < size:
+            read = f"{good:,} of {size:,} bytes were read."
+            head = _part(file, 12, read)
+            if struct.unpack("<I", head[8:])[0] != masked_crc32c(head[:8]):
+                raise _BrokenError(f"is damaged: {read}")
+            (length,) = struct.unpack("<Q", head[:8])
+            data = _part(file, min(length + 4, size), read)
+            if struct.unpack("<I", data[-4:])[0] != masked_crc32c(data[:-4]):
+                raise _BrokenError(f"is damaged: {read}")
+            yield data[:-4]
+
+
+def _part(file: BinaryIO, length: int, read: str) -> bytes:
+    data = file.read(length)
+    if len(data) < length:
+        raise _BrokenError(f"ends in the middle of a record: {read}")
+    return data
+
+
+def _epochs(path: Path, rows: Sequence[tuple[int, Mapping[str, float]]], first: int) -> tuple[list[int], int]:
+    """The epoch of each point, where `first` is to be added to those recorded; and how many had to be counted on.
+
+    Raises ExchangeError for steps and epochs that no run has.
+    """
+    epochs: list[int] = []
+    counted = 0
+    for step, row in rows:
+        recorded = row.get("epoch", math.nan)
+        before = epochs[-1] if epochs else first - 1
+        epoch = int(recorded) + first if math.isfinite(recorded) else before + 1
+        counted += "epoch" in row and not math.isfinite(recorded)
+        if step < 0:
+            raise ExchangeError(f"{path} records the step {step:,}: steps are whole numbers from 0 on.")
+        if not 0 <= epoch <= _MOST_EPOCHS:
+            raise ExchangeError(
+                f"{path} records the epoch {recorded:g} at step {step:,}: epochs are numbers from 0 "
+                f"to {_MOST_EPOCHS:,}."
+            )
+        if epochs and epoch < before:
+            raise ExchangeError(
+                f"{path} records the epoch {recorded:g} at step {step:,} after {before - first}: epochs never fall, so "
+                "two trainings may lie in this folder."
+            )
+        epochs.append(epoch)
+    return epochs, counted
 
 
 def _first_epoch(tags: Mapping[str, Any]) -> int:

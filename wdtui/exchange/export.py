@@ -1,4 +1,4 @@
-"""Which formats a run can be handed over in, and where its file goes."""
+"""Which formats a run can be exported in, and where its file goes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from wdtui.exchange.taken import ExchangeError, Run
+from wdtui.outputs import check_file, check_folder, filling, writing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,14 +22,24 @@ class Format:
     extra: str = ""
     """The extra of wdtui that it needs."""
 
-    def write(self, run: Run, path: Path) -> None:
-        """Write a run over what is at the path. Raises ExchangeError."""
+    def check(self, path: Path, *, force: bool) -> None:
+        """Raise FileError or ExchangeError where `write` could not begin."""
+        writer = extra_module(f"wdtui.exchange.{self.module}", self.extra)
+        if self.suffix:
+            check_file(path, force=force)
+        else:
+            check_folder(path, writer.PATTERN, force=force)
+
+    def write(self, run: Run, path: Path, *, force: bool) -> None:
+        """Write a run; without `force` over nothing that is there. Raises ExchangeError and FileError."""
         writer = extra_module(f"wdtui.exchange.{self.module}", self.extra)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            writer.write(run, path)
         except OSError as error:
             raise ExchangeError(f"{path} cannot be written: {error.strerror or error}.") from error
+        whole = writing(path, force=force) if self.suffix else filling(path, writer.PATTERN, force=force)
+        with whole as partial:
+            writer.write(run, partial)
 
     def write_to(self, run: Run, file: TextIO) -> None:
         """Write a run to an open file; for formats that are text."""
@@ -41,33 +52,38 @@ FORMATS = {
     "parquet": Format("parquet_file", ".parquet", "parquet"),
     "tensorboard": Format("tensorboard_files", "", "tensorboard"),
 }
+_SUFFIXES = {format.suffix: name for name, format in FORMATS.items() if format.suffix}
 
 
-def export(runs: Sequence[Run], format: str, output: Path | None = None) -> list[Path]:
+def format_of(output: Path | None) -> str:
+    """The format that a file's name asks for; CSV where it asks for none."""
+    return _SUFFIXES.get(output.suffix.lower(), "csv") if output else "csv"
+
+
+def export(runs: Sequence[Run], format: str, output: Path | None = None, *, force: bool = False) -> list[Path]:
     """Write each run in a format of FORMATS and return where.
 
     One run goes to the file `output`; several, or one where `output` is a folder that is there already, go into it as
-    `run-N`; without `output` that is the working directory. Raises ExchangeError.
+    `run-N`; without `output` that is the working directory. Without `force` nothing is replaced, and where anything
+    would be, nothing is written. Raises ExchangeError and FileError.
     """
     chosen = FORMATS[format]
-    folder = output or Path()
-    if output and len(runs) == 1 and not output.is_dir():
-        chosen.write(runs[0], output)
-        return [output]
-    if folder.exists() and not folder.is_dir():
-        raise ExchangeError(f"{folder} is a file, and several runs need a folder; give another --output.")
-    paths = [folder / f"run-{run.id}{chosen.suffix}" for run in runs]
+    paths = _targets(runs, chosen, output)
+    for path in paths:
+        chosen.check(path, force=force)
     for run, path in zip(runs, paths, strict=True):
-        chosen.write(run, path)
+        chosen.write(run, path, force=force)
     return paths
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file over what is there. Raises ExchangeError."""
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ExchangeError(f"{path} cannot be written: {error.strerror or error}.") from error
+def _targets(runs: Sequence[Run], format: Format, output: Path | None) -> list[Path]:
+    folder = output or Path()
+    if output and not output.is_dir():
+        if len(runs) == 1:
+            return [output]
+        if output.exists() or output.suffix.lower() in _SUFFIXES:
+            raise ExchangeError(f"{output} is a file's name, and {len(runs)} runs need a folder: give one as --output.")
+    return [folder / f"run-{run.id}{format.suffix}" for run in runs]
 
 
 def extra_module(name: str, extra: str) -> Any:

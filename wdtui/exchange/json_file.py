@@ -9,18 +9,27 @@ from typing import TextIO
 
 from wdtui.exchange.taken import Column, Run
 
+_NUMBERS = 8192
+"""So many are turned into text at a time."""
+
 
 def write(run: Run, path: Path) -> None:
-    """Write over what is at the path."""
+    """Write a new file."""
     with path.open("w", encoding="utf-8") as file:
         write_to(run, file)
 
 
 def write_to(run: Run, file: TextIO) -> None:
-    """Write strict JSON, which has no NaN: what is not a finite number becomes null."""
-    points = {name: _plain(column) for name, column in run.curves.items()}
-    text = json.dumps(run.about() | {"points": points}, ensure_ascii=False, allow_nan=False, indent=1)
-    file.write(text + "\n")
+    """Write strict JSON, which has no NaN: what is not a finite number becomes null. A column is a line."""
+    about = json.dumps(run.about(), ensure_ascii=False, allow_nan=False, indent=1)
+    file.write(f'{about.removesuffix("}").rstrip()},\n "points": {{')
+    for place, (name, column) in enumerate(run.by_column()):
+        file.write(f"{',' if place else ''}\n  {json.dumps(name)}: [")
+        for first in range(0, len(column), _NUMBERS):
+            numbers = json.dumps(_plain(column[first : first + _NUMBERS]), allow_nan=False)[1:-1]
+            file.write(f"{', ' if first else ''}{numbers}")
+        file.write("]")
+    file.write("\n }\n}\n")
 
 
 def _plain(column: Column) -> list[int | float | None]:

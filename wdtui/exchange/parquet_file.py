@@ -15,7 +15,10 @@ from wdtui.exchange.taken import Run
 
 
 def write(run: Run, path: Path) -> None:
-    """Write int64 and float64 columns; NaN stays NaN."""
-    table = pyarrow.table(dict(run.curves))
+    """Write int64 and float64 columns into a new file, a row group for each part of the points; NaN stays NaN."""
     about = {"wdtui": json.dumps(run.about(), ensure_ascii=False)}
-    pyarrow.parquet.write_table(table.replace_schema_metadata(about), path)
+    fields = [(name, pyarrow.int64() if name in ("step", "epoch") else pyarrow.float64()) for name in run.columns]
+    with pyarrow.parquet.ParquetWriter(path, pyarrow.schema(fields, metadata=about)) as writer:
+        for part in run.parts():
+            columns = [part.steps, part.epochs, *part.values.T]
+            writer.write_table(pyarrow.table(list(map(pyarrow.array, columns)), schema=writer.schema))

@@ -9,6 +9,18 @@ from wdtui.exchange.taken import ExchangeError, Run
 from wdtui.exchange.template import DATA, DECOUPLED_SGD, LOOP, NETWORK, NOISE, PLAN
 from wdtui.steering import Plan
 
+_DRIFT = '''
+Pairs, initial parameters and order of batches are those of the run, and so is each step but for rounding: wdtui's
+engine does the same arithmetic in another order. The differences begin at about 1e-7 and grow from step to step.
+Expect the same kind of curves, not the same digits. Measured on one thread of one CPU over 10,140 steps:
+- `wdtui run demo` and its script differed at any one point by at most 7.8 % of the test pairs (at step 2,262, where
+  test accuracy climbs), 1.9 % of the training pairs and 0.09 in weight norm, and at the end by 1.6 %, 0.02 % and 0.04.
+- With λ 0.3 and ε 1e-5, where test accuracy swings all the time, it differed by up to 59 % at one point, training
+  accuracy by 3.5 % and the weight norm by 0.3. Compare such runs by their course, not point by point.
+"""
+'''
+"""What the header says of the drift."""
+
 
 def script(run: Run) -> str:
     """The text of the script. Raises ExchangeError for a run that it cannot tell."""
@@ -40,11 +52,9 @@ def _head(run: Run) -> str:
     }  # fmt: skip
     lines = [f"{name} = {value!r}\n" for name, value in constants.items() if _wanted(name, config)]
     imports = "import math\nimport random\n\nimport torch\nfrom torch import nn\nfrom torch.nn import functional\n\n"
-    what = (
-        f'"""Run {run.id} of wdtui ({title}), in plain PyTorch: needs torch alone, prints a line per logged epoch."""\n'
-    )
+    what = f'"""Run {run.id} of wdtui ({title}), in plain PyTorch: needs torch alone, prints a line per logged epoch.\n'
     threads = f"\ntorch.set_num_threads({run.record.threads})  # as the run had\n" if run.record.threads else ""
-    return f"{what}\n{imports}{''.join(lines)}{threads}"
+    return f"{what}{_DRIFT}\n{imports}{''.join(lines)}{threads}"
 
 
 def _wanted(name: str, config: RunConfig) -> bool:
@@ -56,7 +66,6 @@ def _wanted(name: str, config: RunConfig) -> bool:
 def _choices(run: Run) -> dict[str, str]:
     """What the config decides about the lines of the template."""
     config = run.config
-    noisy = "add_noise(known_y, rng.getrandbits(63))" if config.label_noise else "known_y"
     order = (
         'seed = random.Random(f"order {SEED} {epoch}").getrandbits(63)\n'
         "    order = torch.randperm(TRAIN_SIZE, generator=torch.Generator().manual_seed(seed))"
@@ -66,7 +75,7 @@ def _choices(run: Run) -> dict[str, str]:
     mse = "functional.mse_loss(torch.sigmoid(logits), targets)"
     return {
         "operation": "x + y" if config.task == "add" else "x * y",
-        "noisy": noisy,
+        "noise": "known_y = add_noise(known_y, rng.getrandbits(63))\n" if config.label_noise else "",
         "norm": "nn.BatchNorm1d(WIDTH, eps=BN_EPSILON, momentum=BN_MOMENTUM)" if config.batch_norm else "nn.Identity()",
         "loss": mse if config.loss == "mse" else "functional.binary_cross_entropy_with_logits(logits, targets)",
         "optimizer": _optimizer(config),

@@ -88,8 +88,7 @@ known = draw_pairs(TRAIN_DIGITS, TRAIN_SIZE + VALIDATION_SIZE, f"train_digits {D
 rng.shuffle(known)
 unseen = draw_pairs(TEST_DIGITS, TEST_SIZE, f"test_digits {DATA_SEED}", rng)
 known_x, known_y = encode(known)
-known_y = «noisy»
-train_x, train_y = known_x[:TRAIN_SIZE], known_y[:TRAIN_SIZE]
+«noise»train_x, train_y = known_x[:TRAIN_SIZE], known_y[:TRAIN_SIZE]
 validation, test = (known_x[TRAIN_SIZE:], known_y[TRAIN_SIZE:]), encode(unseen)
 
 torch.manual_seed(SEED)

@@ -5,13 +5,12 @@ Needs the extra `tensorboard`. TensorBoard keeps scalars as float32.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams.summary_v2 import HParam, Metric, hparams_config_pb, hparams_pb
@@ -21,7 +20,8 @@ from wdtui.config import FIELDS
 from wdtui.exchange.taken import Run
 from wdtui.hyperparameters import format_value
 
-_SUFFIX = ".wdtui"
+PATTERN = "events.out.tfevents.*.wdtui"
+"""The files of a folder that hold a run as this writes it."""
 _TABLED = "train_accuracy", "test_accuracy", "test_loss", "weight_norm", *(
     f"milestones/{name}" for name in ("fit_step", "generalise_step", "blowups")
 )  # fmt: skip
@@ -29,10 +29,8 @@ _TABLED = "train_accuracy", "test_accuracy", "test_loss", "weight_norm", *(
 
 
 def write(run: Run, path: Path) -> None:
-    """Write the folder of one run, in place of what was written there for it before; a gap (NaN) is no event."""
-    for before in path.glob(f"events.out.tfevents.*{_SUFFIX}"):
-        before.unlink()
-    writer = EventFileWriter(str(path), filename_suffix=_SUFFIX)
+    """Write one event file into a folder; a gap (NaN) is no event."""
+    writer = EventFileWriter(str(path), filename_suffix=Path(PATTERN).suffix)
     try:
         for event in _events(run):
             writer.add_event(event)
@@ -41,17 +39,18 @@ def write(run: Run, path: Path) -> None:
 
 
 def _events(run: Run) -> Iterator[Any]:
-    steps, times = run.curves["step"].tolist(), _times(run)
-    begun = times[0] if times else run.record.created
+    points = _timed(run)
+    first = next(points, None)
+    begun = first[0] if first else run.record.created
     hyperparameters = {name: _hyperparameter(getattr(run.config, name)) for name in FIELDS}
     config = hparams_config_pb([HParam(name) for name in FIELDS], [Metric(tag) for tag in _TABLED], begun)
     yield Event(wall_time=begun, summary=config)
     yield Event(wall_time=begun, summary=hparams_pb(hyperparameters, run.name or f"run-{run.id}", begun))
-    names = [name for name in run.curves if name != "step"]
-    for step, time, row in zip(steps, times, run.rows(), strict=True):
-        values = dict(zip(run.curves, row, strict=True))
-        yield _scalars(step, time, {name: values[name] for name in names})
-    if steps:
+    last = first
+    for last in itertools.chain([first] if first else [], points):
+        time, step, values = last
+        yield _scalars(step, time, values)
+    if last:
         seen = run.milestones
         found: dict[str, float | None] = {
             "fit_step": seen.fit_step,
@@ -59,7 +58,7 @@ def _events(run: Run) -> Iterator[Any]:
             "blowups": len(seen.blowup_steps),
         }
         reached = {f"milestones/{name}": value for name, value in found.items() if value is not None}
-        yield _scalars(steps[-1], times[-1], reached)
+        yield _scalars(last[1], last[0], reached)
 
 
 def _scalars(step: int, time: float, values: dict[str, float]) -> Any:
@@ -67,13 +66,15 @@ def _scalars(step: int, time: float, values: dict[str, float]) -> Any:
     return Event(step=step, wall_time=time, summary=Summary(value=shown))
 
 
-def _times(run: Run) -> list[float]:
-    """When each point was measured, in unix seconds, as if the run had never rested: its speeds tell."""
-    gaps: NDArray[np.float64] = np.diff(run.curves["step"], prepend=0).astype(np.float64)
-    speeds = run.curves.get("steps_per_second", np.full(len(run), np.nan))
-    seconds = np.divide(gaps, speeds, out=np.zeros(len(run)), where=speeds > 0)
-    begun = run.record.started or run.record.created
-    return [begun + passed for passed in np.cumsum(seconds).tolist()]
+def _timed(run: Run) -> Iterator[tuple[float, int, dict[str, float]]]:
+    """When each point was measured, in unix seconds, as if the run had never rested: its speeds tell. Step, values."""
+    time, before = run.record.started or run.record.created, 0
+    for step, *row in run.rows():
+        values = dict(zip(run.columns[1:], row, strict=True))
+        speed = values.get("steps_per_second", math.nan)
+        time += (step - before) / speed if speed > 0 else 0
+        yield time, int(step), values
+        before = int(step)
 
 
 def _hyperparameter(value: Any) -> bool | int | float | str:

@@ -21,10 +21,13 @@ _THEME = {INK: "currentColor", FAINT: "var(--faint)", RUN_COLORS[0]: "var(--blue
 """What a page's theme replaces: their blue is too dark for a dark ground."""
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as the file's suffix says, one of SUFFIXES; equal figures make equal files. Raises OSError."""
+def save(figure: Figure, path: Path, suffix: str = "") -> None:
+    """Write a figure as a suffix says, one of SUFFIXES, by default the file's; equal figures make equal files.
+
+    Raises OSError.
+    """
     with styled(), _quiet():
-        kind = path.suffix.lower().removeprefix(".")
+        kind = (suffix or path.suffix).lower().removeprefix(".")
         without = {"Date": None} if kind == "svg" else {"Software": None}
         figure.savefig(path, format=kind, dpi=_DPI, metadata=without)
 

@@ -40,18 +40,25 @@ def add_points(connection: sqlite3.Connection, run_id: int, points: Sequence[Poi
 
 
 def read_points(
-    connection: sqlite3.Connection, run_id: int, names: Sequence[str], after_step: int, newest_step: int
+    connection: sqlite3.Connection,
+    run_id: int,
+    names: Sequence[str],
+    after_step: int,
+    newest_step: int,
+    most: int = -1,
 ) -> Curves:
     """The sound points of a run after a step, and the steps of those that are damaged or missing.
 
-    `newest_step` is that of the newest point as the run's row has it.
+    `newest_step` is that of the newest point as the run's row has it. `most` is how many are read; -1 for all.
     """
-    rows = "FROM points WHERE run_id = ? AND step > ? ORDER BY step"
-    blobs = list(map(itemgetter(0), connection.execute(f"SELECT data {rows}", (run_id, after_step))))
+    rows, which = "FROM points WHERE run_id = ? AND step > ? ORDER BY step LIMIT ?", (run_id, after_step, most)
+    blobs = list(map(itemgetter(0), connection.execute(f"SELECT data {rows}", which)))
     curves = _sound(blobs, run_id, names, after_step) if blobs else None
     if curves is None:
-        keyed = connection.execute(f"SELECT step, data {rows}", (run_id, after_step)).fetchall()
+        keyed = connection.execute(f"SELECT step, data {rows}", which).fetchall()
         curves = _salvaged(keyed, run_id, names, after_step)
+    if len(blobs) == most:  # there may be more
+        return curves
     last = int(curves.steps[-1]) if len(curves) else -1
     if newest_step > max(last, after_step) and newest_step not in curves.lost:
         curves.lost = (*curves.lost, newest_step)

@@ -444,8 +444,8 @@ class Store:
             others = int(connection.execute("PRAGMA data_version").fetchone()[0])
             return others + connection.total_changes + (self._database.reopened << 32)
 
-    def curves(self, run_id: int, after_step: int = -1) -> Curves:
-        """The points of a run after a step, in order, as arrays not to be written to.
+    def curves(self, run_id: int, after_step: int = -1, *, most: int = -1) -> Curves:
+        """The points of a run after a step, in order, as arrays not to be written to; at `most` so many of them.
 
         Where `run(…).step` is below that step, the run was truncated and has other points now. Points whose checksum
         does not fit are left out, and `lost` names them.
@@ -455,7 +455,8 @@ class Store:
             if run.damaged:
                 raise StoreError(run.reason)
             newest_step = run.step if run.latest_text != "{}" else -1
-            return read_points(connection, run_id, columns_of(connection, run_id), after_step, newest_step)
+            names = columns_of(connection, run_id)
+            return read_points(connection, run_id, names, after_step, newest_step, most)
 
     def events(self, run_id: int) -> list[Event]:
         """What happened to a run, by step; in place of events that are damaged or missing, one that says so."""

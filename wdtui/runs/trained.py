@@ -2,16 +2,68 @@
 
 from __future__ import annotations
 
+import dataclasses
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from wdtui.branches import Branch, Case, in_words
+from wdtui.branches import Branch, Case, config_of, forked_at, in_words
 from wdtui.runs import forks
 from wdtui.runs.completion import leaving_none_live, train
 from wdtui.runs.evidence import Evidence
 from wdtui.runs.executor import Executor
-from wdtui.runs.records import CLAIMABLE, LIVE, RunRecord, Status
+from wdtui.runs.records import CLAIMABLE, FINISHED, LIVE, RunRecord, Status
 from wdtui.runs.store import Store
+
+_FIRST_SECONDS = 1.0
+"""How long it takes until an average says anything."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """How the training of what an experiment lacks stands at one moment."""
+
+    runs: int
+    """How many are to be trained."""
+    finished: int
+    steps: int
+    """Trained in all of them; those that a branch has from the run it leaves do not count."""
+    all_steps: int
+    seconds: float
+    """Since the first of them began, so that importing PyTorch does not count."""
+    steps_before: int
+    """What had been trained by then."""
+
+    @property
+    def speed(self) -> float | None:
+        """Steps per second of all runs together; None while nobody can tell."""
+        trained = self.steps - self.steps_before
+        return trained / self.seconds if trained > 0 and self.seconds >= _FIRST_SECONDS else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """None while nobody can tell."""
+        return (self.all_steps - self.steps) / self.speed if self.speed else None
+
+
+class _Clock:
+    """Makes a Progress of the missing cases and of the runs that they have by now."""
+
+    def __init__(self, missing: Sequence[Case]) -> None:
+        self._missing = missing
+        self._all_steps = sum(config_of(case).steps - forked_at(case) for case in missing)
+        self._began = 0.0
+        self._steps_before = 0
+
+    def now(self, runs: Mapping[Case, RunRecord]) -> Progress:
+        known = {case: runs[case] for case in self._missing if case in runs}
+        steps = sum(max(0, run.step - forked_at(case)) for case, run in known.items())
+        if not self._began:
+            self._steps_before = steps
+            self._began = time.monotonic() if any(run.live for run in known.values()) else 0.0
+        seconds = time.monotonic() - self._began if self._began else 0.0
+        finished = sum(run.status in FINISHED for run in known.values())
+        return Progress(len(self._missing), finished, steps, self._all_steps, seconds, self._steps_before)
 
 
 def trained(
@@ -22,15 +74,17 @@ def trained(
     executor: Callable[[], Executor],
     threads: int | None = None,
     tell: Callable[[str], None],
+    on_look: Callable[[Progress], None] = lambda progress: None,
     stop: Callable[[], str] = lambda: "",
 ) -> dict[Case, RunRecord]:
     """The run of each case, after training those of which the store has no finished one; `tell` hears of each end.
 
-    `executor` makes what trains them, with `threads` each, where anything is to be trained. Branches are trained once
-    the runs that they leave have ended, so that they can start from their checkpoints. A run that was begun before is
-    gone on with, and one that another process trains is waited for. Each is tried once; a failure is the status of its
-    run. Once `stop` says a reason, runs are interrupted with a checkpoint, and branches may be left out. Raises
-    StoreError, ConfigError for a branch that changes what a fork cannot change, and what `executor` raises.
+    `on_look` is given how all stands, several times a second, in this thread. `executor` makes what trains them, with
+    `threads` each, where anything is to be trained. Branches are trained once the runs that they leave have ended, so
+    that they can start from their checkpoints. A run that was begun before is gone on with, and one that another
+    process trains is waited for. Each is tried once; a failure is the status of its run. Once `stop` says a reason,
+    runs are interrupted with a checkpoint, and branches may be left out. Raises StoreError, ConfigError for a branch
+    that changes what a fork cannot change, and what `executor` raises.
     """
     evidence = Evidence(store)
     runs = {case: run for case in cases if (run := evidence.run(case))}
@@ -38,6 +92,7 @@ def trained(
     if not missing:
         return runs
     trainer = executor()
+    clock = _Clock(missing)
     tell(f"{len(missing)} of {len(cases)} runs are to be trained.")
     with leaving_none_live(trainer, stop):
         for late in (False, True):
@@ -47,6 +102,8 @@ def trained(
             told: set[int] = set()
             read = partial(_read, store, [runs[case].id for case in stage])
             for now, left in train(trainer, read, threads=threads, stop=stop):
+                runs.update(zip(stage, now, strict=True))
+                on_look(clock.now(runs))
                 for run in now:
                     if run.id not in told | left:
                         told.add(run.id)

@@ -20,11 +20,12 @@ class TerminalError(Exception):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Opening:
-    """What to start at once: a new run with a config, a grid of them, or a run that the store has."""
+    """What to start at once: a new run with a config, a grid of them, or a run or a sweep that the store has."""
 
     config: RunConfig | None = None
     grid: Grid | None = None
     run_id: int | None = None
+    sweep_id: int | None = None
     experiment: str = ""
     name: str = ""
     threads: int | None = None
@@ -76,6 +77,15 @@ def check_settings(chosen: Settings) -> None:
         own_themes(chosen.themes)
     except SettingsError as error:
         raise SettingsError(f"{chosen.path}: {error}") from error
+
+
+def has_terminal() -> bool:
+    """Whether the workbench can be shown here."""
+    try:
+        check_terminal()
+    except TerminalError:
+        return False
+    return True
 
 
 def check_terminal() -> None:

@@ -97,6 +97,8 @@ class WorkbenchApp(App[None]):
             if opening.grid:
                 about = {"experiment": opening.experiment, "name": opening.name}
                 self.start_sweep(opening.grid, threads=opening.threads, **about)
+            elif opening.sweep_id is not None:
+                self.go_on_with_sweep(opening.sweep_id)
             else:
                 self.start(opening)
         self.set_interval(1 / self._fps, self._look_again)
@@ -178,6 +180,16 @@ class WorkbenchApp(App[None]):
         """Train a grid and show it."""
         start = partial(self.controls.start_sweep, grid, experiment=experiment, name=name, threads=threads)
         self.do_aside(start, self.open_sweep)
+
+    def go_on_with_sweep(self, sweep_id: int) -> None:
+        """Train what a sweep of the store lacks and show it."""
+
+        def go_on() -> Sweep:
+            sweep = self.controls.store.sweeps.get(sweep_id)
+            self.controls.go_on_with(sweep)
+            return sweep
+
+        self.do_aside(go_on, self.open_sweep)
 
     @work(group="aside")
     async def do_aside(self, action: Callable[[], _T], then: Callable[[_T], object]) -> None:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from wdtui.config import FIELDS, nearest
+from wdtui.config import FIELDS, NAMES, nearest
 from wdtui.hyperparameters import Hyperparameter, format_value
 from wdtui.metrics import METRICS
 from wdtui.runs.records import ORPHANED, UNCONFIRMED, RunRecord, Status
@@ -35,15 +35,7 @@ _SIGNS: dict[str, Callable[[Any, Any], bool]] = {
     "≠": operator.ne,
 }
 _ALIASES = {
-    "λ": "weight_decay",
-    "lambda": "weight_decay",
-    "wd": "weight_decay",
-    "λ_norm": "normalized_weight_decay",
-    "ε": "bn_epsilon",
-    "eps": "bn_epsilon",
-    "epsilon": "bn_epsilon",
-    "h": "width",
-    "lr": "learning_rate",
+    **NAMES,
     "train": "train_accuracy",
     "val": "validation_accuracy",
     "validation": "validation_accuracy",
@@ -107,7 +99,8 @@ def _word(word: str) -> Test:
 
 
 def _condition(name: str, sign: str, value: str) -> Test:
-    name = _ALIASES.get(name, name).replace("-", "_")
+    name = name.replace("-", "_")
+    name = _ALIASES.get(name, name)
     if name in _TEXTS:
         return _text_condition(_TEXTS[name], name, sign, value)
     if name in FIELDS and FIELDS[name].kind not in ("int", "float"):
@@ -123,7 +116,7 @@ def _reader(name: str) -> Callable[[RunRecord], Any]:
         return lambda run: run.in_force.get(name)
     if name in METRICS:
         return lambda run: run.latest.get(name)
-    known = [*_ALIASES, *_PROPERTIES, *_TEXTS, *FIELDS, *METRICS]
+    known = [*_ALIASES, *_PROPERTIES, *_TEXTS, *METRICS]
     hint = nearest(name, known) or "; try λ, ε, H, test or step."
     raise QueryError(f"{name} is neither a hyperparameter nor a result{hint}")
 
