@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from rich.cells import cell_len
-from rich.text import Text
 
 from wdtui.charts.canvas import Canvas, Drawing, Line, Palette, Row, window_any
 from wdtui.charts.raster import braille, decimate, lines, to_the_edges

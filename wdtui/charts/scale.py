@@ -52,7 +52,10 @@ class Scale:
         return max(min(int(place * cells), cells - 1), 0) if -1e-9 <= place <= 1 + 1e-9 else None
 
     def ticks(self, most: int) -> list[tuple[float, str]]:
-        """At most about `most` round values on the axis, ascending, and how they are written; by logarithm two at least."""
+        """At most about `most` round values on the axis, ascending, and how they are written.
+
+        A logarithmic axis has at least two.
+        """
         if not self.log:
             return _linear_ticks(self.low, self.high, most)
         ticks = _log_ticks(self.low, self.high, most)
