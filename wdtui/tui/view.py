@@ -40,7 +40,7 @@ class View:
         around = self.cursor if around is None else around
         middle = min(max(self._place(around), low), high) if around is not None else high
         size = (high - low) * factor
-        if size >= ends[1] - ends[0]:
+        if size >= (ends[1] - ends[0]) * (1 - 1e-9):  # in and out again is all
             return dataclasses.replace(self, span=None)
         if size < (ends[1] - ends[0]) * 1e-4:
             return self

@@ -8,7 +8,7 @@ from functools import partial
 from typing import ClassVar
 
 from rich.text import Text
-from textual import events
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
@@ -173,6 +173,16 @@ class SweepView(RunScreen):
             self._show()
             if event.chain > 1:
                 self.action_open_cell()
+
+    @on(ChartPanel.Pointed)
+    def _point(self, event: ChartPanel.Pointed) -> None:
+        """Take the value of the single axis that is nearest to a click in its curve."""
+        from wdtui.charts.sweeps import axis_places
+
+        event.stop()
+        (places,) = (axis_places(axis, values) for axis, values in self._axes.items())
+        self._place[0] = min(range(len(places)), key=lambda place: abs(places[place] - event.x))
+        self._show()
 
     def action_next_metric(self) -> None:
         self._metric += 1

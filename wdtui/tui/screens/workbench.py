@@ -347,6 +347,11 @@ class Workbench(RunScreen):
         self.table.reverse()
         self._tell()
 
+    @on(RunTable.Ordered)
+    def _say_order(self, event: RunTable.Ordered) -> None:
+        event.stop()
+        self._tell()
+
     def action_filter(self) -> None:
         search = self.query_one("#filter", Input)
         search.display = True

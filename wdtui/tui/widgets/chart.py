@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import textwrap
+from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
+from textual import events
 from textual.color import Color
 from textual.geometry import Region
 from textual.message import Message
@@ -15,6 +17,14 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from wdtui.tui.figures import Figure
+
+if TYPE_CHECKING:
+    from wdtui.charts import Drawing
+
+_ZOOM, _PAN = 0.8, 0.1
+"""What one notch of the wheel leaves in view, and by which share of that it moves."""
+_LEFT = 2
+"""Columns of border and blank before what is drawn."""
 
 
 class ChartPanel(Widget, can_focus=True):
@@ -32,10 +42,32 @@ class ChartPanel(Widget, can_focus=True):
             super().__init__()
             self.panel = panel
 
+    class Pointed(Message):
+        """A value on the x axis was clicked."""
+
+        def __init__(self, x: float) -> None:
+            super().__init__()
+            self.x = x
+
+    class Zoomed(Message):
+        """The wheel was turned: `factor` times as much is to be in view, around a value on the x axis."""
+
+        def __init__(self, factor: float, x: float) -> None:
+            super().__init__()
+            self.factor, self.x = factor, x
+
+    class Panned(Message):
+        """The wheel was turned sideways: what is in view is to move by a share of itself."""
+
+        def __init__(self, share: float) -> None:
+            super().__init__()
+            self.share = share
+
     def __init__(self, figure: Figure, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._figure = figure
         self._strips: list[Strip] = []
+        self._drawing: Drawing | None = None
         self._stale = True
 
     def show(self, figure: Figure) -> None:
@@ -67,6 +99,33 @@ class ChartPanel(Widget, can_focus=True):
     def on_blur(self) -> None:
         self._redraw()
 
+    def on_click(self, event: events.Click) -> None:
+        self.post_message(self.Chosen(self))
+        if (x := self.x_at(event.x)) is not None:
+            self.post_message(self.Pointed(x))
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        self._wheel(event, self.Panned(-_PAN) if event.shift else None, _ZOOM)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        self._wheel(event, self.Panned(_PAN) if event.shift else None, 1 / _ZOOM)
+
+    def on_mouse_scroll_left(self, event: events.MouseScrollLeft) -> None:
+        self._wheel(event, self.Panned(-_PAN))
+
+    def on_mouse_scroll_right(self, event: events.MouseScrollRight) -> None:
+        self._wheel(event, self.Panned(_PAN))
+
+    def _wheel(self, event: events.MouseEvent, panned: Panned | None, factor: float = 1.0) -> None:
+        if (x := self.x_at(event.x)) is not None:
+            event.stop()
+            self.post_message(panned or self.Zoomed(factor, x))
+
+    def x_at(self, column: int) -> float | None:
+        """The value on the x axis that a column of this widget shows; None beside the plot area and without points."""
+        self._drawn()
+        return self._drawing.x_at(column - _LEFT) if self._drawing else None
+
     def notify_style_update(self) -> None:
         self._stale = True
         super().notify_style_update()
@@ -86,8 +145,9 @@ class ChartPanel(Widget, can_focus=True):
         return self._strips
 
     def _draw(self) -> list[Strip]:
-        from wdtui.charts import draw
+        from wdtui.charts import Drawing, draw
 
+        self._drawing = None
         width, height = self.size
         if width < 4 or height < 3:
             return [Strip.blank(width, self.rich_style)] * height
@@ -95,8 +155,10 @@ class ChartPanel(Widget, can_focus=True):
         if one.about:
             return self._framed(message(one.about, width - 4, height - 2))
         if one.drawing:
-            return self._framed(one.drawing(width - 4, height - 2))
-        text = draw(
+            text = one.drawing(width - 4, height - 2)
+            self._drawing = text if isinstance(text, Drawing) else None
+            return self._framed(text)
+        self._drawing = draw(
             one.series,
             width=width - 4,
             height=height - 2,
@@ -109,7 +171,7 @@ class ChartPanel(Widget, can_focus=True):
             levels=one.levels,
             cursor=one.cursor,
         )
-        return self._framed(text)
+        return self._framed(self._drawing)
 
     def _framed(self, text: Text) -> list[Strip]:
         width = self.size.width

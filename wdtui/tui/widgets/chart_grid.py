@@ -194,6 +194,21 @@ class ChartGrid(Container):
         step = float(steps[min(max(place, 0), len(steps) - 1)])
         self._look(self._view.pointing_at(step, self._whole))
 
+    @on(ChartPanel.Pointed)
+    def _point(self, event: ChartPanel.Pointed) -> None:
+        event.stop()
+        self._look(self._view.pointing_at(event.x, self._whole))
+
+    @on(ChartPanel.Zoomed)
+    def _zoom(self, event: ChartPanel.Zoomed) -> None:
+        event.stop()
+        self._look(self._view.zoomed(event.factor, self._whole, around=event.x))
+
+    @on(ChartPanel.Panned)
+    def _pan(self, event: ChartPanel.Panned) -> None:
+        event.stop()
+        self._look(self._view.panned(event.share, self._whole))
+
     @on(ChartPanel.Chosen)
     def _choose_reached(self, event: ChartPanel.Chosen) -> None:
         event.stop()

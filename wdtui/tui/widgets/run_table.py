@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -41,6 +42,9 @@ class RunTable(ScrollView, can_focus=True):
     class Opened(Message):
         """A run was double-clicked."""
 
+    class Ordered(Message):
+        """The title of a column was clicked, and the rows are in its order."""
+
     def __init__(self, identity_of: Callable[[int], Identity | None], *, id: str | None = None) -> None:
         """`identity_of` gives the colour and sign of a run that is marked."""
         super().__init__(id=id)
@@ -65,9 +69,11 @@ class RunTable(ScrollView, can_focus=True):
     @property
     def order(self) -> str:
         """How the rows are sorted, in words; empty for newest first."""
-        if self._sort is None:
-            return ""
-        return f"by {self._sort.title} {'↑' if self._reverse else '↓'}"
+        return f"by {self._sort.title} {self._arrow}" if self._sort else ""
+
+    @property
+    def _arrow(self) -> str:
+        return "↑" if self._reverse else "↓"
 
     def show(self, runs: Sequence[RunRecord]) -> None:
         """Show these runs, newest first unless sorted otherwise; lines that stay the same are not painted again."""
@@ -94,6 +100,18 @@ class RunTable(ScrollView, can_focus=True):
         self._reverse = False
         self.show(self._all)
         self.refresh()
+
+    def _sort_by_title(self, x: int) -> None:
+        """Sort by the column whose title is at x, the other way round where that is done already."""
+        ends = itertools.accumulate((cells for _, cells in self._columns), initial=_CHIP)
+        at = next((column for (column, _), end in zip(self._columns, [*ends][1:], strict=True) if x < end), None)
+        if at is None or at.value is None:
+            return
+        self._reverse = at is self._sort and not self._reverse
+        self._sort = at
+        self.show(self._all)
+        self.refresh()
+        self.post_message(self.Ordered())
 
     def reverse(self) -> None:
         self._reverse = not self._reverse
@@ -146,7 +164,9 @@ class RunTable(ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         place = event.y - 1 + self.scroll_offset.y
-        if event.y >= 1 and place < len(self._runs):
+        if event.y == 0:
+            self._sort_by_title(event.x)
+        elif place < len(self._runs):
             self.select(self._runs[place].id)
             if event.chain > 1:
                 self.post_message(self.Opened())
@@ -173,8 +193,8 @@ class RunTable(ScrollView, can_focus=True):
         muted = base + self._color("muted")
         parts = [Segment(" " * _CHIP, base)]
         for column, cells in self._columns:
-            style = base + self._color("foreground") if column is self._sort else muted
-            parts.append(Segment(column.aligned(column.title, cells), style))
+            style, arrow = (base + self._color("foreground"), self._arrow) if column is self._sort else (muted, "")
+            parts.append(Segment(column.aligned(column.title + arrow, cells), style))
         return Strip(parts).adjust_cell_length(width, base)
 
     def _row(self, run: RunRecord, width: int, base: Style) -> Strip:
