@@ -62,8 +62,8 @@ async def test_the_cursor_is_drawn_under_the_pointer_also_on_a_zoomed_logarithmi
         for x in (12, 20, 30):
             await pilot.click(panel, offset=(x, 2))
             await settle(pilot)
-            inside = panel.render_line(2).text[8:-2]
-            assert abs(inside.index("│") + 8 - x) <= 1
+            rows = [panel.render_line(row).text[8:-2] for row in range(1, 6)]  # some hold the curve, which is in front
+            assert min(abs(row.find("│") + 8 - x) for row in rows) <= 1, rows
 
 
 async def test_a_click_beside_the_plot_only_makes_the_chart_the_current_one(
