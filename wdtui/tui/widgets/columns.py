@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
+from wdtui.hyperparameters import format_value
 from wdtui.runs.records import RunRecord, Status
 from wdtui.text import NOTHING, clean, duration, number, percent
 
@@ -48,6 +49,12 @@ class Column:
     """The theme colour of a run's cell, "" for the plain one."""
     stretch: int = 0
     """Its share of the room that is left."""
+    whole: bool = False
+    """Whether it grows with what it says, because a part of a number is another number."""
+
+    def needed(self, run: RunRecord) -> int:
+        """The cells that it takes to say all there is about a run."""
+        return cell_len(self.text(run)) + 2 if self.whole else 0
 
     def aligned(self, text: str, cells: int) -> str:
         """The text in exactly `cells` cells, the last two of them blank."""
@@ -98,6 +105,10 @@ def _written(field: str) -> Callable[[RunRecord], str]:
     return lambda run: number(run.values.get(field))
 
 
+def _identifier(field: str) -> Callable[[RunRecord], str]:
+    return lambda run: format_value(run.values.get(field))
+
+
 def _name(run: RunRecord) -> str:
     return clean(run.name or run.experiment) or NOTHING
 
@@ -110,12 +121,12 @@ COLUMNS = (
     Column(
         "state", 15, 0, state, lambda run: run.status_text, right=False, tone=lambda run: _TONES.get(run.status, "")
     ),
-    Column("run", 6, 6, lambda run: f"#{run.id}", lambda run: run.id, tone=_muted),
+    Column("run", 6, 6, lambda run: f"#{run.id}", lambda run: run.id, tone=_muted, whole=True),
     Column("name", 14, 1, _name, _name, right=False, stretch=2),
-    Column("λ", 7, 0, _written("weight_decay"), _given("weight_decay")),
-    Column("ε", 7, 0, _written("bn_epsilon"), _given("bn_epsilon")),
-    Column("H", 6, 2, lambda run: number(run.values.get("width")), _given("width")),
-    Column("seed", 6, 7, _written("seed"), _given("seed")),
+    Column("λ", 7, 0, _written("weight_decay"), _given("weight_decay"), whole=True),
+    Column("ε", 7, 0, _written("bn_epsilon"), _given("bn_epsilon"), whole=True),
+    Column("H", 6, 2, _written("width"), _given("width"), whole=True),
+    Column("seed", 7, 7, _identifier("seed"), _given("seed"), whole=True),
     Column("step", 16, 2, progress, lambda run: run.step),
     Column("train", 8, 2, _share("train_accuracy"), _latest("train_accuracy")),
     Column("test", 8, 0, _share("test_accuracy"), _latest("test_accuracy")),
@@ -123,14 +134,14 @@ COLUMNS = (
 )
 
 
-def fitting(width: int) -> list[tuple[Column, int]]:
-    """The columns that fit, with the cells that each of them gets."""
-    chosen = list(COLUMNS)
-    while len(chosen) > 1 and sum(column.width for column in chosen) > width:
-        chosen.remove(max(chosen, key=lambda column: column.rank))
-    rest = max(width - sum(column.width for column in chosen), 0)
-    shares = sum(column.stretch for column in chosen) or 1
-    return [(column, column.width + rest * column.stretch // shares) for column in chosen]
+def fitting(width: int, needed: Mapping[Column, int]) -> list[tuple[Column, int]]:
+    """The columns that fit, with the cells that each of them gets: its own width or, where that is more, the needed."""
+    cells = {column: max(column.width, needed.get(column, 0)) for column in COLUMNS}
+    while len(cells) > 1 and sum(cells.values()) > width:
+        del cells[max(cells, key=lambda column: column.rank)]
+    rest = max(width - sum(cells.values()), 0)
+    shares = sum(column.stretch for column in cells) or 1
+    return [(column, own + rest * column.stretch // shares) for column, own in cells.items()]
 
 
 def sorted_by(column: Column | None, reverse: bool, runs: Iterable[RunRecord]) -> list[RunRecord]:

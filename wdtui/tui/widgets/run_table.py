@@ -19,7 +19,7 @@ from textual.strip import Strip
 from wdtui.runs.records import RunRecord
 from wdtui.tui.identity import Identity
 from wdtui.tui.keys import ROWS, bindings
-from wdtui.tui.widgets.columns import Column, fitting, sorted_by
+from wdtui.tui.widgets.columns import COLUMNS, Column, fitting, sorted_by
 
 _CHIP = 2
 
@@ -53,6 +53,8 @@ class RunTable(ScrollView, can_focus=True):
         self._runs: list[RunRecord] = []
         self._keep: Callable[[RunRecord], bool] | None = None
         self._columns: list[tuple[Column, int]] = []
+        self._needed: dict[Column, int] = {}
+        """The widest cell of each column that was in sight so far."""
         self._sort: Column | None = None
         self._reverse = False
         self.greeting = ""
@@ -78,14 +80,17 @@ class RunTable(ScrollView, can_focus=True):
     def show(self, runs: Sequence[RunRecord]) -> None:
         """Show these runs, newest first unless sorted otherwise; lines that stay the same are not painted again."""
         self._all = runs
-        before = self._runs
+        before, in_sight = self._runs, self._cursor_in_sight()
         self._runs = sorted_by(self._sort, self._reverse, filter(self._keep, runs) if self._keep else runs)
         if len(before) != len(self._runs) or self.greeting:
             self.virtual_size = Size(self.size.width, len(self._runs) + 1)
             self.refresh()
         else:
             self._refresh_changed(before)
+        if in_sight:
+            self._scroll_to_cursor()
         self._keep_cursor()
+        self._fit_columns()
 
     def filter_by(self, keep: Callable[[RunRecord], bool] | None) -> None:
         """Show only the runs that pass a test."""
@@ -119,13 +124,13 @@ class RunTable(ScrollView, can_focus=True):
         self.refresh()
 
     def select(self, run_id: int | None) -> None:
-        """Put the cursor on a run."""
-        if run_id == self.selected:
-            return
+        """Put the cursor on a run and bring that in sight."""
+        moved = run_id != self.selected
         self.selected = run_id
         self._scroll_to_cursor()
-        self.refresh()
-        self.post_message(self.Selected(run_id))
+        if moved:
+            self.refresh()
+            self.post_message(self.Selected(run_id))
 
     def _place(self) -> int | None:
         return next((place for place, run in enumerate(self._runs) if run.id == self.selected), None)
@@ -143,6 +148,25 @@ class RunTable(ScrollView, can_focus=True):
     def action_page(self, pages: int) -> None:
         self.action_move(pages * max(self.size.height - 2, 1))
 
+    def _cursor_in_sight(self) -> bool:
+        place = self._place()
+        return place is not None and 0 <= place - self.scroll_offset.y < self.size.height - 1
+
+    def _fit_columns(self) -> None:
+        """Lay the columns out anew where a row in sight needs a wider one; wide ones stay so."""
+        top = self.scroll_offset.y
+        for run in self._runs[top : top + self.size.height]:
+            for column in COLUMNS:
+                self._needed[column] = max(self._needed.get(column, 0), column.needed(run))
+        columns = fitting(self.size.width - _CHIP, self._needed)
+        if columns != self._columns:
+            self._columns = columns
+            self.refresh()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        self._fit_columns()
+
     def _scroll_to_cursor(self) -> None:
         place = self._place()
         if place is not None:
@@ -151,7 +175,7 @@ class RunTable(ScrollView, can_focus=True):
             self.scroll_to(y=top, animate=False)
 
     def on_resize(self) -> None:
-        self._columns = fitting(self.size.width - _CHIP)
+        self._fit_columns()
         self.virtual_size = Size(self.size.width, len(self._runs) + 1)
         self._scroll_to_cursor()
         self.refresh()
