@@ -143,6 +143,7 @@ class RunConfig:
         ge=0,
         le=2**63 - 1,
         sweep="linear",
+        identifier=True,
         help="Decides the pairs, their split and their noise.",
     )
 
@@ -281,6 +282,7 @@ class RunConfig:
         ge=0,
         le=2**63 - 1,
         sweep="linear",
+        identifier=True,
         help="Decides the initial parameters and the order of shuffled batches.",
     )
     log_every: int = knob(

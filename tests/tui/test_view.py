@@ -12,6 +12,7 @@ from wdtui.config import RunConfig
 from wdtui.metrics import Point, columns
 from wdtui.runs.records import Status
 from wdtui.tui.view import View
+from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.chart_grid import ChartGrid
 
 WHOLE = (0.0, 1000.0)
@@ -134,3 +135,41 @@ async def test_zero_takes_back_every_setting_of_the_charts(recorded: Recorded, m
         assert grid.view != View()
         await press(pilot, "0")
         assert grid.view == View()
+
+
+@pytest.mark.parametrize("no_color", [False, True])
+@pytest.mark.parametrize("size", [(100, 30), (120, 40), (80, 24)])
+async def test_a_chart_says_which_of_its_axes_are_logarithmic(
+    size: tuple[int, int],
+    no_color: bool,
+    recorded: Recorded,
+    make_app: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    recorded.add("demo")
+
+    def said(pilot: Any) -> dict[str, tuple[bool, bool]]:
+        feet = {
+            panel.id: panel.render_line(panel.size.height - 1).text
+            for panel in pilot.app.screen.query(ChartPanel)
+            if panel.region and panel.id
+        }
+        return {name: ("log scale" in foot, "log time" in foot) for name, foot in feet.items()}
+
+    async with make_app().run_test(size=size) as pilot:
+        await on_the_demo(pilot)
+        default = {"accuracy": False, "norm": False, "variance": True, "loss": True}
+        shown = said(pilot)
+        assert shown and shown == {name: (default[name], False) for name in shown}
+        await press(pilot, "l", "L")
+        assert said(pilot) == {name: (default[name] ^ (name == "accuracy"), True) for name in shown}
+
+
+async def test_an_empty_chart_says_nothing_of_its_axes(make_app: Callable[..., Any]) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape", "l")
+        panels = list(pilot.app.screen.query(ChartPanel).filter("#accuracy, #norm, #variance, #loss"))
+        assert len(panels) == 4
+        assert not any("log" in panel.render_line(panel.size.height - 1).text for panel in panels)

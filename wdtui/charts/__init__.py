@@ -18,7 +18,7 @@ from wdtui.charts.raster import braille, decimate, lines, to_the_edges
 from wdtui.charts.scale import Floats, Scale, scale_of, time_scale
 from wdtui.text import clean
 
-__all__ = ["RUN_COLORS", "RUN_MARKERS", "Drawing", "Level", "Mark", "Series", "decimate", "draw", "look"]
+__all__ = ["RUN_COLORS", "RUN_MARKERS", "Drawing", "Level", "Mark", "Series", "decimate", "draw", "look", "scaled"]
 
 RUN_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")
 """Okabe and Ito's colours, those that are read on dark and on light ground first; grey for their yellow and black."""
@@ -109,6 +109,11 @@ def look(place: int) -> tuple[str, str]:
     """Colour and sign of the so-manieth of several runs; no two of the first 49 are alike."""
     colors, markers = len(RUN_COLORS), len(RUN_MARKERS)
     return RUN_COLORS[place % colors], RUN_MARKERS[(place + place // colors) % markers]
+
+
+def scaled(name: str, *, log: bool) -> str:
+    """The name of an axis, which says whether it is logarithmic, so that nobody has to tell by the ticks."""
+    return f"{name} (log)" if log else name
 
 
 def draw(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from wdtui.config import FIELDS
 from wdtui.hyperparameters import format_value
 from wdtui.runs.records import RunRecord
-from wdtui.text import clean, number
+from wdtui.text import clean
 
 _MOST = 3
 """How many differing hyperparameters a label names."""
@@ -44,7 +44,7 @@ def _written(name: str, runs: Sequence[RunRecord]) -> list[str]:
     field, values = FIELDS[name], [run.values.get(name) for run in runs]
     exact = list(map(format_value, values))
     if field.kind in ("int", "float"):
-        rounded = list(map(number, values))
+        rounded = list(map(field.written, values))
         exact = rounded if len(set(rounded)) == len(set(exact)) else exact
     return [f"{field.symbol or field.label} {text}" for text in exact]
 

@@ -179,8 +179,7 @@ class ChartPanel(Widget, can_focus=True):
         side = Segment("│", base + edge)
         blank = Segment(" ", base)
         body = [Strip([side, blank, *self._segments(line, base), blank, side], width) for line in text.split("\n")]
-        foot = Strip([Segment(f"╰{'─' * (width - 2)}╯", base + edge)], width)
-        return [self._head(width, base, edge), *body, foot]
+        return [self._head(width, base, edge), *body, self._foot(width, base, edge)]
 
     def _head(self, width: int, base: Style, edge: Style) -> Strip:
         """The border's upper side: the title on its left, the value on its right, as far as there is room."""
@@ -194,6 +193,13 @@ class ChartPanel(Widget, can_focus=True):
         rule = width - 4 - (len(title) + 2 if title else 0) - (value.cell_len + 2 if value else 0)
         parts = [*left, Segment("─" * max(rule, 0), base + edge), *right, Segment("─╮", base + edge)]
         return Strip(parts).adjust_cell_length(width, base)
+
+    def _foot(self, width: int, base: Style, edge: Style) -> Strip:
+        """The border's lower side: on its left and right which axes are logarithmic, in the title they would cost room."""
+        left = "─ log scale " if self._figure.y_log and not self._figure.about else ""
+        right = " log time ─" if self._figure.x_log and not self._figure.about else ""
+        rule = "─" * (width - 2 - len(left) - len(right))
+        return Strip([Segment(f"╰{left}{rule}{right}╯", base + edge)]).adjust_cell_length(width, base)
 
     def _segments(self, line: Text, base: Style) -> list[Segment]:
         """A line with its dim parts in the theme's muted colour, which is legible where a terminal's dim is not."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
-from wdtui.hyperparameters import format_value
+from wdtui.config import FIELDS
 from wdtui.runs.records import RunRecord, Status
 from wdtui.text import NOTHING, clean, duration, number, percent
 
@@ -102,11 +102,7 @@ def _given(field: str) -> Callable[[RunRecord], Any]:
 
 
 def _written(field: str) -> Callable[[RunRecord], str]:
-    return lambda run: number(run.values.get(field))
-
-
-def _identifier(field: str) -> Callable[[RunRecord], str]:
-    return lambda run: format_value(run.values.get(field))
+    return lambda run: FIELDS[field].written(run.values.get(field))
 
 
 def _name(run: RunRecord) -> str:
@@ -126,7 +122,7 @@ COLUMNS = (
     Column("λ", 7, 0, _written("weight_decay"), _given("weight_decay"), whole=True),
     Column("ε", 7, 0, _written("bn_epsilon"), _given("bn_epsilon"), whole=True),
     Column("H", 6, 2, _written("width"), _given("width"), whole=True),
-    Column("seed", 7, 7, _identifier("seed"), _given("seed"), whole=True),
+    Column("seed", 7, 7, _written("seed"), _given("seed"), whole=True),
     Column("step", 16, 2, progress, lambda run: run.step),
     Column("train", 8, 2, _share("train_accuracy"), _latest("train_accuracy")),
     Column("test", 8, 0, _share("test_accuracy"), _latest("test_accuracy")),
