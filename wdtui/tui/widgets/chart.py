@@ -195,7 +195,7 @@ class ChartPanel(Widget, can_focus=True):
         return Strip(parts).adjust_cell_length(width, base)
 
     def _foot(self, width: int, base: Style, edge: Style) -> Strip:
-        """The border's lower side: on its left and right which axes are logarithmic, in the title they would cost room."""
+        """The border's lower side; it says which axes are logarithmic, for which the title often has no room."""
         left = "─ log scale " if self._figure.y_log and not self._figure.about else ""
         right = " log time ─" if self._figure.x_log and not self._figure.about else ""
         rule = "─" * (width - 2 - len(left) - len(right))
