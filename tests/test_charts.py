@@ -311,3 +311,10 @@ def test_a_chart_knows_which_step_a_column_shows(log: bool) -> None:
 
 def test_a_chart_without_points_shows_no_step() -> None:
     assert one([]).x_at(30) is None
+
+
+@QUICK
+@given(st.floats(0, 40_000), st.floats(10, 90_000), st.integers(30, 120))
+def test_a_time_axis_of_any_range_has_at_least_two_ticks(low: float, span: float, width: int) -> None:
+    chart = one([0.5, 0.5], x=[low, low + span], x_range=(low, low + span), y_range=(0, 1), width=width)
+    assert len(lines(chart)[-1].split()) >= 2, chart.plain

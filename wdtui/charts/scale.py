@@ -52,15 +52,12 @@ class Scale:
         return max(min(int(place * cells), cells - 1), 0) if -1e-9 <= place <= 1 + 1e-9 else None
 
     def ticks(self, most: int) -> list[tuple[float, str]]:
-        """At most about `most` round values on the axis, ascending, and how they are written.
-
-        A logarithmic axis has at least two.
-        """
+        """At most about `most` round values on the axis, but at least two, ascending, and how they are written."""
         if not self.log:
             return _linear_ticks(self.low, self.high, most)
         ticks = _log_ticks(self.low, self.high, most)
         if len(ticks) < 2 and self.high - self.low < 1:
-            return _linear_ticks(*self.ends, max(most + 2, 5))  # of five at most, two at least are on the axis
+            return _linear_ticks(*self.ends, most + 2)
         return ticks
 
 
@@ -123,8 +120,12 @@ def _rounded_out(low: float, high: float, log: bool) -> tuple[float, float]:
 
 
 def _linear_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
-    step = round_step(high - low, most)
-    values = [k * step for k in range(math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6) + 1)]
+    step, values = 0.0, []
+    for finer in range(most, most + 5):  # of a step that fits five times, two multiples at least are on the axis
+        step = round_step(high - low, finer)
+        values = [k * step for k in range(math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6) + 1)]
+        if len(values) > 1:
+            break
     return list(zip(values, _linear_labels(values, step), strict=True))
 
 

@@ -196,10 +196,14 @@ class ChartPanel(Widget, can_focus=True):
 
     def _foot(self, width: int, base: Style, edge: Style) -> Strip:
         """The border's lower side; it says which axes are logarithmic, for which the title often has no room."""
-        left = "─ log scale " if self._figure.y_log and not self._figure.about else ""
-        right = " log time ─" if self._figure.x_log and not self._figure.about else ""
-        rule = "─" * (width - 2 - len(left) - len(right))
-        return Strip([Segment(f"╰{left}{rule}{right}╯", base + edge)]).adjust_cell_length(width, base)
+        left = " log scale " if self._figure.y_log and not self._figure.about else ""
+        right = " log time " if self._figure.x_log and not self._figure.about else ""
+        if len(left) + len(right) + 4 > width:
+            left = right = ""
+        rule = "─" * (width - 4 - len(left) - len(right))
+        line, words = base + edge, base + self._color("muted")
+        parts = [("╰─", line), (left, words), (rule, line), (right, words), ("─╯", line)]
+        return Strip([Segment(text, style) for text, style in parts if text]).adjust_cell_length(width, base)
 
     def _segments(self, line: Text, base: Style) -> list[Segment]:
         """A line with its dim parts in the theme's muted colour, which is legible where a terminal's dim is not."""
