@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 from typing import Any
 
@@ -259,3 +260,61 @@ def test_drawing_in_many_threads_gives_the_same_charts() -> None:
     for thread in threads:
         thread.join()
     assert [drawn[k] for k in range(4)] == [{plain} for plain in expected]
+
+
+@pytest.mark.parametrize("height", [4, 5, 6, 7, 8, 14])
+@pytest.mark.parametrize("width", [24, 40, 60, 100])
+def test_a_mark_takes_away_no_tick(width: int, height: int) -> None:
+    def ticks(*marks: Mark) -> list[str]:
+        chart = one(np.ones(10_001), width=width, height=height, y_range=(0, 1), marks=marks)
+        return re.findall(r"(?<!\S)(?:0|[\d,]+000|\d+k)(?!\S)", lines(chart)[-1])
+
+    bare = ticks()
+    assert len(bare) >= 2
+    for step in range(0, 10_000, 250):
+        assert ticks(Mark(step, "blow-up"), Mark(step + 400, f"fit@{step}")) == bare, step
+
+
+def test_marks_are_seen_in_a_chart_of_few_lines() -> None:
+    chart = one(np.ones(10_000), height=6, y_range=(0, 1), marks=[Mark(3_000, "fit 3,000"), Mark(9_000)])
+    assert chart.plain.count("▲") == 2
+    assert "fit 3,000" in chart.plain
+
+
+@QUICK
+@given(st.floats(-12, 12), st.floats(0.02, 12), st.integers(8, 40))
+def test_a_logarithmic_axis_of_any_range_has_at_least_two_round_ticks(low: float, decades: float, height: int) -> None:
+    chart = one(np.logspace(low, low + decades, 50), y_log=True, height=height)
+    shown = [label for label in labels_of(chart) if label]
+    assert len(shown) >= 2, chart.plain
+    for label in shown:
+        value = float(label.removesuffix("k").replace(",", ""))
+        assert decades < 1 or f"{value:.0e}"[0] in "125", chart.plain
+
+
+@QUICK
+@given(st.floats(0, 3), st.floats(0.3, 6), st.integers(30, 120))
+def test_a_logarithmic_time_axis_has_at_least_two_ticks(low: float, decades: float, width: int) -> None:
+    steps = np.logspace(low, low + decades, 50)
+    chart = one(np.ones(50), x=steps, x_log=True, x_range=(steps[0], steps[-1]), width=width)
+    assert len(lines(chart)[-1].split()) >= 2, chart.plain
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_a_chart_knows_which_step_a_column_shows(log: bool) -> None:
+    chart = one(STEPS + 1, x=STEPS + 1, x_log=log, cursor=50.0)
+    (column, *_) = [place for place, char in enumerate(lines(chart)[0]) if char == "│" and place > 8]
+    step = chart.x_at(column)
+    assert step == pytest.approx(50, rel=0.05)
+    assert chart.x_at(0) is None, "the margin shows no step"
+
+
+def test_a_chart_without_points_shows_no_step() -> None:
+    assert one([]).x_at(30) is None
+
+
+@QUICK
+@given(st.floats(0, 40_000), st.floats(10, 90_000), st.integers(30, 120))
+def test_a_time_axis_of_any_range_has_at_least_two_ticks(low: float, span: float, width: int) -> None:
+    chart = one([0.5, 0.5], x=[low, low + span], x_range=(low, low + span), y_range=(0, 1), width=width)
+    assert len(lines(chart)[-1].split()) >= 2, chart.plain

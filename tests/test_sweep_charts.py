@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.text import Text
 from test_sweep_table import Run
 
-from wdtui.charts.sweeps import axis_places, curve, heatmap
+from wdtui.charts.sweeps import ACCURACIES, axis_places, curve, heatmap, title
 from wdtui.sweep_table import Table
 
 QUICK = settings(max_examples=60, deadline=None)
@@ -163,3 +163,16 @@ def test_any_size_is_filled_exactly(width: int, height: int, rows: int, columns:
     for chart in charts:
         assert [cell_len(line) for line in lines(chart)] == [width] * height
         assert chart.plain.isascii() or not ascii
+
+
+def test_a_curve_is_titled_with_what_it_shows_and_which_axes_are_logarithmic() -> None:
+    assert title({"weight_decay": (0, 0.1)}, ACCURACIES) == "accuracy over λ (log)"
+    assert title({"weight_decay": (0,)}, ACCURACIES) == "accuracy over λ", "of 0 alone there is no logarithm"
+    assert title({"label_noise": (0.1, 0.2)}, ["fit_step"]) == "fit step over label noise"
+    assert title({"weight_decay": (0.01, 0.1)}, ["train_loss"]) == "training loss (log) over λ (log)"
+
+
+def test_seeds_are_written_without_separators_below_a_curve() -> None:
+    seeds = (1000, 2000, 3000)
+    cells = [((seed,), run(1.0, 0.5)) for seed in seeds]
+    assert lines(curve(Table.of({"seed": seeds}, cells), width=80, height=14))[-1].split() == ["1000", "2000", "3000"]

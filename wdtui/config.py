@@ -148,6 +148,7 @@ class RunConfig:
         ge=0,
         le=2**63 - 1,
         sweep="linear",
+        identifier=True,
         help="Decides the pairs, their split and their noise.",
     )
 
@@ -289,6 +290,7 @@ class RunConfig:
         ge=0,
         le=2**63 - 1,
         sweep="linear",
+        identifier=True,
         help="Decides the initial parameters and the order of shuffled batches.",
     )
     log_every: int = knob(

@@ -15,7 +15,7 @@ import typing
 from collections.abc import Iterable
 from typing import Any
 
-from wdtui.text import exact
+from wdtui.text import exact, number
 
 Value = bool | int | float | str | tuple[int, ...] | tuple[float, ...] | None
 
@@ -59,6 +59,8 @@ class Hyperparameter:
     """The scale on which a sweep of it is drawn: "linear", "log", or "" where a sweep makes no sense."""
     steerable: bool = False
     """Whether it can be changed while the run is live."""
+    identifier: bool = False
+    """Whether its numbers are names, such as seeds, and no quantities."""
 
     @property
     def flag(self) -> str:
@@ -81,6 +83,11 @@ class Hyperparameter:
             if bound is not None
         ]
         return " ".join([noun, " and ".join(bounds)]).strip()
+
+    def written(self, value: Value) -> str:
+        """A value as it is read: numbers grouped and rounded to the digits that count, identifiers in full."""
+        quantity = isinstance(value, (int, float)) and not isinstance(value, bool) and not self.identifier
+        return number(value) if quantity else format_value(value)  # type: ignore[arg-type]
 
     def check(self, value: Any) -> Value:
         """Return `value` in the field's own type; raise ConfigError when it is not one of the allowed values."""

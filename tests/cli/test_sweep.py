@@ -166,6 +166,7 @@ def test_without_a_terminal_it_prints_plain_lines_a_chart_and_a_table(tmp_path: 
     assert "Sweep S1: weight_decay 0, 0.1 × 2 seeds: 4 runs; 60 steps, about" in result.stderr
     ends = [re.fullmatch(r"(./4)  λ 0(\.1)?, seed [01]  done  .*", line) for line in result.stderr.splitlines()[1:]]
     assert [end[1] for end in ends if end] == ["1/4", "2/4", "3/4", "4/4"]
+    assert result.stdout.splitlines()[0] == "accuracy over λ (log)"
     assert "training accuracy" in result.stdout and "4 of 4 runs are done" in result.stdout
     shown = wdtui("sweeps", "show", "last", store=tmp_path).stdout
     assert shown.splitlines()[:-1] == result.stdout.splitlines()[:-1]

@@ -71,7 +71,7 @@ def lambda_table() -> Table:
 def test_one_run_has_the_articles_panels_its_lines_named_and_its_milestones_in_words() -> None:
     figure = training_curves([subject("λ 0.1")])
     accuracy, norm, variance = figure.axes
-    assert [axes.get_ylabel() for axes in figure.axes] == ["accuracy", "weight norm", "BatchNorm variance"]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["accuracy", "weight norm", "BatchNorm variance\n(log)"]
     assert len([line for line in accuracy.lines if len(np.atleast_1d(line.get_xdata())) == 6]) == 3
     said = words(figure)
     assert {"λ 0.1", "training", "validation", "test", "fit 200", "generalised 500", "step", "ε 0.01"} <= set(said)
@@ -95,7 +95,7 @@ def test_metrics_choose_the_panels_and_what_is_missing_is_left_out() -> None:
     figure = training_curves([subject()], ["test_loss", "bn_variance_min/block1.norm2"])
     assert [" ".join(axes.get_ylabel().split()) for axes in figure.axes] == [
         "test loss",
-        "smallest BatchNorm variance of block1.norm2",
+        "smallest BatchNorm variance of block1.norm2 (log)",
     ]
     plain = RunConfig(width=8, batch_norm=False)
     made = Curves.of(plain, [Point(10, 1, tuple(0.5 for _ in columns(plain)))])
@@ -139,7 +139,7 @@ def test_long_runs_are_thinned_to_what_can_be_seen() -> None:
 def test_the_curve_over_lambda_breaks_before_zero_and_marks_the_threshold() -> None:
     figure = curve(lambda_table(), title="S3")
     (axes,) = figure.axes
-    assert {"S3", "//", "interpolation threshold 0.1", "training", "test", "weight decay λ"} <= set(words(figure))
+    assert {"S3", "//", "interpolation threshold 0.1", "training", "test", "weight decay λ (log)"} <= set(words(figure))
     ticks = {tick.get_text(): place for tick, place in zip(axes.get_xticklabels(), axes.get_xticks(), strict=True)}
     assert ticks["0"] < ticks["0.01"] and ticks["0.1"] - ticks["0.01"] == pytest.approx(ticks["1"] - ticks["0.1"])
     joined = [line for line in axes.lines if len(line.get_xdata()) == 3]
@@ -213,3 +213,20 @@ def test_nothing_opens_a_window() -> None:
 
     training_curves([subject()])
     assert "matplotlib.pyplot" not in sys.modules
+
+
+@pytest.mark.parametrize(("low", "high"), [(1.5, 16.0), (2e-4, 3e-3), (1e-9, 1.0), (0.9, 11.0)])
+def test_a_logarithmic_axis_is_named_so_and_has_at_least_two_round_ticks_in_words(low: float, high: float) -> None:
+    made = curves([0.5] * 6, [0.5] * 6, train_loss=np.geomspace(low, high, 6).tolist())
+    figure = training_curves([Subject("one", made)], ["train_loss", "weight_norm"])
+    loss, norm = figure.axes
+    assert loss.get_yscale() == "log" and loss.get_ylabel() == "training loss (log)"
+    assert norm.get_ylabel() == "weight norm"
+    bottom, top = loss.get_ylim()
+    shown = [(value, label.get_text()) for value, label in zip(loss.get_yticks(), loss.get_yticklabels(), strict=True)]
+    assert len([label for value, label in shown if label and bottom <= value <= top]) >= 2
+    assert all(f"{value:.0e}"[0] in "125" for value, _ in shown)
+
+
+def test_a_curve_over_lambda_says_that_lambda_is_on_a_logarithmic_axis() -> None:
+    assert curve(lambda_table()).axes[-1].get_xlabel() == "weight decay λ (log)"

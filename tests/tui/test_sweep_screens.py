@@ -23,6 +23,7 @@ from wdtui.tui.screens.run import RunView
 from wdtui.tui.screens.sweep import SweepView
 from wdtui.tui.screens.sweep_form import SweepForm, SweepList
 from wdtui.tui.screens.workbench import Workbench
+from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.text_row import TextRow
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:\s*Can not relate snapshot")
@@ -295,3 +296,16 @@ async def test_a_sweep_that_the_command_line_resumes_is_queued_and_shown(recorde
         await settle(pilot)
         assert isinstance(pilot.app.screen, SweepView)
         assert scheduler.submitted == [2]
+
+
+async def test_a_click_in_the_curve_of_a_sweep_selects_the_nearest_value(recorded: Recorded, make_app: MakeApp) -> None:
+    one_axis(recorded)
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        pilot.app.open_sweep(recorded.store.sweeps.find("last"))
+        await settle(pilot)
+        panel = pilot.app.screen.query_one("#map", ChartPanel)
+        for share, named in ((0.97, "λ 1"), (0.76, "λ 0.3"), (0.1, "λ 0")):
+            await pilot.click(panel, offset=(round(share * panel.size.width), 5))
+            await settle(pilot)
+            assert str(pilot.app.screen.query_one("#cell").render()).startswith(f"{named} ")

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tui_tools import Recorded, press, settle
+from tui_tools import Recorded, drawn, press, settle
 
 from wdtui.config import RunConfig
 from wdtui.metrics import Point, columns
 from wdtui.runs.records import Status
 from wdtui.tui.view import View
+from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.chart_grid import ChartGrid
 
 WHOLE = (0.0, 1000.0)
@@ -69,3 +70,106 @@ async def test_the_cursor_gets_to_the_end_of_the_longest_run_also_where_another_
         cursors.append(pilot.app.screen.query_one(ChartGrid).view.cursor)
     assert cursors[0] == 78_000
     assert 0 < cursors[1] < 4680
+
+
+def test_panning_takes_the_cursor_along() -> None:
+    view = View(cursor=900.0).zoomed(0.25, WHOLE).panned(-1, WHOLE)
+    assert view.span is not None and view.span[0] <= (view.cursor or 0) <= view.span[1] < 900
+
+
+def test_zooming_in_keeps_the_cursor_in_view_wherever_it_was_panned() -> None:
+    view = View(cursor=900.0)
+    for _ in range(20):
+        view = view.zoomed(0.5, WHOLE).panned(-0.25, WHOLE).zoomed(0.5, WHOLE).panned(2, WHOLE)
+        assert view.span is not None and view.cursor is not None
+        assert view.span[0] <= view.cursor <= view.span[1]
+
+
+def test_zooming_around_a_step_leaves_that_step_where_it_is() -> None:
+    assert View().zoomed(0.5, WHOLE, around=200).span == pytest.approx((100, 600))
+    assert View(cursor=900.0).zoomed(0.5, WHOLE, around=200).span == pytest.approx((100, 600))
+
+
+def test_the_view_follows_a_cursor_that_leaves_it() -> None:
+    view = View(span=(400, 600), cursor=400.0)
+    assert view.pointing_at(350, WHOLE).span == pytest.approx((350, 550))
+    assert view.pointing_at(700, WHOLE).span == pytest.approx((500, 700))
+    assert view.pointing_at(500, WHOLE).span == (400, 600)
+
+
+async def on_the_demo(pilot: Any) -> ChartGrid:
+    await press(pilot, "escape")
+    await drawn(pilot)
+    return pilot.app.screen.query_one(ChartGrid)
+
+
+async def test_the_cursor_is_in_view_on_a_logged_step_after_zooming_and_panning(
+    recorded: Recorded, make_app: Callable[..., Any]
+) -> None:
+    recorded.add("demo")
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        grid = await on_the_demo(pilot)
+        for key in ("left", "plus", "less_than_sign", "less_than_sign", "less_than_sign", "plus", "shift+left", "plus"):
+            await press(pilot, key)
+            span, cursor = grid.view.span or (0, 10_140), grid.view.cursor
+            assert cursor is not None and span[0] <= cursor <= span[1], key
+            assert cursor in pilot.app.snapshot.shown[0].curves.steps
+
+
+async def test_the_arrows_lead_the_cursor_out_of_a_zoomed_view_and_the_view_follows(
+    recorded: Recorded, make_app: Callable[..., Any]
+) -> None:
+    recorded.add("demo")
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        grid = await on_the_demo(pilot)
+        await press(pilot, "plus", "plus", "plus", *("left",) * 40)
+        low, high = grid.view.span or (0, 0)
+        assert low <= (grid.view.cursor or 0) <= high < 10_140
+
+
+async def test_zero_takes_back_every_setting_of_the_charts(recorded: Recorded, make_app: Callable[..., Any]) -> None:
+    recorded.add("demo")
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        grid = await on_the_demo(pilot)
+        await press(pilot, "plus", "l", "L", "v", "L", "b", "left")
+        assert grid.view != View()
+        await press(pilot, "0")
+        assert grid.view == View()
+
+
+@pytest.mark.parametrize("no_color", [False, True])
+@pytest.mark.parametrize("size", [(100, 30), (120, 40), (80, 24)])
+async def test_a_chart_says_which_of_its_axes_are_logarithmic(
+    size: tuple[int, int],
+    no_color: bool,
+    recorded: Recorded,
+    make_app: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    recorded.add("demo")
+
+    def said(pilot: Any) -> dict[str, tuple[bool, bool]]:
+        feet = {
+            panel.id: panel.render_line(panel.size.height - 1).text
+            for panel in pilot.app.screen.query(ChartPanel)
+            if panel.region and panel.id
+        }
+        return {name: ("log scale" in foot, "log time" in foot) for name, foot in feet.items()}
+
+    async with make_app().run_test(size=size) as pilot:
+        await on_the_demo(pilot)
+        default = {"accuracy": False, "norm": False, "variance": True, "loss": True}
+        shown = said(pilot)
+        assert shown and shown == {name: (default[name], False) for name in shown}
+        await press(pilot, "l", "L")
+        assert said(pilot) == {name: (default[name] ^ (name == "accuracy"), True) for name in shown}
+
+
+async def test_an_empty_chart_says_nothing_of_its_axes(make_app: Callable[..., Any]) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape", "l")
+        panels = list(pilot.app.screen.query(ChartPanel).filter("#accuracy, #norm, #variance, #loss"))
+        assert len(panels) == 4
+        assert not any("log" in panel.render_line(panel.size.height - 1).text for panel in panels)

@@ -12,14 +12,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from rich.cells import cell_len
-from rich.text import Text
 
-from wdtui.charts.canvas import Canvas, Line, Palette, Row, text_of, window_any
+from wdtui.charts.canvas import Canvas, Drawing, Line, Palette, Row, window_any
 from wdtui.charts.raster import braille, decimate, lines, to_the_edges
 from wdtui.charts.scale import Floats, Scale, scale_of, time_scale
 from wdtui.text import clean
 
-__all__ = ["RUN_COLORS", "RUN_MARKERS", "Level", "Mark", "Series", "decimate", "draw", "look"]
+__all__ = ["RUN_COLORS", "RUN_MARKERS", "Drawing", "Level", "Mark", "Series", "decimate", "draw", "look", "scaled"]
 
 RUN_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")
 """Okabe and Ito's colours, those that are read on dark and on light ground first; grey for their yellow and black."""
@@ -112,6 +111,11 @@ def look(place: int) -> tuple[str, str]:
     return RUN_COLORS[place % colors], RUN_MARKERS[(place + place // colors) % markers]
 
 
+def scaled(name: str, *, log: bool) -> str:
+    """The name of an axis, which says whether it is logarithmic, so that nobody has to tell by the ticks."""
+    return f"{name} (log)" if log else name
+
+
 def draw(
     series: Sequence[Series],
     *,
@@ -128,7 +132,7 @@ def draw(
     ascii: bool = False,
     color: bool = True,
     x_ticks: Sequence[tuple[float, str]] | None = None,
-) -> Text:
+) -> Drawing:
     """Draw curves over steps as exactly `height` lines of `width` cells.
 
     Without ranges the axes fit the data. Values beyond `y_range` lie on its edge; values without a place (not finite,
@@ -137,14 +141,15 @@ def draw(
     `x_ticks` are places and labels to use below the chart, of which the first that find room are shown.
     """
     if width < 1 or height < 1:
-        return Text("", end="")
+        return Drawing([], Palette(), None, range(0))
     look = _Look(Palette(), ascii, color)
     points = [_points(one) for one in series]
     x_scale = time_scale(_joined([x[np.isfinite(y)] for x, y in points]), x_log, x_range)
     extra = tuple(level.y for level in levels)
     y_scale = scale_of(_joined([y[np.isfinite(x)] for x, y in points]), y_log, y_range, extra=extra)
     if width < 12 or height < 4:
-        return text_of(_paint(Canvas(height, width), look, series, points, x_scale, y_scale)[0].lines(), look.palette)
+        bare, _ = _paint(Canvas(height, width), look, series, points, x_scale, y_scale)
+        return Drawing(bare.lines(), look.palette, x_scale, range(width))
 
     named = _legend(look, series, width) if legend and height >= 5 else None
     own_line = height >= 8 and any(x_scale.cell(mark.x, 100) is not None for mark in marks)
@@ -163,8 +168,10 @@ def draw(
         canvas.fill(slice(None), slice(column, column + 1), look.glyph("│"), look.dim)
     body = [_beside(side, row, look.dim) for side, row in zip(margin, canvas.lines(), strict=True)]
     margins = len(margin[0]) - 1, width
-    below = _x_axis(look, x_scale if known or x_range else None, x_ticks, marks, margins, own_line)
-    return text_of([*([named] if named else []), *body, *below], look.palette)
+    shown_scale = x_scale if known or x_range else None
+    below = _x_axis(look, shown_scale, x_ticks, marks, margins, own_line)
+    rows_of_text = [*([named] if named else []), *body, *below]
+    return Drawing(rows_of_text, look.palette, shown_scale, range(len(margin[0]), width))
 
 
 def _points(series: Series) -> tuple[Floats, Floats]:
@@ -292,20 +299,23 @@ def _x_axis(
     margins: tuple[int, int],
     own_line: bool,
 ) -> list[Row]:
-    """The axis, the line of marks where they have their own, and the line of labels, from a margin to a width."""
+    """The axis, the line of marks where they have their own, and the line of labels, from a margin to a width.
+
+    Without a line of their own the marks stand on the axis, and what they are called where the ticks leave room.
+    """
     margin, width = margins
     columns = width - margin - 1
-    axis, labels = Line(width), Line(width)
+    axis, labels, marked = Line(width), Line(width), Line(width)
     axis.write(margin, look.glyph("└" + "─" * columns), look.dim)
-    marked = Line(width) if own_line else labels
-    if scale:
-        _write_marks(marked, look, scale, marks, margin + 1, columns)
     for place, label in _ticks(scale, max(columns // 12, 2), columns, ticks):
         label = look.text(label)
         column = margin + 1 + place
         start = max(min(column - len(label) // 2, width - len(label)), 0)
         if labels.write(start, label, look.dim, apart=1):
             axis.characters[column] = look.glyph("┬")
+    if scale:
+        lines = (marked, marked) if own_line else (axis, labels)
+        _write_marks(lines, look, scale, marks, margin + 1, columns)
     return [axis.row, marked.row, labels.row] if own_line else [axis.row, labels.row]
 
 
@@ -321,11 +331,17 @@ def _ticks(
     return [(place, label) for label, place in ticks.items()]
 
 
-def _write_marks(line: Line, look: _Look, scale: Scale, marks: Sequence[Mark], left: int, columns: int) -> None:
-    """Set all triangles, then the labels that find room beside theirs; more than two of a kind share one label."""
+def _write_marks(
+    lines: tuple[Line, Line], look: _Look, scale: Scale, marks: Sequence[Mark], left: int, columns: int
+) -> None:
+    """Set all triangles on the first line, then on the second, which may be the same, the labels that find room.
+
+    More than two marks of a kind share one label.
+    """
+    line, labels = lines
     placed = [(left + place, mark) for mark in marks if (place := scale.cell(mark.x, columns)) is not None]
     for column, mark in placed:
-        line.write(column, look.glyph("▲"), look.style(mark.color))
+        line.characters[column], line.styles[column] = look.glyph("▲"), look.style(mark.color)
     kinds = Counter(mark.label for _, mark in placed if mark.label)
     done: set[str] = set()
     for column, mark in placed:
@@ -334,17 +350,15 @@ def _write_marks(line: Line, look: _Look, scale: Scale, marks: Sequence[Mark], l
             continue
         label = look.text(f"{mark.label} ×{kinds[mark.label]}" if many else mark.label)
         texts = (label,) if many else (label, label.rsplit(" ", 1)[0])
-        if any(_write_beside(line, column, text, look.style(mark.color)) for text in texts):
+        style, triangle = look.style(mark.color), column if line is labels else None
+        if any(_write_near(labels, column, text, style, triangle) for text in texts):
             done.add(mark.label)
 
 
-def _write_beside(line: Line, column: int, text: str, style: int) -> bool:
-    """Write right of a triangle, else left of it, a blank away from whatever else is there."""
-    triangle = line.characters[column]
-    line.characters[column] = " "  # its own triangle is no neighbour to keep away from
-    done = line.write(column + 1, text, style, apart=1) or line.write(column - len(text), text, style, apart=1)
-    line.characters[column] = triangle
-    return done
+def _write_near(line: Line, column: int, text: str, style: int, triangle: int | None) -> bool:
+    """Write right of a triangle on the same line or below one, else to the left, a blank away from all else."""
+    right, left = (column + 1, column - len(text)) if triangle is not None else (column, column - len(text) + 1)
+    return any(line.write(start, text, style, apart=1, beside=triangle) for start in (right, left))
 
 
 def _beside(margin: str, row: Row, style: int) -> Row:

@@ -14,6 +14,7 @@ from plotext._monitor import monitor_class
 from rich.text import Span, Text
 
 from wdtui.charts.raster import BRAILLE
+from wdtui.charts.scale import Scale
 
 Row = tuple[list[str], list[int]]
 """The characters of a line and the number of the style of each."""
@@ -98,12 +99,16 @@ class Line:
         self.characters = [" "] * columns
         self.styles = [0] * columns
 
-    def write(self, column: int, text: str, style: int, *, apart: int = 0) -> bool:
-        """Write where only blanks are, `apart` more on either side; return whether there was room."""
+    def write(self, column: int, text: str, style: int, *, apart: int = 0, beside: int | None = None) -> bool:
+        """Write where only blanks are, `apart` more on either side; return whether there was room.
+
+        What stands in the cell `beside` may be right next to the text.
+        """
         end = column + len(text)
         if column < 0 or end > len(self.characters):
             return False
-        if any(char != " " for char in self.characters[max(column - apart, 0) : end + apart]):
+        near = range(max(column - apart, 0), min(end + apart, len(self.characters)))
+        if any(self.characters[place] != " " for place in near if place != beside):
             return False
         self.characters[column:end] = text
         self.styles[column:end] = [style] * len(text)
@@ -121,14 +126,24 @@ def window_any(cells: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
     return np.asarray(total[:, length:] > total[:, : max(total.shape[1] - length, 0)], dtype=np.bool_)
 
 
-def text_of(rows: list[Row], palette: Palette) -> Text:
-    """Join lines to one Text, with a span for every run of cells of one style."""
-    spans, start = [], 0
-    for _, styles in rows:
-        for style, run in itertools.groupby(styles):
-            end = start + len(list(run))
-            if style:
-                spans.append(Span(start, end, palette.styles[style]))
-            start = end
-        start += 1
-    return Text("\n".join("".join(characters) for characters, _ in rows), spans=spans, no_wrap=True, end="")
+class Drawing(Text):
+    """A drawn chart as text, with a span for every run of cells of one style; it knows what its columns show."""
+
+    def __init__(self, rows: list[Row], palette: Palette, x_scale: Scale | None, columns: range) -> None:
+        """`columns` are those of the plot area; `x_scale` is None where nothing is drawn."""
+        spans, start = [], 0
+        for _, styles in rows:
+            for style, run in itertools.groupby(styles):
+                end = start + len(list(run))
+                if style:
+                    spans.append(Span(start, end, palette.styles[style]))
+                start = end
+            start += 1
+        super().__init__("\n".join("".join(row) for row, _ in rows), spans=spans, no_wrap=True, end="")
+        self._x_scale, self._columns = x_scale, columns
+
+    def x_at(self, column: int) -> float | None:
+        """The value of x in the middle of a column of the text; None beside the plot area and without points."""
+        if self._x_scale is None or column not in self._columns:
+            return None
+        return self._x_scale.value((column - self._columns.start + 0.5) / len(self._columns))

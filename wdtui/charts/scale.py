@@ -39,6 +39,11 @@ class Scale:
         """The ends as values."""
         return (10**self.low, 10**self.high) if self.log else (self.low, self.high)
 
+    def value(self, unit: float) -> float:
+        """The value at a place between 0 (low end) and 1 (high end)."""
+        place = self.low + unit * (self.high - self.low)
+        return 10**place if self.log else place
+
     def cell(self, value: float, cells: int) -> int | None:
         """The cell, 0 … cells - 1, in which a value lies; None outside the axis."""
         if not math.isfinite(value) or (self.log and value <= 0):
@@ -47,7 +52,7 @@ class Scale:
         return max(min(int(place * cells), cells - 1), 0) if -1e-9 <= place <= 1 + 1e-9 else None
 
     def ticks(self, most: int) -> list[tuple[float, str]]:
-        """At most about `most` round values on the axis, ascending, and how they are written."""
+        """At most about `most` round values on the axis, but at least two, ascending, and how they are written."""
         if not self.log:
             return _linear_ticks(self.low, self.high, most)
         ticks = _log_ticks(self.low, self.high, most)
@@ -115,8 +120,12 @@ def _rounded_out(low: float, high: float, log: bool) -> tuple[float, float]:
 
 
 def _linear_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
-    step = round_step(high - low, most)
-    values = [k * step for k in range(math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6) + 1)]
+    step, values = 0.0, []
+    for finer in range(most, most + 5):  # of a step that fits five times, two multiples at least are on the axis
+        step = round_step(high - low, finer)
+        values = [k * step for k in range(math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6) + 1)]
+        if len(values) > 1:
+            break
     return list(zip(values, _linear_labels(values, step), strict=True))
 
 
@@ -137,7 +146,7 @@ def _log_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
     """Powers of ten; below two decades 2 and 5 times them too, where they stand well apart or are needed."""
     powers = _log_places(low, high, (1,))
     if high - low >= 2:
-        stride = math.ceil(len(powers) / max(most, 1)) if len(powers) > most + 1 else 1
+        stride = min(math.ceil(len(powers) / max(most, 1)), len(powers) // 2) if len(powers) > most + 1 else 1
         kept = [place for place in powers if round(place) % stride == 0]
     else:
         apart = math.log10(2) * most * 1.5 >= high - low

@@ -8,21 +8,21 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from rich.style import Style
 from rich.text import Text
 
-from wdtui.charts import RUN_COLORS, Mark, Series, draw
+from wdtui.charts import RUN_COLORS, Mark, Series, draw, scaled
 from wdtui.config import FIELDS
 from wdtui.grid import coarse_to_fine
-from wdtui.hyperparameters import Value, format_value
+from wdtui.hyperparameters import Value
 from wdtui.metrics import METRICS
 from wdtui.sweep_table import Row, Table, label
 from wdtui.text import number
 
-_ACCURACIES = ("train_accuracy", "test_accuracy")
+ACCURACIES = ("train_accuracy", "test_accuracy")
 _NAMES = {"train_accuracy": "training accuracy", "test_accuracy": "test accuracy"}
 _COLORS = {"train_accuracy": RUN_COLORS[0], "test_accuracy": RUN_COLORS[1]}
 _SHADES = " ░▒▓█"
@@ -44,7 +44,7 @@ def curve(
     *,
     width: int,
     height: int,
-    metrics: Sequence[str] = _ACCURACIES,
+    metrics: Sequence[str] = ACCURACIES,
     selected: int | None = None,
     ascii: bool = False,
     color: bool = True,
@@ -56,12 +56,13 @@ def curve(
     marked; `selected` is the place of a value to point at.
     """
     (axis, values), *_ = table.axes.items()
+    written = FIELDS[axis].written
     places = axis_places(axis, values)
     series = [one for metric in metrics for one in _series(table, metric, dict(zip(values, places, strict=True)))]
     threshold = table.threshold()
     marks = []
     if threshold is not None:
-        marks.append(Mark(places[values.index(threshold)], f"interpolation threshold {_written(threshold)}"))
+        marks.append(Mark(places[values.index(threshold)], f"interpolation threshold {written(threshold)}"))
     margin = (max(places) - min(places)) * 0.02 or 1.0
     shares = all(metric.endswith("_accuracy") for metric in metrics)
     return draw(
@@ -70,13 +71,31 @@ def curve(
         height=height,
         x_range=(min(places) - margin, max(places) + margin),
         y_range=(0, 1) if shares else None,
-        y_log=all(metric in METRICS and METRICS[metric].log for metric in metrics),
+        y_log=_log_metrics(metrics),
         marks=marks,
         cursor=None if selected is None else places[selected],
         ascii=ascii,
         color=color,
-        x_ticks=[(places[place], _written(values[place])) for place in coarse_to_fine(len(values))],
+        x_ticks=[(places[place], written(values[place])) for place in coarse_to_fine(len(values))],
     )
+
+
+def title(axes: Mapping[str, Sequence[Value]], metrics: Sequence[str]) -> str:
+    """What a curve of these metrics over the first of the axes shows, and which of its axes are logarithmic."""
+    (axis, values), *_ = axes.items()
+    shown = "accuracy" if tuple(metrics) == ACCURACIES else ", ".join(map(label, metrics))
+    over = scaled(_symbol(axis), log=on_log_axis(axis, values))
+    return f"{scaled(shown, log=_log_metrics(metrics))} over {over}"
+
+
+def _log_metrics(metrics: Sequence[str]) -> bool:
+    return all(metric in METRICS and METRICS[metric].log for metric in metrics)
+
+
+def on_log_axis(axis: str, values: Sequence[Value]) -> bool:
+    """Whether values stand by their logarithm on their axis."""
+    numbers = not any(isinstance(value, (bool, str, tuple)) or value is None for value in values)
+    return numbers and FIELDS[axis].sweep == "log" and any(value > 0 for value in values)  # type: ignore[operator]
 
 
 def axis_places(axis: str, values: Sequence[Value]) -> list[float]:
@@ -84,7 +103,7 @@ def axis_places(axis: str, values: Sequence[Value]) -> list[float]:
     if any(isinstance(value, (bool, str, tuple)) or value is None for value in values):
         return list(map(float, range(len(values))))
     sizes = [float(value) for value in values]  # type: ignore[arg-type]
-    if FIELDS[axis].sweep != "log" or not any(size > 0 for size in sizes):
+    if not on_log_axis(axis, values):
         return sizes
     logs = [math.log10(size) for size in sizes if size > 0]
     gap = max((max(logs) - min(logs)) / 8, 0.3)
@@ -142,7 +161,7 @@ def heatmap(
     shading = _shading(table, metric, ascii)
     corner = f"{_symbol(down)} ╲ {_symbol(across)}"
     corner = _plain(corner) if ascii else corner
-    side, heads = list(map(_written, rows)), list(map(_written, columns))
+    side, heads = list(map(FIELDS[down].written, rows)), list(map(FIELDS[across].written, columns))
     texts = {values: _cell_text(row, metric, shading) for values, row in cells.items()}
     left = max(map(len, [*side, corner])) + 1
     longest = max((len(value) for _, value in texts.values()), default=1)
@@ -236,7 +255,3 @@ def _plain(text: str) -> str:
 
 def _symbol(axis: str) -> str:
     return FIELDS[axis].symbol or FIELDS[axis].label
-
-
-def _written(value: Value) -> str:
-    return number(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else format_value(value)

@@ -100,9 +100,8 @@ def take_in(
         rescued = read_rescue(folder)
         with Store(store) as opened:
             run_id = add_rescued(opened, rescued)
-        typer.echo(
-            f"Run {run_id}: {len(rescued.points):,} points from {clean(str(folder))}; `wdtui resume {run_id}` trains it."
-        )
+        points, path = f"{len(rescued.points):,} points", clean(str(folder))
+        typer.echo(f"Run {run_id}: {points} from {path}. `wdtui resume {run_id}` trains it.")
         return 0
     event_files = extra_module("wdtui.exchange.event_files", "tensorboard")
     found, refused = event_files.read(folder)

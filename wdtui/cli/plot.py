@@ -79,7 +79,8 @@ def _of_runs(store: Store, runs: Sequence[RunRecord], metrics: Sequence[str]) ->
 
 
 def _of_sweep(store: Store, sweep: Sweep, metrics: Sequence[str]) -> Figure:
-    from wdtui.figures.sweeps import ACCURACIES, curve, heatmap
+    from wdtui.charts.sweeps import ACCURACIES
+    from wdtui.figures.sweeps import curve, heatmap
     from wdtui.metrics import columns
     from wdtui.sweep_table import MILESTONES
     from wdtui.text import clean

@@ -82,24 +82,29 @@ def compare(
     json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Lay runs over one another: test accuracy as a chart, and how each ended."""
+    """Lay runs over one another: test accuracy as a chart, how each ended, its fit, generalisation and blow-ups."""
+    from wdtui.milestones import milestones
     from wdtui.runs.labels import labels
     from wdtui.runs.store import Store
 
     with Store(store) as opened:
         records = [opened.find(run) for run in runs]
         curves = [opened.curves(record.id) for record in records]
+    seen = list(map(milestones, curves))
     if json:
-        for record in records:
-            typer.echo(json_module.dumps(_as_json(record), ensure_ascii=False))
+        for record, reached in zip(records, seen, strict=True):
+            typer.echo(json_module.dumps(_as_json(record) | reached.to_json(), ensure_ascii=False))
         return
     from rich.console import Console
 
     from wdtui.cli.views import comparison_chart
 
     console = Console(highlight=False, markup=False, emoji=False)
+    console.print("test accuracy")
     console.print(comparison_chart(list(zip(labels(records), curves, strict=True)), console), "")
     _print_table(records)
+    console.print()
+    _print_milestones(records, seen)
 
 
 @app.command()
@@ -214,6 +219,22 @@ def _origin(run: Any) -> str:
 
     steered = [f"{symbol(name)} {run.written(name)}" for name in run.steered_fields if name not in _KNOBS]
     return ", ".join(filter(None, [run.fork_of, *steered]))
+
+
+def _print_milestones(runs: list[Any], seen: list[Any]) -> None:
+    """The steps of fit and generalisation, those between them, and how many blow-ups came how many steps apart."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from wdtui.text import number
+
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for heading in ("run", "fit", "generalised", "delay", "blow-ups", "period"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for run, one in zip(runs, seen, strict=True):
+        steps = one.fit_step, one.generalise_step, one.delay, len(one.blowup_steps), one.blowup_period
+        table.add_row(str(run.id), *map(number, steps))
+    Console(highlight=False).print(table)
 
 
 def _print_details(run: Any, events: list[Any]) -> None:

@@ -238,13 +238,14 @@ def print_sweeps(sweeps: Sequence[SweepProgress]) -> None:
 
 
 def _chart(progress: SweepProgress, console: Console) -> Text | None:
-    from wdtui.charts.sweeps import curve, heatmap
+    from wdtui.charts.sweeps import ACCURACIES, curve, heatmap, title
 
     table, ascii = progress.table, codecs.lookup(console.encoding).name != "utf-8"
     width = min(console.width, 100)
     match len(table.axes):
         case 1 if len(table.rows) > 1:
-            return curve(table, width=width, height=16, ascii=ascii)
+            drawn = curve(table, width=width, height=16, ascii=ascii)
+            return Text(f"{title(table.axes, ACCURACIES)}\n").append_text(drawn)
         case 2:
             rows = len(next(iter(table.axes.values())))
             return heatmap(table, "test_accuracy", width=width, height=rows + 2, ascii=ascii)

@@ -21,8 +21,8 @@ from wdtui.figures.style import (
     name_lines,
     stacked,
     titled,
+    value_title,
     wording,
-    wrapped,
 )
 from wdtui.metrics import METRICS, Curves
 from wdtui.milestones import Milestones, milestones
@@ -145,7 +145,7 @@ def _draw(axes: Axes, panel: Panel, subjects: Sequence[Subject]) -> None:
         ends += _epsilons(axes, [subject for subject in subjects if _has(subject.curves, panel)])
     measure_axis(axes, shown)
     title = f"{wording(shown[-1])} (training pale)" if several and len(shown) > 1 else panel.title
-    axes.set_ylabel(wrapped(title))
+    axes.set_ylabel(value_title(axes, title))
     name_lines(axes, ends)
 
 

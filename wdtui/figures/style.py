@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import math
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, ParamSpec
 
-from wdtui.charts import RUN_COLORS
+from wdtui.charts import RUN_COLORS, scaled
+from wdtui.charts.scale import Scale
 from wdtui.metrics import METRICS
 from wdtui.sweep_table import MILESTONES, label
 from wdtui.text import number
@@ -27,6 +29,8 @@ MOST_LINES = len(RUN_COLORS) * len(LINE_STYLES)
 """How many lines can be told apart by colour and style."""
 SMALL = 8.0
 """Of what is written beside lines, in points."""
+_MOST_TICKS = 5
+"""On a logarithmic axis."""
 
 _SETTINGS = {
     "axes.edgecolor": INK,
@@ -103,9 +107,9 @@ def wording(name: str) -> str:
     return " ".join(filter(None, [METRICS[metric].label, f"({unit})" if unit else "", f"of {layer}" if layer else ""]))
 
 
-def wrapped(text: str) -> str:
-    """A name as it fits beside a panel."""
-    return textwrap.fill(text, 22)
+def value_title(axes: Axes, title: str) -> str:
+    """The name of a panel's value axis as it fits beside it; call it after `measure_axis`."""
+    return textwrap.fill(scaled(title, log=axes.get_yscale() == "log"), 22)
 
 
 def measure_axis(axes: Axes, names: Sequence[str]) -> None:
@@ -117,7 +121,9 @@ def measure_axis(axes: Axes, names: Sequence[str]) -> None:
     elif metrics and all(metric.log for metric in metrics) and _spans_decades(axes):
         axes.set_yscale("log", nonpositive="mask")
         axes.minorticks_off()
-        axes.yaxis.set_major_formatter(lambda value, place: number(value))
+        low, high = axes.get_ylim()
+        values, labels = zip(*Scale(math.log10(low), math.log10(high), log=True).ticks(_MOST_TICKS), strict=True)
+        axes.set_yticks(values, labels)
     else:
         axes.yaxis.set_major_formatter(lambda value, place: number(round(value, 12)))
         if not metrics:  # milestones are steps and counts

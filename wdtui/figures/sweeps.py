@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from wdtui.charts import RUN_COLORS
-from wdtui.charts.sweeps import axis_places
+from wdtui.charts import RUN_COLORS, scaled
+from wdtui.charts.sweeps import ACCURACIES, axis_places, on_log_axis
 from wdtui.config import FIELDS
 from wdtui.figures.style import (
     INK,
@@ -20,11 +20,11 @@ from wdtui.figures.style import (
     name_lines,
     stacked,
     titled,
+    value_title,
     wording,
-    wrapped,
 )
 from wdtui.grid import coarse_to_fine
-from wdtui.hyperparameters import Value, format_value
+from wdtui.hyperparameters import Value
 from wdtui.metrics import METRICS
 from wdtui.sweep_table import Row, Table
 from wdtui.text import NOTHING, number
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-ACCURACIES = ("train_accuracy", "test_accuracy")
 _LOOKS: dict[str, tuple[str, Any]] = {
     "train": (RUN_COLORS[0], "-"),
     "validation": (RUN_COLORS[2], (0, (1, 1.2))),
@@ -69,7 +68,7 @@ def family(table: Table, along: str, metrics: Sequence[str], title: str = "") ->
     panels = []
     for metric in metrics:
         lines = [
-            (one, metric, f"{symbol} {written(value)}", (*look(place), _MARKERS[place % len(_MARKERS)]))
+            (one, metric, f"{symbol} {FIELDS[other].written(value)}", (*look(place), _MARKERS[place % len(_MARKERS)]))
             for place, (value, one) in enumerate(tables)
         ]
         panels.append(([metric], lines))
@@ -84,18 +83,13 @@ def heatmap(table: Table, metrics: Sequence[str], title: str = "") -> Figure:
     figure, panels = stacked([max(0.3 * len(rows) + 0.8, 1.4)] * len(metrics), width=width, shared=False)
     for metric, axes in zip(metrics, panels, strict=True):
         _map(axes, table, metric)
-        axes.set_yticks(range(len(rows)), list(map(written, rows)))
-        axes.set_xticks(range(len(columns)), list(map(written, columns)))
+        axes.set_yticks(range(len(rows)), list(map(FIELDS[down].written, rows)))
+        axes.set_xticks(range(len(columns)), list(map(FIELDS[across].written, columns)))
         axes.set_ylabel(axis_name(down))
         axes.set_title(f"{wording(metric)}, median over seeds", loc="left", fontsize=9)
         axes.set_xlabel(axis_name(across))
     titled(figure, title)
     return figure
-
-
-def written(value: Value) -> str:
-    """A value on an axis."""
-    return number(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else format_value(value)
 
 
 def axis_name(axis: str) -> str:
@@ -127,7 +121,7 @@ def _panels(table: Table, panels: Sequence[tuple[Sequence[str], list[_Line]]], t
     for panel, (names, lines) in zip(axes, panels, strict=True):
         ends = [(end, line[2], line[3][0]) for line in lines for end in _line(panel, line, places)]
         measure_axis(panel, names)
-        panel.set_ylabel(wrapped(_family(names)))
+        panel.set_ylabel(value_title(panel, _family(names)))
         if not panel.lines:
             panel.set_yticks([])
             panel.text(0.5, 0.5, "no run has a value", transform=panel.transAxes, ha="center", va="center")
@@ -169,7 +163,7 @@ def _family(names: Sequence[str]) -> str:
 
 def _value_axis(axes: Axes, axis: str, places: dict[Value, float]) -> None:
     """Write the values below the axis, as many as find room, the ends and the middle first."""
-    values, (low, high) = list(places), axes.get_xlim()
+    values, (low, high), written = list(places), axes.get_xlim(), FIELDS[axis].written
     shown: list[Value] = []
     for value in (values[index] for index in coarse_to_fine(len(values))):
         room = 0.012 * (high - low)
@@ -180,7 +174,7 @@ def _value_axis(axes: Axes, axis: str, places: dict[Value, float]) -> None:
             shown.append(value)
     axes.set_xticks([places[value] for value in shown], list(map(written, shown)))
     axes.set_xticks(list(places.values()), minor=True)
-    axes.set_xlabel(axis_name(axis))
+    axes.set_xlabel(scaled(axis_name(axis), log=on_log_axis(axis, values)))
 
 
 def _broken(places: dict[Value, float]) -> bool:
@@ -205,9 +199,10 @@ def _thresholds(
     if len(thresholds) > 1 or None in thresholds:
         return
     (threshold,) = thresholds
+    (axis, *_) = tables[0].axes
     for panel in axes:
         panel.axvline(places[threshold], color=INK, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0.5)
-    yield places[threshold], f"interpolation threshold {written(threshold)}"
+    yield places[threshold], f"interpolation threshold {FIELDS[axis].written(threshold)}"
 
 
 # Maps

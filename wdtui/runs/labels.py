@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from wdtui.config import FIELDS
 from wdtui.runs.records import RunRecord
-from wdtui.text import clean, number
+from wdtui.text import clean
 
 _MOST = 3
 """How many differing hyperparameters a label names."""
@@ -42,7 +42,7 @@ def _written(name: str, runs: Sequence[RunRecord]) -> list[str]:
     """One hyperparameter of each run, rounded to what can be read where that still tells them apart."""
     field, exact = FIELDS[name], [run.written(name) for run in runs]
     if field.kind in ("int", "float"):
-        rounded = [run.written(name, number) for run in runs]
+        rounded = [run.written(name, field.written) for run in runs]
         exact = rounded if len(set(rounded)) == len(set(exact)) else exact
     return [f"{field.symbol or field.label} {text}" for text in exact]
 

@@ -77,13 +77,17 @@ CHARTS = (
     Key("z", "chart('maximise')", "zoom", "Give the current chart all the room, or take it back.", footer=True),
     Key("left", "chart('move_cursor', -1)", "cursor left", "Read out the values one step to the left.", shown="←"),
     Key("right", "chart('move_cursor', 1)", "cursor right", "Read out the values one step to the right.", shown="→"),
-    Key("plus,equals_sign", "chart('zoom', 0.5)", "closer", "Half as much of the time axis.", shown="+"),
+    Key("plus,equals_sign", "chart('zoom', 0.5)", "closer",
+        "Half as much of the time axis, around the cursor, or without one around the newest steps.", shown="+"),
     Key("minus", "chart('zoom', 2.0)", "farther", "Twice as much of the time axis.", shown="-"),
-    Key("shift+left,less_than_sign", "chart('pan', -0.25)", "pan left", "Move to earlier steps.", shown="⇧←"),
-    Key("shift+right,greater_than_sign", "chart('pan', 0.25)", "pan right", "Move to later steps.", shown="⇧→"),
-    Key("0", "chart('reset')", "reset", "All of the time axis, linear, no cursor."),
+    Key("shift+left,less_than_sign", "chart('pan', -0.25)", "pan left",
+        "Move to earlier steps; the cursor stays in view.", shown="⇧←"),
+    Key("shift+right,greater_than_sign", "chart('pan', 0.25)", "pan right",
+        "Move to later steps; the cursor stays in view.", shown="⇧→"),
+    Key("0", "chart('reset')", "reset",
+        "Take back all of these but z: the whole time axis, each axis on its own scale, no cursor, no layers."),
     Key("b", "chart('change_layers')", "layers", "BatchNorm variance of the whole network or of each layer."),
-)
+)  # fmt: skip
 SWEEP = (
     Key("up", "move(-1, 0)", "", "The cell above.", shown="↑"),
     Key("down", "move(1, 0)", "", "The cell below.", shown="↓"),

@@ -19,7 +19,7 @@ class View:
     span: Span | None = None
     """The steps in view; None for all of them."""
     cursor: float | None = None
-    """The step whose values are read out."""
+    """The step whose values are read out; it stays in view, at the edge where need be."""
     per_layer: bool = False
 
     def with_time_scale_changed(self) -> Self:
@@ -33,14 +33,14 @@ class View:
         low, high = self.span or whole
         return (max(low, 1.0), max(high, 2.0)) if self.time_log else (low, high)
 
-    def zoomed(self, factor: float, whole: Span) -> Self:
-        """Half or twice as much in view, around the cursor or else around the newest steps."""
+    def zoomed(self, factor: float, whole: Span, around: float | None = None) -> Self:
+        """`factor` times as much in view, around a step: the given one, else the cursor, else the newest."""
         low, high = self._places(self.visible(whole))
         ends = self._places(whole)
-        middle = self._place(self.cursor) if self.cursor is not None else high
-        middle = min(max(middle, low), high)
+        around = self.cursor if around is None else around
+        middle = min(max(self._place(around), low), high) if around is not None else high
         size = (high - low) * factor
-        if size >= ends[1] - ends[0]:
+        if size >= (ends[1] - ends[0]) * (1 - 1e-9):  # in and out again is all
             return dataclasses.replace(self, span=None)
         if size < (ends[1] - ends[0]) * 1e-4:
             return self
@@ -54,9 +54,21 @@ class View:
         low, high = self._places(self.span)
         return self._looking_at(low + share * (high - low), high - low, self._places(whole))
 
+    def pointing_at(self, step: float, whole: Span) -> Self:
+        """With the cursor on a step; what is in view moves no farther than that takes."""
+        view = dataclasses.replace(self, cursor=step)
+        if self.span is None:
+            return view
+        (low, high), place = self._places(self.span), self._place(step)
+        if low <= place <= high:
+            return view
+        return view._looking_at(place if place < low else place - (high - low), high - low, self._places(whole))
+
     def _looking_at(self, low: float, size: float, ends: Span) -> Self:
         low = min(max(low, ends[0]), ends[1] - size)
-        return dataclasses.replace(self, span=(self._value(low), self._value(low + size)))
+        first, last = self._value(low), self._value(low + size)
+        cursor = None if self.cursor is None else min(max(self.cursor, first), last)
+        return dataclasses.replace(self, span=(first, last), cursor=cursor)
 
     def _places(self, span: Span) -> Span:
         return self._place(span[0]), self._place(span[1])

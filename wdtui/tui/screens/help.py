@@ -28,6 +28,13 @@ _FORM = (
     Key("enter", "", "", "Train.", shown="⏎"),
     Key("escape", "", "", "To the runs.", shown="esc"),
 )
+_MOUSE = (
+    Key("", "", "", "In a chart: put the cursor there, and make it the current chart.", shown="click"),
+    Key("", "", "", "Over a chart: closer or farther, around the step that is pointed at.", shown="wheel"),
+    Key("", "", "", "Over a chart: earlier or later steps; so does a wheel turned sideways.", shown="⇧wheel"),
+    Key("", "", "", "In a sweep: take the cell; twice on a map: open its run.", shown="click"),
+    Key("", "", "", "On a column's title: sort by it; again, the other way round.", shown="click"),
+)
 _GUIDE = """\
 The form on the left says what to train; {launch} or Enter trains it. The charts show the run under the cursor of the \
 table, and all marked runs beside it, each in a colour of its own. Everything is read from the store: runs that other \
@@ -59,7 +66,7 @@ def guide(keymap: Mapping[str, str]) -> Group:
     table.add_column(min_width=7)
     table.add_column(ratio=3)
     table.add_column(ratio=2, style="dim")
-    for group, keys in {**GROUPS, "In the form": _FORM}.items():
+    for group, keys in {**GROUPS, "In the form": _FORM, "The mouse": _MOUSE}.items():
         table.add_row()
         table.add_row(Text(group, "bold"))
         for key in keys:

@@ -8,10 +8,11 @@ from functools import partial
 from typing import ClassVar
 
 from rich.text import Text
-from textual import events
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
+from wdtui.config import FIELDS
 from wdtui.hyperparameters import Value
 from wdtui.runs.records import RunRecord, StoreError
 from wdtui.runs.sweep_store import Sweep
@@ -116,20 +117,20 @@ class SweepView(RunScreen):
         self.query_one(HeaderLine).tell(" × ".join(sizes))
 
     def _figure(self) -> Figure:
-        from wdtui.charts.sweeps import curve, heatmap
+        from wdtui.charts.sweeps import curve, heatmap, title
 
         metrics, axes = self._shown_metrics, list(self._axes)
-        named = "accuracy" if metrics == _ACCURACIES else label(metrics[0])
-        title = f"{named} over {' and '.join(symbol(axis) for axis in axes[:2])}"
         if len(axes) == 1:
+            named = title(self._axes, metrics)
             drawing = partial(curve, self._table, metrics=metrics, selected=self._place[0])
         else:
             further = dict(zip(axes[2:], self._values[2:], strict=True))
             selected = (self._place[0], self._place[1])
             drawing = partial(heatmap, self._table.at(further), metrics[0], selected=selected)
-            title += "".join(f", at {symbol(axis)} {value}" for axis, value in further.items())
+            named = f"{label(metrics[0])} over {' and '.join(symbol(axis) for axis in axes[:2])}"
+            named += "".join(f", at {symbol(axis)} {FIELDS[axis].written(value)}" for axis, value in further.items())
         value = spread_text(self._row, metrics[-1]) if self._row else ""
-        return Figure(title, "", (Text(value),), drawing=lambda width, height: drawing(width=width, height=height))
+        return Figure(named, "", (Text(value),), drawing=lambda width, height: drawing(width=width, height=height))
 
     def _about_cell(self) -> Text:
         row, run = self._row, self.run_in_hand
@@ -173,6 +174,16 @@ class SweepView(RunScreen):
             self._show()
             if event.chain > 1:
                 self.action_open_cell()
+
+    @on(ChartPanel.Pointed)
+    def _point(self, event: ChartPanel.Pointed) -> None:
+        """Take the value of the single axis that is nearest to a click in its curve."""
+        from wdtui.charts.sweeps import axis_places
+
+        event.stop()
+        (places,) = (axis_places(axis, values) for axis, values in self._axes.items())
+        self._place[0] = min(range(len(places)), key=lambda place: abs(places[place] - event.x))
+        self._show()
 
     def action_next_metric(self) -> None:
         self._metric += 1

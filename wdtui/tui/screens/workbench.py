@@ -133,15 +133,16 @@ class Workbench(RunScreen):
             self.table.focus()  # Enter trains the demo only where there is nothing else to look at
         self._looked = True
         arrived = self._started if self._started is not None and snapshot.run(self._started) else None
-        if arrived is not None:
-            self.table.select(arrived)
-            self._started = None
         known = {run.id for run in snapshot.runs} if self._marked else set()
         self._marked = [run_id for run_id in self._marked if run_id in known]
         self.table.greeting = "" if snapshot.runs else _GREETING
         self.table.show(snapshot.runs)
-        if arrived is not None and arrived not in [run.id for run in self.table.runs]:
-            self.notify(f"The filter hides run {arrived}.", markup=False)
+        if arrived is not None:
+            self._started = None
+            if any(run.id == arrived for run in self.table.runs):
+                self.table.select(arrived)
+            else:
+                self.notify(f"The filter hides run {arrived}.", markup=False)
         grid = self.query_one(ChartGrid)
         grid.greeting = "Press Enter to train the demo." if not snapshot.runs and self.has_class("-narrow") else ""
         grid.show(snapshot.shown)
@@ -345,6 +346,11 @@ class Workbench(RunScreen):
 
     def action_reverse(self) -> None:
         self.table.reverse()
+        self._tell()
+
+    @on(RunTable.Ordered)
+    def _say_order(self, event: RunTable.Ordered) -> None:
+        event.stop()
         self._tell()
 
     def action_filter(self) -> None:

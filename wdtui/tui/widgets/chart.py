@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import textwrap
+from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
+from textual import events
 from textual.color import Color
 from textual.geometry import Region
 from textual.message import Message
@@ -15,6 +17,14 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from wdtui.tui.figures import Figure
+
+if TYPE_CHECKING:
+    from wdtui.charts import Drawing
+
+_ZOOM, _PAN = 0.8, 0.1
+"""What one notch of the wheel leaves in view, and by which share of that it moves."""
+_LEFT = 2
+"""Columns of border and blank before what is drawn."""
 
 
 class ChartPanel(Widget, can_focus=True):
@@ -32,10 +42,32 @@ class ChartPanel(Widget, can_focus=True):
             super().__init__()
             self.panel = panel
 
+    class Pointed(Message):
+        """A value on the x axis was clicked."""
+
+        def __init__(self, x: float) -> None:
+            super().__init__()
+            self.x = x
+
+    class Zoomed(Message):
+        """The wheel was turned: `factor` times as much is to be in view, around a value on the x axis."""
+
+        def __init__(self, factor: float, x: float) -> None:
+            super().__init__()
+            self.factor, self.x = factor, x
+
+    class Panned(Message):
+        """The wheel was turned sideways: what is in view is to move by a share of itself."""
+
+        def __init__(self, share: float) -> None:
+            super().__init__()
+            self.share = share
+
     def __init__(self, figure: Figure, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._figure = figure
         self._strips: list[Strip] = []
+        self._drawing: Drawing | None = None
         self._stale = True
 
     def show(self, figure: Figure) -> None:
@@ -67,6 +99,33 @@ class ChartPanel(Widget, can_focus=True):
     def on_blur(self) -> None:
         self._redraw()
 
+    def on_click(self, event: events.Click) -> None:
+        self.post_message(self.Chosen(self))
+        if (x := self.x_at(event.x)) is not None:
+            self.post_message(self.Pointed(x))
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        self._wheel(event, self.Panned(-_PAN) if event.shift else None, _ZOOM)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        self._wheel(event, self.Panned(_PAN) if event.shift else None, 1 / _ZOOM)
+
+    def on_mouse_scroll_left(self, event: events.MouseScrollLeft) -> None:
+        self._wheel(event, self.Panned(-_PAN))
+
+    def on_mouse_scroll_right(self, event: events.MouseScrollRight) -> None:
+        self._wheel(event, self.Panned(_PAN))
+
+    def _wheel(self, event: events.MouseEvent, panned: Panned | None, factor: float = 1.0) -> None:
+        if (x := self.x_at(event.x)) is not None:
+            event.stop()
+            self.post_message(panned or self.Zoomed(factor, x))
+
+    def x_at(self, column: int) -> float | None:
+        """The value on the x axis that a column of this widget shows; None beside the plot area and without points."""
+        self._drawn()
+        return self._drawing.x_at(column - _LEFT) if self._drawing else None
+
     def notify_style_update(self) -> None:
         self._stale = True
         super().notify_style_update()
@@ -86,8 +145,9 @@ class ChartPanel(Widget, can_focus=True):
         return self._strips
 
     def _draw(self) -> list[Strip]:
-        from wdtui.charts import draw
+        from wdtui.charts import Drawing, draw
 
+        self._drawing = None
         width, height = self.size
         if width < 4 or height < 3:
             return [Strip.blank(width, self.rich_style)] * height
@@ -95,8 +155,10 @@ class ChartPanel(Widget, can_focus=True):
         if one.about:
             return self._framed(message(one.about, width - 4, height - 2))
         if one.drawing:
-            return self._framed(one.drawing(width - 4, height - 2))
-        text = draw(
+            text = one.drawing(width - 4, height - 2)
+            self._drawing = text if isinstance(text, Drawing) else None
+            return self._framed(text)
+        self._drawing = draw(
             one.series,
             width=width - 4,
             height=height - 2,
@@ -109,7 +171,7 @@ class ChartPanel(Widget, can_focus=True):
             levels=one.levels,
             cursor=one.cursor,
         )
-        return self._framed(text)
+        return self._framed(self._drawing)
 
     def _framed(self, text: Text) -> list[Strip]:
         width = self.size.width
@@ -117,8 +179,7 @@ class ChartPanel(Widget, can_focus=True):
         side = Segment("│", base + edge)
         blank = Segment(" ", base)
         body = [Strip([side, blank, *self._segments(line, base), blank, side], width) for line in text.split("\n")]
-        foot = Strip([Segment(f"╰{'─' * (width - 2)}╯", base + edge)], width)
-        return [self._head(width, base, edge), *body, foot]
+        return [self._head(width, base, edge), *body, self._foot(width, base, edge)]
 
     def _head(self, width: int, base: Style, edge: Style) -> Strip:
         """The border's upper side: the title on its left, the value on its right, as far as there is room."""
@@ -132,6 +193,17 @@ class ChartPanel(Widget, can_focus=True):
         rule = width - 4 - (len(title) + 2 if title else 0) - (value.cell_len + 2 if value else 0)
         parts = [*left, Segment("─" * max(rule, 0), base + edge), *right, Segment("─╮", base + edge)]
         return Strip(parts).adjust_cell_length(width, base)
+
+    def _foot(self, width: int, base: Style, edge: Style) -> Strip:
+        """The border's lower side; it says which axes are logarithmic, for which the title often has no room."""
+        left = " log scale " if self._figure.y_log and not self._figure.about else ""
+        right = " log time " if self._figure.x_log and not self._figure.about else ""
+        if len(left) + len(right) + 4 > width:
+            left = right = ""
+        rule = "─" * (width - 4 - len(left) - len(right))
+        line, words = base + edge, base + self._color("muted")
+        parts = [("╰─", line), (left, words), (rule, line), (right, words), ("─╯", line)]
+        return Strip([Segment(text, style) for text, style in parts if text]).adjust_cell_length(width, base)
 
     def _segments(self, line: Text, base: Style) -> list[Segment]:
         """A line with its dim parts in the theme's muted colour, which is legible where a terminal's dim is not."""

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
@@ -136,7 +137,7 @@ class ChartGrid(Container):
             "zoom": lambda factor: self._look(self._view.zoomed(factor, self._whole)),
             "pan": lambda share: self._look(self._view.panned(share, self._whole)),
             "move_cursor": self._move_cursor,
-            "reset": lambda: self._look(View(other_scale=self._view.other_scale, per_layer=self._view.per_layer)),
+            "reset": lambda: self._look(View()),
             "maximise": self._maximise,
             "next": lambda: self._choose((self._current + 1) % len(self._charts)),
         }
@@ -150,7 +151,19 @@ class ChartGrid(Container):
     def _whole(self) -> tuple[float, float]:
         return whole_span(self._subjects, self._view.time_log)
 
+    @property
+    def _steps(self) -> NDArray[np.float64]:
+        """All steps at which some run on the charts was logged, ascending."""
+        return np.unique(np.concatenate([[], *(subject.shown.curves.steps for subject in self._subjects)]))
+
     def _look(self, view: View) -> None:
+        """Look so, with the cursor on a logged step where there is one in view."""
+        if view.cursor is not None:
+            low, high = view.visible(self._whole)
+            steps = self._steps
+            steps = steps[(steps >= low) & (steps <= high)]
+            if len(steps):
+                view = dataclasses.replace(view, cursor=float(steps[abs(steps - view.cursor).argmin()]))
         self._view = view
         self._draw()
 
@@ -167,19 +180,34 @@ class ChartGrid(Container):
         self._arrange()
 
     def _move_cursor(self, columns: float) -> None:
-        """To the next point that is drawn in another column, or about so."""
+        """To the next point that is drawn in another column, or about so; first of all to the newest in view."""
         low, high = self._view.visible(self._whole)
-        steps = np.unique(np.concatenate([[], *(subject.shown.curves.steps for subject in self._subjects)]))
-        steps = steps[(steps >= low) & (steps <= high)]
+        steps = self._steps
         if not len(steps):
             return
         if self._view.cursor is None:
-            place = len(steps) - 1
+            place = int(np.searchsorted(steps, high, "right")) - 1
         else:
-            stride = max(round(len(steps) / max(self.panels[self._current].size.width - 10, 1)), 1)
+            seen = np.count_nonzero((steps >= low) & (steps <= high))
+            stride = max(round(seen / max(self.panels[self._current].size.width - 10, 1)), 1)
             place = int(abs(steps - self._view.cursor).argmin()) + int(columns) * stride
         step = float(steps[min(max(place, 0), len(steps) - 1)])
-        self._look(dataclasses.replace(self._view, cursor=step))
+        self._look(self._view.pointing_at(step, self._whole))
+
+    @on(ChartPanel.Pointed)
+    def _point(self, event: ChartPanel.Pointed) -> None:
+        event.stop()
+        self._look(self._view.pointing_at(event.x, self._whole))
+
+    @on(ChartPanel.Zoomed)
+    def _zoom(self, event: ChartPanel.Zoomed) -> None:
+        event.stop()
+        self._look(self._view.zoomed(event.factor, self._whole, around=event.x))
+
+    @on(ChartPanel.Panned)
+    def _pan(self, event: ChartPanel.Panned) -> None:
+        event.stop()
+        self._look(self._view.panned(event.share, self._whole))
 
     @on(ChartPanel.Chosen)
     def _choose_reached(self, event: ChartPanel.Chosen) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
+from wdtui.config import FIELDS
 from wdtui.runs.records import RunRecord, Status
 from wdtui.runs.sweep_words import symbol
 from wdtui.text import NOTHING, clean, duration, number, percent
@@ -59,6 +60,8 @@ class Column:
     """Its share of the room that is left."""
     shorter: Callable[[RunRecord], str] | None = None
     """What is shown where there is no room for `text`."""
+    whole: bool = False
+    """Whether it grows with what it says, because a part of a number is another number."""
 
     def cell(self, run: RunRecord, cells: int) -> str:
         """What it says about a run in exactly `cells` cells."""
@@ -66,6 +69,10 @@ class Column:
         if self.shorter and cell_len(text) > cells - _GAP:
             text = self.shorter(run)
         return self.aligned(text, cells)
+
+    def needed(self, run: RunRecord) -> int:
+        """The cells that it takes to say all there is about a run."""
+        return cell_len(self.text(run)) + _GAP if self.whole else 0
 
     def aligned(self, text: str, cells: int) -> str:
         """The text in exactly `cells` cells, the last two of them blank."""
@@ -119,7 +126,7 @@ def _given(field: str) -> Callable[[RunRecord], Any]:
 
 
 def _written(field: str) -> Callable[[RunRecord], str]:
-    return lambda run: run.written(field, number)
+    return lambda run: run.written(field, FIELDS[field].written)
 
 
 def _steered_to(field: str) -> Callable[[RunRecord], str]:
@@ -156,12 +163,12 @@ COLUMNS = (
     Column(
         "state", 15, 0, state, lambda run: run.status_text, right=False, tone=lambda run: _TONES.get(run.status, "")
     ),
-    Column("run", 6, 6, lambda run: f"#{run.id}", lambda run: run.id, tone=_muted),
+    Column("run", 6, 6, lambda run: f"#{run.id}", lambda run: run.id, tone=_muted, whole=True),
     Column("name", 14, 1, _name_and_parent, _name, right=False, stretch=2, shorter=_short_name_and_parent),
     Column("λ", 9, 0, _written("weight_decay"), _given("weight_decay"), shorter=_steered_to("weight_decay")),
     Column("ε", 9, 0, _written("bn_epsilon"), _given("bn_epsilon"), shorter=_steered_to("bn_epsilon")),
-    Column("H", 6, 2, lambda run: number(run.values.get("width")), _given("width")),
-    Column("seed", 6, 7, _written("seed"), _given("seed")),
+    Column("H", 6, 2, _written("width"), _given("width"), whole=True),
+    Column("seed", 7, 7, _written("seed"), _given("seed"), whole=True),
     Column("step", 16, 2, progress, lambda run: run.step),
     Column("train", 8, 2, _share("train_accuracy"), _latest("train_accuracy")),
     Column("test", 8, 0, _share("test_accuracy"), _latest("test_accuracy")),
@@ -169,14 +176,14 @@ COLUMNS = (
 )
 
 
-def fitting(width: int) -> list[tuple[Column, int]]:
-    """The columns that fit, with the cells that each of them gets."""
-    chosen = list(COLUMNS)
-    while len(chosen) > 1 and sum(column.width for column in chosen) > width:
-        chosen.remove(max(chosen, key=lambda column: column.rank))
-    rest = max(width - sum(column.width for column in chosen), 0)
-    shares = sum(column.stretch for column in chosen) or 1
-    return [(column, column.width + rest * column.stretch // shares) for column in chosen]
+def fitting(width: int, needed: Mapping[Column, int]) -> list[tuple[Column, int]]:
+    """The columns that fit, with the cells that each of them gets: its own width or, where that is more, the needed."""
+    cells = {column: max(column.width, needed.get(column, 0)) for column in COLUMNS}
+    while len(cells) > 1 and sum(cells.values()) > width:
+        del cells[max(cells, key=lambda column: column.rank)]
+    rest = max(width - sum(cells.values()), 0)
+    shares = sum(column.stretch for column in cells) or 1
+    return [(column, own + rest * column.stretch // shares) for column, own in cells.items()]
 
 
 def sorted_by(column: Column | None, reverse: bool, runs: Iterable[RunRecord]) -> list[RunRecord]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -18,7 +19,7 @@ from textual.strip import Strip
 from wdtui.runs.records import RunRecord
 from wdtui.tui.identity import Identity
 from wdtui.tui.keys import ROWS, bindings
-from wdtui.tui.widgets.columns import Column, fitting, sorted_by
+from wdtui.tui.widgets.columns import COLUMNS, Column, fitting, sorted_by
 
 _CHIP = 2
 
@@ -41,6 +42,9 @@ class RunTable(ScrollView, can_focus=True):
     class Opened(Message):
         """A run was double-clicked."""
 
+    class Ordered(Message):
+        """The title of a column was clicked, and the rows are in its order."""
+
     def __init__(self, identity_of: Callable[[int], Identity | None], *, id: str | None = None) -> None:
         """`identity_of` gives the colour and sign of a run that is marked."""
         super().__init__(id=id)
@@ -49,6 +53,8 @@ class RunTable(ScrollView, can_focus=True):
         self._runs: list[RunRecord] = []
         self._keep: Callable[[RunRecord], bool] | None = None
         self._columns: list[tuple[Column, int]] = []
+        self._needed: dict[Column, int] = {}
+        """The widest cell of each column that was in sight so far."""
         self._sort: Column | None = None
         self._reverse = False
         self.greeting = ""
@@ -65,21 +71,26 @@ class RunTable(ScrollView, can_focus=True):
     @property
     def order(self) -> str:
         """How the rows are sorted, in words; empty for newest first."""
-        if self._sort is None:
-            return ""
-        return f"by {self._sort.title} {'↑' if self._reverse else '↓'}"
+        return f"by {self._sort.title} {self._arrow}" if self._sort else ""
+
+    @property
+    def _arrow(self) -> str:
+        return "↑" if self._reverse else "↓"
 
     def show(self, runs: Sequence[RunRecord]) -> None:
         """Show these runs, newest first unless sorted otherwise; lines that stay the same are not painted again."""
         self._all = runs
-        before = self._runs
+        before, in_sight = self._runs, self._cursor_in_sight()
         self._runs = sorted_by(self._sort, self._reverse, filter(self._keep, runs) if self._keep else runs)
         if len(before) != len(self._runs) or self.greeting:
             self.virtual_size = Size(self.size.width, len(self._runs) + 1)
             self.refresh()
         else:
             self._refresh_changed(before)
+        if in_sight:
+            self._scroll_to_cursor()
         self._keep_cursor()
+        self._fit_columns()
 
     def filter_by(self, keep: Callable[[RunRecord], bool] | None) -> None:
         """Show only the runs that pass a test."""
@@ -95,19 +106,31 @@ class RunTable(ScrollView, can_focus=True):
         self.show(self._all)
         self.refresh()
 
+    def _sort_by_title(self, x: int) -> None:
+        """Sort by the column whose title is at x, the other way round where that is done already."""
+        ends = itertools.accumulate((cells for _, cells in self._columns), initial=_CHIP)
+        at = next((column for (column, _), end in zip(self._columns, [*ends][1:], strict=True) if x < end), None)
+        if at is None or at.value is None:
+            return
+        self._reverse = at is self._sort and not self._reverse
+        self._sort = at
+        self.show(self._all)
+        self.refresh()
+        self.post_message(self.Ordered())
+
     def reverse(self) -> None:
         self._reverse = not self._reverse
         self.show(self._all)
         self.refresh()
 
     def select(self, run_id: int | None) -> None:
-        """Put the cursor on a run."""
-        if run_id == self.selected:
-            return
+        """Put the cursor on a run and bring that in sight."""
+        moved = run_id != self.selected
         self.selected = run_id
         self._scroll_to_cursor()
-        self.refresh()
-        self.post_message(self.Selected(run_id))
+        if moved:
+            self.refresh()
+            self.post_message(self.Selected(run_id))
 
     def _place(self) -> int | None:
         return next((place for place, run in enumerate(self._runs) if run.id == self.selected), None)
@@ -125,6 +148,25 @@ class RunTable(ScrollView, can_focus=True):
     def action_page(self, pages: int) -> None:
         self.action_move(pages * max(self.size.height - 2, 1))
 
+    def _cursor_in_sight(self) -> bool:
+        place = self._place()
+        return place is not None and 0 <= place - self.scroll_offset.y < self.size.height - 1
+
+    def _fit_columns(self) -> None:
+        """Lay the columns out anew where a row in sight needs a wider one; wide ones stay so."""
+        top = self.scroll_offset.y
+        for run in self._runs[top : top + self.size.height]:
+            for column in COLUMNS:
+                self._needed[column] = max(self._needed.get(column, 0), column.needed(run))
+        columns = fitting(self.size.width - _CHIP, self._needed)
+        if columns != self._columns:
+            self._columns = columns
+            self.refresh()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        self._fit_columns()
+
     def _scroll_to_cursor(self) -> None:
         place = self._place()
         if place is not None:
@@ -133,7 +175,7 @@ class RunTable(ScrollView, can_focus=True):
             self.scroll_to(y=top, animate=False)
 
     def on_resize(self) -> None:
-        self._columns = fitting(self.size.width - _CHIP)
+        self._fit_columns()
         self.virtual_size = Size(self.size.width, len(self._runs) + 1)
         self._scroll_to_cursor()
         self.refresh()
@@ -146,7 +188,9 @@ class RunTable(ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         place = event.y - 1 + self.scroll_offset.y
-        if event.y >= 1 and place < len(self._runs):
+        if event.y == 0:
+            self._sort_by_title(event.x)
+        elif place < len(self._runs):
             self.select(self._runs[place].id)
             if event.chain > 1:
                 self.post_message(self.Opened())
@@ -173,8 +217,8 @@ class RunTable(ScrollView, can_focus=True):
         muted = base + self._color("muted")
         parts = [Segment(" " * _CHIP, base)]
         for column, cells in self._columns:
-            style = base + self._color("foreground") if column is self._sort else muted
-            parts.append(Segment(column.aligned(column.title, cells), style))
+            style, arrow = (base + self._color("foreground"), self._arrow) if column is self._sort else (muted, "")
+            parts.append(Segment(column.aligned(column.title + arrow, cells), style))
         return Strip(parts).adjust_cell_length(width, base)
 
     def _row(self, run: RunRecord, width: int, base: Style) -> Strip:

@@ -1,0 +1,117 @@
+"""The table of runs keeps the selected run in sight, and writes what identifies a run in full."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tui_tools import FakeScheduler, Recorded, press, settle
+
+from wdtui.config import RunConfig
+from wdtui.grid import Grid
+from wdtui.tui.screens.sweep import SweepView
+from wdtui.tui.screens.workbench import Workbench
+from wdtui.tui.widgets.run_table import RunTable
+
+MakeApp = Callable[..., Any]
+SIZE = (120, 30)
+
+
+def rows_in_sight(table: RunTable) -> list[int]:
+    """The runs whose rows are drawn, from top to bottom."""
+    top = table.scroll_offset.y
+    return [run.id for run in table.runs[top : top + table.size.height - 1]]
+
+
+def many(recorded: Recorded, count: int = 30) -> None:
+    for seed in range(count):
+        recorded.store.add_run(RunConfig(seed=seed))
+
+
+async def test_a_run_started_while_the_table_is_scrolled_is_in_sight(recorded: Recorded, make_app: MakeApp) -> None:
+    many(recorded)
+    async with make_app(FakeScheduler()).run_test(size=SIZE) as pilot:
+        table = pilot.app.screen.query_one(RunTable)
+        await press(pilot, "escape", "end")
+        assert table.scroll_offset.y > 0
+        await press(pilot, "r")
+        assert table.selected == 31
+        assert 31 in rows_in_sight(table)
+
+
+@pytest.mark.parametrize("key", ["home", "end"])
+async def test_the_selected_run_is_in_sight_after_leaving_a_sweep(
+    key: str, recorded: Recorded, make_app: MakeApp
+) -> None:
+    many(recorded)
+    async with make_app(FakeScheduler()).run_test(size=SIZE) as pilot:
+        await press(pilot, "escape", key)
+        pilot.app.start_sweep(Grid.of(RunConfig(), {"weight_decay": (0.01, 0.1, 1.0)}, 8))
+        await settle(pilot)
+        assert isinstance(pilot.app.screen, SweepView)
+        await press(pilot, "escape")
+        assert isinstance(pilot.app.screen, Workbench)
+        table = pilot.app.screen.query_one(RunTable)
+        assert len(table.runs) > 40
+        assert table.selected in rows_in_sight(table)
+
+
+async def test_the_selected_run_stays_in_sight_when_others_arrive_above_it(
+    recorded: Recorded, make_app: MakeApp
+) -> None:
+    many(recorded)
+    async with make_app().run_test(size=SIZE) as pilot:
+        table = pilot.app.screen.query_one(RunTable)
+        await press(pilot, "escape", *("down",) * 3)
+        many(recorded, 20)
+        await settle(pilot)
+        assert table.selected == 27
+        assert 27 in rows_in_sight(table)
+
+
+async def test_a_table_scrolled_away_from_the_selected_run_is_left_there_when_a_run_changes(
+    recorded: Recorded, make_app: MakeApp
+) -> None:
+    many(recorded)
+    async with make_app().run_test(size=SIZE) as pilot:
+        table = pilot.app.screen.query_one(RunTable)
+        await press(pilot, "escape")
+        table.scroll_to(y=15, animate=False)
+        recorded.store.rename(3, "third")
+        await settle(pilot)
+        assert table.scroll_offset.y == 15
+
+
+async def test_the_selected_run_is_in_sight_after_sorting_and_filtering(recorded: Recorded, make_app: MakeApp) -> None:
+    many(recorded)
+    async with make_app().run_test(size=SIZE) as pilot:
+        table = pilot.app.screen.query_one(RunTable)
+        await press(pilot, "escape", "O")
+        assert table.selected == 30 and 30 in rows_in_sight(table)
+        await press(pilot, "home", "slash", "type:seed<20", "enter")
+        assert table.selected in rows_in_sight(table)
+
+
+async def test_what_identifies_a_run_is_written_in_full_and_without_separators(
+    recorded: Recorded, make_app: MakeApp
+) -> None:
+    for seed in (1234, 2**31 - 1):
+        recorded.store.add_run(RunConfig(seed=seed, width=1024))
+    with recorded.store._database.writing() as connection:
+        connection.execute("UPDATE runs SET id = 123456 WHERE id = 2")
+    async with make_app().run_test(size=(200, 40)) as pilot:
+        table = pilot.app.screen.query_one(RunTable)
+        await press(pilot, "escape")
+        newest, first = table.render_line(1).text, table.render_line(2).text
+        assert " 1234 " in first and " #1 " in first and " 1,024 " in first
+        assert f" {2**31 - 1} " in newest and " #123456 " in newest
+
+
+async def test_columns_that_grow_leave_out_others_rather_than_being_cut(recorded: Recorded, make_app: MakeApp) -> None:
+    recorded.store.add_run(RunConfig(seed=2**31 - 1))
+    async with make_app().run_test(size=(130, 40)) as pilot:
+        await press(pilot, "escape")
+        lines = [pilot.app.screen.query_one(RunTable).render_line(y).text for y in (0, 1)]
+        assert len({len(line) for line in lines}) == 1
+        assert ("seed" in lines[0]) == (str(2**31 - 1) in lines[1])
