@@ -222,7 +222,7 @@ def _all_of(store: Store, run_id: int) -> Any:
 def test_one_of_several_runs_side_by_side_that_is_taken_over_leaves_the_others_to_their_process(
     store: Store, children: list[int]
 ) -> None:
-    config = dataclasses.replace(LONG, engine="ensemble", width=16, epochs=1500)
+    config = dataclasses.replace(LONG, engine="ensemble", width=16)
     lost, kept = store.add_run(config), store.add_run(dataclasses.replace(config, seed=1))
 
     def work() -> None:
