@@ -40,6 +40,7 @@ EXCEPTIONS = {
     "wdtui --install-completion": "writes into the start-up file of whoever runs the tests; test_completion.py presses "
     "Tab as the shells do",
     "wdtui sweep lambda --headless --executor ray": "joins the cluster of this machine; test_ray.py has one of its own",
+    "wdtui store move ../new-place": "is refused while a run is live, as one is here; test_moving.py moves a store",
 }
 """Commands that are only parsed, and why."""
 
