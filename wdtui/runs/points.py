@@ -1,8 +1,12 @@
 """Points as rows of the database: the bytes of a point, its checksum, and what a run's row says of its newest.
 
 A point's bytes are little-endian: step and epoch as int64, the values as float64, the step of the point before it as
-int64 (-1 for a run's first), four zero bytes, and the CRC-32 of the run's number and all that. So a point whose bits
-have changed is found, and so is one that has vanished. Points from before there were checksums end with their values.
+int64 (-1 for a run's first), and a checksum of all that and the run's number. So a point whose bits have changed is
+found, and so is one that has vanished. Points from before there were checksums end with their values.
+
+The checksum has 64 bits and is computed of a hundred thousand points at once, as a CRC of each would take half as long
+as reading them: the 8-byte words, the high half of each folded into its low half, times powers of an odd number, added
+modulo 2⁶⁴. Each of these steps can be undone, so a change within one word always changes it.
 """
 
 from __future__ import annotations
@@ -10,12 +14,9 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-import struct
 from collections.abc import Sequence
-from itertools import repeat
 from operator import itemgetter
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,18 +25,17 @@ from wdtui.metrics import Curves, Point
 from wdtui.runs.rows import change
 
 _TRAILER = 16
-_RESIDUE = 0x2144DF1C
-"""The CRC-32 of any bytes followed by their own CRC-32."""
+_AT_ONCE = 1024
+_ODD = 0x9E3779B97F4A7C15
+"""2⁶⁴ over the golden ratio: its powers have no pattern."""
 
 
 def add_points(connection: sqlite3.Connection, run_id: int, points: Sequence[Point], names: Sequence[str]) -> None:
     """Insert points of a run, in order; raises ValueError when the values of one are not those of the names."""
     last = connection.execute("SELECT step FROM points WHERE run_id = ? ORDER BY step DESC LIMIT 1", (run_id,))
     before: int = (last.fetchone() or (-1,))[0]
-    rows = []
-    for point in points:
-        rows.append((run_id, point.step, _packed(point, names, run_id, before)))
-        before = point.step
+    packed = _packed(points, names, run_id, before)
+    rows = [(run_id, point.step, data) for point, data in zip(points, packed, strict=True)]
     connection.executemany("INSERT INTO points VALUES (?, ?, ?)", rows)
 
 
@@ -85,35 +85,43 @@ def points_of(curves: Curves) -> list[Point]:
     return [Point(step, epoch, tuple(values)) for step, epoch, values in rows]
 
 
-def _packed(point: Point, names: Sequence[str], run_id: int, before: int) -> bytes:
-    if len(point.values) != len(names):
-        raise ValueError(f"a point of this run has {len(names)} values, not {len(point.values)}")
-    data = struct.pack(f"<qq{len(names)}dqI", point.step, point.epoch, *point.values, before, 0)
-    return data + struct.pack("<I", crc32(data, _start(run_id)))
+def _packed(points: Sequence[Point], names: Sequence[str], run_id: int, before: int) -> list[bytes]:
+    if wrong := next((point for point in points if len(point.values) != len(names)), None):
+        raise ValueError(f"a point of this run has {len(names)} values, not {len(wrong.values)}")
+    rows = np.zeros(len(points), _form(names))
+    rows["step"], rows["epoch"] = [point.step for point in points], [point.epoch for point in points]
+    rows["values"] = np.array([point.values for point in points]).reshape(len(points), len(names))
+    rows["before"] = [before, *(point.step for point in points)][: len(points)]
+    rows["checksum"] = _checksums(rows, run_id)
+    return [row.tobytes() for row in rows]
 
 
-def _start(run_id: int) -> int:
-    """What the checksums of a run's points begin with, so that no other run's point is taken for one of its own."""
-    return crc32(struct.pack("<q", run_id))
+def _checksums(rows: NDArray[Any], run_id: int) -> NDArray[np.uint64]:
+    """What the checksum of each row has to be, [points]; computed of so many at once as a processor's cache holds."""
+    words = rows.view("<u8").reshape(len(rows), rows.itemsize // 8)[:, :-1]
+    weights = np.full(words.shape[1] + 1, _ODD, dtype=np.uint64).cumprod()
+    sums = [_folded(words[at : at + _AT_ONCE]) @ weights[:-1] for at in range(0, len(words), _AT_ONCE)]
+    return np.concatenate([*sums, np.empty(0, np.uint64)]) + weights[-1:] * np.uint64(run_id)
+
+
+def _folded(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    return words ^ (words >> np.uint64(32))
 
 
 def _form(names: Sequence[str]) -> np.dtype[Any]:
     return np.dtype(
-        [("step", "<i8"), ("epoch", "<i8"), ("values", "<f8", (len(names),)), ("before", "<i8"), ("crc", "<i8")]
+        [("step", "<i8"), ("epoch", "<i8"), ("values", "<f8", (len(names),)), ("before", "<i8"), ("checksum", "<u8")]
     )
 
 
 def _sound(blobs: Sequence[bytes], run_id: int, names: Sequence[str], after_step: int) -> Curves | None:
-    """The curves where every point has a checksum that fits and none is missing between them; else None.
-
-    A hundred thousand points take tens of milliseconds: all that is done for each of them alone is its CRC-32.
-    """
-    if set(map(type, blobs)) != {bytes}:
+    """The curves where every point has a checksum that fits and none is missing between them; else None."""
+    form = _form(names)
+    if set(map(type, blobs)) != {bytes} or set(map(len, blobs)) != {form.itemsize}:
         return None
-    form, data = _form(names), b"".join(blobs)
-    if len(data) != form.itemsize * len(blobs) or set(map(crc32, blobs, repeat(_start(run_id)))) != {_RESIDUE}:
+    points = np.frombuffer(b"".join(blobs), form)
+    if not _fits(points, run_id):
         return None
-    points = np.frombuffer(data, form)
     steps, before = (np.array(points[field], dtype=np.int64) for field in ("step", "before"))
     if before[0] > after_step or not np.array_equal(before[1:], steps[:-1]):
         return None
@@ -122,12 +130,12 @@ def _sound(blobs: Sequence[bytes], run_id: int, names: Sequence[str], after_step
 
 def _salvaged(rows: Sequence[tuple[Any, Any]], run_id: int, names: Sequence[str], after_step: int) -> Curves:
     """The points that are sound, and the steps of the others, a point at a time."""
-    form, start, kept = _form(names), _start(run_id), bytearray()
+    form, kept = _form(names), bytearray()
     lost: set[int] = set()
     last = after_step
     for key, data in rows:
         blob = data if isinstance(data, bytes) else b""
-        sealed = len(blob) == form.itemsize and crc32(blob, start) == _RESIDUE
+        sealed = len(blob) == form.itemsize and _fits(np.frombuffer(blob, form), run_id)
         old = len(blob) == form.itemsize - _TRAILER and _step(blob, 0) == key
         step = _step(blob, 0) if sealed or old else -1
         if step > last:
@@ -141,6 +149,10 @@ def _salvaged(rows: Sequence[tuple[Any, Any]], run_id: int, names: Sequence[str]
     curves = _curves(names, points, np.array(points["step"], dtype=np.int64))
     curves.lost = tuple(sorted(lost - set(curves.steps.tolist())))
     return curves
+
+
+def _fits(rows: NDArray[Any], run_id: int) -> bool:
+    return bool(np.array_equal(rows["checksum"], _checksums(rows, run_id)))
 
 
 def _step(blob: bytes, at: int) -> int:

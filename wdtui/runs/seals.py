@@ -28,8 +28,8 @@ SEALED: dict[str, tuple[str, ...]] = {
 
 
 def seal(*values: Any) -> int:
-    """The checksum of values as SQLite gives them: `ascii` writes each of them in one way in every Python."""
-    return crc32(ascii(values).encode())
+    """The CRC-32 of values as SQLite gives them: Python writes each in the one way that reads back to the same."""
+    return crc32("\0".join(map(str, values)).encode(errors="surrogatepass"))
 
 
 def fits(row: Sequence[Any]) -> bool:
