@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textual import work
-from textual.app import App
 from textual.reactive import reactive
 from textual.widgets import Input
 
@@ -22,6 +21,7 @@ from wdtui.tui import Opening, terminal, theme
 from wdtui.tui.controls import Controls
 from wdtui.tui.feed import Feed, Snapshot
 from wdtui.tui.identity import Identities
+from wdtui.tui.key_order import KeyOrder
 from wdtui.tui.keymap import keymap
 from wdtui.tui.palette import Actions
 from wdtui.tui.screens.workbench import Workbench
@@ -37,7 +37,7 @@ _LONG_SECONDS = 60.0
 _STOP_SECONDS = 60.0
 
 
-class WorkbenchApp(App[None]):
+class WorkbenchApp(KeyOrder):
     """Holds what all screens share: the store's snapshot, the controls, the identities of runs."""
 
     TITLE = "wdtui"

@@ -18,7 +18,6 @@ from wdtui.runs.records import RunRecord
 from wdtui.steering import read_change
 from wdtui.text import clean
 from wdtui.tui.widgets.field_row import FieldRow
-from wdtui.tui.widgets.line_input import LineInput
 
 Answer = TypeVar("Answer")
 
@@ -88,7 +87,7 @@ class LineDialog(Dialog[str]):
         self._text, self._hint = text, hint
 
     def body(self) -> ComposeResult:
-        box = LineInput(clean(self._text), compact=True, max_length=500)
+        box = Input(clean(self._text), compact=True, max_length=500)
         box.cursor_blink = False
         yield box
         yield Static(self._hint, classes="hint", markup=False)

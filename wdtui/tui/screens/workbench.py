@@ -30,7 +30,6 @@ from wdtui.tui.story import headline, told
 from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.chart_grid import ChartGrid
 from wdtui.tui.widgets.launch_form import LaunchForm
-from wdtui.tui.widgets.line_input import LineInput
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
 from wdtui.tui.widgets.load_strip import LoadStrip
 from wdtui.tui.widgets.run_table import RunTable
@@ -85,7 +84,7 @@ class Workbench(RunScreen):
                 yield LoadStrip(id="machine")
         with Vertical(id="runs"):
             yield RunTable(lambda run_id: self.workbench.identities.of(run_id) if self._is_shown(run_id) else None)
-            search = LineInput(
+            search = Input(
                 id="filter", placeholder="words and conditions, as λ>=0.1 ε<1e-3 test>0.9 done", compact=True
             )
             search.cursor_blink = False
@@ -130,7 +129,7 @@ class Workbench(RunScreen):
         if not snapshot.loaded:
             return
         if not self._looked and snapshot.runs and self.focused is self.query_one("#run"):
-            self.table.focus()  # Enter trains the demo only where there is nothing else to look at
+            self.set_focus(self.table)  # Enter trains the demo only where there is nothing else to look at
         self._looked = True
         arrived = self._started if self._started is not None and snapshot.run(self._started) else None
         if arrived is not None:

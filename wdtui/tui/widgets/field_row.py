@@ -11,7 +11,6 @@ from textual.widgets import Input, Static
 from wdtui.hyperparameters import Hyperparameter
 from wdtui.text import clean
 from wdtui.tui.widgets.choice import Choice
-from wdtui.tui.widgets.line_input import LineInput
 
 
 class FieldRow(Vertical):
@@ -50,7 +49,7 @@ class FieldRow(Vertical):
             if options := options_of(self.field):
                 yield Choice(options, self._text)
             else:
-                box = LineInput(self._text, compact=True, placeholder="none" if self.field.optional else "")
+                box = Input(self._text, compact=True, placeholder="none" if self.field.optional else "")
                 box.cursor_blink = False
                 yield box
         yield Static(classes="error", markup=False)

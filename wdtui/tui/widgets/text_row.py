@@ -8,7 +8,6 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from wdtui.tui.widgets.line_input import LineInput
 from wdtui.tui.widgets.words import Words
 
 
@@ -39,7 +38,7 @@ class TextRow(Vertical):
     def compose(self) -> ComposeResult:
         with Horizontal():
             yield Static(self._label, classes="label", markup=False)
-            box = LineInput(self.text, compact=True, placeholder=self._placeholder)
+            box = Input(self.text, compact=True, placeholder=self._placeholder)
             box.cursor_blink = False
             yield box
         yield Words(classes="error")
