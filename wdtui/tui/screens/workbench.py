@@ -22,6 +22,7 @@ from wdtui.runs.sweeps import Progress
 from wdtui.tui import keys
 from wdtui.tui.feed import Snapshot
 from wdtui.tui.figures import CHARTS
+from wdtui.tui.form_memory import FormMemory
 from wdtui.tui.load import LoadHistory
 from wdtui.tui.query import QueryError, parse
 from wdtui.tui.screens.actions import RunScreen
@@ -29,6 +30,7 @@ from wdtui.tui.screens.sweep_form import SweepForm, SweepList
 from wdtui.tui.story import headline, told
 from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.chart_grid import ChartGrid
+from wdtui.tui.widgets.group_heading import GroupHeading
 from wdtui.tui.widgets.launch_form import LaunchForm
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
 from wdtui.tui.widgets.load_strip import LoadStrip
@@ -49,8 +51,7 @@ _FORM_KEYS = (
     keys.Key("escape", "leave_form", "runs and charts", "", shown="esc"),
     keys.Key("", "", "next", "", shown="tab"),
 )
-
-
+_HEADING_KEYS = (keys.Key("enter", "", "unfold or fold", "", shown="⏎"), _FORM_KEYS[1], *_FORM_KEYS[3:])
 _FILTER_KEYS = (
     keys.Key("enter", "", "keep the filter", "", shown="⏎"),
     keys.Key("escape", "", "show all runs", "", shown="esc"),
@@ -78,7 +79,7 @@ class Workbench(RunScreen):
     def compose(self) -> ComposeResult:
         yield HeaderLine("weight decay workbench")
         with Horizontal(id="bench"):
-            yield LaunchForm(id="form")
+            yield LaunchForm(FormMemory(self.controls.store.folder), id="form")
             with Vertical(id="views"):
                 yield ChartGrid(CHARTS, self.workbench.identities.of, told, id="grid")
                 yield LoadStrip(id="machine")
@@ -294,6 +295,8 @@ class Workbench(RunScreen):
         shown = tuple(key for key in _ALL_KEYS if key.footer)
         if event.widget.id == "filter":
             shown = _FILTER_KEYS
+        elif isinstance(event.widget, GroupHeading):
+            shown = _HEADING_KEYS
         elif in_form and event.widget.id != "run":
             shown = _FORM_KEYS
         self.query_one(KeyLine).show(shown)

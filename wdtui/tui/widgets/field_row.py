@@ -20,6 +20,8 @@ class FieldRow(Vertical):
     FieldRow { height: auto; }
     FieldRow > Horizontal { height: 1; }
     FieldRow .label { width: 22; color: $muted; }
+    FieldRow.-choice .label { width: 1fr; max-width: 22; }
+    FieldRow Choice { width: auto; }
     FieldRow .error { display: none; color: $error; height: auto; padding: 0 0 0 2; }
     FieldRow.-wrong .error { display: block; }
     FieldRow:focus-within .label { color: $accent; }
@@ -41,6 +43,7 @@ class FieldRow(Vertical):
         super().__init__(id=f"field-{field.name}")
         self.field = field
         self._text = text
+        self.set_class(bool(options_of(field)), "-choice")
 
     def compose(self) -> ComposeResult:
         with Horizontal():
