@@ -1,4 +1,4 @@
-"""The form as it was left, in a small file beside the store. No Textual; what cannot be read or written is forgotten."""
+"""The form as it was left, in a small file beside the store; what cannot be read or written is forgotten."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from time import monotonic as _seconds
 from typing import ClassVar
@@ -24,7 +25,7 @@ from wdtui.tui.feed import Snapshot
 from wdtui.tui.figures import CHARTS
 from wdtui.tui.form_memory import FormMemory
 from wdtui.tui.load import LoadHistory
-from wdtui.tui.query import QueryError, parse
+from wdtui.tui.query import QueryError, as_typed, parse
 from wdtui.tui.screens.actions import RunScreen
 from wdtui.tui.screens.sweep_form import SweepForm, SweepList
 from wdtui.tui.story import headline, told
@@ -357,19 +358,32 @@ class Workbench(RunScreen):
     @on(Input.Changed, "#filter")
     def _filter_as_typed(self, event: Input.Changed) -> None:
         event.stop()
-        box = self.query_one("#runs")
         try:
-            keep = parse(event.value) if event.value.strip() else None
+            keep, unfinished = as_typed(event.value, self.snapshot.runs)
         except QueryError as error:
-            box.border_subtitle = str(error).replace("[", "\\[")
+            self._say_of_filter(str(error), wrong=True)
             return
-        box.border_subtitle = ""
+        self._say_of_filter(unfinished)
+        self._filter_by(keep if event.value.strip() else None)
+
+    def _filter_by(self, keep: Callable[[RunRecord], bool] | None) -> None:
         self.table.filter_by(keep)
         self._tell()
+
+    def _say_of_filter(self, sentence: str, *, wrong: bool = False) -> None:
+        """Beside the filter: quietly what is not finished yet, or what is wrong."""
+        box = self.query_one("#runs")
+        box.border_subtitle = sentence.replace("[", "\\[")
+        box.set_class(wrong, "-wrong")
 
     @on(Input.Submitted, "#filter")
     def _filter_entered(self, event: Input.Submitted) -> None:
         event.stop()
+        try:
+            self._filter_by(parse(event.value) if event.value.strip() else None)
+            self._say_of_filter("")
+        except QueryError as error:
+            self._say_of_filter(str(error), wrong=True)
         event.input.display = bool(event.value.strip())
         self.table.focus()
 
