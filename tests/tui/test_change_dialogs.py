@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from textual.widgets import Input, Static
-from tui_tools import FakeScheduler, Recorded, drawn, press
+from tui_tools import FakeScheduler, Recorded, drawn, press, settle
 
 from wdtui.runs.records import Status
 from wdtui.steering import Steering
@@ -107,7 +107,7 @@ async def test_steering_a_paused_run_says_when_it_will_count_and_the_dialog_says
         hint = str(pilot.app.screen.query_one(".hint", Static).content)
         assert "The run is paused: what you change counts once it goes on." in hint and "Pending" not in hint
         await press(pilot, "type:0.5", "enter")
-        assert f"Run {run_id} is paused: λ 0.5 is noted and counts once it goes on." in [
+        assert f"Run {run_id} is paused. Noted for when it goes on: λ → 0.5." in [
             note.message for note in pilot.app._notifications
         ]
         await press(pilot, "s")
@@ -115,6 +115,7 @@ async def test_steering_a_paused_run_says_when_it_will_count_and_the_dialog_says
         await press(pilot, "escape")
         (command,) = recorded.store.commands(run_id)
         recorded.store.take(command, [Steering(50 * 78, "weight_decay", 0.3, 0.5)])  # as the paused run does
+        await settle(pilot)
         await press(pilot, "s")
         assert "Pending: λ 0.3 → 0.5." in str(pilot.app.screen.query_one(".hint", Static).content)
 

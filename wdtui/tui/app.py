@@ -35,6 +35,7 @@ _T = TypeVar("_T")
 _LONG_SECONDS = 60.0
 """The end of a run that took longer is announced beyond the screen."""
 _STOP_SECONDS = 60.0
+_MOST_NOTICES = 3
 
 
 class WorkbenchApp(KeyOrder):
@@ -206,6 +207,14 @@ class WorkbenchApp(KeyOrder):
     def action_change_theme(self) -> None:
         names = [one.name for one in self.themes]
         self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
+
+    def on_notify(self) -> None:
+        """A new notice takes the place of the last, but for errors and warnings, of which the newest stay."""
+        shown = list(self._notifications)
+        stay = [notice for notice in shown if notice.severity != "information"][-(_MOST_NOTICES - 1) :]
+        for notice in shown:
+            if notice not in stay:
+                self._unnotify(notice, refresh=False)
 
     def on_command_palette_opened(self) -> None:
         """Nothing blinks here."""
