@@ -198,7 +198,7 @@ def setting_named(name: str) -> Setting:
 def _check_theme(theme: Value, own: Mapping[str, Any]) -> None:
     known = (*THEMES, *own)
     if theme not in known:
-        raise SettingsError(f"there is no theme {theme}{nearest(str(theme), known)}")
+        raise SettingsError(f"there is no theme {theme}{nearest(str(theme), known)} The themes are {', '.join(known)}.")
 
 
 def _table(value: Any, name: str) -> dict[str, Any]:

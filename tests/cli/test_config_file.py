@@ -73,7 +73,8 @@ WRONG = {
     ("fsp", "1"): "fsp is no setting; did you mean fps?",
     ("fps", "99"): "fps: 99 is not allowed; give a number ≥ 0.1 and ≤ 30",
     ("device", "gpu"): "device: gpu is not allowed; give auto, cpu, cuda, cuda:N or mps",
-    ("theme", "lihgt"): "there is no theme lihgt; did you mean light?",
+    ("theme", "lihgt"): "there is no theme lihgt; did you mean light? The themes are auto, dark, light, plain.",
+    ("theme", "neon"): "there is no theme neon. The themes are auto, dark, light, plain.",
     ("keys.luanch", "f5"): "there is no action luanch; did you mean launch?",
     ("keys.launch", "s"): "keys.launch: s is the key of steer already",
     ("keys.launch", "j"): "keys.launch: j is the key of run_below already",
@@ -102,7 +103,9 @@ def test_a_theme_of_the_environment_that_does_not_exist_is_said(
     assert main(["config", "show"]) == 2
     error = capsys.readouterr().err
     assert_one_sentence(error)
-    assert "$WDTUI_THEME: there is no theme lihgt; did you mean light?" in error
+    assert (
+        "$WDTUI_THEME: there is no theme lihgt; did you mean light? The themes are auto, dark, light, plain." in error
+    )
     assert main(["config", "set", "themes.lihgt.accent", "#56b4e9"]) == 0
     assert shown(capsys)["theme"] == ("lihgt", "$WDTUI_THEME")
 

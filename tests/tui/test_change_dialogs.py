@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from textual.widgets import Input, Static
-from tui_tools import FakeScheduler, Recorded, drawn, press
+from tui_tools import FakeScheduler, Recorded, drawn, press, settle
 
 from wdtui.runs.records import Status
 from wdtui.steering import Steering
@@ -96,3 +96,34 @@ async def test_a_second_steering_starts_from_the_first_even_before_that_counts(
         {"weight_decay": 0.9},
         {"weight_decay": 0.5},
     ]
+
+
+async def test_steering_a_paused_run_says_when_it_will_count_and_the_dialog_says_what_is_pending(
+    recorded: Recorded, make_app: MakeApp
+) -> None:
+    run_id = recorded.add("demo", points=50, status=Status.PAUSED)
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape", "s")
+        hint = str(pilot.app.screen.query_one(".hint", Static).content)
+        assert "The run is paused: what you change counts once it goes on." in hint and "Pending" not in hint
+        await press(pilot, "type:0.5", "enter")
+        assert f"Run {run_id} is paused. Noted for when it goes on: λ → 0.5." in [
+            note.message for note in pilot.app._notifications
+        ]
+        await press(pilot, "s")
+        assert "Pending: λ 0.3 → 0.5." in str(pilot.app.screen.query_one(".hint", Static).content)
+        await press(pilot, "escape")
+        (command,) = recorded.store.commands(run_id)
+        recorded.store.take(command, [Steering(50 * 78, "weight_decay", 0.3, 0.5)])  # as the paused run does
+        await settle(pilot)
+        await press(pilot, "s")
+        assert "Pending: λ 0.3 → 0.5." in str(pilot.app.screen.query_one(".hint", Static).content)
+
+
+async def test_steering_a_running_run_says_from_when_it_counts(recorded: Recorded, make_app: MakeApp) -> None:
+    run_id = recorded.add("demo", points=50, status=Status.RUNNING)
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape", "s")
+        assert "paused" not in str(pilot.app.screen.query_one(".hint", Static).content)
+        await press(pilot, "type:0.5:20", "enter")
+        assert f"Steering run {run_id} …" in [note.message for note in pilot.app._notifications]

@@ -395,3 +395,27 @@ async def test_a_queued_run_becomes_an_orphan_on_the_screen_once_its_process_die
             process.wait()
             await settle(pilot)
             assert app.snapshot.runs[0].state == "orphaned"
+
+
+async def test_a_filter_that_is_still_typed_never_empties_the_table(recorded: Recorded, make_app: MakeApp) -> None:
+    recorded.add("demo")
+    recorded.add("epsilon-1e-5")
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape", "slash")
+        table, box = pilot.app.screen.query_one(RunTable), pilot.app.screen.query_one("#runs")
+        for letter in "foo<":
+            await press(pilot, f"type:{letter}")
+            assert len(table.runs) == 2
+        assert "foo< lacks a value" in str(box.border_subtitle) and not box.has_class("-wrong")
+        await press(pilot, "enter")
+        assert len(table.runs) == 2 and box.has_class("-wrong")
+        await press(pilot, "escape", "slash")
+        assert not box.border_subtitle
+        for letter in "ε<1e-3 test>":
+            await press(pilot, f"type:{letter}")
+            assert table.runs
+        assert [run.id for run in table.runs] == [2]
+        await press(pilot, "ctrl+u", "type:zebra")
+        assert len(table.runs) == 2
+        await press(pilot, "enter")
+        assert not table.runs, "entered, it is a filter like any other"

@@ -8,7 +8,7 @@ from tui_tools import Recorded
 
 from wdtui.config import RunConfig
 from wdtui.runs.records import Status
-from wdtui.tui.query import QueryError, parse
+from wdtui.tui.query import QueryError, as_typed, parse
 
 
 @pytest.fixture
@@ -84,3 +84,40 @@ def test_runs_without_an_owner_are_found_by_what_they_are_shown_as(recorded: Rec
     recorded.store.add_run(RunConfig())
     found = {word: [run.id for run in recorded.store.runs() if parse(word)(run)] for word in ("orphaned", "queued")}
     assert found == {"orphaned": [1], "queued": [2, 1]}
+
+
+@pytest.mark.parametrize(
+    ("typed", "found", "said"),
+    [
+        ("", [1, 2, 3], ""),
+        ("f", [1], ""),
+        ("foo", [1, 2, 3], "foo"),
+        ("foo<", [1, 2, 3], "foo< lacks a value"),
+        ("foo<1", [1, 2, 3], "foo is neither"),
+        ("test", [1, 2, 3], "test"),
+        ("test>", [1, 2, 3], "test> lacks a value"),
+        ("test>0.", [1, 2], ""),
+        ("test>0.9", [1, 2], ""),
+        ("done tes", [1, 2], "tes"),
+        ("done λ>=", [1, 2], "λ>= lacks a value"),
+        ("done λ >= ", [1, 2], "λ>= lacks a value"),
+        ("zebra ", [], ""),
+        ("test>2", [], ""),
+    ],
+)
+def test_what_is_still_typed_leaves_the_runs_that_the_rest_lets_through(
+    typed: str, found: list[int], said: str, filled: Recorded
+) -> None:
+    runs = sorted(filled.store.runs(), key=lambda run: run.id)
+    keep, unfinished = as_typed(typed, runs)
+    assert [run.id for run in runs if keep(run)] == found
+    assert said in unfinished and bool(said) == bool(unfinished)
+
+
+def test_a_part_that_makes_no_sense_before_the_one_that_is_typed_is_refused(filled: Recorded) -> None:
+    with pytest.raises(QueryError, match="foo is neither"):
+        as_typed("foo<1 tes", filled.store.runs())
+
+
+def test_without_runs_and_without_a_filter_there_is_nothing_to_say() -> None:
+    assert as_typed("", [])[1] == ""

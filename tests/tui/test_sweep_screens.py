@@ -11,7 +11,7 @@ from test_screens import SIZE, drawn
 from textual.events import Key
 from tui_tools import FakeScheduler, Recorded, press, settle
 
-from wdtui.config import RunConfig
+from wdtui.config import FIELDS, RunConfig
 from wdtui.grid import Grid
 from wdtui.metrics import Point, columns
 from wdtui.runs.records import Status
@@ -25,6 +25,7 @@ from wdtui.tui.screens.sweep_form import SweepForm, SweepList
 from wdtui.tui.screens.workbench import Workbench
 from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.text_row import TextRow
+from wdtui.tui.widgets.words import Words
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:\s*Can not relate snapshot")
 
@@ -309,3 +310,37 @@ async def test_a_click_in_the_curve_of_a_sweep_selects_the_nearest_value(recorde
             await pilot.click(panel, offset=(round(share * panel.size.width), 5))
             await settle(pilot)
             assert str(pilot.app.screen.query_one("#cell").render()).startswith(f"{named} ")
+
+
+def fields_said(app: Any) -> str:
+    return str(app.screen.query_one("#fields", Words).content)
+
+
+async def test_the_dialog_lists_the_fields_that_can_be_axes_and_completes_their_names(
+    recorded: Recorded, make_app: MakeApp
+) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape", "W", "down")
+        for name, field in FIELDS.items():
+            assert (name in fields_said(pilot.app).split()) == bool(field.sweep)
+        await press(pilot, "type:lear")
+        assert "learning_rate" in fields_said(pilot.app) and "width" not in fields_said(pilot.app)
+        await until_suggested(pilot, "learning_rate=")
+        await press(pilot, "right", "type:0.1")
+        assert pilot.app.focused.value == "learning_rate=0.1"
+        assert FIELDS["learning_rate"].allowed in fields_said(pilot.app)
+        await press(pilot, "ctrl+u", "type:H")
+        assert "width" in fields_said(pilot.app).split()
+        await press(pilot, "ctrl+u", "type:zebra")
+        assert "No field" in fields_said(pilot.app)
+        await press(pilot, "down", "down")
+        assert pilot.app.focused.parent.parent.id == "seeds"
+        assert fields_said(pilot.app) == ""
+
+
+async def until_suggested(pilot: Any, suggestion: str) -> None:
+    for _ in range(100):
+        if pilot.app.focused._suggestion == suggestion:
+            return
+        await pilot.pause(0.05)
+    raise AssertionError(f"{suggestion} was not suggested")

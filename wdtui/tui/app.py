@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textual import work
-from textual.app import App
 from textual.reactive import reactive
 from textual.widgets import Input
 
@@ -22,6 +21,7 @@ from wdtui.tui import Opening, terminal, theme
 from wdtui.tui.controls import Controls
 from wdtui.tui.feed import Feed, Snapshot
 from wdtui.tui.identity import Identities
+from wdtui.tui.key_order import KeyOrder
 from wdtui.tui.keymap import keymap
 from wdtui.tui.palette import Actions
 from wdtui.tui.screens.workbench import Workbench
@@ -35,9 +35,10 @@ _T = TypeVar("_T")
 _LONG_SECONDS = 60.0
 """The end of a run that took longer is announced beyond the screen."""
 _STOP_SECONDS = 60.0
+_MOST_NOTICES = 3
 
 
-class WorkbenchApp(App[None]):
+class WorkbenchApp(KeyOrder):
     """Holds what all screens share: the store's snapshot, the controls, the identities of runs."""
 
     TITLE = "wdtui"
@@ -229,6 +230,14 @@ class WorkbenchApp(App[None]):
     def action_change_theme(self) -> None:
         names = [one.name for one in self.themes]
         self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
+
+    def on_notify(self) -> None:
+        """A new notice takes the place of the last, but for errors and warnings, of which the newest stay."""
+        shown = list(self._notifications)
+        stay = [notice for notice in shown if notice.severity != "information"][-(_MOST_NOTICES - 1) :]
+        for notice in shown:
+            if notice not in stay:
+                self._unnotify(notice, refresh=False)
 
     def on_command_palette_opened(self) -> None:
         """Nothing blinks here."""

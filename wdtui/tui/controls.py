@@ -18,6 +18,7 @@ from wdtui.runs.records import CLAIMABLE, FINISHED, RunRecord, Status
 from wdtui.runs.store import Store
 from wdtui.runs.sweep_store import Sweep
 from wdtui.runs.sweeps import assign
+from wdtui.tui.figures import steering_text
 
 if TYPE_CHECKING:
     from wdtui.runs.scheduler import Scheduler
@@ -121,7 +122,14 @@ class Controls:
 
     def steer(self, run: RunRecord, values: dict[str, Any]) -> str:
         self.store.send(run.id, "steer", values)
-        return f"Steering run {run.id} …"
+        if run.status != Status.PAUSED:
+            return f"Steering run {run.id} …"
+        changes = [to if isinstance(to, tuple) else (to, 0) for to in values.values()]
+        noted = [
+            steering_text({"field": name, "new": new, "epochs": epochs})
+            for name, (new, epochs) in zip(values, changes, strict=True)
+        ]
+        return f"Run {run.id} is paused. Noted for when it goes on: {', '.join(noted)}."
 
     def in_force_next(self, run: RunRecord) -> dict[str, Any]:
         """The values of all fields at a live run's next point, with what it is asked for and has not taken yet."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from wdtui.config import FIELDS, NAMES, nearest
@@ -69,6 +69,23 @@ def parse(text: str) -> Test:
     """Turn a filter into a test of runs; raises QueryError. An empty filter lets all runs through."""
     tests = [_part(part) for part in _joined(text).split()]
     return lambda run: all(test(run) for test in tests)
+
+
+def as_typed(text: str, runs: Iterable[RunRecord]) -> tuple[Test, str]:
+    """What a filter lets through while its last part is still typed, and a sentence on that part if it does not count.
+
+    It does not while it is no condition yet, or a word that none of the runs matches. Raises QueryError for the parts
+    before it.
+    """
+    *before, last = _joined(text).split() or [""]
+    rest = parse(" ".join(before))
+    try:
+        keep = parse(text)
+    except QueryError as error:
+        return rest, str(error)
+    if last and text.endswith(last) and not _PART.match(last) and not any(map(keep, runs)):
+        return rest, f"No run matches {last}."
+    return keep, ""
 
 
 def _joined(text: str) -> str:

@@ -14,11 +14,10 @@ from textual.widgets import Button, Input, Static
 from wdtui.config import FIELDS, ConfigError, Hyperparameter
 from wdtui.hyperparameters import format_value
 from wdtui.runs.forks import forked, in_force
-from wdtui.runs.records import RunRecord
+from wdtui.runs.records import RunRecord, Status
 from wdtui.steering import read_change
 from wdtui.text import clean
 from wdtui.tui.widgets.field_row import FieldRow
-from wdtui.tui.widgets.line_input import LineInput
 
 Answer = TypeVar("Answer")
 
@@ -88,7 +87,7 @@ class LineDialog(Dialog[str]):
         self._text, self._hint = text, hint
 
     def body(self) -> ComposeResult:
-        box = LineInput(clean(self._text), compact=True, max_length=500)
+        box = Input(clean(self._text), compact=True, max_length=500)
         box.cursor_blink = False
         yield box
         yield Static(self._hint, classes="hint", markup=False)
@@ -155,7 +154,21 @@ class SteerDialog(ChangesDialog):
     hint = "VALUE at once, or VALUE:EPOCHS over so many epochs. Enter steers from the next epoch on."
 
     def __init__(self, run: RunRecord, values: dict[str, Any]) -> None:
+        """`values` are those at the run's next point."""
         super().__init__(f"steer run {run.id}", steerable(), values)
+        if run.status == Status.PAUSED:
+            self.hint += f"\nThe run is paused: what you change counts once it goes on.{_pending(run, values)}"
+
+
+def _pending(run: RunRecord, values: dict[str, Any]) -> str:
+    """What a paused run is to change once it goes on."""
+    now = in_force(run.config, run.plan, max(run.step - 1, 0))  # in the last step that it trained
+    changes = [
+        f"{field.symbol or field.label} {format_value(now[field.name])} → {format_value(values[field.name])}"
+        for field in steerable()
+        if values[field.name] != now[field.name]
+    ]
+    return f"\nPending: {', '.join(changes)}." if changes else ""
 
 
 class ForkDialog(ChangesDialog):

@@ -8,13 +8,14 @@ from typing import Any
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
+from textual.suggester import SuggestFromList
 from textual.timer import Timer
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from wdtui.config import ConfigError, RunConfig
+from wdtui.config import FIELDS, ConfigError, RunConfig
 from wdtui.grid import Grid, read_axes
-from wdtui.hyperparameters import format_value
+from wdtui.hyperparameters import Hyperparameter, format_value
 from wdtui.runs.estimates import expected_seconds
 from wdtui.runs.records import RunRecord, StoreError
 from wdtui.runs.sweep_words import counted
@@ -28,6 +29,7 @@ from wdtui.tui.widgets.words import Words
 _ROWS = 3
 _SETTLE_SECONDS = 0.15
 _SUGGESTION = {"weight_decay": (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)}
+_AXES = {name: field for name, field in FIELDS.items() if field.sweep}
 _HINT = """\
 a,b,c · linspace(a,b,n) · logspace(a,b,n) · range(a,b)
 Enter trains them; all else is as the form says."""
@@ -55,11 +57,13 @@ class SweepForm(Dialog[Grid]):
         self._settling: Timer | None = None
 
     def body(self) -> ComposeResult:
+        suggester = SuggestFromList([f"{name}=" for name in _AXES], case_sensitive=False)
         for place, text in enumerate(self._texts):
             placeholder = "" if place else "weight_decay=0,logspace(0.01,1,5)"
-            yield TextRow(f"axis {place + 1}", text, placeholder=placeholder, id=f"axis-{place}")
+            yield TextRow(f"axis {place + 1}", text, placeholder=placeholder, suggester=suggester, id=f"axis-{place}")
         yield TextRow("seeds", "", placeholder="1", id="seeds")
         yield Words(id="amount", classes="hint")
+        yield Words(id="fields", classes="hint")
         yield Static(_HINT, classes="hint", markup=False)
 
     def on_mount(self) -> None:
@@ -71,9 +75,18 @@ class SweepForm(Dialog[Grid]):
     def key_up(self) -> None:
         self.focus_previous()
 
+    def on_descendant_focus(self) -> None:
+        self._say_fields()
+
+    def _say_fields(self) -> None:
+        """What the row in hand may be: the fields that begin so, or what its field is."""
+        row = next((row for row in self.query(TextRow) if row.has_focus_within), None)
+        self.query_one("#fields", Words).say(_fields_for(row.text) if row and row.id != "seeds" else "")
+
     @on(TextRow.Changed)
     def _typed(self) -> None:
         """Read once the typing rests: a thousand cells take a quarter of a second to lay out."""
+        self._say_fields()
         self._grid = None
         if self._settling:
             self._settling.stop()
@@ -153,6 +166,27 @@ def _line(progress: Progress) -> Text:
         title = str(error)
     words = [f"{sweep.label:<4}{done:>12}", clean(sweep.name or sweep.experiment), title]
     return Text("  ".join(filter(None, words)), no_wrap=True, overflow="ellipsis")
+
+
+def _fields_for(text: str) -> str:
+    """The fields that an axis may mean by what is typed of it so far."""
+    typed, equals, _ = text.partition("=")
+    typed = typed.strip().replace("-", "_").lower()
+    exact = next((one for name, one in _AXES.items() if equals and typed in (name, one.symbol.lower())), None)
+    if exact:
+        return f"{exact.symbol} {exact.label}: {exact.allowed}.".strip()
+    if equals:
+        return ""
+    near = [f"{one.symbol} {name}" if one.symbol else name for name, one in _AXES.items() if _means(typed, one)]
+    return (
+        " · ".join(near) + ("   → completes" if typed else "")
+        if near
+        else f"No field that can be an axis begins with {typed}."
+    )
+
+
+def _means(typed: str, field: Hyperparameter) -> bool:
+    return field.name.startswith(typed) or field.symbol.lower().startswith(typed) or typed in field.label.lower()
 
 
 def _count(text: str) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from time import monotonic as _seconds
 from typing import ClassVar
@@ -22,15 +23,16 @@ from wdtui.runs.sweeps import Progress
 from wdtui.tui import keys
 from wdtui.tui.feed import Snapshot
 from wdtui.tui.figures import CHARTS
+from wdtui.tui.form_memory import FormMemory
 from wdtui.tui.load import LoadHistory
-from wdtui.tui.query import QueryError, parse
+from wdtui.tui.query import QueryError, as_typed, parse
 from wdtui.tui.screens.actions import RunScreen
 from wdtui.tui.screens.sweep_form import SweepForm, SweepList
 from wdtui.tui.story import headline, told
 from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.chart_grid import ChartGrid
+from wdtui.tui.widgets.group_heading import GroupHeading
 from wdtui.tui.widgets.launch_form import LaunchForm
-from wdtui.tui.widgets.line_input import LineInput
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
 from wdtui.tui.widgets.load_strip import LoadStrip
 from wdtui.tui.widgets.run_table import RunTable
@@ -50,8 +52,7 @@ _FORM_KEYS = (
     keys.Key("escape", "leave_form", "runs and charts", "", shown="esc"),
     keys.Key("", "", "next", "", shown="tab"),
 )
-
-
+_HEADING_KEYS = (keys.Key("enter", "", "unfold or fold", "", shown="⏎"), _FORM_KEYS[1], *_FORM_KEYS[3:])
 _FILTER_KEYS = (
     keys.Key("enter", "", "keep the filter", "", shown="⏎"),
     keys.Key("escape", "", "show all runs", "", shown="esc"),
@@ -79,13 +80,13 @@ class Workbench(RunScreen):
     def compose(self) -> ComposeResult:
         yield HeaderLine("weight decay workbench")
         with Horizontal(id="bench"):
-            yield LaunchForm(id="form")
+            yield LaunchForm(FormMemory(self.controls.store.folder), id="form")
             with Vertical(id="views"):
                 yield ChartGrid(CHARTS, self.workbench.identities.of, told, id="grid")
                 yield LoadStrip(id="machine")
         with Vertical(id="runs"):
             yield RunTable(lambda run_id: self.workbench.identities.of(run_id) if self._is_shown(run_id) else None)
-            search = LineInput(
+            search = Input(
                 id="filter", placeholder="words and conditions, as λ>=0.1 ε<1e-3 test>0.9 done", compact=True
             )
             search.cursor_blink = False
@@ -130,7 +131,7 @@ class Workbench(RunScreen):
         if not snapshot.loaded:
             return
         if not self._looked and snapshot.runs and self.focused is self.query_one("#run"):
-            self.table.focus()  # Enter trains the demo only where there is nothing else to look at
+            self.set_focus(self.table)  # Enter trains the demo only where there is nothing else to look at
         self._looked = True
         arrived = self._started if self._started is not None and snapshot.run(self._started) else None
         known = {run.id for run in snapshot.runs} if self._marked else set()
@@ -296,6 +297,8 @@ class Workbench(RunScreen):
         shown = tuple(key for key in _ALL_KEYS if key.footer)
         if event.widget.id == "filter":
             shown = _FILTER_KEYS
+        elif isinstance(event.widget, GroupHeading):
+            shown = _HEADING_KEYS
         elif in_form and event.widget.id != "run":
             shown = _FORM_KEYS
         self.query_one(KeyLine).show(shown)
@@ -361,19 +364,32 @@ class Workbench(RunScreen):
     @on(Input.Changed, "#filter")
     def _filter_as_typed(self, event: Input.Changed) -> None:
         event.stop()
-        box = self.query_one("#runs")
         try:
-            keep = parse(event.value) if event.value.strip() else None
+            keep, unfinished = as_typed(event.value, self.snapshot.runs)
         except QueryError as error:
-            box.border_subtitle = str(error).replace("[", "\\[")
+            self._say_of_filter(str(error), wrong=True)
             return
-        box.border_subtitle = ""
+        self._say_of_filter(unfinished)
+        self._filter_by(keep if event.value.strip() else None)
+
+    def _filter_by(self, keep: Callable[[RunRecord], bool] | None) -> None:
         self.table.filter_by(keep)
         self._tell()
+
+    def _say_of_filter(self, sentence: str, *, wrong: bool = False) -> None:
+        """Beside the filter: quietly what is not finished yet, or what is wrong."""
+        box = self.query_one("#runs")
+        box.border_subtitle = sentence.replace("[", "\\[")
+        box.set_class(wrong, "-wrong")
 
     @on(Input.Submitted, "#filter")
     def _filter_entered(self, event: Input.Submitted) -> None:
         event.stop()
+        try:
+            self._filter_by(parse(event.value) if event.value.strip() else None)
+            self._say_of_filter("")
+        except QueryError as error:
+            self._say_of_filter(str(error), wrong=True)
         event.input.display = bool(event.value.strip())
         self.table.focus()
 

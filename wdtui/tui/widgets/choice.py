@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
+from textual.geometry import Size
 from textual.message import Message
 from textual.widget import Widget
 
@@ -51,7 +52,10 @@ class Choice(Widget, can_focus=True):
     def value(self, value: str) -> None:
         """Set by the program: nothing is posted."""
         self._value = value
-        self.refresh()
+        self.refresh(layout=True)
+
+    def get_content_width(self, container: Size, viewport: Size) -> int:
+        return self.render().cell_len
 
     def render(self) -> Text:
         arrow = "bold" if self.has_focus else "dim"

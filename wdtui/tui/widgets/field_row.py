@@ -11,7 +11,6 @@ from textual.widgets import Input, Static
 from wdtui.hyperparameters import Hyperparameter
 from wdtui.text import clean
 from wdtui.tui.widgets.choice import Choice
-from wdtui.tui.widgets.line_input import LineInput
 
 
 class FieldRow(Vertical):
@@ -21,6 +20,8 @@ class FieldRow(Vertical):
     FieldRow { height: auto; }
     FieldRow > Horizontal { height: 1; }
     FieldRow .label { width: 22; color: $muted; }
+    FieldRow.-choice .label { width: 1fr; max-width: 22; }
+    FieldRow Choice { width: auto; }
     FieldRow .error { display: none; color: $error; height: auto; padding: 0 0 0 2; }
     FieldRow.-wrong .error { display: block; }
     FieldRow:focus-within .label { color: $accent; }
@@ -42,6 +43,7 @@ class FieldRow(Vertical):
         super().__init__(id=f"field-{field.name}")
         self.field = field
         self._text = text
+        self.set_class(bool(options_of(field)), "-choice")
 
     def compose(self) -> ComposeResult:
         with Horizontal():
@@ -50,7 +52,7 @@ class FieldRow(Vertical):
             if options := options_of(self.field):
                 yield Choice(options, self._text)
             else:
-                box = LineInput(self._text, compact=True, placeholder="none" if self.field.optional else "")
+                box = Input(self._text, compact=True, placeholder="none" if self.field.optional else "")
                 box.cursor_blink = False
                 yield box
         yield Static(classes="error", markup=False)

@@ -21,6 +21,7 @@ from wdtui.config import FIELDS, GROUPS, ConfigError, RunConfig
 from wdtui.hyperparameters import format_value
 from wdtui.runs.records import RunRecord
 from wdtui.tui.estimates import arithmetic
+from wdtui.tui.form_memory import FormMemory, Kept
 from wdtui.tui.widgets.choice import Choice
 from wdtui.tui.widgets.field_row import FieldRow
 from wdtui.tui.widgets.group_heading import GroupHeading
@@ -51,8 +52,10 @@ class LaunchForm(VerticalScroll, can_focus=False):
     class Left(Message):
         """Escape was pressed in the form."""
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, memory: FormMemory, *, id: str | None = None) -> None:
+        """`memory` knows how the form was left, and is told."""
         super().__init__(id=id)
+        self._memory = memory
         self._texts: Texts = {}
         self.config: RunConfig | None = None
         """What the form says, None while it says nothing possible."""
@@ -62,7 +65,11 @@ class LaunchForm(VerticalScroll, can_focus=False):
     def compose(self) -> ComposeResult:
         names = experiments.names()
         first = _DEMO if _DEMO in names else names[0] if names else _NONE
+        kept = self._memory.read()
+        if kept and kept.experiment in (*names, _NONE):
+            first = kept.experiment
         self._take(first)
+        self._texts |= kept.texts if kept and kept.experiment == first else {}
         yield Choice([*names, _NONE], first, id="experiment")
         yield Words(id="question")
         for group, title in GROUPS.items():
@@ -96,6 +103,18 @@ class LaunchForm(VerticalScroll, can_focus=False):
         self.query_one("#experiment", Choice).value = name
         self._take(name)
         self._fill()
+
+    def _keep(self) -> None:
+        """Have the memory know what the form says."""
+        asked = texts_of(self._experiment.base() if self._experiment else RunConfig())
+        name = self._experiment.name if self._experiment else _NONE
+        self._memory.write(Kept(name, {name: text for name, text in self._texts.items() if text != asked[name]}))
+
+    def on_descendant_blur(self) -> None:
+        self._keep()
+
+    def on_unmount(self) -> None:
+        self._keep()
 
     def use_config(self, config: RunConfig) -> None:
         """Fill in a config as it is."""

@@ -6,9 +6,9 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
+from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
-from wdtui.tui.widgets.line_input import LineInput
 from wdtui.tui.widgets.words import Words
 
 
@@ -30,16 +30,25 @@ class TextRow(Vertical):
     class Submitted(Message):
         """Enter was pressed."""
 
-    def __init__(self, label: str, text: str, *, placeholder: str = "", id: str | None = None) -> None:
+    def __init__(
+        self,
+        label: str,
+        text: str,
+        *,
+        placeholder: str = "",
+        suggester: Suggester | None = None,
+        id: str | None = None,
+    ) -> None:
+        """`suggester` completes what is typed; → at its end takes that."""
         super().__init__(id=id)
         self.text = text.strip()
         """What stands there, without blanks around it."""
-        self._label, self._placeholder = label, placeholder
+        self._label, self._placeholder, self._suggester = label, placeholder, suggester
 
     def compose(self) -> ComposeResult:
         with Horizontal():
             yield Static(self._label, classes="label", markup=False)
-            box = LineInput(self.text, compact=True, placeholder=self._placeholder)
+            box = Input(self.text, compact=True, placeholder=self._placeholder, suggester=self._suggester)
             box.cursor_blink = False
             yield box
         yield Words(classes="error")

@@ -1,0 +1,57 @@
+"""The form as it was left, in a small file beside the store; what cannot be read or written is forgotten."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from wdtui.config import FIELDS
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """An experiment, and the texts of fields that say something else than it does."""
+
+    experiment: str
+    texts: dict[str, str]
+
+
+class FormMemory:
+    """Reads and writes `form.json` in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "form.json"
+        self._last: Kept | None = None
+
+    def read(self) -> Kept | None:
+        """What was kept; None where nothing was, or nothing of this form. Fields of another version are left out."""
+        try:
+            self._last = _checked(json.loads(self._file.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            self._last = None
+        return self._last
+
+    def write(self, kept: Kept) -> None:
+        """Keep this from now on."""
+        if kept == self._last:
+            return
+        self._last = kept
+        new = self._file.with_suffix(".new")
+        with contextlib.suppress(OSError):  # a store that can only be read is still worth opening
+            new.write_text(json.dumps(dataclasses.asdict(kept), ensure_ascii=False), encoding="utf-8")
+            new.replace(self._file)
+
+
+def _checked(content: Any) -> Kept | None:
+    match content:
+        case {"experiment": str(experiment), "texts": dict(texts)}:
+            return Kept(experiment, {name: text for name, text in texts.items() if name in FIELDS and _is_text(text)})
+        case _:
+            return None
+
+
+def _is_text(text: Any) -> bool:
+    return isinstance(text, str) and text.isprintable()
