@@ -173,7 +173,7 @@ def _parts(store: Store, run_id: int, last: int | None = None) -> Iterator[Curve
     """The points up to a step, so many at a time."""
     after = -1
     while len(part := store.curves(run_id, after, most=_POINTS)) or part.lost:
-        after = max(*part.steps[-1:].tolist(), *part.lost[-1:])
+        after = max([*part.steps[-1:].tolist(), *part.lost[-1:]])
         if last is not None and after >= last:
             kept = part.steps <= last
             yield Curves(part.names, part.steps[kept], part.epochs[kept], part.values[kept], part.lost)
