@@ -25,8 +25,8 @@ def add(store: Store, train: list[float], test: list[float], **changes: float) -
         for a, b in zip(train, test, strict=True)
     ]
     points = [Point(78 * (place + 1), place + 1, tuple(row.values())) for place, row in enumerate(rows)]
-    store.append(run_id, points, speed=1.0, milestones=milestones(Curves.of(config, points)).to_json())
-    store.set_status(run_id, Status.DONE)
+    store.append(store.run(run_id).claim, points, speed=1.0, milestones=milestones(Curves.of(config, points)).to_json())
+    store.set_status(store.run(run_id).claim, Status.DONE)
 
 
 @pytest.fixture

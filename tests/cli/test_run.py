@@ -197,7 +197,7 @@ def test_resume_opens_the_app_in_a_terminal_and_trains_without_a_screen_where_th
 
     with Store(tmp_path) as store:
         run_id = store.add_run(RunConfig(width=8))
-        store.set_status(run_id, Status.INTERRUPTED)
+        store.set_status(store.run(run_id).claim, Status.INTERRUPTED)
         store.sweeps.add(Grid.of(RunConfig(width=8), {"weight_decay": [0.0, 0.1]}), threads=1)
     trained: list[str] = []
     opened: list[tui.Opening] = []

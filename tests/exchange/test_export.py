@@ -259,7 +259,7 @@ def long_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Store(folder) as store:
         run_id = store.add_run(CONFIG.replace(epochs=12_000))
         store.append(
-            run_id, [Point(n, n, tuple(row)) for n, row in enumerate(values, start=1)], speed=1.0, milestones={}
+            store.run(run_id).claim, [Point(n, n, tuple(row)) for n, row in enumerate(values, start=1)], speed=1.0, milestones={}
         )
     return folder
 
@@ -316,7 +316,7 @@ def test_a_run_that_loses_points_while_it_is_read_is_a_sentence_and_leaves_no_fi
     stored_run(tmp_path / "store")
     with Store(tmp_path / "store") as store:
         run = stream(store, 1)
-        store.truncate(1, 2)
+        store.truncate(store.run(1).claim, 2)
         with pytest.raises(ExchangeError, match="has changed while it was read: try again"):
             export([run], "csv", tmp_path / "out.csv")
     assert not list(tmp_path.glob("*out*"))

@@ -31,8 +31,8 @@ def trained(
     run_id = store.add_run(config)
     store.claim(run_id, device=device, threads=threads, versions={})
     measured = Point(78, 1, (0.5,) * len(columns(config)))
-    store.append(run_id, [measured], speed=speed, milestones={}, batched=batched)
-    store.set_status(run_id, Status.DONE)
+    store.append(store.run(run_id).claim, [measured], speed=speed, milestones={}, batched=batched)
+    store.set_status(store.run(run_id).claim, Status.DONE)
 
 
 def test_runs_of_a_batch_say_nothing_of_how_fast_a_run_alone_is(store: Store) -> None:

@@ -29,7 +29,7 @@ class Epochwise:
                 claim(self._store, run.id)
             append(self._store, run.id, point(run.step + run.config.steps_per_epoch))
             if self._store.run(run.id).step >= run.config.steps:
-                self._store.set_status(self._queue.pop(0), Status.DONE)
+                self._store.set_status(self._store.run(self._queue.pop(0)).claim, Status.DONE)
         return {*self._queue}
 
     def submit(self, *run_ids: int, threads: int | None = None) -> None:

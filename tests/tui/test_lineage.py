@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from test_screens import forked
 from tui_tools import Recorded, press
 
@@ -20,7 +21,7 @@ MakeApp = Callable[..., Any]
 def steer(recorded: Recorded, run_id: int, *plan: Steering) -> RunRecord:
     store = recorded.store
     store.send(run_id, "steer", {})
-    assert store.take(store.commands(run_id)[0], plan)
+    assert store.take(store.run(run_id).claim, store.commands(run_id)[0], plan)
     return store.run(run_id)
 
 
@@ -38,11 +39,21 @@ def test_the_row_of_a_steered_run_shows_the_value_in_force_and_that_it_was_steer
     run_id = recorded.add("epsilon-1e-2", points=40, status=Status.RUNNING)
     run = steer(recorded, run_id, Steering(1560, "weight_decay", 0.1, 0.3), Steering(1560, "bn_epsilon", 0.01, 1.3e-5))
     for width in (74, 114, 194):
-        assert cells(run, width)["λ"] == "0.1→0.3" and cells(run, width)["ε"] == "→1.3e-5"
+        assert cells(run, width)["λ"] == "→0.3" and cells(run, width)["ε"] == "→1e-5"
+    assert "λ 0.1→0.3 · ε 0.01→1.3e-5" in cells(run, 194)[""]
     assert narrow(recorded.store.run(recorded.add("epsilon-1e-2")), "λ") == "0.1"
 
 
-def test_what_is_steered_and_has_no_column_is_said_beside_the_speed(recorded: Recorded) -> None:
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.3, "→0.3"), (0.01, "→0.01"), (0.003, "→3e-3"), (0.0123, "→1e-2"), (1e-4, "→1e-4"), (1.0, "→1")],
+)
+def test_a_steered_value_is_never_cut(recorded: Recorded, value: float, shown: str) -> None:
+    run_id = recorded.add("epsilon-1e-2", points=40, status=Status.RUNNING)
+    assert narrow(steer(recorded, run_id, Steering(1560, "weight_decay", 0.1, value)), "λ") == shown
+
+
+def test_a_steered_learning_rate_is_said_beside_the_speed(recorded: Recorded) -> None:
     run_id = recorded.add("epsilon-1e-2", points=40, status=Status.RUNNING)
     run = steer(recorded, run_id, Steering(1560, "learning_rate", 0.001, 0.0001))
     assert "learning rate 0.001→1e-4" in cells(run, 200)[""]
@@ -52,7 +63,7 @@ def test_the_row_of_a_fork_says_whose_it_is_and_where_it_leaves_it(recorded: Rec
     forked(recorded)
     run = recorded.store.runs()[0]
     assert cells(run, 200)["name"] == "fork of 1 at 8,424" and narrow(run, "name") == "↳1 at 8,424"
-    assert cells(run, 200)["ε"] == "→1.1e-5"
+    assert cells(run, 200)["ε"] == "→1e-5"
     recorded.store.rename(run.id, "healed")
     named = recorded.store.run(run.id)
     assert cells(named, 200)["name"] == "healed · fork of 1 at 8,424" and narrow(named, "name") == "↳1 healed"

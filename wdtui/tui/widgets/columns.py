@@ -12,7 +12,7 @@ from rich.cells import cell_len, set_cell_size
 from wdtui.config import FIELDS
 from wdtui.runs.records import RunRecord, Status
 from wdtui.runs.sweep_words import symbol
-from wdtui.text import NOTHING, clean, duration, number, percent
+from wdtui.text import NOTHING, clean, duration, number, percent, scientific
 
 SYMBOLS = {
     Status.QUEUED: "○",
@@ -39,8 +39,8 @@ _TONES = {
 
 _GAP = 2
 """So many cells lie between two columns."""
-_IN_COLUMNS = "weight_decay", "bn_epsilon"
-"""The fields that can be steered and have a column of their own."""
+_MOST_STEERED = 5
+"""So many cells of the columns of λ and ε are for their values."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -93,9 +93,9 @@ def progress(run: RunRecord) -> str:
 
 
 def what_happened(run: RunRecord) -> str:
-    """How a run stands, then what was steered that has no column of its own."""
-    others = [f"{symbol(name)} {run.written(name)}" for name in run.steered_fields if name not in _IN_COLUMNS]
-    return " · ".join(filter(None, [_standing(run), *others]))
+    """How a run stands, then what was steered, from its first value to the one in force."""
+    steered = [f"{symbol(name)} {run.written(name)}" for name in run.steered_fields]
+    return " · ".join(filter(None, [_standing(run), *steered]))
 
 
 def _standing(run: RunRecord) -> str:
@@ -126,16 +126,14 @@ def _given(field: str) -> Callable[[RunRecord], Any]:
 
 
 def _written(field: str) -> Callable[[RunRecord], str]:
-    return lambda run: run.written(field, FIELDS[field].written)
-
-
-def _steered_to(field: str) -> Callable[[RunRecord], str]:
-    """The value in force, with a sign of where it came from."""
+    """The value in force, with a sign before it where it was steered, in the few cells that there are."""
 
     def written(run: RunRecord) -> str:
-        return (
-            f"→{number(float(f'{run.in_force[field]:.2g}'))}" if field in run.steered_fields else _written(field)(run)
-        )
+        value = run.in_force[field]
+        if field not in run.steered_fields:
+            return FIELDS[field].written(value)
+        texts = [f"→{write(value)}" for write in (number, lambda one: scientific(one, 1), scientific)]
+        return next((text for text in texts if len(text) <= _MOST_STEERED), texts[-1])
 
     return written
 
@@ -165,8 +163,8 @@ COLUMNS = (
     ),
     Column("run", 6, 6, lambda run: f"#{run.id}", lambda run: run.id, tone=_muted, whole=True),
     Column("name", 14, 1, _name_and_parent, _name, right=False, stretch=2, shorter=_short_name_and_parent),
-    Column("λ", 9, 0, _written("weight_decay"), _given("weight_decay"), shorter=_steered_to("weight_decay")),
-    Column("ε", 9, 0, _written("bn_epsilon"), _given("bn_epsilon"), shorter=_steered_to("bn_epsilon")),
+    Column("λ", 7, 0, _written("weight_decay"), _given("weight_decay"), whole=True),
+    Column("ε", 7, 0, _written("bn_epsilon"), _given("bn_epsilon"), whole=True),
     Column("H", 6, 2, _written("width"), _given("width"), whole=True),
     Column("seed", 7, 7, _written("seed"), _given("seed"), whole=True),
     Column("step", 16, 2, progress, lambda run: run.step),
