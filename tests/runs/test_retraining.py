@@ -49,7 +49,7 @@ def test_every_face_names_a_damaged_point_and_says_how_it_comes_back(tmp_path: P
         run_id = trained(store)
         step = int(store.curves(run_id).steps[25])
     damage(tmp_path, run_id, step)
-    said = f"The point at step {step} of run {run_id} is damaged and left out: `wdtui resume {run_id}` trains it again."
+    said = f"Run {run_id} lacks the damaged point at step {step}: `wdtui resume {run_id}` trains it again."
     assert said in wdtui("runs", "show", "1", store=tmp_path).stdout
     assert json.loads(wdtui("runs", "show", "1", "--json", store=tmp_path).stdout)["lost"] == [step]
     exported = wdtui("runs", "export", "1", "--output", str(tmp_path / "run.json"), "--format", "json", store=tmp_path)

@@ -34,12 +34,10 @@ def findings(store: Store) -> list[Finding]:
 
 def lost_points(run: RunRecord, lost: tuple[int, ...]) -> str:
     """What to say of points that are damaged or missing, and how they come back."""
+    again = f"`wdtui resume {run.id}` trains"
     if len(lost) == 1:
-        which, them = f"The point at step {number(lost[0])} of run {run.id} is damaged and left out", "it"
-    else:
-        steps = ", ".join(map(number, lost[:3])) + (" …" if len(lost) > 3 else "")
-        which, them = f"{len(lost):,} points of run {run.id}, at steps {steps}, are damaged and left out", "them"
-    return f"{which}: `wdtui resume {run.id}` trains {them} again."
+        return f"Run {run.id} lacks the damaged point at step {number(lost[0])}: {again} it again."
+    return f"Run {run.id} lacks {len(lost):,} damaged points from step {number(lost[0])} on: {again} them again."
 
 
 def _of_run(store: Store, run: RunRecord) -> Iterator[Finding]:
