@@ -258,9 +258,8 @@ def long_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     values = np.random.default_rng(0).random((12_000, len(NAMES))).tolist()
     with Store(folder) as store:
         run_id = store.add_run(CONFIG.replace(epochs=12_000))
-        store.append(
-            store.run(run_id).claim, [Point(n, n, tuple(row)) for n, row in enumerate(values, start=1)], speed=1.0, milestones={}
-        )
+        points = [Point(n, n, tuple(row)) for n, row in enumerate(values, start=1)]
+        store.append(store.run(run_id).claim, points, speed=1.0, milestones={})
     return folder
 
 

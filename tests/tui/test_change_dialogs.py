@@ -114,7 +114,8 @@ async def test_steering_a_paused_run_says_when_it_will_count_and_the_dialog_says
         assert "Pending: λ 0.3 → 0.5." in str(pilot.app.screen.query_one(".hint", Static).content)
         await press(pilot, "escape")
         (command,) = recorded.store.commands(run_id)
-        recorded.store.take(recorded.store.run(command.run_id).claim, command, [Steering(50 * 78, "weight_decay", 0.3, 0.5)])  # as the paused run does
+        plan = [Steering(50 * 78, "weight_decay", 0.3, 0.5)]
+        recorded.store.take(recorded.store.run(command.run_id).claim, command, plan)  # as the paused run does
         await settle(pilot)
         await press(pilot, "s")
         assert "Pending: λ 0.3 → 0.5." in str(pilot.app.screen.query_one(".hint", Static).content)

@@ -73,7 +73,8 @@ async def test_a_note_gives_way_to_the_present_once_it_could_be_read(recorded: R
         said = [pilot.app.screen.query_one("#quiet", Words).content.plain]
         for epoch in (53, 300):
             values = tuple({"train_accuracy": 1.0, "test_accuracy": 0.5}.get(name, 1.0) for name in columns(config))
-            recorded.store.append(recorded.store.run(run_id).claim, [Point(epoch * 78, epoch, values)], speed=40.0, milestones={})
+            points = [Point(epoch * 78, epoch, values)]
+            recorded.store.append(recorded.store.run(run_id).claim, points, speed=40.0, milestones={})
             await settle(pilot)
             said.append(pilot.app.screen.query_one("#quiet", Words).content.plain)
     at_once, soon, later = said

@@ -140,6 +140,20 @@ ROWS = (
     Key("end,G", "move(10000000)", "last run", ""),
 )
 """What moves the cursor of the run table: as in any list, so that no page says it and no setting changes it."""
+FORM = (
+    Key("enter", "launch", "run", "", shown="⏎"),
+    Key("", "", "field", "", shown="↑↓"),
+    Key("", "", "choose", "", shown="←→"),
+    Key("escape", "leave_form", "runs and charts", "", shown="esc"),
+    Key("", "", "next", "", shown="tab"),
+)
+HEADING = (Key("enter", "", "unfold or fold", "", shown="⏎"), FORM[1], *FORM[3:])
+FILTER = (
+    Key("enter", "", "keep the filter", "", shown="⏎"),
+    Key("escape", "", "show all runs", "", shown="esc"),
+    Key("", "", "λ ε H train test step, any field or metric, done, running, words", "", shown="< > = !="),
+)
+"""What the footer says in the form, on a heading in it, and in the filter."""
 GROUPS: dict[str, tuple[Key, ...]] = {"Runs": RUNS, "Table": TABLE, "Charts": CHARTS, "A sweep": SWEEP, "App": APP}
 
 

@@ -45,19 +45,6 @@ _LOAD_SECONDS = 2.0
 """How often the machine is asked how busy it is, while this screen is seen and runs are live or its charts shown."""
 _GREETING = "No runs yet: press Enter to train the demo and watch a network discover addition."
 _ALL_KEYS = (*keys.RUNS, *keys.TABLE, *keys.CHARTS, *keys.APP)
-_FORM_KEYS = (
-    keys.Key("enter", "launch", "run", "", shown="⏎"),
-    keys.Key("", "", "field", "", shown="↑↓"),
-    keys.Key("", "", "choose", "", shown="←→"),
-    keys.Key("escape", "leave_form", "runs and charts", "", shown="esc"),
-    keys.Key("", "", "next", "", shown="tab"),
-)
-_HEADING_KEYS = (keys.Key("enter", "", "unfold or fold", "", shown="⏎"), _FORM_KEYS[1], *_FORM_KEYS[3:])
-_FILTER_KEYS = (
-    keys.Key("enter", "", "keep the filter", "", shown="⏎"),
-    keys.Key("escape", "", "show all runs", "", shown="esc"),
-    keys.Key("", "", "λ ε H train test step, any field or metric, done, running, words", "", shown="< > = !="),
-)
 
 
 class Workbench(RunScreen):
@@ -296,11 +283,11 @@ class Workbench(RunScreen):
         self.set_class(in_form, "-form-open")
         shown = tuple(key for key in _ALL_KEYS if key.footer)
         if event.widget.id == "filter":
-            shown = _FILTER_KEYS
+            shown = keys.FILTER
         elif isinstance(event.widget, GroupHeading):
-            shown = _HEADING_KEYS
+            shown = keys.HEADING
         elif in_form and event.widget.id != "run":
-            shown = _FORM_KEYS
+            shown = keys.FORM
         self.query_one(KeyLine).show(shown)
 
     def on_resize(self, event: events.Resize) -> None:
