@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from wdtui.schema.curves import Curves
 
 from wdtui.forecast import THRESHOLD, Forecast, expected_blowup, forecast, threshold
-from wdtui.metrics import Curves
 from wdtui.milestones import milestones
 
 EVERY = 400

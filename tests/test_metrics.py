@@ -6,16 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from wdtui.schema.curves import Curves, Point
 
 from wdtui.config import RunConfig
-from wdtui.metrics import METRICS, Curves, Point, columns, finite, layer_names
+from wdtui.metrics import METRICS
+from wdtui.sizes import layer_names
 
 NORMS = {name for name, metric in METRICS.items() if metric.layers in ("norm", "invariant")}
 
 
 def points(config: RunConfig, count: int, first: int = 0) -> list[Point]:
     """Points whose values tell where they belong: 1000 · point + column."""
-    width = len(columns(config))
+    width = len(config.columns)
     numbers = range(first, first + count)
     return [Point(10 * i, i, tuple(1000.0 * i + column for column in range(width))) for i in numbers]
 
@@ -30,16 +32,16 @@ def test_every_column_is_a_metric_or_one_of_its_layers_and_stands_there_once(blo
 
 def test_a_metric_that_is_switched_off_has_no_values() -> None:
     assert "sharpness" not in columns(RunConfig(sharpness_every=0))
-    assert set(columns(RunConfig(sharpness_every=7))) == {*columns(RunConfig()), "sharpness"}
+    assert set(columns(RunConfig(sharpness_every=7))) == {*RunConfig().columns, "sharpness"}
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_only_what_is_measured_now_and_then_may_be_no_number(value: float) -> None:
     config = RunConfig(sharpness_every=5)
-    names = columns(config)
+    names = config.columns
     for name in names:
         point = Point(1, 1, tuple(value if other == name else 1.0 for other in names))
-        assert finite(config, point) == (name == "sharpness")
+        assert config.finite(point) == (name == "sharpness")
 
 
 def test_the_measurements_of_a_metric_are_its_points_with_a_finite_value() -> None:
@@ -82,16 +84,16 @@ def test_metrics_explain_themselves() -> None:
 
 def test_curves_hold_each_value_under_its_name() -> None:
     config = RunConfig(blocks=1)
-    curves = Curves.of(config, iter(points(config, 3)))
+    curves = Curves.of(config.columns, iter(points(config, 3)))
     assert len(curves) == 3 and curves.steps.tolist() == [0, 10, 20] and curves.epochs.tolist() == [0, 1, 2]
-    for column, name in enumerate(columns(config)):
+    for column, name in enumerate(config.columns):
         assert name in curves and curves[name].tolist() == [column, 1000 + column, 2000 + column]
-    assert curves.last() == {name: 2000.0 + column for column, name in enumerate(columns(config))}
+    assert curves.last() == {name: 2000.0 + column for column, name in enumerate(config.columns)}
 
 
 def test_a_metric_that_was_not_measured_is_nan_throughout() -> None:
     config = RunConfig(blocks=0)
-    curves = Curves.of(config, points(config, 2))
+    curves = Curves.of(config.columns, points(config, 2))
     assert "bn_variance_min" not in curves
     assert curves["bn_variance_min"].shape == (2,) and np.isnan(curves["bn_variance_min"]).all()
 

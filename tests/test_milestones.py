@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from wdtui.schema.curves import Curves
 
-from wdtui.metrics import Curves
 from wdtui.milestones import blowups, milestones
 
 DATA = Path(__file__).parent / "data"

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from wdtui.schema.curves import Curves
 
 from wdtui.config import ConfigError, RunConfig
 from wdtui.experiments import load, names, notes_of
-from wdtui.metrics import METRICS, Curves
+from wdtui.metrics import METRICS
 from wdtui.milestones import milestones
 from wdtui.notes import reached, read_notes
 from wdtui.steering import Steering

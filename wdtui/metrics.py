@@ -161,7 +161,7 @@ def columns(config: RunConfig) -> tuple[str, ...]:
 def finite(config: RunConfig, point: Point) -> bool:
     """Whether all that is measured at every point is a finite number."""
     sparse = {column for metric in METRICS.values() if metric.every for column in metric.columns(config)}
-    return all(math.isfinite(x) for name, x in zip(columns(config), point.values, strict=True) if name not in sparse)
+    return all(math.isfinite(x) for name, x in zip(config.columns, point.values, strict=True) if name not in sparse)
 
 
 def layer_names(config: RunConfig, kind: str) -> tuple[str, ...]:
@@ -183,7 +183,7 @@ def layer_names(config: RunConfig, kind: str) -> tuple[str, ...]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Point:
-    """What was measured at the end of one logged epoch; `values` are in the order of `columns(config)`."""
+    """What was measured at the end of one logged epoch; `values` are in the order of `config.columns`."""
 
     step: int
     epoch: int
@@ -220,7 +220,7 @@ class Curves:
     def of(cls, config: RunConfig, points: Iterable[Point]) -> Curves:
         """Collect points as a training yields them."""
         points = list(points)
-        names = columns(config)
+        names = config.columns
         values = np.array([point.values for point in points], dtype=np.float64).reshape(len(points), len(names))
         steps = np.array([point.step for point in points], dtype=np.int64)
         return cls(names, steps, np.array([point.epoch for point in points], dtype=np.int64), values)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from command_line import events, wdtui
+from wdtui.schema.curves import Curves, Point
 
 from wdtui.config import RunConfig
-from wdtui.metrics import Curves, Point, columns
 from wdtui.milestones import milestones
 from wdtui.runs.store import Status, Store
 
@@ -21,11 +21,13 @@ def add(store: Store, train: list[float], test: list[float], **changes: float) -
         return
     store.claim(run_id, device="cpu", threads=1, versions={})
     rows = [
-        dict.fromkeys(columns(config), 0.5) | {"train_accuracy": a, "test_accuracy": b}
+        dict.fromkeys(config.columns, 0.5) | {"train_accuracy": a, "test_accuracy": b}
         for a, b in zip(train, test, strict=True)
     ]
     points = [Point(78 * (place + 1), place + 1, tuple(row.values())) for place, row in enumerate(rows)]
-    store.append(store.run(run_id).claim, points, speed=1.0, milestones=milestones(Curves.of(config, points)).to_json())
+    store.append(
+        store.run(run_id).claim, points, speed=1.0, milestones=milestones(Curves.of(config.columns, points)).to_json()
+    )
     store.set_status(store.run(run_id).claim, Status.DONE)
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from command_line import TINY, assert_one_sentence, events, start, until, wdtui
 from store_tools import in_python
+from wdtui.schema.curves import Point
 
 from wdtui.cli.main import main
 from wdtui.config import RunConfig
-from wdtui.metrics import Point, columns
 from wdtui.runs import observer
 from wdtui.runs.checkpoints import Checkpoints
 from wdtui.runs.checks import CHECKS
@@ -272,7 +272,7 @@ def spoilt(store: Store, run: RunRecord, what: str) -> None:
             with sqlite3.connect(store.folder / "wdtui.sqlite3") as connection:
                 connection.execute("DELETE FROM points WHERE step = ?", (2 * step,))
         case "a point too many":
-            values = (0.5,) * len(columns(run.config))
+            values = (0.5,) * len(run.config.columns)
             with sqlite3.connect(store.folder / "wdtui.sqlite3") as connection:
                 connection.execute("DELETE FROM points WHERE step = ?", (4 * step,))
             store.append(claim, [Point(4 * step - 1, 4, values)], speed=1.0, milestones=run.milestones)

@@ -37,12 +37,12 @@ from documented import (
     inline,
 )
 from exchange_tools import stored_run, write_original
+from wdtui.schema.curves import Point
 
 from wdtui import experiments
 from wdtui.cli.main import app, main
 from wdtui.config import RunConfig
 from wdtui.grid import Grid
-from wdtui.metrics import Point, columns
 from wdtui.runs.records import Status
 from wdtui.runs.store import Store
 
@@ -74,7 +74,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         config = RunConfig(bn_epsilon=1e-5, **(TINY | {"epochs": 4}))
         run_id = store.add_run(config, name="crashing")
         store.claim(run_id, device="cpu", threads=1, versions={})
-        points = [Point(5 * epoch, epoch, (0.5,) * len(columns(config))) for epoch in (1, 2, 3)]
+        points = [Point(5 * epoch, epoch, (0.5,) * len(config.columns)) for epoch in (1, 2, 3)]
         store.append(store.run(run_id).claim, points, speed=None, milestones={})
         store.set_status(store.run(run_id).claim, Status.PAUSED)
         store.sweeps.add(Grid.of(RunConfig(**TINY), {"weight_decay": (0.1, 0.3)}))

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from command_line import TINY, assert_one_sentence, wdtui
 from exchange_tools import CONFIG, NAMES, stored_run
+from wdtui.schema.curves import Point
 
 from wdtui.cli.main import main
 from wdtui.config import RunConfig
 from wdtui.exchange import taken
 from wdtui.exchange.export import FORMATS, export
 from wdtui.exchange.taken import ExchangeError, Run, stream, take
-from wdtui.metrics import Point
 from wdtui.outputs import FileError
 from wdtui.runs.store import Store
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from fault_tools import TINY, ended, forked
 from faulty_disk import fail_at, library
+from wdtui.schema.curves import Point
 
 from wdtui.grid import Grid
-from wdtui.metrics import Point
 from wdtui.runs import forks, runner
 from wdtui.runs.inspection import findings
 from wdtui.runs.records import FINISHED, LIVE

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from wdtui.schema.curves import Curves, Point
 
 from wdtui.config import RunConfig
 from wdtui.figures.curves import Subject, training_curves
 from wdtui.figures.style import MOST_LINES, look
 from wdtui.figures.sweeps import curve, family, heatmap
 from wdtui.figures.writing import inline_svg, save
-from wdtui.metrics import Curves, Point, columns
 from wdtui.sweep_table import Table
 
 CONFIG = RunConfig(width=8, bn_epsilon=1e-2)
@@ -25,7 +25,7 @@ CONFIG = RunConfig(width=8, bn_epsilon=1e-2)
 def curves(train: Sequence[float], test: Sequence[float], **others: Sequence[float]) -> Curves:
     """A run whose points are 100 steps apart; what is not given is 0.5."""
     given = {"train_accuracy": train, "test_accuracy": test, **others}
-    names = columns(CONFIG)
+    names = CONFIG.columns
     return Curves.of(
         CONFIG,
         [
@@ -98,7 +98,7 @@ def test_metrics_choose_the_panels_and_what_is_missing_is_left_out() -> None:
         "smallest BatchNorm variance of block1.norm2 (log)",
     ]
     plain = RunConfig(width=8, batch_norm=False)
-    made = Curves.of(plain, [Point(10, 1, tuple(0.5 for _ in columns(plain)))])
+    made = Curves.of(plain.columns, [Point(10, 1, tuple(0.5 for _ in plain.columns))])
     assert len(training_curves([Subject("x", made)]).axes) == 2
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from wdtui.schema.curves import Point
 
 from wdtui.bench.plain import plain_loss, plain_optimizer
 from wdtui.config import RunConfig
@@ -18,7 +19,6 @@ from wdtui.lab import transformer as transformer_module
 from wdtui.lab.tasks import make_task
 from wdtui.lab.training import DivergedError, Training, train
 from wdtui.lab.transformer import Transformer, parameter_shapes
-from wdtui.metrics import Point, columns
 
 SMALL = RunConfig(
     architecture="transformer", width=12, heads=2, blocks=2, train_digits=(2,), test_digits=(1,), bits=8, train_size=70,
@@ -68,7 +68,7 @@ def double_precision() -> Iterator[None]:
 
 
 def by_name(config: RunConfig, point: Point) -> dict[str, float]:
-    return dict(zip(columns(config), point.values, strict=True))
+    return dict(zip(config.columns, point.values, strict=True))
 
 
 def measured(points: list[Point]) -> list[tuple[Any, ...]]:
@@ -170,7 +170,7 @@ def test_evaluation_in_parts_gives_the_logits_of_the_whole(numbers: int, monkeyp
 
 
 def test_a_point_says_nothing_of_batch_norm_and_all_of_the_layers() -> None:
-    names = columns(SMALL)
+    names = SMALL.columns
     assert not any(name.startswith(("bn_", "running_", "effective_")) for name in names)
     layers = [name.split("/")[1] for name in names if name.startswith("weight_norm/")]
     assert layers[:4] == ["input", "position", "block1.attention", "block1.mixing"] and layers[-1] == "output"

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 from store_tools import COLUMNS, CONFIG, append, claim, point
+from wdtui.schema.curves import Point
 
 from wdtui.grid import Grid
-from wdtui.metrics import Point
 from wdtui.runs import migrations
 from wdtui.runs.evidence import Evidence
 from wdtui.runs.inspection import findings

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from wdtui.schema.curves import Curves
 
 from wdtui.branches import Branching, in_words
 from wdtui.config import ConfigError, RunConfig
-from wdtui.metrics import Curves
 from wdtui.milestones import milestones
 from wdtui.runs import forks, keeping, runner
 from wdtui.runs.checkpoints import Checkpoints

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from wdtui.schema.curves import Curves
 
 from wdtui.config import RunConfig
-from wdtui.metrics import Curves
 from wdtui.milestones import Milestones, milestones
 from wdtui.runs import group as group_module
 from wdtui.runs import runner as runner_module

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from command_line import wdtui
 from fault_tools import TINY
+from wdtui.schema.curves import Curves
 
 from wdtui.config import RunConfig
-from wdtui.metrics import Curves
 from wdtui.runs import forks
 from wdtui.runs.runner import Runner
 from wdtui.runs.store import Status, Store, StoreError

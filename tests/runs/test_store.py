@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from store_tools import COLUMNS, CONFIG, append, claim, point
+from wdtui.schema.curves import Curves, Point
 
 from wdtui.config import RunConfig
-from wdtui.metrics import Curves, Point
 from wdtui.runs.store import Claim, Command, Status, Store, StoreError
 from wdtui.steering import Steering
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from store_tools import claim
+from wdtui.schema.curves import Point
 
 from wdtui.config import RunConfig
 from wdtui.grid import Grid
 from wdtui.lab.training import Training
-from wdtui.metrics import Point, columns
 from wdtui.runs import migrations
 from wdtui.runs import scheduler as scheduling
 from wdtui.runs.estimates import expected_seconds
@@ -216,7 +216,7 @@ def test_runs_that_were_under_way_before_tell_their_own_speed_at_first(store: St
     assign(store, sweep)
     for run in runs(store, sweep.id)[:2]:
         claim(store, run.id)
-        point = Point(5, 1, (0.5,) * len(columns(BASE)))
+        point = Point(5, 1, (0.5,) * len(BASE.columns))
         store.append(store.run(run.id).claim, [point], speed=30.0, milestones={})
     seen: list[Progress] = []
     complete(store, sweep.id, executor=here(store), on_change=seen.append, stop=lambda: "Enough" if seen[1:] else "")

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from wdtui.schema.curves import Point
 
 from wdtui.config import RunConfig
-from wdtui.metrics import Point, columns
 from wdtui.runs import migrations
 from wdtui.runs.estimates import expected_seconds, expected_speed
 from wdtui.runs.records import Status
@@ -30,7 +30,7 @@ def trained(
 ) -> None:
     run_id = store.add_run(config)
     store.claim(run_id, device=device, threads=threads, versions={})
-    measured = Point(78, 1, (0.5,) * len(columns(config)))
+    measured = Point(78, 1, (0.5,) * len(config.columns))
     store.append(store.run(run_id).claim, [measured], speed=speed, milestones={}, batched=batched)
     store.set_status(store.run(run_id).claim, Status.DONE)
 

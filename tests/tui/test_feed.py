@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from tui_tools import Recorded
+from wdtui.schema.curves import Point
 
-from wdtui.metrics import Point, columns
 from wdtui.runs.processes import Life
 from wdtui.runs.records import Status
 from wdtui.runs.store import Store

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from textual.widgets import OptionList, Static
 from tui_tools import Recorded, press, settle
+from wdtui.schema.curves import Point
 
 from wdtui import experiments
-from wdtui.metrics import Point, columns
 from wdtui.runs.records import Status
 from wdtui.tui.screens.experiments import Gallery
 from wdtui.tui.widgets.words import Words
@@ -72,7 +72,7 @@ async def test_a_note_gives_way_to_the_present_once_it_could_be_read(recorded: R
         await press(pilot, "escape")
         said = [pilot.app.screen.query_one("#quiet", Words).content.plain]
         for epoch in (53, 300):
-            values = tuple({"train_accuracy": 1.0, "test_accuracy": 0.5}.get(name, 1.0) for name in columns(config))
+            values = tuple({"train_accuracy": 1.0, "test_accuracy": 0.5}.get(name, 1.0) for name in config.columns)
             points = [Point(epoch * 78, epoch, values)]
             recorded.store.append(recorded.store.run(run_id).claim, points, speed=40.0, milestones={})
             await settle(pilot)

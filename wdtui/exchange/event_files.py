@@ -25,11 +25,11 @@ from wdtui.config import FIELDS, RunConfig
 from wdtui.exchange.taken import ExchangeError
 from wdtui.files import check_regular
 from wdtui.hyperparameters import ConfigError, format_value
-from wdtui.metrics import Curves, Point, columns
 from wdtui.milestones import milestones
 from wdtui.runs.records import Status
 from wdtui.runs.store import Store, StoreError
 from wdtui.runs.sweep_store import fingerprint
+from wdtui.schema.curves import Curves, Point
 from wdtui.text import clean
 
 _METRICS = {
@@ -146,7 +146,7 @@ def _fill(store: Store, run_id: int, recorded: Recorded) -> None:
     source |= {"remarks": " ".join(recorded.remarks)} if recorded.remarks else {}
     claim = store.claim(run_id, device="", threads=1, versions={})
     store.add_event(claim, 0, "imported", source)
-    seen = milestones(Curves.of(config, points)).to_json()
+    seen = milestones(Curves.of(config.columns, points)).to_json()
     store.append(claim, points, speed=None, milestones=seen)
     store.set_status(claim, Status.DONE)
 
@@ -158,7 +158,7 @@ def _recorded(path: Path, files: Sequence[Path]) -> Recorded | None:
         config = RunConfig.from_mapping(values)
     except ConfigError as error:
         raise ExchangeError(f"{path} is of a run that wdtui cannot describe: {error}") from error
-    names = columns(config)
+    names = config.columns
     rows: dict[int, dict[str, float]] = {}
     for tag in sorted(scalars, key=len):  # what a second validation set says comes after what may be either's
         if (name := _METRICS.get(tag, tag)) in names or tag == "epoch":

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wdtui.config import RunConfig
-from wdtui.metrics import Curves
+from wdtui.schema.curves import Curves
 from wdtui.milestones import Milestones, milestones
 from wdtui.runs.records import Event, RunRecord
 from wdtui.runs.store import Store
@@ -70,7 +70,7 @@ class Run:
         return self._collected(self.columns)
 
     @property
-    def columns(self) -> tuple[str, ...]:
+    def self.columns -> tuple[str, ...]:
         """The names of what a point holds: "step", "epoch" and the metrics."""
         return ("step", "epoch", *self.metrics)
 

@@ -15,7 +15,8 @@ from wdtui.config import RunConfig
 from wdtui.lab.epoch import EpochRecord, sum_along
 from wdtui.lab.losses import performance
 from wdtui.lab.tasks import Task
-from wdtui.metrics import METRICS, layer_names
+from wdtui.metrics import METRICS
+from wdtui.sizes import layer_names
 
 
 class Measurable(Protocol):
@@ -32,7 +33,7 @@ class Measurable(Protocol):
 
 
 def measure(training: Measurable, before_last_step: Tensor) -> list[Any]:
-    """All values of a point but its speed, in the order of `columns(config)`; of several models, a list for each.
+    """All values of a point but its speed, in the order of `config.columns`; of several models, a list for each.
 
     `before_last_step` holds the parameters as they were before the epoch's last step; it is overwritten.
     """

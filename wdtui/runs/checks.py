@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from wdtui.hyperparameters import ConfigError
-from wdtui.metrics import Curves
 from wdtui.milestones import milestones
 from wdtui.runs.forks import before
 from wdtui.runs.records import Event, RunRecord, Status
 from wdtui.runs.store import Store
+from wdtui.schema.curves import Curves
 from wdtui.steering import Steering, from_json
 from wdtui.text import number
 

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wdtui.metrics import Curves, Point
 from wdtui.runs.rows import change
+from wdtui.schema.curves import Curves, Point
 
 _TRAILER = 16
 _AT_ONCE = 1024

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from wdtui import private
 from wdtui.config import ConfigError, RunConfig
-from wdtui.metrics import Curves, Point, columns
 from wdtui.milestones import milestones
 from wdtui.runs.records import RunRecord, Status, StoreError
+from wdtui.schema.curves import Curves, Point
 from wdtui.steering import Plan, from_json
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def write_rescue(folder: Path, run: RunRecord, measured: Measured) -> Path:
         "experiment": run.experiment,
         "config": json.loads(run.config_text),
         "plan": json.loads(run.plan_text),
-        "columns": columns(run.config),
+        "columns": run.config.columns,
     }
     partial = path.with_suffix(".partial")
     with private.opened(partial, "wb") as file:
@@ -106,7 +106,7 @@ def read_rescue(path: Path) -> Rescued:
                 raise ValueError
             config = RunConfig.from_mapping(header["config"])
             names = tuple(map(str, header["columns"]))
-            points = [_point(_parsed(line), names).under(names, columns(config)) for line in file]
+            points = [_point(_parsed(line), names).under(names, config.columns) for line in file]
             if [point.step for point in points] != sorted({point.step for point in points}):
                 raise ValueError
             plan = from_json(header["plan"])

@@ -22,7 +22,6 @@ from wdtui.hyperparameters import ConfigError
 from wdtui.lab.devices import default_threads, resolve_device
 from wdtui.lab.ensemble import make_training
 from wdtui.lab.progress import DivergedError, Progress
-from wdtui.metrics import Curves, Point
 from wdtui.milestones import Milestones, milestones
 from wdtui.runs import forks
 from wdtui.runs.checkpoints import Checkpoint
@@ -32,6 +31,7 @@ from wdtui.runs.records import RunRecord
 from wdtui.runs.rescue import Measured
 from wdtui.runs.store import Claim, Command, OwnershipLostError, Status, Store, StoreError
 from wdtui.runs.worker import sentence
+from wdtui.schema.curves import Curves, Point
 from wdtui.steering import Plan, from_json, to_json
 from wdtui.text import number
 
@@ -209,7 +209,7 @@ class Runner:
             self._own(self.store.add_event, steering.step, "steered", dataclasses.asdict(steering))
         if not self._points:
             return
-        self._accuracies.add(Curves.of(self.config, self._points))
+        self._accuracies.add(Curves.of(self.config.columns, self._points))
         self._own(
             self.store.append,
             self._points,

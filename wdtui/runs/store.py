@@ -18,7 +18,6 @@ from typing import Any, Self
 
 from wdtui import settings
 from wdtui.config import RunConfig
-from wdtui.metrics import Curves, Point, columns
 from wdtui.runs.checkpoints import Checkpoints
 from wdtui.runs.database import Database
 from wdtui.runs.entries import read_commands, read_events
@@ -53,6 +52,7 @@ from wdtui.runs.rows import (
     storable,
 )
 from wdtui.runs.sweep_store import Sweeps
+from wdtui.schema.curves import Curves, Point
 from wdtui.steering import Plan, to_json
 
 __all__ = [
@@ -142,7 +142,7 @@ class Store:
                     storable(experiment),
                     json.dumps(config.to_mapping()),
                     json.dumps(to_json(plan)),
-                    json.dumps(columns(config)),
+                    json.dumps(config.columns),
                     Status.QUEUED,
                     time.time(),
                     parent_run,

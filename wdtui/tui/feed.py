@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wdtui.forecast import Forecast, expected_blowup
-from wdtui.metrics import Curves
 from wdtui.milestones import Milestones, milestones
 from wdtui.runs.records import LIVE, Event, RunRecord, Status, StoreError
 from wdtui.runs.store import Store
+from wdtui.schema.curves import Curves
 
 _OWNERS_SECONDS = 2.0
 """How often runs with an owner are read although nobody has written: it may have died silently."""
