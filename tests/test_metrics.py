@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wdtui.config import RunConfig
-from wdtui.metrics import METRICS, Curves, Point, columns, finite, layer_names
+from wdtui.metrics import METRICS, Curves, Point, columns, finite
+from wdtui.sizes import layer_names
 
 NORMS = {name for name, metric in METRICS.items() if metric.layers in ("norm", "invariant")}
 

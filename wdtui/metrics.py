@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wdtui.config import RunConfig
+from wdtui.sizes import layer_names
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -162,23 +163,6 @@ def finite(config: RunConfig, point: Point) -> bool:
     """Whether all that is measured at every point is a finite number."""
     sparse = {column for metric in METRICS.values() if metric.every for column in metric.columns(config)}
     return all(math.isfinite(x) for name, x in zip(columns(config), point.values, strict=True) if name not in sparse)
-
-
-def layer_names(config: RunConfig, kind: str) -> tuple[str, ...]:
-    """The layers of a network: "linear" all with a matrix, "norm" BatchNorms, "invariant" those followed by one.
-
-    No layer of the transformer is invariant: each LayerNorm normalises a sum of which its layer makes only a part.
-    """
-    if config.architecture == "transformer":
-        places = "attention", "mixing", "linear1", "linear2"
-        inner = [f"block{block}.{place}" for block in range(1, config.blocks + 1) for place in places]
-        return ("input", "position", *inner, "output") if kind == "linear" else ()
-    pairs = [(block, place) for block in range(1, config.blocks + 1) for place in (1, 2)]
-    if kind == "linear":
-        return ("input", *(f"block{block}.linear{place}" for block, place in pairs), "output")
-    if not config.batch_norm:
-        return ()
-    return tuple(f"block{block}.{'norm' if kind == 'norm' else 'linear'}{place}" for block, place in pairs)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

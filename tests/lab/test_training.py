@@ -17,12 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from wdtui.bench.plain import plain_loss, plain_network, plain_optimizer
+from wdtui.bench.plain import plain_network, plain_optimizer
 from wdtui.config import ConfigError, RunConfig
 from wdtui.lab import epoch as epoch_module
+from wdtui.lab.losses import loss_value
 from wdtui.lab.tasks import Split, make_task
 from wdtui.lab.training import DivergedError, Training, train
-from wdtui.metrics import Point, columns, layer_names
+from wdtui.metrics import Point, columns
+from wdtui.sizes import layer_names
 from wdtui.steering import Steering
 
 SMALL = RunConfig(width=16, train_size=205, validation_size=30, test_size=20, batch_size=20, epochs=4, bn_epsilon=1e-3)
@@ -95,7 +97,7 @@ def evaluated(config: RunConfig, network: nn.Module, kind: str, split: Split) ->
     with torch.no_grad():
         logits = network(split.inputs)
         right = (torch.sigmoid(logits) > 0.5) == split.targets.bool()
-        loss = plain_loss(config, logits, split.targets).item()
+        loss = loss_value(config.loss, logits, split.targets).item()
     network.train()
     accuracy = sum(all(row) for row in right.tolist()) / len(split)
     return {f"{kind}_loss": loss, f"{kind}_accuracy": accuracy, f"{kind}_bit_accuracy": right.double().mean().item()}
@@ -152,7 +154,7 @@ def plain_points(config: RunConfig, steering: tuple[tuple[int, str, float], ...]
             targets = task.train.targets[start : start + config.batch_size]
             optimizer.zero_grad()
             logits = network(inputs)
-            loss = plain_loss(config, logits, targets)
+            loss = loss_value(config.loss, logits, targets)
             torch.autograd.backward(loss)
             before = [parameter.detach().clone() for parameter in network.parameters()]
             optimizer.step()

@@ -15,7 +15,8 @@ from wdtui.config import RunConfig
 from wdtui.lab.epoch import EpochRecord, sum_along
 from wdtui.lab.losses import performance
 from wdtui.lab.tasks import Task
-from wdtui.metrics import METRICS, layer_names
+from wdtui.metrics import METRICS
+from wdtui.sizes import layer_names
 
 
 class Measurable(Protocol):
