@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from wdtui.branches import Branching, Case, config_of, forked_at
 from wdtui.claims import read_claims
 from wdtui.config import ConfigError, RunConfig
-from wdtui.metrics import Curves
+from wdtui.schema.curves import Curves
 from wdtui.verdicts import Outcome, State, Verdict, check
 
 DECAYS, WIDTHS, SEEDS = (0.0, 0.1, 0.3, 1.0), (8, 16), (0, 1, 2)

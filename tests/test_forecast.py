@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wdtui.forecast import THRESHOLD, Forecast, expected_blowup, forecast, threshold
-from wdtui.metrics import Curves
 from wdtui.milestones import milestones
+from wdtui.schema.curves import Curves
 
 EVERY = 400
 

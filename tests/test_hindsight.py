@@ -10,7 +10,7 @@ import numpy as np
 from wdtui.bench.foretold import ranges, rankings, scores, teeth
 from wdtui.config import RunConfig
 from wdtui.hindsight import GAUGES, Score, best_threshold, forecasts, score, sum_of, telling
-from wdtui.metrics import Curves
+from wdtui.schema.curves import Curves
 
 EPOCH = 80
 SHARPNESS = GAUGES["sharpness"]

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wdtui.config import RunConfig
-from wdtui.metrics import METRICS, Curves, Point, columns, finite
+from wdtui.metrics import METRICS
+from wdtui.schema.curves import Curves, Point
 from wdtui.sizes import layer_names
 
 NORMS = {name for name, metric in METRICS.items() if metric.layers in ("norm", "invariant")}
@@ -16,31 +17,31 @@ NORMS = {name for name, metric in METRICS.items() if metric.layers in ("norm", "
 
 def points(config: RunConfig, count: int, first: int = 0) -> list[Point]:
     """Points whose values tell where they belong: 1000 · point + column."""
-    width = len(columns(config))
+    width = len(config.columns)
     numbers = range(first, first + count)
     return [Point(10 * i, i, tuple(1000.0 * i + column for column in range(width))) for i in numbers]
 
 
 @given(st.integers(0, 5), st.booleans())
 def test_every_column_is_a_metric_or_one_of_its_layers_and_stands_there_once(blocks: int, batch_norm: bool) -> None:
-    names = columns(RunConfig(blocks=blocks, batch_norm=batch_norm, sharpness_every=1))
+    names = RunConfig(blocks=blocks, batch_norm=batch_norm, sharpness_every=1).columns
     assert len(set(names)) == len(names)
     assert {name.partition("/")[0] for name in names} == set(METRICS) - (set() if blocks and batch_norm else NORMS)
     assert names[-1] == "steps_per_second"
 
 
 def test_a_metric_that_is_switched_off_has_no_values() -> None:
-    assert "sharpness" not in columns(RunConfig(sharpness_every=0))
-    assert set(columns(RunConfig(sharpness_every=7))) == {*columns(RunConfig()), "sharpness"}
+    assert "sharpness" not in RunConfig(sharpness_every=0).columns
+    assert set(RunConfig(sharpness_every=7).columns) == {*RunConfig().columns, "sharpness"}
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_only_what_is_measured_now_and_then_may_be_no_number(value: float) -> None:
     config = RunConfig(sharpness_every=5)
-    names = columns(config)
+    names = config.columns
     for name in names:
         point = Point(1, 1, tuple(value if other == name else 1.0 for other in names))
-        assert finite(config, point) == (name == "sharpness")
+        assert config.finite(point) == (name == "sharpness")
 
 
 def test_the_measurements_of_a_metric_are_its_points_with_a_finite_value() -> None:
@@ -59,7 +60,7 @@ def test_the_layers_of_the_articles_network_have_names() -> None:
 
 
 def test_values_of_layers_follow_the_one_of_the_network() -> None:
-    names = columns(RunConfig(blocks=1))
+    names = RunConfig(blocks=1).columns
     start = names.index("bn_variance_min")
     assert names[start : start + 3] == (
         "bn_variance_min",
@@ -70,7 +71,7 @@ def test_values_of_layers_follow_the_one_of_the_network() -> None:
 
 
 def test_without_batch_norm_nothing_is_said_of_it() -> None:
-    names = columns(RunConfig(batch_norm=False))
+    names = RunConfig(batch_norm=False).columns
     assert not any("norm1" in name or name.startswith(("bn_", "running_", "effective_")) for name in names)
     assert "weight_norm/block2.linear2" in names
 
@@ -83,29 +84,29 @@ def test_metrics_explain_themselves() -> None:
 
 def test_curves_hold_each_value_under_its_name() -> None:
     config = RunConfig(blocks=1)
-    curves = Curves.of(config, iter(points(config, 3)))
+    curves = Curves.of(config.columns, iter(points(config, 3)))
     assert len(curves) == 3 and curves.steps.tolist() == [0, 10, 20] and curves.epochs.tolist() == [0, 1, 2]
-    for column, name in enumerate(columns(config)):
+    for column, name in enumerate(config.columns):
         assert name in curves and curves[name].tolist() == [column, 1000 + column, 2000 + column]
-    assert curves.last() == {name: 2000.0 + column for column, name in enumerate(columns(config))}
+    assert curves.last() == {name: 2000.0 + column for column, name in enumerate(config.columns)}
 
 
 def test_a_metric_that_was_not_measured_is_nan_throughout() -> None:
     config = RunConfig(blocks=0)
-    curves = Curves.of(config, points(config, 2))
+    curves = Curves.of(config.columns, points(config, 2))
     assert "bn_variance_min" not in curves
     assert curves["bn_variance_min"].shape == (2,) and np.isnan(curves["bn_variance_min"]).all()
 
 
 def test_curves_without_points_are_empty() -> None:
-    curves = Curves.of(RunConfig(), [])
+    curves = Curves.of(RunConfig().columns, [])
     assert len(curves) == 0 and curves.last() == {} and curves["test_accuracy"].shape == (0,)
     assert curves["nothing of the kind"].shape == (0,)
 
 
 def test_a_point_with_too_few_values_is_not_taken_for_a_curve() -> None:
     with pytest.raises(ValueError, match="reshape"):
-        Curves.of(RunConfig(), [Point(1, 1, (0.5,))])
+        Curves.of(RunConfig().columns, [Point(1, 1, (0.5,))])
 
 
 def test_what_is_telling_of_a_long_run_is_little_and_keeps_every_crash() -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from wdtui.config import ConfigError, RunConfig
 from wdtui.experiments import load, names
-from wdtui.metrics import METRICS, Curves
+from wdtui.metrics import METRICS
 from wdtui.milestones import milestones
 from wdtui.notes import reached, read_notes
+from wdtui.schema.curves import Curves
 
 CONFIG = RunConfig(epochs=10)
 TRAIN = [0.2, 0.9, 1.0, 1.0, 0.5, 1.0, 1.0, 1.0]

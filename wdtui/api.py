@@ -11,7 +11,6 @@ from typing import Any
 
 from wdtui.config import ConfigError, RunConfig
 from wdtui.exchange.taken import Run, take
-from wdtui.metrics import columns
 from wdtui.runs.store import Store, StoreError
 
 __all__ = ["ConfigError", "Run", "RunConfig", "StoreError", "load", "train"]
@@ -45,6 +44,6 @@ def _points(config: RunConfig, device: str) -> Iterator[dict[str, float]]:
     from wdtui.lab.devices import resolve_device
     from wdtui.lab.training import train as train_points
 
-    names = "step", "epoch", *columns(config)
+    names = "step", "epoch", *config.columns
     for point in train_points(config, resolve_device(device)):
         yield dict(zip(names, (point.step, point.epoch, *point.values), strict=True))

@@ -32,7 +32,7 @@ from typing import Any
 from wdtui.branches import BRANCH, Case, config_of, value_in
 from wdtui.config import FIELDS, ConfigError, nearest
 from wdtui.hyperparameters import format_value
-from wdtui.metrics import METRICS, columns
+from wdtui.metrics import METRICS
 from wdtui.milestones import Milestones
 from wdtui.text import clean, number, percent
 
@@ -249,7 +249,7 @@ def _check_cells(claim: Claim, cells: Sequence[Case]) -> None:
         if claim.find and chosen and len(curve) < 2:
             raise ConfigError(f"there is only one value of {claim.along} to look along.", claim.along)
         for config in map(config_of, chosen):
-            if claim.measure in METRICS and claim.measure not in columns(config):
+            if claim.measure in METRICS and claim.measure not in config.columns:
                 raise ConfigError(f"{claim.measure} is not measured in such runs.")
             if isinstance(claim.at, int) and not 1 <= claim.at <= config.steps:
                 raise ConfigError(f"at {claim.at:,} is not within the {config.steps:,} steps of its runs.")

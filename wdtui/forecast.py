@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from wdtui.metrics import Curves
 from wdtui.milestones import Milestones
+from wdtui.schema.curves import Curves
 
 THRESHOLD = 5.5
 """The sharpness at which blow-ups come, until the run has shown its own: measured on one run, see crash-forecast.md."""

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wdtui.forecast import Forecast, forecast
-from wdtui.metrics import Curves
 from wdtui.milestones import milestones
+from wdtui.schema.curves import Curves
 
 SLACK = 1.5
 """An alarm says "within so many steps" and is right when the blow-up comes within this many times as many."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wdtui.metrics import Curves
+from wdtui.schema.curves import Curves
 
 FIT = 0.999
 """Training accuracy above this means that the training pairs are fitted."""

@@ -19,8 +19,9 @@ import numpy as np
 from wdtui.claims import read_where
 from wdtui.config import ConfigError, RunConfig, nearest
 from wdtui.hyperparameters import format_value
-from wdtui.metrics import METRICS, Curves
+from wdtui.metrics import METRICS
 from wdtui.milestones import Milestones
+from wdtui.schema.curves import Curves
 from wdtui.text import clean, number, percent
 
 MOMENTS = ("start", "fit", "generalise", "blow-up", "end")

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from wdtui.config import RunConfig
-from wdtui.metrics import Curves
 from wdtui.milestones import FIT, GENERALISED, RECOVERED, Milestones, milestones
+from wdtui.schema.curves import Curves
 from wdtui.text import duration, number, percent
 
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from wdtui.branches import Case
 from wdtui.claims import MILESTONES, Claim, curve_of
-from wdtui.metrics import Curves
 from wdtui.milestones import Milestones
+from wdtui.schema.curves import Curves
 from wdtui.text import number
 
 Range = tuple[float, float]

@@ -13,9 +13,9 @@ from command_line import assert_one_sentence, wdtui
 from wdtui.config import RunConfig
 from wdtui.experiments import load
 from wdtui.grid import Grid
-from wdtui.metrics import Curves, Point, columns
 from wdtui.milestones import milestones
 from wdtui.runs.store import Status, Store
+from wdtui.schema.curves import Curves, Point
 
 FILE = """
 question = "Does <b>weight decay</b> shrink & generalise?"
@@ -53,8 +53,8 @@ def train(store: Store, config: RunConfig, name: str = "") -> int:
     run_id = store.add_run(config, name=name)
     store.claim(run_id, device="cpu", threads=1, versions={"wdtui": "0.1.0", "torch": "2.13.0"})
     values = {"train_accuracy": 1.0, "test_accuracy": 0.25, "weight_norm": 9 - 60 * config.weight_decay}
-    points = [Point(78 * e, e, tuple(values.get(n, 0.5) for n in columns(config))) for e in range(1, config.epochs + 1)]
-    store.append(run_id, points, speed=1.0, milestones=milestones(Curves.of(config, points)).to_json())
+    points = [Point(78 * e, e, tuple(values.get(n, 0.5) for n in config.columns)) for e in range(1, config.epochs + 1)]
+    store.append(run_id, points, speed=1.0, milestones=milestones(Curves.of(config.columns, points)).to_json())
     store.set_status(run_id, Status.DONE)
     return run_id
 

@@ -42,9 +42,9 @@ from wdtui import experiments
 from wdtui.cli.main import app, main
 from wdtui.config import RunConfig
 from wdtui.grid import Grid
-from wdtui.metrics import Point, columns
 from wdtui.runs.records import Status
 from wdtui.runs.store import Store
+from wdtui.schema.curves import Point
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = PROJECT["project"]["optional-dependencies"]
@@ -74,7 +74,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         config = RunConfig(bn_epsilon=1e-5, **(TINY | {"epochs": 4}))
         run_id = store.add_run(config, name="crashing")
         store.claim(run_id, device="cpu", threads=1, versions={})
-        points = [Point(5 * epoch, epoch, (0.5,) * len(columns(config))) for epoch in (1, 2, 3)]
+        points = [Point(5 * epoch, epoch, (0.5,) * len(config.columns)) for epoch in (1, 2, 3)]
         store.append(run_id, points, speed=None, milestones={})
         store.set_status(run_id, Status.PAUSED)
         store.sweeps.add(Grid.of(RunConfig(**TINY), {"weight_decay": (0.1, 0.3)}))

@@ -8,9 +8,9 @@ from typing import Any
 
 from wdtui.config import RunConfig
 from wdtui.exchange.taken import Run, take
-from wdtui.metrics import Point, columns
 from wdtui.runs.records import Status
 from wdtui.runs.store import Store
+from wdtui.schema.curves import Point
 
 CONFIG = RunConfig(
     weight_decay=0.3,
@@ -23,7 +23,7 @@ CONFIG = RunConfig(
     epochs=3,
     sharpness_every=2,
 )
-NAMES = columns(CONFIG)
+NAMES = CONFIG.columns
 ORIGINAL = {
     "l2_norm": 0.3, "hidden_dim": 128, "num_layers": 2, "loss": "mse", "optimizer": "adam", "lr": 1e-3,
     "momentum": 0.95, "batch_size": 64, "train_size": 5000, "val_size": 500, "seed": 0, "train_range": "[2, 4]",

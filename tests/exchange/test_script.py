@@ -18,8 +18,8 @@ from wdtui.config import RunConfig
 from wdtui.exchange.script import script
 from wdtui.exchange.taken import ExchangeError, Run, take
 from wdtui.lab.training import Training
-from wdtui.metrics import Curves
 from wdtui.runs.store import Store
+from wdtui.schema.curves import Curves
 from wdtui.steering import Plan, Steering
 
 TINY: dict[str, Any] = {
@@ -52,7 +52,7 @@ def test_the_script_ends_where_the_run_ends(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], fields: dict[str, Any], plan: Plan
 ) -> None:
     config = RunConfig(**TINY | fields)
-    expected = Curves.of(config, Training(config, plan=plan).points())
+    expected = Curves.of(config.columns, Training(config, plan=plan).points())
     (tmp_path / "plain.py").write_text(script(stored(tmp_path, config, plan)), encoding="utf-8")
     runpy.run_path(str(tmp_path / "plain.py"))
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))

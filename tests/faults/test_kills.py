@@ -26,10 +26,10 @@ from fault_tools import (
     training,
 )
 
-from wdtui.metrics import Point, columns
 from wdtui.runs.checkpoints import Checkpoints
 from wdtui.runs.records import Status
 from wdtui.runs.store import Store
+from wdtui.schema.curves import Point
 
 MOMENTS = "training", "checkpoint", "commit"
 
@@ -203,7 +203,7 @@ def test_a_store_made_read_only_can_be_read_and_its_run_goes_on_later(small_disk
 
 @pytest.mark.parametrize(("writers", "points"), [(8, 100), pytest.param(32, 1000, marks=pytest.mark.long)])
 def test_many_processes_start_runs_on_one_store_at_once(tmp_path: Path, writers: int, points: int) -> None:
-    names = columns(TINY)
+    names = TINY.columns
 
     def work() -> None:
         with Store(tmp_path) as store:

@@ -16,7 +16,7 @@ from wdtui.figures.curves import Subject, training_curves
 from wdtui.figures.style import MOST_LINES, look
 from wdtui.figures.sweeps import curve, family, heatmap
 from wdtui.figures.writing import inline_svg, save
-from wdtui.metrics import Curves, Point, columns
+from wdtui.schema.curves import Curves, Point
 from wdtui.sweep_table import Table
 
 CONFIG = RunConfig(width=8, bn_epsilon=1e-2)
@@ -25,9 +25,9 @@ CONFIG = RunConfig(width=8, bn_epsilon=1e-2)
 def curves(train: Sequence[float], test: Sequence[float], **others: Sequence[float]) -> Curves:
     """A run whose points are 100 steps apart; what is not given is 0.5."""
     given = {"train_accuracy": train, "test_accuracy": test, **others}
-    names = columns(CONFIG)
+    names = CONFIG.columns
     return Curves.of(
-        CONFIG,
+        names,
         [
             Point(100 * (place + 1), place + 1, tuple(given[name][place] if name in given else 0.5 for name in names))
             for place in range(len(train))
@@ -98,7 +98,7 @@ def test_metrics_choose_the_panels_and_what_is_missing_is_left_out() -> None:
         "smallest BatchNorm variance of block1.norm2",
     ]
     plain = RunConfig(width=8, batch_norm=False)
-    made = Curves.of(plain, [Point(10, 1, tuple(0.5 for _ in columns(plain)))])
+    made = Curves.of(plain.columns, [Point(10, 1, tuple(0.5 for _ in plain.columns))])
     assert len(training_curves([Subject("x", made)]).axes) == 2
 
 

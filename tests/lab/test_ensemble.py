@@ -13,7 +13,7 @@ import torch
 from wdtui.config import RunConfig
 from wdtui.lab.ensemble import Ensemble, Member, is_stacked, shape_of
 from wdtui.lab.training import Training
-from wdtui.metrics import Point
+from wdtui.schema.curves import Point
 from wdtui.steering import Plan, Steering
 
 SMALL = RunConfig(width=16, train_size=205, validation_size=30, test_size=20, batch_size=20, epochs=3, bn_epsilon=1e-3)

@@ -18,7 +18,7 @@ from wdtui.lab.losses import loss_value
 from wdtui.lab.residual import residual_network
 from wdtui.lab.sharpness import Sharpness, largest_eigenvalue
 from wdtui.lab.training import Training, train
-from wdtui.metrics import Curves, Point, columns
+from wdtui.schema.curves import Curves, Point
 
 TINY = RunConfig(
     width=6, blocks=1, train_digits=(1,), test_digits=(2,), bits=8, train_size=8, validation_size=1, test_size=9,
@@ -54,7 +54,7 @@ def reference_logits(config: RunConfig, parameters: Tensor, inputs: Tensor) -> T
 
 
 def column(config: RunConfig, points: list[Point], name: str) -> list[float]:
-    return Curves.of(config, points)[name].tolist()
+    return Curves.of(config.columns, points)[name].tolist()
 
 
 @pytest.mark.parametrize("changes", [{}, {"batch_norm": False, "blocks": 2}, {"loss": "cross_entropy"}, {"blocks": 0}])
@@ -132,7 +132,7 @@ def test_measuring_changes_no_bit_of_the_training(changes: dict[str, Any]) -> No
     plain = config.replace(sharpness_every=0)
     with_it, without = Training(config), Training(plain)
     points, others = list(with_it.points()), list(without.points())
-    for name in columns(plain)[:-1]:
+    for name in plain.columns[:-1]:
         assert column(config, points, name) == column(plain, others, name)
     tensors = with_it.state()
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in without.state().items())
@@ -174,7 +174,7 @@ def test_it_is_measured_at_the_first_point_from_each_multiple_on_and_at_the_last
 def test_sharpness_climbs_to_the_first_crash_and_falls_in_it() -> None:
     """The article's run at ε 1e-5, of which a plain port crashed in epoch 116, from 4.1 to 1.3 on ten batches."""
     config = RunConfig(bn_epsilon=1e-5, epochs=125, seed=1234, sharpness_every=5)
-    curves = Curves.of(config, train(config))
+    curves = Curves.of(config.columns, train(config))
     sharpness = dict(zip(curves.epochs.tolist(), curves["sharpness"].tolist(), strict=True))
     assert curves["train_accuracy"][110:120].min() < 0.95
     assert sharpness[110] > 2 * sharpness[60] and sharpness[110] > 2 * sharpness[125]

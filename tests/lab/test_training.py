@@ -23,7 +23,7 @@ from wdtui.lab import epoch as epoch_module
 from wdtui.lab.losses import loss_value
 from wdtui.lab.tasks import Split, make_task
 from wdtui.lab.training import DivergedError, Training, train
-from wdtui.metrics import Point, columns
+from wdtui.schema.curves import Point
 from wdtui.sizes import layer_names
 from wdtui.steering import Steering
 
@@ -71,7 +71,7 @@ def window_of(steps: int) -> Iterator[None]:
 
 
 def by_name(config: RunConfig, point: Point) -> dict[str, float]:
-    return dict(zip(columns(config), point.values, strict=True))
+    return dict(zip(config.columns, point.values, strict=True))
 
 
 def measured(points: list[Point]) -> list[tuple[Any, ...]]:
@@ -255,7 +255,7 @@ def test_equal_configs_give_equal_points_bit_for_bit(changes: dict[str, Any]) ->
     points, again = list(train(config)), list(train(config))
     assert measured(points) == measured(again)
     for point in points:
-        assert len(point.values) == len(columns(config)) and all(map(math.isfinite, point.values))
+        assert len(point.values) == len(config.columns) and all(map(math.isfinite, point.values))
         assert point.step == point.epoch * config.steps_per_epoch
         assert by_name(config, point)["steps_per_second"] > 0
     assert measured(list(train(config.replace(seed=1)))) != measured(points)

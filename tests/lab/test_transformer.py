@@ -19,7 +19,7 @@ from wdtui.lab.losses import loss_value
 from wdtui.lab.tasks import make_task
 from wdtui.lab.training import DivergedError, Training, train
 from wdtui.lab.transformer import Transformer
-from wdtui.metrics import Point, columns
+from wdtui.schema.curves import Point
 from wdtui.sizes import parameter_shapes
 
 SMALL = RunConfig(
@@ -70,7 +70,7 @@ def double_precision() -> Iterator[None]:
 
 
 def by_name(config: RunConfig, point: Point) -> dict[str, float]:
-    return dict(zip(columns(config), point.values, strict=True))
+    return dict(zip(config.columns, point.values, strict=True))
 
 
 def measured(points: list[Point]) -> list[tuple[Any, ...]]:
@@ -174,7 +174,7 @@ def test_evaluation_in_parts_gives_the_logits_of_the_whole(numbers: int, monkeyp
 
 
 def test_a_point_says_nothing_of_batch_norm_and_all_of_the_layers() -> None:
-    names = columns(SMALL)
+    names = SMALL.columns
     assert not any(name.startswith(("bn_", "running_", "effective_")) for name in names)
     layers = [name.split("/")[1] for name in names if name.startswith("weight_norm/")]
     assert layers[:4] == ["input", "position", "block1.attention", "block1.mixing"] and layers[-1] == "output"

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 from wdtui.config import RunConfig
-from wdtui.metrics import Point, columns
 from wdtui.runs.store import Store
+from wdtui.schema.curves import Point
 
 CONFIG = RunConfig(
     weight_decay=0.3, train_digits=(2,), test_digits=(2,), train_size=64, validation_size=16, test_size=16, width=8
 )
-COLUMNS = columns(CONFIG)
+COLUMNS = CONFIG.columns
 
 
 def point(step: int, value: float = 0.5) -> Point:

@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from wdtui.config import RunConfig
-from wdtui.metrics import Curves
 from wdtui.milestones import Milestones, milestones
 from wdtui.runs import group as group_module
 from wdtui.runs import runner as runner_module
@@ -22,6 +21,7 @@ from wdtui.runs.group import Group, runner_of
 from wdtui.runs.runner import Runner
 from wdtui.runs.scheduler import Scheduler
 from wdtui.runs.store import RunBusyError, Status, Store, StoreError
+from wdtui.schema.curves import Curves
 from wdtui.steering import Plan, Steering
 
 TINY = RunConfig(

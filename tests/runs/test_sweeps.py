@@ -15,7 +15,6 @@ from store_tools import claim
 from wdtui.config import RunConfig
 from wdtui.grid import Grid
 from wdtui.lab.training import Training
-from wdtui.metrics import Point, columns
 from wdtui.runs import migrations
 from wdtui.runs import scheduler as scheduling
 from wdtui.runs.estimates import expected_seconds
@@ -25,6 +24,7 @@ from wdtui.runs.scheduler import Scheduler
 from wdtui.runs.store import Store, StoreError
 from wdtui.runs.sweep_store import fingerprint
 from wdtui.runs.sweeps import Progress, assign, complete
+from wdtui.schema.curves import Point
 from wdtui.steering import Steering
 
 BASE = RunConfig(width=4, train_size=320, validation_size=16, test_size=16, epochs=2)
@@ -210,7 +210,7 @@ def test_runs_that_were_under_way_before_tell_their_own_speed_at_first(store: St
     assign(store, sweep)
     for run in runs(store, sweep.id)[:2]:
         claim(store, run.id)
-        point = Point(5, 1, (0.5,) * len(columns(BASE)))
+        point = Point(5, 1, (0.5,) * len(BASE.columns))
         store.append(run.id, [point], speed=30.0, milestones={})
     seen: list[Progress] = []
     complete(store, sweep.id, executor=here(store), on_change=seen.append, stop=lambda: "Enough" if seen[1:] else "")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from tui_tools import Recorded
 
-from wdtui.metrics import Point, columns
 from wdtui.runs.records import Status
 from wdtui.runs.store import Store
+from wdtui.schema.curves import Point
 from wdtui.tui.feed import Feed
 
 
@@ -19,7 +19,7 @@ class Clock:
 
 
 def append(store: Store, run_id: int, steps: range) -> None:
-    width = len(columns(store.run(run_id).config))
+    width = len(store.run(run_id).config.columns)
     store.append(run_id, [Point(step, step, (0.5,) * width) for step in steps], speed=1.0, milestones={})
 
 

@@ -13,10 +13,10 @@ from tui_tools import FakeScheduler, Recorded, press, settle
 
 from wdtui.config import RunConfig
 from wdtui.grid import Grid
-from wdtui.metrics import Point, columns
 from wdtui.runs.records import Status
 from wdtui.runs.sweep_store import Sweep
 from wdtui.runs.sweeps import assign
+from wdtui.schema.curves import Point
 from wdtui.tui import Opening
 from wdtui.tui.screens import sweep_form
 from wdtui.tui.screens.run import RunView
@@ -50,7 +50,7 @@ def finish(recorded: Recorded, sweep: Sweep, places: Iterable[int], status: Stat
         fit = {"milestones": {"fit_step": 3666 if train > 0.99 else None}, "blowups": {"count": 0}}
         store.claim(run.id, device="cpu", threads=1, versions={})
         step = config.steps if status == Status.DONE else config.steps // 3
-        point = Point(step, step // 78, tuple(values.get(name, 0.5) for name in columns(config)))
+        point = Point(step, step // 78, tuple(values.get(name, 0.5) for name in config.columns))
         store.append(run.id, [point], speed=600.0, milestones=fit)
         if status != Status.RUNNING:
             store.set_status(run.id, status)

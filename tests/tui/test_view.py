@@ -9,8 +9,8 @@ import pytest
 from tui_tools import Recorded, press, settle
 
 from wdtui.config import RunConfig
-from wdtui.metrics import Point, columns
 from wdtui.runs.records import Status
+from wdtui.schema.curves import Point
 from wdtui.tui.view import View
 from wdtui.tui.widgets.chart_grid import ChartGrid
 
@@ -56,7 +56,7 @@ async def test_the_cursor_gets_to_the_end_of_the_longest_run_also_where_another_
 ) -> None:
     recorded.add("demo", points=60)
     long = recorded.add("demo", points=1, status=Status.RUNNING)
-    names = columns(RunConfig())
+    names = RunConfig().columns
     points = [Point(step, step, (0.5,) * len(names)) for step in range(3900, 78_001, 3900)]
     recorded.store.append(long, points, speed=1.0, milestones={})
     async with make_app().run_test(size=(120, 40)) as pilot:

@@ -11,10 +11,10 @@ import numpy as np
 from textual.command import CommandPalette
 
 from wdtui.config import RunConfig
-from wdtui.metrics import Curves, Point, columns
 from wdtui.milestones import milestones
 from wdtui.runs.records import Status
 from wdtui.runs.store import Store
+from wdtui.schema.curves import Curves, Point
 from wdtui.tui.app import WorkbenchApp
 from wdtui.tui.screens.experiments import Gallery
 
@@ -84,14 +84,14 @@ class Recorded:
         config = RunConfig.from_mapping(json.loads(str(data["config"])))
         steps, epochs, values = data["steps"][:points], data["epochs"][:points], data["values"][:points]
         if known:
-            values = np.where([name in known for name in columns(config)], values, np.nan)
+            values = np.where([name in known for name in config.columns], values, np.nan)
         run_id = self.store.add_run(config.replace(**changes), name=name, experiment=experiment)
         self.store.claim(run_id, device="cpu", threads=2, versions={"wdtui": "1", "torch": "2", "python": "3"})
         rows = [
             Point(int(step), int(epoch), tuple(map(float, row)))
             for step, epoch, row in zip(steps, epochs, values, strict=True)
         ]
-        curves = Curves(columns(config), steps.astype(np.int64), epochs.astype(np.int64), values.astype(np.float64))
+        curves = Curves(config.columns, steps.astype(np.int64), epochs.astype(np.int64), values.astype(np.float64))
         self.store.append(run_id, rows, speed=795.0, milestones=milestones(curves).to_json())
         self.store.set_checkpoint(run_id, int(steps[-1]))
         if status != Status.RUNNING:

@@ -19,9 +19,9 @@ from wdtui.config import RunConfig
 from wdtui.forecast import THRESHOLD
 from wdtui.hindsight import GAUGES, SLACK, Score, best_threshold, forecasts, score, sum_of, telling
 from wdtui.hyperparameters import format_value
-from wdtui.metrics import Curves
 from wdtui.milestones import milestones
 from wdtui.runs.store import Store
+from wdtui.schema.curves import Curves
 from wdtui.text import number
 
 Runs = list[tuple[RunConfig, Curves]]

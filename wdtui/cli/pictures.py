@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wdtui.figures.curves import Subject
-    from wdtui.metrics import Curves
     from wdtui.runs.records import RunRecord
     from wdtui.runs.store import Store
+    from wdtui.schema.curves import Curves
 
 _KNOBS = ("weight_decay", "bn_epsilon", "width", "seed")
 

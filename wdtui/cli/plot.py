@@ -77,12 +77,11 @@ def _of_runs(store: Store, runs: Sequence[RunRecord], metrics: Sequence[str]) ->
 
 def _of_sweep(store: Store, sweep: Sweep, metrics: Sequence[str]) -> Figure:
     from wdtui.figures.sweeps import ACCURACIES, curve, heatmap
-    from wdtui.metrics import columns
     from wdtui.sweep_table import MILESTONES
     from wdtui.text import clean
 
     table = sweep.table(store.sweeps.runs(sweep.id))
-    pooled = [name for cell in sweep.cells for name in columns(cell.config) if "/" not in name]
+    pooled = [name for cell in sweep.cells for name in cell.config.columns if "/" not in name]
     _check(metrics, [*pooled, *MILESTONES], "known of each run of a sweep")
     if not table.measured:
         how = f"`wdtui resume {sweep.label}` trains what is missing"

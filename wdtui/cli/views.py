@@ -16,10 +16,10 @@ from rich.text import Text
 
 from wdtui.config import RunConfig
 from wdtui.experiments import notes_of
-from wdtui.metrics import Curves
 from wdtui.milestones import milestones
 from wdtui.notes import reached
 from wdtui.runs.store import RunRecord
+from wdtui.schema.curves import Curves
 from wdtui.summary import finite, mean_speed, story, summary, time_left
 from wdtui.text import number, percent
 

@@ -21,11 +21,11 @@ from tensorboard.plugins.hparams import metadata
 from wdtui.config import FIELDS, RunConfig
 from wdtui.exchange.taken import ExchangeError
 from wdtui.hyperparameters import ConfigError, format_value
-from wdtui.metrics import Curves, Point, columns
 from wdtui.milestones import milestones
 from wdtui.runs.records import Status
 from wdtui.runs.store import Store, StoreError
 from wdtui.runs.sweep_store import fingerprint
+from wdtui.schema.curves import Curves, Point
 
 _METRICS = {
     "train/loss": "train_loss",
@@ -84,7 +84,7 @@ def read(folder: Path) -> list[Recorded]:
 
 def taken_before(store: Store, recorded: Recorded) -> int | None:
     """The run that was made when the same config and points were taken in before; None where the store has none."""
-    curves = Curves.of(recorded.config, recorded.points)
+    curves = Curves.of(recorded.config.columns, recorded.points)
     config = fingerprint(json.dumps(recorded.config.to_mapping()))
     for run in store.runs():
         if run.step == recorded.points[-1].step and fingerprint(run.config_text) == config:
@@ -116,7 +116,7 @@ def _fill(store: Store, run_id: int, recorded: Recorded) -> None:
     source = {"from": str(recorded.path), "hyperparameters recorded": ", ".join(recorded.known) or "none"}
     store.add_event(run_id, 0, "imported", source)
     store.claim(run_id, device="", threads=1, versions={})
-    seen = milestones(Curves.of(config, points)).to_json()
+    seen = milestones(Curves.of(config.columns, points)).to_json()
     store.append(run_id, points, speed=None, milestones=seen)
     store.set_status(run_id, Status.DONE)
 
@@ -128,7 +128,7 @@ def _recorded(path: Path, files: Sequence[Path]) -> Recorded | None:
         config = RunConfig.from_mapping(values)
     except ConfigError as error:
         raise ExchangeError(f"{path} is of a run that wdtui cannot describe: {error}") from error
-    names = columns(config)
+    names = config.columns
     rows: dict[int, dict[str, float]] = {}
     for tag in sorted(scalars, key=len):  # what a second validation set says comes after what may be either's
         if (name := _METRICS.get(tag, tag)) in names or tag == "epoch":

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wdtui.config import RunConfig
-from wdtui.metrics import Curves
 from wdtui.milestones import Milestones, milestones
 from wdtui.runs.records import Event, RunRecord
 from wdtui.runs.store import Store
+from wdtui.schema.curves import Curves
 from wdtui.steering import Plan, to_json
 
 Column = NDArray[np.float64] | NDArray[np.int64]

@@ -24,8 +24,9 @@ from wdtui.figures.style import (
     wording,
     wrapped,
 )
-from wdtui.metrics import METRICS, Curves
+from wdtui.metrics import METRICS
 from wdtui.milestones import Milestones, milestones
+from wdtui.schema.curves import Curves
 from wdtui.text import number
 
 if TYPE_CHECKING:

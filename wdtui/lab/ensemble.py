@@ -22,7 +22,7 @@ from wdtui.lab.progress import DivergedError, Progress
 from wdtui.lab.steps import Attend, Steps, epoch_batches
 from wdtui.lab.tasks import Split, Task, make_task
 from wdtui.lab.training import Training
-from wdtui.metrics import Point
+from wdtui.schema.curves import Point
 from wdtui.steering import Plan
 
 OWN = frozenset(

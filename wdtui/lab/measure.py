@@ -33,7 +33,7 @@ class Measurable(Protocol):
 
 
 def measure(training: Measurable, before_last_step: Tensor) -> list[Any]:
-    """All values of a point but its speed, in the order of `columns(config)`; of several models, a list for each.
+    """All values of a point but its speed, in the order of `config.columns`; of several models, a list for each.
 
     `before_last_step` holds the parameters as they were before the epoch's last step; it is overwritten.
     """

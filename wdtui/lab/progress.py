@@ -10,7 +10,7 @@ from torch import Tensor
 
 from wdtui.config import FIELDS, RunConfig
 from wdtui.hyperparameters import Value
-from wdtui.metrics import Point, finite
+from wdtui.schema.curves import Point
 from wdtui.steering import Plan, Steering, check_steerable, from_json, planned, steering_to, to_json, values_at
 
 
@@ -142,7 +142,7 @@ class Progress:
         speed = (self.step - self._clock_step) / max(time.perf_counter() - self._clock, 1e-9)
         self.restart_clock()
         point = Point(self.step, self.epoch, (*values, speed))
-        if self.diverged_at is None and not finite(self.config, point):
+        if self.diverged_at is None and not self.config.finite(point):
             self.diverged_at = self.step
         return point
 

@@ -18,7 +18,7 @@ from wdtui.lab.progress import DivergedError, Progress
 from wdtui.lab.sharpness import Sharpness
 from wdtui.lab.steps import Attend, Steps, epoch_batches
 from wdtui.lab.tasks import make_task
-from wdtui.metrics import Point
+from wdtui.schema.curves import Point
 from wdtui.steering import Plan
 
 __all__ = ["Attend", "DivergedError", "Training", "train"]

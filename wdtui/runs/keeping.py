@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from wdtui.config import RunConfig
-from wdtui.metrics import Curves, Point
 from wdtui.milestones import CRASHED, FIT, GENERALISED, RECOVERED
+from wdtui.schema.curves import Curves, Point
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,8 +9,8 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-from wdtui.metrics import Point
 from wdtui.runs.rows import change
+from wdtui.schema.curves import Point
 
 
 def packed(point: Point, names: Sequence[str]) -> bytes:

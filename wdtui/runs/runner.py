@@ -19,11 +19,11 @@ from wdtui.hyperparameters import ConfigError
 from wdtui.lab.devices import default_threads, resolve_device
 from wdtui.lab.ensemble import make_training
 from wdtui.lab.progress import DivergedError, Progress
-from wdtui.metrics import Curves, Point
 from wdtui.milestones import Milestones, milestones
 from wdtui.runs.forks import inherited
 from wdtui.runs.keeping import Keeper, Snapshot, Writer
 from wdtui.runs.store import Command, Status, Store, StoreError
+from wdtui.schema.curves import Curves, Point
 from wdtui.steering import to_json
 from wdtui.text import number
 
@@ -169,7 +169,7 @@ class Runner:
             self.store.add_event(self.run_id, steering.step, "steered", dataclasses.asdict(steering))
         if not self._points:
             return
-        self._accuracies.add(Curves.of(self.config, self._points))
+        self._accuracies.add(Curves.of(self.config.columns, self._points))
         speed = self._points[-1].values[-1]
         self.store.append(self.run_id, self._points, speed=speed, milestones=self._accuracies.milestones().to_json())
         self._points = []

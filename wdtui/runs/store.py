@@ -18,7 +18,6 @@ import numpy as np
 
 from wdtui import settings
 from wdtui.config import RunConfig
-from wdtui.metrics import Curves, Point, columns
 from wdtui.runs.checkpoints import Checkpoints
 from wdtui.runs.database import Database
 from wdtui.runs.points import follow_points, newest, packed, unpacked
@@ -36,6 +35,7 @@ from wdtui.runs.records import (
 )
 from wdtui.runs.rows import change, columns_of, next_revision, no_run, select_run, select_runs, storable
 from wdtui.runs.sweep_store import Sweeps
+from wdtui.schema.curves import Curves, Point
 from wdtui.steering import Plan, to_json
 
 __all__ = [
@@ -109,7 +109,7 @@ class Store:
                     storable(experiment),
                     json.dumps(config.to_mapping()),
                     json.dumps(to_json(plan)),
-                    json.dumps(columns(config)),
+                    json.dumps(config.columns),
                     Status.QUEUED,
                     time.time(),
                     parent_run,

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wdtui.forecast import Forecast, expected_blowup
-from wdtui.metrics import Curves
 from wdtui.milestones import Milestones, milestones
 from wdtui.runs.records import LIVE, Event, RunRecord, StoreError
 from wdtui.runs.store import Store
+from wdtui.schema.curves import Curves
 
 _OWNERS_SECONDS = 2.0
 """How often live runs are read although nobody has written: their owner may have died silently."""

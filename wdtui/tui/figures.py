@@ -13,9 +13,10 @@ from wdtui.charts import RUN_COLORS, Level, Mark, Series
 from wdtui.config import FIELDS
 from wdtui.forecast import threshold
 from wdtui.hyperparameters import format_value
-from wdtui.metrics import METRICS, Curves
+from wdtui.metrics import METRICS
 from wdtui.runs.labels import labels
 from wdtui.runs.records import FINISHED
+from wdtui.schema.curves import Curves
 from wdtui.text import number, percent
 from wdtui.tui.feed import Shown
 from wdtui.tui.identity import Identity

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from wdtui.forecast import threshold
-from wdtui.metrics import Curves
 from wdtui.milestones import Milestones
+from wdtui.schema.curves import Curves
 from wdtui.text import number
 
 _WIDTH = 24

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from wdtui.experiments import notes_of
-from wdtui.metrics import Curves
 from wdtui.notes import reached
 from wdtui.runs.records import RunRecord, Status, StoreError
+from wdtui.schema.curves import Curves
 from wdtui.text import clean, number, percent
 from wdtui.tui.feed import Shown
 
