@@ -442,15 +442,15 @@ def test_steering_takes_effect_at_the_next_epoch_and_is_reported_once(asked_at: 
 
     def attend() -> bool:
         if training.step == asked_at:
-            knobs[-1] = training.knobs
+            knobs[-1] = training.live_values
             training.steer(weight_decay=0.7, bn_epsilon=0.05)
-        knobs[training.step] = training.knobs
+        knobs[training.step] = training.live_values
         return True
 
     points = list(training.points(attend))
     last_as_before = begins if asked_at < begins else begins - 1  # between two epochs it is done at once
     assert all((knobs[step] == knobs[-1]) == (step <= last_as_before) for step in knobs)
-    assert training.knobs == {"weight_decay": 0.7, "bn_epsilon": 0.05, "learning_rate": 1e-3}
+    assert training.live_values == {"weight_decay": 0.7, "bn_epsilon": 0.05, "learning_rate": 1e-3}
     assert training.take_steerings() == [
         Steering(begins, "weight_decay", 0.1, 0.7),
         Steering(begins, "bn_epsilon", 1e-3, 0.05),
@@ -482,7 +482,7 @@ def test_the_last_of_several_steerings_before_an_epoch_counts() -> None:
         return training.step < 12
 
     list(training.points(attend))
-    assert training.knobs["weight_decay"] == 0.6 and training.knobs["learning_rate"] == 0.1
+    assert training.live_values["weight_decay"] == 0.6 and training.live_values["learning_rate"] == 0.1
     assert {(s.field, s.old, s.new) for s in training.take_steerings()} == {
         ("weight_decay", 0.1, 0.6),
         ("learning_rate", 1e-3, 0.1),

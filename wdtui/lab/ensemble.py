@@ -6,20 +6,21 @@ costs hardly more than for one. The models never mix; each has its own λ, ε, l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from wdtui.config import FIELDS, RunConfig
+from wdtui.config import RunConfig
 from wdtui.lab.epoch import MODELS_AXIS, EpochRecord
 from wdtui.lab.graphs import Graphs
 from wdtui.lab.measure import measure
 from wdtui.lab.network import Network
 from wdtui.lab.optimizer import StackedOptimizer
-from wdtui.lab.progress import DivergedError, Progress
-from wdtui.lab.steps import Attend, Steps, epoch_batches
+from wdtui.lab.progress import DivergedError, Poll
+from wdtui.lab.session import AdditionSession
+from wdtui.lab.steps import Steps, epoch_batches
 from wdtui.lab.tasks import Split, Task, make_task
 from wdtui.lab.training import Training
 from wdtui.schema.curves import Point
@@ -36,14 +37,26 @@ OWN = frozenset(
 
 def shape_of(config: RunConfig) -> tuple[Any, ...]:
     """What runs must have in common to be trained side by side."""
-    return tuple(getattr(config, name) for name in FIELDS if name not in OWN)
+    return tuple(getattr(config, name) for name in config.fields() if name not in OWN)
 
 
-def make_training(config: RunConfig, device: str = "cpu", plan: Plan = ()) -> Training | Member:
+# The module of the addition problem, as `wdtui.training.Trains` says
+
+
+def open_session(config: RunConfig, device: str = "cpu", plan: Plan = ()) -> Training | Member:
     """The training of one run, as the only member of an ensemble where one is to train it."""
     if is_stacked(config, device, plan):
-        return Ensemble([config], device, [plan]).members[0]
+        return Ensemble([config], device, [plan]).sessions[0]
     return Training(config, device, plan)
+
+
+def batch_key(config: RunConfig, device: str, plan: Plan) -> Hashable:
+    """What runs must have in common to be trained as one ensemble; None for one that is trained alone."""
+    return shape_of(config) if is_stacked(config, device, plan) else None
+
+
+def open_batch(configs: Sequence[RunConfig], device: str, plans: Sequence[Plan]) -> Ensemble:
+    return Ensemble(configs, device, plans)
 
 
 def is_stacked(config: RunConfig, device: str, plan: Plan) -> bool:
@@ -54,7 +67,7 @@ def is_stacked(config: RunConfig, device: str, plan: Plan) -> bool:
     if config.engine != "auto":
         return config.engine == "ensemble"
     can_be = config.architecture == "residual" and not config.sharpness_every
-    return device.startswith("cuda") and can_be and all(FIELDS[steering.field].steerable for steering in plan)
+    return device.startswith("cuda") and can_be and all(config.field(steering.field).steerable for steering in plan)
 
 
 class Ensemble(Steps):
@@ -75,43 +88,42 @@ class Ensemble(Steps):
         self.sharpness = None  # it derives one run's loss twice
         self.before_last_step = torch.empty_like(self.network.parameters)
         self.epoch = self.batch = 0
-        self.members = [Member(self, row, plan) for row, plan in enumerate(plans or [()] * len(configs))]
+        self.sessions = [Member(self, row, plan) for row, plan in enumerate(plans or [()] * len(configs))]
         self._batches: tuple[Tensor, Tensor] | None = None
         self._graphs = Graphs() if torch.device(device).type == "cuda" else None
         if self._graphs:
             self.pace = self.record.size
 
-    def points(self, attend: Attend = lambda: True) -> Iterator[tuple[Member, Point]]:
+    def points(self, poll: Poll = lambda: True) -> Iterator[tuple[Member, Point]]:
         """Train on until a run has ended, and yield the points of each, with whose they are, after every epoch.
 
         A run has ended with its last epoch, or when something was no longer a finite number; the others then go on in
-        an ensemble of their own that takes over their state. Also ends where `attend` says no.
+        an ensemble of their own that takes over their state. Also ends where `poll` says no.
         """
-        for member in self.members:
+        for member in self.sessions:
             member.restart_clock()
-        while not any(member.ended for member in self.members):
-            self.run_epoch(attend)
-            if self.batch < self.config.steps_per_epoch:
+        while not any(member.ended for member in self.sessions):
+            if not self.run_epoch(poll):
                 return
-            yield from self.end_epoch()
+            yield from ((self.sessions[row], point) for row, point in self.end_epoch())
 
     @torch.inference_mode()
-    def end_epoch(self) -> list[tuple[Member, Point]]:
-        """Count the epoch whose last step was taken, and measure the runs of which a point is due."""
+    def end_epoch(self) -> list[tuple[int, Point]]:
+        """Count the epoch whose last step was taken; returns the points that are due, each with its session's place."""
         self.epoch, self.batch = self.epoch + 1, 0
-        due = [member for member in self.members if member.point_due]
+        due = [member for member in self.sessions if member.point_due]
         if not due:
             return []
         values = measure(self, self.before_last_step)
-        return [(member, member.point(values[member.row])) for member in due]
+        return [(member.row, member.point(values[member.row])) for member in due]
 
     def begin_epoch(self) -> None:
-        for member in self.members:
+        for member in self.sessions:
             member.begin_epoch()
 
     def see_losses(self, losses: Tensor, first: int) -> None:
         if not losses.isfinite().all():
-            for member, column in zip(self.members, losses.unbind(1), strict=True):
+            for member, column in zip(self.sessions, losses.unbind(1), strict=True):
                 member.see_losses(column, first)
 
     def batches(self) -> tuple[Tensor, Tensor]:
@@ -136,7 +148,7 @@ class Ensemble(Steps):
         return _stack(inputs, 1), _stack(targets, 1)
 
 
-class Member(Progress):
+class Member(AdditionSession):
     """One run of an ensemble; its state is that of a run on its own, and it can go on as either."""
 
     def __init__(self, ensemble: Ensemble, row: int, plan: Plan) -> None:
@@ -164,9 +176,9 @@ class Member(Progress):
     def batch(self, batch: int) -> None:
         self._ensemble.batch = batch
 
-    def points(self, attend: Attend = lambda: True) -> Iterator[Point]:
+    def points(self, poll: Poll = lambda: True) -> Iterator[Point]:
         """As those of a training on its own, for the only run of an ensemble."""
-        for _, point in self._ensemble.points(attend):
+        for _, point in self._ensemble.points(poll):
             yield point
         if self.diverged_at and self.batch == 0:
             raise DivergedError(self.diverged_at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -14,10 +14,8 @@ from torch import Tensor
 from wdtui.config import RunConfig
 from wdtui.lab.epoch import EpochRecord
 from wdtui.lab.losses import loss_gradient
+from wdtui.lab.progress import Poll
 from wdtui.lab.tasks import Split
-
-Attend = Callable[[], bool]
-"""Called before each step, with the training at rest: it may read or steer the training; False ends it there."""
 
 
 @contextlib.contextmanager
@@ -50,7 +48,7 @@ class Steps:
     before_last_step: Tensor
     """The parameters as they were before the epoch's last step."""
     pace = 1
-    """Steps from one time that `attend` is asked to the next, at most."""
+    """Steps from one time that `poll` is asked to the next, at most."""
 
     def begin_epoch(self) -> None:
         """Called before each epoch, before its batches are asked for."""
@@ -66,21 +64,21 @@ class Steps:
 
     @torch.inference_mode()
     @_without_denormals()
-    def run_epoch(self, attend: Attend = lambda: True) -> None:
-        """Take the steps that are left of this epoch, until `attend` says no."""
-        attended = self.batch == 0
-        if attended:
-            if not attend():
-                return
+    def run_epoch(self, poll: Poll = lambda: True) -> bool:
+        """Take the steps that are left of this epoch, until `poll` says no; returns whether it is complete."""
+        polled = self.batch == 0
+        if polled:
+            if not poll():
+                return False
             self.record.clear()
             self.begin_epoch()
         inputs, targets = self.batches()
         batches = list(zip(inputs.unbind(), targets.unbind(), strict=True))
         record, steps = self.record, len(batches)
         while self.batch < steps:
-            if not attended and not attend():
-                return
-            attended = False
+            if not polled and not poll():
+                return False
+            polled = False
             row = self.batch % record.size
             count = min(self.pace, record.size - row, steps - self.batch)
             self.take_steps(batches[self.batch : self.batch + count], row)
@@ -88,6 +86,7 @@ class Steps:
             if row + count == record.size or self.batch == steps:
                 first = self.batch - row - count
                 self.see_losses(record.sum_window(targets[first : self.batch], self.network.epsilon), first)
+        return True
 
     def take_steps(self, batches: list[tuple[Tensor, Tensor]], row: int) -> None:
         """Take the next steps of the epoch, and leave what they did in the record from `row` of its window on."""

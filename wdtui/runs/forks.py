@@ -117,7 +117,7 @@ def _steerings(config: RunConfig, now: Mapping[str, Any], step: int, changes: Ma
             continue
         if name in config.derived:
             name, change = config.derived[name], getattr(config.replace(**{name: change}), config.derived[name])
-        yield steering_to(name, change, step, now[name])
+        yield steering_to(config.field(name), change, step, now[name])
 
 
 def check_forkable(config: RunConfig, name: str, change: Any) -> None:

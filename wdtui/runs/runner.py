@@ -17,8 +17,7 @@ import torch
 
 from wdtui.hyperparameters import ConfigError
 from wdtui.lab.devices import default_threads, resolve_device
-from wdtui.lab.ensemble import make_training
-from wdtui.lab.progress import DivergedError, Progress
+from wdtui.lab.progress import DivergedError, Session
 from wdtui.milestones import Milestones, milestones
 from wdtui.runs.forks import inherited
 from wdtui.runs.keeping import Keeper, Snapshot, Writer
@@ -26,6 +25,7 @@ from wdtui.runs.store import Command, Status, Store, StoreError
 from wdtui.schema.curves import Curves, Point
 from wdtui.steering import to_json
 from wdtui.text import number
+from wdtui.training import trainer
 
 _ATTEND_SECONDS = 0.2
 """How often a run writes down its points and looks for commands; what a watcher reads is at most this old."""
@@ -91,7 +91,7 @@ class Runner:
         position = self._checkpoint.position if self._checkpoint else {"epoch": 0, "batch": 0}
         return position["epoch"], position["batch"]
 
-    def begin(self, training: Progress) -> None:
+    def begin(self, training: Session) -> None:
         """Take up the run in a training of its config and plan, where `find_start` found that it goes on."""
         run, checkpoint, parent = self.store.run(self.run_id), self._checkpoint, self._parent
         self.training = training
@@ -214,7 +214,8 @@ class Runner:
     def _train_to_an_outcome(self) -> None:
         try:
             self.find_start()
-            training = make_training(self.config, self.device, self.store.run(self.run_id).plan)
+            plan = self.store.run(self.run_id).plan
+            training = trainer(self.config).open_session(self.config, self.device, plan)
             self.begin(training)
             for point in training.points(self.attend):
                 self.take(point)
