@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 from wdtui.hyperparameters import ConfigError, Hyperparameter, hyperparameters_of, nearest
 from wdtui.schema.curves import Point
 from wdtui.schema.metric import Metric
+from wdtui.schema.schema import Schema
 
 
 class Config:
@@ -78,6 +79,12 @@ class Config:
         return self.replace(**values)
 
     # What follows
+
+    @classmethod
+    @cache
+    def schema(cls) -> Schema:
+        """What the problem declares, as a run carries it."""
+        return Schema(problem=cls.problem, groups=cls.groups, fields=cls.fields(), metrics=cls.metrics)
 
     @classmethod
     @cache
