@@ -101,7 +101,7 @@ def test_every_parameter_gradient_equals_autograds_in_shape_and_value() -> None:
     network = plain_network(config)
     inputs, targets = training.task.train.inputs[:64], training.task.train.targets[:64]
     loss_value(config.loss, network(inputs), targets).backward()
-    training.take_step(inputs, targets, 0)
+    training.steps.take_step(inputs, targets, 0)
     gradients = training.network.gradients.split([p.numel() for p in network.parameters()])
     for (name, shape), parameter, gradient in zip(
         parameter_shapes(config).items(), network.parameters(), gradients, strict=True

@@ -91,7 +91,7 @@ def test_steering_one_run_leaves_the_others_as_they_are_and_works_as_it_does_alo
     change = {"weight_decay": 2.0, "bn_epsilon": 1e-4, "learning_rate": 5e-3}
 
     def attend() -> bool:
-        if ensemble.epoch == 1 and ensemble.batch == 4:
+        if ensemble.epoch == 1 and ensemble.steps.batch == 4:
             ensemble.sessions[1].steer(**change)
         return True
 
@@ -122,7 +122,7 @@ def test_a_run_interrupted_in_an_ensemble_goes_on_in_another_bit_for_bit(stop: i
 
     first = Ensemble(configs)
     points: dict[int, list[Point]] = {}
-    for member, point in first.points(lambda: first.epoch * 10 + first.batch < stop):
+    for member, point in first.points(lambda: first.epoch * 10 + first.steps.batch < stop):
         points.setdefault(member.row, []).append(point)
     rest = Ensemble([configs[3], configs[0]])
     for member, row in zip(rest.sessions, (3, 0), strict=True):
@@ -137,7 +137,7 @@ def test_a_run_interrupted_in_an_ensemble_goes_on_in_another_bit_for_bit(stop: i
 @pytest.mark.usefixtures("double_precision")
 def test_a_run_may_leave_an_ensemble_and_go_on_alone() -> None:
     ensemble = Ensemble([SMALL, SMALL.replace(seed=5)])
-    for _ in ensemble.points(lambda: ensemble.epoch * 10 + ensemble.batch < 13):
+    for _ in ensemble.points(lambda: ensemble.epoch * 10 + ensemble.steps.batch < 13):
         pass
     alone = Training(SMALL.replace(seed=5))
     alone.restore(ensemble.sessions[1].state(), ensemble.sessions[1].position())
@@ -199,10 +199,10 @@ def test_an_ensemble_trains_what_is_meant_for_it_and_on_a_gpu_whatever_it_can(
 def test_how_many_steps_are_taken_between_two_looks_makes_no_difference(pace: int) -> None:
     configs = [SMALL.replace(**changes) for changes in DIFFERENT]
     stepwise, striding = Ensemble(configs), Ensemble(configs)
-    striding.pace = pace  # as on a GPU, where a stretch of steps is one graph
+    striding.steps.pace = pace  # as on a GPU, where a stretch of steps is one graph
     looks = []
     strides: dict[int, list[Point]] = {}
-    for member, point in striding.points(lambda: looks.append(striding.batch) or True):
+    for member, point in striding.points(lambda: looks.append(striding.steps.batch) or True):
         strides.setdefault(member.row, []).append(point)
     assert looks[: -(-10 // pace)] == list(range(0, 10, pace))
     assert {row: values(points) for row, points in strides.items()} == {

@@ -37,8 +37,8 @@ def float64() -> Iterator[None]:
 def trained(config: RunConfig, epochs: int) -> Training:
     training = Training(config)
     for _ in range(epochs):
-        training.run_epoch()
-        training.epoch, training.batch = training.epoch + 1, 0
+        training.steps.run_epoch()
+        training.steps.end_epoch()
     return training
 
 
@@ -64,7 +64,7 @@ def test_the_reference_network_has_the_logits_and_gradients_of_the_engine(
     training = trained(TINY.replace(**changes), 2)
     config, network, record = training.config, training.network, training.record
     inputs, targets = training.task.train.inputs[:4], training.task.train.targets[:4]
-    training.take_step(inputs, targets, 0)  # leaves logits and gradients, and moves the parameters after
+    training.steps.take_step(inputs, targets, 0)  # leaves logits and gradients, and moves the parameters after
     before = trained(config, 2).network.parameters.clone().requires_grad_()
     logits = reference_logits(config, before, inputs)
     (gradient,) = torch.autograd.grad(loss_value(config.loss, logits, targets), before)

@@ -281,7 +281,7 @@ def test_how_many_steps_are_summed_at_once_makes_no_difference(size: int) -> Non
 
 def batches(config: RunConfig, epoch: int) -> Tensor:
     training = Training(config)
-    training.epoch = epoch
+    training.move_to(epoch, 0)
     inputs, targets = training.batches()
     assert inputs.shape == (config.steps_per_epoch, config.batch_size, config.inputs)
     return torch.cat([inputs, targets], 2).flatten(0, 1)
@@ -536,7 +536,7 @@ def test_numbers_below_the_smallest_normal_one_do_not_slow_a_training_down() -> 
     smallest = torch.finfo(torch.float32).tiny
     training = Training(RunConfig(width=8, train_size=128, validation_size=16, test_size=16, weight_decay=100.0))
     training.network.parameters.fill_(smallest / 2)
-    training.run_epoch()
+    training.steps.run_epoch()
     sizes = training.network.parameters.abs()
     assert bool(((sizes == 0) | (sizes >= smallest)).all())
     assert sys.float_info.min / 2 > 0  # whoever trains computes as before

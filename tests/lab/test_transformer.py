@@ -97,7 +97,7 @@ def test_logits_and_every_gradient_equal_those_of_torchs_encoder_layers(changes:
     loss_value(config.loss, expected, targets).backward()
     training = Training(config)
     with torch.inference_mode():
-        training.take_step(inputs, targets, 0)
+        training.steps.take_step(inputs, targets, 0)
     torch.testing.assert_close(training.record.logits[0], expected.detach(), rtol=1e-9, atol=1e-9)
     gradients = training.network.gradients.split([parameter.numel() for parameter in plain.parameters()])
     for (name, shape), parameter, gradient in zip(

@@ -84,8 +84,8 @@ def _contestants(config: RunConfig, device: str) -> dict[str, tuple[int, Epoch]]
     optimizer = plain_optimizer(config, network)
 
     def without_metrics() -> None:
-        unmeasured.batch = 0
-        unmeasured.run_epoch()
+        unmeasured.steps.batch = 0
+        unmeasured.steps.run_epoch()
 
     contestants: dict[str, tuple[int, Epoch]] = {
         MEASURED: (1, lambda: next(measured)),

@@ -70,7 +70,7 @@ def is_stacked(config: RunConfig, device: str, plan: Plan) -> bool:
     return device.startswith("cuda") and can_be and all(config.field(steering.field).steerable for steering in plan)
 
 
-class Ensemble(Steps):
+class Ensemble:
     """Runs of one shape, all at the same step; each is asked and steered through its member."""
 
     def __init__(
@@ -86,13 +86,10 @@ class Ensemble(Steps):
         self.optimizer = StackedOptimizer(configs, self.network.parameters, self.network.gradients)
         self.record = EpochRecord(self.config, device, (len(configs),))
         self.sharpness = None  # it derives one run's loss twice
-        self.before_last_step = torch.empty_like(self.network.parameters)
-        self.epoch = self.batch = 0
+        graphs = Graphs() if torch.device(device).type == "cuda" else None
+        self.steps = Steps(self, self.config, self.network, self.optimizer, self.record, graphs)
         self.sessions = [Member(self, row, plan) for row, plan in enumerate(plans or [()] * len(configs))]
         self._batches: tuple[Tensor, Tensor] | None = None
-        self._graphs = Graphs() if torch.device(device).type == "cuda" else None
-        if self._graphs:
-            self.pace = self.record.size
 
     def points(self, poll: Poll = lambda: True) -> Iterator[tuple[Member, Point]]:
         """Train on until a run has ended, and yield the points of each, with whose they are, after every epoch.
@@ -110,12 +107,21 @@ class Ensemble(Steps):
     @torch.inference_mode()
     def end_epoch(self) -> list[tuple[int, Point]]:
         """Count the epoch whose last step was taken; returns the points that are due, each with its session's place."""
-        self.epoch, self.batch = self.epoch + 1, 0
+        self.steps.end_epoch()
         due = [member for member in self.sessions if member.point_due]
         if not due:
             return []
-        values = measure(self, self.before_last_step)
+        values = measure(self, self.steps.before_last_step)
         return [(member.row, member.point(values[member.row])) for member in due]
+
+    def run_epoch(self, poll: Poll = lambda: True) -> bool:
+        """Take the steps that are left of this epoch, until `poll` says no; returns whether it is complete."""
+        return self.steps.run_epoch(poll)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs completed."""
+        return self.steps.epoch
 
     def begin_epoch(self) -> None:
         for member in self.sessions:
@@ -135,16 +141,11 @@ class Ensemble(Steps):
                 old.copy_(new)
         return self._batches
 
-    def take_steps(self, batches: list[tuple[Tensor, Tensor]], row: int) -> None:
-        if self._graphs:
-            fixed = self.batch, len(batches), *self.optimizer.learning_rates
-            self._graphs.run(fixed, lambda: super(Ensemble, self).take_steps(batches, row))
-        else:
-            super().take_steps(batches, row)
-
     def _drawn_batches(self) -> tuple[Tensor, Tensor]:
         each = zip(self.configs, self._tasks, strict=True)
-        inputs, targets = zip(*(epoch_batches(config, task.train, self.epoch) for config, task in each), strict=True)
+        inputs, targets = zip(
+            *(epoch_batches(config, task.train, self.steps.epoch) for config, task in each), strict=True
+        )
         return _stack(inputs, 1), _stack(targets, 1)
 
 
@@ -154,27 +155,12 @@ class Member(AdditionSession):
     def __init__(self, ensemble: Ensemble, row: int, plan: Plan) -> None:
         self.config = ensemble.configs[row]
         self.row = row
+        self.steps = ensemble.steps
         self._ensemble = ensemble
         self.network = _NetworkShare(ensemble.network, row, self.config.bn_epsilon)
         self.optimizer = _OptimizerShare(ensemble.optimizer, row)
         self.record = _RecordShare(ensemble.record, row)
         super().__init__(plan)
-
-    @property
-    def epoch(self) -> int:
-        return self._ensemble.epoch
-
-    @epoch.setter
-    def epoch(self, epoch: int) -> None:
-        self._ensemble.epoch = epoch
-
-    @property
-    def batch(self) -> int:
-        return self._ensemble.batch
-
-    @batch.setter
-    def batch(self, batch: int) -> None:
-        self._ensemble.batch = batch
 
     def points(self, poll: Poll = lambda: True) -> Iterator[Point]:
         """As those of a training on its own, for the only run of an ensemble."""

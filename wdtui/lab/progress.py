@@ -34,15 +34,11 @@ class Session(abc.ABC):
 
     config: Config
     """What is in force, but for the live fields: those are as `get` says."""
-    epoch: int
-    """Epochs completed."""
-    batch: int
-    """Steps taken in the current epoch."""
 
     def __init__(self, plan: Plan = ()) -> None:
+        """Call it last, when all that the problem defines can be asked."""
         self.plan = plan
         """What changes at which step."""
-        self.epoch = self.batch = 0
         self.diverged_at: int | None = None
         """The first step after which something was not a finite number."""
         self._steerings: list[Steering] = []
@@ -51,6 +47,20 @@ class Session(abc.ABC):
         self.restart_clock()
 
     # What a problem defines
+
+    @property
+    @abc.abstractmethod
+    def epoch(self) -> int:
+        """Epochs completed."""
+
+    @property
+    @abc.abstractmethod
+    def batch(self) -> int:
+        """Steps taken in the current epoch."""
+
+    @abc.abstractmethod
+    def move_to(self, epoch: int, batch: int) -> None:
+        """Stand where a state was taken that is about to be restored."""
 
     @abc.abstractmethod
     def points(self, poll: Poll = lambda: True) -> Iterator[Point]:
@@ -128,7 +138,7 @@ class Session(abc.ABC):
 
     def restore(self, state: Mapping[str, Tensor], position: Mapping[str, Any]) -> None:
         """Take over what `state` and `position` gave, at any point between two steps."""
-        self.epoch, self.batch = position["epoch"], position["batch"]
+        self.move_to(position["epoch"], position["batch"])
         self.plan = from_json(self.config, position["plan"])
         self._follow_plan()
         self.diverged_at = position["diverged_at"]

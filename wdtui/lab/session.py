@@ -8,6 +8,7 @@ from torch import Tensor
 
 from wdtui.config import RunConfig
 from wdtui.lab.progress import Session
+from wdtui.lab.steps import Steps
 
 
 class HasEpsilon(Protocol):
@@ -40,9 +41,22 @@ class AdditionSession(Session):
     """A session whose network, optimiser and record are its own tensors, or views of its share in those of several."""
 
     config: RunConfig
+    steps: Steps
+    """What takes its steps; in an ensemble, that of all its runs."""
     network: HasEpsilon
     optimizer: HasRates
     record: HasRecord
+
+    @property
+    def epoch(self) -> int:
+        return self.steps.epoch
+
+    @property
+    def batch(self) -> int:
+        return self.steps.batch
+
+    def move_to(self, epoch: int, batch: int) -> None:
+        self.steps.epoch, self.steps.batch = epoch, batch
 
     def get(self, name: str) -> Any:
         return getattr(self._owner(name), "epsilon" if name == "bn_epsilon" else name)

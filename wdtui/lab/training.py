@@ -33,8 +33,8 @@ def train(config: RunConfig, device: torch.device | str = "cpu", poll: Poll = la
     return Training(config, device).points(poll)
 
 
-class Training(AdditionSession, Steps):
-    """One run under way on its own: `Session` has where it stands and how it is steered, `Steps` the arithmetic."""
+class Training(AdditionSession):
+    """One run under way on its own."""
 
     network: Trainable
     optimizer: Optimizer
@@ -46,7 +46,6 @@ class Training(AdditionSession, Steps):
         self.device = torch.device(device)
         self.task = make_task(config, device)
         self._build()
-        self.before_last_step = torch.empty_like(self.network.parameters)
         super().__init__(plan)
 
     def points(self, poll: Poll = lambda: True) -> Iterator[Point]:
@@ -56,9 +55,9 @@ class Training(AdditionSession, Steps):
         """
         self.restart_clock()
         while self.epoch < self.config.epochs:
-            if not self.run_epoch(poll):
+            if not self.steps.run_epoch(poll):
                 return
-            self.epoch, self.batch = self.epoch + 1, 0
+            self.steps.end_epoch()
             if self.point_due:
                 yield self.point(self._measured())
             if self.diverged_at:
@@ -77,7 +76,9 @@ class Training(AdditionSession, Steps):
     def rebuild(self, changes: Mapping[str, Value]) -> None:
         state = {name: tensor.clone() for name, tensor in self.state().items()}
         self.config = self.config.replace(**changes)
+        epoch, batch = self.epoch, self.batch
         self._build()
+        self.move_to(epoch, batch)
         for name, tensor in self.state().items():
             tensor.copy_(state[name])
 
@@ -86,6 +87,7 @@ class Training(AdditionSession, Steps):
         self.network = make_network(self.config, self.device)
         self.optimizer = Optimizer(self.config, self.network.parameters, self.network.gradients)
         self.record = EpochRecord(self.config, self.device)
+        self.steps = Steps(self, self.config, self.network, self.optimizer, self.record)
         self.sharpness = Sharpness(self) if self.config.sharpness_every else None
 
     def _sharpness_state(self) -> dict[str, Tensor]:
@@ -94,4 +96,4 @@ class Training(AdditionSession, Steps):
 
     @torch.inference_mode()
     def _measured(self) -> list[float]:
-        return measure(self, self.before_last_step)
+        return measure(self, self.steps.before_last_step)
