@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wdtui.schema.curves import Curves
 
 from wdtui.branches import Branching, Case, config_of, forked_at
 from wdtui.claims import read_claims
 from wdtui.config import ConfigError, RunConfig
+from wdtui.schema.curves import Curves
 from wdtui.verdicts import Outcome, State, Verdict, check
 
 DECAYS, WIDTHS, SEEDS = (0.0, 0.1, 0.3, 1.0), (8, 16), (0, 1, 2)

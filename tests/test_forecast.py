@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wdtui.schema.curves import Curves
 
 from wdtui.forecast import THRESHOLD, Forecast, expected_blowup, forecast, threshold
 from wdtui.milestones import milestones
+from wdtui.schema.curves import Curves
 
 EVERY = 400
 

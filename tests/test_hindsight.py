@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from wdtui.schema.curves import Curves
 
 from wdtui.bench.foretold import ranges, rankings, scores, teeth
 from wdtui.config import RunConfig
 from wdtui.hindsight import GAUGES, Score, best_threshold, forecasts, score, sum_of, telling
+from wdtui.schema.curves import Curves
 
 EPOCH = 80
 SHARPNESS = GAUGES["sharpness"]

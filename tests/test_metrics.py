@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wdtui.schema.curves import Curves, Point
 
 from wdtui.config import RunConfig
 from wdtui.metrics import METRICS
+from wdtui.schema.curves import Curves, Point
 from wdtui.sizes import layer_names
 
 NORMS = {name for name, metric in METRICS.items() if metric.layers in ("norm", "invariant")}
@@ -24,15 +24,15 @@ def points(config: RunConfig, count: int, first: int = 0) -> list[Point]:
 
 @given(st.integers(0, 5), st.booleans())
 def test_every_column_is_a_metric_or_one_of_its_layers_and_stands_there_once(blocks: int, batch_norm: bool) -> None:
-    names = columns(RunConfig(blocks=blocks, batch_norm=batch_norm, sharpness_every=1))
+    names = RunConfig(blocks=blocks, batch_norm=batch_norm, sharpness_every=1).columns
     assert len(set(names)) == len(names)
     assert {name.partition("/")[0] for name in names} == set(METRICS) - (set() if blocks and batch_norm else NORMS)
     assert names[-1] == "steps_per_second"
 
 
 def test_a_metric_that_is_switched_off_has_no_values() -> None:
-    assert "sharpness" not in columns(RunConfig(sharpness_every=0))
-    assert set(columns(RunConfig(sharpness_every=7))) == {*RunConfig().columns, "sharpness"}
+    assert "sharpness" not in RunConfig(sharpness_every=0).columns
+    assert set(RunConfig(sharpness_every=7).columns) == {*RunConfig().columns, "sharpness"}
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -60,7 +60,7 @@ def test_the_layers_of_the_articles_network_have_names() -> None:
 
 
 def test_values_of_layers_follow_the_one_of_the_network() -> None:
-    names = columns(RunConfig(blocks=1))
+    names = RunConfig(blocks=1).columns
     start = names.index("bn_variance_min")
     assert names[start : start + 3] == (
         "bn_variance_min",
@@ -71,7 +71,7 @@ def test_values_of_layers_follow_the_one_of_the_network() -> None:
 
 
 def test_without_batch_norm_nothing_is_said_of_it() -> None:
-    names = columns(RunConfig(batch_norm=False))
+    names = RunConfig(batch_norm=False).columns
     assert not any("norm1" in name or name.startswith(("bn_", "running_", "effective_")) for name in names)
     assert "weight_norm/block2.linear2" in names
 
@@ -99,14 +99,14 @@ def test_a_metric_that_was_not_measured_is_nan_throughout() -> None:
 
 
 def test_curves_without_points_are_empty() -> None:
-    curves = Curves.of(RunConfig(), [])
+    curves = Curves.of(RunConfig().columns, [])
     assert len(curves) == 0 and curves.last() == {} and curves["test_accuracy"].shape == (0,)
     assert curves["nothing of the kind"].shape == (0,)
 
 
 def test_a_point_with_too_few_values_is_not_taken_for_a_curve() -> None:
     with pytest.raises(ValueError, match="reshape"):
-        Curves.of(RunConfig(), [Point(1, 1, (0.5,))])
+        Curves.of(RunConfig().columns, [Point(1, 1, (0.5,))])
 
 
 def test_what_is_telling_of_a_long_run_is_little_and_keeps_every_crash() -> None:

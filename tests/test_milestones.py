@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wdtui.schema.curves import Curves
 
 from wdtui.milestones import blowups, milestones
+from wdtui.schema.curves import Curves
 
 DATA = Path(__file__).parent / "data"
 THRESHOLDS = [0.0, 0.5, 0.95, 0.99, 0.999, 1.0]

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from wdtui.schema.curves import Curves
 
 from wdtui.config import ConfigError, RunConfig
 from wdtui.experiments import load, names, notes_of
 from wdtui.metrics import METRICS
 from wdtui.milestones import milestones
 from wdtui.notes import reached, read_notes
+from wdtui.schema.curves import Curves
 from wdtui.steering import Steering
 
 CONFIG = RunConfig(epochs=10)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from wdtui.schema.curves import Curves
 
+from wdtui.schema.curves import Curves
 from wdtui.summary import speeds
 
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from wdtui.consistency import check_together
-from wdtui.decay import RIVALS, RIVALS_CLASH, decay_by_rule, normalized_decay
-from wdtui.hyperparameters import ConfigError, Hyperparameter, hyperparameters_of, knob, nearest
-from wdtui.sizes import count_parameters
+from wdtui.decay import RIVALS, decay_by_rule, normalized_decay
+from wdtui.hyperparameters import ConfigError, Hyperparameter, knob, nearest
+from wdtui.metrics import METRICS
+from wdtui.schema.config import Config
+from wdtui.schema.metric import Metric
+from wdtui.sizes import count_parameters, layer_names
 
 __all__ = [
     "FIELDS", "GROUPS", "NAMES", "ConfigError", "Hyperparameter", "RunConfig", "find_field", "nearest", "no_field",
@@ -31,7 +34,7 @@ GROUPS = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RunConfig:
+class RunConfig(Config):
     """All that decides a run: equal configs on equal hardware give equal curves, bit for bit.
 
     Raises ConfigError, whose message says what is allowed, for a value out of bounds and for values that clash.
@@ -43,10 +46,10 @@ class RunConfig:
         aliases=("lambda", "wd"),
         label="weight decay",
         group="article",
+        affects="live",
         ge=0,
         le=1e6,
         sweep="log",
-        steerable=True,
         help="How fast every parameter shrinks: parameters ← parameters · (1 − learning rate · λ) at each step.",
     )
     bn_epsilon: float = knob(
@@ -55,10 +58,10 @@ class RunConfig:
         aliases=("eps", "epsilon"),
         label="BatchNorm epsilon",
         group="article",
+        affects="live",
         gt=0,
         le=1e3,
         sweep="log",
-        steerable=True,
         help="Added to the batch variance before its root is divided by; PyTorch's default is 1e-5. "
         "In the transformer it is LayerNorm's.",
     )
@@ -68,6 +71,7 @@ class RunConfig:
         label="width",
         unit="units",
         group="article",
+        affects="shape",
         ge=1,
         le=16_384,
         sweep="log",
@@ -78,6 +82,7 @@ class RunConfig:
         "add",
         label="task",
         group="task",
+        affects="data",
         choices=("add", "multiply"),
         sweep="linear",
         help="What is learned from the operands' bits: their sum or their product.",
@@ -87,6 +92,7 @@ class RunConfig:
         label="training digits",
         unit="decimal digits",
         group="task",
+        affects="data",
         ge=1,
         le=18,
         help="Digit counts of the operands in training and validation; a count d is drawn with weight 10^d.",
@@ -96,18 +102,27 @@ class RunConfig:
         label="test digits",
         unit="decimal digits",
         group="task",
+        affects="data",
         ge=1,
         le=18,
         help="Digit counts of the operands in the test, which training never shows.",
     )
     bits: int = knob(
-        32, label="bits", unit="bits", group="task", ge=1, le=62, help="Bits of each operand and of the answer."
+        32,
+        label="bits",
+        unit="bits",
+        group="task",
+        affects="shape",
+        ge=1,
+        le=62,
+        help="Bits of each operand and of the answer.",
     )
     train_size: int = knob(
         5000,
         label="training pairs",
         unit="pairs",
         group="task",
+        affects="data",
         ge=1,
         le=10_000_000,
         sweep="log",
@@ -118,6 +133,7 @@ class RunConfig:
         label="validation pairs",
         unit="pairs",
         group="task",
+        affects="data",
         ge=1,
         le=1_000_000,
         help="Held-out pairs with the digit counts of training.",
@@ -127,6 +143,7 @@ class RunConfig:
         label="test pairs",
         unit="pairs",
         group="task",
+        affects="data",
         ge=1,
         le=1_000_000,
         help="Pairs with the digit counts of the test.",
@@ -136,6 +153,7 @@ class RunConfig:
         label="label noise",
         unit="probability",
         group="task",
+        affects="data",
         ge=0,
         le=1,
         sweep="linear",
@@ -145,6 +163,7 @@ class RunConfig:
         0,
         label="data seed",
         group="task",
+        affects="data",
         ge=0,
         le=2**63 - 1,
         sweep="linear",
@@ -156,6 +175,7 @@ class RunConfig:
         "residual",
         label="architecture",
         group="model",
+        affects="shape",
         choices=("residual", "transformer"),
         sweep="linear",
         help="residual: the article's network; transformer: the original code's encoder over the bit positions.",
@@ -165,6 +185,7 @@ class RunConfig:
         label="blocks",
         unit="blocks",
         group="model",
+        affects="shape",
         ge=0,
         le=256,
         sweep="linear",
@@ -175,6 +196,7 @@ class RunConfig:
         label="attention heads",
         unit="heads",
         group="model",
+        affects="shape",
         ge=1,
         le=1024,
         sweep="log",
@@ -184,6 +206,7 @@ class RunConfig:
         True,
         label="BatchNorm",
         group="model",
+        affects="shape",
         sweep="linear",
         help="Normalise after each hidden layer of a residual block; the transformer always has LayerNorm instead.",
     )
@@ -191,6 +214,7 @@ class RunConfig:
         0.1,
         label="BatchNorm momentum",
         group="model",
+        affects="update",
         ge=0,
         le=1,
         help="Weight of the newest batch in the running mean and variance that evaluation uses.",
@@ -199,6 +223,7 @@ class RunConfig:
         "mse",
         label="loss",
         group="model",
+        affects="update",
         choices=("mse", "cross_entropy"),
         sweep="linear",
         help="mse: squared error of the sigmoid outputs; cross_entropy: binary, on the logits.",
@@ -208,6 +233,7 @@ class RunConfig:
         "adamw",
         label="optimiser",
         group="optimiser",
+        affects="update",
         choices=("adamw", "adam", "sgd"),
         sweep="linear",
         help="adamw and adam take the same step; they differ in what decay auto means.",
@@ -216,6 +242,7 @@ class RunConfig:
         "auto",
         label="decay",
         group="optimiser",
+        affects="update",
         choices=("auto", "decoupled", "l2"),
         sweep="linear",
         help="decoupled: shrink the parameters themselves; l2: add λ · parameters to the gradient; "
@@ -227,6 +254,7 @@ class RunConfig:
         aliases=("lambda_norm",),
         label="normalised weight decay",
         group="optimiser",
+        affects="update",
         ge=0,
         le=1e6,
         sweep="log",
@@ -237,24 +265,33 @@ class RunConfig:
         label="learning rate",
         aliases=("lr",),
         group="optimiser",
+        affects="live",
         gt=0,
         le=1e3,
         sweep="log",
-        steerable=True,
         help="Step size of the optimiser.",
     )
     betas: tuple[float, ...] = knob(
         (0.9, 0.98),
         label="betas",
         group="optimiser",
+        affects="update",
         ge=0,
         lt=1,
         help="Adam's decay rates of the gradient's running mean and running square.",
     )
     adam_epsilon: float = knob(
-        1e-3, label="Adam epsilon", group="optimiser", gt=0, le=1e3, help="Added to Adam's denominator."
+        1e-3,
+        label="Adam epsilon",
+        group="optimiser",
+        affects="update",
+        gt=0,
+        le=1e3,
+        help="Added to Adam's denominator.",
     )
-    momentum: float = knob(0.95, label="momentum", group="optimiser", ge=0, lt=1, help="Momentum of sgd.")
+    momentum: float = knob(
+        0.95, label="momentum", group="optimiser", affects="update", ge=0, lt=1, help="Momentum of sgd."
+    )
 
     batch_size: int = knob(
         64,
@@ -262,6 +299,7 @@ class RunConfig:
         aliases=("bs",),
         unit="pairs",
         group="training",
+        affects="data",
         ge=1,
         le=1_000_000,
         sweep="log",
@@ -272,6 +310,7 @@ class RunConfig:
         label="epochs",
         unit="epochs",
         group="training",
+        affects="bookkeeping",
         ge=1,
         le=10_000_000,
         sweep="log",
@@ -281,12 +320,14 @@ class RunConfig:
         False,
         label="shuffle",
         group="training",
+        affects="update",
         help="Draw a new order each epoch; the article keeps the order of the split.",
     )
     seed: int = knob(
         0,
         label="seed",
         group="training",
+        affects="start",
         ge=0,
         le=2**63 - 1,
         sweep="linear",
@@ -298,6 +339,7 @@ class RunConfig:
         label="log every",
         unit="epochs",
         group="training",
+        affects="bookkeeping",
         ge=1,
         le=10_000_000,
         help="Epochs from one logged point to the next.",
@@ -307,6 +349,7 @@ class RunConfig:
         label="sharpness every",
         unit="epochs",
         group="training",
+        affects="bookkeeping",
         ge=0,
         le=10_000_000,
         help="Epochs from one measurement of the sharpness to the next; 0 for none. Every 5 costs a tenth of the time.",
@@ -315,6 +358,7 @@ class RunConfig:
         "auto",
         label="engine",
         group="training",
+        affects="start",
         choices=("auto", "alone", "ensemble"),
         help="ensemble: runs of one shape train side by side, many times as fast in all up to width 64, each slower; "
         "auto: alone, but in sweeps as an ensemble where that is faster.",
@@ -324,6 +368,7 @@ class RunConfig:
         label="keep every",
         unit="epochs",
         group="training",
+        affects="bookkeeping",
         ge=0,
         le=10_000_000,
         help="Epochs from one kept checkpoint to the next, besides the newest and those at milestones; 0 for none.",
@@ -333,46 +378,42 @@ class RunConfig:
         label="room for checkpoints",
         unit="MB",
         group="training",
+        affects="bookkeeping",
         ge=1,
         le=10_000_000,
         help="Disk space for the checkpoints that are kept; the newest two are, whatever they take.",
     )
 
-    def __post_init__(self) -> None:
-        for name, field in FIELDS.items():
-            object.__setattr__(self, name, field.check(getattr(self, name)))
+    problem: ClassVar[str] = "addition"
+    groups: ClassVar[Mapping[str, str]] = GROUPS
+    metrics: ClassVar[Mapping[str, Metric]] = METRICS
+    rivals: ClassVar[Mapping[str, str]] = RIVALS
+    derived: ClassVar[Mapping[str, str]] = {"normalized_weight_decay": "weight_decay"}
+
+    def check_together(self) -> None:
         check_together(self)
+
+    def derive(self) -> None:
         if self.normalized_weight_decay is not None:
-            by_rule = decay_by_rule(self, self.normalized_weight_decay, FIELDS["weight_decay"])
+            by_rule = decay_by_rule(self, self.normalized_weight_decay, self.fields()["weight_decay"])
             object.__setattr__(self, "weight_decay", by_rule)
 
-    @classmethod
-    def from_mapping(cls, *layers: Mapping[str, Any]) -> RunConfig:
-        """Build a config from layers of values, a later one over an earlier one, all over the defaults.
+    def layer_names(self, kind: str) -> tuple[str, ...]:
+        return layer_names(self, kind)
 
-        Of λ and λ_norm the later layer's wins. Raises ConfigError, also for a name that is no field.
-        """
-        values: dict[str, Any] = {}
-        for layer in layers:
-            for name in layer:
-                if name not in FIELDS:
-                    raise no_field(name)
-            given = {name for name in layer if layer[name] is not None}
-            if given >= RIVALS.keys():
-                raise ConfigError(RIVALS_CLASH, *RIVALS)
-            values = {name: value for name, value in values.items() if RIVALS.get(name) not in given} | dict(layer)
-        return cls(**values)
+    def steered(self, values: Mapping[str, Any]) -> RunConfig:
+        return self.replace(**{"weight_decay": self.weight_decay, **values})  # which λ_norm is not to derive anew
 
-    def to_mapping(self) -> dict[str, Any]:
-        """All values as plain JSON types; `from_mapping` reads them back to an equal config."""
-        values = {name: getattr(self, name) for name in FIELDS}
-        if self.normalized_weight_decay is not None:
-            del values["weight_decay"]
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-
-    def replace(self, **changes: Any) -> RunConfig:
-        """This config with some values changed, checked anew."""
-        return RunConfig.from_mapping(self.to_mapping(), changes)
+    def why_not_forked(self, name: str, value: Any) -> str:
+        if name == "optimizer" and value != self.optimizer and "sgd" in (self.optimizer, value):
+            return f"decides what the optimiser remembers, and {self.optimizer} and {value} remember other things"
+        if name == "engine":
+            return "decides how a run is computed"
+        if name == "batch_size":
+            return "decides which pairs make a step"
+        if self.engine == "ensemble" and self.fields()[name].affects == "update":
+            return "is common to all runs of an ensemble"
+        return super().why_not_forked(name, value)
 
     @property
     def decoupled(self) -> bool:
@@ -389,10 +430,6 @@ class RunConfig:
         return self.train_size // self.batch_size
 
     @property
-    def steps(self) -> int:
-        return self.steps_per_epoch * self.epochs
-
-    @property
     def norm_layers(self) -> int:
         """How many BatchNorm layers the network has."""
         return 2 * self.blocks if self.batch_norm and self.architecture == "residual" else 0
@@ -403,28 +440,7 @@ class RunConfig:
         return count_parameters(self)
 
 
-FIELDS: dict[str, Hyperparameter] = hyperparameters_of(RunConfig)
-
-NAMES: dict[str, str] = {
-    said.lower(): name for name, field in FIELDS.items() for said in (name, field.symbol, *field.aliases) if said
-}
-"""The fields by all that a person may type for one, in lower case: names, symbols and aliases.
-
-Where fields are typed (axes, `--set`, the filter) all of these count. Files and Python take full names alone.
-"""
-
-
-def find_field(text: str) -> Hyperparameter:
-    """The field that a person names by its name, symbol or alias, in any case. Raises ConfigError."""
-    name = text.strip().lower().replace("-", "_")
-    if name not in NAMES:
-        raise ConfigError(f"{text} is no field of a run{nearest(name, NAMES)}", text)
-    return FIELDS[NAMES[name]]
-
-
-def no_field(name: str) -> ConfigError:
-    """What to say of a name that is no field's full name, where only that is allowed."""
-    meant = NAMES.get(name.lower())
-    return ConfigError(
-        f"{name} is no field of a run{f'; did you mean {meant}?' if meant else nearest(name, FIELDS)}", name
-    )
+FIELDS: dict[str, Hyperparameter] = RunConfig.fields()
+NAMES: dict[str, str] = RunConfig.names()
+find_field = RunConfig.find
+no_field = RunConfig.no_field

@@ -13,11 +13,19 @@ import re
 import types
 import typing
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from wdtui.text import exact, number
 
 Value = bool | int | float | str | tuple[int, ...] | tuple[float, ...] | None
+
+Affects = Literal["live", "update", "data", "shape", "start", "bookkeeping"]
+"""What a change of a hyperparameter means for a run.
+
+live: the next step obeys it; it can be steered. update: what a step computes; a fork may change it. data: the examples
+or their batches. shape: the model. start: only how the run begins or is computed. bookkeeping: nothing of the steps
+taken; how long, and what is recorded and kept.
+"""
 
 _INTEGER = re.compile(r"[+-]?\d+")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -57,10 +65,15 @@ class Hyperparameter:
     choices: tuple[str, ...] = ()
     sweep: str = ""
     """The scale on which a sweep of it is drawn: "linear", "log", or "" where a sweep makes no sense."""
-    steerable: bool = False
-    """Whether it can be changed while the run is live."""
     identifier: bool = False
     """Whether its numbers are names, such as seeds, and no quantities."""
+    affects: Affects = "shape"
+    """What a change of it means for a run, see `Affects`."""
+
+    @property
+    def steerable(self) -> bool:
+        """Whether it can be changed while the run is live."""
+        return self.affects == "live"
 
     @property
     def flag(self) -> str:

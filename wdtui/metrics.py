@@ -1,48 +1,10 @@
-"""METRICS: every quantity that a run measures, defined once, and the curves that a run's points make.
-
-Plain Python and numpy: no torch, no UI. `lab/measure.py` computes the values; the store, the charts and the exports
-know them only through this list.
-"""
+"""METRICS: every quantity that the addition problem measures. `lab/measure.py` computes the values."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 
-import numpy as np
-from numpy.typing import NDArray
-
-from wdtui.config import RunConfig
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Metric:
-    """One measured quantity."""
-
-    name: str
-    label: str
-    help: str
-    unit: str = ""
-    log: bool = False
-    """Whether it is best read on a logarithmic scale."""
-    pooled: bool = True
-    """Whether one value for the whole network is recorded."""
-    layers: str = ""
-    """Of which layers a value each is recorded too: "linear", "norm" (BatchNorm), "invariant" (linear before one)."""
-    timing: bool = False
-    """Whether it depends on the machine's mood, so that two equal runs differ in it."""
-    every: str = ""
-    """The hyperparameter that says how often it is measured: NaN at the points in between, no values at all at 0."""
-
-    def columns(self, config: RunConfig) -> Iterator[str]:
-        """The names under which its values are recorded, `name` and `name/layer`."""
-        if self.every and not getattr(config, self.every):
-            return
-        layers = layer_names(config, self.layers) if self.layers else ()
-        if self.pooled and (layers or self.layers in ("", "linear")):
-            yield self.name
-        yield from (f"{self.name}/{layer}" for layer in layers)
+from wdtui.schema.metric import Metric
 
 
 def _performance() -> Iterator[Metric]:
@@ -74,6 +36,7 @@ METRICS: dict[str, Metric] = {
             label="weight norm",
             log=True,
             layers="linear",
+            sums_layers=True,
             help="Sum over parameter tensors of their L2 norms, as in the article's figure; per layer, the matrix's.",
         ),
         Metric(
@@ -151,111 +114,3 @@ METRICS: dict[str, Metric] = {
         ),
     )
 }
-
-
-def columns(config: RunConfig) -> tuple[str, ...]:
-    """The names of the values that make up one point of such a run, in order."""
-    return tuple(column for metric in METRICS.values() for column in metric.columns(config))
-
-
-def finite(config: RunConfig, point: Point) -> bool:
-    """Whether all that is measured at every point is a finite number."""
-    sparse = {column for metric in METRICS.values() if metric.every for column in metric.columns(config)}
-    return all(math.isfinite(x) for name, x in zip(config.columns, point.values, strict=True) if name not in sparse)
-
-
-def layer_names(config: RunConfig, kind: str) -> tuple[str, ...]:
-    """The layers of a network: "linear" all with a matrix, "norm" BatchNorms, "invariant" those followed by one.
-
-    No layer of the transformer is invariant: each LayerNorm normalises a sum of which its layer makes only a part.
-    """
-    if config.architecture == "transformer":
-        places = "attention", "mixing", "linear1", "linear2"
-        inner = [f"block{block}.{place}" for block in range(1, config.blocks + 1) for place in places]
-        return ("input", "position", *inner, "output") if kind == "linear" else ()
-    pairs = [(block, place) for block in range(1, config.blocks + 1) for place in (1, 2)]
-    if kind == "linear":
-        return ("input", *(f"block{block}.linear{place}" for block, place in pairs), "output")
-    if not config.batch_norm:
-        return ()
-    return tuple(f"block{block}.{'norm' if kind == 'norm' else 'linear'}{place}" for block, place in pairs)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Point:
-    """What was measured at the end of one logged epoch; `values` are in the order of `config.columns`."""
-
-    step: int
-    epoch: int
-    values: tuple[float, ...]
-
-    def under(self, names: Sequence[str], others: Sequence[str]) -> Point:
-        """This point, whose values have `names`, with the values that have other names; NaN where there is none."""
-        if tuple(names) == tuple(others):
-            return self
-        known = dict(zip(names, self.values, strict=True))
-        return Point(self.step, self.epoch, tuple(known.get(name, math.nan) for name in others))
-
-
-class Curves:
-    """The points of one run as arrays: `curves["test_accuracy"]` is float64 [points], all NaN where not measured."""
-
-    def __init__(
-        self,
-        names: Sequence[str],
-        steps: NDArray[np.int64],
-        epochs: NDArray[np.int64],
-        values: NDArray[np.float64],
-        lost: tuple[int, ...] = (),
-    ) -> None:
-        self.names = tuple(names)
-        self.steps = steps
-        self.epochs = epochs
-        self.values = values
-        """Shape [points, metrics]."""
-        self.lost = lost
-        """Steps of points that were measured and are damaged or missing, as far as they are known."""
-
-    @classmethod
-    def of(cls, config: RunConfig, points: Iterable[Point]) -> Curves:
-        """Collect points as a training yields them."""
-        points = list(points)
-        names = config.columns
-        values = np.array([point.values for point in points], dtype=np.float64).reshape(len(points), len(names))
-        steps = np.array([point.step for point in points], dtype=np.int64)
-        return cls(names, steps, np.array([point.epoch for point in points], dtype=np.int64), values)
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.names
-
-    def __getitem__(self, name: str) -> NDArray[np.float64]:
-        if name not in self.names:
-            return np.full(len(self), np.nan)
-        return self.values[:, self.names.index(name)]
-
-    def measured(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Steps and values of a metric at the points that have a finite one, [measurements] each."""
-        values = self[name]
-        finite = np.isfinite(values)
-        return self.steps[finite], values[finite]
-
-    def last(self) -> dict[str, float]:
-        """The newest point, by metric; empty before the first."""
-        return dict(zip(self.names, self.values[-1].tolist(), strict=True)) if len(self) else {}
-
-    def telling(self, bucket: int) -> NDArray[np.intp]:
-        """Indices of the points without which a chart would look different, of a long run's many.
-
-        Of every `bucket` points: the first, and those at which one of the main metrics is smallest or largest.
-        """
-        whole = len(self) // bucket * bucket
-        first = np.arange(0, whole, bucket)
-        kept = [first, np.arange(whole, len(self))]
-        for name in ("train_accuracy", "test_accuracy", "train_loss", "bn_variance_min", "sharpness"):
-            rows = self[name][:whole].reshape(-1, bucket)
-            gap = ~np.isfinite(rows)
-            kept += [first + np.where(gap, np.inf, rows).argmin(1), first + np.where(gap, -np.inf, rows).argmax(1)]
-        return np.unique(np.concatenate(kept))

@@ -1,23 +1,46 @@
-"""How large a config's network and its training steps are, reckoned without building it. Plain Python."""
+"""The parameters of a config's network by name and shape, and what follows from them. Plain Python; nothing is built.
+
+Tests hold the shapes to the nn.Module of each architecture.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from wdtui.config import RunConfig
 
+Shapes = dict[str, tuple[int, ...]]
+
+
+def parameter_shapes(config: RunConfig) -> Shapes:
+    """Shapes of all parameters by name, in the order in which the network's nn.Module holds them."""
+    named = _transformer(config) if config.architecture == "transformer" else _residual(config)
+    return dict(named)
+
+
+def layer_names(config: RunConfig, kind: str) -> tuple[str, ...]:
+    """The layers of a network: "linear" all with a matrix, "norm" BatchNorms, "invariant" those followed by one.
+
+    No layer of the transformer is invariant: each LayerNorm normalises a sum of which its layer makes only a part.
+    """
+    weights = {
+        name.removesuffix(".weight"): shape for name, shape in parameter_shapes(config).items() if "weight" in name
+    }
+    linear = tuple(name for name, shape in weights.items() if len(shape) == 2)
+    if kind == "linear":
+        return linear
+    if config.architecture == "transformer":
+        return ()
+    norms = tuple(name for name, shape in weights.items() if len(shape) == 1)
+    return norms if kind == "norm" else tuple(name for name in linear if name.replace("linear", "norm") in norms)
+
 
 def count_parameters(config: RunConfig) -> int:
     """How many parameters the network has."""
-    width = config.width
-    if config.architecture == "transformer":
-        attention, between, norm = 4 * (width * width + width), 8 * width * width + 5 * width, 2 * width
-        edges = 3 * width + config.bits * width + norm + width + 1
-        return edges + config.blocks * (attention + between + 2 * norm)
-    hidden = width * width + width
-    edges = config.inputs * width + width + width * config.bits + config.bits
-    return edges + 2 * config.blocks * hidden + config.norm_layers * 2 * width
+    return sum(map(math.prod, parameter_shapes(config).values()))
 
 
 def training_bytes(config: RunConfig, runs: int = 1) -> int:
@@ -49,3 +72,46 @@ def step_flops(config: RunConfig) -> int:
     """
     uses = config.bits if config.architecture == "transformer" else 1
     return 6 * config.batch_size * uses * config.parameters
+
+
+_Named = Iterator[tuple[str, tuple[int, ...]]]
+
+
+def _residual(config: RunConfig) -> _Named:
+    width = config.width
+    yield from _linear("input", config.inputs, width)
+    for block in range(1, config.blocks + 1):
+        for place in (1, 2):
+            yield from _linear(f"block{block}.linear{place}", width, width)
+            if config.batch_norm:
+                yield from _norm(f"block{block}.norm{place}", width)
+    yield from _linear("output", width, config.bits)
+
+
+def _transformer(config: RunConfig) -> _Named:
+    """Those of a block are in the order of torch.nn.TransformerEncoderLayer.
+
+    `attention` is the matrix that makes queries, keys and values, `mixing` the one that their result goes through.
+    """
+    width = config.width
+    yield from _linear("input", 2, width)
+    yield "position.weight", (config.bits, width)
+    yield from _norm("norm", width)
+    for block in range(1, config.blocks + 1):
+        yield from _linear(f"block{block}.attention", width, 3 * width)
+        yield from _linear(f"block{block}.mixing", width, width)
+        yield from _linear(f"block{block}.linear1", width, 4 * width)
+        yield from _linear(f"block{block}.linear2", 4 * width, width)
+        yield from _norm(f"block{block}.norm1", width)
+        yield from _norm(f"block{block}.norm2", width)
+    yield from _linear("output", width, 1)
+
+
+def _linear(name: str, inputs: int, outputs: int) -> _Named:
+    yield f"{name}.weight", (outputs, inputs)
+    yield f"{name}.bias", (outputs,)
+
+
+def _norm(name: str, width: int) -> _Named:
+    yield f"{name}.weight", (width,)
+    yield f"{name}.bias", (width,)

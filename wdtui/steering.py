@@ -11,8 +11,8 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from wdtui.config import FIELDS, ConfigError, find_field
-from wdtui.hyperparameters import Hyperparameter, Value, format_value
+from wdtui.hyperparameters import ConfigError, Hyperparameter, Value, format_value
+from wdtui.schema.config import Config
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,10 +76,11 @@ def to_json(plan: Iterable[Steering]) -> list[dict[str, Any]]:
     return [dataclasses.asdict(steering) for steering in plan]
 
 
-def from_json(plan: Iterable[Mapping[str, Any]]) -> Plan:
-    """Read back what `to_json` gave."""
+def from_json(config: Config | type[Config], plan: Iterable[Mapping[str, Any]]) -> Plan:
+    """Read back what `to_json` gave, of a run with such a config."""
     checked = [
-        dict(entry) | {name: FIELDS[entry["field"]].check(entry[name]) for name in ("old", "new")} for entry in plan
+        dict(entry) | {name: config.field(entry["field"]).check(entry[name]) for name in ("old", "new")}
+        for entry in plan
     ]
     return tuple(Steering(**entry) for entry in checked)
 
@@ -99,30 +100,29 @@ def read_change(text: str, field: Hyperparameter) -> Change:
     return field.parse(value), int(epochs)
 
 
-def parse_assignment(text: str) -> tuple[str, Change]:
-    """Read FIELD=VALUE or FIELD=VALUE:EPOCHS. Raises ConfigError."""
+def parse_assignment(config: Config | type[Config], text: str) -> tuple[str, Change]:
+    """Read FIELD=VALUE or FIELD=VALUE:EPOCHS for a run with such a config. Raises ConfigError."""
     name, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(f"{text}: give FIELD=VALUE, or FIELD=VALUE:EPOCHS for a change over so many epochs.")
-    field = find_field(name)
+    field = config.find(name)
     return field.name, read_change(value, field)
 
 
-def steering_to(field_name: str, change: Any, step: int, old: Value) -> Steering:
+def steering_to(field: Hyperparameter, change: Any, step: int, old: Value) -> Steering:
     """The steering that brings a field from its value in force to another. Raises ConfigError.
 
     `change` is a Change, or what JSON makes of one.
     """
-    field = FIELDS[field_name]
     value, epochs = change if isinstance(change, (list, tuple)) and field.kind == "float" else (change, 0)
     if not isinstance(epochs, int) or epochs < 0:
-        raise ConfigError(f"{field_name}: {format_value(epochs)} is no number of epochs.", field_name)
-    return Steering(step, field_name, old, field.check(value), epochs)
+        raise ConfigError(f"{field.name}: {format_value(epochs)} is no number of epochs.", field.name)
+    return Steering(step, field.name, old, field.check(value), epochs)
 
 
-def check_steerable(fields: Iterable[str]) -> None:
+def check_steerable(config: Config | type[Config], fields: Iterable[str]) -> None:
     """Raise ConfigError for a field that cannot be changed while a run is live."""
     for name in fields:
-        if name not in FIELDS or not FIELDS[name].steerable:
-            steerable = ", ".join(field for field, knob in FIELDS.items() if knob.steerable)
+        if name not in [field.name for field in config.live_fields()]:
+            steerable = ", ".join(field.name for field in config.live_fields())
             raise ConfigError(f"{name} cannot be changed while a run is live; {steerable} can.", name)

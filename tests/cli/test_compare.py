@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from command_line import events, wdtui
-from wdtui.schema.curves import Curves, Point
 
 from wdtui.config import RunConfig
 from wdtui.milestones import milestones
 from wdtui.runs.store import Status, Store
+from wdtui.schema.curves import Curves, Point
 
 
 def add(store: Store, train: list[float], test: list[float], **changes: float) -> None:

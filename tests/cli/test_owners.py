@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from command_line import TINY, assert_one_sentence, events, start, until, wdtui
 from store_tools import in_python
-from wdtui.schema.curves import Point
 
 from wdtui.cli.main import main
 from wdtui.config import RunConfig
@@ -24,6 +23,7 @@ from wdtui.runs.checkpoints import Checkpoints
 from wdtui.runs.checks import CHECKS
 from wdtui.runs.records import RunRecord
 from wdtui.runs.store import Status, Store
+from wdtui.schema.curves import Point
 from wdtui.steering import Steering
 
 CONFIG = RunConfig(width=8, train_size=320, validation_size=50, test_size=50, epochs=4)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from command_line import assert_one_sentence, wdtui
-from wdtui.schema.curves import Curves, Point
 
 from wdtui.cli.main import main
 from wdtui.config import RunConfig
@@ -17,6 +16,7 @@ from wdtui.experiments import load
 from wdtui.grid import Grid
 from wdtui.milestones import milestones
 from wdtui.runs.store import Status, Store
+from wdtui.schema.curves import Curves, Point
 
 FILE = """
 question = "Does <b>weight decay</b> shrink & generalise?"

@@ -37,7 +37,6 @@ from documented import (
     inline,
 )
 from exchange_tools import stored_run, write_original
-from wdtui.schema.curves import Point
 
 from wdtui import experiments
 from wdtui.cli.main import app, main
@@ -45,6 +44,7 @@ from wdtui.config import RunConfig
 from wdtui.grid import Grid
 from wdtui.runs.records import Status
 from wdtui.runs.store import Store
+from wdtui.schema.curves import Point
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = PROJECT["project"]["optional-dependencies"]

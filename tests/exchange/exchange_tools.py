@@ -6,12 +6,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-from wdtui.schema.curves import Point
-
 from wdtui.config import RunConfig
 from wdtui.exchange.taken import Run, take
 from wdtui.runs.records import Status
 from wdtui.runs.store import Store
+from wdtui.schema.curves import Point
 
 CONFIG = RunConfig(
     weight_decay=0.3,

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from command_line import TINY, assert_one_sentence, wdtui
 from exchange_tools import CONFIG, NAMES, stored_run
-from wdtui.schema.curves import Point
 
 from wdtui.cli.main import main
 from wdtui.config import RunConfig
@@ -22,6 +21,7 @@ from wdtui.exchange.export import FORMATS, export
 from wdtui.exchange.taken import ExchangeError, Run, stream, take
 from wdtui.outputs import FileError
 from wdtui.runs.store import Store
+from wdtui.schema.curves import Point
 
 
 def test_every_number_of_a_csv_reads_back_exactly(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 from command_line import assert_one_sentence, wdtui
-from wdtui.schema.curves import Curves
 
 import wdtui as api
 from wdtui.config import RunConfig
@@ -21,6 +20,7 @@ from wdtui.exchange.script import script
 from wdtui.exchange.taken import ExchangeError, Run, take
 from wdtui.lab.training import Training
 from wdtui.runs.store import Store
+from wdtui.schema.curves import Curves
 from wdtui.steering import Plan, Steering
 
 TINY: dict[str, Any] = {

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from fault_tools import TINY, ended, forked
 from faulty_disk import fail_at, library
-from wdtui.schema.curves import Point
 
 from wdtui.grid import Grid
 from wdtui.runs import forks, runner
@@ -19,6 +18,7 @@ from wdtui.runs.records import FINISHED, LIVE
 from wdtui.runs.runner import Runner
 from wdtui.runs.store import Store, StoreError
 from wdtui.runs.sweeps import complete
+from wdtui.schema.curves import Point
 
 pytestmark = pytest.mark.skipif(library() is None, reason="this Python's SQLite cannot be reached")
 SHORT = TINY.replace(epochs=12, keep_every=4)

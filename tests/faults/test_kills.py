@@ -25,11 +25,11 @@ from fault_tools import (
     trained,
     training,
 )
-from wdtui.schema.curves import Point
 
 from wdtui.runs.checkpoints import Checkpoints
 from wdtui.runs.records import Status
 from wdtui.runs.store import Store
+from wdtui.schema.curves import Point
 
 MOMENTS = "training", "checkpoint", "commit"
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from wdtui.schema.curves import Curves, Point
 
 from wdtui.config import RunConfig
 from wdtui.figures.curves import Subject, training_curves
 from wdtui.figures.style import MOST_LINES, look
 from wdtui.figures.sweeps import curve, family, heatmap
 from wdtui.figures.writing import inline_svg, save
+from wdtui.schema.curves import Curves, Point
 from wdtui.sweep_table import Table
 
 CONFIG = RunConfig(width=8, bn_epsilon=1e-2)
@@ -27,7 +27,7 @@ def curves(train: Sequence[float], test: Sequence[float], **others: Sequence[flo
     given = {"train_accuracy": train, "test_accuracy": test, **others}
     names = CONFIG.columns
     return Curves.of(
-        CONFIG,
+        names,
         [
             Point(100 * (place + 1), place + 1, tuple(given[name][place] if name in given else 0.5 for name in names))
             for place in range(len(train))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 
 import pytest
 import torch
 
-from wdtui.bench.plain import plain_loss, plain_network, plain_optimizer
+from wdtui.bench.plain import plain_network, plain_optimizer
 from wdtui.config import RunConfig
-from wdtui.lab.network import parameter_shapes
+from wdtui.lab.losses import loss_value
 from wdtui.lab.tasks import make_task
 from wdtui.lab.training import Training
+from wdtui.sizes import parameter_shapes
 
 SMALL = {"width": 24, "train_size": 320, "batch_size": 32, "epochs": 6, "weight_decay": 0.3}
 
@@ -27,7 +29,7 @@ def train_plainly(config: RunConfig) -> tuple[torch.Tensor, list[float], torch.n
         for start in range(0, config.steps_per_epoch * config.batch_size, config.batch_size):
             batch = slice(start, start + config.batch_size)
             optimizer.zero_grad()
-            loss = plain_loss(config, network(pairs.inputs[batch]), pairs.targets[batch])
+            loss = loss_value(config.loss, network(pairs.inputs[batch]), pairs.targets[batch])
             loss.backward()
             if config.optimizer == "sgd" and config.decoupled:
                 with torch.no_grad():
@@ -98,11 +100,11 @@ def test_every_parameter_gradient_equals_autograds_in_shape_and_value() -> None:
     training = Training(config)
     network = plain_network(config)
     inputs, targets = training.task.train.inputs[:64], training.task.train.targets[:64]
-    plain_loss(config, network(inputs), targets).backward()
-    training.take_step(inputs, targets, 0)
+    loss_value(config.loss, network(inputs), targets).backward()
+    training.steps.take_step(inputs, targets, 0)
     gradients = training.network.gradients.split([p.numel() for p in network.parameters()])
     for (name, shape), parameter, gradient in zip(
-        parameter_shapes(config), network.parameters(), gradients, strict=True
+        parameter_shapes(config).items(), network.parameters(), gradients, strict=True
     ):
         assert parameter.grad is not None and parameter.shape == shape
         torch.testing.assert_close(gradient, parameter.grad.flatten(), rtol=1e-4, atol=1e-7, msg=name)
@@ -115,10 +117,12 @@ def test_initial_parameters_are_pytorchs_default_ones_under_the_same_seed() -> N
     assert len(expected) == config.parameters == 290_080
 
 
-def test_parameter_count_is_that_of_the_network_for_other_sizes_too() -> None:
+def test_names_shapes_and_count_of_the_parameters_are_those_of_the_module() -> None:
     for changes in ({"width": 3}, {"blocks": 0}, {"batch_norm": False, "blocks": 1}, {"bits": 16}):
         config = RunConfig(**changes)
-        assert config.parameters == sum(p.numel() for p in plain_network(config).parameters())
+        named = [(name, tuple(parameter.shape)) for name, parameter in plain_network(config).named_parameters()]
+        assert list(parameter_shapes(config).items()) == named
+        assert config.parameters == sum(math.prod(shape) for _, shape in named)
 
 
 def test_running_statistics_equal_those_of_batch_norm() -> None:

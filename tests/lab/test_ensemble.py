@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from wdtui.schema.curves import Point
 
 from wdtui.config import RunConfig
 from wdtui.lab.ensemble import Ensemble, Member, is_stacked, shape_of
 from wdtui.lab.training import Training
+from wdtui.schema.curves import Point
 from wdtui.steering import Plan, Steering
 
 SMALL = RunConfig(width=16, train_size=205, validation_size=30, test_size=20, batch_size=20, epochs=3, bn_epsilon=1e-3)
@@ -64,7 +64,7 @@ def test_each_run_of_an_ensemble_goes_as_it_would_alone(
     base = SMALL.replace(optimizer=optimizer, decay=decay, loss=loss, batch_norm=batch_norm)
     ensemble = Ensemble([base.replace(**changes) for changes in DIFFERENT])
     points = trained(ensemble)
-    for member in ensemble.members:
+    for member in ensemble.sessions:
         assert_goes_as_alone(member, points[member.row])
 
 
@@ -73,7 +73,7 @@ def test_each_run_of_an_ensemble_goes_as_it_would_alone(
 def test_an_ensemble_trains_networks_of_any_shape(changes: dict[str, Any]) -> None:
     ensemble = Ensemble([SMALL.replace(seed=seed, **changes) for seed in range(3)])
     points = trained(ensemble)
-    for member in ensemble.members:
+    for member in ensemble.sessions:
         assert_goes_as_alone(member, points[member.row])
 
 
@@ -91,8 +91,8 @@ def test_steering_one_run_leaves_the_others_as_they_are_and_works_as_it_does_alo
     change = {"weight_decay": 2.0, "bn_epsilon": 1e-4, "learning_rate": 5e-3}
 
     def attend() -> bool:
-        if ensemble.epoch == 1 and ensemble.batch == 4:
-            ensemble.members[1].steer(**change)
+        if ensemble.epoch == 1 and ensemble.steps.batch == 4:
+            ensemble.sessions[1].steer(**change)
         return True
 
     ensemble, undisturbed = Ensemble(configs), Ensemble(configs)
@@ -102,11 +102,11 @@ def test_steering_one_run_leaves_the_others_as_they_are_and_works_as_it_does_alo
     for row in (0, 2):
         assert torch.equal(ensemble.network.parameters[row], undisturbed.network.parameters[row])
     assert not torch.equal(ensemble.network.parameters[1], undisturbed.network.parameters[1])
-    assert [(taken.step, taken.field) for taken in ensemble.members[1].take_steerings()] == [
+    assert [(taken.step, taken.field) for taken in ensemble.sessions[1].take_steerings()] == [
         (20, name) for name in change
     ]
-    assert ensemble.members[1].knobs == change
-    assert ensemble.members[0].take_steerings() == []
+    assert ensemble.sessions[1].live_values == change
+    assert ensemble.sessions[0].take_steerings() == []
 
     alone = Training(configs[1])
     for _ in alone.points(lambda: (alone.step == 14 and alone.steer(**change)) or True):
@@ -122,12 +122,12 @@ def test_a_run_interrupted_in_an_ensemble_goes_on_in_another_bit_for_bit(stop: i
 
     first = Ensemble(configs)
     points: dict[int, list[Point]] = {}
-    for member, point in first.points(lambda: first.epoch * 10 + first.batch < stop):
+    for member, point in first.points(lambda: first.epoch * 10 + first.steps.batch < stop):
         points.setdefault(member.row, []).append(point)
     rest = Ensemble([configs[3], configs[0]])
-    for member, row in zip(rest.members, (3, 0), strict=True):
-        state = {name: tensor.clone() for name, tensor in first.members[row].state().items()}
-        member.restore(state, first.members[row].position())
+    for member, row in zip(rest.sessions, (3, 0), strict=True):
+        state = {name: tensor.clone() for name, tensor in first.sessions[row].state().items()}
+        member.restore(state, first.sessions[row].position())
     for member, point in rest.points():
         points[(3, 0)[member.row]].append(point)
     for row in (0, 3):
@@ -137,10 +137,10 @@ def test_a_run_interrupted_in_an_ensemble_goes_on_in_another_bit_for_bit(stop: i
 @pytest.mark.usefixtures("double_precision")
 def test_a_run_may_leave_an_ensemble_and_go_on_alone() -> None:
     ensemble = Ensemble([SMALL, SMALL.replace(seed=5)])
-    for _ in ensemble.points(lambda: ensemble.epoch * 10 + ensemble.batch < 13):
+    for _ in ensemble.points(lambda: ensemble.epoch * 10 + ensemble.steps.batch < 13):
         pass
     alone = Training(SMALL.replace(seed=5))
-    alone.restore(ensemble.members[1].state(), ensemble.members[1].position())
+    alone.restore(ensemble.sessions[1].state(), ensemble.sessions[1].position())
     list(alone.points())
     undisturbed = Training(SMALL.replace(seed=5))
     list(undisturbed.points())
@@ -152,16 +152,16 @@ def test_a_run_that_diverges_ends_and_spoils_no_other() -> None:
     calm = wild.replace(learning_rate=1e-2)
     ensemble, alone = Ensemble([calm, wild]), Ensemble([calm])
     points = trained(ensemble)
-    assert ensemble.members[1].diverged_at is not None
+    assert ensemble.sessions[1].diverged_at is not None
     assert not all(map(math.isfinite, points[1][-1].values))
-    assert not ensemble.members[0].ended
+    assert not ensemble.sessions[0].ended
     assert values(points[0]) == values(trained(alone)[0])[: len(points[0])]
 
 
 def test_an_ensemble_stops_at_the_last_epoch_of_the_first_to_end() -> None:
     ensemble = Ensemble([SMALL, SMALL.replace(epochs=2)])
     assert {row: len(points) for row, points in trained(ensemble).items()} == {0: 2, 1: 2}
-    assert [member.ended for member in ensemble.members] == [False, True]
+    assert [member.ended for member in ensemble.sessions] == [False, True]
 
 
 @pytest.mark.parametrize("changes", [*DIFFERENT, {"epochs": 9}, {"task": "multiply"}])
@@ -199,10 +199,10 @@ def test_an_ensemble_trains_what_is_meant_for_it_and_on_a_gpu_whatever_it_can(
 def test_how_many_steps_are_taken_between_two_looks_makes_no_difference(pace: int) -> None:
     configs = [SMALL.replace(**changes) for changes in DIFFERENT]
     stepwise, striding = Ensemble(configs), Ensemble(configs)
-    striding.pace = pace  # as on a GPU, where a stretch of steps is one graph
+    striding.steps.pace = pace  # as on a GPU, where a stretch of steps is one graph
     looks = []
     strides: dict[int, list[Point]] = {}
-    for member, point in striding.points(lambda: looks.append(striding.batch) or True):
+    for member, point in striding.points(lambda: looks.append(striding.steps.batch) or True):
         strides.setdefault(member.row, []).append(point)
     assert looks[: -(-10 // pace)] == list(range(0, 10, pace))
     assert {row: values(points) for row, points in strides.items()} == {

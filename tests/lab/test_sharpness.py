@@ -11,12 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from wdtui.schema.curves import Curves, Point
+from torch.func import functional_call
 
 from wdtui.config import RunConfig
-from wdtui.lab import functional
+from wdtui.lab.losses import loss_value
+from wdtui.lab.residual import residual_network
 from wdtui.lab.sharpness import Sharpness, largest_eigenvalue
 from wdtui.lab.training import Training, train
+from wdtui.schema.curves import Curves, Point
 
 TINY = RunConfig(
     width=6, blocks=1, train_digits=(1,), test_digits=(2,), bits=8, train_size=8, validation_size=1, test_size=9,
@@ -35,9 +37,20 @@ def float64() -> Iterator[None]:
 def trained(config: RunConfig, epochs: int) -> Training:
     training = Training(config)
     for _ in range(epochs):
-        training.run_epoch()
-        training.epoch, training.batch = training.epoch + 1, 0
+        training.steps.run_epoch()
+        training.steps.end_epoch()
     return training
+
+
+def reference_logits(config: RunConfig, parameters: Tensor, inputs: Tensor) -> Tensor:
+    """Those of the reference network in training mode, with its parameters given as a flat vector."""
+    network = residual_network(config)
+    shapes = [parameter.shape for parameter in network.parameters()]
+    pieces = parameters.split([shape.numel() for shape in shapes])
+    named = zip((name for name, _ in network.named_parameters()), pieces, shapes, strict=True)
+    given = {name: piece.view(shape) for name, piece, shape in named}
+    logits: Tensor = functional_call(network, given, (inputs,))
+    return logits
 
 
 def column(config: RunConfig, points: list[Point], name: str) -> list[float]:
@@ -45,17 +58,17 @@ def column(config: RunConfig, points: list[Point], name: str) -> list[float]:
 
 
 @pytest.mark.parametrize("changes", [{}, {"batch_norm": False, "blocks": 2}, {"loss": "cross_entropy"}, {"blocks": 0}])
-def test_the_network_as_a_function_has_the_logits_and_gradients_of_the_engine(
+def test_the_reference_network_has_the_logits_and_gradients_of_the_engine(
     changes: dict[str, Any], float64: None
 ) -> None:
     training = trained(TINY.replace(**changes), 2)
     config, network, record = training.config, training.network, training.record
     inputs, targets = training.task.train.inputs[:4], training.task.train.targets[:4]
-    training.take_step(inputs, targets, 0)  # leaves logits and gradients, and moves the parameters after
+    training.steps.take_step(inputs, targets, 0)  # leaves logits and gradients, and moves the parameters after
     before = trained(config, 2).network.parameters.clone().requires_grad_()
-    logits = functional.logits(config, network.epsilon, before, inputs[None])
-    (gradient,) = torch.autograd.grad(functional.loss(config.loss, logits, targets[None]), before)
-    torch.testing.assert_close(logits[0], record.logit_rows[0])
+    logits = reference_logits(config, before, inputs)
+    (gradient,) = torch.autograd.grad(loss_value(config.loss, logits, targets), before)
+    torch.testing.assert_close(logits, record.logit_rows[0])
     torch.testing.assert_close(gradient, network.gradients)
 
 
@@ -70,8 +83,8 @@ def test_sharpness_is_the_top_eigenvalue_of_the_preconditioned_hessian(changes: 
 
     def mean_loss(parameters: Tensor) -> Tensor:
         batches = [(pairs.inputs[i : i + 4], pairs.targets[i : i + 4]) for i in (0, 4)]
-        logits = [functional.logits(config, config.bn_epsilon, parameters, x[None])[0] for x, _ in batches]
-        return sum(functional.loss(config.loss, z, y) for z, (_, y) in zip(logits, batches, strict=True)) / 2
+        logits = [reference_logits(config, parameters, x) for x, _ in batches]
+        return sum(loss_value(config.loss, z, y) for z, (_, y) in zip(logits, batches, strict=True)) / 2
 
     hessian = torch.autograd.functional.hessian(mean_loss, training.network.parameters.clone())
     if square is not None:

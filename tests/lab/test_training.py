@@ -16,13 +16,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from wdtui.schema.curves import Point
 
-from wdtui.bench.plain import plain_loss, plain_network, plain_optimizer
+from wdtui.bench.plain import plain_network, plain_optimizer
 from wdtui.config import ConfigError, RunConfig
 from wdtui.lab import epoch as epoch_module
+from wdtui.lab.losses import loss_value
 from wdtui.lab.tasks import Split, make_task
 from wdtui.lab.training import DivergedError, Training, train
+from wdtui.schema.curves import Point
 from wdtui.sizes import layer_names
 from wdtui.steering import Steering
 
@@ -96,7 +97,7 @@ def evaluated(config: RunConfig, network: nn.Module, kind: str, split: Split) ->
     with torch.no_grad():
         logits = network(split.inputs)
         right = (torch.sigmoid(logits) > 0.5) == split.targets.bool()
-        loss = plain_loss(config, logits, split.targets).item()
+        loss = loss_value(config.loss, logits, split.targets).item()
     network.train()
     accuracy = sum(all(row) for row in right.tolist()) / len(split)
     return {f"{kind}_loss": loss, f"{kind}_accuracy": accuracy, f"{kind}_bit_accuracy": right.double().mean().item()}
@@ -153,7 +154,7 @@ def plain_points(config: RunConfig, steering: tuple[tuple[int, str, float], ...]
             targets = task.train.targets[start : start + config.batch_size]
             optimizer.zero_grad()
             logits = network(inputs)
-            loss = plain_loss(config, logits, targets)
+            loss = loss_value(config.loss, logits, targets)
             torch.autograd.backward(loss)
             before = [parameter.detach().clone() for parameter in network.parameters()]
             optimizer.step()
@@ -280,7 +281,7 @@ def test_how_many_steps_are_summed_at_once_makes_no_difference(size: int) -> Non
 
 def batches(config: RunConfig, epoch: int) -> Tensor:
     training = Training(config)
-    training.epoch = epoch
+    training.move_to(epoch, 0)
     inputs, targets = training.batches()
     assert inputs.shape == (config.steps_per_epoch, config.batch_size, config.inputs)
     return torch.cat([inputs, targets], 2).flatten(0, 1)
@@ -441,15 +442,15 @@ def test_steering_takes_effect_at_the_next_epoch_and_is_reported_once(asked_at: 
 
     def attend() -> bool:
         if training.step == asked_at:
-            knobs[-1] = training.knobs
+            knobs[-1] = training.live_values
             training.steer(weight_decay=0.7, bn_epsilon=0.05)
-        knobs[training.step] = training.knobs
+        knobs[training.step] = training.live_values
         return True
 
     points = list(training.points(attend))
     last_as_before = begins if asked_at < begins else begins - 1  # between two epochs it is done at once
     assert all((knobs[step] == knobs[-1]) == (step <= last_as_before) for step in knobs)
-    assert training.knobs == {"weight_decay": 0.7, "bn_epsilon": 0.05, "learning_rate": 1e-3}
+    assert training.live_values == {"weight_decay": 0.7, "bn_epsilon": 0.05, "learning_rate": 1e-3}
     assert training.take_steerings() == [
         Steering(begins, "weight_decay", 0.1, 0.7),
         Steering(begins, "bn_epsilon", 1e-3, 0.05),
@@ -481,7 +482,7 @@ def test_the_last_of_several_steerings_before_an_epoch_counts() -> None:
         return training.step < 12
 
     list(training.points(attend))
-    assert training.knobs["weight_decay"] == 0.6 and training.knobs["learning_rate"] == 0.1
+    assert training.live_values["weight_decay"] == 0.6 and training.live_values["learning_rate"] == 0.1
     assert {(s.field, s.old, s.new) for s in training.take_steerings()} == {
         ("weight_decay", 0.1, 0.6),
         ("learning_rate", 1e-3, 0.1),
@@ -535,7 +536,7 @@ def test_numbers_below_the_smallest_normal_one_do_not_slow_a_training_down() -> 
     smallest = torch.finfo(torch.float32).tiny
     training = Training(RunConfig(width=8, train_size=128, validation_size=16, test_size=16, weight_decay=100.0))
     training.network.parameters.fill_(smallest / 2)
-    training.run_epoch()
+    training.steps.run_epoch()
     sizes = training.network.parameters.abs()
     assert bool(((sizes == 0) | (sizes >= smallest)).all())
     assert sys.float_info.min / 2 > 0  # whoever trains computes as before

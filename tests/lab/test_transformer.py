@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from wdtui.schema.curves import Point
 
-from wdtui.bench.plain import plain_loss, plain_optimizer
+from wdtui.bench.plain import plain_optimizer
 from wdtui.config import RunConfig
 from wdtui.lab import transformer as transformer_module
+from wdtui.lab.losses import loss_value
 from wdtui.lab.tasks import make_task
 from wdtui.lab.training import DivergedError, Training, train
-from wdtui.lab.transformer import Transformer, parameter_shapes
+from wdtui.lab.transformer import Transformer
+from wdtui.schema.curves import Point
+from wdtui.sizes import parameter_shapes
 
 SMALL = RunConfig(
     architecture="transformer", width=12, heads=2, blocks=2, train_digits=(2,), test_digits=(1,), bits=8, train_size=70,
@@ -92,13 +94,15 @@ def test_logits_and_every_gradient_equal_those_of_torchs_encoder_layers(changes:
     plain = plain_transformer(config, network.parameters)
     inputs, targets = task.inputs[:10], task.targets[:10]
     expected = plain(inputs)
-    plain_loss(config, expected, targets).backward()
+    loss_value(config.loss, expected, targets).backward()
     training = Training(config)
     with torch.inference_mode():
-        training.take_step(inputs, targets, 0)
+        training.steps.take_step(inputs, targets, 0)
     torch.testing.assert_close(training.record.logits[0], expected.detach(), rtol=1e-9, atol=1e-9)
     gradients = training.network.gradients.split([parameter.numel() for parameter in plain.parameters()])
-    for (name, shape), parameter, gradient in zip(parameter_shapes(config), plain.parameters(), gradients, strict=True):
+    for (name, shape), parameter, gradient in zip(
+        parameter_shapes(config).items(), plain.parameters(), gradients, strict=True
+    ):
         assert parameter.grad is not None and parameter.shape == shape
         torch.testing.assert_close(gradient, parameter.grad.flatten(), rtol=1e-9, atol=1e-9, msg=name)
 
@@ -114,7 +118,7 @@ def test_the_curve_equals_that_of_torchs_encoder_layers_in_the_plain_loop(optimi
         losses = []
         for start in range(0, 70, 10):
             logits = plain(task.train.inputs[start : start + 10])
-            loss = plain_loss(config, logits, task.train.targets[start : start + 10])
+            loss = loss_value(config.loss, logits, task.train.targets[start : start + 10])
             update.zero_grad()
             loss.backward()
             update.step()
@@ -126,7 +130,7 @@ def test_the_curve_equals_that_of_torchs_encoder_layers_in_the_plain_loop(optimi
         right = (logits > 0) == task.test.targets.bool()
         norms = {name: parameter.detach().norm().item() for name, parameter in plain.named_parameters()}
         assert seen["train_loss"] == pytest.approx(sum(losses) / 7, rel=1e-9)
-        assert seen["test_loss"] == pytest.approx(plain_loss(config, logits, task.test.targets).item(), rel=1e-9)
+        assert seen["test_loss"] == pytest.approx(loss_value(config.loss, logits, task.test.targets).item(), rel=1e-9)
         assert seen["test_bit_accuracy"] == pytest.approx(right.double().mean().item())
         assert seen["weight_norm"] == pytest.approx(sum(norms.values()), rel=1e-9)
         assert seen["weight_norm/position"] == pytest.approx(norms["position.weight"], rel=1e-9)

@@ -6,10 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from wdtui.schema.curves import Point
-
 from wdtui.config import RunConfig
 from wdtui.runs.store import Claim, Store
+from wdtui.schema.curves import Point
 
 CONFIG = RunConfig(
     weight_decay=0.3, train_digits=(2,), test_digits=(2,), train_size=64, validation_size=16, test_size=16, width=8

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 from store_tools import COLUMNS, CONFIG, append, claim, point
-from wdtui.schema.curves import Point
 
 from wdtui.grid import Grid
 from wdtui.runs import migrations
@@ -21,6 +20,7 @@ from wdtui.runs.evidence import Evidence
 from wdtui.runs.inspection import findings
 from wdtui.runs.store import Status, Store, StoreError
 from wdtui.runs.sweeps import assign
+from wdtui.schema.curves import Point
 from wdtui.steering import Steering
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wdtui.schema.curves import Curves
 
 from wdtui.branches import Branching, in_words
 from wdtui.config import ConfigError, RunConfig
@@ -21,6 +20,7 @@ from wdtui.runs.keeping import Watch
 from wdtui.runs.records import RunRecord, Status
 from wdtui.runs.runner import Runner
 from wdtui.runs.store import Store
+from wdtui.schema.curves import Curves
 from wdtui.steering import Steering, planned, read_change, values_at
 
 TINY = RunConfig(width=4, train_size=40, validation_size=10, test_size=10, batch_size=8, epochs=20, keep_every=8)
@@ -201,7 +201,7 @@ def test_what_is_steered_takes_the_place_of_what_was_planned_for_later() -> None
 @pytest.mark.parametrize("text", ["1e-2:", "1e-2:0", "1e-2:-3", "1e-2:x", "1e-2:1:2", ":5", "1e-2:１"])
 def test_a_change_that_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"bn_epsilon: .* is not allowed"):
-        read_change(text, forks.FIELDS["bn_epsilon"])
+        read_change(text, RunConfig.fields()["bn_epsilon"])
 
 
 def test_a_live_run_is_steered_over_some_epochs_and_replayed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from wdtui.schema.curves import Curves
 
 from wdtui.config import RunConfig
+from wdtui.lab import ensemble as ensemble_module
 from wdtui.milestones import Milestones, milestones
 from wdtui.runs import group as group_module
 from wdtui.runs import runner as runner_module
@@ -22,6 +22,7 @@ from wdtui.runs.group import Group, runner_of
 from wdtui.runs.runner import Runner
 from wdtui.runs.scheduler import Scheduler
 from wdtui.runs.store import RunBusyError, Status, Store, StoreError
+from wdtui.schema.curves import Curves
 from wdtui.steering import Plan, Steering
 
 TINY = RunConfig(
@@ -165,8 +166,8 @@ def test_where_memory_does_not_suffice_half_of_the_runs_go_first(store: Store, m
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return ensemble(configs, *rest)
 
-    ensemble = group_module.Ensemble
-    monkeypatch.setattr(group_module, "Ensemble", scarce)
+    ensemble = ensemble_module.Ensemble
+    monkeypatch.setattr(ensemble_module, "Ensemble", scarce)
     run_ids = add(store, epochs=3)
     Group(store, run_ids, device="cpu").run()
     assert {store.run(run_id).status for run_id in run_ids} == {Status.DONE}
@@ -180,22 +181,23 @@ def test_where_memory_gives_out_on_the_way_half_of_the_runs_go_on_first(
     ensembles: list[weakref.ref[Any]] = []
     left: list[int] = []
 
-    class Growing(group_module.Ensemble):
+    class Growing(ensemble_module.Ensemble):
         def __init__(self, configs: Any, *rest: Any) -> None:
             left.append(sum(other() is not None for other in ensembles))
             super().__init__(configs, *rest)
             ensembles.append(weakref.ref(self))
 
-        def run_epoch(self, attend: Any) -> None:
-            super().run_epoch(attend)
-            if self.epoch == 3 and len(self.members) == 4:
+        def run_epoch(self, poll: Any) -> bool:
+            complete = super().run_epoch(poll)
+            if self.epoch == 3 and len(self.sessions) == 4:
                 raise torch.OutOfMemoryError("CUDA out of memory.")
+            return complete
 
     def seen(curves: Curves) -> Milestones:
         assert (np.diff(curves.steps) > 0).all(), "a point counts twice"
         return milestones(curves)
 
-    monkeypatch.setattr(group_module, "Ensemble", Growing)
+    monkeypatch.setattr(ensemble_module, "Ensemble", Growing)
     monkeypatch.setattr(runner_module, "milestones", seen)
     monkeypatch.setattr(runner_module, "_ATTEND_SECONDS", seconds)
     run_ids = add(store, keep_every=2, epochs=4)
@@ -213,7 +215,7 @@ def test_a_run_that_cannot_be_trained_even_alone_for_want_of_memory_has_failed(
     def scarce(*_: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(group_module, "Ensemble", scarce)
+    monkeypatch.setattr(ensemble_module, "Ensemble", scarce)
     run_ids = add(store)
     Group(store, run_ids, device="cpu").run()
     assert {(run.status, run.reason) for run in store.runs()} == {

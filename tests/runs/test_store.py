@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from store_tools import COLUMNS, CONFIG, append, claim, point
-from wdtui.schema.curves import Curves, Point
 
 from wdtui.config import RunConfig
 from wdtui.runs.store import Claim, Command, Status, Store, StoreError
+from wdtui.schema.curves import Curves, Point
 from wdtui.steering import Steering
 
 
@@ -42,7 +42,7 @@ def test_points_come_back_bit_for_bit(store: Store) -> None:
     points = [Point(10 * i, i, (*strange[i:], *strange[:i], *range(len(COLUMNS) - 6))) for i in range(5)]
     append(store, run_id, *points[:2])
     append(store, run_id, *points[2:])
-    curves, expected = store.curves(run_id), Curves.of(CONFIG, points)
+    curves, expected = store.curves(run_id), Curves.of(CONFIG.columns, points)
     assert curves.names == expected.names == COLUMNS
     assert curves.values.tobytes() == expected.values.tobytes()
     assert curves.steps.tolist() == [0, 10, 20, 30, 40] and curves.epochs.tolist() == [0, 1, 2, 3, 4]

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from store_tools import claim
-from wdtui.schema.curves import Point
 
 from wdtui.config import RunConfig
 from wdtui.grid import Grid
@@ -25,6 +24,7 @@ from wdtui.runs.scheduler import Scheduler
 from wdtui.runs.store import Store, StoreError
 from wdtui.runs.sweep_store import fingerprint
 from wdtui.runs.sweeps import Progress, assign, complete
+from wdtui.schema.curves import Point
 from wdtui.steering import Steering
 
 BASE = RunConfig(width=4, train_size=320, validation_size=16, test_size=16, epochs=2)

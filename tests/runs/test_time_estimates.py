@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from wdtui.schema.curves import Point
 
 from wdtui.config import RunConfig
 from wdtui.runs import migrations
 from wdtui.runs.estimates import expected_seconds, expected_speed
 from wdtui.runs.records import Status
 from wdtui.runs.store import Store
+from wdtui.schema.curves import Point
 
 CONFIG = RunConfig(width=64)
 BATCHED = CONFIG.replace(engine="ensemble")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 from tui_tools import Recorded
-from wdtui.schema.curves import Point
 
 from wdtui.runs.processes import Life
 from wdtui.runs.records import Status
 from wdtui.runs.store import Store
+from wdtui.schema.curves import Point
 from wdtui.tui.feed import Feed
 
 
@@ -20,10 +20,9 @@ class Clock:
 
 
 def append(store: Store, run_id: int, steps: range) -> None:
-    width = len(columns(store.run(run_id).config))
-    store.append(
-        store.run(run_id).claim, [Point(step, step, (0.5,) * width) for step in steps], speed=1.0, milestones={}
-    )
+    width = len(store.run(run_id).config.columns)
+    points = [Point(step, step, (0.5,) * width) for step in steps]
+    store.append(store.run(run_id).claim, points, speed=1.0, milestones={})
 
 
 def test_nothing_new_is_nothing(recorded: Recorded) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from textual.widgets import OptionList, Static
 from tui_tools import Recorded, press, settle
-from wdtui.schema.curves import Point
 
 from wdtui import experiments
 from wdtui.runs.records import Status
+from wdtui.schema.curves import Point
 from wdtui.tui.screens.experiments import Gallery
 from wdtui.tui.widgets.words import Words
 

@@ -10,13 +10,13 @@ import pytest
 from test_screens import SIZE, drawn
 from textual.events import Key
 from tui_tools import FakeScheduler, Recorded, press, settle
-from wdtui.schema.curves import Point
 
 from wdtui.config import FIELDS, RunConfig
 from wdtui.grid import Grid
 from wdtui.runs.records import Status
 from wdtui.runs.sweep_store import Sweep
 from wdtui.runs.sweeps import assign
+from wdtui.schema.curves import Point
 from wdtui.tui import Opening
 from wdtui.tui.screens import sweep_form
 from wdtui.tui.screens.run import RunView

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from tui_tools import Recorded, drawn, press, settle
-from wdtui.schema.curves import Point
 
 from wdtui.config import RunConfig
 from wdtui.runs.records import Status
+from wdtui.schema.curves import Point
 from wdtui.tui.view import View
 from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.chart_grid import ChartGrid

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 from textual.command import CommandPalette
-from wdtui.schema.curves import Curves, Point
 
 from wdtui.config import RunConfig
 from wdtui.milestones import milestones
 from wdtui.runs.records import Status
 from wdtui.runs.store import Store
+from wdtui.schema.curves import Curves, Point
 from wdtui.tui.app import WorkbenchApp
 from wdtui.tui.screens.experiments import Gallery
 

@@ -78,14 +78,14 @@ def _contestants(config: RunConfig, device: str) -> dict[str, tuple[int, Epoch]]
     """For each contestant how many models it trains, and a function that runs one epoch."""
     measured, unmeasured = Training(config, device).points(), Training(config, device)
     no_losses = torch.zeros(1)
-    unmeasured.record.sum_window = lambda targets, epsilon: no_losses
+    unmeasured.record.sum_window = lambda targets, epsilon: no_losses  # type: ignore[method-assign]
     task = make_task(config, device)
     network = plain_network(config).to(device)
     optimizer = plain_optimizer(config, network)
 
     def without_metrics() -> None:
-        unmeasured.batch = 0
-        unmeasured.run_epoch()
+        unmeasured.steps.batch = 0
+        unmeasured.steps.run_epoch()
 
     contestants: dict[str, tuple[int, Epoch]] = {
         MEASURED: (1, lambda: next(measured)),

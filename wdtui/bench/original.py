@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wdtui.bench.plain import plain_loss, plain_network, plain_optimizer
+from wdtui.bench.plain import plain_network, plain_optimizer
 from wdtui.config import RunConfig
+from wdtui.lab.losses import loss_value
 from wdtui.lab.tasks import Pairs, draw_pairs
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def _module(lightning: Any, config: RunConfig) -> Any:
             inputs, targets = (bits.float() for bits in batch)
             logits = self.network(inputs)
             right = ((logits > 0) == (targets > 0.5)).all(1)
-            return plain_loss(config, logits, targets), right.float().mean()
+            return loss_value(config.loss, logits, targets), right.float().mean()
 
     return Module()
 

@@ -1,57 +1,20 @@
-"""The network as a plain nn.Module, trained the plain way: what this laboratory is measured against.
-
-It is the reference in both senses: the tests hold the step engine to its numbers, the benchmark to its speed.
-"""
+"""The reference network under autograd and PyTorch's own optimisers: what the engine is compared with."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from wdtui.config import RunConfig
+from wdtui.lab.losses import loss_value
+from wdtui.lab.residual import ResidualNetwork, residual_network
 from wdtui.lab.tasks import Split
 
 
-class PlainBlock(nn.Module):
-    """Two linear layers, each with BatchNorm where wanted, around which the block's input is carried."""
-
-    def __init__(self, config: RunConfig) -> None:
-        super().__init__()
-        self.linear1 = nn.Linear(config.width, config.width)
-        self.norm1 = _norm(config)
-        self.linear2 = nn.Linear(config.width, config.width)
-        self.norm2 = _norm(config)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = torch.relu(self.norm1(self.linear1(x)))
-        return torch.relu(self.norm2(self.linear2(y)) + x)
-
-
-class PlainNetwork(nn.Module):
-    """The article's residual network; logits [batch, bits] from inputs [batch, 2·bits]."""
-
-    def __init__(self, config: RunConfig) -> None:
-        super().__init__()
-        self.input = nn.Linear(config.inputs, config.width)
-        self.blocks = nn.Sequential(*(PlainBlock(config) for _ in range(config.blocks)))
-        self.output = nn.Linear(config.width, config.bits)
-
-    def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.output(self.blocks(self.input(x)))
-        return logits
-
-
-def plain_network(config: RunConfig) -> PlainNetwork:
+def plain_network(config: RunConfig) -> ResidualNetwork:
     """The network with PyTorch's default initialisation under `seed`."""
     torch.manual_seed(config.seed)
-    return PlainNetwork(config)
-
-
-def plain_loss(config: RunConfig, logits: Tensor, targets: Tensor) -> Tensor:
-    if config.loss == "mse":
-        return functional.mse_loss(torch.sigmoid(logits), targets)
-    return functional.binary_cross_entropy_with_logits(logits, targets)
+    return residual_network(config)
 
 
 def plain_optimizer(config: RunConfig, network: nn.Module, fused: bool = True) -> torch.optim.Optimizer:
@@ -76,13 +39,7 @@ def plain_steps(config: RunConfig, network: nn.Module, optimizer: torch.optim.Op
     """One epoch of the plain loop, in the fixed order."""
     for start in range(0, config.steps_per_epoch * config.batch_size, config.batch_size):
         batch = slice(start, start + config.batch_size)
-        loss = plain_loss(config, network(pairs.inputs[batch]), pairs.targets[batch])
+        loss = loss_value(config.loss, network(pairs.inputs[batch]), pairs.targets[batch])
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
-
-
-def _norm(config: RunConfig) -> nn.Module:
-    if not config.batch_norm:
-        return nn.Identity()
-    return nn.BatchNorm1d(config.width, eps=config.bn_epsilon, momentum=config.bn_momentum)

@@ -35,10 +35,14 @@ def where_time_goes(width: int, threads: int, models: int) -> dict[str, dict[str
     config = RunConfig(width=width)
     network, task = plain_network(config), make_task(config)
     optimizer = plain_optimizer(config, network)
+    ensemble = Ensemble([config.replace(seed=seed) for seed in range(models)])
     ways: dict[str, tuple[int, Callable[[], object]]] = {
         "plain loop": (1, lambda: plain_steps(config, network, optimizer, task.train)),
-        "wdtui": (1, _epoch(Training(config))),
-        f"{models} models side by side": (models, _epoch(Ensemble([config.replace(seed=s) for s in range(models)]))),
+        "wdtui": (1, _epoch(Training(config).steps)),
+        f"{models} models side by side": (
+            models,
+            _epoch(ensemble.steps),
+        ),
     }
     return {name: _parts(run_epoch, count * config.steps_per_epoch) for name, (count, run_epoch) in ways.items()}
 

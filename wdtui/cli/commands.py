@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -155,16 +156,23 @@ def steer(
     """Change λ, ε or the learning rate of a live run from its next epoch on."""
     from wdtui.steering import check_steerable, parse_assignment
 
-    given = dict(parse_assignment(change) for change in changes)
-    check_steerable(given)
-    _send(store, run, "steer", given)
+    def read(run: RunRecord) -> dict[str, Any]:
+        given = dict(parse_assignment(run.config, change) for change in changes)
+        check_steerable(run.config, given)
+        return given
+
+    _send(store, run, "steer", read)
 
 
-def _send(store: Path | None, run: str, kind: str, data: dict[str, Any] | None = None) -> None:
+def _send(
+    store: Path | None, run: str, kind: str, read: Callable[[RunRecord], dict[str, Any]] = lambda run: {}
+) -> None:
+    """Send a live run a command, with the data that `read` makes for it."""
     from wdtui.runs.store import Store
 
     with Store(store) as opened:
         record = opened.find(run)
+        data = read(record)
         if not record.live:
             raise CommandError(f"Run {record.id} is {record.status}, so nobody is there to {kind} it.")
         opened.send(record.id, kind, data)

@@ -47,9 +47,9 @@ def fork(
     from wdtui.steering import parse_assignment
 
     _check_json(json, headless, detach)
-    given = dict(parse_assignment(change) for change in changes or ())
     with Store(store) as opened:
         parent = opened.find(run)
+        given = dict(parse_assignment(parent.config, change) for change in changes or ())
         where = parent.step if at is None else at
         run_id = forks.fork(opened, parent, where, given, name=name)
         begins = opened.run(run_id).parent_step

@@ -113,7 +113,7 @@ def read(folder: Path) -> tuple[list[Recorded], list[str]]:
 
 def taken_before(store: Store, recorded: Recorded) -> int | None:
     """The run that was made when the same config and points were taken in before; None where the store has none."""
-    curves = Curves.of(recorded.config, recorded.points)
+    curves = Curves.of(recorded.config.columns, recorded.points)
     config = fingerprint(json.dumps(recorded.config.to_mapping()))
     for run in store.runs():
         if run.step == recorded.points[-1].step and fingerprint(run.config_text) == config:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
+from importlib import resources
 
 from wdtui.config import FIELDS, RunConfig
 from wdtui.exchange.taken import ExchangeError, Run
@@ -33,7 +35,7 @@ def script(run: Run) -> str:
                 f"Run {run.id} changes {steering.field} on the way, and the script can only follow changes of "
                 "weight_decay, bn_epsilon and learning_rate."
             )
-    parts = [_head(run), DATA, NOISE if config.label_noise else "", NETWORK, _plan(run.plan, config), LOOP]
+    parts = [_head(run), DATA, NOISE if config.label_noise else "", _network(), NETWORK, _plan(run.plan, config), LOOP]
     text = "".join(parts)
     for place, code in _choices(run).items():
         text = text.replace(f"«{place}»", code)
@@ -51,10 +53,18 @@ def _head(run: Run) -> str:
         )
     }  # fmt: skip
     lines = [f"{name} = {value!r}\n" for name, value in constants.items() if _wanted(name, config)]
-    imports = "import math\nimport random\n\nimport torch\nfrom torch import nn\nfrom torch.nn import functional\n\n"
+    imports = "import math\nimport random\n\nimport torch\nfrom torch import Tensor, nn\n"
+    imports += "from torch.nn import functional\n\n"
     what = f'"""Run {run.id} of wdtui ({title}), in plain PyTorch: needs torch alone, prints a line per logged epoch.\n'
     threads = f"\ntorch.set_num_threads({run.record.threads})  # as the run had\n" if run.record.threads else ""
     return f"{what}{_DRIFT}\n{imports}{''.join(lines)}{threads}"
+
+
+def _network() -> str:
+    """The classes of the reference network, as they stand in wdtui's source; that is read, as importing takes torch."""
+    source = resources.files("wdtui.lab").joinpath("residual.py").read_text(encoding="utf-8")
+    classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
+    return "".join(f"\n\n{ast.get_source_segment(source, node)}\n" for node in classes)
 
 
 def _wanted(name: str, config: RunConfig) -> bool:
@@ -76,7 +86,7 @@ def _choices(run: Run) -> dict[str, str]:
     return {
         "operation": "x + y" if config.task == "add" else "x * y",
         "noise": "known_y = add_noise(known_y, rng.getrandbits(63))\n" if config.label_noise else "",
-        "norm": "nn.BatchNorm1d(WIDTH, eps=BN_EPSILON, momentum=BN_MOMENTUM)" if config.batch_norm else "nn.Identity()",
+        "norm": "True, BN_EPSILON, BN_MOMENTUM" if config.batch_norm else "False, 0.0, 0.0",
         "loss": mse if config.loss == "mse" else "functional.binary_cross_entropy_with_logits(logits, targets)",
         "optimizer": _optimizer(config),
         "order": order,

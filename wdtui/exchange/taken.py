@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wdtui.config import RunConfig
-from wdtui.schema.curves import Curves
 from wdtui.milestones import Milestones, milestones
 from wdtui.runs.records import Event, RunRecord
 from wdtui.runs.store import Store
+from wdtui.schema.curves import Curves
 from wdtui.steering import Plan, to_json
 
 Column = NDArray[np.float64] | NDArray[np.int64]
@@ -70,7 +70,7 @@ class Run:
         return self._collected(self.columns)
 
     @property
-    def self.columns -> tuple[str, ...]:
+    def columns(self) -> tuple[str, ...]:
         """The names of what a point holds: "step", "epoch" and the metrics."""
         return ("step", "epoch", *self.metrics)
 

@@ -41,30 +41,6 @@ def add_noise(targets, seed):
 '''
 
 NETWORK = '''
-class Block(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.linear1, self.norm1 = nn.Linear(WIDTH, WIDTH), «norm»
-        self.linear2, self.norm2 = nn.Linear(WIDTH, WIDTH), «norm»
-
-    def forward(self, x):
-        y = torch.relu(self.norm1(self.linear1(x)))
-        return torch.relu(self.norm2(self.linear2(y)) + x)
-
-
-class Network(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.input = nn.Linear(2 * BITS, WIDTH)
-        self.blocks = nn.Sequential(*(Block() for _ in range(BLOCKS)))
-        self.output = nn.Linear(WIDTH, BITS)
-
-    def forward(self, x):
-        return self.output(self.blocks(self.input(x)))
-
-    def norms(self):
-        return [module for module in self.modules() if isinstance(module, nn.BatchNorm1d)]
-
 
 def loss_of(logits, targets):
     return «loss»
@@ -92,7 +68,7 @@ known_x, known_y = encode(known)
 validation, test = (known_x[TRAIN_SIZE:], known_y[TRAIN_SIZE:]), encode(unseen)
 
 torch.manual_seed(SEED)
-network = Network()
+network = ResidualNetwork(2 * BITS, WIDTH, BLOCKS, BITS, «norm»)
 optimizer = «optimizer»
 '''
 

@@ -12,16 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wdtui.config import FIELDS, RunConfig
+from wdtui.config import RunConfig
 from wdtui.lab.epoch import MODELS_AXIS, EpochRecord
 from wdtui.lab.graphs import Graphs
 from wdtui.lab.measure import measure
 from wdtui.lab.network import Network
 from wdtui.lab.optimizer import StackedOptimizer
-from wdtui.lab.progress import DivergedError, Progress
-from wdtui.lab.steps import Attend, Steps, epoch_batches
+from wdtui.lab.progress import DivergedError, Poll
+from wdtui.lab.session import AdditionSession
+from wdtui.lab.steps import Steps, epoch_batches
 from wdtui.lab.tasks import Split, Task, make_task
-from wdtui.lab.training import Training
 from wdtui.schema.curves import Point
 from wdtui.steering import Plan
 
@@ -36,14 +36,7 @@ OWN = frozenset(
 
 def shape_of(config: RunConfig) -> tuple[Any, ...]:
     """What runs must have in common to be trained side by side."""
-    return tuple(getattr(config, name) for name in FIELDS if name not in OWN)
-
-
-def make_training(config: RunConfig, device: str = "cpu", plan: Plan = ()) -> Training | Member:
-    """The training of one run, as the only member of an ensemble where one is to train it."""
-    if is_stacked(config, device, plan):
-        return Ensemble([config], device, [plan]).members[0]
-    return Training(config, device, plan)
+    return tuple(getattr(config, name) for name in config.fields() if name not in OWN)
 
 
 def is_stacked(config: RunConfig, device: str, plan: Plan) -> bool:
@@ -54,10 +47,10 @@ def is_stacked(config: RunConfig, device: str, plan: Plan) -> bool:
     if config.engine != "auto":
         return config.engine == "ensemble"
     can_be = config.architecture == "residual" and not config.sharpness_every
-    return device.startswith("cuda") and can_be and all(FIELDS[steering.field].steerable for steering in plan)
+    return device.startswith("cuda") and can_be and all(config.field(steering.field).steerable for steering in plan)
 
 
-class Ensemble(Steps):
+class Ensemble:
     """Runs of one shape, all at the same step; each is asked and steered through its member."""
 
     def __init__(
@@ -73,45 +66,50 @@ class Ensemble(Steps):
         self.optimizer = StackedOptimizer(configs, self.network.parameters, self.network.gradients)
         self.record = EpochRecord(self.config, device, (len(configs),))
         self.sharpness = None  # it derives one run's loss twice
-        self.before_last_step = torch.empty_like(self.network.parameters)
-        self.epoch = self.batch = 0
-        self.members = [Member(self, row, plan) for row, plan in enumerate(plans or [()] * len(configs))]
+        graphs = Graphs() if torch.device(device).type == "cuda" else None
+        self.steps = Steps(self, self.config, self.network, self.optimizer, self.record, graphs)
+        self.sessions = [Member(self, row, plan) for row, plan in enumerate(plans or [()] * len(configs))]
         self._batches: tuple[Tensor, Tensor] | None = None
-        self._graphs = Graphs() if torch.device(device).type == "cuda" else None
-        if self._graphs:
-            self.pace = self.record.size
 
-    def points(self, attend: Attend = lambda: True) -> Iterator[tuple[Member, Point]]:
+    def points(self, poll: Poll = lambda: True) -> Iterator[tuple[Member, Point]]:
         """Train on until a run has ended, and yield the points of each, with whose they are, after every epoch.
 
         A run has ended with its last epoch, or when something was no longer a finite number; the others then go on in
-        an ensemble of their own that takes over their state. Also ends where `attend` says no.
+        an ensemble of their own that takes over their state. Also ends where `poll` says no.
         """
-        for member in self.members:
+        for member in self.sessions:
             member.restart_clock()
-        while not any(member.ended for member in self.members):
-            self.run_epoch(attend)
-            if self.batch < self.config.steps_per_epoch:
+        while not any(member.ended for member in self.sessions):
+            if not self.run_epoch(poll):
                 return
-            yield from self.end_epoch()
+            yield from ((self.sessions[row], point) for row, point in self.end_epoch())
 
     @torch.inference_mode()
-    def end_epoch(self) -> list[tuple[Member, Point]]:
-        """Count the epoch whose last step was taken, and measure the runs of which a point is due."""
-        self.epoch, self.batch = self.epoch + 1, 0
-        due = [member for member in self.members if member.point_due]
+    def end_epoch(self) -> list[tuple[int, Point]]:
+        """Count the epoch whose last step was taken; returns the points that are due, each with its session's place."""
+        self.steps.end_epoch()
+        due = [member for member in self.sessions if member.point_due]
         if not due:
             return []
-        values = measure(self, self.before_last_step)
-        return [(member, member.point(values[member.row])) for member in due]
+        values = measure(self, self.steps.before_last_step)
+        return [(member.row, member.point(values[member.row])) for member in due]
+
+    def run_epoch(self, poll: Poll = lambda: True) -> bool:
+        """Take the steps that are left of this epoch, until `poll` says no; returns whether it is complete."""
+        return self.steps.run_epoch(poll)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs completed."""
+        return self.steps.epoch
 
     def begin_epoch(self) -> None:
-        for member in self.members:
+        for member in self.sessions:
             member.begin_epoch()
 
     def see_losses(self, losses: Tensor, first: int) -> None:
         if not losses.isfinite().all():
-            for member, column in zip(self.members, losses.unbind(1), strict=True):
+            for member, column in zip(self.sessions, losses.unbind(1), strict=True):
                 member.see_losses(column, first)
 
     def batches(self) -> tuple[Tensor, Tensor]:
@@ -123,25 +121,21 @@ class Ensemble(Steps):
                 old.copy_(new)
         return self._batches
 
-    def take_steps(self, batches: list[tuple[Tensor, Tensor]], row: int) -> None:
-        if self._graphs:
-            fixed = self.batch, len(batches), *self.optimizer.learning_rates
-            self._graphs.run(fixed, lambda: super(Ensemble, self).take_steps(batches, row))
-        else:
-            super().take_steps(batches, row)
-
     def _drawn_batches(self) -> tuple[Tensor, Tensor]:
         each = zip(self.configs, self._tasks, strict=True)
-        inputs, targets = zip(*(epoch_batches(config, task.train, self.epoch) for config, task in each), strict=True)
+        inputs, targets = zip(
+            *(epoch_batches(config, task.train, self.steps.epoch) for config, task in each), strict=True
+        )
         return _stack(inputs, 1), _stack(targets, 1)
 
 
-class Member(Progress):
+class Member(AdditionSession):
     """One run of an ensemble; its state is that of a run on its own, and it can go on as either."""
 
     def __init__(self, ensemble: Ensemble, row: int, plan: Plan) -> None:
         self.config = ensemble.configs[row]
         self.row = row
+        self.steps = ensemble.steps
         self._ensemble = ensemble
         self.network = _NetworkShare(ensemble.network, row, self.config.bn_epsilon)
         self.optimizer = _OptimizerShare(ensemble.optimizer, row)
@@ -150,27 +144,11 @@ class Member(Progress):
 
     @property
     def batched(self) -> int:
-        return len(self._ensemble.members)
+        return len(self._ensemble.sessions)
 
-    @property
-    def epoch(self) -> int:
-        return self._ensemble.epoch
-
-    @epoch.setter
-    def epoch(self, epoch: int) -> None:
-        self._ensemble.epoch = epoch
-
-    @property
-    def batch(self) -> int:
-        return self._ensemble.batch
-
-    @batch.setter
-    def batch(self, batch: int) -> None:
-        self._ensemble.batch = batch
-
-    def points(self, attend: Attend = lambda: True) -> Iterator[Point]:
+    def points(self, poll: Poll = lambda: True) -> Iterator[Point]:
         """As those of a training on its own, for the only run of an ensemble."""
-        for _, point in self._ensemble.points(attend):
+        for _, point in self._ensemble.points(poll):
             yield point
         if self.diverged_at and self.batch == 0:
             raise DivergedError(self.diverged_at)

@@ -1,10 +1,17 @@
-"""The two losses: their gradients for the step, their values and the accuracies for the record."""
+"""The two losses: for autograd, as gradients for the step, and as values beside the accuracies for the record."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+
+def loss_value(kind: str, logits: Tensor, targets: Tensor) -> Tensor:
+    """The training loss over all pairs given, a scalar that autograd can differentiate."""
+    if kind == "mse":
+        return functional.mse_loss(torch.sigmoid(logits), targets)
+    return functional.binary_cross_entropy_with_logits(logits, targets)
 
 
 def loss_gradient(kind: str, logits: Tensor, targets: Tensor) -> Tensor:

@@ -29,7 +29,10 @@ class Measurable(Protocol):
     record: EpochRecord
     sharpness: Any
     """Measures the sharpness of one run; None where it is not wanted."""
-    epoch: int
+
+    @property
+    def epoch(self) -> int:
+        """Epochs completed."""
 
 
 def measure(training: Measurable, before_last_step: Tensor) -> list[Any]:

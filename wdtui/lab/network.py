@@ -2,13 +2,13 @@
 
 Autograd, module hooks and per-tensor optimisers cost as much time as the arithmetic at these sizes. So the parameters
 are one flat vector, gradients land in place in another, and the few derivatives are spelled out; the tests hold them to
-a plain nn.Module under autograd.
+the plain nn.Module of `residual.py` under autograd.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from wdtui.config import RunConfig
 from wdtui.lab.layers import BatchNorm, Linear, StackedBatchNorm, StackedLinear
+from wdtui.sizes import parameter_shapes
 
 _relu_backward = torch.ops.aten.threshold_backward.default
 
@@ -23,28 +24,11 @@ _EVALUATION_PAIRS = 1024
 """So many pairs at most go through the network at once in evaluation."""
 
 
-def parameter_shapes(config: RunConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Names and shapes of all parameters, in the order in which an nn.Module of this network holds them."""
-
-    def linear(name: str, inputs: int, outputs: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-        yield f"{name}.weight", (outputs, inputs)
-        yield f"{name}.bias", (outputs,)
-
-    yield from linear("input", config.inputs, config.width)
-    for block in range(1, config.blocks + 1):
-        for place in (1, 2):
-            yield from linear(f"block{block}.linear{place}", config.width, config.width)
-            if config.batch_norm:
-                yield f"block{block}.norm{place}.weight", (config.width,)
-                yield f"block{block}.norm{place}.bias", (config.width,)
-    yield from linear("output", config.width, config.bits)
-
-
 def initial_parameters(config: RunConfig) -> Tensor:
     """PyTorch's default initialisation, drawn on the CPU from `seed`: float32 [parameters]."""
     generator = torch.Generator().manual_seed(config.seed)
     tensors = []
-    for name, shape in parameter_shapes(config):
+    for name, shape in parameter_shapes(config).items():
         tensor = torch.empty(shape)
         if ".norm" in name:
             tensor.fill_(1.0 if name.endswith("weight") else 0.0)
@@ -157,7 +141,7 @@ class Network:
 
 def _views(flat: Tensor, config: RunConfig) -> dict[str, Tensor]:
     """The parameters by name, as views into the last axis of `flat`."""
-    shapes = dict(parameter_shapes(config))
+    shapes = parameter_shapes(config)
     pieces = torch.split(flat, [math.prod(shape) for shape in shapes.values()], dim=-1)
     return {
         name: piece.view(*flat.shape[:-1], *shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import torch
 from torch import Tensor
@@ -25,6 +25,11 @@ class Optimizer:
     def state(self) -> dict[str, Tensor]:
         """What the optimiser remembers from step to step, by name; writing into these tensors restores it."""
         return self._update.state
+
+    @property
+    def fixed(self) -> tuple[Hashable, ...]:
+        """The numbers that a recorded step keeps, as they are not in tensors."""
+        return self.weight_decay, self.learning_rate
 
     def denominator(self) -> Tensor:
         """What the next update divides the gradient by: [parameters] for Adam, 1 for SGD."""
@@ -105,6 +110,11 @@ class StackedOptimizer:
     def state(self) -> dict[str, Tensor]:
         """What the optimiser remembers from step to step, [models, ...] by name."""
         return self._update.state
+
+    @property
+    def fixed(self) -> tuple[Hashable, ...]:
+        """The numbers that a recorded step keeps, as they are not in tensors."""
+        return tuple(self.learning_rates)
 
     def refresh(self) -> None:
         """Take over what is in `weight_decays` and `learning_rates` now."""

@@ -1,17 +1,21 @@
-"""One run under way: where it stands, how it is steered, and the state from which it goes on."""
+"""Session: one run under way, whatever its problem; where it stands, how it is steered, the state it goes on from."""
 
 from __future__ import annotations
 
+import abc
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
-from wdtui.config import FIELDS, RunConfig
 from wdtui.hyperparameters import Value
+from wdtui.schema.config import Config
 from wdtui.schema.curves import Point
 from wdtui.steering import Plan, Steering, check_steerable, from_json, planned, steering_to, to_json, values_at
+
+Poll = Callable[[], bool]
+"""Called before each step, with the training at rest: it may read or steer the training; False ends it there."""
 
 
 class DivergedError(Exception):
@@ -22,32 +26,66 @@ class DivergedError(Exception):
         self.step = step
 
 
-class Progress:
-    """What can be asked of a run under way, whether it is trained alone or beside others.
+class Session(abc.ABC):
+    """One run under way in this process: it steps, obeys its plan, and gives and takes its state.
 
-    Its network, optimiser and record are the run's own tensors, or views of its share in those of several.
+    What trains is the problem's; the runner above knows only this.
     """
 
-    config: RunConfig
-    """What is in force, but for what can be steered: that is in `knobs`."""
-    network: Any
-    optimizer: Any
-    record: Any
-    epoch: int
-    """Epochs completed."""
-    batch: int
-    """Steps taken in the current epoch."""
+    config: Config
+    """What is in force, but for the live fields: those are as `get` says."""
 
     def __init__(self, plan: Plan = ()) -> None:
+        """Call it last, when all that the problem defines can be asked."""
         self.plan = plan
         """What changes at which step."""
-        self.epoch = self.batch = 0
         self.diverged_at: int | None = None
         """The first step after which something was not a finite number."""
         self._steerings: list[Steering] = []
-        self._unsteered: dict[str, Any] = dict(self.knobs)
+        self._unsteered = self.live_values
         self._follow_plan()
         self.restart_clock()
+
+    # What a problem defines
+
+    @property
+    @abc.abstractmethod
+    def epoch(self) -> int:
+        """Epochs completed."""
+
+    @property
+    @abc.abstractmethod
+    def batch(self) -> int:
+        """Steps taken in the current epoch."""
+
+    @abc.abstractmethod
+    def move_to(self, epoch: int, batch: int) -> None:
+        """Stand where a state was taken that is about to be restored."""
+
+    @abc.abstractmethod
+    def points(self, poll: Poll = lambda: True) -> Iterator[Point]:
+        """Train on from here and yield a point per logged epoch, until the last epoch or until `poll` says no.
+
+        Raises DivergedError, after the point of that epoch, when something measured is not a finite number.
+        """
+
+    @abc.abstractmethod
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor that decides the rest of the run, live; with `position` it is all that a checkpoint needs."""
+
+    @abc.abstractmethod
+    def get(self, name: str) -> Any:
+        """The value of a live field that is in force."""
+
+    @abc.abstractmethod
+    def set(self, name: str, value: Any) -> None:
+        """Have another value of a live field in force from the next step on."""
+
+    def rebuild(self, changes: Mapping[str, Value]) -> None:
+        """Have other values in force of fields that are not live, which may take other parts with the same state."""
+        raise NotImplementedError
+
+    # What follows
 
     @property
     def batched(self) -> int:
@@ -65,25 +103,22 @@ class Progress:
         return self.epoch >= self.config.epochs or self.diverged_at is not None
 
     @property
-    def knobs(self) -> dict[str, float]:
-        """The steerable hyperparameters as they are now."""
-        return {
-            "weight_decay": self.optimizer.weight_decay,
-            "bn_epsilon": self.network.epsilon,
-            "learning_rate": self.optimizer.learning_rate,
-        }
+    def live_values(self) -> dict[str, Any]:
+        """The live fields as they are now."""
+        return {field.name: self.get(field.name) for field in self.config.live_fields()}
 
     def steer(self, **changes: Any) -> None:
-        """Change λ, ε or the learning rate from the next epoch on, which between two epochs is at once.
+        """Change live fields from the next epoch on, which between two epochs is at once.
 
         A change is a value, or a value and over how many epochs to get there. Raises ConfigError for a value out of
         bounds and for a field that cannot be steered.
         """
-        check_steerable(changes)
+        check_steerable(self.config, changes)
         steps = self.config.steps_per_epoch
         at = (self.epoch + (self.batch > 0)) * steps
         before = self._unsteered | values_at(self.plan, at - steps, steps)
-        self.plan = planned(self.plan, *(steering_to(name, to, at, before[name]) for name, to in changes.items()))
+        steerings = (steering_to(self.config.field(name), to, at, before[name]) for name, to in changes.items())
+        self.plan = planned(self.plan, *steerings)
         if self.batch == 0:
             self._follow_plan()
 
@@ -97,15 +132,6 @@ class Progress:
         self._follow_plan()
         self._steerings += [steering for steering in self.plan if steering.step == self.step]
 
-    def state(self) -> dict[str, Tensor]:
-        """Every tensor that decides the rest of the run, live; with `position` it is all that a checkpoint needs."""
-        parts = {
-            "network": {"parameters": self.network.parameters, "running": self.network.running},
-            "optimizer": self.optimizer.state,
-            "record": self.record.state(self.batch % self.record.size),
-        }
-        return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
-
     def position(self) -> dict[str, Any]:
         """Where the run stands and what is planned, as plain JSON."""
         return {
@@ -117,19 +143,12 @@ class Progress:
 
     def restore(self, state: Mapping[str, Tensor], position: Mapping[str, Any]) -> None:
         """Take over what `state` and `position` gave, at any point between two steps."""
-        self.epoch, self.batch = position["epoch"], position["batch"]
-        self.plan = from_json(position["plan"])
+        self.move_to(position["epoch"], position["batch"])
+        self.plan = from_json(self.config, position["plan"])
         self._follow_plan()
         self.diverged_at = position["diverged_at"]
         for name, tensor in self.state().items():
             tensor.copy_(state[name])
-
-    def see_losses(self, losses: Tensor, first: int) -> None:
-        """Look whether all losses [steps] are finite; `first` is the step of this epoch that the first belongs to."""
-        finite = losses.isfinite()
-        if self.diverged_at is None and not finite.all():
-            bad = int(finite.logical_not().int().argmax())
-            self.diverged_at = self.epoch * self.config.steps_per_epoch + first + bad + 1
 
     def restart_clock(self) -> None:
         """Begin to measure speed anew, as after a pause."""
@@ -151,16 +170,10 @@ class Progress:
             self.diverged_at = self.step
         return point
 
-    def rebuild(self, changes: Mapping[str, Value]) -> None:
-        """Have hyperparameters in force that are no knobs, which takes other parts with the same state."""
-        raise NotImplementedError
-
     def _follow_plan(self) -> None:
         values = values_at(self.plan, self.epoch * self.config.steps_per_epoch, self.config.steps_per_epoch)
-        others = {name: value for name, value in values.items() if not FIELDS[name].steerable}
+        others = {name: value for name, value in values.items() if name not in self._unsteered}
         if any(getattr(self.config, name) != value for name, value in others.items()):
             self.rebuild(others)
-        knobs: Mapping[str, Any] = {name: values.get(name, value) for name, value in self._unsteered.items()}
-        self.optimizer.weight_decay = knobs["weight_decay"]
-        self.optimizer.learning_rate = knobs["learning_rate"]
-        self.network.epsilon = knobs["bn_epsilon"]
+        for name, value in self._unsteered.items():
+            self.set(name, values.get(name, value))

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
-from wdtui.lab.functional import logits, loss
+from wdtui.lab.losses import loss_value
+from wdtui.lab.residual import residual_network
 
 if TYPE_CHECKING:
     from wdtui.lab.training import Training
@@ -30,10 +32,15 @@ class Sharpness:
     """Measures a training every so many epochs; remembers the direction of the largest curvature from last time."""
 
     def __init__(self, training: Training) -> None:
-        """Of a residual network: no other has a functional form to derive twice, and configs refuse the others."""
+        """Of a residual network: configs refuse the others."""
         self._training = training
         self._every = training.config.sharpness_every
         self._inputs, self._targets = _fixed_batches(training)
+        with torch.device("meta"):  # only its forward is used: the parameters are the training's
+            self._reference = residual_network(training.config)
+        for norm in self._reference.norms():
+            norm.track_running_stats = False
+            norm.running_mean = norm.running_var = norm.num_batches_tracked = None
         generator = torch.Generator().manual_seed(training.config.seed)
         start = torch.randn(len(training.network.parameters), generator=generator)
         self.state = {"direction": (start / start.norm()).to(training.network.parameters)}
@@ -57,11 +64,9 @@ class Sharpness:
     def _hessian_product(self) -> Callable[[Tensor], Tensor]:
         """v ↦ D^(-1/2) H D^(-1/2) v, by differentiating the gradient once more along a vector (Pearlmutter 1994)."""
         training = self._training
-        config, network = training.config, training.network
         scale = training.optimizer.denominator().rsqrt()
-        parameters = network.parameters.detach().clone().requires_grad_()
-        outputs = logits(config, network.epsilon, parameters, self._inputs)
-        (gradient,) = torch.autograd.grad(loss(config.loss, outputs, self._targets), parameters, create_graph=True)
+        parameters = training.network.parameters.detach().clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(self._loss(parameters), parameters, create_graph=True)
 
         def product(vector: Tensor) -> Tensor:
             with torch.inference_mode(False), torch.enable_grad():
@@ -69,6 +74,17 @@ class Sharpness:
             return scale * along
 
         return product
+
+    def _loss(self, parameters: Tensor) -> Tensor:
+        """The mean loss over the batches, given the parameters as a flat vector."""
+        network, kind = self._reference, self._training.config.loss
+        for norm in network.norms():
+            norm.eps = self._training.network.epsilon
+        shapes = {name: parameter.shape for name, parameter in network.named_parameters()}
+        pieces = torch.split(parameters, [shape.numel() for shape in shapes.values()])
+        named = {name: piece.view(shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)}
+        logits = torch.vmap(lambda batch: functional_call(network, named, (batch,)))(self._inputs)
+        return loss_value(kind, logits, self._targets)
 
 
 def largest_eigenvalue(product: Callable[[Tensor], Tensor], start: Tensor, products: int) -> tuple[Tensor, Tensor]:

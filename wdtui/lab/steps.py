@@ -5,19 +5,18 @@ from __future__ import annotations
 import contextlib
 import random
 import sys
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from wdtui.config import RunConfig
 from wdtui.lab.epoch import EpochRecord
+from wdtui.lab.graphs import Graphs
 from wdtui.lab.losses import loss_gradient
+from wdtui.lab.progress import Poll
 from wdtui.lab.tasks import Split
-
-Attend = Callable[[], bool]
-"""Called before each step, with the training at rest: it may read or steer the training; False ends it there."""
 
 
 @contextlib.contextmanager
@@ -34,75 +33,121 @@ def _without_denormals() -> Iterator[None]:
         torch.set_flush_denormal(before)
 
 
+class TrainableNetwork(Protocol):
+    """A network, or several side by side."""
+
+    parameters: Tensor
+    epsilon: Any
+    """A number, or a tensor with one for each model."""
+
+    def forward(self, inputs: Tensor, out: Tensor, inverse_deviations: Sequence[Tensor] = ()) -> Tensor: ...
+
+    def backward(self, gradient: Tensor, inputs: Tensor) -> None: ...
+
+
+class TakesSteps(Protocol):
+    """An optimiser, of one model or of several."""
+
+    @property
+    def fixed(self) -> tuple[Hashable, ...]:
+        """The numbers that a recorded step keeps, as they are not in tensors."""
+
+    def step(self) -> None: ...
+
+
+class Driver(Protocol):
+    """What trains by steps: one run, or several as an ensemble."""
+
+    def begin_epoch(self) -> None:
+        """Called before each epoch, before its batches are asked for."""
+
+    def batches(self) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of this epoch's full batches, in order: [steps, ..., batch, bits]."""
+
+    def see_losses(self, losses: Tensor, first: int) -> None:
+        """Called with the losses [steps, ...] of some steps of this epoch, from the step `first` of it on."""
+
+
 class Steps:
     """Takes the steps of an epoch and records them, for one model or for several.
 
     With several, the network, the optimiser and the record have an axis for them, and so have the batches.
     """
 
-    config: RunConfig
-    """What decides the shapes."""
-    network: Any
-    optimizer: Any
-    record: EpochRecord
-    batch: int
-    """Steps taken in the current epoch."""
-    before_last_step: Tensor
-    """The parameters as they were before the epoch's last step."""
-    pace = 1
-    """Steps from one time that `attend` is asked to the next, at most."""
+    def __init__(
+        self,
+        driver: Driver,
+        config: RunConfig,
+        network: TrainableNetwork,
+        optimizer: TakesSteps,
+        record: EpochRecord,
+        graphs: Graphs | None = None,
+    ) -> None:
+        """`config` decides the shapes; with `graphs`, stretches of steps are recorded once and replayed."""
+        self._driver, self._config = driver, config
+        self._network, self._optimizer, self._record = network, optimizer, record
+        self._graphs = graphs
+        self.epoch = 0
+        """Epochs completed."""
+        self.batch = 0
+        """Steps taken in the current epoch."""
+        self.pace = record.size if graphs else 1  # a graph is replayed whole
+        """Steps from one time that `poll` is asked to the next, at most."""
+        self.before_last_step = torch.empty_like(network.parameters)
+        """The parameters as they were before the epoch's last step."""
 
-    def begin_epoch(self) -> None:
-        """Called before each epoch, before its batches are asked for."""
-        raise NotImplementedError
-
-    def see_losses(self, losses: Tensor, first: int) -> None:
-        """Called with the losses [steps, ...] of some steps of this epoch, from the step `first` of it on."""
-        raise NotImplementedError
-
-    def batches(self) -> tuple[Tensor, Tensor]:
-        """Inputs and targets of this epoch's full batches, in order: [steps, ..., batch, bits]."""
-        raise NotImplementedError
+    def end_epoch(self) -> None:
+        """Count the epoch whose last step was taken."""
+        self.epoch, self.batch = self.epoch + 1, 0
 
     @torch.inference_mode()
     @_without_denormals()
-    def run_epoch(self, attend: Attend = lambda: True) -> None:
-        """Take the steps that are left of this epoch, until `attend` says no."""
-        attended = self.batch == 0
-        if attended:
-            if not attend():
-                return
-            self.record.clear()
-            self.begin_epoch()
-        inputs, targets = self.batches()
+    def run_epoch(self, poll: Poll = lambda: True) -> bool:
+        """Take the steps that are left of this epoch, until `poll` says no; returns whether it is complete."""
+        polled = self.batch == 0
+        if polled:
+            if not poll():
+                return False
+            self._record.clear()
+            self._driver.begin_epoch()
+        inputs, targets = self._driver.batches()
         batches = list(zip(inputs.unbind(), targets.unbind(), strict=True))
-        record, steps = self.record, len(batches)
+        record, steps = self._record, len(batches)
         while self.batch < steps:
-            if not attended and not attend():
-                return
-            attended = False
+            if not polled and not poll():
+                return False
+            polled = False
             row = self.batch % record.size
             count = min(self.pace, record.size - row, steps - self.batch)
-            self.take_steps(batches[self.batch : self.batch + count], row)
+            self._take_steps(batches[self.batch : self.batch + count], row)
             self.batch += count
             if row + count == record.size or self.batch == steps:
                 first = self.batch - row - count
-                self.see_losses(record.sum_window(targets[first : self.batch], self.network.epsilon), first)
+                losses = record.sum_window(targets[first : self.batch], self._network.epsilon)
+                self._driver.see_losses(losses, first)
+        return True
 
-    def take_steps(self, batches: list[tuple[Tensor, Tensor]], row: int) -> None:
+    def _take_steps(self, batches: list[tuple[Tensor, Tensor]], row: int) -> None:
         """Take the next steps of the epoch, and leave what they did in the record from `row` of its window on."""
-        last = self.config.steps_per_epoch - 1 - self.batch
-        for index, (inputs, targets) in enumerate(batches):
-            if index == last:
-                self.before_last_step.copy_(self.network.parameters)
-            self.take_step(inputs, targets, row + index)
+
+        def take() -> None:
+            last = self._config.steps_per_epoch - 1 - self.batch
+            for index, (inputs, targets) in enumerate(batches):
+                if index == last:
+                    self.before_last_step.copy_(self._network.parameters)
+                self.take_step(inputs, targets, row + index)
+
+        if self._graphs:
+            self._graphs.run((self.batch, len(batches), *self._optimizer.fixed), take)
+        else:
+            take()
 
     def take_step(self, inputs: Tensor, targets: Tensor, row: int) -> None:
         """The whole of training: forward, loss, backward, decay and update, for one batch of each model."""
-        network, record = self.network, self.record
+        network, record = self._network, self._record
         logits = network.forward(inputs, record.logit_rows[row], record.deviation_rows[row])
-        network.backward(loss_gradient(self.config.loss, logits, targets), inputs)
-        self.optimizer.step()
+        network.backward(loss_gradient(self._config.loss, logits, targets), inputs)
+        self._optimizer.step()
 
 
 def epoch_batches(config: RunConfig, pairs: Split, epoch: int) -> tuple[Tensor, Tensor]:

@@ -14,26 +14,31 @@ from wdtui.lab.architectures import Trainable, make_network
 from wdtui.lab.epoch import EpochRecord
 from wdtui.lab.measure import measure
 from wdtui.lab.optimizer import Optimizer
-from wdtui.lab.progress import DivergedError, Progress
+from wdtui.lab.progress import DivergedError, Poll
+from wdtui.lab.session import AdditionSession
 from wdtui.lab.sharpness import Sharpness
-from wdtui.lab.steps import Attend, Steps, epoch_batches
+from wdtui.lab.steps import Steps, epoch_batches
 from wdtui.lab.tasks import make_task
 from wdtui.schema.curves import Point
 from wdtui.steering import Plan
 
-__all__ = ["Attend", "DivergedError", "Training", "train"]
+__all__ = ["DivergedError", "Training", "train"]
 
 
-def train(config: RunConfig, device: torch.device | str = "cpu", attend: Attend = lambda: True) -> Iterator[Point]:
+def train(config: RunConfig, device: torch.device | str = "cpu", poll: Poll = lambda: True) -> Iterator[Point]:
     """Train one run from its beginning and yield a point per logged epoch.
 
     Raises DivergedError, after the point of that epoch, when a loss is not finite.
     """
-    return Training(config, device).points(attend)
+    return Training(config, device).points(poll)
 
 
-class Training(Progress, Steps):
-    """One run under way on its own: `Progress` has where it stands and how it is steered, `Steps` the arithmetic."""
+class Training(AdditionSession):
+    """One run under way on its own."""
+
+    network: Trainable
+    optimizer: Optimizer
+    record: EpochRecord
 
     def __init__(self, config: RunConfig, device: torch.device | str = "cpu", plan: Plan = ()) -> None:
         """`plan` holds what changes at which step; it may change all but what decides the pairs and the shapes."""
@@ -41,20 +46,18 @@ class Training(Progress, Steps):
         self.device = torch.device(device)
         self.task = make_task(config, device)
         self._build()
-        self.before_last_step = torch.empty_like(self.network.parameters)
         super().__init__(plan)
 
-    def points(self, attend: Attend = lambda: True) -> Iterator[Point]:
+    def points(self, poll: Poll = lambda: True) -> Iterator[Point]:
         """Train on from here to the last epoch and yield a point per logged epoch.
 
         Raises DivergedError, after the point of that epoch, when a loss is not finite.
         """
         self.restart_clock()
         while self.epoch < self.config.epochs:
-            self.run_epoch(attend)
-            if self.batch < self.config.steps_per_epoch:
+            if not self.steps.run_epoch(poll):
                 return
-            self.epoch, self.batch = self.epoch + 1, 0
+            self.steps.end_epoch()
             if self.point_due:
                 yield self.point(self._measured())
             if self.diverged_at:
@@ -73,15 +76,18 @@ class Training(Progress, Steps):
     def rebuild(self, changes: Mapping[str, Value]) -> None:
         state = {name: tensor.clone() for name, tensor in self.state().items()}
         self.config = self.config.replace(**changes)
+        epoch, batch = self.epoch, self.batch
         self._build()
+        self.move_to(epoch, batch)
         for name, tensor in self.state().items():
             tensor.copy_(state[name])
 
     def _build(self) -> None:
         """Make the parts that the config decides, at their beginning."""
-        self.network: Trainable = make_network(self.config, self.device)
-        self.optimizer: Optimizer = Optimizer(self.config, self.network.parameters, self.network.gradients)
+        self.network = make_network(self.config, self.device)
+        self.optimizer = Optimizer(self.config, self.network.parameters, self.network.gradients)
         self.record = EpochRecord(self.config, self.device)
+        self.steps = Steps(self, self.config, self.network, self.optimizer, self.record)
         self.sharpness = Sharpness(self) if self.config.sharpness_every else None
 
     def _sharpness_state(self) -> dict[str, Tensor]:
@@ -90,4 +96,4 @@ class Training(Progress, Steps):
 
     @torch.inference_mode()
     def _measured(self) -> list[float]:
-        return measure(self, self.before_last_step)
+        return measure(self, self.steps.before_last_step)

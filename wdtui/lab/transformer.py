@@ -7,13 +7,14 @@ the residual network is: flat vectors of parameters and gradients, a forward, a 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from wdtui.config import RunConfig
+from wdtui.sizes import parameter_shapes
 
 _DEVIATION = 0.02
 """Of the normal distribution from which BERT draws matrices and positions (Devlin et al. 2019)."""
@@ -21,39 +22,11 @@ _EVALUATION_NUMBERS = 8_000_000
 """So many numbers of intermediate results at most does one part of an evaluation hold."""
 
 
-def parameter_shapes(config: RunConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Names and shapes of all parameters; those of a block are in the order of torch.nn.TransformerEncoderLayer.
-
-    `attention` is the matrix that makes queries, keys and values, `mixing` the one that their result goes through.
-    """
-    width = config.width
-
-    def linear(name: str, inputs: int, outputs: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-        yield f"{name}.weight", (outputs, inputs)
-        yield f"{name}.bias", (outputs,)
-
-    def norm(name: str) -> Iterator[tuple[str, tuple[int, ...]]]:
-        yield f"{name}.weight", (width,)
-        yield f"{name}.bias", (width,)
-
-    yield from linear("input", 2, width)
-    yield "position.weight", (config.bits, width)
-    yield from norm("norm")
-    for block in range(1, config.blocks + 1):
-        yield from linear(f"block{block}.attention", width, 3 * width)
-        yield from linear(f"block{block}.mixing", width, width)
-        yield from linear(f"block{block}.linear1", width, 4 * width)
-        yield from linear(f"block{block}.linear2", 4 * width, width)
-        yield from norm(f"block{block}.norm1")
-        yield from norm(f"block{block}.norm2")
-    yield from linear("output", width, 1)
-
-
 def initial_parameters(config: RunConfig) -> Tensor:
     """The original's initialisation, drawn on the CPU from `seed`: BERT's, at both ends PyTorch's; [parameters]."""
     generator = torch.Generator().manual_seed(config.seed)
     tensors = []
-    for name, shape in parameter_shapes(config):
+    for name, shape in parameter_shapes(config).items():
         layer, _, kind = name.rpartition(".")
         tensor = torch.zeros(shape)
         if layer in ("input", "output"):
@@ -82,7 +55,7 @@ class Transformer:
         self.gradients = torch.zeros_like(self.parameters)
         self.running = torch.zeros(0, 2, config.width, device=device)
         self._config = config
-        self._shapes = dict(parameter_shapes(config))
+        self._shapes = parameter_shapes(config)
         self.named = self._views(self.parameters)
         self._leaf = self.parameters.detach().requires_grad_()  # the same memory, seen by autograd
         self._logits = torch.empty(0)

@@ -171,11 +171,11 @@ class Checkpoints:
         """The tensors, where they have their checksum and are what the run's training needs to go on."""
         from safetensors.torch import load
 
-        from wdtui.lab.state import state_shapes
+        from wdtui.training import trainer
 
         shapes, most = {}, _MOST_BYTES
         if self._config:
-            shapes = state_shapes(self._config, about["position"]["batch"])
+            shapes = trainer(self._config).state_shapes(self._config, about["position"]["batch"])
             numbers = sum(map(math.prod, shapes.values())) + self._config.parameters  # those of the sharpness, too
             most = 8 * numbers + _MOST_HEADER_BYTES
         try:

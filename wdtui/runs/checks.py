@@ -102,7 +102,7 @@ def _plan(evidence: _Evidence) -> tuple[bool | None, str]:
     happened: list[Steering] = []
     for event in steerings:
         try:
-            happened += from_json([{"step": event.step, "epochs": 0} | event.data])
+            happened += from_json(run.config, [{"step": event.step, "epochs": 0} | event.data])
         except (KeyError, TypeError, ConfigError):
             return False, f"What was steered at step {number(event.step)} cannot be read."
         one = happened[-1]
@@ -130,7 +130,7 @@ def _checkpoints(evidence: _Evidence) -> tuple[bool | None, str]:
             return False, f"The checkpoint at step {number(step)} is damaged."
         if step >= next_point:
             return False, f"The checkpoint at step {number(step)} is beyond the newest point, at {number(run.step)}."
-        if before(from_json(checkpoint.position["plan"]), step) != before(run.plan, step):
+        if before(from_json(run.config, checkpoint.position["plan"]), step) != before(run.plan, step):
             return False, f"The checkpoint at step {number(step)} was steered otherwise than the plan says."
     return True, f"{len(steps)} checkpoints, all whole: {', '.join(map(number, steps))}."
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from wdtui.branches import Branching, in_words
-from wdtui.config import FIELDS, ConfigError, RunConfig
+from wdtui.config import ConfigError, RunConfig
 from wdtui.hyperparameters import format_value
 from wdtui.runs.checkpoints import Checkpoint
 from wdtui.runs.records import RunRecord, StoreError
@@ -19,10 +19,6 @@ from wdtui.text import number
 
 if TYPE_CHECKING:
     from wdtui.runs.store import Store
-
-_DERIVED = "normalized_weight_decay"
-_FREE = "bn_momentum", "loss", "shuffle"
-"""Of the fields that are neither steerable nor the optimiser's, those that a fork may change all the same."""
 
 
 def fork(
@@ -71,10 +67,9 @@ def forked(config: RunConfig, plan: Plan, step: int, changes: Mapping[str, Any])
     now = in_force(config, plan, step - config.steps_per_epoch)  # what a change at this step starts from
     steerings = tuple(_steerings(config, now, step, changes))
     plan = planned(plan, *steerings)
-    book = {name: FIELDS[name].check(value) for name, value in changes.items() if _is_bookkeeping(name)}
+    book = {name: config.field(name).check(value) for name, value in changes.items() if _is_bookkeeping(config, name)}
     after = {steering.field: steering.new for steering in plan if steering.step <= step}
-    after["weight_decay"] = after.get("weight_decay", config.weight_decay)  # which λ_norm is not to derive anew
-    fork_config = RunConfig.from_mapping(config.to_mapping(), after, book)
+    fork_config = config.steered(after | book)
     if fork_config.steps <= step:
         epochs = f"epochs {format_value(fork_config.epochs)} ends at step {number(fork_config.steps)}"
         raise ConfigError(f"{epochs}, and the fork begins at step {number(step)}; give more epochs.", "epochs")
@@ -83,7 +78,7 @@ def forked(config: RunConfig, plan: Plan, step: int, changes: Mapping[str, Any])
 
 def in_force(config: RunConfig, plan: Plan, step: int) -> dict[str, Any]:
     """The values of all fields in the epoch that a step is in, or begins."""
-    values = {name: getattr(config, name) for name in FIELDS}
+    values = {name: getattr(config, name) for name in config.fields()}
     return values | values_at(plan, step, config.steps_per_epoch)
 
 
@@ -121,38 +116,19 @@ def _boundary(parent: RunRecord, at: int, ahead: bool) -> int:
 def _steerings(config: RunConfig, now: Mapping[str, Any], step: int, changes: Mapping[str, Any]) -> Iterator[Steering]:
     for name, change in changes.items():
         check_forkable(config, name, change)
-        if name == _DERIVED:
-            config = config.replace(normalized_weight_decay=change)
-            yield steering_to("weight_decay", config.weight_decay, step, now["weight_decay"])
-        elif not _is_bookkeeping(name):
-            yield steering_to(name, change, step, now[name])
+        if _is_bookkeeping(config, name):
+            continue
+        if name in config.derived:
+            name, change = config.derived[name], getattr(config.replace(**{name: change}), config.derived[name])
+        yield steering_to(config.field(name), change, step, now[name])
 
 
 def check_forkable(config: RunConfig, name: str, change: Any) -> None:
     """Raise ConfigError for a field that a fork takes over as it is."""
-    if why := _why_not(config, name, change):
+    if why := config.why_not_forked(name, change):
         raise ConfigError(f"{name} {why}, so a fork cannot change it; start another run for that.", name)
 
 
-def _why_not(config: RunConfig, name: str, change: Any) -> str:
-    field = FIELDS[name]
-    if name == "optimizer" and change != config.optimizer and "sgd" in (config.optimizer, change):
-        return f"decides what the optimiser remembers, and {config.optimizer} and {change} remember other things"
-    if name == "seed":
-        return "decides how a run begins"
-    if name == "engine":
-        return "decides how a run is reckoned"
-    if config.engine == "ensemble" and not field.steerable and not _is_bookkeeping(name):
-        return "is common to all runs of an ensemble"
-    if name == "batch_size":
-        return "decides which pairs make a step"
-    if field.group == "task":
-        return "decides the pairs"
-    if field.group in ("article", "model") and not field.steerable and name not in _FREE:
-        return "decides the shape of the network"
-    return ""
-
-
-def _is_bookkeeping(name: str) -> bool:
+def _is_bookkeeping(config: RunConfig, name: str) -> bool:
     """Whether a field, as epochs, leaves the steps of a run as they are, and so needs no place in the plan."""
-    return FIELDS[name].group == "training" and name not in _FREE
+    return config.field(name).affects == "bookkeeping"

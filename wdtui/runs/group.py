@@ -11,12 +11,12 @@ from typing import TypeVar
 
 import torch
 
-from wdtui.lab.ensemble import Ensemble
 from wdtui.runs.keeping import Snapshot
 from wdtui.runs.memory import TooLargeError, check_room
 from wdtui.runs.runner import Runner, with_rescues
 from wdtui.runs.store import Status, Store, StoreError
 from wdtui.steering import to_json
+from wdtui.training import trainer
 
 _LOOK_SECONDS = 0.2
 _T = TypeVar("_T")
@@ -165,31 +165,29 @@ class Group:
 
 
 class _Team:
-    """Runs that are trained by one ensemble."""
+    """Runs that are trained as one batch."""
 
     def __init__(self, runners: Sequence[tuple[_Companion, Snapshot | None]]) -> None:
         self.runners = [runner for runner, _ in runners]
         first = self.runners[0]
         plans = [runner.store.run(runner.run_id).plan for runner in self.runners]
         check_room([runner.config for runner in self.runners], first.device)
-        self._ensemble = Ensemble([runner.config for runner in self.runners], first.device, plans)
-        for (runner, snapshot), member, plan in zip(runners, self._ensemble.members, plans, strict=True):
+        self._batch = trainer(first.config).open_batch([runner.config for runner in self.runners], first.device, plans)
+        for (runner, snapshot), session, plan in zip(runners, self._batch.sessions, plans, strict=True):
             if snapshot:  # whose plan is from before what the run was steered to while it was paused
-                member.restore(snapshot.tensors, {**snapshot.position, "plan": to_json(plan)})
-                runner.training = member
+                session.restore(snapshot.tensors, {**snapshot.position, "plan": to_json(plan)})
+                runner.training = session
             else:
-                runner.begin(member)
-            member.restart_clock()
+                runner.begin(session)
+            session.restart_clock()
 
     def run_epoch(self) -> bool:
         """Train for an epoch, or what is left of one; returns whether all of them are to go on together."""
-        ensemble = self._ensemble
-        ensemble.run_epoch(self._attend)
-        if ensemble.batch < ensemble.config.steps_per_epoch:
+        if not self._batch.run_epoch(self._attend):
             return False
-        for member, point in ensemble.end_epoch():
-            self.runners[member.row].take(point)
-        return not any(member.ended for member in ensemble.members)
+        for place, point in self._batch.end_epoch():
+            self.runners[place].take(point)
+        return not any(session.ended for session in self._batch.sessions)
 
     def disband(self) -> list[tuple[_Companion, Snapshot]]:
         """Each run with where it stands; what it has not written down yet is not lost with this training of it."""

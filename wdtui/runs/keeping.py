@@ -17,7 +17,7 @@ from wdtui.schema.curves import Curves, Point
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from wdtui.lab.progress import Progress
+    from wdtui.lab.progress import Session
 
 _EPOCHS_BEFORE = 4
 """A blow-up is best understood from some epochs before its fall: so many at least, and less than twice as many."""
@@ -34,7 +34,7 @@ class Snapshot:
     tensors: Mapping[str, Tensor]
 
     @classmethod
-    def of(cls, training: Progress) -> Self:
+    def of(cls, training: Session) -> Self:
         tensors = {name: tensor.to("cpu", copy=True) for name, tensor in training.state().items()}
         return cls(training.step, training.position(), tensors)
 
@@ -65,7 +65,7 @@ class Watch:
 class Keeper:
     """Says after each point what is worth a checkpoint that stays, and why."""
 
-    def __init__(self, config: RunConfig, training: Progress, before: Curves, fork_step: int | None) -> None:
+    def __init__(self, config: RunConfig, training: Session, before: Curves, fork_step: int | None) -> None:
         """`before` are the points up to where the training stands, `fork_step` is where the run leaves its parent."""
         self._config = config
         self._fork_step = fork_step
@@ -79,7 +79,7 @@ class Keeper:
         self._copying = size <= _MOST_BYTES
         self._copy(training)
 
-    def after(self, point: Point, training: Progress) -> Iterator[tuple[Snapshot, str]]:
+    def after(self, point: Point, training: Session) -> Iterator[tuple[Snapshot, str]]:
         """What to keep, given the point just measured and the training as it stands at that point."""
         config, last, self._epoch = self._config, self._epoch, point.epoch
         reasons = self._watch.add(*(point.values[column] for column in self._columns))
@@ -101,7 +101,7 @@ class Keeper:
         if point.epoch // _EPOCHS_BEFORE > last // _EPOCHS_BEFORE:
             self._copy(training)
 
-    def _copy(self, training: Progress) -> None:
+    def _copy(self, training: Session) -> None:
         if self._copying:
             self._copies.append(Snapshot.of(training))
 

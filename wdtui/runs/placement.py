@@ -56,9 +56,9 @@ def group_size(width: int, device: str, runs: int, places: int) -> int:
 
 def company(config: RunConfig, device: str, plan: Plan) -> Hashable:
     """What a run must have in common with those it is trained beside; None where it is trained alone."""
-    from wdtui.lab.ensemble import is_stacked, shape_of
+    from wdtui.training import trainer
 
-    return shape_of(config) if is_stacked(config, device, plan) else None
+    return trainer(config).batch_key(config, device, plan)
 
 
 def choice_of_devices(name: str) -> tuple[str, ...]:

@@ -203,7 +203,7 @@ class RunRecord(_Row):
     @property
     def plan(self) -> Plan:
         """What is changed at which step; with the config it decides the run."""
-        return from_json(json.loads(self.plan_text))
+        return from_json(RunConfig, json.loads(self.plan_text))
 
     @property
     def steered(self) -> bool:

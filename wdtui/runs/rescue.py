@@ -109,7 +109,7 @@ def read_rescue(path: Path) -> Rescued:
             points = [_point(_parsed(line), names).under(names, config.columns) for line in file]
             if [point.step for point in points] != sorted({point.step for point in points}):
                 raise ValueError
-            plan = from_json(header["plan"])
+            plan = from_json(config, header["plan"])
             return Rescued(path, str(header["name"]), str(header["experiment"]), config, plan, points)
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
@@ -124,7 +124,7 @@ def add_rescued(store: Store, rescued: Rescued) -> int:
     run_id = store.add_run(rescued.config, name=rescued.name, experiment=rescued.experiment, plan=rescued.plan)
     claim = store.claim(run_id, device="", threads=1, versions={})
     store.add_event(claim, 0, "rescued", {"from": str(rescued.path)})
-    seen = milestones(Curves.of(rescued.config, rescued.points)).to_json()
+    seen = milestones(Curves.of(rescued.config.columns, rescued.points)).to_json()
     store.append(claim, rescued.points, speed=None, milestones=seen)
     reason = f"Read back from a rescue file: `wdtui resume {run_id}` trains it from its beginning."
     store.set_status(claim, Status.INTERRUPTED, reason)

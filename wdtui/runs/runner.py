@@ -20,8 +20,7 @@ import torch
 
 from wdtui.hyperparameters import ConfigError
 from wdtui.lab.devices import default_threads, resolve_device
-from wdtui.lab.ensemble import make_training
-from wdtui.lab.progress import DivergedError, Progress
+from wdtui.lab.progress import DivergedError, Session
 from wdtui.milestones import Milestones, milestones
 from wdtui.runs import forks
 from wdtui.runs.checkpoints import Checkpoint
@@ -31,9 +30,11 @@ from wdtui.runs.records import RunRecord
 from wdtui.runs.rescue import Measured
 from wdtui.runs.store import Claim, Command, OwnershipLostError, Status, Store, StoreError
 from wdtui.runs.worker import sentence
+from wdtui.schema.config import Config
 from wdtui.schema.curves import Curves, Point
 from wdtui.steering import Plan, from_json, to_json
 from wdtui.text import number
+from wdtui.training import trainer
 
 _ATTEND_SECONDS = 0.2
 """How often a run writes down its points and looks for commands; what a watcher reads is at most this old."""
@@ -117,14 +118,14 @@ class Runner:
         next_point = run.step + self.config.log_every * self.config.steps_per_epoch
         to_measure = min((next_point, *self.store.curves(self.run_id).lost))
         self._checkpoint, self._parent = self._checkpoints.newest(to_measure - 1), None
-        while self._checkpoint and not _of_plan(self._checkpoint, run.plan):
+        while self._checkpoint and not _of_plan(self.config, self._checkpoint, run.plan):
             self._checkpoint = self._checkpoints.newest(self._checkpoint.step - 1)
         if self._checkpoint is None:
             self._checkpoint, self._parent = forks.inherited(self.store, run)
         position = self._checkpoint.position if self._checkpoint else {"epoch": 0, "batch": 0}
         return position["epoch"], position["batch"]
 
-    def begin(self, training: Progress) -> None:
+    def begin(self, training: Session) -> None:
         """Take up the run in a training of its config and plan, where `find_start` found that it goes on."""
         run, checkpoint, parent = self.store.run(self.run_id), self._checkpoint, self._parent
         self.training = training
@@ -269,7 +270,8 @@ class Runner:
         try:
             self.find_start()
             check_room([self.config], self.device)
-            training = make_training(self.config, self.device, self.store.run(self.run_id).plan)
+            plan = self.store.run(self.run_id).plan
+            training = trainer(self.config).open_session(self.config, self.device, plan)
             self.begin(training)
             for point in training.points(self.attend):
                 self.take(point)
@@ -396,9 +398,10 @@ class _Accuracies:
         return milestones(Curves(self._NAMES, steps, steps, values))
 
 
-def _of_plan(checkpoint: Checkpoint, plan: Plan) -> bool:
+def _of_plan(config: Config, checkpoint: Checkpoint, plan: Plan) -> bool:
     """Whether the steps up to a checkpoint were taken as the plan says."""
-    return forks.before(from_json(checkpoint.position["plan"]), checkpoint.step) == forks.before(plan, checkpoint.step)
+    taken, step = from_json(config, checkpoint.position["plan"]), checkpoint.step
+    return forks.before(taken, step) == forks.before(plan, step)
 
 
 def with_rescues(error: StoreError, rescues: Iterable[str]) -> StoreError:

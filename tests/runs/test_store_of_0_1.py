@@ -1,0 +1,86 @@
+"""A store that wdtui 0.1 wrote opens, and its runs are listed, charted, resumed, forked and replayed as before."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import wdtui
+
+from wdtui.lab.training import Training
+from wdtui.runs.forks import fork, replay
+from wdtui.runs.runner import Runner
+from wdtui.runs.store import Status, Store
+from wdtui.schema.curves import Curves
+
+ARCHIVE = Path(__file__).parents[1] / "data" / "store-0.1.tar.gz"
+FINISHED, INTERRUPTED, STEERED, FORKED, TRANSFORMER = 1, 2, 3, 4, 9
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path / "store-0.1"
+
+
+def measured(curves: Curves) -> np.ndarray:
+    """All values of all points but their speed, [points, metrics]."""
+    assert curves.names[-1] == "steps_per_second"
+    return curves.values[:, :-1]
+
+
+def assert_same_run(curves: Curves, expected: Curves, exactly: bool) -> None:
+    assert curves.steps.tolist() == expected.steps.tolist()
+    if exactly:
+        np.testing.assert_array_equal(measured(curves), measured(expected))
+    else:
+        np.testing.assert_allclose(curves["train_loss"], expected["train_loss"], rtol=1e-2)
+
+
+def rounds_alike(store: Store) -> bool:
+    """Whether this processor rounds as the one on which the store was written: other kinds may not."""
+    run = store.run(FINISHED)
+    here = Curves.of(run.config.columns, Training(run.config).points())
+    return bool(np.array_equal(measured(here), measured(store.curves(FINISHED))))
+
+
+def test_all_of_its_runs_are_listed_with_what_they_were(folder: Path) -> None:
+    with Store(folder) as store:
+        runs = {run.id: run for run in store.runs()}
+        assert [runs[number].status for number in (FINISHED, INTERRUPTED, STEERED, FORKED)] == [
+            Status.DONE, Status.INTERRUPTED, Status.DONE, Status.DONE,
+        ]  # fmt: skip
+        assert {run.config.problem for run in runs.values()} == {"addition"}
+        assert runs[FORKED].parent == FINISHED and runs[STEERED].steered
+        assert [len(store.curves(number)) for number in (FINISHED, INTERRUPTED, STEERED, FORKED)] == [40, 18, 40, 40]
+        (sweep,) = store.sweeps.all()
+        assert [run.status for run in store.sweeps.runs(sweep.id) if run] == [Status.DONE] * 4
+
+
+def test_its_runs_are_shown_and_exported_by_the_program(folder: Path) -> None:
+    for command in (["list"], ["show", "steered"], ["compare", "1", "4"], ["export", "9", "--output", "-"]):
+        result = wdtui("runs", *command, store=folder)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout
+    result = wdtui("sweeps", "show", "S1", store=folder)
+    assert result.returncode == 0, result.stderr
+
+
+def test_an_interrupted_run_of_it_goes_on_to_the_same_bits(folder: Path) -> None:
+    with Store(folder) as store:
+        assert Runner(store, INTERRUPTED, device="cpu", threads=1).run() == Status.DONE
+        assert_same_run(store.curves(INTERRUPTED), store.curves(FINISHED), rounds_alike(store))
+
+
+def test_a_run_of_it_is_forked_and_a_steered_one_replayed(folder: Path) -> None:
+    with Store(folder) as store:
+        exactly = rounds_alike(store)
+        again = fork(store, store.run(FINISHED), 100, {"bn_epsilon": 1e-2})
+        repeated = replay(store, store.run(STEERED))
+        for number in (again, repeated):
+            assert Runner(store, number, device="cpu", threads=1).run() == Status.DONE
+        assert_same_run(store.curves(again), store.curves(FORKED), exactly)
+        assert_same_run(store.curves(repeated), store.curves(STEERED), exactly)

@@ -1,0 +1,31 @@
+"""A schema is the same after a journey through JSON, and what a newer version adds to it does no harm."""
+
+from __future__ import annotations
+
+import json
+
+from wdtui.config import RunConfig
+from wdtui.schema.schema import Schema
+
+
+def test_a_schema_is_read_back_as_it_was() -> None:
+    schema = RunConfig.schema()
+    assert Schema.from_json(schema.to_json()) == schema
+    assert Schema.from_json(schema.to_json()).to_json() == schema.to_json()
+
+
+def test_it_holds_what_lists_and_charts_ask_for() -> None:
+    schema = Schema.from_json(RunConfig.schema().to_json())
+    assert schema.problem == "addition"
+    assert schema.fields["weight_decay"].symbol == "λ" and schema.fields["weight_decay"].steerable
+    assert schema.fields["train_digits"].default == (2, 4)
+    assert schema.fields["normalized_weight_decay"].default is None and schema.fields["batch_norm"].default is True
+    assert schema.metrics["weight_norm"].log and schema.metrics["steps_per_second"].unit == "steps/s"
+    assert schema.defaults == {name: field.default for name, field in RunConfig.fields().items()}
+
+
+def test_properties_that_a_newer_version_added_are_left_out() -> None:
+    data = json.loads(RunConfig.schema().to_json())
+    data["fields"][0]["colour"] = "red"
+    data["metrics"][0]["axis"] = 2
+    assert Schema.from_json(json.dumps(data)) == RunConfig.schema()

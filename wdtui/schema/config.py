@@ -1,0 +1,187 @@
+"""Config: what every problem's hyperparameters have in common. Plain Python: no torch, no UI.
+
+A problem declares a frozen, keyword-only dataclass with `knob` fields. Forms, flags, TOML keys, the stored JSON and the
+reference in the docs derive from it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from functools import cache, cached_property
+from typing import Any, ClassVar, Self
+
+from wdtui.hyperparameters import ConfigError, Hyperparameter, hyperparameters_of, nearest
+from wdtui.schema.curves import Point
+from wdtui.schema.metric import Metric
+from wdtui.schema.schema import Schema
+
+
+class Config:
+    """All that decides a run: equal configs on equal hardware give equal curves, bit for bit.
+
+    Raises ConfigError, whose message says what is allowed, for a value out of bounds and for values that clash.
+    """
+
+    problem: ClassVar[str]
+    """The name of the problem whose hyperparameters these are."""
+    groups: ClassVar[Mapping[str, str]]
+    """The groups of the fields in forms and help, and their titles, in order."""
+    metrics: ClassVar[Mapping[str, Metric]]
+    """What runs of the problem record, by name."""
+    rivals: ClassVar[Mapping[str, str]] = {}
+    """Pairs of fields, both ways, of which a config is given one."""
+    derived: ClassVar[Mapping[str, str]] = {}
+    """Fields that only set another, and which."""
+
+    # What every problem has
+
+    seed: int
+    epochs: int
+    """How long the run is, in the unit in which `log_every` counts too."""
+    log_every: int
+    """Epochs from one point to the next."""
+    keep_every: int
+    keep_megabytes: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """What is steered counts from the next epoch on."""
+        return 1
+
+    @property
+    def steps(self) -> int:
+        return self.steps_per_epoch * self.epochs
+
+    @property
+    def parameters(self) -> int | None:
+        """How many parameters are trained; None where that is not known before the run."""
+        return None
+
+    # What a problem may add
+
+    def check_together(self) -> None:
+        """Raise ConfigError for values that are fine alone and impossible together."""
+
+    def derive(self) -> None:
+        """Set the fields that follow from others; called last, may raise ConfigError."""
+
+    def layer_names(self, kind: str) -> tuple[str, ...]:
+        """The layers of which a metric of this kind records a value each."""
+        return ()
+
+    def why_not_forked(self, name: str, value: Any) -> str:
+        """Why a fork cannot set a field to a value, as "decides …"; empty where it can."""
+        return _NOT_FORKED.get(self.fields()[name].affects, "")
+
+    def steered(self, values: Mapping[str, Any]) -> Self:
+        """This config with values that were in force at the end of a plan."""
+        return self.replace(**values)
+
+    # What follows
+
+    @classmethod
+    @cache
+    def schema(cls) -> Schema:
+        """What the problem declares, as a run carries it."""
+        return Schema(problem=cls.problem, groups=cls.groups, fields=cls.fields(), metrics=cls.metrics)
+
+    @classmethod
+    @cache
+    def fields(cls) -> dict[str, Hyperparameter]:
+        """The hyperparameters by name, in the order of their declaration."""
+        return hyperparameters_of(cls)
+
+    def __post_init__(self) -> None:
+        for name, field in self.fields().items():
+            object.__setattr__(self, name, field.check(getattr(self, name)))
+        self.check_together()
+        self.derive()
+
+    @classmethod
+    def from_mapping(cls, *layers: Mapping[str, Any]) -> Self:
+        """Build a config from layers of values, a later one over an earlier one, all over the defaults.
+
+        Of two rivals the later layer's wins. Raises ConfigError, also for a name that is no field.
+        """
+        values: dict[str, Any] = {}
+        for layer in layers:
+            for name in layer:
+                cls.field(name)
+            given = {name for name in layer if layer[name] is not None}
+            for name, rival in cls.rivals.items():
+                if {name, rival} <= given:
+                    raise ConfigError(f"{name} and {rival} clash: give one of the two.", name, rival)
+            values = {name: value for name, value in values.items() if cls.rivals.get(name) not in given} | dict(layer)
+        return cls(**values)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """All values as plain JSON types; `from_mapping` reads them back to an equal config."""
+        values = {name: getattr(self, name) for name in self.fields()}
+        for name, rival in self.rivals.items():
+            if self.fields()[rival].optional and values.get(rival) is not None:
+                del values[name]
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    def replace(self, **changes: Any) -> Self:
+        """This config with some values changed, checked anew."""
+        return self.from_mapping(self.to_mapping(), changes)
+
+    @classmethod
+    def field(cls, name: str) -> Hyperparameter:
+        """A field by its name; raises ConfigError, with the nearest name, for one that there is not."""
+        if name not in cls.fields():
+            raise cls.no_field(name)
+        return cls.fields()[name]
+
+    @classmethod
+    def no_field(cls, name: str) -> ConfigError:
+        """What to say of a name that is no field's full name, where only that is allowed."""
+        meant = cls.names().get(name.lower())
+        hint = f"; did you mean {meant}?" if meant else nearest(name, cls.fields())
+        return ConfigError(f"{name} is no field of a run{hint}", name)
+
+    @classmethod
+    @cache
+    def names(cls) -> dict[str, str]:
+        """The fields by all that a person may type for one, in lower case: names, symbols and aliases.
+
+        Where fields are typed (axes, `--set`, the filter) all of these count. Files and Python take full names alone.
+        """
+        said = ((name, (name, field.symbol, *field.aliases)) for name, field in cls.fields().items())
+        return {text.lower(): name for name, texts in said for text in texts if text}
+
+    @classmethod
+    def find(cls, text: str) -> Hyperparameter:
+        """The field that a person names by its name, symbol or alias, in any case. Raises ConfigError."""
+        name = text.strip().lower().replace("-", "_")
+        if name not in cls.names():
+            raise ConfigError(f"{text} is no field of a run{nearest(name, cls.names())}", text)
+        return cls.fields()[cls.names()[name]]
+
+    @classmethod
+    def live_fields(cls) -> list[Hyperparameter]:
+        """The fields that can be changed while a run is live."""
+        return [field for field in cls.fields().values() if field.steerable]
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the values that make up one point of such a run, in order."""
+        return tuple(column for metric in self._recorded() for column in metric.columns(self))
+
+    def finite(self, point: Point) -> bool:
+        """Whether all that is measured at every point is a finite number."""
+        sparse = {column for metric in self._recorded() if metric.every for column in metric.columns(self)}
+        values = zip(self.columns, point.values, strict=True)
+        return all(math.isfinite(value) for name, value in values if name not in sparse)
+
+    def _recorded(self) -> Iterable[Metric]:
+        """The metrics that such a run records: one with `every` does only where that field is not 0."""
+        return [metric for metric in self.metrics.values() if not metric.every or getattr(self, metric.every)]
+
+
+_NOT_FORKED = {
+    "data": "decides the pairs",
+    "shape": "decides the shape of the network",
+    "start": "decides how a run begins",
+}

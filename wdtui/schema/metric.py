@@ -1,0 +1,42 @@
+"""What a metric is: its name, how it is shown, and under which names its values are recorded. Plain Python."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Protocol
+
+
+class _Recording(Protocol):
+    """What decides which values are recorded: a config."""
+
+    def layer_names(self, kind: str) -> tuple[str, ...]: ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One measured quantity."""
+
+    name: str
+    label: str
+    help: str
+    unit: str = ""
+    log: bool = False
+    """Whether it is best read on a logarithmic scale."""
+    pooled: bool = True
+    """Whether one value for the whole network is recorded."""
+    layers: str = ""
+    """Of which kind of layers a value each is recorded too, as `Config.layer_names` knows them; empty for none."""
+    sums_layers: bool = False
+    """Whether the pooled value has a meaning of its own, so that it is recorded where there is no such layer too."""
+    timing: bool = False
+    """Whether it depends on the machine's load, so that two equal runs differ in it."""
+    every: str = ""
+    """The hyperparameter that says how often it is measured: NaN at the points in between, no values at all at 0."""
+
+    def columns(self, config: _Recording) -> Iterator[str]:
+        """The names under which its values are recorded, `name` and `name/layer`."""
+        layers = config.layer_names(self.layers) if self.layers else ()
+        if self.pooled and (layers or not self.layers or self.sums_layers):
+            yield self.name
+        yield from (f"{self.name}/{layer}" for layer in layers)
