@@ -6,6 +6,7 @@ import pytest
 from tui_tools import Recorded
 
 from wdtui.metrics import Point, columns
+from wdtui.runs.processes import Life
 from wdtui.runs.records import Status
 from wdtui.runs.store import Store
 from wdtui.tui.feed import Feed
@@ -103,7 +104,7 @@ def test_a_run_whose_process_died_becomes_interrupted(recorded: Recorded, monkey
     clock = Clock()
     feed = Feed(recorded.store, clock=clock)
     feed.poll()
-    monkeypatch.setattr("wdtui.runs.records.owner_alive", lambda *_: False)
+    monkeypatch.setattr("wdtui.runs.processes.life", lambda owner: Life.GONE)
     assert feed.poll() is None
     clock.now += 3
     snapshot = feed.poll()
