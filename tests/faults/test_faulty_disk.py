@@ -52,7 +52,7 @@ def train(store: Store, run_ids: list[int]) -> None:
 
 
 def sweep_of_four(store: Store) -> list[int]:
-    store.sweeps.add(Grid.of(SHORT, {"weight_decay": [0.1, 0.2], "seed": [0, 1]}))
+    store.sweeps.add(Grid.of(SHORT.replace(epochs=3), {"weight_decay": [0.1, 0.2], "seed": [0, 1]}))
     return []
 
 

@@ -129,6 +129,8 @@ def _written(field: str) -> Callable[[RunRecord], str]:
     """The value in force, with a sign before it where it was steered, in the few cells that there are."""
 
     def written(run: RunRecord) -> str:
+        if run.damaged:
+            return NOTHING
         value = run.in_force[field]
         if field not in run.steered_fields:
             return FIELDS[field].written(value)
