@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 from test_checkpoints import assert_newest, files, saved, tensors
 
 from wdtui.config import RunConfig
-from wdtui.lab.ensemble import make_training
+from wdtui.lab.problem import open_session
 from wdtui.lab.state import state_shapes
 from wdtui.runs.checkpoints import Checkpoints, _seal
 from wdtui.runs.runner import Runner
@@ -227,7 +227,7 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_crafted_one_and_says_so(stor
 @pytest.mark.parametrize("stop", [0, 3, 5, 8])
 def test_the_shapes_that_are_asked_for_are_those_of_a_training(changes: dict[str, Any], stop: int) -> None:
     config = RunConfig.from_mapping(CONFIG.to_mapping(), changes)
-    training = make_training(config)
+    training = open_session(config)
     list(training.points(lambda: training.step < stop))
     shapes = {name: tuple(tensor.shape) for name, tensor in training.state().items() if "sharpness" not in name}
     assert shapes == state_shapes(config, training.batch)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from wdtui.config import RunConfig
-from wdtui.lab import ensemble as ensemble_module
+from wdtui.lab import problem as problem_module
 from wdtui.milestones import Milestones, milestones
 from wdtui.runs import group as group_module
 from wdtui.runs import runner as runner_module
@@ -166,8 +166,8 @@ def test_where_memory_does_not_suffice_half_of_the_runs_go_first(store: Store, m
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return ensemble(configs, *rest)
 
-    ensemble = ensemble_module.Ensemble
-    monkeypatch.setattr(ensemble_module, "Ensemble", scarce)
+    ensemble = problem_module.Ensemble
+    monkeypatch.setattr(problem_module, "Ensemble", scarce)
     run_ids = add(store, epochs=3)
     Group(store, run_ids, device="cpu").run()
     assert {store.run(run_id).status for run_id in run_ids} == {Status.DONE}
@@ -181,7 +181,7 @@ def test_where_memory_gives_out_on_the_way_half_of_the_runs_go_on_first(
     ensembles: list[weakref.ref[Any]] = []
     left: list[int] = []
 
-    class Growing(ensemble_module.Ensemble):
+    class Growing(problem_module.Ensemble):
         def __init__(self, configs: Any, *rest: Any) -> None:
             left.append(sum(other() is not None for other in ensembles))
             super().__init__(configs, *rest)
@@ -197,7 +197,7 @@ def test_where_memory_gives_out_on_the_way_half_of_the_runs_go_on_first(
         assert (np.diff(curves.steps) > 0).all(), "a point counts twice"
         return milestones(curves)
 
-    monkeypatch.setattr(ensemble_module, "Ensemble", Growing)
+    monkeypatch.setattr(problem_module, "Ensemble", Growing)
     monkeypatch.setattr(runner_module, "milestones", seen)
     monkeypatch.setattr(runner_module, "_ATTEND_SECONDS", seconds)
     run_ids = add(store, keep_every=2, epochs=4)
@@ -215,7 +215,7 @@ def test_a_run_that_cannot_be_trained_even_alone_for_want_of_memory_has_failed(
     def scarce(*_: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(ensemble_module, "Ensemble", scarce)
+    monkeypatch.setattr(problem_module, "Ensemble", scarce)
     run_ids = add(store)
     Group(store, run_ids, device="cpu").run()
     assert {(run.status, run.reason) for run in store.runs()} == {

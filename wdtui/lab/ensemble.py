@@ -67,7 +67,8 @@ class Ensemble:
         self.record = EpochRecord(self.config, device, (len(configs),))
         self.sharpness = None  # it derives one run's loss twice
         graphs = Graphs() if torch.device(device).type == "cuda" else None
-        self.steps = Steps(self, self.config, self.network, self.optimizer, self.record, graphs)
+        self.steps = Steps(self, graphs)
+        self.steps.use(self.config, self.network, self.optimizer, self.record)
         self.sessions = [Member(self, row, plan) for row, plan in enumerate(plans or [()] * len(configs))]
         self._batches: tuple[Tensor, Tensor] | None = None
 

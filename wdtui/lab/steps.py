@@ -74,24 +74,18 @@ class Steps:
     With several, the network, the optimiser and the record have an axis for them, and so have the batches.
     """
 
-    def __init__(
-        self,
-        driver: Driver,
-        config: RunConfig,
-        network: TrainableNetwork,
-        optimizer: TakesSteps,
-        record: EpochRecord,
-        graphs: Graphs | None = None,
-    ) -> None:
-        """`config` decides the shapes; with `graphs`, stretches of steps are recorded once and replayed."""
-        self._driver, self._config = driver, config
-        self._network, self._optimizer, self._record = network, optimizer, record
-        self._graphs = graphs
+    def __init__(self, driver: Driver, graphs: Graphs | None = None) -> None:
+        """`use` must follow. With `graphs`, stretches of steps are recorded once and replayed."""
+        self._driver, self._graphs = driver, graphs
         self.epoch = 0
         """Epochs completed."""
         self.batch = 0
         """Steps taken in the current epoch."""
-        self.pace = record.size if graphs else 1  # a graph is replayed whole
+
+    def use(self, config: RunConfig, network: TrainableNetwork, optimizer: TakesSteps, record: EpochRecord) -> None:
+        """Take the next steps with these parts, also in the midst of a run; `config` decides the shapes."""
+        self._config, self._network, self._optimizer, self._record = config, network, optimizer, record
+        self.pace = record.size if self._graphs else 1  # a graph is replayed whole
         """Steps from one time that `poll` is asked to the next, at most."""
         self.before_last_step = torch.empty_like(network.parameters)
         """The parameters as they were before the epoch's last step."""

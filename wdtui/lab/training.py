@@ -45,6 +45,7 @@ class Training(AdditionSession):
         self.config = config
         self.device = torch.device(device)
         self.task = make_task(config, device)
+        self.steps = Steps(self)
         self._build()
         super().__init__(plan)
 
@@ -76,9 +77,7 @@ class Training(AdditionSession):
     def rebuild(self, changes: Mapping[str, Value]) -> None:
         state = {name: tensor.clone() for name, tensor in self.state().items()}
         self.config = self.config.replace(**changes)
-        epoch, batch = self.epoch, self.batch
         self._build()
-        self.move_to(epoch, batch)
         for name, tensor in self.state().items():
             tensor.copy_(state[name])
 
@@ -87,7 +86,7 @@ class Training(AdditionSession):
         self.network = make_network(self.config, self.device)
         self.optimizer = Optimizer(self.config, self.network.parameters, self.network.gradients)
         self.record = EpochRecord(self.config, self.device)
-        self.steps = Steps(self, self.config, self.network, self.optimizer, self.record)
+        self.steps.use(self.config, self.network, self.optimizer, self.record)
         self.sharpness = Sharpness(self) if self.config.sharpness_every else None
 
     def _sharpness_state(self) -> dict[str, Tensor]:
