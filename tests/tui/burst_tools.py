@@ -69,7 +69,7 @@ class Terminal:
         assert os.write(self._keyboard, data) == len(data)
 
     def state(self) -> dict[str, Any]:
-        self._process.send_signal(signal.SIGUSR1)
+        self._process.send_signal(signal.SIGURG)
         return self._report()
 
     def _report(self) -> dict[str, Any]:
