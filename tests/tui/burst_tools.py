@@ -104,7 +104,7 @@ class Terminal:
 
     def clear(self) -> None:
         """Close dialogs, filter and form, and go back to the table."""
-        self._process.send_signal(signal.SIGUSR2)
+        self._process.send_signal(signal.SIGVTALRM)
         assert self.comes_to(Typed("Workbench", "runs", ""), 30)
 
     def close(self) -> None:
