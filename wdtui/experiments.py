@@ -134,13 +134,13 @@ def notes_of(name: str, config: RunConfig, plan: Plan = ()) -> tuple[Note, ...]:
     There are none for a run that only descends from it: one with another config, as in somebody's own sweep over the
     experiment, or one that was steered. Seed and length may differ.
     """
-    notes, configs = _own(name)
+    notes, configs = _own(name, folder())
     return notes if not plan and _essence(config) in configs else ()
 
 
 @functools.cache
-def _own(name: str) -> tuple[tuple[Note, ...], frozenset[tuple[Any, ...]]]:
-    """The notes of an experiment, and which runs are its own; read once."""
+def _own(name: str, folder: Path) -> tuple[tuple[Note, ...], frozenset[tuple[Any, ...]]]:
+    """The notes of an experiment in a folder, and which runs are its own; read once."""
     try:
         experiment = load(name) if name in names() else None
     except (ExperimentError, ConfigError):

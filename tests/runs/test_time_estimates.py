@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,14 +99,18 @@ def test_a_run_of_a_batch_says_so_in_the_store(store: Store) -> None:
 
 
 def test_runs_from_before_this_was_stored_count_where_they_were_surely_alone(tmp_path: Path) -> None:
-    path = tmp_path / "wdtui.sqlite3"
-    with Store(tmp_path) as store:
-        trained(store, 800.0)
-        trained(store, 50.0, BATCHED)
-        trained(store, 9000.0, device="cuda:0")
     place = migrations.MIGRATIONS.index(migrations.m005_batches)
-    with sqlite3.connect(path) as connection:
-        connection.execute("ALTER TABLE runs DROP COLUMN batched")
-        connection.execute(f"PRAGMA user_version = {place}")
+    connection = sqlite3.connect(tmp_path / "wdtui.sqlite3")
+    for migration in migrations.MIGRATIONS[:place]:
+        migration(connection)
+    for config, device in ((CONFIG, "cpu"), (BATCHED, "cpu"), (CONFIG, "cuda:0")):
+        connection.execute(
+            "INSERT INTO runs (name, experiment, config, columns, status, created, device, speed)"
+            " VALUES ('', '', ?, '[]', 'done', 0, ?, 800)",
+            (json.dumps(config.to_mapping()), device),
+        )
+    connection.execute(f"PRAGMA user_version = {place}")
+    connection.commit()
+    connection.close()
     with Store(tmp_path) as store:
         assert [run.batched for run in store.runs()] == [None, None, 1]

@@ -30,7 +30,7 @@ def trained(store: Store, plan: Plan, epochs: int, status: Status = Status.STOPP
     claim(store, run_id)
     append(store, run_id, *(point(epoch * EPOCH) for epoch in range(1, epochs + 1)))
     if status != Status.RUNNING:
-        store.set_status(run_id, status)
+        store.set_status(store.run(run_id).claim, status)
     return store.run(run_id)
 
 

@@ -1,4 +1,4 @@
-"""The workbench with runs that train, as a program of its own: SIGUSR1 has it say how it is, SIGUSR2 put all back.
+"""The workbench with runs that train, as a program of its own: SIGURG has it say how it is, SIGVTALRM put all back.
 
     burst_app.py STORE REPORTS CONFIG RUNS
 
@@ -33,8 +33,8 @@ class Watched(WorkbenchApp):
 
     def on_mount(self) -> None:
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGUSR1, self.report)
-        loop.add_signal_handler(signal.SIGUSR2, lambda: self.run_worker(self.clear()))
+        loop.add_signal_handler(signal.SIGURG, self.report)
+        loop.add_signal_handler(signal.SIGVTALRM, lambda: self.run_worker(self.clear()))
         self.call_after_refresh(self.report)
 
     def report(self) -> None:

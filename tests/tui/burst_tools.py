@@ -69,7 +69,7 @@ class Terminal:
         assert os.write(self._keyboard, data) == len(data)
 
     def state(self) -> dict[str, Any]:
-        self._process.send_signal(signal.SIGUSR1)
+        self._process.send_signal(signal.SIGURG)
         return self._report()
 
     def _report(self) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class Terminal:
 
     def clear(self) -> None:
         """Close dialogs, filter and form, and go back to the table."""
-        self._process.send_signal(signal.SIGUSR2)
+        self._process.send_signal(signal.SIGVTALRM)
         assert self.comes_to(Typed("Workbench", "runs", ""), 30)
 
     def close(self) -> None:

@@ -26,7 +26,8 @@ def steer(recorded: Recorded, run_id: int, *plan: Steering) -> RunRecord:
 
 
 def cells(run: RunRecord, width: int) -> dict[str, str]:
-    return {column.title: column.cell(run, cells).strip() for column, cells in fitting(width)}
+    needed = {column: column.needed(run) for column in COLUMNS}
+    return {column.title: column.cell(run, cells).strip() for column, cells in fitting(width, needed)}
 
 
 def narrow(run: RunRecord, title: str) -> str:

@@ -121,22 +121,32 @@ def test_a_run_is_filled_in_watched_overlaid_resized_and_left(screen: Screen) ->
         assert [run.status for run in store.runs()] == [Status.DONE, Status.STOPPED]
 
 
-def test_a_killed_training_process_is_a_state_and_the_app_goes_on(screen: Screen) -> None:
+def test_a_killed_training_process_is_tried_once_more_and_the_app_goes_on(screen: Screen) -> None:
     small_run(screen, "0.2")
     screen.wait_for(lambda text: steps(text) > 0)
     with Store(screen.store) as store:
-        pid = store.runs()[0].pid
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    screen.wait_for("interrupted")
-    screen.type("space")
-    before = steps(screen.wait_for("running"))
-    screen.wait_for(lambda text: steps(text) > before)
-    screen.type("q")
-    screen.wait_for("Stop them with a checkpoint")
-    screen.type("Enter")
-    screen.wait_for("left with 0")
-    with Store(screen.store) as store:
+        first = store.runs()[0].pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+
+        def second() -> int | None:
+            (run,) = store.runs()
+            return run.pid if run.status == Status.RUNNING and run.pid != first else None
+
+        screen.wait_for(lambda text: second() and "running" in text)
+        before = steps(screen.text())
+        screen.wait_for(lambda text: steps(text) > before)
+        again = second()
+        assert again is not None
+        os.kill(again, signal.SIGKILL)
+        screen.wait_for("failed")
+        screen.type("space")
+        before = steps(screen.wait_for("running"))
+        screen.wait_for(lambda text: steps(text) > before)
+        screen.type("q")
+        screen.wait_for("Stop them with a checkpoint")
+        screen.type("Enter")
+        screen.wait_for("left with 0")
         assert store.runs()[0].status == Status.INTERRUPTED
 
 
