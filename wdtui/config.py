@@ -17,7 +17,7 @@ from wdtui.hyperparameters import ConfigError, Hyperparameter, knob, nearest
 from wdtui.metrics import METRICS
 from wdtui.schema.config import Config
 from wdtui.schema.metric import Metric
-from wdtui.sizes import count_parameters, layer_names
+from wdtui.sizes import count_parameters, layer_names, training_bytes
 
 __all__ = [
     "FIELDS", "GROUPS", "NAMES", "ConfigError", "Hyperparameter", "RunConfig", "find_field", "nearest", "no_field",
@@ -400,6 +400,13 @@ class RunConfig(Config):
 
     def layer_names(self, kind: str) -> tuple[str, ...]:
         return layer_names(self, kind)
+
+    @property
+    def layer_width(self) -> int:
+        return self.width
+
+    def training_bytes(self, runs: int = 1) -> int:
+        return training_bytes(self, runs)
 
     def steered(self, values: Mapping[str, Any]) -> RunConfig:
         return self.replace(**{"weight_decay": self.weight_decay, **values})  # which λ_norm is not to derive anew

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from wdtui.hyperparameters import ConfigError, Hyperparameter, Value, format_value
 from wdtui.schema.config import Config
@@ -36,6 +36,12 @@ class Steering:
             return new
         share = done / self.epochs
         return old * (new / old) ** share if old > 0 and new > 0 else old + (new - old) * share
+
+
+class Fields(Protocol):
+    """What knows the fields that are steered: a config, its class or the schema that travels with a run."""
+
+    def field(self, name: str) -> Hyperparameter: ...
 
 
 Plan = tuple[Steering, ...]
@@ -76,7 +82,7 @@ def to_json(plan: Iterable[Steering]) -> list[dict[str, Any]]:
     return [dataclasses.asdict(steering) for steering in plan]
 
 
-def from_json(config: Config | type[Config], plan: Iterable[Mapping[str, Any]]) -> Plan:
+def from_json(config: Fields, plan: Iterable[Mapping[str, Any]]) -> Plan:
     """Read back what `to_json` gave, of a run with such a config."""
     checked = [
         dict(entry) | {name: config.field(entry["field"]).check(entry[name]) for name in ("old", "new")}

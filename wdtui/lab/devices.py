@@ -6,7 +6,7 @@ import os
 
 import torch
 
-from wdtui.config import RunConfig
+from wdtui.schema.config import Config
 
 _WIDE = 1024
 """From this width on a step's operations are large enough to be shared between threads."""
@@ -36,13 +36,13 @@ def resolve_device(name: str) -> str:
     return wanted
 
 
-def default_threads(config: RunConfig, device: str) -> int:
+def default_threads(config: Config, device: str) -> int:
     """How many threads a run's operations are best shared between.
 
     At width 256 a second thread gains a quarter where both cores are idle; but where anything else wants a core, the
     threads wait for each other between the small operations and train at a tenth of the speed (docs/benchmarks.md).
     """
-    if device != "cpu" or config.width < _WIDE:
+    if device != "cpu" or config.layer_width < _WIDE:
         return 1
     return min(_MOST_THREADS, os.cpu_count() or 1)
 

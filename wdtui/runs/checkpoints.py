@@ -176,7 +176,9 @@ class Checkpoints:
         shapes, most = {}, _MOST_BYTES
         if self._config:
             shapes = trainer(self._config).state_shapes(self._config, about["position"]["batch"])
-            numbers = sum(map(math.prod, shapes.values())) + self._config.parameters  # those of the sharpness, too
+            numbers = sum(map(math.prod, shapes.values())) + (
+                self._config.parameters or 0
+            )  # those of the sharpness, too
             most = 8 * numbers + _MOST_HEADER_BYTES
         try:
             data = read_regular(self._tensors_path(step), most, links=False)

@@ -113,7 +113,7 @@ class RayCluster:
         for key, members in alike.items():
             needs = min(threads or suiting_threads(configs[key], self._device), largest)
             places = total.get("CPU", 1) // needs if self._device == "cpu" else total.get("GPU", 1)
-            size = group_size(configs[key].width, self._device, len(members), max(1, int(places)))
+            size = group_size(configs[key].layer_width, self._device, len(members), max(1, int(places)))
             for first in range(0, len(members), size):
                 yield needs, tuple(members[first : first + size])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import queue
 import threading
 import time
@@ -10,8 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from wdtui.config import RunConfig
 from wdtui.milestones import CRASHED, FIT, GENERALISED, RECOVERED
+from wdtui.schema.config import Config
 from wdtui.schema.curves import Curves, Point
 
 if TYPE_CHECKING:
@@ -65,13 +66,12 @@ class Watch:
 class Keeper:
     """Says after each point what is worth a checkpoint that stays, and why."""
 
-    def __init__(self, config: RunConfig, training: Session, before: Curves, fork_step: int | None) -> None:
+    def __init__(self, config: Config, training: Session, before: Curves, fork_step: int | None) -> None:
         """`before` are the points up to where the training stands, `fork_step` is where the run leaves its parent."""
         self._config = config
         self._fork_step = fork_step
-        self._columns = [before.names.index(name) for name in ("train_accuracy", "test_accuracy")]
         self._watch = Watch()
-        for train, test in before.values[:, self._columns].tolist():
+        for train, test in zip(before["train_accuracy"].tolist(), before["test_accuracy"].tolist(), strict=True):
             self._watch.add(train, test)
         self._epoch = training.epoch
         self._copies: deque[Snapshot] = deque(maxlen=2)
@@ -82,7 +82,8 @@ class Keeper:
     def after(self, point: Point, training: Session) -> Iterator[tuple[Snapshot, str]]:
         """What to keep, given the point just measured and the training as it stands at that point."""
         config, last, self._epoch = self._config, self._epoch, point.epoch
-        reasons = self._watch.add(*(point.values[column] for column in self._columns))
+        measured = dict(zip(config.columns, point.values, strict=True))
+        reasons = self._watch.add(*(measured.get(name, math.nan) for name in ("train_accuracy", "test_accuracy")))
         if config.keep_every and point.epoch // config.keep_every > last // config.keep_every:
             reasons.append("interval")
         if point.step == self._fork_step:

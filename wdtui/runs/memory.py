@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from wdtui import machine
 from wdtui.config import RunConfig
-from wdtui.sizes import training_bytes
 
 
 class TooLargeError(Exception):
@@ -44,7 +43,7 @@ def check_room(configs: Sequence[RunConfig], device: str) -> None:
     """
     if device != "cpu":
         return
-    needed, available = training_bytes(configs[0], len(configs)), machine.available_memory()
+    needed, available = configs[0].training_bytes(len(configs)), machine.available_memory()
     if needed > available:
         raise TooLargeError(
             f"Training it needs about {_gigabytes(needed)} of memory, and {_gigabytes(available)} are available here. "

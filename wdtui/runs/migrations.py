@@ -139,6 +139,13 @@ def m007_seals(connection: sqlite3.Connection) -> None:
             )
 
 
+def m008_schemas(connection: sqlite3.Connection) -> None:
+    """What a run's problem declares travels with the run; runs of one problem share a row."""
+    connection.execute("CREATE TABLE schemas (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE, seal INTEGER)")
+    connection.execute("ALTER TABLE runs ADD COLUMN epoch_steps INTEGER")  # NULL for runs of 0.1: as their config says
+    connection.execute("ALTER TABLE runs ADD COLUMN schema INTEGER REFERENCES schemas")  # NULL for addition's, of 0.1
+
+
 MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
     m001_notebook,
     m002_plan,
@@ -147,6 +154,7 @@ MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
     m005_batches,
     m006_owners,
     m007_seals,
+    m008_schemas,
 ]
 
 

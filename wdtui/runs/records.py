@@ -11,11 +11,13 @@ import json
 import math
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from wdtui.config import FIELDS, RunConfig
+from wdtui import problems
+from wdtui.config import RunConfig
 from wdtui.hyperparameters import ConfigError, format_value
 from wdtui.runs.processes import Life, Owner
+from wdtui.schema.schema import Schema
 from wdtui.steering import Plan, courses, from_json
 from wdtui.text import clean, number
 
@@ -68,7 +70,6 @@ ORPHANED, UNCONFIRMED = "orphaned", "unconfirmed"
 """How a queued run is shown whose process is gone, and a live one of whose process nothing has been seen yet."""
 
 _LONGEST_COURSE, _MOST_DIGITS = 3, 12
-_DEFAULTS = {name: field.default for name, field in FIELDS.items()}
 
 
 class Claim(NamedTuple):
@@ -112,6 +113,8 @@ class _Row(NamedTuple):
     token: int
     domain: str | None
     beats: int
+    epoch_steps: int | None
+    schema: Schema
     owner_life: Life | None
 
 
@@ -121,7 +124,8 @@ class RunRecord(_Row):
     Times are unix seconds, `started` is when the latest owner took the run, `speed` is in steps per second at the
     newest point, `batched` how many runs shared one batch then (1 alone, None unknown), `reason` a sentence or empty,
     `parent` and `parent_step` are the run that it is a fork of and where it leaves it. `owner_life` is set where the
-    owner of a live run is not known to live, and where that of a queued one may be gone.
+    owner of a live run is not known to live, and where that of a queued one may be gone. `schema` is what the problem
+    declared when the run was stored; `epoch_steps` are the steps of an epoch, None in runs of 0.1.
 
     A named tuple, and JSON parsed only when asked for, because ten thousand of these are listed in a tenth of a second.
     """
@@ -135,7 +139,8 @@ class RunRecord(_Row):
             status_text=Status.DAMAGED.value, reason=reason, device="", threads=None, host=None, pid=None,
             process_start=None, heartbeat=None, created=0.0, started=None, ended=None, versions_text="{}",
             parent=None, parent_step=None, step=0, epoch=0, speed=None, batched=None, latest_text="{}",
-            milestones_text="{}", checkpoint_step=None, revision=0, token=0, domain=None, beats=0, owner_life=None,
+            milestones_text="{}", checkpoint_step=None, revision=0, token=0, domain=None, beats=0,
+            epoch_steps=None, schema=RunConfig.schema(), owner_life=None,
         )  # fmt: skip
 
     @property
@@ -167,23 +172,23 @@ class RunRecord(_Row):
     def values(self) -> dict[str, Any]:
         """The hyperparameters as they were stored, all of them: much cheaper than `config`, which checks.
 
-        A run that is older than a hyperparameter has its default, a damaged one None everywhere. λ is NaN where it
-        follows from a λ_norm in a config that this version cannot read.
+        A run that is older than a hyperparameter has its default, a damaged one None everywhere. A field that follows
+        from another, as λ from λ_norm, is NaN in a config that this version cannot read.
         """
         if self.damaged:
-            return dict.fromkeys(_DEFAULTS)
+            return dict.fromkeys(self.schema.fields)
         values: dict[str, Any] = json.loads(self.config_text)
-        if "weight_decay" not in values:
+        for name in self.schema.derived.values() - values.keys():
             try:
-                values["weight_decay"] = self.config.weight_decay
+                values[name] = getattr(self.config, name)
             except StoreError:
-                values["weight_decay"] = math.nan
-        return _DEFAULTS | values
+                values[name] = math.nan
+        return self.schema.defaults | values
 
     @property
     def steps_per_epoch(self) -> int:
         """That of the config, also where another version of wdtui stored it."""
-        return int(self.values["train_size"]) // int(self.values["batch_size"])
+        return self.epoch_steps or int(self.values["train_size"]) // int(self.values["batch_size"])
 
     @property
     def steps(self) -> int:
@@ -196,14 +201,15 @@ class RunRecord(_Row):
         if self.damaged:
             raise StoreError(self.reason)
         try:
-            return RunConfig.from_mapping(json.loads(self.config_text))
+            kind = cast(type[RunConfig], problems.find(self.schema.problem).config)
+            return kind.from_mapping(json.loads(self.config_text))
         except ConfigError as error:
             raise StoreError(f"Run {self.id} was made by another version of wdtui: {error}") from error
 
     @property
     def plan(self) -> Plan:
         """What is changed at which step; with the config it decides the run."""
-        return from_json(RunConfig, json.loads(self.plan_text))
+        return from_json(self.schema, json.loads(self.plan_text))
 
     @property
     def steered(self) -> bool:
@@ -272,8 +278,7 @@ class RunRecord(_Row):
             return clean(self.name)
         if self.damaged:
             return "damaged"
-        knobs = {"λ": "weight_decay", "ε": "bn_epsilon", "H": "width", "s": "seed"}
-        return " ".join(symbol + self.written(name) for symbol, name in knobs.items())
+        return " ".join(symbol + self.written(name) for symbol, name in self.schema.main.items())
 
     @property
     def claim(self) -> Claim:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from wdtui.config import nearest
+from wdtui.config import RunConfig, nearest
 from wdtui.runs.observer import Observer
 from wdtui.runs.records import Claim, OwnershipLostError, RunRecord, StoreError
-from wdtui.runs.seals import SEALED, keys, seal
+from wdtui.runs.seals import SEALED, fits, keys, listed, seal
+from wdtui.schema.schema import Schema
 from wdtui.text import too_long
 
 COLUMNS = [*(field.removesuffix("_text") for field in RunRecord._fields[:-1]), "NULL"]
 """What makes a RunRecord; its last field is what the reader knows about the owner."""
 _READ = [*COLUMNS, "columns_seal", "events", "seal"]
+_SCHEMA = COLUMNS.index("schema")
 _sealed = itemgetter(*map(_READ.index, SEALED["runs"]))
 
 
@@ -28,11 +30,29 @@ def select_runs(connection: sqlite3.Connection, observer: Observer, condition: s
 
 
 def _records(connection: sqlite3.Connection, condition: str, values: Sequence[Any] = ()) -> list[RunRecord]:
-    return [_record(row) for row in select(connection, f"{', '.join(_READ)} FROM runs {condition}", values)]
+    rows = select(connection, f"{', '.join(_READ)} FROM runs {condition}", values)
+    schemas = _schemas(connection) if rows else {}
+    return [_record(row, schemas) for row in rows]
 
 
-def _record(row: tuple[Any, ...]) -> RunRecord:
-    run = RunRecord._make(row[: len(COLUMNS)])
+def _schemas(connection: sqlite3.Connection) -> dict[int | None, Schema]:
+    """The sound schemas by their numbers; runs of 0.1 have none, and are of its one problem."""
+    rows = select(connection, f"{listed('schemas')} FROM schemas")
+    return {None: RunConfig.schema(), **{row[0]: Schema.from_json(row[1]) for row in rows if fits(row)}}
+
+
+def schema_id(connection: sqlite3.Connection, schema: Schema) -> int:
+    """The number of a schema, which is added where the store has none like it."""
+    text = schema.to_json()
+    connection.execute("INSERT INTO schemas (text) VALUES (?) ON CONFLICT DO NOTHING", (text,))
+    return int(connection.execute("SELECT id FROM schemas WHERE text = ?", (text,)).fetchone()[0])
+
+
+def _record(row: tuple[Any, ...], schemas: Mapping[int | None, Schema]) -> RunRecord:
+    schema = schemas.get(row[_SCHEMA])
+    if schema is None:
+        return RunRecord.of_damaged_row(row[0])
+    run = RunRecord._make((*row[:_SCHEMA], schema, *row[_SCHEMA + 1 : len(COLUMNS)]))
     sound = seal(*_sealed(row)) == row[-1] if row[-1] is not None else run.readable
     return run if sound else RunRecord.of_damaged_row(run.id)
 

@@ -297,7 +297,7 @@ class Scheduler:
         except Exception as error:
             self._refuse(job, error)
         else:
-            job.width, job.needs, job.devices = config.width, needs, devices
+            job.width, job.needs, job.devices = config.layer_width, needs, devices
             job.bytes = training_bytes(config) if devices[0] == "cpu" else 0
             shape = None if job.again else company(config, devices[0], record.plan)
             job.shape = (shape, devices, needs) if shape is not None else None

@@ -17,11 +17,12 @@ SEALED: dict[str, tuple[str, ...]] = {
     "runs": (
         *("id", "name", "note", "experiment", "config", "plan", "status", "reason", "device", "threads", "host"),
         *("created", "started", "ended", "versions", "parent", "parent_step", "step", "epoch", "speed", "latest"),
-        *("milestones", "checkpoint_step", "columns_seal", "events", "token", "batched"),
+        *("milestones", "checkpoint_step", "columns_seal", "events", "token", "batched", "epoch_steps", "schema"),
     ),
     "events": ("id", "run_id", "step", "time", "kind", "data"),
     "commands": ("id", "run_id", "time", "kind", "data", "taken"),
     "sweeps": ("id", "created", "name", "experiment", "device", "threads", "spec", "cells"),
+    "schemas": ("id", "text"),
     "sweep_cells": ("sweep_id", "place", "config", "run_id"),
 }
 """By table, what its checksum covers: all that is shown. Heartbeats, revisions and processes are not."""

@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from wdtui import settings
-from wdtui.config import RunConfig
 from wdtui.runs.checkpoints import Checkpoints
 from wdtui.runs.database import Database
 from wdtui.runs.entries import read_commands, read_events
@@ -47,11 +46,13 @@ from wdtui.runs.rows import (
     given,
     next_revision,
     no_run,
+    schema_id,
     select_run,
     select_runs,
     storable,
 )
 from wdtui.runs.sweep_store import Sweeps
+from wdtui.schema.config import Config
 from wdtui.schema.curves import Curves, Point
 from wdtui.steering import Plan, to_json
 
@@ -120,7 +121,7 @@ class Store:
 
     def add_run(
         self,
-        config: RunConfig,
+        config: Config,
         *,
         name: str = "",
         experiment: str = "",
@@ -135,12 +136,14 @@ class Store:
         queuer = _owner_columns(this_process())
         with self._database.writing() as connection:
             cursor = connection.execute(
-                "INSERT INTO runs (name, experiment, config, plan, columns, status, created, parent, parent_step)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO runs (name, experiment, config, epoch_steps, schema, plan, columns, status, created, parent,"
+                " parent_step) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     given(name),
                     storable(experiment),
                     json.dumps(config.to_mapping()),
+                    config.steps_per_epoch,
+                    schema_id(connection, config.schema()),
                     json.dumps(to_json(plan)),
                     json.dumps(config.columns),
                     Status.QUEUED,

@@ -58,6 +58,15 @@ class Config:
         """How many parameters are trained; None where that is not known before the run."""
         return None
 
+    @property
+    def layer_width(self) -> int:
+        """The width of the network's layers, by which threads and batches are sized; 0 where that is not known."""
+        return 0
+
+    def training_bytes(self, runs: int = 1) -> int:
+        """About how much memory it takes to train so many runs of this shape as a batch; 0 where that is not known."""
+        return 0
+
     # What a problem may add
 
     def check_together(self) -> None:
@@ -84,7 +93,9 @@ class Config:
     @cache
     def schema(cls) -> Schema:
         """What the problem declares, as a run carries it."""
-        return Schema(problem=cls.problem, groups=cls.groups, fields=cls.fields(), metrics=cls.metrics)
+        return Schema(
+            problem=cls.problem, groups=cls.groups, fields=cls.fields(), metrics=cls.metrics, derived=cls.derived
+        )
 
     @classmethod
     @cache

@@ -9,10 +9,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Self, TypeVar
 
-from wdtui.hyperparameters import Hyperparameter
+from wdtui.hyperparameters import ConfigError, Hyperparameter, nearest
 from wdtui.schema.metric import Metric
 
 _Declared = TypeVar("_Declared", Hyperparameter, Metric)
@@ -27,11 +27,25 @@ class Schema:
     """The groups of the fields, and their titles."""
     fields: Mapping[str, Hyperparameter]
     metrics: Mapping[str, Metric]
+    derived: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Fields that only set another, and which."""
 
     @property
     def defaults(self) -> dict[str, Any]:
         """The default of each hyperparameter."""
         return {name: field.default for name, field in self.fields.items()}
+
+    @cached_property
+    def main(self) -> dict[str, str]:
+        """What a run without a name is called by, its fields that have a symbol and its seed: the fields by symbol."""
+        fields = [field for name, field in self.fields.items() if field.symbol and name not in self.derived]
+        return {field.symbol: field.name for field in fields} | {"s": "seed"}
+
+    def field(self, name: str) -> Hyperparameter:
+        """A field by its name; raises ConfigError for one that there is not."""
+        if name not in self.fields:
+            raise ConfigError(f"{name} is no field of a run{nearest(name, self.fields)}", name)
+        return self.fields[name]
 
     def to_json(self) -> str:
         """As text; equal schemas give equal texts. What is as `Hyperparameter` and `Metric` have it is left out."""
@@ -41,6 +55,7 @@ class Schema:
                 "groups": dict(self.groups),
                 "fields": [_told(field) for field in self.fields.values()],
                 "metrics": [_told(metric) for metric in self.metrics.values()],
+                "derived": dict(self.derived),
             },
             ensure_ascii=False,
         )
@@ -57,6 +72,7 @@ class Schema:
             groups=data["groups"],
             fields={field.name: field for field in fields},
             metrics={metric.name: metric for metric in metrics},
+            derived=data["derived"],
         )
 
 
