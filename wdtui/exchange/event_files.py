@@ -5,7 +5,6 @@ Needs the extra `tensorboard`.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import math
@@ -28,7 +27,8 @@ from wdtui.hyperparameters import ConfigError, format_value
 from wdtui.metrics import Curves, Point, columns
 from wdtui.milestones import milestones
 from wdtui.runs.records import Status
-from wdtui.runs.store import Store, StoreError
+from wdtui.runs.rescue import whole
+from wdtui.runs.store import Store
 from wdtui.runs.sweep_store import fingerprint
 from wdtui.text import clean
 
@@ -130,13 +130,8 @@ def add(store: Store, recorded: Recorded) -> int:
     Raises StoreError, and leaves no half of a run, where the store cannot take it.
     """
     run_id = store.add_run(recorded.config, name=f"{clean(recorded.path.name)}, imported")
-    try:
+    with whole(store, run_id):
         _fill(store, run_id, recorded)
-    except StoreError:
-        with contextlib.suppress(StoreError):
-            store.set_status(store.run(run_id).claim, Status.FAILED)  # a live one cannot be deleted
-            store.delete([run_id])
-        raise
     return run_id
 
 
