@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _STORE = "wdtui.sqlite3"
-_STORE_FOLDERS = ("checkpoints", "logs")
+_BESIDE_STORE = ("checkpoints", "logs", "form.json")
 
 
 class FileError(Exception):
@@ -100,7 +100,7 @@ def _check_place(path: Path) -> None:
     place = path.absolute().parent.resolve() / path.name
     for folder in place.parents:
         first = place.relative_to(folder).parts[0]
-        if first.startswith(_STORE) or (first in _STORE_FOLDERS and (folder / _STORE).exists()):
+        if first.startswith(_STORE) or (first in _BESIDE_STORE and (folder / _STORE).exists()):
             raise FileError(f"{path} belongs to the run store in {folder}: give another name.")
 
 

@@ -13,6 +13,7 @@ import pytest
 from command_line import assert_one_sentence, wdtui
 from store_tools import CONFIG, append, claim, point
 
+from wdtui.lab.state import state_shapes
 from wdtui.outputs import FileError
 from wdtui.runs.checkpoints import Checkpoints
 from wdtui.runs.moving import backup, move
@@ -26,7 +27,10 @@ def furnished(folder: Path) -> Path:
         run_id = store.add_run(CONFIG, name="kept")
         claim(store, run_id)
         append(store, run_id, point(10), point(20))
-        Checkpoints.of(folder, store.run(run_id)).save(10, {"epoch": 1}, {"w": torch.ones(3)})
+        epoch, batch = divmod(10, CONFIG.steps_per_epoch)
+        tensors = {name: torch.ones(shape) for name, shape in state_shapes(CONFIG, batch).items()}
+        position = {"epoch": epoch, "batch": batch, "plan": []}
+        Checkpoints.of(folder, store.run(run_id)).save(10, position, tensors)
         store.set_checkpoint(store.run(run_id).claim, 10)
         store.set_status(store.run(run_id).claim, Status.STOPPED)
     return folder
@@ -111,10 +115,12 @@ def test_a_store_stays_whole_where_it_is_when_it_cannot_be_moved(
 def test_a_store_is_moved_with_all_that_belongs_to_it(tmp_path: Path) -> None:
     folder = furnished(tmp_path / "store")
     (folder / "notes.txt").write_text("not the store's")
+    (folder / "form.json").write_text("{}")
     told = wdtui("store", "move", str(tmp_path / "deep" / "new"), store=folder)
     assert told.returncode == 0, told.stderr
     assert f"wdtui config set store {tmp_path / 'deep' / 'new'}" in told.stdout
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+    assert (tmp_path / "deep" / "new" / "form.json").read_text() == "{}"
     with Store(tmp_path / "deep" / "new") as store:
         run = store.run(1)
         assert run.name == "kept" and store.curves(1).steps.tolist() == [10, 20]

@@ -57,7 +57,7 @@ def backup(
 def move(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")], store: StoreOption = None
 ) -> None:
-    """Move the store with its checkpoints and logs to another folder; refused while a run is live."""
+    """Move the store with its checkpoints, logs and kept form to another folder; refused while a run is live."""
     from wdtui.runs.moving import move as relocate
     from wdtui.runs.store import Store
 

@@ -14,6 +14,7 @@ from wdtui.runs.records import StoreError
 from wdtui.runs.store import FILE_NAME, Store
 
 _LOGS = "-wal", "-shm", "-journal"
+_BESIDE = "checkpoints", "logs", "form.json"
 
 
 def backup(store: Store, path: Path, *, force: bool = False) -> None:
@@ -27,7 +28,7 @@ def backup(store: Store, path: Path, *, force: bool = False) -> None:
 
 
 def move(store: Store, folder: Path) -> None:
-    """Move a store of which no run is live, with its checkpoints, logs and rescue files, to a new or empty folder.
+    """Move a store of which no run is live, with all that lies beside it, to a new or empty folder.
 
     The old files go once the copy was read through. Raises StoreError, and leaves the store where it is.
     """
@@ -54,7 +55,7 @@ def _relocate(store: Store, folder: Path) -> None:
         private.make_folder(folder, private.is_shared(old))
         private.opened(folder / FILE_NAME, "wb", private.is_shared(old)).close()
         _copy(store, folder / FILE_NAME)
-        for path in [old / "checkpoints", old / "logs", *old.glob("run-*-rescued-*.jsonl")]:
+        for path in [*map(old.joinpath, _BESIDE), *old.glob("run-*-rescued-*.jsonl")]:
             if not path.exists():
                 continue
             try:
