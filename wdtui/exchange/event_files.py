@@ -116,7 +116,7 @@ def taken_before(store: Store, recorded: Recorded) -> int | None:
     curves = Curves.of(recorded.config, recorded.points)
     config = fingerprint(json.dumps(recorded.config.to_mapping()))
     for run in store.runs():
-        if run.step == recorded.points[-1].step and fingerprint(run.config_text) == config:
+        if not run.damaged and run.step == recorded.points[-1].step and fingerprint(run.config_text) == config:
             other = store.curves(run.id)
             same = np.array_equal(curves.steps, other.steps) and np.array_equal(curves.values, other.values, True)
             if same and any(event.kind == "imported" for event in store.events(run.id)):
