@@ -116,7 +116,7 @@ def test_a_fork_inherits_no_damaged_point(store: Store) -> None:
     append(store, parent, point(10), point(20), point(30))
     fork = store.add_run(CONFIG, parent=(parent, 30))
     flip_in_point(store.folder, parent, 20, 30)
-    store.inherit(fork, parent, 30)
+    store.inherit(claim(store, fork), parent, 30)
     assert store.curves(fork).steps.tolist() == [10, 30]
 
 

@@ -394,7 +394,7 @@ def test_a_terminated_process_leaves_a_checkpoint(store: Store, scheduler: Sched
 
 def test_a_run_that_comes_after_the_interruption_is_interrupted_too(store: Store) -> None:
     late, stopped = add(store, 3), add(store, 3)
-    store.set_status(stopped, Status.STOPPED, "Stopped before it began.")
+    store.settle(stopped, Status.STOPPED, "Stopped before it began.")
     scheduler = Scheduler(store, device="cpu", slots=1)
     scheduler.interrupt("Interrupted by Ctrl-C")
     scheduler.submit(late, stopped)

@@ -239,3 +239,5 @@ def test_runs_that_another_process_has_queued_are_not_marked_as_interrupted(stor
         interrupt_waiting(store, [mine, theirs], "Interrupted by Ctrl-C")
         assert [store.run(run_id).status for run_id in (mine, theirs)] == [Status.INTERRUPTED, Status.QUEUED]
         other.communicate(b"\n")
+    interrupt_waiting(store, [theirs], "Interrupted by Ctrl-C")  # an orphan now, which nobody else trains
+    assert store.run(theirs).status == Status.INTERRUPTED

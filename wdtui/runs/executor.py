@@ -31,11 +31,11 @@ class Executor(Protocol):
 
 
 def interrupt_waiting(store: Store, run_ids: Iterable[int], reason: str) -> None:
-    """Mark those of some runs as interrupted that this process has queued, as nobody is left to train them."""
-    mine = None, this_process()
+    """Mark those of some runs as interrupted that are still queued, but for those of another process that lives."""
+    me = this_process()
     for run_id in run_ids:
         with contextlib.suppress(StoreError):  # deleted, or another process trains it by now
             run = store.run(run_id)
-            if run.status == Status.QUEUED and run.owner in mine:
+            if run.status == Status.QUEUED and (run.owner == me or run.owner_life):  # None says that it lives
                 said = f"{reason} while run {run_id} waited. `wdtui resume {run_id}` trains it."
                 store.settle(run_id, Status.INTERRUPTED, said)

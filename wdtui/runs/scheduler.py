@@ -294,7 +294,7 @@ class Scheduler:
                 self._store.settle(job.run_id, Status.QUEUED, reason)
                 claim = self._store.run(job.run_id).claim
                 self._store.add_event(claim, record.checkpoint_step or 0, "killed", {"reason": reason})
-            elif record.status in FINISHED:
+            elif record.status in FINISHED and self._store.curves(job.run_id).lost:
                 self._store.reopen(job.run_id)
             elif record.status != Status.QUEUED or record.orphaned:
                 self._store.settle(job.run_id, Status.QUEUED)

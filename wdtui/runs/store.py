@@ -290,7 +290,7 @@ class Store:
     def reopen(self, run_id: int) -> None:
         """Queue a finished run of which points are lost, so that they are trained again; raises StoreError."""
         if not self.curves(run_id).lost:
-            raise StoreError(f"Run {run_id} has ended and lacks no points, so there is nothing left to train.")
+            raise StoreError(f"Run {run_id} lacks no points, so there is nothing to train again.")
         if any(event.kind == "imported" for event in self.events(run_id)):
             raise StoreError(f"Run {run_id} was trained by another program: import it again.")
         queuer = _owner_columns(this_process())
