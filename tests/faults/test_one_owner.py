@@ -234,7 +234,7 @@ def test_one_of_several_runs_side_by_side_that_is_taken_over_leaves_the_others_t
     children.append(both)
     until(lambda: store.run(lost).step and store.run(kept).step)
     taken = Claim(lost, store.run(lost).token + 1)
-    with sqlite3.connect(store.folder / "wdtui.sqlite3") as connection:  # as a claim elsewhere would
+    with store._database.writing() as connection:  # as a claim elsewhere would
         connection.execute("UPDATE runs SET token = token + 1 WHERE id = ?", (lost,))
     left_at = store.run(lost).step
     assert ended(both) == 0

@@ -19,6 +19,7 @@ from typing import Any, Self
 from wdtui import settings
 from wdtui.config import RunConfig
 from wdtui.metrics import Curves, Point, columns
+from wdtui.outputs import FileError
 from wdtui.runs.checkpoints import Checkpoints
 from wdtui.runs.database import Database
 from wdtui.runs.entries import read_commands, read_events
@@ -206,7 +207,8 @@ class Store:
         return Claim(run_id, run.token + 1)
 
     def hold(self, claim: Claim) -> None:
-        """Raise OwnershipLostError unless the claim still holds."""
+        """Raise OwnershipLostError unless the claim still holds, StoreGoneError where the store's file is another."""
+        self._database.check_present()
         with self._database.reading() as connection:
             check_claim(connection, claim)
 
@@ -266,11 +268,9 @@ class Store:
             connection.execute("DELETE FROM points WHERE run_id = ?", (run_id,))
             inherited = [point.under(measured, names) for point in points if point.step <= up_to_step]
             add_points(connection, run_id, inherited, names)
-            connection.execute(
-                "INSERT INTO events (run_id, step, time, kind, data) SELECT ?, step, time, kind, data FROM events"
-                " WHERE run_id = ? AND step < ? AND kind = 'steered' ORDER BY id",
-                (run_id, parent, up_to_step),
-            )
+            for event in read_events(connection, select_run(connection, self._observer, parent)):  # no damaged one
+                if event.kind == "steered" and event.step < up_to_step:
+                    _add_event(connection, run_id, event.step, event.time, event.kind, event.data)
             follow_points(connection, run_id, names)
 
     def beat(self, claim: Claim) -> None:
@@ -321,10 +321,7 @@ class Store:
         """Write down what happened to a run at a step; `data` is plain JSON."""
         with self._database.writing() as connection:
             check_claim(connection, claim)
-            connection.execute(
-                "INSERT INTO events (run_id, step, time, kind, data) VALUES (?, ?, ?, ?, ?)",
-                (claim.run_id, step, time.time(), kind, json.dumps(dict(data or {}))),
-            )
+            _add_event(connection, claim.run_id, step, time.time(), kind, data or {})
 
     def commands(self, run_id: int) -> list[Command]:
         """The commands that nobody has taken yet, in the order they were sent; a damaged one is UNREADABLE."""
@@ -366,8 +363,8 @@ class Store:
             pass
         try:
             return write_rescue(self.folder, run, measured)
-        except OSError as error:
-            raise StoreError(f"No rescue file can be written beside {self.folder}: {error.strerror}.") from error
+        except FileError as error:
+            raise StoreError(f"No rescue file can be written: {error}") from error
 
     # Watching and steering runs
 
@@ -544,6 +541,15 @@ def _busy(run: RunRecord) -> str:
 
 def _owner_columns(owner: Owner) -> dict[str, Any]:
     return {"host": owner.host, "domain": owner.domain, "pid": owner.pid, "process_start": owner.start}
+
+
+def _add_event(
+    connection: sqlite3.Connection, run_id: int, step: int, at: float, kind: str, data: Mapping[str, Any]
+) -> None:
+    connection.execute(
+        "INSERT INTO events (run_id, step, time, kind, data) VALUES (?, ?, ?, ?, ?)",
+        (run_id, step, at, kind, json.dumps(dict(data))),
+    )
 
 
 def _beat(connection: sqlite3.Connection, claim: Claim) -> None:
