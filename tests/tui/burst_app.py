@@ -32,10 +32,14 @@ class Watched(WorkbenchApp):
     reports: int
 
     def on_mount(self) -> None:
+        self.call_after_refresh(self.listen)
+
+    def listen(self) -> None:
+        """Take the two signals over from the workbench, which has them end it, and say how it is."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGUSR1, self.report)
         loop.add_signal_handler(signal.SIGUSR2, lambda: self.run_worker(self.clear()))
-        self.call_after_refresh(self.report)
+        self.report()
 
     def report(self) -> None:
         box = self.focused
