@@ -311,7 +311,7 @@ def test_an_owner_that_is_superseded_while_it_writes_a_checkpoint_replaces_no_fi
 
     monkeypatch.setattr(os, "fsync", taken_over)
     with pytest.raises(OwnershipLostError):
-        checkpoints.save(3, {"epoch": 0, "batch": 3, "plan": [], "by": "the old owner"}, {})
+        checkpoints.save(3, position | {"by": "the old owner"}, {})
     newest = Checkpoints(store.folder, run_id, store.run(run_id).created).newest()  # of no config: it has no tensors
     assert newest and newest.position["by"] == "the new owner"
     assert len(list(checkpoints.folder.iterdir())) == 2
