@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from wdtui import experiments
 from wdtui.config import ConfigError, RunConfig
 from wdtui.experiments import load, names, notes_of
 from wdtui.metrics import METRICS
@@ -18,6 +19,12 @@ from wdtui.steering import Steering
 CONFIG = RunConfig(epochs=10)
 TRAIN = [0.2, 0.9, 1.0, 1.0, 0.5, 1.0, 1.0, 1.0]
 TEST = [0.0, 0.0, 0.03, 0.1, 0.1, 0.2, 0.96, 0.98]
+
+
+@pytest.fixture(autouse=True)
+def read_anew() -> None:
+    """Experiments are read once, and another test may have changed what reading them gives."""
+    experiments._own.cache_clear()
 
 
 def curves(epochs: int = len(TRAIN)) -> Curves:

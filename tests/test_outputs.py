@@ -71,7 +71,7 @@ def test_every_file_of_a_store_is_refused_also_by_another_way_to_it(force: bool,
     folder = tmp_path / "store"
     with Store(folder) as store:
         store.add_run(RunConfig())
-        for inner in ("checkpoints/1-2.0/step-1.json", "logs/run-1.log"):
+        for inner in ("checkpoints/1-2.0/step-1.json", "logs/run-1.log", "form.json"):
             (folder / inner).parent.mkdir(parents=True, exist_ok=True)
             (folder / inner).write_text("{}")
         (tmp_path / "way").symlink_to(folder)

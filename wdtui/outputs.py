@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _STORE = "wdtui.sqlite3"
-_STORE_FOLDERS = ("checkpoints", "logs")
+_BESIDE_STORE = ("checkpoints", "logs", "form.json")
 
 
 class FileError(Exception):
@@ -34,16 +34,16 @@ def check_file(path: Path, *, force: bool = False) -> None:
 
 
 @contextlib.contextmanager
-def writing(path: Path, *, force: bool = False) -> Iterator[Path]:
+def writing(path: Path, *, force: bool = False, mode: int = 0o666) -> Iterator[Path]:
     """Give the path of an empty file to write, which takes the place of `path` once the block has ended well.
 
     Without `force` nothing that is there is replaced, also not what comes to be there meanwhile. After an error, or an
-    interrupt, everything is as it was before. Raises FileError.
+    interrupt, everything is as it was before. `mode` is that of a new file, less the umask. Raises FileError.
     """
     check_file(path, force=force)
     partial = _beside(path)
     with _errors_of(path):
-        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
         try:
             yield partial
             _sync(partial)
@@ -100,7 +100,7 @@ def _check_place(path: Path) -> None:
     place = path.absolute().parent.resolve() / path.name
     for folder in place.parents:
         first = place.relative_to(folder).parts[0]
-        if first.startswith(_STORE) or (first in _STORE_FOLDERS and (folder / _STORE).exists()):
+        if first.startswith(_STORE) or (first in _BESIDE_STORE and (folder / _STORE).exists()):
             raise FileError(f"{path} belongs to the run store in {folder}: give another name.")
 
 

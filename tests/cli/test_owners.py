@@ -40,7 +40,7 @@ def owned_elsewhere(store: Store) -> int:
     """A run that a process on another host trains, says the store."""
     run_id = store.add_run(CONFIG)
     store.claim(run_id, device="cpu", threads=1, versions={})
-    with sqlite3.connect(store.folder / "wdtui.sqlite3") as connection:
+    with store._database.writing() as connection:  # which seals the row
         connection.execute("UPDATE runs SET host = 'elsewhere', domain = 'another boot', pid = 7")
     return run_id
 
@@ -116,7 +116,7 @@ def test_lists_do_not_wait_for_a_sign_of_life(store: Store, capsys: pytest.Captu
 def test_a_run_that_was_taken_over_ends_its_old_command_with_a_sentence(store: Store) -> None:
     process = start("run", *TINY, "--epochs", "1000000", "--headless", store=store.folder)
     until(lambda: bool(store.runs() and store.run(1).step), process)
-    with sqlite3.connect(store.folder / "wdtui.sqlite3") as connection:  # as a claim elsewhere would
+    with store._database.writing() as connection:  # as a claim elsewhere would
         connection.execute("UPDATE runs SET token = token + 1, host = 'elsewhere', domain = 'another boot', pid = 7")
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -282,9 +282,12 @@ def spoilt(store: Store, run: RunRecord, what: str) -> None:
             data = {"step": step, "field": "bn_epsilon", "old": 1e-5, "new": 1e-3, "epochs": 0}
             store.add_event(claim, step, "steered", data)
         case "a missing event":
-            with sqlite3.connect(store.folder / "wdtui.sqlite3") as connection:
+            with store._database.writing() as connection:
                 connection.execute("DELETE FROM events")
         case "a row of its own":
+            with store._database.writing() as connection:
+                connection.execute("UPDATE runs SET step = step - 1")
+        case "a rotten row":
             with sqlite3.connect(store.folder / "wdtui.sqlite3") as connection:
                 connection.execute("UPDATE runs SET step = step - 1")
         case "a checkpoint of another past":
@@ -303,6 +306,7 @@ def spoilt(store: Store, run: RunRecord, what: str) -> None:
         ("an event too many", "plan"),
         ("a missing event", "plan"),
         ("a row of its own", "row"),
+        ("a rotten row", "row"),
         ("a checkpoint of another past", "checkpoints"),
         ("a damaged checkpoint", "checkpoints"),
     ],

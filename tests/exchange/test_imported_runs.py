@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,14 @@ def test_they_cannot_be_forked(store: Path, capsys: pytest.CaptureFixture[str]) 
     error = capsys.readouterr().err
     assert_one_sentence(error)
     assert "`wdtui replay 2`" in error
+
+
+def test_a_damaged_row_keeps_no_run_from_being_taken_in(store: Path) -> None:
+    with sqlite3.connect(store / "wdtui.sqlite3") as connection:
+        connection.execute("UPDATE runs SET config = '{' WHERE id = 1")
+    write_events(store.parent / "logs" / "e", {0: {"train/loss": 1.0}})
+    from wdtui.exchange import event_files
+
+    with Store(store) as opened:
+        [recorded], _ = event_files.read(store.parent / "logs" / "e")
+        assert event_files.taken_before(opened, recorded) is None

@@ -16,7 +16,7 @@ from wdtui.runs import forks, runner
 from wdtui.runs.inspection import findings
 from wdtui.runs.records import FINISHED, LIVE
 from wdtui.runs.runner import Runner
-from wdtui.runs.store import Store, StoreError
+from wdtui.runs.store import Claim, Store, StoreError
 from wdtui.runs.sweeps import complete
 from wdtui.schema.curves import Point
 
@@ -89,9 +89,9 @@ def attempt(folder: Path, scenario: Scenario, nth: int, lasting: bool = False) -
         runner._CHECKPOINT_SECONDS, runner._CHECKPOINT_SHARE = 0.0, 1.0
         append = Store.append
 
-        def told(self: Store, run_id: int, points: list[Point], **options: object) -> None:
-            append(self, run_id, points, **options)  # type: ignore
-            os.write(log, b"".join(b"%d %d\n" % (run_id, point.step) for point in points))
+        def told(self: Store, claim: Claim, points: list[Point], **options: object) -> None:
+            append(self, claim, points, **options)  # type: ignore
+            os.write(log, b"".join(b"%d %d\n" % (claim.run_id, point.step) for point in points))
 
         Store.append = told  # type: ignore
         fail_at(nth, lasting, lambda at: os.write(log, b"change\n"))

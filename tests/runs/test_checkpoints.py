@@ -22,7 +22,7 @@ from wdtui.lab.training import Training
 from wdtui.runs.checkpoints import Checkpoint, Checkpoints
 from wdtui.runs.records import StoreError
 
-POSITION = {"epoch": 3, "batch": 7, "plan": [{"field": "bn_epsilon", "new": 0.1 + 0.2, "old": 1e-5}]}
+POSITION = {"epoch": 3, "batch": 7, "plan": [{"step": 5, "field": "bn_epsilon", "new": 0.1 + 0.2, "old": 1e-5}]}
 
 
 def tensors(value: float) -> dict[str, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,3 +103,26 @@ def test_runs_side_by_side(store: Store) -> None:
 
 def test_a_run_that_has_not_begun(store: Store) -> None:
     assert_agrees(store, store.add_run(TINY))
+
+
+@pytest.mark.parametrize("damage", ["point", "last point", "event"])
+def test_what_has_rotted_is_wrong(store: Store, damage: str) -> None:
+    run_id = train(store, store.add_run(TINY, plan=(Steering(4 * STEPS, "weight_decay", 0.1, 0.4),)))
+    step = {"point": 6, "last point": 20}.get(damage, 0) * STEPS
+    connection = sqlite3.connect(store.folder / "wdtui.sqlite3", isolation_level=None)
+    if step:
+        connection.execute("UPDATE points SET data = zeroblob(length(data)) WHERE step = ?", (step,))
+    else:
+        connection.execute("UPDATE events SET data = replace(data, '0.4', '0.5')")
+    connection.close()
+    finding = next(finding for finding in check_run(store, run_id) if finding.check == "checksums")
+    assert finding.agrees is False and (str(step) if step else "event") in finding.says
+
+
+def test_a_fork_that_lacks_a_point_of_its_parent_s_past_is_wrong(store: Store) -> None:
+    parent = train(store, store.add_run(TINY))
+    fork = train(store, forks.fork(store, store.run(parent), 12 * STEPS, {"weight_decay": 0.5}))
+    connection = sqlite3.connect(store.folder / "wdtui.sqlite3", isolation_level=None)
+    connection.execute("DELETE FROM points WHERE run_id = ? AND step = ?", (fork, 6 * STEPS))
+    connection.close()
+    assert [finding.check for finding in check_run(store, fork) if finding.agrees is False] == ["checksums"]

@@ -13,14 +13,14 @@ import pytest
 from store_tools import claim
 
 from wdtui.config import RunConfig
-from wdtui.runs.processes import find_process
+from wdtui.runs.processes import find_process, this_process
 from wdtui.runs.records import Status
 from wdtui.runs.store import OwnershipLostError, Store, StoreError
 
 pytest.importorskip("ray")
 
 from wdtui.runs import cluster
-from wdtui.runs.cluster import _StoreHost
+from wdtui.runs.cluster import RayCluster, _StoreHost
 
 
 @pytest.fixture
@@ -99,3 +99,23 @@ def test_a_host_that_was_taken_over_writes_nothing_for_its_attempts(store: Store
         with pytest.raises(OwnershipLostError):
             ask()
     assert store.run(run_id) == before and store.checkpoints(before).steps() == []
+
+
+def test_the_end_of_a_task_is_no_end_of_a_run_that_another_process_trains(store: Store) -> None:
+    ours, theirs, waiting = (store.add_run(RunConfig()) for _ in range(3))
+    claim(store, ours)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        claim(store, theirs)
+        owner = find_process(other.pid)
+        assert owner
+        with sqlite3.connect(store.folder / "wdtui.sqlite3") as connection:
+            values = owner.pid, owner.start, theirs
+            connection.execute("UPDATE runs SET pid = ?, process_start = ? WHERE id = ?", values)
+        ray_cluster = RayCluster.__new__(RayCluster)
+        ray_cluster._store, ray_cluster._owner = store, this_process()
+        ray_cluster._end((ours, theirs, waiting), Status.INTERRUPTED, "Its node fell silent.", waiting=False)
+        assert [store.run(run_id).status for run_id in (ours, theirs, waiting)] == [
+            Status.INTERRUPTED, Status.RUNNING, Status.QUEUED
+        ]  # fmt: skip
+        ray_cluster._end((theirs, waiting), Status.FAILED, "Its node was lost.")
+        assert [store.run(run_id).status for run_id in (theirs, waiting)] == [Status.RUNNING, Status.FAILED]

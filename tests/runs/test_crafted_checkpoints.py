@@ -197,6 +197,9 @@ CRAFTED: dict[str, Callable[[Path], None]] = {
     "a batch below zero": lambda folder: moved(folder, epoch=4, batch=-3),
     "another step": lambda folder: moved(folder, epoch=2, batch=2),
     "a blow-up to come": lambda folder: moved(folder, diverged_at="never"),
+    "no plan": lambda folder: moved(folder, plan=None),
+    "a plan of nonsense": lambda folder: moved(folder, plan=[{"field": "unheard of"}]),
+    "a plan of words": lambda folder: moved(folder, plan=["first", "then"]),
     "without end": lambda folder: os.truncate(folder / f"step-{LATE:012}.safetensors", 10**12),
 }
 

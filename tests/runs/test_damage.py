@@ -18,6 +18,7 @@ from wdtui.grid import Grid
 from wdtui.runs import migrations
 from wdtui.runs.evidence import Evidence
 from wdtui.runs.inspection import findings
+from wdtui.runs.rows import change
 from wdtui.runs.store import Status, Store, StoreError
 from wdtui.runs.sweeps import assign
 from wdtui.schema.curves import Point
@@ -115,7 +116,7 @@ def test_a_fork_inherits_no_damaged_point(store: Store) -> None:
     append(store, parent, point(10), point(20), point(30))
     fork = store.add_run(CONFIG, parent=(parent, 30))
     flip_in_point(store.folder, parent, 20, 30)
-    store.inherit(fork, parent, 30)
+    store.inherit(claim(store, fork), parent, 30)
     assert store.curves(fork).steps.tolist() == [10, 30]
 
 
@@ -251,24 +252,53 @@ def test_deleting_a_run_leaves_its_sweep_sound(store: Store) -> None:
 def test_a_store_of_the_version_before_is_sealed_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "wdtui.sqlite3"
     connection = sqlite3.connect(path, isolation_level=None)
-    before = [one for one in migrations.MIGRATIONS if one.__name__ != "m006_seals"]
-    for version, migration in enumerate(before, start=1):
+    released = migrations.MIGRATIONS[:4]
+    assert released[-1].__name__ == "m004_where_sweeps_are_trained"
+    for version, migration in enumerate(released, start=1):
         migrations._apply(connection, version, migration)
     names = json.dumps(COLUMNS)
     for name, config in (("fine", json.dumps(CONFIG.to_mapping())), ("broken", "{")):
         connection.execute(
-            "INSERT INTO runs (name, experiment, config, columns, status, created) VALUES (?, '', ?, ?, 'queued', 1)",
+            "INSERT INTO runs (name, experiment, config, columns, status, created, device, speed)"
+            " VALUES (?, '', ?, ?, 'queued', 1, 'cpu', 100.0)",
             (name, config, names),
         )
     connection.execute("INSERT INTO events (run_id, step, time, kind, data) VALUES (1, 5, 1, 'paused', '{}')")
     connection.close()
     with Store(tmp_path) as store:
         assert [run.status for run in store.runs()] == [Status.DAMAGED, Status.QUEUED]
+        assert store.run(1).batched == 1
         assert [event.kind for event in store.events(1)] == ["paused"]
         assert store.missing() == ""
     rotten(tmp_path, "UPDATE runs SET note = 'x' WHERE id = 1")
     with Store(tmp_path) as store:
         assert store.run(1).status == Status.DAMAGED
+
+
+def test_a_fork_inherits_no_damaged_event(store: Store) -> None:
+    parent, fork = store.add_run(CONFIG), store.add_run(CONFIG)
+    for run_id in (parent, fork):
+        claim(store, run_id)
+    append(store, parent, point(10), point(20), point(30))
+    for step in (10, 20):
+        data = {"field": "weight_decay", "old": 0.3, "new": 0.1}
+        store.add_event(store.run(parent).claim, step, "steered", data)
+    store.add_event(store.run(parent).claim, 20, "paused")
+    rotten(store.folder, "UPDATE events SET data = replace(data, '0.1', '0.9') WHERE step = 10")
+    store.inherit(store.run(fork).claim, parent, 30)
+    assert [(event.kind, event.step) for event in store.events(fork)] == [("steered", 20)]
+
+
+def test_a_run_of_another_version_does_not_keep_a_check_from_naming_the_rest(store: Store) -> None:
+    other, damaged = store.add_run(CONFIG), store.add_run(CONFIG)
+    claim(store, damaged)
+    append(store, damaged, point(10), point(20))
+    with store._database.writing() as connection:
+        change(connection, other, config=json.dumps(CONFIG.to_mapping() | {"unheard_of": 1}))
+    flip_in_point(store.folder, damaged, 20, 22)
+    found = findings(store)
+    assert [(one.what, one.run) for one in found] == [("points", damaged), ("checkpoint", other)]
+    assert "made by another version" in found[1].text
 
 
 # Any bit

@@ -21,7 +21,7 @@ from wdtui.runs import runner as runner_module
 from wdtui.runs.group import Group, runner_of
 from wdtui.runs.runner import Runner
 from wdtui.runs.scheduler import Scheduler
-from wdtui.runs.store import RunBusyError, Status, Store, StoreError
+from wdtui.runs.store import Claim, RunBusyError, Status, Store, StoreError
 from wdtui.schema.curves import Curves
 from wdtui.steering import Plan, Steering
 
@@ -267,3 +267,20 @@ def test_the_scheduler_trains_ensembles_in_as_many_processes_as_there_is_room_fo
         np.testing.assert_array_equal(points(store, run_id), points(store, alone(store, store.run(run_id).config)))
     scheduler.interrupt("The test is over")
     assert scheduler.wait(20)
+
+
+def test_a_run_that_was_done_stays_done_when_the_store_fails_for_those_beside_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short, long = store.add_run(TINY.replace(epochs=2)), store.add_run(TINY.replace(epochs=6, seed=1))
+    append = store.append
+
+    def failing(claim: Claim, *arguments: Any, **options: Any) -> None:
+        if store.run(short).status == Status.DONE:
+            raise StoreError("The store was locked.")
+        append(claim, *arguments, **options)
+
+    monkeypatch.setattr(store, "append", failing)
+    with pytest.raises(StoreError, match="was locked"):
+        Group(store, [short, long], device="cpu").run()
+    assert [store.run(run_id).status for run_id in (short, long)] == [Status.DONE, Status.INTERRUPTED]

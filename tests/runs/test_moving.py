@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -10,6 +13,8 @@ import pytest
 from command_line import assert_one_sentence, wdtui
 from store_tools import CONFIG, append, claim, point
 
+from wdtui.lab.state import state_shapes
+from wdtui.outputs import FileError
 from wdtui.runs.checkpoints import Checkpoints
 from wdtui.runs.moving import backup, move
 from wdtui.runs.store import Status, Store, StoreError, StoreGoneError
@@ -22,7 +27,10 @@ def furnished(folder: Path) -> Path:
         run_id = store.add_run(CONFIG, name="kept")
         claim(store, run_id)
         append(store, run_id, point(10), point(20))
-        Checkpoints.of(folder, store.run(run_id)).save(10, {"epoch": 1}, {"w": torch.ones(3)})
+        epoch, batch = divmod(10, CONFIG.steps_per_epoch)
+        tensors = {name: torch.ones(shape) for name, shape in state_shapes(CONFIG, batch).items()}
+        position = {"epoch": epoch, "batch": batch, "plan": []}
+        Checkpoints.of(folder, store.run(run_id)).save(10, position, tensors)
         store.set_checkpoint(store.run(run_id).claim, 10)
         store.set_status(store.run(run_id).claim, Status.STOPPED)
     return folder
@@ -36,7 +44,7 @@ def test_a_backup_holds_what_is_committed_while_runs_train(tmp_path: Path) -> No
         append(store, live, point(10))
         backup(store, tmp_path / "copy.sqlite3")
         append(store, live, point(20))
-        with pytest.raises(StoreError, match=r"copy.sqlite3 is there already"):
+        with pytest.raises(FileError, match=r"copy.sqlite3 exists already"):
             backup(store, tmp_path / "copy.sqlite3")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.sqlite3", "store"]
     assert (tmp_path / "copy.sqlite3").stat().st_mode & 0o777 == 0o600
@@ -47,13 +55,72 @@ def test_a_backup_holds_what_is_committed_while_runs_train(tmp_path: Path) -> No
         assert store.missing() == ""
 
 
+@pytest.mark.parametrize("target", ["there", "link", "partial", "own"])
+def test_a_backup_replaces_nothing_unasked_and_is_written_through_no_link(tmp_path: Path, target: str) -> None:
+    folder, other = furnished(tmp_path / "store"), tmp_path / "precious"
+    other.write_text("mine")
+    file = {"there": other, "own": folder / "wdtui.sqlite3-journal"}.get(target, tmp_path / "copy.db")
+    if target == "link":
+        file.symlink_to(other)
+    if target == "partial":
+        (tmp_path / "copy.db.partial").symlink_to(other)
+    told = wdtui("store", "backup", str(file), store=folder)
+    assert told.returncode == (0 if target == "partial" else 2), told
+    if told.returncode:
+        assert_one_sentence(told.stderr)
+    assert other.read_text() == "mine"
+
+
+def test_a_backup_is_replaced_with_force(tmp_path: Path) -> None:
+    folder, file = furnished(tmp_path / "store"), tmp_path / "copy.db"
+    assert wdtui("store", "backup", str(file), store=folder).returncode == 0
+    with Store(folder) as store:
+        store.add_run(CONFIG, name="newer")
+    assert "--force" in wdtui("store", "backup", str(file), store=folder).stderr
+    told = wdtui("store", "backup", str(file), "--force", store=folder)
+    assert told.returncode == 0 and "2 runs" in told.stdout
+    assert sqlite3.connect(file).execute("SELECT COUNT(*) FROM runs").fetchone() == (2,)
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_store_stays_whole_where_it_is_when_it_cannot_be_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, new = furnished(tmp_path / "store"), tmp_path / "new"
+    (folder / "logs").mkdir()
+    (folder / "logs" / "run-1.log").write_text("said")
+    rename = os.rename
+
+    def across_devices(source: Path, target: Path) -> None:
+        if source.name == "logs":
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        rename(source, target)
+
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "rename", across_devices)
+    monkeypatch.setattr(shutil, "copytree", full)
+    with Store(folder) as store:
+        with pytest.raises(StoreError, match="No space left"):
+            move(store, new)
+        assert store.checkpoints(store.run(1)).steps() == [10]
+        monkeypatch.undo()
+        monkeypatch.setattr(os, "rename", across_devices)
+        move(store, new)
+    with Store(new) as store:
+        assert store.checkpoints(store.run(1)).steps() == [10] and (new / "logs" / "run-1.log").exists()
+
+
 def test_a_store_is_moved_with_all_that_belongs_to_it(tmp_path: Path) -> None:
     folder = furnished(tmp_path / "store")
     (folder / "notes.txt").write_text("not the store's")
+    (folder / "form.json").write_text("{}")
     told = wdtui("store", "move", str(tmp_path / "deep" / "new"), store=folder)
     assert told.returncode == 0, told.stderr
     assert f"wdtui config set store {tmp_path / 'deep' / 'new'}" in told.stdout
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+    assert (tmp_path / "deep" / "new" / "form.json").read_text() == "{}"
     with Store(tmp_path / "deep" / "new") as store:
         run = store.run(1)
         assert run.name == "kept" and store.curves(1).steps.tolist() == [10, 20]

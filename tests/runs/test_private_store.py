@@ -18,6 +18,7 @@ from wdtui.runs import database
 from wdtui.runs.checkpoints import Checkpoints
 from wdtui.runs.store import Status, Store
 from wdtui.runs.trainer import _opened_log, log_path
+from wdtui.tui.form_memory import FormMemory, Kept
 
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
@@ -39,6 +40,7 @@ def furnished(folder: Path) -> dict[str, int]:
         append(store, run_id, point(10))
         Checkpoints.of(folder, store.run(run_id)).save(10, {"epoch": 1}, {"w": torch.ones(3)})
         _opened_log(log_path(folder, run_id)).close()
+        FormMemory(folder).write(Kept("demo", {"seed": "1"}))
         store.set_status(store.run(run_id).claim, Status.DONE)
         paths = [folder, *folder.rglob("*")]
         return {str(path.relative_to(folder)): path.stat().st_mode & 0o7777 for path in paths}
@@ -46,7 +48,7 @@ def furnished(folder: Path) -> dict[str, int]:
 
 def test_a_store_is_its_owner_s_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
     modes = furnished(tmp_path / "store")
-    assert {"wdtui.sqlite3", "wdtui.sqlite3-wal", "wdtui.sqlite3-shm", "logs/run-1.log"} < set(modes)
+    assert {"wdtui.sqlite3", "wdtui.sqlite3-wal", "wdtui.sqlite3-shm", "logs/run-1.log", "form.json"} < set(modes)
     for name, mode in modes.items():
         assert mode == (0o700 if (tmp_path / "store" / name).is_dir() else 0o600), (name, oct(mode))
 

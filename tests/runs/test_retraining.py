@@ -72,6 +72,18 @@ def test_resuming_a_finished_run_trains_its_damaged_points_again(tmp_path: Path)
         assert_same(store.curves(run_id), expected)
 
 
+@pytest.mark.parametrize("options", [("--device", "nonsense"), ("--device", "nonsense", "--headless")])
+def test_a_finished_run_that_cannot_be_trained_again_stays_finished(tmp_path: Path, options: tuple[str, ...]) -> None:
+    with Store(tmp_path) as store:
+        run_id = trained(store)
+        before = store.run(run_id)
+        damage(tmp_path, run_id, int(store.curves(run_id).steps[25]))
+        refused = wdtui("resume", str(run_id), *options, store=tmp_path)
+        assert refused.returncode == 2 and "nonsense" in refused.stderr
+        run = store.run(run_id)
+        assert (run.status, run.reason, run.ended) == (Status.DONE, before.reason, before.ended)
+
+
 def test_a_fork_of_a_run_with_a_damaged_point_has_all_its_points(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         parent, other = trained(store), trained(store)

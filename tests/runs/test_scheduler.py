@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -23,7 +22,7 @@ from wdtui.config import RunConfig
 from wdtui.runs import scheduler as scheduling
 from wdtui.runs.placement import company, has_room, placement
 from wdtui.runs.processes import this_process
-from wdtui.runs.scheduler import Notice, Scheduler
+from wdtui.runs.scheduler import Notice, Scheduler, _Job
 from wdtui.runs.store import Status, Store
 from wdtui.runs.trainer import log_path
 from wdtui.runs.worker import ChildDiedError, ChildWorker, Worker, _last_line
@@ -316,6 +315,14 @@ def test_a_run_whose_process_the_system_kills_is_tried_once_more_alone_and_other
     assert [event.kind for event in store.events(run_id)] == ["killed", "resumed"]
 
 
+def test_a_killed_run_that_another_process_has_taken_by_now_is_left_to_it(store: Store, scheduler: Scheduler) -> None:
+    run_id = add(store, 3)
+    claim(store, run_id)
+    scheduler._admit(_Job(run_id, "cpu", 1, again=True))
+    assert store.run(run_id).live and store.events(run_id) == []
+    assert [notice.kind for notice in scheduler.notices()] == ["refused"]
+
+
 def test_a_run_whose_process_is_killed_twice_has_failed_and_says_so(
     store: Store, scheduler: Scheduler, places: list[Place]
 ) -> None:
@@ -387,7 +394,7 @@ def test_a_terminated_process_leaves_a_checkpoint(store: Store, scheduler: Sched
 
 def test_a_run_that_comes_after_the_interruption_is_interrupted_too(store: Store) -> None:
     late, stopped = add(store, 3), add(store, 3)
-    store.set_status(stopped, Status.STOPPED, "Stopped before it began.")
+    store.settle(stopped, Status.STOPPED, "Stopped before it began.")
     scheduler = Scheduler(store, device="cpu", slots=1)
     scheduler.interrupt("Interrupted by Ctrl-C")
     scheduler.submit(late, stopped)
@@ -455,7 +462,7 @@ def test_a_run_that_another_process_has_taken_over_is_no_failure(store: Store, s
     run_id = add(store, FOREVER)
     scheduler.submit(run_id)
     until(under_way(store, run_id))
-    with sqlite3.connect(store.folder / "wdtui.sqlite3") as connection:  # as a claim elsewhere would
+    with store._database.writing() as connection:  # as a claim elsewhere would
         connection.execute("UPDATE runs SET token = token + 1 WHERE id = ?", (run_id,))
     until(lambda: not scheduler.live)
     [notice] = scheduler.notices()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +20,7 @@ from wdtui.lab.training import Training
 from wdtui.runs import migrations
 from wdtui.runs import scheduler as scheduling
 from wdtui.runs.estimates import expected_seconds
-from wdtui.runs.executor import Executor
+from wdtui.runs.executor import Executor, interrupt_waiting
 from wdtui.runs.records import RunRecord, Status
 from wdtui.runs.scheduler import Scheduler
 from wdtui.runs.store import Store, StoreError
@@ -228,3 +230,14 @@ def test_more_workers_take_less_time(store: Store) -> None:
     one = expected_seconds(work, store.runs(), workers=1, threads=None)
     assert one > 1.0
     assert expected_seconds(work, store.runs(), workers=2, threads=None) == one / 2
+
+
+def test_runs_that_another_process_has_queued_are_not_marked_as_interrupted(store: Store) -> None:
+    mine, theirs = store.add_run(RunConfig()), store.add_run(RunConfig())
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        store.hand_queue([theirs], other.pid)
+        interrupt_waiting(store, [mine, theirs], "Interrupted by Ctrl-C")
+        assert [store.run(run_id).status for run_id in (mine, theirs)] == [Status.INTERRUPTED, Status.QUEUED]
+        other.communicate(b"\n")
+    interrupt_waiting(store, [theirs], "Interrupted by Ctrl-C")  # an orphan now, which nobody else trains
+    assert store.run(theirs).status == Status.INTERRUPTED

@@ -7,21 +7,23 @@ import os
 import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import start, until, wdtui
+from command_line import assert_one_sentence, start, until, wdtui
 from fault_tools import TINY
 from store_tools import CONFIG, append, claim, point
 
 from wdtui.runs import runner
 from wdtui.runs.group import Group
 from wdtui.runs.records import StoreGoneError
-from wdtui.runs.rescue import read_rescue
+from wdtui.runs.rescue import Measured, add_rescued, read_rescue, write_rescue
 from wdtui.runs.runner import Runner
 from wdtui.runs.store import Status, Store, StoreError
+from wdtui.schema.curves import Point
 
 FILES = "wdtui.sqlite3", "wdtui.sqlite3-wal", "wdtui.sqlite3-shm"
 
@@ -184,3 +186,70 @@ def test_a_rescue_file_that_is_cut_off_or_changed_is_said_to_be(tmp_path: Path) 
     told = wdtui("runs", "import", str(path), store=tmp_path / "store")
     assert told.returncode == 2 and "is no rescue file" in told.stderr
     assert os.listdir(tmp_path) == ["run-1-rescued.jsonl"]
+
+
+def rescued(folder: Path) -> Path:
+    """A rescue file of a run with a few points."""
+    with Store(folder) as store:
+        run = store.run(store.add_run(TINY))
+    measured = Measured()
+    for epoch in (1, 2, 3):
+        measured.add(Point(epoch * TINY.steps_per_epoch, epoch, (0.5,) * len(TINY.columns)))
+    return write_rescue(folder, run, measured)
+
+
+def test_a_rescue_file_is_written_through_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "strftime", lambda form: "20260101-000000")
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "store").mkdir()
+    stem = tmp_path / "store" / "run-1-rescued-20260101-000000"
+    stem.with_suffix(".partial").symlink_to(tmp_path / "precious")
+    stem.with_suffix(".jsonl").symlink_to(tmp_path / "nowhere")
+    path = rescued(tmp_path / "store")
+    assert (tmp_path / "precious").read_text() == "mine" and not (tmp_path / "nowhere").exists()
+    assert path.name == f"{stem.name}-1.jsonl" and len(read_rescue(path).points) == 3
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[" * 100_000,
+        '{"step": Infinity, "epoch": 4, "values": %s}',
+        '{"step": 1e30, "epoch": 4, "values": %s}',
+        '{"step": 499999999999999999995, "epoch": 99999999999999999999, "values": %s}',
+        '{"step": 21, "epoch": 4, "values": %s}',
+        '{"step": 20, "epoch": 4, "values": 3}',
+    ],
+    ids=lambda line: line[:30],
+)
+def test_a_rescue_file_of_nonsense_is_refused_in_a_sentence_and_leaves_nothing(tmp_path: Path, line: str) -> None:
+    path = rescued(tmp_path / "old")
+    with path.open("a") as file:
+        file.write(line.replace("%s", str([0.5] * len(TINY.columns))) + "\n")
+    told = wdtui("runs", "import", str(path), store=tmp_path / "store")
+    assert told.returncode == 2 and "is no rescue file" in told.stderr, told
+    assert_one_sentence(told.stderr)
+
+
+def test_a_rescue_file_that_a_store_cannot_take_leaves_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = rescued(tmp_path / "old")
+    with Store(tmp_path / "store") as store:
+
+        def full(*arguments: object, **options: object) -> None:
+            raise StoreError("The disk is full.")
+
+        monkeypatch.setattr(store, "append", full)
+        with pytest.raises(StoreError, match="is full"):
+            add_rescued(store, read_rescue(path))
+        assert store.count() == 0
+
+
+def test_no_checkpoint_is_written_once_the_store_is_another(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    with Store(folder) as store:
+        run_id = store.add_run(TINY)
+        kept = store.checkpoints(store.run(run_id), claim(store, run_id))
+        replaced(folder)
+        with pytest.raises(StoreGoneError):
+            kept.save(0, {"epoch": 0, "batch": 0, "plan": []}, {})
+        assert kept.steps() == []

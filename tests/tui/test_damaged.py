@@ -55,7 +55,7 @@ async def test_lost_points_are_named_in_the_story_and_trained_again_by_the_key(
         assert f"`wdtui resume {run_id}` trains it again" in told(shown)
         controls: Controls = pilot.app.controls
         assert "trained again" in controls.pause_or_resume(shown.run)
-        assert recorded.store.run(run_id).status != Status.DONE
+        assert controls.scheduler.submitted == [run_id], "which reopens it"
 
 
 async def test_what_no_row_can_show_is_said_at_the_start(recorded: Recorded, make_app: MakeApp) -> None:

@@ -47,7 +47,16 @@ def test_the_row_of_a_steered_run_shows_the_value_in_force_and_that_it_was_steer
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(0.3, "→0.3"), (0.01, "→0.01"), (0.003, "→3e-3"), (0.0123, "→1e-2"), (1e-4, "→1e-4"), (1.0, "→1")],
+    [
+        (0.3, "→0.3"),
+        (0.279, "→0.28"),
+        (0.1234, "→0.12"),
+        (0.01, "→0.01"),
+        (0.003, "→3e-3"),
+        (0.0123, "→1e-2"),
+        (1e-4, "→1e-4"),
+        (1.0, "→1"),
+    ],
 )
 def test_a_steered_value_is_never_cut(recorded: Recorded, value: float, shown: str) -> None:
     run_id = recorded.add("epsilon-1e-2", points=40, status=Status.RUNNING)

@@ -45,7 +45,6 @@ def speaking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "presets").mkdir()
     (tmp_path / "presets" / "speaking.toml").write_text(FILE, encoding="utf-8")
     monkeypatch.setattr(experiments, "folder", lambda: tmp_path / "presets")
-    experiments._own.cache_clear()
 
 
 @pytest.mark.usefixtures("speaking")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from wdtui.schema.curves import Point
 from wdtui.tui.view import View
 from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.chart_grid import ChartGrid
+from wdtui.tui.widgets.words import Words
 
 WHOLE = (0.0, 1000.0)
 
@@ -173,3 +175,23 @@ async def test_an_empty_chart_says_nothing_of_its_axes(make_app: Callable[..., A
         panels = list(pilot.app.screen.query(ChartPanel).filter("#accuracy, #norm, #variance, #loss"))
         assert len(panels) == 4
         assert not any("log" in panel.render_line(panel.size.height - 1).text for panel in panels)
+
+
+async def test_the_line_below_the_charts_reads_out_the_step_under_the_cursor_not_the_end(
+    recorded: Recorded, make_app: Callable[..., Any]
+) -> None:
+    recorded.add("epsilon-1e-2")
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape", "0")
+        quiet = pilot.app.screen.query_one("#quiet", Words)
+        told = quiet.content.plain
+        await press(pilot, *["left"] * 15)
+        said = quiet.content.plain
+        await press(pilot, "v")
+        norm = quiet.content.plain
+        await press(pilot, "0")
+        assert quiet.content.plain == told
+    step, _, values = said.partition("   ")
+    assert step.startswith("step ") and told not in said
+    assert re.fullmatch(r"accuracy   train \S+ %  validation \S+ %  test \S+ %", values)
+    assert norm.startswith(f"{step}   weight norm   ")

@@ -52,6 +52,7 @@ def resume(
     """
     from wdtui.cli.headless import detach_run, queued, train
     from wdtui.cli.views import choose_view
+    from wdtui.runs.records import FINISHED
     from wdtui.runs.store import Status, Store
     from wdtui.tui import Opening, has_terminal
 
@@ -75,26 +76,26 @@ def resume(
             return 0
         if record.live:
             raise CommandError(f"Run {record.id} is running; there is nothing to resume.")
-        if record.status in (Status.DONE, Status.DIVERGED):
-            if not opened.curves(record.id).lost:
-                raise CommandError(f"Run {record.id} is {record.status}; there is nothing left to train.")
-            opened.reopen(record.id)
-            record = opened.run(record.id)
-        if record.step:
-            typer.echo(_from_where(opened, record), err=True)
+        finished = record.status in FINISHED
+        if finished and not opened.curves(record.id).lost:
+            raise CommandError(f"Run {record.id} is {record.status}; there is nothing left to train.")
         device, threads = device or record.device or "auto", threads or record.threads
         _ = record.config  # raises StoreError for a run of another version, which is left as it is
         if in_app:
             return _open(opened, device, Opening(run_id=record.id, threads=threads))
-        if detach:
-            opened.settle(record.id, Status.QUEUED)
-            with queued(opened, record.id, record):
-                return detach_run(opened, record.id, device=device, threads=threads, json=json)
-        from wdtui.lab.devices import resolve_device
+        if not detach:
+            from wdtui.lab.devices import resolve_device
 
-        device = resolve_device(device)
-        opened.settle(record.id, Status.QUEUED)
+            device = resolve_device(device)
+        if finished:
+            opened.reopen(record.id)
+        else:
+            opened.settle(record.id, Status.QUEUED)
         with queued(opened, record.id, record):
+            if record.step:
+                typer.echo(_from_where(opened, record), err=True)
+            if detach:
+                return detach_run(opened, record.id, device=device, threads=threads, json=json)
             return train(opened, record.id, device=device, threads=threads, view=choose_view(json))
 
 

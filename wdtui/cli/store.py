@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from wdtui.cli.errors import DAMAGED
-from wdtui.cli.fields import JsonOption, StoreOption
+from wdtui.cli.fields import ForceOption, JsonOption, StoreOption
 
 app = typer.Typer(help="Check, back up and move the run store.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -35,7 +35,9 @@ def check(json: JsonOption = False, store: StoreOption = None) -> int:
 
 @app.command()
 def backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")], store: StoreOption = None
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")],
+    force: ForceOption = False,
+    store: StoreOption = None,
 ) -> None:
     """Copy all runs, points, events and sweeps to one file, also while runs train; checkpoints are left out.
 
@@ -46,7 +48,7 @@ def backup(
     from wdtui.runs.store import Store
 
     with Store(store) as opened:
-        copy(opened, file)
+        copy(opened, file, force=force)
         runs = opened.count()
     typer.echo(f"{runs:,} {'run' if runs == 1 else 'runs'} of {opened.folder} in {file}.")
 
@@ -55,7 +57,7 @@ def backup(
 def move(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")], store: StoreOption = None
 ) -> None:
-    """Move the store with its checkpoints and logs to another folder; refused while a run is live."""
+    """Move the store with its checkpoints, logs and kept form to another folder; refused while a run is live."""
     from wdtui.runs.moving import move as relocate
     from wdtui.runs.store import Store
 

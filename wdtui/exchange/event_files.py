@@ -5,7 +5,6 @@ Needs the extra `tensorboard`.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import math
@@ -27,7 +26,8 @@ from wdtui.files import check_regular
 from wdtui.hyperparameters import ConfigError, format_value
 from wdtui.milestones import milestones
 from wdtui.runs.records import Status
-from wdtui.runs.store import Store, StoreError
+from wdtui.runs.rescue import whole
+from wdtui.runs.store import Store
 from wdtui.runs.sweep_store import fingerprint
 from wdtui.schema.curves import Curves, Point
 from wdtui.text import clean
@@ -116,7 +116,7 @@ def taken_before(store: Store, recorded: Recorded) -> int | None:
     curves = Curves.of(recorded.config.columns, recorded.points)
     config = fingerprint(json.dumps(recorded.config.to_mapping()))
     for run in store.runs():
-        if run.step == recorded.points[-1].step and fingerprint(run.config_text) == config:
+        if not run.damaged and run.step == recorded.points[-1].step and fingerprint(run.config_text) == config:
             other = store.curves(run.id)
             same = np.array_equal(curves.steps, other.steps) and np.array_equal(curves.values, other.values, True)
             if same and any(event.kind == "imported" for event in store.events(run.id)):
@@ -130,13 +130,8 @@ def add(store: Store, recorded: Recorded) -> int:
     Raises StoreError, and leaves no half of a run, where the store cannot take it.
     """
     run_id = store.add_run(recorded.config, name=f"{clean(recorded.path.name)}, imported")
-    try:
+    with whole(store, run_id):
         _fill(store, run_id, recorded)
-    except StoreError:
-        with contextlib.suppress(StoreError):
-            store.set_status(store.run(run_id).claim, Status.FAILED)  # a live one cannot be deleted
-            store.delete([run_id])
-        raise
     return run_id
 
 

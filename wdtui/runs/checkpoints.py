@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from wdtui import private
 from wdtui.files import read_regular
 from wdtui.runs.records import RunRecord, StoreError
+from wdtui.steering import from_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -164,6 +165,12 @@ class Checkpoints:
             return False
         epoch, batch = position.get("epoch", -1), position.get("batch", -1)
         if not all(type(count) is int and count >= 0 for count in (epoch, batch, position.get("diverged_at") or 0)):
+            return False
+        try:
+            plan = from_json(self._config, position["plan"]) if self._config else ()
+            if not all(type(steering.step) is int for steering in plan):
+                return False
+        except (AttributeError, KeyError, TypeError, ValueError):
             return False
         return self._config is None or step == epoch * self._config.steps_per_epoch + batch
 

@@ -13,7 +13,7 @@ import numpy as np
 from wdtui.hyperparameters import ConfigError
 from wdtui.milestones import milestones
 from wdtui.runs.forks import before
-from wdtui.runs.records import Event, RunRecord, Status
+from wdtui.runs.records import UNREADABLE, Event, RunRecord, Status
 from wdtui.runs.store import Store
 from wdtui.schema.curves import Curves
 from wdtui.steering import Steering, from_json
@@ -48,12 +48,25 @@ class _Evidence:
 
 
 def check_run(store: Store, run_id: int) -> list[Finding]:
-    """Hold a run to its config and plan; one finding for each of CHECKS. Raises StoreError.
+    """Hold a run to its config and plan; one finding for each of CHECKS, or one alone where its row is damaged.
 
-    A run that is being trained may be read between two of its writes; check it once it has ended.
+    Raises StoreError. A run that is being trained may be read between two of its writes; check it once it has ended.
     """
-    evidence = _Evidence(store, store.run(run_id), store.curves(run_id), store.events(run_id))
+    run = store.run(run_id)
+    if run.damaged:
+        return [Finding("row", False, run.reason)]
+    evidence = _Evidence(store, run, store.curves(run_id), store.events(run_id))
     return [Finding(name, *check(evidence)) for name, check in CHECKS.items()]
+
+
+def _checksums(evidence: _Evidence) -> tuple[bool | None, str]:
+    """No point and no event is damaged or missing, as far as their checksums tell."""
+    lost, damaged = evidence.curves.lost, [event for event in evidence.events if event.kind == UNREADABLE]
+    if lost:
+        return False, f"{number(len(lost))} points are damaged or missing, the first at step {number(lost[0])}."
+    if damaged:
+        return False, str(damaged[0].data["reason"])
+    return True, f"None of {number(len(evidence.curves))} points and {number(len(evidence.events))} events is damaged."
 
 
 def _points(evidence: _Evidence) -> tuple[bool | None, str]:
@@ -136,6 +149,7 @@ def _checkpoints(evidence: _Evidence) -> tuple[bool | None, str]:
 
 
 CHECKS: dict[str, Callable[[_Evidence], tuple[bool | None, str]]] = {
+    "checksums": _checksums,
     "points": _points,
     "row": _row,
     "plan": _plan,

@@ -24,7 +24,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from wdtui.runs.executor import interrupt_waiting
 from wdtui.runs.placement import RUNS_PER_GPU, company, group_size, suiting_threads
-from wdtui.runs.processes import this_process
+from wdtui.runs.processes import Owner, this_process
 from wdtui.runs.ray_access import ClusterError
 from wdtui.runs.records import Claim, Command, RunRecord, Status, StoreError
 from wdtui.runs.store import Store
@@ -52,6 +52,7 @@ class RayCluster:
         self._store = store
         self._device = _device(device)
         self._host = _on_this_node(_StoreHost).remote(store.folder)
+        self._owner: Owner = ray.get(self._host.owner.remote())
         self._task = ray.remote(max_retries=_RETRIES)(_train)
         self._changed = threading.Condition()
         """Guards what follows."""
@@ -142,8 +143,10 @@ class RayCluster:
         for run_id in group:
             with contextlib.suppress(StoreError):  # deleted, or the store cannot be written
                 run = self._store.run(run_id)
-                if run.live or (waiting and run.status in _UNDER_WAY):
+                if run.live and run.owner == self._owner:
                     self._store.set_status(run.claim, status, reason)
+                elif waiting and run.status in _UNDER_WAY:
+                    self._store.settle(run_id, status, reason)
 
 
 def _device(name: str) -> str:
@@ -178,6 +181,10 @@ class _StoreHost:
         self._heard: dict[int, float] = {}
         """When the attempt at a run last asked for something."""
         self._reason = ""
+
+    def owner(self) -> Owner:
+        """Who owns the runs."""
+        return this_process()
 
     def interrupt(self, reason: str) -> set[int]:
         """Have all attempts end; returns the runs of those that will hear of it, as they have asked a moment ago."""

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterable, Set
 from typing import TYPE_CHECKING, Protocol
 
+from wdtui.runs.processes import this_process
 from wdtui.runs.records import Status, StoreError
 
 if TYPE_CHECKING:
@@ -30,9 +31,11 @@ class Executor(Protocol):
 
 
 def interrupt_waiting(store: Store, run_ids: Iterable[int], reason: str) -> None:
-    """Mark those of some runs as interrupted that are still queued, as nobody is left to train them."""
+    """Mark those of some runs as interrupted that are still queued, but for those of another process that lives."""
+    me = this_process()
     for run_id in run_ids:
         with contextlib.suppress(StoreError):  # deleted, or another process trains it by now
-            if store.run(run_id).status == Status.QUEUED:
+            run = store.run(run_id)
+            if run.status == Status.QUEUED and (run.owner == me or run.owner_life):  # None says that it lives
                 said = f"{reason} while run {run_id} waited. `wdtui resume {run_id}` trains it."
                 store.settle(run_id, Status.INTERRUPTED, said)

@@ -47,14 +47,16 @@ def _of_run(store: Store, run: RunRecord) -> Iterator[Finding]:
     yield from _told("points", run, lambda: [lost_points(run, lost) for lost in [store.curves(run.id).lost] if lost])
     yield from _told("events", run, lambda: _unreadable_events(store, run))
     yield from _told("commands", run, lambda: _unreadable_commands(store, run))
+    yield from _told("checkpoint", run, lambda: list(_unusable_checkpoints(store, run)))
+
+
+def _unusable_checkpoints(store: Store, run: RunRecord) -> Iterator[str]:
     checkpoints = store.checkpoints(run)
     for step in checkpoints.unsound():
-        text = f"The checkpoint at step {number(step)} of run {run.id} is damaged: the one before it will be used."
-        yield Finding("checkpoint", text, run.id)
+        yield f"The checkpoint at step {number(step)} of run {run.id} is damaged: the one before it will be used."
     if run.checkpoint_step is not None and max(checkpoints.steps(), default=-1) < run.checkpoint_step:
         which = f"The checkpoint at step {number(run.checkpoint_step)} of run {run.id}"
-        text = f"{which} is missing from {checkpoints.folder}: what remains is used."
-        yield Finding("checkpoint", text, run.id)
+        yield f"{which} is missing from {checkpoints.folder}: what remains is used."
 
 
 def _unreadable_events(store: Store, run: RunRecord) -> list[str]:

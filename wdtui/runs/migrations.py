@@ -101,7 +101,8 @@ def m004_where_sweeps_are_trained(connection: sqlite3.Connection) -> None:
 def m005_batches(connection: sqlite3.Connection) -> None:
     """How many runs were trained in one batch, as a run's speed among others is not its speed alone."""
     connection.execute("ALTER TABLE runs ADD COLUMN batched INTEGER")  # at the newest point; NULL where nobody knows
-    alone = "device = 'cpu' AND json_extract(config, '$.engine') IS NOT 'ensemble'"
+    engine = "CASE WHEN json_valid(config) THEN json_extract(config, '$.engine') END"  # else one bad row costs all
+    alone = f"device = 'cpu' AND {engine} IS NOT 'ensemble'"
     connection.execute(f"UPDATE runs SET batched = 1 WHERE speed IS NOT NULL AND {alone}")
 
 

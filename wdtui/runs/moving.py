@@ -9,32 +9,26 @@ import sqlite3
 from pathlib import Path
 
 from wdtui import private
+from wdtui.outputs import writing
 from wdtui.runs.records import StoreError
 from wdtui.runs.store import FILE_NAME, Store
 
 _LOGS = "-wal", "-shm", "-journal"
+_BESIDE = "checkpoints", "logs", "form.json"
 
 
-def backup(store: Store, path: Path) -> None:
-    """Copy all runs, points, events and sweeps to one new file, whole or not at all; checkpoints are left out.
+def backup(store: Store, path: Path, *, force: bool = False) -> None:
+    """Copy all runs, points, events and sweeps to one file, whole or not at all; checkpoints are left out.
 
-    Runs may be live meanwhile: what is committed when the copy ends is in it. Raises StoreError.
+    Runs may be live meanwhile: what is committed when the copy ends is in it. A file that is there is replaced only
+    with `force`. Raises StoreError and FileError.
     """
-    if path.exists() or path.is_symlink():
-        raise StoreError(f"{path} is there already: give the backup another name.")
-    partial = path.with_name(path.name + ".partial")
-    try:
-        private.opened(partial, "wb").close()
+    with writing(path, force=force, mode=0o600) as partial:
         _copy(store, partial)
-        os.replace(partial, path)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror}.") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def move(store: Store, folder: Path) -> None:
-    """Move a store of which no run is live, with its checkpoints, logs and rescue files, to a new or empty folder.
+    """Move a store of which no run is live, with all that lies beside it, to a new or empty folder.
 
     The old files go once the copy was read through. Raises StoreError, and leaves the store where it is.
     """
@@ -45,18 +39,45 @@ def move(store: Store, folder: Path) -> None:
         raise StoreError(f"{folder} is not an empty folder: give a new one.")
     try:
         with store.holding_still():
-            private.make_folder(folder, private.is_shared(old))
-            private.opened(folder / FILE_NAME, "wb", private.is_shared(old)).close()
-            _copy(store, folder / FILE_NAME)
-            for path in [old / "checkpoints", old / "logs", *old.glob("run-*-rescued-*.jsonl")]:
-                if path.exists():
-                    shutil.move(path, folder / path.name)
-            for suffix in ("", *_LOGS):
-                (old / f"{FILE_NAME}{suffix}").unlink(missing_ok=True)
+            _relocate(store, folder)
     except OSError as error:
         raise StoreError(f"The store cannot be moved to {folder}: {error.strerror}.") from error
     with contextlib.suppress(OSError):  # other files may lie in it
         old.rmdir()
+
+
+def _relocate(store: Store, folder: Path) -> None:
+    """Raises OSError and StoreError, and leaves everything where it was."""
+    old = store.folder
+    renamed: list[Path] = []
+    copied: list[Path] = []
+    try:
+        private.make_folder(folder, private.is_shared(old))
+        private.opened(folder / FILE_NAME, "wb", private.is_shared(old)).close()
+        _copy(store, folder / FILE_NAME)
+        for path in [*map(old.joinpath, _BESIDE), *old.glob("run-*-rescued-*.jsonl")]:
+            if not path.exists():
+                continue
+            try:
+                os.rename(path, folder / path.name)
+                renamed.append(path)
+            except OSError:  # another file system
+                if path.is_dir():
+                    shutil.copytree(path, folder / path.name, symlinks=True)
+                else:
+                    shutil.copy2(path, folder / path.name)
+                copied.append(path)
+        (old / FILE_NAME).unlink()
+    except BaseException:
+        for path in renamed:
+            os.rename(folder / path.name, path)
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    for path in [*copied, *(old / f"{FILE_NAME}{suffix}" for suffix in _LOGS)]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _copy(store: Store, path: Path) -> None:

@@ -6,6 +6,7 @@ The first line says what the run is: its config, its plan and the names of its v
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -16,17 +17,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wdtui import private
 from wdtui.config import ConfigError, RunConfig
+from wdtui.files import check_regular
 from wdtui.milestones import milestones
+from wdtui.outputs import writing
 from wdtui.runs.records import RunRecord, Status, StoreError
 from wdtui.schema.curves import Curves, Point
 from wdtui.steering import Plan, from_json
+from wdtui.text import clean
 
 if TYPE_CHECKING:
     from wdtui.runs.store import Store
 
 _KIND = "wdtui rescue"
+_MOST_BYTES = 10_000_000_000
+"""A million points take about one."""
 
 
 class Measured:
@@ -71,11 +76,12 @@ class Rescued:
 
 
 def write_rescue(folder: Path, run: RunRecord, measured: Measured) -> Path:
-    """Write a run's points beside its store, or as near as there is a folder; return where. Raises OSError."""
+    """Write a run's points beside its store, or as near as there is a folder; return where. Raises FileError."""
     while not folder.is_dir():
         folder = folder.parent
     stem = f"run-{run.id}-rescued-{time.strftime('%Y%m%d-%H%M%S')}"
-    path = next(path for at in range(1000) if not (path := folder / f"{stem}{f'-{at}' if at else ''}.jsonl").exists())
+    names = (folder / f"{stem}{f'-{at}' if at else ''}.jsonl" for at in range(1000))
+    path = next(path for path in names if not os.path.lexists(path))
     header = {
         "kind": _KIND,
         "run": run.id,
@@ -85,28 +91,25 @@ def write_rescue(folder: Path, run: RunRecord, measured: Measured) -> Path:
         "plan": json.loads(run.plan_text),
         "columns": run.config.columns,
     }
-    partial = path.with_suffix(".partial")
-    with private.opened(partial, "wb") as file:
+    with writing(path, mode=0o600) as partial, partial.open("wb") as file:
         file.write(json.dumps(header).encode() + b"\n")
         for point in measured.points():
             values = [value if math.isfinite(value) else repr(value) for value in point.values]
             file.write(json.dumps({"step": point.step, "epoch": point.epoch, "values": values}).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
     return path
 
 
 def read_rescue(path: Path) -> Rescued:
     """Read a rescue file back. Raises StoreError where it is none, or was changed."""
     try:
+        check_regular(path, _MOST_BYTES)
         with path.open(encoding="utf-8") as file:
             header = _parsed(file.readline())
             if header.get("kind") != _KIND:
                 raise ValueError
             config = RunConfig.from_mapping(header["config"])
             names = tuple(map(str, header["columns"]))
-            points = [_point(_parsed(line), names).under(names, config.columns) for line in file]
+            points = [_point(_parsed(line), names, config).under(names, config.columns) for line in file]
             if [point.step for point in points] != sorted({point.step for point in points}):
                 raise ValueError
             plan = from_json(config, header["plan"])
@@ -115,28 +118,46 @@ def read_rescue(path: Path) -> Rescued:
         raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
     except ConfigError as error:
         raise StoreError(f"{path} is of a run that this version of wdtui cannot describe: {error}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise StoreError(f"{path} is no rescue file of wdtui, or was changed: give one as it was written.") from error
 
 
 def add_rescued(store: Store, rescued: Rescued) -> int:
-    """Add it to a store as an interrupted run, which `wdtui resume` trains to its end; return its number."""
+    """Add it to a store as an interrupted run, which `wdtui resume` trains to its end; return its number.
+
+    Raises StoreError, and leaves no half of a run, where the store cannot take it.
+    """
     run_id = store.add_run(rescued.config, name=rescued.name, experiment=rescued.experiment, plan=rescued.plan)
-    claim = store.claim(run_id, device="", threads=1, versions={})
-    store.add_event(claim, 0, "rescued", {"from": str(rescued.path)})
-    seen = milestones(Curves.of(rescued.config.columns, rescued.points)).to_json()
-    store.append(claim, rescued.points, speed=None, milestones=seen)
-    reason = f"Read back from a rescue file: `wdtui resume {run_id}` trains it from its beginning."
-    store.set_status(claim, Status.INTERRUPTED, reason)
+    with whole(store, run_id):
+        claim = store.claim(run_id, device="", threads=1, versions={})
+        store.add_event(claim, 0, "rescued", {"from": clean(str(rescued.path))})
+        seen = milestones(Curves.of(rescued.config.columns, rescued.points)).to_json()
+        store.append(claim, rescued.points, speed=None, milestones=seen)
+        reason = f"Read back from a rescue file: `wdtui resume {run_id}` trains it from its beginning."
+        store.set_status(claim, Status.INTERRUPTED, reason)
     return run_id
+
+
+@contextlib.contextmanager
+def whole(store: Store, run_id: int) -> Iterator[None]:
+    """Delete a run that is being taken in where the store cannot take all of it."""
+    try:
+        yield
+    except StoreError:
+        with contextlib.suppress(StoreError):
+            store.set_status(store.run(run_id).claim, Status.FAILED)  # a live one cannot be deleted
+            store.delete([run_id])
+        raise
 
 
 def _parsed(line: str) -> dict[str, Any]:
     return dict(json.loads(line))
 
 
-def _point(line: dict[str, Any], names: tuple[str, ...]) -> Point:
-    values = tuple(map(float, line["values"]))
-    if len(values) != len(names):
+def _point(line: dict[str, Any], names: tuple[str, ...], config: RunConfig) -> Point:
+    """A point of a run of this config; raises ValueError for others."""
+    step, epoch, values = line["step"], line["epoch"], tuple(map(float, line["values"]))
+    measured = type(epoch) is int and 0 < epoch <= config.epochs and step == epoch * config.steps_per_epoch
+    if not measured or len(values) != len(names):
         raise ValueError
-    return Point(int(line["step"]), int(line["epoch"]), values)
+    return Point(int(step), epoch, values)

@@ -71,6 +71,7 @@ class Runner:
         self.lost: OwnershipLostError | None = None
         """Why the run is not this runner's any more."""
         self._record = record
+        self._concluded = False
         self._points: list[Point] = []
         self._measured = Measured()
         """All points since `begin`, should the store be lost."""
@@ -248,6 +249,7 @@ class Runner:
             self._own(self.store.set_status, *self._outcome)
         except StoreError as error:
             raise with_rescues(error, [self.give_up(error)]) from error
+        self._concluded = True
         return self._outcome[0]
 
     def close(self) -> None:
@@ -371,7 +373,8 @@ class Runner:
             if len(self._measured) and (path := self.store.rescue(self.run_id, self._as_trained(), self._measured)):
                 points = f"The {len(self._measured):,} points that run {self.run_id} measured since it began here"
                 return f"{points} are in {path}, which `wdtui runs import {path}` reads back."
-            self._own(self.store.set_status, Status.INTERRUPTED, str(error))
+            if not self._concluded:  # of runs side by side, some may have ended before
+                self._own(self.store.set_status, Status.INTERRUPTED, str(error))
         return ""
 
     def _as_trained(self) -> RunRecord:

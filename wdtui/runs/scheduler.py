@@ -21,6 +21,7 @@ from wdtui.runs.placement import (
     placement,
     suiting_threads,
 )
+from wdtui.runs.records import FINISHED
 from wdtui.runs.store import RunBusyError, RunRecord, Status, Store, StoreError
 from wdtui.runs.trainer import Trainer, reap, start_process
 from wdtui.runs.worker import ChildDiedError, ChildWorker, KilledTwiceError, Worker, sentence
@@ -290,8 +291,11 @@ class Scheduler:
             needs = job.threads or suiting_threads(config, devices[0])
             if job.again:
                 reason = f"The system killed its process after step {record.step:,}. It is tried once more, alone."
-                self._store.add_event(record.claim, record.checkpoint_step or 0, "killed", {"reason": reason})
                 self._store.settle(job.run_id, Status.QUEUED, reason)
+                claim = self._store.run(job.run_id).claim
+                self._store.add_event(claim, record.checkpoint_step or 0, "killed", {"reason": reason})
+            elif record.status in FINISHED and self._store.curves(job.run_id).lost:
+                self._store.reopen(job.run_id)
             elif record.status != Status.QUEUED or record.orphaned:
                 self._store.settle(job.run_id, Status.QUEUED)
         except Exception as error:

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from wdtui import settings
+from wdtui.outputs import FileError
 from wdtui.runs.checkpoints import Checkpoints
 from wdtui.runs.database import Database
 from wdtui.runs.entries import read_commands, read_events
@@ -136,8 +137,8 @@ class Store:
         queuer = _owner_columns(this_process())
         with self._database.writing() as connection:
             cursor = connection.execute(
-                "INSERT INTO runs (name, experiment, config, epoch_steps, schema, plan, columns, status, created, parent,"
-                " parent_step) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO runs (name, experiment, config, epoch_steps, schema, plan, columns, status, created,"
+                " parent, parent_step) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     given(name),
                     storable(experiment),
@@ -209,7 +210,8 @@ class Store:
         return Claim(run_id, run.token + 1)
 
     def hold(self, claim: Claim) -> None:
-        """Raise OwnershipLostError unless the claim still holds."""
+        """Raise OwnershipLostError unless the claim still holds, StoreGoneError where the store's file is another."""
+        self._database.check_present()
         with self._database.reading() as connection:
             check_claim(connection, claim)
 
@@ -269,11 +271,9 @@ class Store:
             connection.execute("DELETE FROM points WHERE run_id = ?", (run_id,))
             inherited = [point.under(measured, names) for point in points if point.step <= up_to_step]
             add_points(connection, run_id, inherited, names)
-            connection.execute(
-                "INSERT INTO events (run_id, step, time, kind, data) SELECT ?, step, time, kind, data FROM events"
-                " WHERE run_id = ? AND step < ? AND kind = 'steered' ORDER BY id",
-                (run_id, parent, up_to_step),
-            )
+            for event in read_events(connection, select_run(connection, self._observer, parent)):  # no damaged one
+                if event.kind == "steered" and event.step < up_to_step:
+                    _add_event(connection, run_id, event.step, event.time, event.kind, event.data)
             follow_points(connection, run_id, names)
 
     def beat(self, claim: Claim) -> None:
@@ -324,10 +324,7 @@ class Store:
         """Write down what happened to a run at a step; `data` is plain JSON."""
         with self._database.writing() as connection:
             check_claim(connection, claim)
-            connection.execute(
-                "INSERT INTO events (run_id, step, time, kind, data) VALUES (?, ?, ?, ?, ?)",
-                (claim.run_id, step, time.time(), kind, json.dumps(dict(data or {}))),
-            )
+            _add_event(connection, claim.run_id, step, time.time(), kind, data or {})
 
     def commands(self, run_id: int) -> list[Command]:
         """The commands that nobody has taken yet, in the order they were sent; a damaged one is UNREADABLE."""
@@ -369,8 +366,8 @@ class Store:
             pass
         try:
             return write_rescue(self.folder, run, measured)
-        except OSError as error:
-            raise StoreError(f"No rescue file can be written beside {self.folder}: {error.strerror}.") from error
+        except FileError as error:
+            raise StoreError(f"No rescue file can be written: {error}") from error
 
     # Watching and steering runs
 
@@ -547,6 +544,15 @@ def _busy(run: RunRecord) -> str:
 
 def _owner_columns(owner: Owner) -> dict[str, Any]:
     return {"host": owner.host, "domain": owner.domain, "pid": owner.pid, "process_start": owner.start}
+
+
+def _add_event(
+    connection: sqlite3.Connection, run_id: int, step: int, at: float, kind: str, data: Mapping[str, Any]
+) -> None:
+    connection.execute(
+        "INSERT INTO events (run_id, step, time, kind, data) VALUES (?, ?, ?, ?, ?)",
+        (run_id, step, at, kind, json.dumps(dict(data))),
+    )
 
 
 def _beat(connection: sqlite3.Connection, claim: Claim) -> None:

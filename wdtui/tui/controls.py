@@ -104,7 +104,6 @@ class Controls:
             case Status.QUEUED:
                 return f"Run {run.id} waits for its turn."
             case status if status in FINISHED and self.store.curves(run.id).lost:
-                self.store.reopen(run.id)
                 self.scheduler.submit(run.id, threads=run.threads)
                 return f"Run {run.id} is trained again from before its first damaged point."
             case _:

@@ -209,7 +209,7 @@ def figure(chart: Chart, subjects: Sequence[Subject], view: View) -> Figure:
     return Figure(
         title=chart.title,
         about="" if subjects else chart.about,
-        values=tuple(_value(chart, subjects, view, named) for named in (True, False)),
+        values=tuple(written_values(chart, subjects, view, named) for named in (True, False)),
         series=tuple(series),
         x_range=view.visible(whole_span(subjects, view.time_log)) if subjects else None,
         y_range=y_range,
@@ -254,7 +254,7 @@ def _compared(chart: Chart, subjects: Sequence[Subject], view: View) -> Iterator
         yield Series("", *visible(subject.shown.curves, main, view), identity.color, identity.marker)
 
 
-def _value(chart: Chart, subjects: Sequence[Subject], view: View, named: bool) -> Text:
+def written_values(chart: Chart, subjects: Sequence[Subject], view: View, named: bool) -> Text:
     """The newest values, or those under the cursor, each in its curve's colour."""
     text = Text()
     if len(subjects) > 1:

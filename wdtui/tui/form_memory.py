@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from wdtui import private
 from wdtui.config import FIELDS
 
 
@@ -41,7 +42,8 @@ class FormMemory:
         self._last = kept
         new = self._file.with_suffix(".new")
         with contextlib.suppress(OSError):  # a store that can only be read is still worth opening
-            new.write_text(json.dumps(dataclasses.asdict(kept), ensure_ascii=False), encoding="utf-8")
+            with private.opened(new, "wb", private.is_shared(new.parent)) as file:
+                file.write(json.dumps(dataclasses.asdict(kept), ensure_ascii=False).encode())
             new.replace(self._file)
 
 

@@ -15,7 +15,7 @@ from textual.containers import Container
 from wdtui.metrics import METRICS
 from wdtui.text import number
 from wdtui.tui.feed import Shown
-from wdtui.tui.figures import Chart, Subject, figure, legend, subjects, value_at, whole_span
+from wdtui.tui.figures import Chart, Subject, figure, legend, subjects, value_at, whole_span, written_values
 from wdtui.tui.identity import Identity
 from wdtui.tui.view import View
 from wdtui.tui.widgets.chart import ChartPanel
@@ -108,15 +108,16 @@ class ChartGrid(Container):
         text = Text(no_wrap=True, overflow="ellipsis")
         if self._view.cursor is not None and self._subjects:
             text.append(f"step {number(int(self._view.cursor))}   ", "bold")
-            if len(self._subjects) > 1:
-                return text.append_text(self._readout())
+            return text.append_text(self._readout())
         if len(self._subjects) > 1:
             return text.append_text(legend(self._subjects))
         return text.append(self._told(self._subjects[0].shown) if self._subjects else self.greeting)
 
     def _readout(self) -> Text:
-        """The current chart's value of each of several runs under the cursor."""
+        """The current chart's values of one run under the cursor, or its main one of each of several."""
         chart = self._chart
+        if len(self._subjects) == 1:
+            return Text(f"{chart.title}   ").append_text(written_values(chart, self._subjects, self._view, named=True))
         text = Text()
         for subject in self._subjects:
             curves, value = subject.shown.curves, None

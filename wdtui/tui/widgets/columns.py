@@ -134,7 +134,8 @@ def _written(field: str) -> Callable[[RunRecord], str]:
         value = run.in_force[field]
         if field not in run.steered_fields:
             return FIELDS[field].written(value)
-        texts = [f"→{write(value)}" for write in (number, lambda one: scientific(one, 1), scientific)]
+        shorter = (number, lambda one: number(float(f"{one:.2g}")), lambda one: scientific(one, 1), scientific)
+        texts = [f"→{write(value)}" for write in shorter]
         return next((text for text in texts if len(text) <= _MOST_STEERED), texts[-1])
 
     return written
