@@ -50,6 +50,7 @@ def test_a_backup_holds_what_is_committed_while_runs_train(tmp_path: Path) -> No
 def test_a_store_is_moved_with_all_that_belongs_to_it(tmp_path: Path) -> None:
     folder = furnished(tmp_path / "store")
     (folder / "notes.txt").write_text("not the store's")
+    (folder / "form.json").write_text("{}")
     told = wdtui("store", "move", str(tmp_path / "deep" / "new"), store=folder)
     assert told.returncode == 0, told.stderr
     assert f"wdtui config set store {tmp_path / 'deep' / 'new'}" in told.stdout
@@ -58,6 +59,7 @@ def test_a_store_is_moved_with_all_that_belongs_to_it(tmp_path: Path) -> None:
         run = store.run(1)
         assert run.name == "kept" and store.curves(1).steps.tolist() == [10, 20]
         assert store.checkpoints(run).steps() == [10]
+    assert (tmp_path / "deep" / "new" / "form.json").read_text() == "{}"
 
 
 def test_a_store_with_a_live_run_is_not_moved(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from wdtui import private
 from wdtui.runs.records import StoreError
 from wdtui.runs.store import FILE_NAME, Store
 
+FORM_NAME = "form.json"
+"""Where the form is kept beside the store, as it was left."""
 _LOGS = "-wal", "-shm", "-journal"
 
 
@@ -34,7 +36,7 @@ def backup(store: Store, path: Path) -> None:
 
 
 def move(store: Store, folder: Path) -> None:
-    """Move a store of which no run is live, with its checkpoints, logs and rescue files, to a new or empty folder.
+    """Move a store of which no run is live, with checkpoints, logs, rescue files and form, to a new or empty folder.
 
     The old files go once the copy was read through. Raises StoreError, and leaves the store where it is.
     """
@@ -48,7 +50,8 @@ def move(store: Store, folder: Path) -> None:
             private.make_folder(folder, private.is_shared(old))
             private.opened(folder / FILE_NAME, "wb", private.is_shared(old)).close()
             _copy(store, folder / FILE_NAME)
-            for path in [old / "checkpoints", old / "logs", *old.glob("run-*-rescued-*.jsonl")]:
+            others = [old / "checkpoints", old / "logs", old / FORM_NAME]
+            for path in [*others, *old.glob("run-*-rescued-*.jsonl")]:
                 if path.exists():
                     shutil.move(path, folder / path.name)
             for suffix in ("", *_LOGS):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wdtui.config import FIELDS
+from wdtui.runs.moving import FORM_NAME
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +24,7 @@ class FormMemory:
     """Reads and writes `form.json` in a folder."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = folder / "form.json"
+        self._file = folder / FORM_NAME
         self._last: Kept | None = None
 
     def read(self) -> Kept | None:
