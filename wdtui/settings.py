@@ -189,9 +189,10 @@ def parsed(file: Path, text: str) -> Settings:
 
 
 def setting_named(name: str) -> Setting:
-    """The setting of this name; raises SettingsError, with the nearest, where there is none."""
+    """The setting of this name; raises SettingsError, with the nearest and all there are, where there is none."""
     if name not in SETTINGS:
-        raise SettingsError(f"{name} is no setting{nearest(name, [*SETTINGS, *TABLES])}")
+        known = [*SETTINGS, *TABLES]
+        raise SettingsError(f"{name} is no setting{nearest(name, known)} The settings are {', '.join(known)}.")
     return SETTINGS[name]
 
 

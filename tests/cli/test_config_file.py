@@ -71,6 +71,7 @@ def test_the_file_keeps_its_comments_and_its_order(file: Path) -> None:
 
 WRONG = {
     ("fsp", "1"): "fsp is no setting; did you mean fps?",
+    ("foo", "1"): "foo is no setting. The settings are theme, device, store, fps, threads, shared, keys, themes.",
     ("fps", "99"): "fps: 99 is not allowed; give a number ≥ 0.1 and ≤ 30",
     ("device", "gpu"): "device: gpu is not allowed; give auto, cpu, cuda, cuda:N or mps",
     ("theme", "lihgt"): "there is no theme lihgt; did you mean light? The themes are auto, dark, light, plain.",

@@ -136,3 +136,16 @@ def test_resuming_after_damage_says_so_and_takes_the_checkpoint_before(tmp_path:
     assert expected in result.stderr
     with Store(tmp_path) as store:
         assert "damaged" in [event.kind for event in store.events(1)]
+
+
+def test_a_fork_is_said_to_begin_at_a_checkpoint_which_is_not_the_step_where_it_leaves_its_parent(
+    tmp_path: Path,
+) -> None:
+    with Store(tmp_path) as store:
+        parent = store.add_run(RunConfig())
+        child = store.add_run(RunConfig(), parent=(parent, 4992))
+        claim = store.claim(child, device="cpu", threads=1, versions={})
+        store.add_event(claim, 3978, "forked", {"parent": parent})
+    shown = wdtui("runs", "show", str(child), store=tmp_path).stdout
+    assert f"Forked from run {parent} at step 4,992." in shown
+    assert f"step 3,978: begun from a checkpoint of run {parent}\n" in shown

@@ -297,9 +297,8 @@ def test_an_owner_that_is_superseded_while_it_writes_a_checkpoint_replaces_no_fi
 ) -> None:
     run_id = store.add_run(CONFIG)
     old = claim(store, run_id)
-    Checkpoints.of(store.folder, store.run(run_id)).save(
-        3, {"epoch": 0, "batch": 3, "plan": [], "by": "the new owner"}, {}
-    )
+    position = {"epoch": 0, "batch": 3, "plan": []}
+    Checkpoints.of(store.folder, store.run(run_id)).save(3, position | {"by": "the new owner"}, {})
     checkpoints = store.checkpoints(store.run(run_id), old)
     fsync = os.fsync
 

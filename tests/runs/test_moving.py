@@ -125,6 +125,7 @@ def test_a_store_is_moved_with_all_that_belongs_to_it(tmp_path: Path) -> None:
         run = store.run(1)
         assert run.name == "kept" and store.curves(1).steps.tolist() == [10, 20]
         assert store.checkpoints(run).steps() == [10]
+    assert (tmp_path / "deep" / "new" / "form.json").read_text() == "{}"
 
 
 def test_a_store_with_a_live_run_is_not_moved(tmp_path: Path) -> None:

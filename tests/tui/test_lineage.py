@@ -99,10 +99,12 @@ async def test_the_table_sorts_by_the_value_in_force(recorded: Recorded, make_ap
 
 async def test_the_page_of_a_fork_says_what_changed_from_which_step(recorded: Recorded, make_app: MakeApp) -> None:
     forked(recorded)
+    recorded.store.add_event(recorded.store.runs()[0].claim, 8112, "forked", {"parent": 1})
     async with make_app().run_test(size=(120, 60)) as pilot:
         await press(pilot, "escape", "enter")
         said = pilot.app.screen.query_one("#facts").content.plain
     assert "fork of run 1 at step 8,424" in said
+    assert "step 8,112  begun from a checkpoint of run 1" in said
     assert "ε 1e-5 → 0.01 from step 8,424 over 50 epochs" in said
     (line,) = [line for line in said.splitlines() if "BatchNorm ε" in line or line.startswith("• ε")]
     assert line.endswith("1e-5→1.1e-5")

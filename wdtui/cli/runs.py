@@ -260,15 +260,21 @@ def _print_details(run: Any, events: list[Any]) -> None:
     if run.note:
         typer.echo(f"Note: {clean(run.note)}")
     for event in events:
-        typer.echo(f"step {number(event.step)}: {event.kind} {_told(event)}".rstrip())
+        typer.echo(f"step {number(event.step)}: {_told(event)}".rstrip())
 
 
 def _told(event: Any) -> str:
-    """What an event says beyond its kind."""
+    """What an event says."""
     from wdtui.hyperparameters import format_value
+    from wdtui.runs.forks import begun_from
     from wdtui.text import clean
 
+    if event.kind == "forked":
+        return begun_from(event.data)
     if event.kind == "steered":
         over = f" over {event.data['epochs']} epochs" if event.data.get("epochs") else ""
-        return f"{event.data['field']} {format_value(event.data['old'])} → {format_value(event.data['new'])}{over}"
-    return ", ".join(f"{key} {clean(str(value))}" for key, value in event.data.items() if key != "traceback")
+        return (
+            f"steered {event.data['field']} {format_value(event.data['old'])} → {format_value(event.data['new'])}{over}"
+        )
+    data = ", ".join(f"{key} {clean(str(value))}" for key, value in event.data.items() if key != "traceback")
+    return f"{event.kind} {data}"

@@ -62,6 +62,11 @@ def replay(store: Store, run: RunRecord, *, name: str = "") -> int:
     return store.add_run(run.config, name=name, experiment=run.experiment, plan=run.plan)
 
 
+def begun_from(data: Mapping[str, Any]) -> str:
+    """What the event "forked" says: whose checkpoint training began from, at or before the step of the fork."""
+    return f"begun from a checkpoint of run {data['parent']}"
+
+
 def forked(config: RunConfig, plan: Plan, step: int, changes: Mapping[str, Any]) -> tuple[RunConfig, Plan]:
     """Config and plan of a fork. The config has the values that are in force once all changes are made."""
     now = in_force(config, plan, step - config.steps_per_epoch)  # what a change at this step starts from

@@ -13,6 +13,8 @@ from wdtui.outputs import writing
 from wdtui.runs.records import StoreError
 from wdtui.runs.store import FILE_NAME, Store
 
+FORM_NAME = "form.json"
+"""Where the form is kept beside the store, as it was left."""
 _LOGS = "-wal", "-shm", "-journal"
 _BESIDE = "checkpoints", "logs", "form.json"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -329,7 +329,7 @@ def milestones_of(shown: Shown) -> Iterator[tuple[int, str]]:
             yield event.step, steering_text(event.data)
 
 
-def steering_text(data: dict[str, object]) -> str:
+def steering_text(data: Mapping[str, object]) -> str:
     """What a steering did, e.g. 'ε → 1e-5'."""
     field = FIELDS.get(str(data.get("field")))
     name = (field.symbol or field.label) if field else str(data.get("field"))

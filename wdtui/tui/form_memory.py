@@ -10,6 +10,7 @@ from typing import Any
 
 from wdtui import private
 from wdtui.config import FIELDS
+from wdtui.runs.moving import FORM_NAME
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +25,7 @@ class FormMemory:
     """Reads and writes `form.json` in a folder."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = folder / "form.json"
+        self._file = folder / FORM_NAME
         self._last: Kept | None = None
 
     def read(self) -> Kept | None:

@@ -13,6 +13,7 @@ from textual.containers import Horizontal, VerticalScroll
 
 from wdtui.config import FIELDS, RunConfig
 from wdtui.hyperparameters import format_value
+from wdtui.runs.forks import begun_from
 from wdtui.runs.records import RunRecord, StoreError
 from wdtui.runs.sweep_words import symbol
 from wdtui.summary import speeds, story
@@ -35,6 +36,7 @@ _APP_KEYS = tuple(key for key in keys.APP if key.action.startswith("app."))
 _BACK = keys.Key("escape,enter,backspace", "back", "back", "Back to the runs.", shown="esc", footer=True)
 _MOST_EVENTS = 200
 _CONFIG_COLUMNS = 33
+_EVENT_TEXTS = {"steered": steering_text, "forked": begun_from}
 """Of a label and its value, in the narrowest panel that there is."""
 
 
@@ -144,7 +146,7 @@ def _config(run: RunRecord) -> Iterator[str]:
 def _events(shown: Shown) -> list[str]:
     lines = []
     for event in shown.events[-_MOST_EVENTS:]:
-        what = steering_text(event.data) if event.kind == "steered" else event.kind
+        what = _EVENT_TEXTS[event.kind](event.data) if event.kind in _EVENT_TEXTS else event.kind
         reason = event.data.get("reason") or str(event.data.get("traceback", "")).strip().split("\n")[-1]
         lines.append(f"step {number(event.step)}  {what}{': ' + clean(str(reason)) if reason else ''}")
     blowups = shown.milestones.blowup_steps
