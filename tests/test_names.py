@@ -33,7 +33,7 @@ MEANT = {
 def test_axes_changes_and_the_filter_take_symbols_and_aliases(typed: str, field: str) -> None:
     assert find_field(typed) is FIELDS[field]
     assert read_axes([f"{typed}=8"]).keys() == {field}
-    assert parse_assignment(f"{typed}=8")[0] == field
+    assert parse_assignment(RunConfig, f"{typed}=8")[0] == field
     assert query.parse(f"{typed}>=0")
 
 
@@ -54,7 +54,7 @@ def test_an_axis_under_two_names_is_given_twice() -> None:
     [("lerning_rate", "learning_rate"), ("lrr", "lr"), ("widht", "width"), ("weigth-decay", "weight_decay")],
 )
 def test_a_misspelt_name_is_answered_with_the_nearest(typed: str, meant: str) -> None:
-    for read in (lambda: read_axes([f"{typed}=8"]), lambda: parse_assignment(f"{typed}=8")):
+    for read in (lambda: read_axes([f"{typed}=8"]), lambda: parse_assignment(RunConfig, f"{typed}=8")):
         with pytest.raises(ConfigError, match=rf"is no field of a run; did you mean {meant}\?"):
             read()
 

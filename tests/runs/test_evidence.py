@@ -78,7 +78,11 @@ def test_a_config_stored_before_a_field_was_born_still_counts(
     values = CONFIG.to_mapping()
     del values["shuffle"]
     with monkeypatch.context() as patch:
-        patch.setattr(json, "dumps", lambda value, dumps=json.dumps: dumps(values if "width" in value else value))
+        patch.setattr(
+            json,
+            "dumps",
+            lambda value, dumps=json.dumps, **options: dumps(values if "width" in value else value, **options),
+        )
         run_id = add()
     run = Evidence(store).run(CONFIG)
     assert run is not None and run.id == run_id and "shuffle" not in json.loads(run.config_text)
