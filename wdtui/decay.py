@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from wdtui.hyperparameters import ConfigError, Hyperparameter
+from wdtui.schema.config import rivals_clash
 from wdtui.text import exact, number
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
 RIVALS = {"weight_decay": "normalized_weight_decay", "normalized_weight_decay": "weight_decay"}
 """Of these two a config is given one."""
-RIVALS_CLASH = "weight_decay and normalized_weight_decay clash: give one of the two."
 
 
 def normalized_decay(config: RunConfig, normalized: float) -> dict[str, float]:
@@ -31,7 +31,7 @@ def decay_by_rule(config: RunConfig, normalized: float, field: Hyperparameter) -
     """The λ that the rule makes of λ_norm; raises ConfigError where `field`, λ's, forbids it or has another value."""
     by_rule = normalized_decay(config, normalized)["pytorch"]
     if config.weight_decay not in (field.default, by_rule):
-        raise ConfigError(RIVALS_CLASH, *RIVALS)
+        raise rivals_clash(*RIVALS)
     largest = field.le or math.inf
     if not by_rule <= largest:
         given = f"normalized_weight_decay {exact(normalized)} and learning_rate {exact(config.learning_rate)}"

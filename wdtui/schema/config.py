@@ -122,7 +122,7 @@ class Config:
             given = {name for name in layer if layer[name] is not None}
             for name, rival in cls.rivals.items():
                 if {name, rival} <= given:
-                    raise ConfigError(f"{name} and {rival} clash: give one of the two.", name, rival)
+                    raise rivals_clash(name, rival)
             values = {name: value for name, value in values.items() if cls.rivals.get(name) not in given} | dict(layer)
         return cls(**values)
 
@@ -189,6 +189,11 @@ class Config:
     def _recorded(self) -> Iterable[Metric]:
         """The metrics that such a run records: one with `every` does only where that field is not 0."""
         return [metric for metric in self.metrics.values() if not metric.every or getattr(self, metric.every)]
+
+
+def rivals_clash(name: str, rival: str) -> ConfigError:
+    """What to say where both of two rivals are given."""
+    return ConfigError(f"{name} and {rival} clash: give one of the two.", name, rival)
 
 
 _NOT_FORKED = {
