@@ -23,7 +23,6 @@ class Problem:
         return self.config.problem
 
 
-DEFAULT = "addition"
 _problems: dict[str, Problem] = {}
 
 
