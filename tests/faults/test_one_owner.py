@@ -174,6 +174,22 @@ def replayed(folder: Path, run_id: int) -> int:
     return again
 
 
+def stop_between_writes(store: Store, pid: int) -> None:
+    """Stop a process where it holds no lock of the file: within a write it would keep everybody else waiting."""
+    while True:
+        os.kill(pid, signal.SIGSTOP)
+        connection = sqlite3.connect(store.folder / "wdtui.sqlite3", timeout=0.2, isolation_level=None)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+            return
+        except sqlite3.OperationalError:
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(0.05)
+        finally:
+            connection.close()
+
+
 @pytest.mark.parametrize("moment", ["while the run is trained", "after the run is done"])
 def test_a_process_that_comes_back_after_its_run_was_taken_over_leaves_it_alone(
     store: Store, children: list[int], moment: str
@@ -182,7 +198,7 @@ def test_a_process_that_comes_back_after_its_run_was_taken_over_leaves_it_alone(
     stale = training(store.folder, run_id, _elsewhere)
     children.append(stale)
     until(lambda: store.run(run_id).checkpoint_step)
-    os.kill(stale, signal.SIGSTOP)
+    stop_between_writes(store, stale)
     until(lambda: store.run(run_id).status == Status.INTERRUPTED)
     left_at = store.run(run_id).step
     store.settle(run_id, Status.QUEUED)
