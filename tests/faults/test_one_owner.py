@@ -23,6 +23,7 @@ import pytest
 from fault_tools import TINY, assert_begins_as, ended, forked, trained, training
 from store_tools import CONFIG, claim, point
 
+from wdtui.runs import checkpoints as checkpoints_module
 from wdtui.runs import observer, processes
 from wdtui.runs.checkpoints import Checkpoints
 from wdtui.runs.checks import check_run
@@ -178,6 +179,7 @@ def stop_between_writes(store: Store, pid: int) -> None:
     """Stop a process where it holds no lock of the file: within a write it would keep everybody else waiting."""
     while True:
         os.kill(pid, signal.SIGSTOP)
+        until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
         connection = sqlite3.connect(store.folder / "wdtui.sqlite3", timeout=0.2, isolation_level=None)
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -351,3 +353,28 @@ def test_a_checkpoint_of_another_past_than_the_plan_s_is_passed_over(store: Stor
     trained(store.folder, other)
     assert_begins_as(store, run_id, other)
     np.testing.assert_array_equal(store.curves(run_id).steps, store.curves(other).steps)
+
+
+def test_an_owner_that_is_superseded_before_it_clears_out_removes_no_file_of_its_successor(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = store.add_run(CONFIG)
+    old = claim(store, run_id)
+    mine, position = store.checkpoints(store.run(run_id), old), {"epoch": 0, "batch": 3, "plan": []}
+    there: list[Path] = []
+    remove = checkpoints_module._remove
+
+    def taken_over(path: Path) -> None:
+        """Between the last look at the claim and the first removal, another owner comes and gets further."""
+        monkeypatch.setattr(checkpoints_module, "_remove", remove)
+        store.set_status(old, Status.INTERRUPTED)
+        theirs = store.checkpoints(store.run(run_id), claim(store, run_id))
+        theirs.save(7, position | {"batch": 7}, {})
+        there.extend(theirs.folder.glob("step-*7.*"))
+        remove(path)
+
+    mine.save(1, position | {"batch": 1}, {})
+    mine.save(2, position | {"batch": 2}, {})
+    monkeypatch.setattr(checkpoints_module, "_remove", taken_over)
+    mine.save(3, position, {})
+    assert len(there) == 2 and all(path.exists() for path in there)

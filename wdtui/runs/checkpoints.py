@@ -52,6 +52,9 @@ class Checkpoint:
     tensors: dict[str, Tensor]
 
 
+_Identity = tuple[int, int]
+
+
 class Checkpoints:
     """The checkpoints of one run, in a folder of its own.
 
@@ -103,7 +106,6 @@ class Checkpoints:
                 private.make_folder(folder, private.is_shared(self._store_folder))
             _write(self._tensors_path(step), data, self._hold)
             _write(self._about_path(step), json.dumps(about | {"seal": _seal(about)}).encode(), self._hold)
-            self._hold()
             return self._clear_out(max(self.steps()) if why else step)
         except OSError as error:
             raise StoreError(f"The checkpoint could not be written to {self.folder}: {error.strerror}.") from error
@@ -136,8 +138,9 @@ class Checkpoints:
 
     def drop_after(self, step: int) -> None:
         """Remove checkpoints beyond a step: damaged ones, or a past that the run goes back from."""
-        self._hold()
-        self._drop([other for other in self.steps() if other > step])
+        present = self._present()
+        beyond = [path for other in self.steps() if other > step for path in self._paths(other)]
+        self._drop({path: present[path] for path in beyond if path in present})
 
     def delete(self) -> None:
         """Remove all checkpoints of the run."""
@@ -202,10 +205,11 @@ class Checkpoints:
 
     def _clear_out(self, newest: int) -> dict[int, str]:
         """Drop all but what is to be kept; returns what had a reason to be and no room."""
+        present = self._present()
         kept = {step: why for step, why in self.kept().items() if step <= newest}
         newest_few = sorted(kept)[-_NEWEST:]
         kept = {step: why for step, why in kept.items() if why or step in newest_few}
-        sizes = {step: _size(self._about_path(step)) + _size(self._tensors_path(step)) for step in kept}
+        sizes = {step: sum(map(_size, self._paths(step))) for step in kept}
         dropped: dict[int, str] = {}
         expendable = [step for step in kept if step not in newest_few]
         for step in sorted(expendable, key=lambda step: (_FIRST_DROPPED.index(kept[step]), step)):
@@ -213,24 +217,42 @@ class Checkpoints:
                 break
             dropped[step] = kept[step]
             del sizes[step]
-        self._drop([step for step in self.steps() if step not in sizes])
-        whole = {path for step in sizes for path in (self._about_path(step), self._tensors_path(step))}
-        for path in self.folder.glob("step-*"):
-            if path not in whole:
-                _remove(path)
+        whole = {path for step in sizes for path in self._paths(step)}
+        self._drop({path: identity for path, identity in present.items() if path not in whole})
         return dropped
 
-    def _drop(self, steps: list[int]) -> None:
-        """The JSON goes first: without it what is left is no checkpoint."""
-        for step in steps:
-            _remove(self._about_path(step))
-            _remove(self._tensors_path(step))
+    def _present(self) -> dict[Path, _Identity]:
+        """All that is there; of each step the JSON first, as without it what is left is no checkpoint."""
+        found = sorted(self.folder.glob("step-*"))
+        return {path: identity for path in found if (identity := _identity(path))}
+
+    def _drop(self, files: Mapping[Path, _Identity]) -> None:
+        """Remove files, but for those that were replaced since they were looked at.
+
+        They were looked at before the claim is asked for: what a later owner has written since is not among them.
+        """
+        self._hold()
+        for path, identity in files.items():
+            if _identity(path) == identity:
+                _remove(path)
+
+    def _paths(self, step: int) -> tuple[Path, Path]:
+        return self._about_path(step), self._tensors_path(step)
 
     def _tensors_path(self, step: int) -> Path:
         return self.folder / f"step-{step:012}.safetensors"
 
     def _about_path(self, step: int) -> Path:
         return self.folder / f"step-{step:012}.json"
+
+
+def _identity(path: Path) -> _Identity | None:
+    """What tells a file from another of the same name; None where there is none."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _size(path: Path) -> int:
