@@ -150,7 +150,7 @@ def test_runs_trained_together_leave_a_rescue_file_each(tmp_path: Path, monkeypa
         config = TINY.replace(engine="ensemble", width=16, epochs=5000)
         run_ids = [store.add_run(config.replace(seed=seed)) for seed in range(2)]
         group = Group(store, run_ids, device="cpu", threads=1)
-        timer = threading.Timer(0.5, moved, [folder])  # at a stroke: a tree that is written to is not deleted at one
+        timer = threading.Timer(0.5, moved, [folder])  # renamed: deleting a folder in use may fail half-way
         timer.start()
         with pytest.raises(StoreGoneError) as told:
             group.run()
