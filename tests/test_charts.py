@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.text import Text
@@ -315,6 +315,7 @@ def test_a_chart_without_points_shows_no_step() -> None:
 
 @QUICK
 @given(st.floats(0, 40_000), st.floats(10, 90_000), st.integers(30, 120))
+@example(0.0078125, 10_001.0, 30)
 def test_a_time_axis_of_any_range_has_at_least_two_ticks(low: float, span: float, width: int) -> None:
     chart = one([0.5, 0.5], x=[low, low + span], x_range=(low, low + span), y_range=(0, 1), width=width)
     assert len(lines(chart)[-1].split()) >= 2, chart.plain

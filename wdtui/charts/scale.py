@@ -126,7 +126,8 @@ def _linear_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]
         values = [k * step for k in range(math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6) + 1)]
         if len(values) > 1:
             break
-    return list(zip(values, _linear_labels(values, step), strict=True))
+    on_axis = [min(max(value, low), high) for value in values]  # one may be beyond an end by rounding
+    return list(zip(on_axis, _linear_labels(values, step), strict=True))
 
 
 def _linear_labels(values: list[float], step: float) -> list[str]:

@@ -156,8 +156,10 @@ class Checkpoints:
     def _about(self, step: int) -> dict[str, Any] | None:
         """What the JSON says, where its seal is whole and it is of a checkpoint at this step."""
         try:
-            about = json.loads(read_regular(self._about_path(step), _MOST_JSON_BYTES, links=False))
-            whole = isinstance(about, dict) and about.pop("seal", None) == _seal(about)
+            data = read_regular(self._about_path(step), _MOST_JSON_BYTES, links=False)
+            about = json.loads(data)
+            as_written = json.dumps(about).encode() == data  # a byte between the values is none of the seal's
+            whole = as_written and isinstance(about, dict) and about.pop("seal", None) == _seal(about)
         except (OSError, ValueError, RecursionError):
             return None
         return about if whole and self._is_about(about, step) else None
