@@ -15,3 +15,10 @@ def own_store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     """No test ever touches the store or the settings of the person who runs it."""
     monkeypatch.setenv("WDTUI_HOME", str(tmp_path_factory.mktemp("store")))
     monkeypatch.setenv("WDTUI_CONFIG", str(tmp_path_factory.mktemp("settings") / "config.toml"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked as long may take an hour each; no other may hold up the suite for so long."""
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.timeout(3600))

@@ -178,6 +178,23 @@ def test_a_run_that_fails_is_tried_once_and_does_not_end_the_sweep(
     assert complete(store, sweep_id, executor=here(store)).complete
 
 
+def test_a_disk_that_takes_no_more_ends_the_sweep_which_goes_on_once_it_does(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise StoreError("The disk is full.")
+
+    sweep_id = add(store, Grid.of(BASE, {"weight_decay": [0.0, 0.1]}))
+    monkeypatch.setattr(Store, "append", full)
+    monkeypatch.setattr(Store, "set_status", full)
+    progress = complete(store, sweep_id, executor=here(store, 1))
+    assert progress.states == {"interrupted": 2}
+    assert {run.reason for run in runs(store, sweep_id)} == {"The disk is full."}
+    monkeypatch.undo()
+    monkeypatch.setattr(scheduling, "placement", lambda *_: "thread")
+    assert complete(store, sweep_id, executor=here(store, 1)).complete
+
+
 def test_a_reason_to_stop_interrupts_with_a_checkpoint_and_begins_no_more(store: Store) -> None:
     grid = Grid.of(BASE.replace(epochs=100_000, log_every=100), {"weight_decay": [0.0, 0.1]})
     sweep_id = add(store, grid)

@@ -2,7 +2,8 @@
 
 An owner that this process can look at is judged at once. Any other is judged by its heartbeats, which count up: it
 lives once one has been seen to come, and is gone once none has come for SILENCE_SECONDS of this process's own clock.
-What the clocks of other machines say is never compared.
+What the clocks of other machines say is never compared. What this process trains no more is gone, though the process
+lives: where a disk fails, that cannot be written down.
 """
 
 from __future__ import annotations
@@ -32,11 +33,21 @@ class Observer:
 
     def __init__(self) -> None:
         self._seen: dict[Claim, _Seen] = {}
+        self._given_up: dict[Claim, str] = {}
 
     def judged(self, runs: Iterable[RunRecord], looked: float) -> list[RunRecord]:
         """Runs as they are to be shown; `looked` is the monotonic clock just before they were read."""
         lives: dict[tuple[Any, ...], Life] = {}  # thousands of queued runs may have one owner
-        return [run.judged(self._life(run, looked, lives)) if run.status_text in _HELD else run for run in runs]
+        return [self._judged(run, looked, lives) if run.status_text in _HELD else run for run in runs]
+
+    def give_up(self, claim: Claim, reason: str) -> None:
+        """From now on, judge the owner under a claim of this process as gone, for a reason in one sentence."""
+        self._given_up[claim] = reason
+
+    def _judged(self, run: RunRecord, looked: float, lives: dict[tuple[Any, ...], Life]) -> RunRecord:
+        if run.live and (reason := self._given_up.get(run.claim)):
+            return run.judged(Life.GONE, reason)
+        return run.judged(self._life(run, looked, lives))
 
     def _life(self, run: RunRecord, looked: float, lives: dict[tuple[Any, ...], Life]) -> Life:
         key = run.domain, run.pid, run.process_start

@@ -309,12 +309,14 @@ class RunRecord(_Row):
             return ORPHANED
         return UNCONFIRMED if self.unconfirmed else self.status_text
 
-    def judged(self, life: Life) -> RunRecord:
-        """This record as it is to be shown, given what is known about the owner of a live or queued run."""
+    def judged(self, life: Life, reason: str = "Its process ended without a word.") -> RunRecord:
+        """This record as it is to be shown, given what is known about the owner of a live or queued run.
+
+        `reason` says why a live run's owner is gone.
+        """
         if life == Life.ALIVE:
             return self
         if self.live and life == Life.GONE:
-            reason = "Its process ended without a word."
             return self._replace(status_text=Status.INTERRUPTED.value, reason=reason, ended=self.heartbeat)
         if self.live and life == Life.UNKNOWN:
             reason = f"Process {self.pid} on host {self.host} trains it. No sign of life has been seen from it yet."

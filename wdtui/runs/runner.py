@@ -369,11 +369,13 @@ class Runner:
 
         Where the store is lost, the points go into a rescue file; returns a sentence that names it, or nothing.
         """
-        with contextlib.suppress(StoreError):  # else it shows as interrupted once this process is gone
+        with contextlib.suppress(StoreError):
+            if not self._concluded:  # of runs side by side, some may have ended before
+                self.store.give_up(self._claim, str(error))
             if len(self._measured) and (path := self.store.rescue(self.run_id, self._as_trained(), self._measured)):
                 points = f"The {len(self._measured):,} points that run {self.run_id} measured since it began here"
                 return f"{points} are in {path}, which `wdtui runs import {path}` reads back."
-            if not self._concluded:  # of runs side by side, some may have ended before
+            if not self._concluded:
                 self._own(self.store.set_status, Status.INTERRUPTED, str(error))
         return ""
 

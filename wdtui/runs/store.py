@@ -290,6 +290,14 @@ class Store:
             check_claim(connection, claim)
             change(connection, claim.run_id, status=Status(status), reason=storable(reason), ended=ended)
 
+    def give_up(self, claim: Claim, reason: str) -> None:
+        """Say, of a run whose status cannot be written, that this process trains it no more; nothing is written.
+
+        This Store shows it as interrupted then, for that reason, and lets it be claimed again. Others see that once
+        this process is gone.
+        """
+        self._observer.give_up(claim, reason)
+
     def reopen(self, run_id: int) -> None:
         """Queue a finished run of which points are lost, so that they are trained again; raises StoreError."""
         if not self.curves(run_id).lost:
