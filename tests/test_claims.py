@@ -17,6 +17,7 @@ from wdtui.config import ConfigError, RunConfig
 from wdtui.schema.curves import Curves
 from wdtui.verdicts import Outcome, State, Verdict, check
 
+SCHEMA = RunConfig.schema()
 DECAYS, WIDTHS, SEEDS = (0.0, 0.1, 0.3, 1.0), (8, 16), (0, 1, 2)
 BASE = RunConfig(train_digits=(2,), test_digits=(2,), train_size=64, validation_size=16, test_size=16, epochs=20)
 CELLS = [BASE.replace(weight_decay=w, width=h, seed=s) for h in WIDTHS for w in DECAYS for s in SEEDS]
@@ -52,7 +53,7 @@ OUTCOMES = {cell: outcome(cell) for cell in CELLS}
 
 def verdict(outcomes: dict[RunConfig, Outcome] = OUTCOMES, **table: Any) -> Verdict:
     where = {"width": 8} | table.pop("where", {})
-    (claim,) = read_claims([{"says": "It is so.", "where": where} | table], CELLS, quick=False)
+    (claim,) = read_claims(SCHEMA, [{"says": "It is so.", "where": where} | table], CELLS, quick=False)
     return check(claim, CELLS, outcomes)
 
 
@@ -208,10 +209,12 @@ def test_the_measured_value_is_in_the_sentence() -> None:
 def test_the_quick_variant_has_its_own_bounds_and_claims() -> None:
     where = {"width": 8, "weight_decay": 0.1}
     tables = [{"says": "So.", **AT, "where": where, "at_least": 0.9, "quick": {"at_least": 0.5}}]
-    states = [check(read_claims(tables, CELLS, quick=quick)[0], CELLS, OUTCOMES).state for quick in (False, True)]
+    states = [
+        check(read_claims(SCHEMA, tables, CELLS, quick=quick)[0], CELLS, OUTCOMES).state for quick in (False, True)
+    ]
     assert states == [State.FAILS, State.HOLDS]
     only = [{"says": "So.", **AT, "where": {"width": 8, "weight_decay": 0.1}, "at_least": 0, "only": "full"}]
-    assert len(read_claims(only, CELLS, quick=False)) == 1 and not read_claims(only, CELLS, quick=True)
+    assert len(read_claims(SCHEMA, only, CELLS, quick=False)) == 1 and not read_claims(SCHEMA, only, CELLS, quick=True)
 
 
 def test_a_list_in_where_means_any_of_its_values() -> None:
@@ -266,9 +269,9 @@ def test_a_list_in_where_means_any_of_its_values() -> None:
 )
 def test_what_is_wrong_with_a_claim_is_said_in_a_sentence(table: dict[str, Any], said: str) -> None:
     right = {"says": "So.", "measure": "test_accuracy", "where": {"weight_decay": 0.1, "width": 8}, "at_least": 0.5}
-    read_claims([right], CELLS, quick=False)
+    read_claims(SCHEMA, [right], CELLS, quick=False)
     with pytest.raises(ConfigError) as error:
-        read_claims([right | table], CELLS, quick=False)
+        read_claims(SCHEMA, [right | table], CELLS, quick=False)
     assert said in str(error.value) and str(error.value).endswith((".", "?"))
     assert "“So.”" in str(error.value) or "says" in table
 
@@ -278,16 +281,16 @@ def test_a_claim_without_measure_or_bounds_is_refused(missing: str) -> None:
     table = {"says": "So.", "measure": "test_accuracy", "where": {"weight_decay": 0.1, "width": 8}, "at_least": 0.5}
     del table[missing]
     with pytest.raises(ConfigError, match=r"it measures nothing|it is bounded by nothing"):
-        read_claims([table], CELLS, quick=False)
+        read_claims(SCHEMA, [table], CELLS, quick=False)
 
 
-FORK = Branching.read({"at_epoch": 10, "branches": [{}, {"bn_epsilon": 0.5}, {"bn_epsilon": "0.5:3"}]})
+FORK = Branching.read(SCHEMA, {"at_epoch": 10, "branches": [{}, {"bn_epsilon": 0.5}, {"bn_epsilon": "0.5:3"}]})
 BRANCHES: list[Case] = [branch for cell in CELLS for branch in FORK.of(cell)]
 
 
 def of_branch(name: str | list[str], **table: Any) -> Verdict:
     where = {"width": 8, "weight_decay": 1.0, "branch": name} | table.pop("where", {})
-    (claim,) = read_claims([{"says": "It is so.", "where": where} | table], [*CELLS, *BRANCHES], quick=False)
+    (claim,) = read_claims(SCHEMA, [{"says": "It is so.", "where": where} | table], [*CELLS, *BRANCHES], quick=False)
     outcomes: dict[Case, Outcome] = {one: outcome(config_of(one), forked_at=forked_at(one)) for one in BRANCHES}
     return check(claim, [*CELLS, *BRANCHES], outcomes)
 
@@ -313,6 +316,7 @@ def test_a_branch_is_measured_from_its_fork_on() -> None:
 
 def test_without_a_branch_a_claim_is_about_the_runs_that_were_not_forked() -> None:
     (claim,) = read_claims(
+        SCHEMA,
         [{"says": "So.", "at_most": 1} | AT | {"where": {"width": 8, "weight_decay": 0.1}}],
         [*CELLS, *BRANCHES],
         quick=False,

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wdtui.config import FIELDS, GROUPS, ConfigError, Hyperparameter, RunConfig, nearest, normalized_decay
-from wdtui.hyperparameters import format_value
+from wdtui.config import GROUPS, ConfigError, RunConfig, nearest, normalized_decay
+from wdtui.hyperparameters import Hyperparameter, format_value
 
-NUMBERS = [field for field in FIELDS.values() if field.kind in ("int", "float", "ints", "floats")]
+NUMBERS = [field for field in RunConfig.fields().values() if field.kind in ("int", "float", "ints", "floats")]
 WHOLE = [field for field in NUMBERS if field.kind in ("int", "ints")]
 
 
@@ -49,7 +49,7 @@ def mappings(draw: st.DrawFn) -> dict[str, Any]:
         "validation_size": draw(st.integers(1, 100)),
         "test_size": draw(st.integers(1, 400)),
         "batch_size": draw(st.integers(2, 64)),
-        "betas": draw(st.lists(number_of(FIELDS["betas"]), min_size=2, max_size=2)),
+        "betas": draw(st.lists(number_of(RunConfig.fields()["betas"]), min_size=2, max_size=2)),
     } | draw(
         st.sampled_from(
             (
@@ -63,9 +63,9 @@ def mappings(draw: st.DrawFn) -> dict[str, Any]:
     if sized["engine"] == "ensemble":
         sized["bits"] = 48
     decay = draw(st.sampled_from(("weight_decay", "normalized_weight_decay")))
-    others = FIELDS.keys() - sized.keys() - {"weight_decay", "normalized_weight_decay"}
+    others = RunConfig.fields().keys() - sized.keys() - {"weight_decay", "normalized_weight_decay"}
     names = [decay, *draw(st.lists(st.sampled_from(sorted(others)), unique=True))]
-    values = sized | {name: draw(value_of(FIELDS[name])) for name in names}
+    values = sized | {name: draw(value_of(RunConfig.fields()[name])) for name in names}
     if values.get("normalized_weight_decay") is not None:  # with extreme learning rates the rule leaves λ's bounds
         values |= {"normalized_weight_decay": draw(st.floats(0, 10)), "learning_rate": draw(st.floats(1e-4, 1))}
     return values
@@ -113,7 +113,7 @@ def test_a_number_beyond_its_bounds_is_refused_with_the_bounds(field: Hyperparam
         assert_refused(field, in_shape_of(field, value), shown)
 
 
-@pytest.mark.parametrize("field", FIELDS.values(), ids=lambda field: field.name)
+@pytest.mark.parametrize("field", RunConfig.fields().values(), ids=lambda field: field.name)
 def test_other_types_are_refused_by_name(field: Hyperparameter) -> None:
     for value in (object(), b"1", {"a": 1}, [], [[1]], [None]):
         with pytest.raises(ConfigError, match=f"^{field.name}: .* is not allowed; give "):
@@ -122,7 +122,7 @@ def test_other_types_are_refused_by_name(field: Hyperparameter) -> None:
 
 @pytest.mark.parametrize("value", [0, 1, "true", None])
 def test_a_boolean_is_only_true_or_false(value: Any) -> None:
-    assert_refused(FIELDS["batch_norm"], value, format_value(value))
+    assert_refused(RunConfig.fields()["batch_norm"], value, format_value(value))
 
 
 def test_a_whole_number_longer_than_python_prints_is_refused_like_any_other() -> None:
@@ -130,7 +130,7 @@ def test_a_whole_number_longer_than_python_prints_is_refused_like_any_other() ->
         RunConfig(width=10**5000)
 
 
-@pytest.mark.parametrize("field", FIELDS.values(), ids=lambda field: field.name)
+@pytest.mark.parametrize("field", RunConfig.fields().values(), ids=lambda field: field.name)
 def test_every_field_can_be_shown(field: Hyperparameter) -> None:
     assert field.group in GROUPS and field.label and field.help.endswith(".")
     assert field.flag == "--" + field.name.replace("_", "-")
@@ -138,7 +138,7 @@ def test_every_field_can_be_shown(field: Hyperparameter) -> None:
     assert field.sweep in ("", "linear", "log")
 
 
-@pytest.mark.parametrize("field", FIELDS.values(), ids=lambda field: field.name)
+@pytest.mark.parametrize("field", RunConfig.fields().values(), ids=lambda field: field.name)
 @given(data=st.data())
 def test_what_is_written_is_read_back_as_the_same_value(field: Hyperparameter, data: st.DataObject) -> None:
     value = data.draw(value_of(field))
@@ -153,7 +153,7 @@ def test_what_is_no_number_is_not_read_as_one(field: Hyperparameter) -> None:
         assert str(refusal.value) == f"{field.name}: {text} is not allowed; give {field.allowed}."
 
 
-@pytest.mark.parametrize("field", FIELDS.values(), ids=lambda field: field.name)
+@pytest.mark.parametrize("field", RunConfig.fields().values(), ids=lambda field: field.name)
 def test_nothing_is_a_value_only_where_it_may_be(field: Hyperparameter) -> None:
     for text in ("", " ", "\t"):
         if field.optional:
@@ -170,7 +170,10 @@ def test_a_whole_number_is_not_read_from_a_fraction(field: Hyperparameter) -> No
             field.parse(text)
 
 
-@given(st.text(max_size=8) | st.text("0123456789.,-+eE_xXnaif[] ", max_size=8), st.sampled_from(list(FIELDS.values())))
+@given(
+    st.text(max_size=8) | st.text("0123456789.,-+eE_xXnaif[] ", max_size=8),
+    st.sampled_from(list(RunConfig.fields().values())),
+)
 def test_any_text_is_either_read_or_refused_with_a_sentence(text: str, field: Hyperparameter) -> None:
     try:
         value = field.parse(text)
@@ -181,11 +184,13 @@ def test_any_text_is_either_read_or_refused_with_a_sentence(text: str, field: Hy
 
 
 def test_values_are_read_as_people_write_them() -> None:
-    assert FIELDS["weight_decay"].parse(" 1e-5 ") == 1e-5
-    assert FIELDS["train_digits"].parse("2, 4") == FIELDS["train_digits"].parse("[2,4]") == (2, 4)
-    assert FIELDS["batch_norm"].parse("No") is False and FIELDS["shuffle"].parse("on") is True
-    assert FIELDS["optimizer"].parse("AdamW") == "adamw"
-    assert FIELDS["normalized_weight_decay"].parse("None") is None
+    assert RunConfig.fields()["weight_decay"].parse(" 1e-5 ") == 1e-5
+    assert (
+        RunConfig.fields()["train_digits"].parse("2, 4") == RunConfig.fields()["train_digits"].parse("[2,4]") == (2, 4)
+    )
+    assert RunConfig.fields()["batch_norm"].parse("No") is False and RunConfig.fields()["shuffle"].parse("on") is True
+    assert RunConfig.fields()["optimizer"].parse("AdamW") == "adamw"
+    assert RunConfig.fields()["normalized_weight_decay"].parse("None") is None
     assert [format_value(value) for value in (1e-2, 1e-4, 1e-5)] == ["0.01", "1e-4", "1e-5"]
     assert format_value((2, 4)) == "2,4" and format_value(True) == "true"
 
@@ -264,7 +269,7 @@ def test_an_unknown_field_is_refused_with_the_nearest_name(name: str, ending: st
         RunConfig.from_mapping({"width": 8}, {name: 1})
     assert str(refusal.value) == f"{name} is no field of a run{ending}"
     assert refusal.value.fields == (name,)
-    assert nearest(name, FIELDS) == ending
+    assert nearest(name, RunConfig.fields()) == ending
 
 
 TOGETHER: list[tuple[dict[str, Any], set[str], str]] = [

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wdtui.config import RunConfig
 from wdtui.forecast import THRESHOLD, Forecast, expected_blowup, forecast, threshold
 from wdtui.milestones import milestones
 from wdtui.schema.curves import Curves
 
+SCHEMA = RunConfig.schema()
 EVERY = 400
 
 
@@ -117,7 +119,7 @@ def test_a_run_is_forecast_from_the_points_at_which_it_was_measured() -> None:
     every_fifth = [math.nan] * 50
     every_fifth[4::5] = [math.exp(0.15 * i) for i in range(10)]
     curves = curves_of(every_fifth, [1.0] * 50)
-    expected = expected_blowup(curves, milestones(curves))
+    expected = expected_blowup(curves, milestones(curves, SCHEMA.judged))
     assert expected and expected.made_at == 4000 and expected.threshold == THRESHOLD
     assert expected.step == pytest.approx(400 * (1 + math.log(THRESHOLD) / 0.15), abs=2)
 
@@ -126,5 +128,5 @@ def test_before_the_fit_and_without_measurements_there_is_no_forecast() -> None:
     climbing = [math.exp(0.1 * i) for i in range(16)]
     unfitted, unmeasured = curves_of(climbing, [0.5] * 16), curves_of([math.nan] * 16, [1.0] * 16)
     for curves in (unfitted, unmeasured):
-        assert expected_blowup(curves, milestones(curves)) is None
-        assert threshold(curves, milestones(curves)) == THRESHOLD
+        assert expected_blowup(curves, milestones(curves, SCHEMA.judged)) is None
+        assert threshold(curves, milestones(curves, SCHEMA.judged)) == THRESHOLD

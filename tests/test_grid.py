@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from odd_files import at_once
 
-from wdtui.config import FIELDS, ConfigError, RunConfig
+from wdtui.config import ConfigError, RunConfig
 from wdtui.grid import Grid, axes_over, coarse_to_fine, read_axes, read_axis
 
+SCHEMA = RunConfig.schema()
 QUICK = settings(max_examples=60, deadline=None)
-DECAY, WIDTH = FIELDS["weight_decay"], FIELDS["width"]
+DECAY, WIDTH = RunConfig.fields()["weight_decay"], RunConfig.fields()["width"]
 POSITIVE = st.floats(1e-6, 1e5)
 WIDTHS = st.lists(st.integers(1, 64), min_size=1, max_size=6)
 DECAYS = st.lists(st.floats(0, 10), min_size=1, max_size=6)
@@ -26,7 +27,7 @@ DECAYS = st.lists(st.floats(0, 10), min_size=1, max_size=6)
 def test_spaced_values_ascend_from_end_to_end_and_stay_close_to_their_places(
     a: float, b: float, count: int, kind: str
 ) -> None:
-    values = [float(str(value)) for value in read_axis(DECAY, f"{kind}({a},{b},{count})")]
+    values = [float(str(value)) for value in read_axis(SCHEMA, "weight_decay", f"{kind}({a},{b},{count})")]
     low, high = sorted((a, b))
     place = math.log10 if kind == "logspace" else float
     step = (place(high) - place(low)) / (count - 1)
@@ -56,7 +57,7 @@ def test_spaced_values_ascend_from_end_to_end_and_stay_close_to_their_places(
     ],
 )
 def test_an_axis_is_read(field: str, text: str, values: tuple[object, ...]) -> None:
-    assert read_axis(FIELDS[field], text) == values
+    assert read_axis(SCHEMA, field, text) == values
 
 
 @pytest.mark.parametrize(
@@ -86,14 +87,14 @@ def test_an_axis_is_read(field: str, text: str, values: tuple[object, ...]) -> N
 )
 def test_an_axis_that_makes_no_sense_is_answered_with_a_sentence(text: str, said: str) -> None:
     with pytest.raises(ConfigError) as error:
-        read_axes([text])
+        read_axes(SCHEMA, [text])
     assert said in str(error.value)
     assert str(error.value).endswith((".", "?")) and "\n" not in str(error.value)
 
 
 def test_an_axis_given_twice_is_refused() -> None:
     with pytest.raises(ConfigError, match="weight_decay is given twice"):
-        read_axes(["weight_decay=1", "weight-decay=2"])
+        read_axes(SCHEMA, ["weight_decay=1", "weight-decay=2"])
 
 
 @QUICK
@@ -172,11 +173,11 @@ def test_a_grid_that_is_too_large_or_clashes_is_refused() -> None:
 
 def test_what_is_given_replaces_an_experiments_axes() -> None:
     axes = {"width": [8, 16], "weight_decay": [0, 1]}
-    assert axes_over(axes, {"width": 32}, {}) == {"weight_decay": [0, 1]}
-    assert axes_over(axes, {"normalized_weight_decay": 0.1}, {}) == {"width": [8, 16]}
-    assert axes_over(axes, {}, {"width": (4,)}) == {"weight_decay": [0, 1], "width": (4,)}
+    assert axes_over(RunConfig, axes, {"width": 32}, {}) == {"weight_decay": [0, 1]}
+    assert axes_over(RunConfig, axes, {"normalized_weight_decay": 0.1}, {}) == {"width": [8, 16]}
+    assert axes_over(RunConfig, axes, {}, {"width": (4,)}) == {"weight_decay": [0, 1], "width": (4,)}
     with pytest.raises(ConfigError, match="both as a value and as an axis"):
-        axes_over(axes, {"width": 32}, {"width": (4,)})
+        axes_over(RunConfig, axes, {"width": 32}, {"width": (4,)})
 
 
 def test_narrow_runs_of_a_grid_train_side_by_side_unless_their_engine_is_given() -> None:
@@ -190,9 +191,9 @@ def test_narrow_runs_of_a_grid_train_side_by_side_unless_their_engine_is_given()
 
 def test_the_values_of_an_axis_are_counted_while_they_are_expanded() -> None:
     with pytest.raises(ConfigError, match=r"The axis seed has more than 10,000 values"):
-        at_once(lambda: read_axis(FIELDS["seed"], ",".join(["range(0,9999)"] * 60_000)))
+        at_once(lambda: read_axis(SCHEMA, "seed", ",".join(["range(0,9999)"] * 60_000)))
 
 
 def test_a_long_list_of_values_is_read_in_no_time() -> None:
     with pytest.raises(ConfigError, match=r"The axis seed has more than 10,000 values"):
-        at_once(lambda: read_axis(FIELDS["seed"], "1," * 400_000 + "1"))
+        at_once(lambda: read_axis(SCHEMA, "seed", "1," * 400_000 + "1"))

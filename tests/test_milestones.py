@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wdtui.config import RunConfig
 from wdtui.milestones import blowups, milestones
 from wdtui.schema.curves import Curves
 
+SCHEMA = RunConfig.schema()
 DATA = Path(__file__).parent / "data"
 THRESHOLDS = [0.0, 0.5, 0.95, 0.99, 0.999, 1.0]
 accuracies = st.lists(
@@ -66,7 +68,7 @@ def test_blowups_are_counted_as_defined(train: list[float]) -> None:
 def test_fit_and_generalisation_are_the_first_points_past_their_marks(train: list[float], test: list[float]) -> None:
     points = min(len(train), len(test))
     train, test = train[:points], test[:points]
-    seen = milestones(curves_of(train, test))
+    seen = milestones(curves_of(train, test), SCHEMA.judged)
     assert seen.fit_step == next((10 * i for i, x in enumerate(train, 1) if x > 0.999), None)
     assert seen.generalise_step == next((10 * i for i, x in enumerate(test, 1) if x >= 0.95), None)
 
@@ -94,11 +96,11 @@ def test_fit_and_generalisation_are_the_first_points_past_their_marks(train: lis
 def test_a_blowup_is_a_fall_after_the_fit_and_the_next_needs_a_recovery(
     train: list[float], steps: tuple[int, ...]
 ) -> None:
-    assert milestones(curves_of(train)).blowup_steps == steps
+    assert milestones(curves_of(train), SCHEMA.judged).blowup_steps == steps
 
 
 def test_a_run_without_points_has_no_milestones() -> None:
-    seen = milestones(curves_of([]))
+    seen = milestones(curves_of([]), SCHEMA.judged)
     assert (seen.fit_step, seen.generalise_step, seen.delay, seen.blowup_period) == (None, None, None, None)
     assert seen.to_json() == {
         "milestones": {"fit_step": None, "generalise_step": None, "delay": None},
@@ -108,31 +110,31 @@ def test_a_run_without_points_has_no_milestones() -> None:
 
 def test_curves_without_accuracies_have_no_milestones() -> None:
     steps = np.array([1, 2], dtype=np.int64)
-    seen = milestones(Curves(("train_loss",), steps, steps, np.ones((2, 1))))
-    assert seen == milestones(curves_of([]))
+    seen = milestones(Curves(("train_loss",), steps, steps, np.ones((2, 1))), SCHEMA.judged)
+    assert seen == milestones(curves_of([]), SCHEMA.judged)
 
 
 def test_the_delay_runs_from_fit_to_generalisation_and_may_be_negative() -> None:
-    assert milestones(curves_of([0, 1, 1, 1], [0, 0, 0.94, 0.95])).delay == 20
-    assert milestones(curves_of([0, 0, 1], [0.95, 0, 0])).delay == -20
-    assert milestones(curves_of([0, 0, 0], [1, 1, 1])).delay is None
-    assert milestones(curves_of([1, 1, 1], [0, 0, 0])).delay is None
+    assert milestones(curves_of([0, 1, 1, 1], [0, 0, 0.94, 0.95]), SCHEMA.judged).delay == 20
+    assert milestones(curves_of([0, 0, 1], [0.95, 0, 0]), SCHEMA.judged).delay == -20
+    assert milestones(curves_of([0, 0, 0], [1, 1, 1]), SCHEMA.judged).delay is None
+    assert milestones(curves_of([1, 1, 1], [0, 0, 0]), SCHEMA.judged).delay is None
 
 
 def test_the_blowup_period_is_the_median_gap() -> None:
-    assert milestones(curves_of([1, 0])).blowup_period is None
-    assert milestones(curves_of([1, 0, 1, 0, 1, 1, 0, 1, 1, 1, 0])).blowup_period == 30
+    assert milestones(curves_of([1, 0]), SCHEMA.judged).blowup_period is None
+    assert milestones(curves_of([1, 0, 1, 0, 1, 1, 0, 1, 1, 1, 0]), SCHEMA.judged).blowup_period == 30
 
 
 def test_the_recorded_run_at_epsilon_1e_2_fits_and_generalises_without_a_blowup() -> None:
-    seen = milestones(recorded("1e-2"))
+    seen = milestones(recorded("1e-2"), SCHEMA.judged)
     assert seen.fit_step == 3666
     assert seen.generalise_step is not None and seen.generalise_step > 20_000
     assert seen.blowup_steps == () and seen.blowup_period is None
 
 
 def test_the_recorded_run_at_epsilon_1e_5_blows_up_ten_times() -> None:
-    seen = milestones(recorded("1e-5"))
+    seen = milestones(recorded("1e-5"), SCHEMA.judged)
     assert len(seen.blowup_steps) == 10 and seen.blowup_steps[0] == 8892
     assert seen.blowup_period == 3042
     assert seen.to_json()["blowups"] == {"count": 10, "steps": list(seen.blowup_steps), "median_period": 3042.0}

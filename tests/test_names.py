@@ -8,12 +8,13 @@ import pytest
 from command_line import assert_one_sentence
 
 from wdtui.cli.main import main
-from wdtui.config import FIELDS, NAMES, ConfigError, RunConfig, find_field
+from wdtui.config import ConfigError, RunConfig
 from wdtui.experiments import ExperimentError, load
 from wdtui.grid import read_axes
 from wdtui.steering import parse_assignment
 from wdtui.tui import query
 
+SCHEMA = RunConfig.schema()
 MEANT = {
     "λ": "weight_decay",
     "wd": "weight_decay",
@@ -31,22 +32,24 @@ MEANT = {
 
 @pytest.mark.parametrize(("typed", "field"), MEANT.items())
 def test_axes_changes_and_the_filter_take_symbols_and_aliases(typed: str, field: str) -> None:
-    assert find_field(typed) is FIELDS[field]
-    assert read_axes([f"{typed}=8"]).keys() == {field}
-    assert parse_assignment(RunConfig, f"{typed}=8")[0] == field
-    assert query.parse(f"{typed}>=0")
+    assert SCHEMA.find(typed) is RunConfig.fields()[field]
+    assert read_axes(SCHEMA, [f"{typed}=8"]).keys() == {field}
+    assert parse_assignment(SCHEMA, f"{typed}=8")[0] == field
+    assert query.parse(f"{typed}>=0", [SCHEMA])
 
 
-@pytest.mark.parametrize("field", FIELDS.values(), ids=lambda field: field.name)
+@pytest.mark.parametrize("field", RunConfig.fields().values(), ids=lambda field: field.name)
 def test_every_symbol_names_its_field_and_no_alias_names_two(field: object) -> None:
     said = [field.name, *filter(None, [field.symbol]), *field.aliases]  # type: ignore[attr-defined]
-    assert {NAMES[one.lower()] for one in said} == {field.name}  # type: ignore[attr-defined]
-    assert sum(len({one.name, one.symbol, *one.aliases} - {""}) for one in FIELDS.values()) == len(NAMES)
+    assert {SCHEMA.names[one.lower()] for one in said} == {field.name}  # type: ignore[attr-defined]
+    assert sum(len({one.name, one.symbol, *one.aliases} - {""}) for one in RunConfig.fields().values()) == len(
+        SCHEMA.names
+    )
 
 
 def test_an_axis_under_two_names_is_given_twice() -> None:
     with pytest.raises(ConfigError, match="learning_rate is given twice"):
-        read_axes(["lr=1e-3", "learning_rate=1e-2"])
+        read_axes(SCHEMA, ["lr=1e-3", "learning_rate=1e-2"])
 
 
 @pytest.mark.parametrize(
@@ -54,7 +57,10 @@ def test_an_axis_under_two_names_is_given_twice() -> None:
     [("lerning_rate", "learning_rate"), ("lrr", "lr"), ("widht", "width"), ("weigth-decay", "weight_decay")],
 )
 def test_a_misspelt_name_is_answered_with_the_nearest(typed: str, meant: str) -> None:
-    for read in (lambda: read_axes([f"{typed}=8"]), lambda: parse_assignment(RunConfig, f"{typed}=8")):
+    for read in (
+        lambda: read_axes(SCHEMA, [f"{typed}=8"]),
+        lambda: parse_assignment(SCHEMA, f"{typed}=8"),
+    ):
         with pytest.raises(ConfigError, match=rf"is no field of a run; did you mean {meant}\?"):
             read()
 

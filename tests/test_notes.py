@@ -16,6 +16,7 @@ from wdtui.notes import reached, read_notes
 from wdtui.schema.curves import Curves
 from wdtui.steering import Steering
 
+SCHEMA = RunConfig.schema()
 CONFIG = RunConfig(epochs=10)
 TRAIN = [0.2, 0.9, 1.0, 1.0, 0.5, 1.0, 1.0, 1.0]
 TEST = [0.0, 0.0, 0.03, 0.1, 0.1, 0.2, 0.96, 0.98]
@@ -36,7 +37,7 @@ def curves(epochs: int = len(TRAIN)) -> Curves:
 
 def told(epochs: int, *notes: dict[str, Any], config: RunConfig = CONFIG) -> list[tuple[int, str]]:
     seen = curves(epochs)
-    return reached(read_notes(list(notes)), config, seen, milestones(seen))
+    return reached(read_notes(SCHEMA, list(notes)), config, seen, milestones(seen, SCHEMA.judged))
 
 
 def note(when: Any, says: str = "Here.", **more: Any) -> dict[str, Any]:
@@ -101,7 +102,7 @@ def test_before_the_first_point_there_is_nothing_to_say_but_the_start() -> None:
 )
 def test_what_is_wrong_with_a_note_is_said_in_a_sentence(table: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError) as error:
-        read_notes([table])
+        read_notes(SCHEMA, [table])
     assert said in str(error.value) and str(error.value).endswith((".", "?"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wdtui.config import FIELDS
+from wdtui.config import RunConfig
 from wdtui.metrics import METRICS
 from wdtui.reference import reference
 from wdtui.settings import SETTINGS
@@ -17,4 +17,4 @@ def test_the_reference_is_up_to_date() -> None:
 
 
 def test_every_definition_is_in_it() -> None:
-    assert all(f"| `{name}` |" in SHOWN for name in (*FIELDS, *METRICS, *SETTINGS))
+    assert all(f"| `{name}` |" in SHOWN for name in (*RunConfig.fields(), *METRICS, *SETTINGS))

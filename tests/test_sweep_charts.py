@@ -12,10 +12,13 @@ from rich.cells import cell_len
 from rich.text import Text
 from test_sweep_table import Run
 
-from wdtui.charts.sweeps import ACCURACIES, axis_places, curve, heatmap, title
+from wdtui.charts.sweeps import axis_places, curve, heatmap, title
+from wdtui.config import RunConfig
 from wdtui.sweep_table import Table
 
+SCHEMA = RunConfig.schema()
 QUICK = settings(max_examples=60, deadline=None)
+ACCURACIES = ("train_accuracy", "test_accuracy")
 DECAYS = (0.0, 0.01, 0.1, 1.0)
 
 
@@ -27,6 +30,7 @@ def one_axis(*seeds: float) -> Table:
     """Fitting up to 0.1; test accuracy rises by so much with each seed."""
     results = {0.0: (1.0, 0.0, 9), 0.01: (1.0, 0.3, 9), 0.1: (1.0, 0.9, 9), 1.0: (0.1, 0.0, None)}
     return Table.of(
+        SCHEMA,
         {"weight_decay": DECAYS},
         [((decay,), run(a, b + seed, fit)) for decay, (a, b, fit) in results.items() for seed in seeds],
     )
@@ -35,7 +39,11 @@ def one_axis(*seeds: float) -> Table:
 def two_axes(status: str = "done", rows: int = 3, columns: int = 4) -> Table:
     axes: dict[str, Any] = {"weight_decay": tuple(range(rows)), "width": tuple(range(8, 8 + columns))}
     cells = list(itertools.product(*axes.values()))
-    return Table.of(axes, [(cell, run(0, index / len(cells), status=status)) for index, cell in enumerate(cells)])
+    return Table.of(
+        SCHEMA,
+        axes,
+        [(cell, run(0, index / len(cells), status=status)) for index, cell in enumerate(cells)],
+    )
 
 
 def lines(chart: Text) -> list[str]:
@@ -43,16 +51,16 @@ def lines(chart: Text) -> list[str]:
 
 
 def test_zero_stands_at_the_left_edge_of_a_logarithmic_axis() -> None:
-    zero, *others = axis_places("weight_decay", DECAYS)
+    zero, *others = axis_places(SCHEMA, "weight_decay", DECAYS)
     assert others == [-2, -1, 0] and zero < -2
-    assert axis_places("blocks", (1, 2, 4)) == [1, 2, 4]
-    assert axis_places("loss", ("mse", "cross_entropy")) == [0, 1]
-    assert axis_places("normalized_weight_decay", (None, 0.05)) == [0, 1]
-    assert axis_places("weight_decay", (0.0,)) == [0]
+    assert axis_places(SCHEMA, "blocks", (1, 2, 4)) == [1, 2, 4]
+    assert axis_places(SCHEMA, "loss", ("mse", "cross_entropy")) == [0, 1]
+    assert axis_places(SCHEMA, "normalized_weight_decay", (None, 0.05)) == [0, 1]
+    assert axis_places(SCHEMA, "weight_decay", (0.0,)) == [0]
 
 
 def test_the_curve_names_values_and_marks_the_threshold() -> None:
-    chart = curve(one_axis(0.0), width=90, height=16)
+    chart = curve(one_axis(0.0), metrics=ACCURACIES, width=90, height=16)
     assert lines(chart)[-1].split() == ["0", "0.01", "0.1", "1"]
     assert "interpolation threshold 0.1" in chart.plain
     assert "training accuracy" in chart.plain and "test accuracy" in chart.plain
@@ -99,7 +107,7 @@ def test_the_signs_on_the_map_are_explained_below_it() -> None:
         (cell, run(0, 0.5, status=status))
         for cell, status in zip(itertools.product(*axes.values()), states, strict=True)
     ]
-    drawn = lines(heatmap(Table.of(axes, cells), "test_accuracy", width=120, height=5))
+    drawn = lines(heatmap(Table.of(SCHEMA, axes, cells), "test_accuracy", width=120, height=5))
     assert "✗ failed" in drawn[-1] and "◐ interrupted" in drawn[-1] and "■ stopped" in drawn[-1]
     assert "paused" not in drawn[-1]
 
@@ -110,7 +118,10 @@ def test_a_quantity_that_is_0_everywhere_has_the_emptiest_shade(metric: str) -> 
     zero = Run({"train_accuracy": 0.0, "weight_norm": 0.0}, {"blowups": {"count": 0}})
     drawn = lines(
         heatmap(
-            Table.of(axes, [(cell, zero) for cell in itertools.product(*axes.values())]), metric, width=60, height=5
+            Table.of(SCHEMA, axes, [(cell, zero) for cell in itertools.product(*axes.values())]),
+            metric,
+            width=60,
+            height=5,
         )
     )
     assert all("0" in line and not set(line) & set("░▒▓█") for line in drawn[1:3])
@@ -119,14 +130,17 @@ def test_a_quantity_that_is_0_everywhere_has_the_emptiest_shade(metric: str) -> 
 def test_the_curve_of_a_sweep_shows_the_values_so_far_as_lines_of_their_own() -> None:
     def drawn(status: str) -> str:
         return curve(
-            Table.of(axes, [((one,), run(0.2, 0.8, status=status)) for one in DECAYS]), width=90, height=16
+            Table.of(SCHEMA, axes, [((one,), run(0.2, 0.8, status=status)) for one in DECAYS]),
+            metrics=ACCURACIES,
+            width=90,
+            height=16,
         ).plain
 
     axes = {"weight_decay": DECAYS}
     assert "test accuracy so far" in drawn("running") and "training accuracy so far" in drawn("interrupted")
     assert "test accuracy" in drawn("done") and "so far" not in drawn("done")
-    part = Table.of(axes, [((one,), run(0.2, 0.8, status="done" if one else "running")) for one in DECAYS])
-    assert "so far" in (both := curve(part, width=90, height=16).plain) and "test accuracy " in both
+    part = Table.of(SCHEMA, axes, [((one,), run(0.2, 0.8, status="done" if one else "running")) for one in DECAYS])
+    assert "so far" in (both := curve(part, metrics=ACCURACIES, width=90, height=16).plain) and "test accuracy " in both
 
 
 def test_cells_grow_with_the_room_and_name_themselves_once() -> None:
@@ -138,10 +152,10 @@ def test_cells_grow_with_the_room_and_name_themselves_once() -> None:
 
 def test_a_combination_that_is_no_cell_of_its_own_is_left_blank() -> None:
     axes = {"weight_decay": (0.1, 0.2), "width": (8, 16)}
-    table = Table.of(axes, [((0.1, 8), run(0, 0.5)), ((0.2, 16), run(0, 0.5))])
+    table = Table.of(SCHEMA, axes, [((0.1, 8), run(0, 0.5)), ((0.2, 16), run(0, 0.5))])
     drawn = lines(heatmap(table, "test_accuracy", width=40, height=4))
     assert drawn[1].split()[0] == "0.1" and drawn[1].count("0.50") == drawn[2].count("0.50") == 1
-    assert lines(heatmap(Table(axes, ()), "test_accuracy", width=40, height=4))[1].split() == ["0.1"]
+    assert lines(heatmap(Table(SCHEMA, axes, ()), "test_accuracy", width=40, height=4))[1].split() == ["0.1"]
 
 
 def test_a_map_with_little_room_shows_the_part_around_the_selected_cell() -> None:
@@ -157,7 +171,7 @@ def test_a_map_with_little_room_shows_the_part_around_the_selected_cell() -> Non
 def test_any_size_is_filled_exactly(width: int, height: int, rows: int, columns: int, ascii: bool) -> None:
     charts = [
         heatmap(two_axes(rows=rows, columns=columns), "test_accuracy", width=width, height=height, ascii=ascii),
-        curve(one_axis(0.0), width=width, height=height, ascii=ascii),
+        curve(one_axis(0.0), metrics=ACCURACIES, width=width, height=height, ascii=ascii),
         heatmap(two_axes("queued", rows, columns), "fit_step", width=width, height=height, ascii=ascii),
     ]
     for chart in charts:
@@ -166,13 +180,19 @@ def test_any_size_is_filled_exactly(width: int, height: int, rows: int, columns:
 
 
 def test_a_curve_is_titled_with_what_it_shows_and_which_axes_are_logarithmic() -> None:
-    assert title({"weight_decay": (0, 0.1)}, ACCURACIES) == "accuracy over λ (log)"
-    assert title({"weight_decay": (0,)}, ACCURACIES) == "accuracy over λ", "of 0 alone there is no logarithm"
-    assert title({"label_noise": (0.1, 0.2)}, ["fit_step"]) == "fit step over label noise"
-    assert title({"weight_decay": (0.01, 0.1)}, ["train_loss"]) == "training loss (log) over λ (log)"
+    assert title(SCHEMA, {"weight_decay": (0, 0.1)}, ACCURACIES) == "accuracy over λ (log)"
+    assert title(SCHEMA, {"weight_decay": (0,)}, ACCURACIES) == "accuracy over λ", "of 0 alone there is no logarithm"
+    assert title(SCHEMA, {"label_noise": (0.1, 0.2)}, ["fit_step"]) == "fit step over label noise"
+    assert title(SCHEMA, {"weight_decay": (0.01, 0.1)}, ["train_loss"]) == "training loss (log) over λ (log)"
 
 
 def test_seeds_are_written_without_separators_below_a_curve() -> None:
     seeds = (1000, 2000, 3000)
     cells = [((seed,), run(1.0, 0.5)) for seed in seeds]
-    assert lines(curve(Table.of({"seed": seeds}, cells), width=80, height=14))[-1].split() == ["1000", "2000", "3000"]
+    assert lines(curve(Table.of(SCHEMA, {"seed": seeds}, cells), metrics=ACCURACIES, width=80, height=14))[
+        -1
+    ].split() == [
+        "1000",
+        "2000",
+        "3000",
+    ]

@@ -13,7 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wdtui.config import RunConfig
 from wdtui.sweep_table import MILESTONES, Spread, Table, label, quantity
+
+SCHEMA = RunConfig.schema()
 
 
 @dataclasses.dataclass
@@ -32,7 +35,7 @@ def fitted(step: int | None, status: str = "done") -> Run:
 
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=9))
 def test_a_spread_is_median_and_range(values: list[float]) -> None:
-    table = Table.of({"width": [8]}, [((8,), Run({"test_loss": value})) for value in values])
+    table = Table.of(SCHEMA, {"width": [8]}, [((8,), Run({"test_loss": value})) for value in values])
     expected = Spread(statistics.median(values), min(values), max(values), len(values))
     assert table.rows[0].spread("test_loss") == expected
 
@@ -48,7 +51,7 @@ def test_only_finished_unsteered_runs_with_finite_values_count() -> None:
         Run({"test_loss": 6.0}, status="running", steered=True),
         None,
     ]
-    (row,) = Table.of({}, [((), run) for run in runs]).rows
+    (row,) = Table.of(SCHEMA, {}, [((), run) for run in runs]).rows
     assert row.spread("test_loss") == Spread(2.0, 1.0, 3.0, 2)
     assert row.spread("train_loss") is None
     assert row.states == {"done": 1, "running": 2, "diverged": 2, "failed": 1, "steered": 1, "missing": 1}
@@ -62,22 +65,26 @@ def test_until_a_run_of_a_row_has_finished_the_row_has_the_values_so_far() -> No
         Run(status="queued"),
         None,
     ]
-    (row,) = Table.of({}, [((), run) for run in runs]).rows
+    (row,) = Table.of(SCHEMA, {}, [((), run) for run in runs]).rows
     assert row.spread("test_loss") is None and row.so_far("test_loss") == Spread(7.0, 5.0, 9.0, 2)
-    (row,) = Table.of({}, [((), run) for run in [*runs, Run({"test_loss": 4.0})]]).rows
+    (row,) = Table.of(SCHEMA, {}, [((), run) for run in [*runs, Run({"test_loss": 4.0})]]).rows
     assert row.so_far("test_loss") == row.spread("test_loss") == Spread(4.0, 4.0, 4.0, 1)
 
 
 def test_rows_stand_in_the_order_of_the_axes_however_they_were_trained() -> None:
     axes = {"width": (8, 16), "loss": ("mse", "cross_entropy")}
-    table = Table.of(axes, [((16, "mse"), None), ((8, "cross_entropy"), None), ((8, "mse"), None), ((8, "mse"), None)])
+    table = Table.of(
+        SCHEMA,
+        axes,
+        [((16, "mse"), None), ((8, "cross_entropy"), None), ((8, "mse"), None), ((8, "mse"), None)],
+    )
     assert [row.values for row in table.rows] == [(8, "mse"), (8, "cross_entropy"), (16, "mse")]
     assert [len(row.runs) for row in table.rows] == [2, 1, 1]
     assert table.row((16, "cross_entropy")) is None
 
 
 def test_a_table_can_be_cut_at_a_value() -> None:
-    table = Table.of({"width": (8, 16), "blocks": (1, 2)}, [((w, b), None) for w in (8, 16) for b in (1, 2)])
+    table = Table.of(SCHEMA, {"width": (8, 16), "blocks": (1, 2)}, [((w, b), None) for w in (8, 16) for b in (1, 2)])
     cut = table.at({"width": 16})
     assert list(cut.axes) == ["blocks"] and [row.values for row in cut.rows] == [(1,), (2,)]
 
@@ -95,7 +102,10 @@ def test_milestones_are_quantities_too() -> None:
         "weight_norm": 5.0
     }
     assert quantity(Run(), "fit_step") is None
-    assert (label("fit_step"), label("weight_norm")) == ("fit step", "weight norm")
+    assert (label(SCHEMA, "fit_step"), label(SCHEMA, "weight_norm")) == (
+        "fit step",
+        "weight norm",
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,11 +120,11 @@ def test_milestones_are_quantities_too() -> None:
 )
 def test_the_interpolation_threshold(axis: str, steps: dict[Any, list[int | None]], threshold: float | None) -> None:
     measured = [((value,), fitted(step)) for value, own in steps.items() for step in own]
-    assert Table.of({axis: tuple(steps)}, measured).threshold() == threshold
+    assert Table.of(SCHEMA, {axis: tuple(steps)}, measured).threshold() == threshold
 
 
 def test_a_table_becomes_json() -> None:
-    table = Table.of({"width": (8, 16)}, [((8,), Run({"test_loss": 0.5})), ((16,), None)])
+    table = Table.of(SCHEMA, {"width": (8, 16)}, [((8,), Run({"test_loss": 0.5})), ((16,), None)])
     assert json.loads(json.dumps(table.to_json(["test_loss"]))) == [
         {
             "axes": {"width": 8},

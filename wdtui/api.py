@@ -9,9 +9,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from wdtui.config import ConfigError, RunConfig
+from wdtui import problems
+from wdtui.config import RunConfig
 from wdtui.exchange.taken import Run, take
+from wdtui.hyperparameters import ConfigError
 from wdtui.runs.store import Store, StoreError
+from wdtui.schema.config import Config
 
 __all__ = ["ConfigError", "Run", "RunConfig", "StoreError", "load", "train"]
 
@@ -27,23 +30,30 @@ def load(run: str | int, store: str | Path | None = None) -> Run:
 
 
 def train(
-    config: RunConfig | Mapping[str, Any] | None = None, /, *, device: str = "cpu", **fields: Any
+    config: Config | Mapping[str, Any] | None = None,
+    /,
+    *,
+    problem: str = problems.DEFAULT,
+    device: str = "cpu",
+    **fields: Any,
 ) -> Iterator[dict[str, float]]:
     """Train one network in this process and yield a point per logged epoch, keeping nothing in the store.
 
-    Give a RunConfig or a mapping, or fields by name, or both: `fields` win over `config`, which wins over the defaults.
-    A point has "step", "epoch" and every metric of `wdtui.metrics.columns(config)`, NaN where it was not measured.
+    Give a config or a mapping, or fields by name, or both: `fields` win over `config`, which wins over the defaults.
+    `problem` is what is trained where `config` does not say it. A point has "step", "epoch" and every metric of the
+    problem that such a run records, as `config.columns` names them, NaN where it was not measured.
     Raises ConfigError, before anything is trained, for a config that no run can have, and DivergedError, after the
     point of that epoch, when a loss is not finite.
     """
-    given = config.to_mapping() if isinstance(config, RunConfig) else config or {}
-    return _points(RunConfig.from_mapping(given, fields), device)
+    if isinstance(config, Config):
+        return _points(config.replace(**fields), device)
+    return _points(problems.find(problem).config.from_mapping(config or {}, fields), device)
 
 
-def _points(config: RunConfig, device: str) -> Iterator[dict[str, float]]:
+def _points(config: Config, device: str) -> Iterator[dict[str, float]]:
     from wdtui.lab.devices import resolve_device
-    from wdtui.lab.training import train as train_points
+    from wdtui.training import trainer
 
     names = "step", "epoch", *config.columns
-    for point in train_points(config, resolve_device(device)):
+    for point in trainer(config).open_session(config, resolve_device(device), ()).points():
         yield dict(zip(names, (point.step, point.epoch, *point.values), strict=True))

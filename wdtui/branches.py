@@ -15,8 +15,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Self
 
-from wdtui.config import FIELDS, ConfigError, RunConfig, nearest, no_field
-from wdtui.hyperparameters import format_value
+from wdtui.hyperparameters import ConfigError, format_value, nearest
+from wdtui.schema.config import Config
+from wdtui.schema.schema import Schema
 from wdtui.steering import Change, read_change
 
 BRANCH = "branch"
@@ -27,7 +28,7 @@ BRANCH = "branch"
 class Branch:
     """A fork of one of an experiment's runs: the config of that run, the step of the fork and what changes there."""
 
-    config: RunConfig
+    config: Config
     step: int
     changes: tuple[tuple[str, Change], ...]
 
@@ -37,7 +38,7 @@ class Branch:
         return _name(dict(self.changes))
 
 
-Case = RunConfig | Branch
+Case = Config | Branch
 """What a claim can be about: a run of an experiment, or a branch of one."""
 
 
@@ -48,7 +49,7 @@ def value_in(case: Case, field: str) -> Any:
     return getattr(config_of(case), field)
 
 
-def config_of(case: Case) -> RunConfig:
+def config_of(case: Case) -> Config:
     """The config of a run, or of the run that a branch leaves."""
     return case.config if isinstance(case, Branch) else case
 
@@ -66,8 +67,8 @@ class Branching:
     branches: tuple[dict[str, Change], ...]
 
     @classmethod
-    def read(cls, table: Mapping[str, Any]) -> Self:
-        """Read the table [fork]. Raises ConfigError."""
+    def read(cls, schema: Schema, table: Mapping[str, Any]) -> Self:
+        """Read the table [fork] of an experiment with these fields. Raises ConfigError."""
         for key in table:
             if key not in ("at_epoch", "branches"):
                 raise ConfigError(f"{key} is no part of [fork]{nearest(key, ('at_epoch', 'branches'))}")
@@ -76,34 +77,31 @@ class Branching:
             raise ConfigError("[fork] needs at_epoch, a whole number ≥ 0.")
         if not isinstance(branches, list) or not all(isinstance(branch, dict) for branch in branches):
             raise ConfigError("[fork] needs branches, a list of tables as {bn_epsilon = 1e-2}.")
-        return cls(at_epoch=at_epoch, branches=tuple(map(_changes, branches)))
+        return cls(at_epoch=at_epoch, branches=tuple(_changes(schema, branch) for branch in branches))
 
     @property
     def names(self) -> list[str]:
         """As claims name the branches."""
         return [_name(changes) for changes in self.branches]
 
-    def of(self, config: RunConfig) -> list[Branch]:
+    def of(self, config: Config) -> list[Branch]:
         """The branches of one run."""
         step = self.at_epoch * config.steps_per_epoch
         return [Branch(config, step, tuple(changes.items())) for changes in self.branches]
 
 
-def _changes(branch: Mapping[str, Any]) -> dict[str, Change]:
-    for name in branch:
-        if name not in FIELDS:
-            raise no_field(name)
+def _changes(schema: Schema, branch: Mapping[str, Any]) -> dict[str, Change]:
+    fields = {name: schema.field(name) for name in branch}
     return {
-        name: read_change(value, FIELDS[name]) if isinstance(value, str) else FIELDS[name].check(value)
+        name: read_change(value, fields[name]) if isinstance(value, str) else fields[name].check(value)
         for name, value in branch.items()
     }
 
 
-def in_words(changes: Mapping[str, Change]) -> str:
+def in_words(schema: Schema, changes: Mapping[str, Change]) -> str:
     """A fork's changes as its name, e.g. 'ε → 0.01 over 50 epochs'."""
-    return ", ".join(f"{FIELDS[name].symbol or name} → {_value(change)}" for name, change in changes.items()) or (
-        "unchanged"
-    )
+    told = (f"{schema.field(name).symbol or name} → {_value(change)}" for name, change in changes.items())
+    return ", ".join(told) or "unchanged"
 
 
 def _value(change: Change) -> str:

@@ -30,14 +30,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from wdtui.branches import BRANCH, Case, config_of, value_in
-from wdtui.config import FIELDS, ConfigError, nearest
-from wdtui.hyperparameters import format_value
-from wdtui.metrics import METRICS
+from wdtui.hyperparameters import ConfigError, Hyperparameter, format_value, nearest
 from wdtui.milestones import Milestones
+from wdtui.schema.schema import Schema
 from wdtui.text import clean, number, percent, too_long
-
-SEEDS = ("seed", "data_seed")
-"""The fields in which runs that are to show the same thing may differ."""
 
 MILESTONES: dict[str, tuple[str, Callable[[Milestones], float | None]]] = {
     "fit_step": ("step of the fit", lambda seen: seen.fit_step),
@@ -49,7 +45,7 @@ MILESTONES: dict[str, tuple[str, Callable[[Milestones], float | None]]] = {
     "first_blowup": ("step of the first blow-up", lambda seen: next(iter(seen.blowup_steps), None)),
     "blowup_period": ("steps from blow-up to blow-up", lambda seen: seen.blowup_period),
 }
-"""Label and value of what can be measured besides METRICS."""
+"""Label and value of what can be measured besides the metrics of a problem."""
 
 _PLACES = ("end", "fit", "highest", "lowest")
 _SEEDS = ("median", "mean", "min", "max", "all")
@@ -70,6 +66,8 @@ class Claim:
     """One claim in one variant of its experiment; the module says what the fields mean."""
 
     says: str
+    schema: Schema
+    """What the runs it is about declare."""
     measure: str
     at: str | int = "end"
     where: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -87,7 +85,7 @@ class Claim:
         if self.measure in MILESTONES:
             label = MILESTONES[self.measure][0]
         else:
-            label = METRICS[self.measure].label
+            label = self.schema.metrics[self.measure].label
             if isinstance(self.at, int):
                 label = f"{label} at step {number(self.at)}"
             elif self.at in ("end", "fit"):
@@ -98,7 +96,7 @@ class Claim:
             label = f"{label} after the fork"
         if not self.find:
             return label
-        field = FIELDS[self.along].symbol or FIELDS[self.along].label
+        field = self.schema.symbol(self.along)
         word = self.find.removesuffix("_at").replace("_", " ")
         return f"{field} of the {word} {label}" if self.find.endswith("_at") else f"{word} of {label} along {field}"
 
@@ -125,8 +123,9 @@ class Claim:
         """A value as it is before it is divided by another."""
         if math.isinf(value):
             return "never"
-        shares = self.measure.endswith("accuracy") or self.measure in ("fitted", "generalised")
-        return percent(value) if shares and not self.find.endswith("_at") else number(value)
+        metric = self.schema.metrics.get(self.measure)
+        share = metric.share if metric else self.measure in ("fitted", "generalised")
+        return percent(value) if share and not self.find.endswith("_at") else number(value)
 
     def cells(self, cells: Iterable[Case]) -> tuple[list[Case], list[Case]]:
         """The cells it is about, and those of the term that is taken off or divided by (none where there is none)."""
@@ -138,7 +137,7 @@ class Claim:
 # Reading
 
 
-def read_claims(tables: Any, cells: Sequence[Case], *, quick: bool) -> tuple[Claim, ...]:
+def read_claims(schema: Schema, tables: Any, cells: Sequence[Case], *, quick: bool) -> tuple[Claim, ...]:
     """The claims of [[claims]] that are made for a variant with these cells. Raises ConfigError."""
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise ConfigError("claims must be tables: begin each with [[claims]].")
@@ -151,7 +150,7 @@ def read_claims(tables: Any, cells: Sequence[Case], *, quick: bool) -> tuple[Cla
             raise ConfigError(f"what a claim says {why}.")
         try:
             if _variant(table) in ("", "quick" if quick else "full"):
-                claims.append(_claim(table | (table.get("quick", {}) if quick else {})))
+                claims.append(_claim(schema, table | (table.get("quick", {}) if quick else {})))
                 _check_cells(claims[-1], cells)
         except ConfigError as error:
             variant = "the quick variant of " if quick else ""
@@ -168,10 +167,10 @@ def _variant(table: Mapping[str, Any]) -> str:
     return str(_one_of("only", table.get("only", ""), ("", "full", "quick")))
 
 
-def _claim(table: dict[str, Any]) -> Claim:
+def _claim(schema: Schema, table: dict[str, Any]) -> Claim:
     if "measure" not in table:
         raise ConfigError('it measures nothing: give measure = "…".')
-    _one_of("measure", table["measure"], [*METRICS, *MILESTONES])
+    _one_of("measure", table["measure"], [*schema.metrics, *MILESTONES])
     if not isinstance(table.get("at"), int):
         _one_of("at", table.get("at", "end"), _PLACES)
     if table["measure"] in MILESTONES and "at" in table:
@@ -181,17 +180,17 @@ def _claim(table: dict[str, Any]) -> Claim:
     if ("along" in table) != ("find" in table):
         raise ConfigError("along and find need one another.")
     if "along" in table:
-        _one_of("along", table["along"], FIELDS)
+        _one_of("along", table["along"], schema.fields)
         if table.get("seeds") == "all":
             raise ConfigError('seeds "all" makes no curve to find anything along; give median, mean, min or max.')
     if "minus" in table and "divided_by" in table:
         raise ConfigError("minus and divided_by clash: give one of the two.")
     wheres: dict[str, Any] = {
-        key: _read_cases(table[key], key) for key in ("where", "minus", "divided_by") if key in table
+        key: _read_cases(schema, table[key], key) for key in ("where", "minus", "divided_by") if key in table
     }
     low, high = _bounds(table)
     plain = {key: table[key] for key in ("measure", "at", "seeds", "along", "find") if key in table}
-    return Claim(says=clean(table["says"]), at_least=low, at_most=high, **plain, **wheres)
+    return Claim(says=clean(table["says"]), schema=schema, at_least=low, at_most=high, **plain, **wheres)
 
 
 def _bounds(table: Mapping[str, Any]) -> tuple[float, float]:
@@ -212,26 +211,26 @@ def _bounds(table: Mapping[str, Any]) -> tuple[float, float]:
     return low, high
 
 
-def _read_cases(table: Any, key: str) -> dict[str, tuple[Any, ...]]:
+def _read_cases(schema: Schema, table: Any, key: str) -> dict[str, tuple[Any, ...]]:
     """As `read_where`, and which branches."""
     fields = {name: value for name, value in _table(table, key).items() if name != BRANCH}
     branches = [table[BRANCH]] if isinstance(table.get(BRANCH), str) else table.get(BRANCH, [])
     if not isinstance(branches, list) or not all(isinstance(name, str) for name in branches):
         raise ConfigError(f"{BRANCH} must be {_TEXT}, not {format_value(branches)}.")
-    return read_where(fields, key) | ({BRANCH: tuple(branches)} if BRANCH in table else {})
+    return read_where(schema, fields, key) | ({BRANCH: tuple(branches)} if BRANCH in table else {})
 
 
-def read_where(table: Any, key: str) -> dict[str, tuple[Any, ...]]:
+def read_where(schema: Schema, table: Any, key: str) -> dict[str, tuple[Any, ...]]:
     """Which runs are meant: for each field the values that they may have. Raises ConfigError."""
     for name in _table(table, key):
-        _one_of("field", name, FIELDS)
-    return {name: _allowed(name, value) for name, value in table.items()}
+        _one_of("field", name, schema.fields)
+    return {name: _allowed(schema.field(name), value) for name, value in table.items()}
 
 
-def _allowed(name: str, value: Any) -> tuple[Any, ...]:
+def _allowed(field: Hyperparameter, value: Any) -> tuple[Any, ...]:
     """The values of a field that are meant, checked as a run would check them."""
-    single = not isinstance(value, list) or FIELDS[name].kind in ("ints", "floats")
-    return tuple(FIELDS[name].check(one) for one in ([value] if single else value))
+    single = not isinstance(value, list) or field.kind in ("ints", "floats")
+    return tuple(field.check(one) for one in ([value] if single else value))
 
 
 def _check_cells(claim: Claim, cells: Sequence[Case]) -> None:
@@ -245,13 +244,17 @@ def _check_cells(claim: Claim, cells: Sequence[Case]) -> None:
         if any(not isinstance(place, (int, float)) for place in curve):
             raise ConfigError(f"{claim.along} has no numbers to look along.", claim.along)
         for group in curve.values():
-            fields = (*FIELDS, BRANCH)
-            if loose := [name for name in fields if name not in SEEDS and len({value_in(c, name) for c in group}) > 1]:
+            fields = (*claim.schema.fields, BRANCH)
+            if loose := [
+                name
+                for name in fields
+                if name not in claim.schema.seeds and len({value_in(c, name) for c in group}) > 1
+            ]:
                 raise ConfigError(f"it leaves open {loose[0]}: give it in where, or look along it.", loose[0])
         if claim.find and chosen and len(curve) < 2:
             raise ConfigError(f"there is only one value of {claim.along} to look along.", claim.along)
         for config in map(config_of, chosen):
-            if claim.measure in METRICS and claim.measure not in config.columns:
+            if claim.measure not in MILESTONES and claim.measure not in config.columns:
                 raise ConfigError(f"{claim.measure} is not measured in such runs.")
             if isinstance(claim.at, int) and not 1 <= claim.at <= config.steps:
                 raise ConfigError(f"at {claim.at:,} is not within the {config.steps:,} steps of its runs.")

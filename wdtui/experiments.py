@@ -1,9 +1,10 @@
 """Experiments: a question as a TOML file, with the config that answers it and the axes along which to look.
 
 question = "..."            what is asked
+problem = "addition"        optional: the problem that is trained
 article = "..."             where the article or a paper speaks of it
 look_for = "..."            what to watch
-[config]                    fields of RunConfig that differ from the defaults
+[config]                    fields of the problem that differ from their defaults
 [axes]                      optional: field = [values], or text as `--axis` takes it: "logspace(0.01,1,5)"; the grid of
                             all combinations is the experiment's cells
 [fork]                      optional: forks of each of those runs, see `branches.py`
@@ -23,26 +24,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from wdtui import problems
 from wdtui.branches import Branching, Case
 from wdtui.claims import Claim, read_claims
-from wdtui.config import FIELDS, ConfigError, RunConfig, nearest, no_field
 from wdtui.files import parse_toml, read_toml_text
-from wdtui.grid import check_count, in_company, read_axis
-from wdtui.hyperparameters import format_value
+from wdtui.grid import check_count, read_axis
+from wdtui.hyperparameters import ConfigError, format_value, nearest
 from wdtui.notes import Note, read_notes
+from wdtui.schema.config import Config
+from wdtui.schema.schema import Schema
 from wdtui.steering import Plan
 from wdtui.text import clean, too_long
 
 _TEXTS, _TABLES, _LISTS = ("question", "article", "look_for"), ("config", "axes"), ("claims", "notes")
 _KEYS: dict[str, tuple[type, str]] = (
-    dict.fromkeys(_TEXTS, (str, "text"))
+    dict.fromkeys((*_TEXTS, "problem"), (str, "text"))
     | dict.fromkeys((*_TABLES, "fork", "quick"), (dict, "a table"))
     | dict.fromkeys(_LISTS, (list, "tables, as [[claims]] is"))
 )
-
-
-_INCIDENTAL = frozenset({"seed", "epochs", "engine", "log_every", "sharpness_every", "keep_every", "keep_megabytes"})
-"""The hyperparameters in which a run may differ from an experiment's and still show what that is about."""
 
 
 class ExperimentError(ValueError):
@@ -55,6 +54,7 @@ class Experiment:
 
     name: str
     question: str
+    problem: str = problems.DEFAULT
     article: str = ""
     look_for: str = ""
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -65,15 +65,25 @@ class Experiment:
     quick: Experiment | None = None
     """The variant that takes minutes; None where there is none, and in that variant itself."""
 
-    def base(self, *layers: dict[str, Any]) -> RunConfig:
-        """The experiment's config, with layers of other values over it, and no axis varied."""
-        return RunConfig.from_mapping(self.config, *layers)
+    @property
+    def kind(self) -> type[Config]:
+        """The configs of its problem. Raises ConfigError where that is not known."""
+        return problems.find(self.problem).config
 
-    def cells(self, *layers: dict[str, Any]) -> list[RunConfig]:
+    @property
+    def schema(self) -> Schema:
+        """What its problem declares."""
+        return self.kind.schema()
+
+    def base(self, *layers: dict[str, Any]) -> Config:
+        """The experiment's config, with layers of other values over it, and no axis varied."""
+        return self.kind.from_mapping(self.config, *layers)
+
+    def cells(self, *layers: dict[str, Any]) -> list[Config]:
         """One config for each combination of the axes' values; the layers lie over config and axes alike."""
         combinations = itertools.product(*self.axes.values())
-        cells = [RunConfig.from_mapping(self.config, dict(zip(self.axes, cell)), *layers) for cell in combinations]  # noqa: B905
-        return list(dict.fromkeys(map(in_company, cells) if len(cells) > 1 else cells))
+        cells = [self.kind.from_mapping(self.config, dict(zip(self.axes, cell)), *layers) for cell in combinations]  # noqa: B905
+        return list(dict.fromkeys(cell.in_company() for cell in cells) if len(cells) > 1 else cells)
 
     def check_count(self) -> None:
         """Raise ConfigError, before any is made, where it has too many runs."""
@@ -105,7 +115,7 @@ class Experiment:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON types, the claims in words."""
-        plain = {key: getattr(self, key) for key in ("name", *_TEXTS, *_TABLES)}
+        plain = {key: getattr(self, key) for key in ("name", "problem", *_TEXTS, *_TABLES)}
         claims = [{"says": claim.says, "measures": claim.subject, "bounds": claim.bounds} for claim in self.claims]
         fork = {"at_epoch": self.fork.at_epoch, "branches": self.fork.names} if self.fork else None
         return plain | {"fork": fork, "claims": claims, "quick": self.quick.to_json() if self.quick else None}
@@ -128,7 +138,7 @@ def names() -> list[str]:
     return sorted(path.stem for path in folder().glob("*.toml"))
 
 
-def notes_of(name: str, config: RunConfig, plan: Plan = ()) -> tuple[Note, ...]:
+def notes_of(name: str, config: Config, plan: Plan = ()) -> tuple[Note, ...]:
     """The notes for a run of an experiment that comes with wdtui.
 
     There are none for a run that only descends from it: one with another config, as in somebody's own sweep over the
@@ -152,13 +162,20 @@ def _own(name: str, folder: Path) -> tuple[tuple[Note, ...], frozenset[tuple[Any
     return experiment.notes, frozenset(map(_essence, configs))
 
 
-def _essence(config: RunConfig) -> tuple[Any, ...]:
-    """What a run must have in common with an experiment's to be one of its runs."""
-    return tuple(getattr(config, name) for name in FIELDS if name not in _INCIDENTAL)
+def _essence(config: Config) -> tuple[Any, ...]:
+    """What a run must have in common with an experiment's to be one of its runs and show what that is about."""
+    fields = config.fields().values()
+    telling = [field.name for field in fields if field.affects not in ("start", "bookkeeping")]
+    return config.problem, *(getattr(config, name) for name in telling)
 
 
 def load(name: str) -> Experiment:
-    """Load an experiment by its name, or by the path of a TOML file. Raises ExperimentError and ConfigError."""
+    """Load an experiment by its name, or by the path of a TOML file. Raises ExperimentError and ConfigError.
+
+    The name of a problem stands for its defaults.
+    """
+    if name in problems.names() and name not in names():
+        return Experiment(name=name, question=problems.find(name).title, problem=name)
     path = Path(name) if name.endswith(".toml") else folder() / f"{name}.toml"
     if not name.endswith(".toml") and name not in names():
         near = nearest(name, names())
@@ -183,9 +200,11 @@ def _experiment(name: str, content: dict[str, Any]) -> Experiment:
     if "question" not in content:
         raise ExperimentError('the question is missing: question = "…".')
     parts: dict[str, Any] = {key: clean(content[key]) for key in _TEXTS if key in content}
-    parts |= {"notes": read_notes(content.get("notes", []))}
+    parts["problem"] = content.get("problem", problems.DEFAULT)
+    schema = problems.find(parts["problem"]).config.schema()
+    parts["notes"] = read_notes(schema, content.get("notes", []))
     if "fork" in content:
-        parts["fork"] = Branching.read(content["fork"])
+        parts["fork"] = Branching.read(schema, content["fork"])
     config, axes = content.get("config", {}), content.get("axes", {})
     full = _variant(name, config, axes, parts, content, quick=False)
     if "quick" not in content:
@@ -208,15 +227,17 @@ def _variant(
 ) -> Experiment:
     experiment = Experiment(name=name, config=config, axes=axes, **parts)
     for field, values in axes.items():
-        if field not in FIELDS:
-            raise ExperimentError(f"the axis {no_field(field)}")
+        try:
+            experiment.schema.field(field)
+        except ConfigError as error:
+            raise ExperimentError(f"the axis {error}") from error
         if isinstance(values, str):
-            experiment.axes[field] = list(read_axis(FIELDS[field], values))
+            experiment.axes[field] = list(read_axis(experiment.schema, field, values))
         elif not isinstance(values, list) or not values:
             raise ExperimentError(f"the axis {field} must be a list of values, or text as --axis takes it.")
     experiment.check_count()
     experiment.base()
-    claims = read_claims(content.get("claims", []), experiment.cases(), quick=quick)
+    claims = read_claims(experiment.schema, content.get("claims", []), experiment.cases(), quick=quick)
     return dataclasses.replace(experiment, claims=claims)
 
 

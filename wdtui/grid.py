@@ -19,33 +19,18 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from wdtui.config import FIELDS, ConfigError, RunConfig, find_field, nearest
-from wdtui.hyperparameters import Hyperparameter, Value, format_value
+from wdtui import problems
+from wdtui.hyperparameters import ConfigError, Hyperparameter, Value, format_value, nearest
+from wdtui.schema.config import Config
+from wdtui.schema.schema import Schema
 
 MOST_CELLS = 10_000
 """The largest grid; what is larger is a slip of the pen."""
-
-_NARROW = 64
 
 _FUNCTIONS = {"linspace": "linspace(a,b,n)", "logspace": "logspace(a,b,n)", "range": "range(a,b[,step])"}
 _CALL = re.compile(r"(\w+)\s*\((.*)\)")
 _OFF_PLACE = 0.1
 """By how much of the distance to its neighbour rounding may move a value."""
-_DECAYS = {"weight_decay", "normalized_weight_decay"}
-
-
-def in_company(config: RunConfig) -> RunConfig:
-    """A config as one among many: where its engine is left open, the one that trains many like it fastest.
-
-    On two cores ensembles made 4.5 times the model-steps/s of runs in processes at width 16, twice at 32, 1.7 times at
-    64, and no more at 256 (docs/benchmarks.md).
-    """
-    if config.engine != "auto" or config.width > _NARROW:
-        return config
-    try:
-        return config.replace(engine="ensemble")
-    except ConfigError:  # its architecture or its width does not allow it
-        return config
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,25 +38,26 @@ class Cell:
     """One run of a grid: its values on the grid's axes, in their order, and its config."""
 
     values: tuple[Value, ...]
-    config: RunConfig
+    config: Config
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Grid:
     """All combinations of some values of some fields, repeated over seeds; everything else is as in `base`."""
 
-    base: RunConfig
+    base: Config
     axes: dict[str, tuple[Value, ...]]
     """By field; numbers ascend. The seed is never among them."""
     seeds: tuple[int, ...]
 
     @classmethod
-    def of(cls, base: RunConfig, axes: Mapping[str, Iterable[Any]], seeds: int | None = None) -> Grid:
+    def of(cls, base: Config, axes: Mapping[str, Iterable[Any]], seeds: int | None = None) -> Grid:
         """Make a grid; `seeds` repeats it over so many seeds from the base's on, as an axis of seeds does.
 
         Raises ConfigError for a value that a field cannot have and for more than MOST_CELLS runs.
         """
-        checked = {name: _distinct(map(FIELDS[name].check, values)) for name, values in axes.items()}
+        field = base.schema().field
+        checked = {name: _distinct(map(field(name).check, values)) for name, values in axes.items()}
         if "seed" in checked and seeds is not None:
             raise ConfigError("seed is an axis already, so there are seeds enough; give one of the two.", "seed")
         own: Any = checked.pop("seed", None) or range(base.seed, base.seed + (seeds or 1))
@@ -89,11 +75,11 @@ class Grid:
         Raises ConfigError for a combination of values that clashes.
         """
         base = self.base.to_mapping()
-        cells: dict[RunConfig, Cell] = {}
+        cells: dict[Config, Cell] = {}
         for seed, places in itertools.product(self.seeds, self._places()):
             values = tuple(axis[place] for axis, place in zip(self.axes.values(), places, strict=True))
-            config = RunConfig.from_mapping(base, dict(zip(self.axes, values, strict=True)), {"seed": seed})
-            config = in_company(config) if self.size > 1 else config
+            config = self.base.from_mapping(base, dict(zip(self.axes, values, strict=True)), {"seed": seed})
+            config = config.in_company() if self.size > 1 else config
             cells.setdefault(config, Cell(values, config))
         return list(cells.values())
 
@@ -116,12 +102,14 @@ class Grid:
 
     def to_mapping(self) -> dict[str, Any]:
         """The grid as plain JSON types; `from_mapping` reads it back."""
-        return {"config": self.base.to_mapping(), "axes": self.axes, "seeds": self.seeds}
+        spec = {"config": self.base.to_mapping(), "axes": self.axes, "seeds": self.seeds}
+        return spec | ({"problem": self.base.problem} if self.base.problem != problems.DEFAULT else {})
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Grid:
-        """Raises ConfigError where another version of wdtui had other fields."""
-        base = RunConfig.from_mapping(mapping["config"])
+        """Raises ConfigError where another version of wdtui had other fields, or the problem is not known here."""
+        kind = problems.find(mapping.get("problem", problems.DEFAULT)).config
+        base = kind.from_mapping(mapping["config"])
         return cls.of(base, mapping["axes"] | {"seed": mapping["seeds"]})
 
 
@@ -131,27 +119,28 @@ def check_count(runs: int, *axes: str) -> None:
         raise ConfigError(f"The axes make {runs:,} runs; at most {MOST_CELLS:,} are allowed: give fewer values.", *axes)
 
 
-def read_axes(texts: Iterable[str]) -> dict[str, tuple[Value, ...]]:
-    """Read axes, each written FIELD=VALUES. Raises ConfigError."""
+def read_axes(schema: Schema, texts: Iterable[str]) -> dict[str, tuple[Value, ...]]:
+    """Read axes over a problem's fields, each written FIELD=VALUES. Raises ConfigError."""
     axes: dict[str, tuple[Value, ...]] = {}
     for text in texts:
         name, equals, values = text.partition("=")
         if not equals:
             raise ConfigError(f"The axis {text} has no values: give FIELD=V1,V2,… as in weight_decay=0.01,0.1.")
         try:
-            field = find_field(name)
+            field = schema.find(name)
         except ConfigError as error:
             raise ConfigError(f"The axis {error}", *error.fields) from None
         if field.name in axes:
             raise ConfigError(f"The axis {field.name} is given twice; give all its values at once.", field.name)
-        axes[field.name] = read_axis(field, values)
+        axes[field.name] = read_axis(schema, field.name, values)
     return axes
 
 
-def read_axis(field: Hyperparameter, text: str) -> tuple[Value, ...]:
+def read_axis(schema: Schema, name: str, text: str) -> tuple[Value, ...]:
     """Read the values of one axis, ascending where they are numbers, each once. Raises ConfigError."""
+    field = schema.field(name)
     if not field.sweep:
-        sweepable = ", ".join(name for name, other in FIELDS.items() if other.sweep)
+        sweepable = ", ".join(schema.sweepable)
         raise ConfigError(f"{field.name} cannot be an axis; these can: {sweepable}.", field.name)
     values = itertools.chain.from_iterable(_read_part(field, part.strip()) for part in _parts(text))
     taken = list(itertools.islice(values, MOST_CELLS + 1))
@@ -163,7 +152,10 @@ def read_axis(field: Hyperparameter, text: str) -> tuple[Value, ...]:
 
 
 def axes_over(
-    axes: Mapping[str, Iterable[Any]], fields: Mapping[str, Any], own: Mapping[str, tuple[Value, ...]]
+    kind: type[Config],
+    axes: Mapping[str, Iterable[Any]],
+    fields: Mapping[str, Any],
+    own: Mapping[str, tuple[Value, ...]],
 ) -> dict[str, Iterable[Any]]:
     """An experiment's axes where a person gives fields and axes of their own: what is given replaces what was there.
 
@@ -173,7 +165,7 @@ def axes_over(
         if name in fields:
             raise ConfigError(f"{name} is given both as a value and as an axis; give one of the two.", name)
     given = fields.keys() | own.keys()
-    given |= _DECAYS if given & _DECAYS else set()  # of λ and λ_norm the later wins
+    given |= {rival for name, rival in kind.rivals.items() if name in given}  # of λ and λ_norm the later wins
     return {name: values for name, values in axes.items() if name not in given} | dict(own)
 
 

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from wdtui.config import RunConfig
 from wdtui.forecast import Forecast, forecast
 from wdtui.milestones import milestones
 from wdtui.schema.curves import Curves
 
+_JUDGED = RunConfig.schema().judged
 SLACK = 1.5
 """An alarm says "within so many steps" and is right when the blow-up comes within this many times as many."""
 Gauge = Callable[[Curves], NDArray[np.float64]]
@@ -32,7 +34,7 @@ start are always beyond those of earlier blow-ups.
 
 def _clock(curves: Curves) -> NDArray[np.float64]:
     """Steps since the last blow-up, or the start, such that the exponential extrapolation of a forecast is exact."""
-    marks = np.array([0, *milestones(curves).blowup_steps])
+    marks = np.array([0, *milestones(curves, _JUDGED).blowup_steps])
     since = curves.steps - marks[np.searchsorted(marks, curves.steps, side="right") - 1]
     scaled: NDArray[np.float64] = np.exp(since / 10_000)
     return scaled
@@ -66,7 +68,7 @@ def score(curves: Curves, gauge: Gauge, threshold: float, horizon: int) -> Score
     All gauges are read at the same points. While an alarm may still prove right no other is counted. Counting begins
     at the fit; blow-ups that come before the second measurement after it are counted too, as missed.
     """
-    seen = milestones(curves)
+    seen = milestones(curves, _JUDGED)
     if seen.fit_step is None:
         return Score()
     measured = np.isfinite(curves["sharpness"])
@@ -97,7 +99,7 @@ def telling(curves: Curves, gauge: Gauge, horizon: int) -> float:
     one that knows nothing; NaN without blow-ups. No extrapolation is in it. The end of the run, of which it is not
     known what would have come, is left out.
     """
-    seen = milestones(curves)
+    seen = milestones(curves, _JUDGED)
     measured = np.isfinite(curves["sharpness"]) & (curves.steps >= (seen.fit_step or 0))
     steps, values = curves.steps[measured], gauge(curves)[measured]
     ahead = np.array([*seen.blowup_steps, np.iinfo(np.int64).max])
@@ -111,7 +113,7 @@ def telling(curves: Curves, gauge: Gauge, horizon: int) -> float:
 
 def forecasts(curves: Curves, gauge: Gauge, threshold: float) -> Iterator[tuple[Forecast, int]]:
     """Every forecast since the fit as it would have been made, and the step of the blow-up that did come next."""
-    seen = milestones(curves)
+    seen = milestones(curves, _JUDGED)
     measured = np.isfinite(curves["sharpness"])
     steps, values = curves.steps[measured], gauge(curves)[measured]
     blowups = np.array(seen.blowup_steps, dtype=np.int64)
@@ -137,7 +139,7 @@ def best_threshold(runs: Iterable[Curves], gauge: Gauge, horizon: int) -> float:
     Of several that do equally well it is the middle one.
     """
     runs = list(runs)
-    after_fit = [gauge(curves)[curves.steps >= (milestones(curves).fit_step or 0)] for curves in runs]
+    after_fit = [gauge(curves)[curves.steps >= (milestones(curves, _JUDGED).fit_step or 0)] for curves in runs]
     candidates = np.unique(np.nanquantile(np.concatenate(after_fit), np.linspace(0.4, 1, 30)))
     successes = np.array([sum_of(score(run, gauge, level, horizon) for run in runs).success for level in candidates])
     best = candidates[successes == successes.max()]

@@ -65,8 +65,12 @@ class Hyperparameter:
     choices: tuple[str, ...] = ()
     sweep: str = ""
     """The scale on which a sweep of it is drawn: "linear", "log", or "" where a sweep makes no sense."""
+    suggested: tuple[float, ...] = ()
+    """The values of it that a sweep over nothing else begins with."""
     identifier: bool = False
     """Whether its numbers are names, such as seeds, and no quantities."""
+    fits: Literal["", "below", "above"] = ""
+    """On which side of its interpolation threshold networks still fit; "" where it has none that is known."""
     affects: Affects = "shape"
     """What a change of it means for a run, see `Affects`."""
 

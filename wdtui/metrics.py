@@ -1,10 +1,15 @@
-"""METRICS: every quantity that the addition problem measures. `lab/measure.py` computes the values."""
+"""What the addition problem measures, and how it is looked at. `lab/measure.py` computes the values."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
+from wdtui.schema.chart import Chart, Trace
 from wdtui.schema.metric import Metric
+
+_ALIASES = {"train": ("train",), "validation": ("validation", "val"), "test": ("test",)}
+_ROLES: dict[str, Literal["fit", "generalise"]] = {"train": "fit", "test": "generalise"}
 
 
 def _performance() -> Iterator[Metric]:
@@ -18,10 +23,16 @@ def _performance() -> Iterator[Metric]:
         yield Metric(
             name=f"{kind}_accuracy",
             label=f"{label} accuracy",
+            aliases=_ALIASES[kind],
+            share=True,
+            role=_ROLES.get(kind, ""),
             help=f"Share of pairs with every output bit right, {how}.",
         )
         yield Metric(
-            name=f"{kind}_bit_accuracy", label=f"{label} bit accuracy", help=f"Share of output bits right, {how}."
+            name=f"{kind}_bit_accuracy",
+            label=f"{label} bit accuracy",
+            share=True,
+            help=f"Share of output bits right, {how}.",
         )
 
 
@@ -34,6 +45,7 @@ METRICS: dict[str, Metric] = {
         Metric(
             name="weight_norm",
             label="weight norm",
+            aliases=("norm",),
             log=True,
             layers="linear",
             sums_layers=True,
@@ -88,6 +100,7 @@ METRICS: dict[str, Metric] = {
         Metric(
             name="bn_below_epsilon",
             label="channels below ε",
+            share=True,
             layers="norm",
             help="Share of channels whose batch variance, averaged over the epoch, is below ε.",
         ),
@@ -114,3 +127,58 @@ METRICS: dict[str, Metric] = {
         ),
     )
 }
+
+
+def _performance_chart(kind: str, **about: str | bool) -> Chart:
+    traces = tuple(Trace(f"{tone}_{kind}", tone, tone) for tone in ("train", "validation", "test"))
+    return Chart(name=kind, title=kind, traces=traces, compared=(f"train_{kind}", f"test_{kind}"), **about)  # type: ignore
+
+
+_NO_BATCH_NORM = "Nothing to draw: this network has no BatchNorm."
+
+CHARTS = (
+    _performance_chart(
+        "accuracy",
+        about="The share of sums with every bit right: on the training pairs, and on numbers that training never "
+        "shows.",
+    ),
+    Chart(
+        name="norm",
+        title="weight norm",
+        traces=(Trace("weight_norm"),),
+        about="How large the weights are. It goes on falling when nothing more is to be gained on the training pairs.",
+    ),
+    Chart(
+        name="variance",
+        title="BatchNorm variance",
+        traces=(Trace("bn_variance_median", "median", "train"), Trace("bn_variance_min", "smallest")),
+        layers="bn_variance_min",
+        layers_title="smallest variance, per layer",
+        log=True,
+        level="bn_epsilon",
+        about="How much the inputs of BatchNorm vary, against the ε that is added to it before the division.",
+        absent=_NO_BATCH_NORM,
+    ),
+    _performance_chart(
+        "loss",
+        log=True,
+        about="What training minimises, on a logarithmic scale. It leaps where training blows up.",
+    ),
+    Chart(name="layer_norm", title="weight norm, per layer", layers="weight_norm", log=True),
+    Chart(
+        name="rate",
+        title="effective lr, per layer",
+        layers="effective_learning_rate",
+        log=True,
+        absent=_NO_BATCH_NORM,
+    ),
+    Chart(
+        name="sharpness",
+        title="sharpness",
+        traces=(Trace("sharpness"),),
+        forecast=True,
+        instead="layer_norm",
+        about="How near the curvature of the loss is to throwing the weights out. It climbs to a blow-up and falls in "
+        "it.",
+    ),
+)

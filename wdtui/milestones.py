@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wdtui.schema.curves import Curves
+from wdtui.schema.schema import Judged
 
 FIT = 0.999
-"""Training accuracy above this means that the training pairs are fitted."""
+"""The metric of the fit, as the training accuracy, above this means that what is trained on is fitted."""
 GENERALISED = 0.95
-"""Test accuracy from here on means that the network generalises."""
+"""That of generalisation, as the test accuracy, from here on means that the network generalises."""
 CRASHED, RECOVERED = 0.95, 0.99
-"""A blow-up is a fall of training accuracy below the first; the next counts only after a rise above the second."""
+"""A blow-up is a fall of the fit's metric below the first; the next counts only after a rise above the second."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,22 +55,22 @@ class Milestones:
         }
 
 
-def milestones(curves: Curves) -> Milestones:
-    """Find the milestones of a run among its logged points."""
-    train, test = curves["train_accuracy"], curves["test_accuracy"]
+def milestones(curves: Curves, judged: Judged) -> Milestones:
+    """Find the milestones of a run among its logged points; a problem that judges by no metric has none."""
+    fit, generalised = curves[judged.fit], curves[judged.generalise]
     return Milestones(
-        fit_step=_step(curves, _first(train > FIT)),
-        generalise_step=_step(curves, _first(test >= GENERALISED)),
-        blowup_steps=tuple(int(step) for step in curves.steps[blowups(train)]),
+        fit_step=_step(curves, _first(fit > FIT)),
+        generalise_step=_step(curves, _first(generalised >= GENERALISED)),
+        blowup_steps=tuple(int(step) for step in curves.steps[blowups(fit)]),
     )
 
 
-def blowups(train_accuracy: NDArray[np.float64]) -> NDArray[np.intp]:
+def blowups(accuracy: NDArray[np.float64]) -> NDArray[np.intp]:
     """Indices of the points at which a blow-up begins: after the fit, a fall below CRASHED from above RECOVERED."""
-    fit = _first(train_accuracy > FIT)
+    fit = _first(accuracy > FIT)
     if fit is None:
         return np.array([], dtype=np.intp)
-    crashed, recovered = train_accuracy < CRASHED, train_accuracy > RECOVERED
+    crashed, recovered = accuracy < CRASHED, accuracy > RECOVERED
     turning = np.flatnonzero(crashed | recovered)
     turning = turning[turning >= fit]
     falls = crashed[turning[1:]] & recovered[turning[:-1]]

@@ -18,15 +18,16 @@ from typing import Any
 import numpy as np
 
 from wdtui.claims import read_where
-from wdtui.config import ConfigError, RunConfig, nearest
-from wdtui.hyperparameters import format_value
-from wdtui.metrics import METRICS
+from wdtui.hyperparameters import ConfigError, format_value, nearest
 from wdtui.milestones import Milestones
+from wdtui.schema.config import Config
 from wdtui.schema.curves import Curves
-from wdtui.text import clean, number, percent, too_long
+from wdtui.schema.schema import Schema
+from wdtui.text import clean, number, too_long
 
 MOMENTS = ("start", "fit", "generalise", "blow-up", "end")
-_VALUES = (*METRICS, "step", "epoch", "fit_step", "delay")
+_VALUES = ("step", "epoch", "fit_step", "delay")
+"""What can be filled in besides the metrics of the problem."""
 _KEYS = ("when", "says", "where")
 
 
@@ -38,7 +39,7 @@ class Note:
     says: str
     where: dict[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
 
-    def step(self, config: RunConfig, seen: Milestones) -> int | None:
+    def step(self, config: Config, seen: Milestones) -> int | None:
         """The step at which the run gets there; None where it is not known to, or the note is not for this run."""
         if any(getattr(config, name) not in values for name, values in self.where.items()):
             return None
@@ -54,38 +55,37 @@ class Note:
         }[self.when]
 
 
-def read_notes(tables: Any) -> tuple[Note, ...]:
+def read_notes(schema: Schema, tables: Any) -> tuple[Note, ...]:
     """The notes of [[notes]]. Raises ConfigError."""
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise ConfigError("notes must be tables: begin each with [[notes]].")
-    return tuple(_note(table) for table in tables)
+    return tuple(_note(schema, table) for table in tables)
 
 
-def reached(notes: Sequence[Note], config: RunConfig, curves: Curves, seen: Milestones) -> list[tuple[int, str]]:
+def reached(notes: Sequence[Note], config: Config, curves: Curves, seen: Milestones) -> list[tuple[int, str]]:
     """The notes that a run has got to, in words, each with the step that its values are of; the newest last.
 
     Those of one moment come in the file's order.
     """
     last = int(curves.steps[-1]) if len(curves) else 0
     steps = [(step, note) for note in notes if (step := note.step(config, seen)) is not None and step <= last]
-    return [_filled(note, curves, seen, step) for step, note in sorted(steps, key=lambda pair: pair[0])]
+    return [
+        _filled(note, config.schema(), curves, seen, step) for step, note in sorted(steps, key=lambda pair: pair[0])
+    ]
 
 
-def _filled(note: Note, curves: Curves, seen: Milestones, step: int) -> tuple[int, str]:
+def _filled(note: Note, schema: Schema, curves: Curves, seen: Milestones, step: int) -> tuple[int, str]:
     """Step and note, with the values of the first point at the note's step or later, or of none before the first."""
     index = int(np.searchsorted(curves.steps, step))
     step = int(curves.steps[index]) if len(curves) else step
-    values = {name: _shown(name, float(curves[name][index]) if len(curves) else None) for name in METRICS}
+    measured = {name: float(curves[name][index]) if len(curves) else None for name in schema.metrics}
+    values = {name: schema.metrics[name].written(value) for name, value in measured.items()}
     values |= {"step": number(step), "epoch": number(int(curves.epochs[index]) if len(curves) else 0)}
     values |= {"fit_step": number(seen.fit_step), "delay": number(seen.delay)}
     return step, note.says.format_map(values)
 
 
-def _shown(name: str, value: float | None) -> str:
-    return percent(value) if name.endswith("accuracy") else number(value)
-
-
-def _note(table: Mapping[str, Any]) -> Note:
+def _note(schema: Schema, table: Mapping[str, Any]) -> Note:
     for key in table:
         if key not in _KEYS:
             raise ConfigError(f"{key} is no part of a note{nearest(key, _KEYS)}")
@@ -96,9 +96,10 @@ def _note(table: Mapping[str, Any]) -> Note:
         raise ConfigError(f"what a note says {why}.")
     try:
         for name in _names(says):
-            if name not in _VALUES:
-                raise ConfigError(f"there is no value {{{name}}}{nearest(name, _VALUES)}")
-        return Note(when=_when(table.get("when")), says=clean(says), where=read_where(table.get("where", {}), "where"))
+            if name not in (known := (*schema.metrics, *_VALUES)):
+                raise ConfigError(f"there is no value {{{name}}}{nearest(name, known)}")
+        where = read_where(schema, table.get("where", {}), "where")
+        return Note(when=_when(table.get("when")), says=clean(says), where=where)
     except ConfigError as error:
         raise ConfigError(f"in the note “{clean(says)}”: {error}", *error.fields) from error
 

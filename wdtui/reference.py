@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wdtui.config import FIELDS, GROUPS
+from wdtui.config import RunConfig
 from wdtui.hyperparameters import Hyperparameter, format_value
-from wdtui.metrics import METRICS
 from wdtui.settings import SETTINGS
 
 _LAYERS = {"linear": "each linear layer", "norm": "each BatchNorm", "invariant": "each linear layer before a BatchNorm"}
@@ -29,10 +28,10 @@ def _hyperparameters() -> Iterator[str]:
     yield "Each is a flag (`--weight-decay`), a TOML key, a field of the form and a field of the stored config."
     yield "Its symbol and the short names beside it stand for it in `--axis`, in `--set` and in the filter."
     yield "*Sweep*: on which scale a sweep over it is drawn. *Live*: it can be changed while the run trains."
-    for group, title in GROUPS.items():
+    for group, title in RunConfig.groups.items():
         yield f"\n### {title}\n"
         yield from _head("name", "also", "default", "allowed", "unit", "sweep", "live", "")
-        for field in FIELDS.values():
+        for field in RunConfig.fields().values():
             if field.group == group:
                 default, live = f"`{format_value(field.default)}`", "yes" if field.steerable else ""
                 cells = f"`{field.name}`", _also(field), default, field.allowed, field.unit, field.sweep, live
@@ -48,7 +47,7 @@ def _metrics() -> Iterator[str]:
     yield "Logged every `log_every` epochs. A layer's value is named `metric/layer`, as `weight_norm/block1.linear1`."
     yield ""
     yield from _head("name", "label", "unit", "per layer", "")
-    for metric in METRICS.values():
+    for metric in RunConfig.metrics.values():
         every = f" Every `{metric.every}` epochs." if metric.every else ""
         yield _row(f"`{metric.name}`", metric.label, metric.unit, _LAYERS.get(metric.layers, ""), metric.help + every)
 

@@ -17,9 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wdtui.config import nearest
 from wdtui.files import parse_toml, read_toml_text
-from wdtui.hyperparameters import ConfigError, Hyperparameter, Value
+from wdtui.hyperparameters import ConfigError, Hyperparameter, Value, nearest
 
 TABLES = ("keys", "themes")
 THEMES = ("auto", "dark", "light", "plain")

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from wdtui.hyperparameters import ConfigError, Hyperparameter, Value, format_value
-from wdtui.schema.config import Config
+from wdtui.schema.schema import Schema
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,12 +36,6 @@ class Steering:
             return new
         share = done / self.epochs
         return old * (new / old) ** share if old > 0 and new > 0 else old + (new - old) * share
-
-
-class Fields(Protocol):
-    """What knows the fields that are steered: a config, its class or the schema that travels with a run."""
-
-    def field(self, name: str) -> Hyperparameter: ...
 
 
 Plan = tuple[Steering, ...]
@@ -82,10 +76,10 @@ def to_json(plan: Iterable[Steering]) -> list[dict[str, Any]]:
     return [dataclasses.asdict(steering) for steering in plan]
 
 
-def from_json(config: Fields, plan: Iterable[Mapping[str, Any]]) -> Plan:
-    """Read back what `to_json` gave, of a run with such a config."""
+def from_json(schema: Schema, plan: Iterable[Mapping[str, Any]]) -> Plan:
+    """Read back what `to_json` gave, of a run with such fields."""
     checked = [
-        dict(entry) | {name: config.field(entry["field"]).check(entry[name]) for name in ("old", "new")}
+        dict(entry) | {name: schema.field(entry["field"]).check(entry[name]) for name in ("old", "new")}
         for entry in plan
     ]
     return tuple(Steering(**entry) for entry in checked)
@@ -106,12 +100,12 @@ def read_change(text: str, field: Hyperparameter) -> Change:
     return field.parse(value), int(epochs)
 
 
-def parse_assignment(config: Config | type[Config], text: str) -> tuple[str, Change]:
-    """Read FIELD=VALUE or FIELD=VALUE:EPOCHS for a run with such a config. Raises ConfigError."""
+def parse_assignment(schema: Schema, text: str) -> tuple[str, Change]:
+    """Read FIELD=VALUE or FIELD=VALUE:EPOCHS for a run with such fields. Raises ConfigError."""
     name, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(f"{text}: give FIELD=VALUE, or FIELD=VALUE:EPOCHS for a change over so many epochs.")
-    field = config.find(name)
+    field = schema.find(name)
     return field.name, read_change(value, field)
 
 
@@ -126,9 +120,9 @@ def steering_to(field: Hyperparameter, change: Any, step: int, old: Value) -> St
     return Steering(step, field.name, old, field.check(value), epochs)
 
 
-def check_steerable(config: Config | type[Config], fields: Iterable[str]) -> None:
+def check_steerable(schema: Schema, fields: Iterable[str]) -> None:
     """Raise ConfigError for a field that cannot be changed while a run is live."""
     for name in fields:
-        if name not in [field.name for field in config.live_fields()]:
-            steerable = ", ".join(field.name for field in config.live_fields())
+        if name not in [field.name for field in schema.live_fields]:
+            steerable = ", ".join(field.name for field in schema.live_fields)
             raise ConfigError(f"{name} cannot be changed while a run is live; {steerable} can.", name)

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from wdtui.config import RunConfig
 from wdtui.milestones import FIT, GENERALISED, RECOVERED, Milestones, milestones
+from wdtui.schema.config import Config
 from wdtui.schema.curves import Curves
-from wdtui.text import duration, number, percent
+from wdtui.schema.schema import Judged, Schema
+from wdtui.sweep_table import columns
+from wdtui.text import capital, duration, number, percent
 
 
 def finite(values: Mapping[str, float]) -> dict[str, float | None]:
@@ -19,9 +21,9 @@ def finite(values: Mapping[str, float]) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
-def summary(run_id: int, status: str, reason: str, curves: Curves) -> dict[str, Any]:
+def summary(run_id: int, status: str, reason: str, curves: Curves, judged: Judged) -> dict[str, Any]:
     """The last line of `--json`: how the run ended, its newest point, milestones and blow-ups."""
-    seen = milestones(curves).to_json()
+    seen = milestones(curves, judged).to_json()
     steps = int(curves.steps[-1]) if len(curves) else 0
     speed = mean_speed(curves)
     return {
@@ -63,59 +65,67 @@ def speeds(curves: Curves, batched: int | None) -> str:
     return text + (f", in a batch of {batched} runs" if batched and batched > 1 else "")
 
 
-def story(curves: Curves) -> Iterator[str]:
+def story(curves: Curves, schema: Schema) -> Iterator[str]:
     """What was seen, a sentence at a time."""
     if not len(curves):
         yield "Nothing has been measured yet."
         return
-    if _lost(curves):
+    if _lost(curves, schema):
         yield "The numbers did not stay finite."
         return
-    seen = milestones(curves)
-    yield _fit(curves)
-    yield _generalisation(curves, seen)
-    _, norm = curves.measured("weight_norm")
-    if len(norm):
-        change = "fell" if norm[-1] < norm[0] else "rose"
-        yield f"The weight norm {change} from {number(norm[0])} to {number(norm[-1])}."
+    seen = milestones(curves, schema.judged)
+    if schema.judged.fit:
+        yield _fit(curves, schema)
+    if schema.judged.generalise:
+        yield _generalisation(curves, schema, seen)
+    for name in (name for name in columns(schema) if name in schema.metrics and name not in schema.judged):
+        _, values = curves.measured(name)
+        if len(values):
+            change = "fell" if values[-1] < values[0] else "rose"
+            first, last = (schema.metrics[name].written(float(value)) for value in (values[0], values[-1]))
+            yield f"The {schema.metrics[name].label} {change} from {first} to {last}."
     if seen.fit_step is not None:
         yield _blowups(seen)
 
 
-def _lost(curves: Curves) -> bool:
+def _lost(curves: Curves, schema: Schema) -> bool:
     """Whether some point has no finite number at all; of a run that was taken in, each has what was recorded there."""
     told = [
         place
         for place, name in enumerate(curves.names)
-        if name.endswith(("_loss", "_accuracy")) or name == "weight_norm"
+        if name in schema.metrics and not schema.metrics[name].timing and not schema.metrics[name].every
     ]
     return not np.isfinite(curves.values[:, told]).any(axis=1).all()
 
 
-def _fit(curves: Curves) -> str:
-    steps, train = curves.measured("train_accuracy")
+def _fit(curves: Curves, schema: Schema) -> str:
+    label = capital(schema.metrics[schema.judged.fit].label)
+    steps, train = curves.measured(schema.judged.fit)
     if not len(train):
-        return "Training accuracy was not recorded."
+        return f"{label} was not recorded."
     passed = next((mark for mark in (FIT, RECOVERED) if max(train) > mark), None)
     if passed is None:
-        return f"The training pairs are not fitted: training accuracy came to {percent(max(train))} at most."
+        return f"{label} came to {percent(max(train))} at most: what is trained on is not fitted."
     step = int(steps[(train > passed).argmax()])
-    at = f"Training accuracy passed {percent(passed)} at step {number(step)}"
-    steps, test = curves.measured("test_accuracy")
-    then = f"; test accuracy was {percent(test[np.abs(steps - step).argmin()])} then" if len(test) else ""
-    return f"{at}{then}."
-
-
-def _generalisation(curves: Curves, seen: Milestones) -> str:
-    _, test = curves.measured("test_accuracy")
+    at = f"{label} passed {percent(passed)} at step {number(step)}"
+    steps, test = curves.measured(schema.judged.generalise)
     if not len(test):
-        return "Test accuracy was not recorded."
+        return f"{at}."
+    then = percent(test[np.abs(steps - step).argmin()])
+    return f"{at}; {schema.metrics[schema.judged.generalise].label} was {then} then."
+
+
+def _generalisation(curves: Curves, schema: Schema, seen: Milestones) -> str:
+    label = capital(schema.metrics[schema.judged.generalise].label)
+    _, test = curves.measured(schema.judged.generalise)
+    if not len(test):
+        return f"{label} was not recorded."
     mark, final = percent(GENERALISED), percent(test[-1])
     if seen.generalise_step is None:
         best = percent(max(test))
-        return f"Test accuracy has not reached {mark}: it came to {best} at most and is {final} at the last point."
+        return f"{label} has not reached {mark}: it came to {best} at most and is {final} at the last point."
     delay = f", {number(seen.delay)} steps after the fit" if seen.delay is not None and seen.delay > 0 else ""
-    reached = f"Test accuracy reached {mark} at step {number(seen.generalise_step)}{delay}"
+    reached = f"{label} reached {mark} at step {number(seen.generalise_step)}{delay}"
     return f"{reached}, and is {final} at the last point."
 
 
@@ -129,6 +139,6 @@ def _blowups(seen: Milestones) -> str:
     return f"Training blew up {count} times, {first}, then every {number(seen.blowup_period)} steps (median)."
 
 
-def time_left(config: RunConfig, step: int, speed: float | None) -> str:
+def time_left(config: Config, step: int, speed: float | None) -> str:
     """How long the rest of a run will take at `speed` steps/s, in words."""
     return duration((config.steps - step) / speed if speed else None)

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from wdtui.hyperparameters import Value
-from wdtui.metrics import METRICS
+from wdtui.schema.schema import Schema
+from wdtui.text import number
 
 MILESTONES = {
     "fit_step": ("milestones", "fit_step", "fit step"),
@@ -25,8 +26,6 @@ MILESTONES = {
 }
 """Quantities that a run's milestones hold: the two keys that lead there, and a label."""
 
-_FITS_UP_TO = ("weight_decay", "normalized_weight_decay", "label_noise", "train_size")
-_FITS_FROM = ("width", "blocks")
 _FINISHED = ("done", "diverged")
 
 
@@ -85,20 +84,25 @@ class Row:
 class Table:
     """The rows of a sweep, in the order of its axes' values, the last axis fastest."""
 
+    schema: Schema
+    """What its runs declare."""
     axes: Mapping[str, Sequence[Value]]
     """The values by field."""
     rows: tuple[Row, ...]
 
     @classmethod
     def of(
-        cls, axes: Mapping[str, Sequence[Value]], measured: Iterable[tuple[tuple[Value, ...], Measured | None]]
+        cls,
+        schema: Schema,
+        axes: Mapping[str, Sequence[Value]],
+        measured: Iterable[tuple[tuple[Value, ...], Measured | None]],
     ) -> Table:
         """Collect runs, each with its values on the axes. Combinations without a run of their own are left out."""
         runs: dict[tuple[Value, ...], list[Measured | None]] = {}
         for values, run in measured:
             runs.setdefault(values, []).append(run)
         combinations = itertools.product(*axes.values())
-        return cls(axes, tuple(Row(values, tuple(runs[values])) for values in combinations if values in runs))
+        return cls(schema, axes, tuple(Row(values, tuple(runs[values])) for values in combinations if values in runs))
 
     @property
     def measured(self) -> bool:
@@ -115,7 +119,7 @@ class Table:
         wanted = [(place, fixed[axis]) for place, axis in enumerate(self.axes) if axis in fixed]
         rows = [row for row in self.rows if all(row.values[place] == value for place, value in wanted)]
         cut = (Row(tuple(row.values[place] for place in kept), row.runs) for row in rows)
-        return Table({axis: values for axis, values in self.axes.items() if axis not in fixed}, tuple(cut))
+        return Table(self.schema, {axis: values for axis, values in self.axes.items() if axis not in fixed}, tuple(cut))
 
     def threshold(self) -> Value:
         """On a single axis, the interpolation threshold: the largest λ, or smallest width, that still fits.
@@ -124,12 +128,13 @@ class Table:
         which it says nothing.
         """
         names = tuple(self.axes)
-        if len(names) != 1 or names[0] not in (*_FITS_UP_TO, *_FITS_FROM):
+        side = self.schema.field(names[0]).fits if len(names) == 1 else ""
+        if not side:
             return None
         fitting: list[Any] = [row.values[0] for row in self.rows if row.values[0] is not None and _fits(row)]
         if not fitting:
             return None
-        return max(fitting) if names[0] in _FITS_UP_TO else min(fitting)  # type: ignore[no-any-return]
+        return max(fitting) if side == "below" else min(fitting)  # type: ignore[no-any-return]
 
     def to_json(self, names: Iterable[str]) -> list[dict[str, Any]]:
         """The rows as plain JSON types, with these quantities."""
@@ -163,9 +168,21 @@ def _spread(name: str, runs: Iterable[Measured]) -> Spread | None:
     return Spread(statistics.median(finite), min(finite), max(finite), len(finite)) if finite else None
 
 
-def label(name: str) -> str:
+def label(schema: Schema, name: str) -> str:
     """A metric or milestone in words."""
-    return MILESTONES[name][2] if name in MILESTONES else METRICS[name].label
+    return MILESTONES[name][2] if name in MILESTONES else schema.metrics[name].label
+
+
+def written(schema: Schema, name: str, value: float | None) -> str:
+    """The value of a metric or milestone as it is read."""
+    return schema.metrics[name].written(value) if name in schema.metrics else number(value)
+
+
+def columns(schema: Schema) -> tuple[str, ...]:
+    """What is told of each cell of a sweep: what runs are judged by, what the first charts show, and milestones."""
+    shown = (chart.main for chart in schema.charts_of(())[:2])
+    seen = ("fit_step", "generalise_step", "blowups") if any(schema.judged) else ()
+    return tuple(dict.fromkeys([*schema.headline, *shown, *seen]))
 
 
 def _fits(row: Row) -> bool:

@@ -79,6 +79,11 @@ def clean(text: str) -> str:
     return "".join(char for char in _ESCAPES.sub("", text) if unicodedata.category(char) not in ("Cc", "Cf", "Cs"))
 
 
+def capital(text: str) -> str:
+    """The text as a sentence begins; what else is written large stays so."""
+    return text[:1].upper() + text[1:]
+
+
 def too_long(text: str) -> str:
     """What is wrong with a text of more than MOST_CHARACTERS, as the end of a sentence about it; else nothing."""
     if len(text) <= MOST_CHARACTERS:

@@ -26,7 +26,10 @@ def add(store: Store, train: list[float], test: list[float], **changes: float) -
     ]
     points = [Point(78 * (place + 1), place + 1, tuple(row.values())) for place, row in enumerate(rows)]
     store.append(
-        store.run(run_id).claim, points, speed=1.0, milestones=milestones(Curves.of(config.columns, points)).to_json()
+        store.run(run_id).claim,
+        points,
+        speed=1.0,
+        milestones=milestones(Curves.of(config.columns, points), RunConfig.schema().judged).to_json(),
     )
     store.set_status(store.run(run_id).claim, Status.DONE)
 

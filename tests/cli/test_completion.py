@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from wdtui.cli.main import main
-from wdtui.config import FIELDS, RunConfig
+from wdtui.config import RunConfig
 from wdtui.grid import Grid
 from wdtui.runs.store import Store
 
@@ -70,7 +70,7 @@ def test_experiments_fields_and_choices_are_offered(tab: Tab, tmp_path: Path) ->
     assert tab("wdtui run dem", tmp_path) == ["demo"]
     assert tab("wdtui experiments verify lam", tmp_path) == ["lambda"]
     flags = tab("wdtui run --", tmp_path)
-    assert all(field.flag in flags for field in FIELDS.values())
+    assert all(field.flag in flags for field in RunConfig.fields().values())
     assert tab("wdtui run --optimizer ", tmp_path) == ["adamw", "adam", "sgd"]
     assert tab("wdtui sweep --axis wid", tmp_path) == ["width="]
     assert tab("wdtui sweep --axis optimizer=a", tmp_path) == ["optimizer=adamw", "optimizer=adam"]

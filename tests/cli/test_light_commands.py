@@ -25,10 +25,10 @@ def test_light_commands_do_not_import_torch(command: str) -> None:
 
 
 def test_help_lists_every_hyperparameter_with_its_default() -> None:
-    from wdtui.config import FIELDS
+    from wdtui.config import RunConfig
 
     shown = wdtui("run", "--help").stdout
-    assert all(field.flag in shown for field in FIELDS.values())
+    assert all(field.flag in shown for field in RunConfig.fields().values())
 
 
 def test_doctor_finds_this_machine_well(tmp_path: Path) -> None:

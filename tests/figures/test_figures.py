@@ -19,6 +19,8 @@ from wdtui.figures.writing import inline_svg, save
 from wdtui.schema.curves import Curves, Point
 from wdtui.sweep_table import Table
 
+SCHEMA = RunConfig.schema()
+ACCURACIES = ("train_accuracy", "test_accuracy")
 CONFIG = RunConfig(width=8, bn_epsilon=1e-2)
 
 
@@ -37,7 +39,7 @@ def curves(train: Sequence[float], test: Sequence[float], **others: Sequence[flo
 
 def subject(label: str = "one", **options: Any) -> Subject:
     made = curves([0.5, 1.0, 0.5, 1.0, 0.5, 1.0], [0, 0, 0.1, 0.5, 0.96, 0.97])
-    return Subject(label, made, np.full(6, 0.01), **options)
+    return Subject(label, SCHEMA, made, {"bn_epsilon": np.full(6, 0.01)}, **options)
 
 
 def words(figure: Any) -> list[str]:
@@ -62,7 +64,7 @@ def lambda_table() -> Table:
         for decay, test in values.items()
         for more in (0.0, 0.1)
     ]
-    return Table.of({"weight_decay": list(values)}, cells)
+    return Table.of(SCHEMA, {"weight_decay": list(values)}, cells)
 
 
 # Training curves
@@ -74,7 +76,7 @@ def test_one_run_has_the_articles_panels_its_lines_named_and_its_milestones_in_w
     assert [axes.get_ylabel() for axes in figure.axes] == ["accuracy", "weight norm", "BatchNorm variance\n(log)"]
     assert len([line for line in accuracy.lines if len(np.atleast_1d(line.get_xdata())) == 6]) == 3
     said = words(figure)
-    assert {"λ 0.1", "training", "validation", "test", "fit 200", "generalised 500", "step", "ε 0.01"} <= set(said)
+    assert {"λ 0.1", "train", "validation", "test", "fit 200", "generalised 500", "step", "ε 0.01"} <= set(said)
     assert any("2 blow-ups" in one and "every 200 steps" in one for one in said)
     assert accuracy.get_xlim() == variance.get_xlim() == norm.get_xlim() == (0, 600)
     assert any(np.all(np.asarray(line.get_ydata()) == 0.01) for line in variance.lines), "the ε line"
@@ -99,12 +101,12 @@ def test_metrics_choose_the_panels_and_what_is_missing_is_left_out() -> None:
     ]
     plain = RunConfig(width=8, batch_norm=False)
     made = Curves.of(plain.columns, [Point(10, 1, tuple(0.5 for _ in plain.columns))])
-    assert len(training_curves([Subject("x", made)]).axes) == 2
+    assert len(training_curves([Subject("x", SCHEMA, made)]).axes) == 2
 
 
 def test_steering_is_marked_and_epsilon_steps() -> None:
     one = subject(changes=((300, "ε → 0.1"),))
-    steered = Subject(one.label, one.curves, np.array([0.01] * 3 + [0.1] * 3), one.changes)
+    steered = Subject(one.label, SCHEMA, one.curves, {"bn_epsilon": np.array([0.01] * 3 + [0.1] * 3)}, one.changes)
     figure = training_curves([steered])
     assert {"ε → 0.1", "ε 0.1"} <= set(words(figure))
     assert any(set(np.asarray(line.get_ydata())) == {0.01, 0.1} for line in figure.axes[2].lines)
@@ -119,7 +121,7 @@ def test_the_words_above_a_panel_do_not_cross_one_anothers_stems() -> None:
 
 def test_gaps_zeros_and_names_with_dollars_can_be_drawn(tmp_path: Path) -> None:
     made = curves([0.1, np.nan, 0.2], [0, 0, 0], train_loss=[1.0, 0.0, 1e-9], weight_norm=[np.inf, np.nan, 3])
-    save(training_curves([Subject("$x^ 漢", made)], ["train_loss", "weight_norm"]), tmp_path / "odd.png")
+    save(training_curves([Subject("$x^ 漢", SCHEMA, made)], ["train_loss", "weight_norm"]), tmp_path / "odd.png")
     assert (tmp_path / "odd.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -127,7 +129,7 @@ def test_long_runs_are_thinned_to_what_can_be_seen() -> None:
     many = 20_000
     test = np.zeros(many)
     test[12_345] = 1.0
-    figure = training_curves([Subject("long", curves([1.0] * many, list(test)))])
+    figure = training_curves([Subject("long", SCHEMA, curves([1.0] * many, list(test)))])
     drawn = [np.asarray(line.get_ydata()) for line in figure.axes[0].lines]
     assert max(map(len, drawn)) < many / 2
     assert any(len(one) > 2 and one.max() == 1.0 and one.min() == 0.0 for one in drawn), "the one high point is kept"
@@ -137,9 +139,9 @@ def test_long_runs_are_thinned_to_what_can_be_seen() -> None:
 
 
 def test_the_curve_over_lambda_breaks_before_zero_and_marks_the_threshold() -> None:
-    figure = curve(lambda_table(), title="S3")
+    figure = curve(lambda_table(), ACCURACIES, title="S3")
     (axes,) = figure.axes
-    assert {"S3", "//", "interpolation threshold 0.1", "training", "test", "weight decay λ (log)"} <= set(words(figure))
+    assert {"S3", "//", "interpolation threshold 0.1", "train", "test", "weight decay λ (log)"} <= set(words(figure))
     ticks = {tick.get_text(): place for tick, place in zip(axes.get_xticklabels(), axes.get_xticks(), strict=True)}
     assert ticks["0"] < ticks["0.01"] and ticks["0.1"] - ticks["0.01"] == pytest.approx(ticks["1"] - ticks["0.1"])
     joined = [line for line in axes.lines if len(line.get_xdata()) == 3]
@@ -159,14 +161,14 @@ def test_what_is_counted_has_whole_numbers_on_its_axis() -> None:
     cells = [((decay,), run()) for decay in (0.1, 1.0)]
     for (_, cell), count in zip(cells, (0, 2), strict=True):
         cell.milestones["blowups"]["count"] = count
-    (axes,) = curve(Table.of({"weight_decay": [0.1, 1.0]}, cells), ["blowups"]).axes
+    (axes,) = curve(Table.of(SCHEMA, {"weight_decay": [0.1, 1.0]}, cells), ["blowups"]).axes
     ticks = [tick for tick in axes.get_yticks() if 0 <= tick <= 2]
     assert ticks == [0, 1, 2]
 
 
 def two_axes() -> Table:
     cells = [((width, decay), run(test_loss=width * (decay + 1))) for width in (8, 16) for decay in (0.0, 0.1, 1.0)]
-    return Table.of({"width": [8, 16], "weight_decay": [0.0, 0.1, 1.0]}, cells[:-1])
+    return Table.of(SCHEMA, {"width": [8, 16], "weight_decay": [0.0, 0.1, 1.0]}, cells[:-1])
 
 
 def test_a_heatmap_has_a_number_in_each_cell() -> None:
@@ -183,7 +185,11 @@ def test_a_family_has_a_named_line_for_each_value_of_the_other_axis() -> None:
 
 
 def test_axes_without_numbers_can_be_drawn() -> None:
-    table = Table.of({"task": ["add", "multiply"]}, [((task,), run(test_accuracy=0.5)) for task in ("add", "multiply")])
+    table = Table.of(
+        SCHEMA,
+        {"task": ["add", "multiply"]},
+        [((task,), run(test_accuracy=0.5)) for task in ("add", "multiply")],
+    )
     assert {"add", "multiply"} <= set(words(curve(table, ["test_accuracy"])))
 
 
@@ -199,7 +205,7 @@ def test_equal_figures_make_equal_files(tmp_path: Path) -> None:
 
 
 def test_an_inline_svg_refers_to_nothing_outside_and_follows_the_page() -> None:
-    svg = inline_svg(curve(lambda_table(), title="<b>"), 7, 'say "λ" & more')
+    svg = inline_svg(curve(lambda_table(), ACCURACIES, title="<b>"), 7, 'say "λ" & more')
     assert svg.startswith("<svg ") and svg.endswith("</svg>") and "&lt;b&gt;" in svg and "<metadata" not in svg
     ids = set(re.findall(r' id="([^"]+)"', svg))
     referred = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
@@ -218,7 +224,7 @@ def test_nothing_opens_a_window() -> None:
 @pytest.mark.parametrize(("low", "high"), [(1.5, 16.0), (2e-4, 3e-3), (1e-9, 1.0), (0.9, 11.0)])
 def test_a_logarithmic_axis_is_named_so_and_has_at_least_two_round_ticks_in_words(low: float, high: float) -> None:
     made = curves([0.5] * 6, [0.5] * 6, train_loss=np.geomspace(low, high, 6).tolist())
-    figure = training_curves([Subject("one", made)], ["train_loss", "weight_norm"])
+    figure = training_curves([Subject("one", SCHEMA, made)], ["train_loss", "weight_norm"])
     loss, norm = figure.axes
     assert loss.get_yscale() == "log" and loss.get_ylabel() == "training loss (log)"
     assert norm.get_ylabel() == "weight norm"
@@ -229,4 +235,4 @@ def test_a_logarithmic_axis_is_named_so_and_has_at_least_two_round_ticks_in_word
 
 
 def test_a_curve_over_lambda_says_that_lambda_is_on_a_logarithmic_axis() -> None:
-    assert curve(lambda_table()).axes[-1].get_xlabel() == "weight decay λ (log)"
+    assert curve(lambda_table(), ACCURACIES).axes[-1].get_xlabel() == "weight decay λ (log)"

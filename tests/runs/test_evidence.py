@@ -23,6 +23,7 @@ from wdtui.runs.store import Status, Store
 from wdtui.steering import Steering, planned
 from wdtui.verdicts import State
 
+SCHEMA = RunConfig.schema()
 Add = Callable[..., int]
 
 
@@ -50,7 +51,7 @@ def here(store: Store) -> Callable[[], Executor]:
 def experiment(*, epochs: int = CONFIG.epochs, quick: Experiment | None = None) -> Experiment:
     config = CONFIG.to_mapping() | {"epochs": epochs}
     table = {"says": "So.", "measure": "train_loss", "between": [0, 1]}
-    claims = read_claims([table], [RunConfig.from_mapping(config)], quick=False)
+    claims = read_claims(SCHEMA, [table], [RunConfig.from_mapping(config)], quick=False)
     return Experiment(name="e", question="?", config=config, claims=claims, quick=quick)
 
 
@@ -118,7 +119,7 @@ def test_nothing_is_said_where_nothing_is_claimed(store: Store) -> None:
     assert Evidence(store).standing(Experiment(name="e", question="?")).words == ""
 
 
-FORK = Branching.read({"at_epoch": 1, "branches": [{}, {"betas": [0.5, 0.6], "bn_epsilon": "0.5:2"}]})
+FORK = Branching.read(SCHEMA, {"at_epoch": 1, "branches": [{}, {"betas": [0.5, 0.6], "bn_epsilon": "0.5:2"}]})
 
 
 def test_a_fork_counts_for_the_branch_that_it_is(store: Store, add: Add) -> None:

@@ -23,6 +23,7 @@ from wdtui.runs.store import Store
 from wdtui.schema.curves import Curves
 from wdtui.steering import Steering, planned, read_change, values_at
 
+SCHEMA = RunConfig.schema()
 TINY = RunConfig(width=4, train_size=40, validation_size=10, test_size=10, batch_size=8, epochs=20, keep_every=8)
 STEPS = 5
 """Of an epoch."""
@@ -170,13 +171,15 @@ def test_what_a_fork_cannot_change_is_said(store: Store, changes: dict[str, Any]
 
 
 def test_the_branches_of_an_experiment_may_come_before_its_run(store: Store) -> None:
-    branching = Branching.read({"at_epoch": 6, "branches": [{}, {"bn_epsilon": "0.5:4"}, {"weight_decay": 0.0}]})
+    branching = Branching.read(
+        SCHEMA, {"at_epoch": 6, "branches": [{}, {"bn_epsilon": "0.5:4"}, {"weight_decay": 0.0}]}
+    )
     run_id = store.add_run(TINY)
     unchanged, risen, free = (trained(store, one) for one in forks.branch(store, store.run(run_id), branching))
     assert [run.name for run in (unchanged, risen, free)] == ["unchanged", "ε → 0.5 over 4 epochs", "λ → 0"]
     assert_equal(store.curves(unchanged.id), store.curves(trained(store, run_id).id))
     assert measured(store.curves(risen.id))[6] != measured(store.curves(free.id))[6]
-    assert in_words({"betas": (0.8, 0.9)}) == "betas → 0.8,0.9"
+    assert in_words(SCHEMA, {"betas": (0.8, 0.9)}) == "betas → 0.8,0.9"
 
 
 # Plans
@@ -242,7 +245,10 @@ def test_milestones_are_seen_as_they_come(accuracies: list[tuple[float, float]])
     watch = Watch()
     seen = [watch.add(*pair) for pair in accuracies]
     steps = np.arange(len(accuracies), dtype=np.int64)
-    whole = milestones(Curves(("train_accuracy", "test_accuracy"), steps, steps, np.array(accuracies).reshape(-1, 2)))
+    whole = milestones(
+        Curves(("train_accuracy", "test_accuracy"), steps, steps, np.array(accuracies).reshape(-1, 2)),
+        SCHEMA.judged,
+    )
     assert tuple(i for i, names in enumerate(seen) if "blow-up" in names) == whole.blowup_steps
     assert next((i for i, names in enumerate(seen) if "fit" in names), None) == whole.fit_step
     assert next((i for i, names in enumerate(seen) if "generalised" in names), None) == whole.generalise_step

@@ -23,6 +23,7 @@ from wdtui.runs.runner import Runner
 from wdtui.runs.scheduler import Scheduler
 from wdtui.runs.store import Claim, RunBusyError, Status, Store, StoreError
 from wdtui.schema.curves import Curves
+from wdtui.schema.schema import Judged
 from wdtui.steering import Plan, Steering
 
 TINY = RunConfig(
@@ -193,9 +194,9 @@ def test_where_memory_gives_out_on_the_way_half_of_the_runs_go_on_first(
                 raise torch.OutOfMemoryError("CUDA out of memory.")
             return complete
 
-    def seen(curves: Curves) -> Milestones:
+    def seen(curves: Curves, judged: Judged) -> Milestones:
         assert (np.diff(curves.steps) > 0).all(), "a point counts twice"
-        return milestones(curves)
+        return milestones(curves, judged)
 
     monkeypatch.setattr(problem_module, "Ensemble", Growing)
     monkeypatch.setattr(runner_module, "milestones", seen)

@@ -1,28 +1,53 @@
-"""A problem that wdtui does not know is stored, trained, stopped, resumed, steered, forked, listed and exported."""
+"""A problem that wdtui does not know goes everywhere: store, flags, form, sweep, claim, chart, filter, export."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import os
+import signal
+import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fault_tools import ended, forked
 from small_problem import SMALL, SmallConfig
+from textual.widgets import Input
+from tui_tools import FakeScheduler, settle
 
+import wdtui
 from wdtui import problems
+from wdtui.charts.sweeps import curve, heatmap, title
+from wdtui.cli import completion
+from wdtui.cli.main import main
 from wdtui.exchange.export import export
 from wdtui.exchange.taken import stream
+from wdtui.experiments import load
+from wdtui.figures.curves import Subject, training_curves
+from wdtui.grid import Grid
 from wdtui.hyperparameters import ConfigError
-from wdtui.runs import forks, runner
+from wdtui.runs import forks, runner, trained
+from wdtui.runs import scheduler as scheduling
+from wdtui.runs.evidence import Evidence
 from wdtui.runs.runner import Runner
+from wdtui.runs.scheduler import Scheduler
 from wdtui.runs.store import Status, Store, StoreError
+from wdtui.runs.sweeps import complete
+from wdtui.tui.app import WorkbenchApp
+from wdtui.tui.query import QueryError, parse
+from wdtui.tui.widgets.chart import ChartPanel
+from wdtui.tui.widgets.choice import Choice
+from wdtui.tui.widgets.launch_form import LaunchForm
 
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(problems._known(), SMALL.name, SMALL)
     monkeypatch.setattr(runner, "_ATTEND_SECONDS", 0.0)
+    monkeypatch.setattr(scheduling, "placement", lambda *_: "thread")  # no other process knows the problem
 
 
 @pytest.fixture
@@ -105,3 +130,216 @@ def test_where_the_problem_is_gone_its_runs_are_still_shown(store: Store, monkey
     assert len(store.curves(run_id)) == 20
     with pytest.raises(StoreError, match="There is no problem small"):
         _ = run.config
+
+
+# Every face
+
+EXPERIMENT = """
+question = "Does a pull keep the weight away from its target?"
+problem = "small"
+[axes]
+pull = [0.0, 0.5, 4.0]
+[[claims]]
+says = "The harder the pull, the larger the loss."
+measure = "train_loss"
+along = "pull"
+find = "largest_fall"
+at_most = 1e-6
+[[claims]]
+says = "It gets there without a pull."
+measure = "weight"
+where = {pull = 0}
+about = 1
+tolerance = 0.01
+[[notes]]
+when = "end"
+says = "w is {weight}."
+"""
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> str:
+    path = tmp_path / "pulled.toml"
+    path.write_text(EXPERIMENT, encoding="utf-8")
+    return str(path)
+
+
+def command(*arguments: str) -> int:
+    """A command line in this process, which ends with 0 where it says nothing else."""
+    try:
+        return main(list(arguments))
+    except SystemExit as left:
+        return int(left.code or 0)
+
+
+@pytest.mark.parametrize("what", ["run", "sweep"])
+def test_help_shows_the_flags_of_the_problem_that_is_named(
+    what: str, experiment: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for named in ("small", experiment):
+        assert command(what, named, "--help") == 0
+        shown = capsys.readouterr().out
+        assert "--pull" in shown and "--rate" in shown and "λ:" not in shown
+    assert command(what, "demo", "--help") == 0
+    shown = capsys.readouterr().out
+    assert "λ:" in shown and "--pull" not in shown
+
+
+def test_flags_train_a_run_of_it_and_refuse_those_of_another_problem(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--headless", "--device", "cpu", "--store", str(store.folder))
+    assert command("run", "small", "--pull", "0.5", "--epochs", "4", *given) == 0
+    assert "speed" not in (shown := capsys.readouterr().out) and "Run 1 is done" in shown
+    run = store.run(1)
+    assert run.config == SmallConfig(pull=0.5, epochs=4) and run.step == 20
+    assert command("run", "small", "--weight-decay", "0.1", *given) == 2
+    assert "there is no option --weight-decay" in capsys.readouterr().err
+    assert command("run", "small", "--pull", "-1", *given) == 2
+    assert "pull: -1 is not allowed; give a number ≥ 0." in capsys.readouterr().err
+    for arguments in (["runs", "list"], ["runs", "show", "1"], ["runs", "compare", "1", "1"]):
+        assert command(*arguments, "--store", str(store.folder)) == 0
+    shown = capsys.readouterr().out
+    assert "p" in shown.split() and "0.5" in shown and "pull 0.5, epochs 4" in shown
+
+
+class _Context:
+    """As much of a command line under way as completion asks for."""
+
+    def __init__(self, **params: object) -> None:
+        self.params = params
+
+    def find_root(self) -> _Context:
+        return self
+
+
+def test_tab_offers_its_fields(store: Store, experiment: str) -> None:
+    store.add_run(SmallConfig())
+    offered = [text for text, _ in completion.axes(_Context(experiment=experiment), "")]  # type: ignore[arg-type]
+    assert offered == ["pull=", "rate=", "seed="]
+    changes = completion.changes(_Context(run="1", store=store.folder), "")  # type: ignore[arg-type]
+    assert [text for text, _ in changes] == ["pull=", "rate="]
+    assert ("small", "one weight") in completion.experiments("sm")
+
+
+def test_the_form_has_its_fields_and_starts_a_run_of_it(store: Store) -> None:
+    async def used() -> None:
+        app = WorkbenchApp(store, FakeScheduler(), device="cpu")  # type: ignore[arg-type]
+        async with app.run_test(size=(120, 40)) as pilot:
+            await settle(pilot)
+            form = app.screen.query_one(LaunchForm)
+            form.use_experiment("small")
+            await settle(pilot)
+            assert form.query_one("#experiment", Choice).value == "small"
+            assert not form.query("#field-weight_decay") and form.schema.problem == "small"
+            form.query_one("#field-pull Input", Input).value = "-1"
+            await settle(pilot)
+            assert form.config is None
+            form.query_one("#field-pull Input", Input).value = "0.5"
+            await settle(pilot)
+            form.submit()
+            await settle(pilot)
+            form.use_experiment("demo")
+            await settle(pilot)
+            assert form.query("#field-weight_decay") and not form.query("#field-pull")
+
+    import asyncio
+
+    asyncio.run(used())
+    (run,) = store.runs()
+    assert run.config == SmallConfig(pull=0.5) and run.schema.problem == "small"
+
+
+def test_the_screen_shows_its_charts_and_columns_beside_those_of_others(store: Store) -> None:
+    run_id = store.add_run(SmallConfig(pull=0.5))
+    train(store, run_id)
+
+    async def looked() -> list[str]:
+        app = WorkbenchApp(store, FakeScheduler(), device="cpu")  # type: ignore[arg-type]
+        async with app.run_test(size=(120, 40)) as pilot:
+            await settle(pilot)
+            await pilot.press("escape")
+            await settle(pilot)
+            panels = [panel for panel in app.screen.query(ChartPanel) if panel.region and panel.id != "map"]
+            titles = [panel.render_line(0).text.split("─")[1].strip() for panel in panels]
+            await pilot.press("enter")
+            await settle(pilot)
+            return titles
+
+    import asyncio
+
+    assert asyncio.run(looked()) == ["loss", "w", "speed"]
+
+
+def test_a_filter_takes_its_fields_and_its_metrics(store: Store) -> None:
+    for pull in (0.0, 4.0):
+        train(store, store.add_run(SmallConfig(pull=pull)))
+    other = store.add_run(problems.find("addition").config())
+    schemas = [run.schema for run in store.runs()]
+
+    def found(query: str) -> list[int]:
+        return [run.id for run in store.runs() if parse(query, schemas)(run)]
+
+    assert found("p>1") == found("pull>=4") == [2] and found("weight>0.9") == [1]
+    assert found("λ>=0") == [other] and found("seed=0") == [other, 2, 1]
+    with pytest.raises(QueryError, match="wieght is neither a hyperparameter nor a result; did you mean weight"):
+        parse("wieght>1", schemas)
+
+
+def test_a_sweep_of_it_is_trained_and_drawn(store: Store) -> None:
+    grid = Grid.of(SmallConfig(epochs=4), {"pull": [0.0, 1.0], "rate": [0.01, 0.1]}, 2)
+    sweep = store.sweeps.get(store.sweeps.add(grid))
+    progress = complete(store, sweep.id, executor=lambda: Scheduler(store, device="cpu"))
+    assert progress.complete and progress.table.schema == SmallConfig.schema()
+    assert len(store.runs()) == 8 and store.sweeps.get(sweep.id).grid == grid
+    drawn = heatmap(progress.table, "weight", width=60, height=6).plain
+    assert "p ╲ rate" in drawn and "w  " in drawn
+    over_pull = progress.table.at({"rate": 0.1})
+    assert title(over_pull.schema, over_pull.axes, ["train_loss"]) == "loss (log) over p (log)"
+    assert "┤" in curve(over_pull, width=60, height=10, metrics=["train_loss"]).plain
+
+
+def test_claims_about_it_are_checked(store: Store, experiment: str) -> None:
+    loaded = load(experiment)
+    runs = trained.trained(
+        store, loaded.cases(), experiment=loaded.name, executor=lambda: Scheduler(store, device="cpu"),
+        tell=lambda line: None, threads=None, stop=lambda: "",
+    )  # fmt: skip
+    assert {run.status for run in runs.values()} == {Status.DONE}
+    verdicts = Evidence(store).verdicts(loaded)
+    assert [verdict.state for verdict in verdicts] == ["holds", "holds"], [one.measured for one in verdicts]
+
+
+def test_its_curves_are_drawn_on_the_screen_and_on_paper(store: Store) -> None:
+    run_id = store.add_run(SmallConfig())
+    train(store, run_id)
+    run, curves = store.run(run_id), store.curves(run_id)
+    panels = training_curves([Subject("small", run.schema, curves)]).axes
+    assert [" ".join(axes.get_ylabel().split()) for axes in panels] == ["loss (log)", "w", "speed"]
+
+
+def test_points_come_from_the_python_api() -> None:
+    points = list(wdtui.train(problem="small", pull=0.5, epochs=3))
+    assert [point["step"] for point in points] == [5, 10, 15] and points[0].keys() >= {"weight", "train_loss"}
+    assert [p["weight"] for p in wdtui.train(SmallConfig(pull=0.5, epochs=3))] == [p["weight"] for p in points]
+
+
+def test_killed_at_any_moment_it_goes_on_to_the_same_bits(store: Store) -> None:
+    whole = store.add_run(SmallConfig(epochs=400))
+    train(store, whole)
+    for after in (0.01, 0.05, 0.1, 0.2):
+        killed = store.add_run(SmallConfig(epochs=400))
+
+        def training(run_id: int) -> None:
+            runner._CHECKPOINT_SECONDS, runner._CHECKPOINT_SHARE = 0.0, 1.0
+            with Store(store.folder) as own:
+                Runner(own, run_id, device="cpu").run()
+
+        pid = forked(partial(training, killed))
+        time.sleep(after)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        ended(pid)
+        if store.run(killed).status != Status.DONE:
+            train(store, killed)
+        assert weights(store, killed) == weights(store, whole)

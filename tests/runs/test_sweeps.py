@@ -138,10 +138,14 @@ def test_equal_configs_have_one_fingerprint_also_from_before_a_field_was_added()
     def text(config: RunConfig, *without: str) -> str:
         return json.dumps({name: value for name, value in config.to_mapping().items() if name not in without})
 
-    assert fingerprint(text(RunConfig())) == fingerprint(text(RunConfig(), "shuffle"))
-    assert fingerprint(text(RunConfig())) != fingerprint(text(RunConfig(shuffle=True)))
+    assert fingerprint("addition", text(RunConfig())) == fingerprint("addition", text(RunConfig(), "shuffle"))
+    assert fingerprint("addition", text(RunConfig())) != fingerprint("addition", text(RunConfig(shuffle=True)))
     normalized = RunConfig(normalized_weight_decay=0.05)
-    assert fingerprint(text(normalized)) == fingerprint(text(normalized, "loss")) != fingerprint(text(RunConfig()))
+    assert (
+        fingerprint("addition", text(normalized))
+        == fingerprint("addition", text(normalized, "loss"))
+        != fingerprint("addition", text(RunConfig()))
+    )
 
 
 def test_completing_trains_what_is_missing_and_reports_every_change(store: Store) -> None:

@@ -9,14 +9,18 @@ import pytest
 from tui_tools import Recorded
 
 from wdtui.charts import Mark
+from wdtui.metrics import CHARTS
 from wdtui.runs.records import Status
 from wdtui.tui.feed import Feed, Shown
-from wdtui.tui.figures import ACCURACY, LOSS, SHARPNESS, Figure, figure, subjects
+from wdtui.tui.figures import Figure, figure, subjects
 from wdtui.tui.gauge import gauge
 from wdtui.tui.identity import Identities
 from wdtui.tui.story import told
 from wdtui.tui.view import View
 
+ACCURACY, LOSS, SHARPNESS = (
+    next(chart for chart in CHARTS if chart.name == name) for name in ("accuracy", "loss", "sharpness")
+)
 THIRD_BLOWUP = 18_018
 _WHOLE = View()
 

@@ -9,12 +9,14 @@ import pytest
 from test_screens import forked
 from tui_tools import Recorded, press
 
+from wdtui.config import RunConfig
 from wdtui.runs.records import RunRecord, Status
 from wdtui.steering import Steering
 from wdtui.tui.query import parse
-from wdtui.tui.widgets.columns import COLUMNS, fitting
+from wdtui.tui.widgets.columns import columns_of, fitting
 from wdtui.tui.widgets.run_table import RunTable
 
+SCHEMA = RunConfig.schema()
 MakeApp = Callable[..., Any]
 
 
@@ -26,13 +28,15 @@ def steer(recorded: Recorded, run_id: int, *plan: Steering) -> RunRecord:
 
 
 def cells(run: RunRecord, width: int) -> dict[str, str]:
-    needed = {column: column.needed(run) for column in COLUMNS}
-    return {column.title: column.cell(run, cells).strip() for column, cells in fitting(width, needed)}
+    needed = {column: column.needed(run) for column in columns_of([SCHEMA])}
+    return {
+        column.title: column.cell(run, cells).strip() for column, cells in fitting(columns_of([SCHEMA]), width, needed)
+    }
 
 
 def narrow(run: RunRecord, title: str) -> str:
     """A cell where its column has no more than its own width."""
-    (column,) = (column for column in COLUMNS if column.title == title)
+    (column,) = (column for column in columns_of([SCHEMA]) if column.title == title)
     return column.cell(run, column.width).strip()
 
 
@@ -82,7 +86,7 @@ def test_the_row_of_a_fork_says_whose_it_is_and_where_it_leaves_it(recorded: Rec
 def test_the_filter_finds_a_run_by_the_value_that_its_row_shows(recorded: Recorded) -> None:
     run_id = recorded.add("epsilon-1e-2", points=40, status=Status.RUNNING)
     run = steer(recorded, run_id, Steering(1560, "weight_decay", 0.1, 0.3))
-    assert parse("λ=0.3")(run) and not parse("λ=0.1")(run)
+    assert parse("λ=0.3", [SCHEMA])(run) and not parse("λ=0.1", [SCHEMA])(run)
 
 
 async def test_the_table_sorts_by_the_value_in_force(recorded: Recorded, make_app: MakeApp) -> None:

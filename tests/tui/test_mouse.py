@@ -39,7 +39,7 @@ async def test_a_click_in_a_chart_sets_the_cursor_there_and_makes_it_the_current
     recorded.add("demo")
     async with make_app().run_test(size=(120, 40)) as pilot:
         grid = await on_the_charts(pilot)
-        loss = pilot.app.screen.query_one("#loss", ChartPanel)
+        loss = pilot.app.screen.query_one("#chart-3", ChartPanel)
         await pilot.click(loss, offset=(loss.size.width // 2, 4))
         await settle(pilot)
         assert loss.current
@@ -58,7 +58,7 @@ async def test_the_cursor_is_drawn_under_the_pointer_also_on_a_zoomed_logarithmi
     async with make_app().run_test(size=(120, 40)) as pilot:
         await on_the_charts(pilot)
         await press(pilot, "l", "plus")
-        panel = pilot.app.screen.query_one("#norm", ChartPanel)
+        panel = pilot.app.screen.query_one("#chart-1", ChartPanel)
         for x in (12, 20, 30):
             await pilot.click(panel, offset=(x, 2))
             await settle(pilot)
@@ -72,7 +72,7 @@ async def test_a_click_beside_the_plot_only_makes_the_chart_the_current_one(
     recorded.add("demo")
     async with make_app().run_test(size=(120, 40)) as pilot:
         grid = await on_the_charts(pilot)
-        norm = pilot.app.screen.query_one("#norm", ChartPanel)
+        norm = pilot.app.screen.query_one("#chart-1", ChartPanel)
         await pilot.click(norm, offset=(1, 4))
         await settle(pilot)
         assert norm.current and grid.view.cursor is None
@@ -81,7 +81,7 @@ async def test_a_click_beside_the_plot_only_makes_the_chart_the_current_one(
 async def test_clicks_and_the_wheel_do_nothing_where_there_are_no_runs(make_app: MakeApp) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
         await settle(pilot)
-        panel = pilot.app.screen.query_one("#loss", ChartPanel)
+        panel = pilot.app.screen.query_one("#chart-3", ChartPanel)
         await pilot.click(panel, offset=(20, 4))
         await wheel(pilot, events.MouseScrollUp, panel, 20)
         assert pilot.app.screen.query_one(ChartGrid).view == View()
@@ -92,7 +92,7 @@ async def test_the_wheel_zooms_around_the_pointed_step(share: float, recorded: R
     recorded.add("demo")
     async with make_app().run_test(size=(120, 40)) as pilot:
         grid = await on_the_charts(pilot)
-        panel = pilot.app.screen.query_one("#norm", ChartPanel)
+        panel = pilot.app.screen.query_one("#chart-1", ChartPanel)
         x = round(share * panel.size.width)
         pointed = panel.x_at(x)
         assert pointed is not None
@@ -108,7 +108,7 @@ async def test_the_wheel_with_shift_and_a_wheel_turned_sideways_pan(recorded: Re
     recorded.add("demo")
     async with make_app().run_test(size=(120, 40)) as pilot:
         grid = await on_the_charts(pilot)
-        panel = pilot.app.screen.query_one("#norm", ChartPanel)
+        panel = pilot.app.screen.query_one("#chart-1", ChartPanel)
         await press(pilot, "plus")
         newest = grid.view.span
         assert newest is not None

@@ -10,6 +10,8 @@ from wdtui.config import RunConfig
 from wdtui.runs.records import Status
 from wdtui.tui.query import QueryError, as_typed, parse
 
+SCHEMA = RunConfig.schema()
+
 
 @pytest.fixture
 def filled(recorded: Recorded) -> Recorded:
@@ -56,7 +58,7 @@ def filled(recorded: Recorded) -> Recorded:
     ],
 )
 def test_what_passes(query: str, found: list[int], filled: Recorded) -> None:
-    keep = parse(query)
+    keep = parse(query, [SCHEMA])
     assert sorted(run.id for run in filled.store.runs() if keep(run)) == found
 
 
@@ -75,14 +77,16 @@ def test_what_passes(query: str, found: list[int], filled: Recorded) -> None:
 )
 def test_what_is_refused(query: str, said: str) -> None:
     with pytest.raises(QueryError, match=said.replace("?", r"\?")):
-        parse(query)
+        parse(query, [SCHEMA])
 
 
 def test_runs_without_an_owner_are_found_by_what_they_are_shown_as(recorded: Recorded) -> None:
     with in_python("store.add_run(RunConfig())", recorded.store.folder) as process:
         assert process.wait(60) == 0
     recorded.store.add_run(RunConfig())
-    found = {word: [run.id for run in recorded.store.runs() if parse(word)(run)] for word in ("orphaned", "queued")}
+    found = {
+        word: [run.id for run in recorded.store.runs() if parse(word, [SCHEMA])(run)] for word in ("orphaned", "queued")
+    }
     assert found == {"orphaned": [1], "queued": [2, 1]}
 
 

@@ -11,7 +11,7 @@ from test_screens import SIZE, drawn
 from textual.events import Key
 from tui_tools import FakeScheduler, Recorded, press, settle
 
-from wdtui.config import FIELDS, RunConfig
+from wdtui.config import RunConfig
 from wdtui.grid import Grid
 from wdtui.runs.records import Status
 from wdtui.runs.sweep_store import Sweep
@@ -321,14 +321,14 @@ async def test_the_dialog_lists_the_fields_that_can_be_axes_and_completes_their_
 ) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape", "W", "down")
-        for name, field in FIELDS.items():
+        for name, field in RunConfig.fields().items():
             assert (name in fields_said(pilot.app).split()) == bool(field.sweep)
         await press(pilot, "type:lear")
         assert "learning_rate" in fields_said(pilot.app) and "width" not in fields_said(pilot.app)
         await until_suggested(pilot, "learning_rate=")
         await press(pilot, "right", "type:0.1")
         assert pilot.app.focused.value == "learning_rate=0.1"
-        assert FIELDS["learning_rate"].allowed in fields_said(pilot.app)
+        assert RunConfig.fields()["learning_rate"].allowed in fields_said(pilot.app)
         await press(pilot, "ctrl+u", "type:H")
         assert "width" in fields_said(pilot.app).split()
         await press(pilot, "ctrl+u", "type:zebra")

@@ -162,17 +162,17 @@ async def test_a_chart_says_which_of_its_axes_are_logarithmic(
 
     async with make_app().run_test(size=size) as pilot:
         await on_the_demo(pilot)
-        default = {"accuracy": False, "norm": False, "variance": True, "loss": True}
+        default = {"chart-0": False, "chart-1": False, "chart-2": True, "chart-3": True}
         shown = said(pilot)
         assert shown and shown == {name: (default[name], False) for name in shown}
         await press(pilot, "l", "L")
-        assert said(pilot) == {name: (default[name] ^ (name == "accuracy"), True) for name in shown}
+        assert said(pilot) == {name: (default[name] ^ (name == "chart-0"), True) for name in shown}
 
 
 async def test_an_empty_chart_says_nothing_of_its_axes(make_app: Callable[..., Any]) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape", "l")
-        panels = list(pilot.app.screen.query(ChartPanel).filter("#accuracy, #norm, #variance, #loss"))
+        panels = list(pilot.app.screen.query(ChartPanel).filter("#chart-0, #chart-1, #chart-2, #chart-3"))
         assert len(panels) == 4
         assert not any("log" in panel.render_line(panel.size.height - 1).text for panel in panels)
 

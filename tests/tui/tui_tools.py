@@ -92,7 +92,12 @@ class Recorded:
             for step, epoch, row in zip(steps, epochs, values, strict=True)
         ]
         curves = Curves(config.columns, steps.astype(np.int64), epochs.astype(np.int64), values.astype(np.float64))
-        self.store.append(self.store.run(run_id).claim, rows, speed=795.0, milestones=milestones(curves).to_json())
+        self.store.append(
+            self.store.run(run_id).claim,
+            rows,
+            speed=795.0,
+            milestones=milestones(curves, RunConfig.schema().judged).to_json(),
+        )
         self.store.set_checkpoint(self.store.run(run_id).claim, int(steps[-1]))
         if status != Status.RUNNING:
             self.store.set_status(self.store.run(run_id).claim, status)

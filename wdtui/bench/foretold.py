@@ -34,7 +34,7 @@ def main() -> None:
     given = parser.parse_args()
     with Store(given.store) as store:
         found = [run for run in store.runs() if run.experiment == "crash-forecast"]
-        runs = [(run.config, store.curves(run.id)) for run in found]
+        runs = [(config, store.curves(run.id)) for run in found if isinstance(config := run.config, RunConfig)]
     if not runs:
         parser.error(f"{given.store} has no runs of the experiment crash-forecast.")
     runs.sort(key=lambda run: (run[0].bn_epsilon, run[0].weight_decay, run[0].seed))
@@ -52,7 +52,7 @@ def teeth(runs: Runs) -> Iterator[str]:
     yield "| ε | λ | seed | every | fit | blow-ups | last before | second after | since the fit: 10, 50, 90 % |"
     yield "|---" * 9 + "|"
     for config, curves in runs:
-        seen = milestones(curves)
+        seen = milestones(curves, RunConfig.schema().judged)
         steps, values = curves.measured("sharpness")
         places = np.searchsorted(steps, seen.blowup_steps)
         before, after = values[places - 1], values[np.minimum(places + 1, len(values) - 1)]
@@ -71,7 +71,7 @@ def _span(values: NDArray[np.float64]) -> str:
 
 def rankings(runs: Runs, horizon: int) -> Iterator[str]:
     """A Markdown table of how well each gauge's bare value tells the moments before a blow-up from the others."""
-    runs = [(config, curves) for config, curves in runs if milestones(curves).blowup_steps]
+    runs = [(config, curves) for config, curves in runs if milestones(curves, RunConfig.schema().judged).blowup_steps]
     yield f"| higher in the {horizon} epochs before a blow-up | " + " | ".join(_titles(runs)) + " |"
     yield "|---" * (len(runs) + 1) + "|"
     for name, gauge in GAUGES.items():

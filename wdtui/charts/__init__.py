@@ -18,10 +18,24 @@ from wdtui.charts.raster import braille, decimate, lines, to_the_edges
 from wdtui.charts.scale import Floats, Scale, scale_of, time_scale
 from wdtui.text import clean
 
-__all__ = ["RUN_COLORS", "RUN_MARKERS", "Drawing", "Level", "Mark", "Series", "decimate", "draw", "look", "scaled"]
+__all__ = [
+    "RUN_COLORS",
+    "RUN_MARKERS",
+    "TONES",
+    "Drawing",
+    "Level",
+    "Mark",
+    "Series",
+    "decimate",
+    "draw",
+    "look",
+    "scaled",
+]
 
 RUN_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")
 """Okabe and Ito's colours, those that are read on dark and on light ground first; grey for their yellow and black."""
+TONES = {"train": RUN_COLORS[0], "validation": RUN_COLORS[2], "test": RUN_COLORS[1]}
+"""The colours of a run's own curves, by what they are of."""
 RUN_MARKERS = ("", "•", "×", "+", "o", "◆", "*")
 """What sits on the curves of runs, so that they differ without colour; "" is the bare line."""
 

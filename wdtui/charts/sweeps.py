@@ -14,17 +14,13 @@ import numpy as np
 from rich.style import Style
 from rich.text import Text
 
-from wdtui.charts import RUN_COLORS, Mark, Series, draw, scaled
-from wdtui.config import FIELDS
+from wdtui.charts import RUN_COLORS, TONES, Mark, Series, draw, scaled
 from wdtui.grid import coarse_to_fine
 from wdtui.hyperparameters import Value
-from wdtui.metrics import METRICS
+from wdtui.schema.schema import Schema
 from wdtui.sweep_table import Row, Table, label
 from wdtui.text import number
 
-ACCURACIES = ("train_accuracy", "test_accuracy")
-_NAMES = {"train_accuracy": "training accuracy", "test_accuracy": "test accuracy"}
-_COLORS = {"train_accuracy": RUN_COLORS[0], "test_accuracy": RUN_COLORS[1]}
 _SHADES = " ░▒▓█"
 _PLAIN_SHADES = " .+*#"
 _SIGNS = {"running": "▸", "paused": "‖", "failed": "✗", "interrupted": "◐", "stopped": "■", "diverged": "∞"}
@@ -44,7 +40,7 @@ def curve(
     *,
     width: int,
     height: int,
-    metrics: Sequence[str] = ACCURACIES,
+    metrics: Sequence[str],
     selected: int | None = None,
     ascii: bool = False,
     color: bool = True,
@@ -56,22 +52,22 @@ def curve(
     marked; `selected` is the place of a value to point at.
     """
     (axis, values), *_ = table.axes.items()
-    written = FIELDS[axis].written
-    places = axis_places(axis, values)
+    written = table.schema.field(axis).written
+    places = axis_places(table.schema, axis, values)
     series = [one for metric in metrics for one in _series(table, metric, dict(zip(values, places, strict=True)))]
     threshold = table.threshold()
     marks = []
     if threshold is not None:
         marks.append(Mark(places[values.index(threshold)], f"interpolation threshold {written(threshold)}"))
     margin = (max(places) - min(places)) * 0.02 or 1.0
-    shares = all(metric.endswith("_accuracy") for metric in metrics)
+    shares = all(_is_share(table.schema, metric) for metric in metrics)
     return draw(
         series,
         width=width,
         height=height,
         x_range=(min(places) - margin, max(places) + margin),
         y_range=(0, 1) if shares else None,
-        y_log=_log_metrics(metrics),
+        y_log=_log_metrics(table.schema, metrics),
         marks=marks,
         cursor=None if selected is None else places[selected],
         ascii=ascii,
@@ -80,30 +76,35 @@ def curve(
     )
 
 
-def title(axes: Mapping[str, Sequence[Value]], metrics: Sequence[str]) -> str:
+def title(schema: Schema, axes: Mapping[str, Sequence[Value]], metrics: Sequence[str]) -> str:
     """What a curve of these metrics over the first of the axes shows, and which of its axes are logarithmic."""
     (axis, values), *_ = axes.items()
-    shown = "accuracy" if tuple(metrics) == ACCURACIES else ", ".join(map(label, metrics))
-    over = scaled(_symbol(axis), log=on_log_axis(axis, values))
-    return f"{scaled(shown, log=_log_metrics(metrics))} over {over}"
+    families = {found[0].title if (found := schema.trace(metric)) else metric for metric in metrics}
+    shown = families.pop() if len(metrics) > len(families) == 1 else ", ".join(label(schema, one) for one in metrics)
+    over = scaled(schema.symbol(axis), log=on_log_axis(schema, axis, values))
+    return f"{scaled(shown, log=_log_metrics(schema, metrics))} over {over}"
 
 
-def _log_metrics(metrics: Sequence[str]) -> bool:
-    return all(metric in METRICS and METRICS[metric].log for metric in metrics)
+def _is_share(schema: Schema, metric: str) -> bool:
+    return metric in schema.metrics and schema.metrics[metric].share
 
 
-def on_log_axis(axis: str, values: Sequence[Value]) -> bool:
+def _log_metrics(schema: Schema, metrics: Sequence[str]) -> bool:
+    return all(metric in schema.metrics and schema.metrics[metric].log for metric in metrics)
+
+
+def on_log_axis(schema: Schema, axis: str, values: Sequence[Value]) -> bool:
     """Whether values stand by their logarithm on their axis."""
     numbers = not any(isinstance(value, (bool, str, tuple)) or value is None for value in values)
-    return numbers and FIELDS[axis].sweep == "log" and any(value > 0 for value in values)  # type: ignore[operator]
+    return numbers and schema.field(axis).sweep == "log" and any(value > 0 for value in values)  # type: ignore[operator]
 
 
-def axis_places(axis: str, values: Sequence[Value]) -> list[float]:
+def axis_places(schema: Schema, axis: str, values: Sequence[Value]) -> list[float]:
     """Where values stand on their axis: by logarithm, by size, or where they are no numbers side by side."""
     if any(isinstance(value, (bool, str, tuple)) or value is None for value in values):
         return list(map(float, range(len(values))))
     sizes = [float(value) for value in values]  # type: ignore[arg-type]
-    if not on_log_axis(axis, values):
+    if not on_log_axis(schema, axis, values):
         return sizes
     logs = [math.log10(size) for size in sizes if size > 0]
     gap = max((max(logs) - min(logs)) / 8, 0.3)
@@ -112,8 +113,8 @@ def axis_places(axis: str, values: Sequence[Value]) -> list[float]:
 
 def _series(table: Table, metric: str, places: dict[Value, float]) -> list[Series]:
     """The bars and lines of one metric: of the values that are final, and of those so far."""
-    color = _COLORS.get(metric, RUN_COLORS[2])
-    name = _NAMES.get(metric, label(metric))
+    found, name = table.schema.trace(metric), label(table.schema, metric)
+    color = TONES[found[1].tone] if found else RUN_COLORS[2]
     bars, lines = [], []
     for finished, text in ((False, f"{name} so far"), (True, name)):
         rows = [row for row in table.rows if row.finished == finished]
@@ -159,10 +160,12 @@ def heatmap(
     (down, rows), (across, columns) = table.axes.items()
     cells = {row.values: row for row in table.rows}
     shading = _shading(table, metric, ascii)
-    corner = f"{_symbol(down)} ╲ {_symbol(across)}"
+    schema = table.schema
+    corner = f"{schema.symbol(down)} ╲ {schema.symbol(across)}"
     corner = _plain(corner) if ascii else corner
-    side, heads = list(map(FIELDS[down].written, rows)), list(map(FIELDS[across].written, columns))
-    texts = {values: _cell_text(row, metric, shading) for values, row in cells.items()}
+    side = list(map(schema.field(down).written, rows))
+    heads = list(map(schema.field(across).written, columns))
+    texts = {values: _cell_text(schema, row, metric, shading) for values, row in cells.items()}
     left = max(map(len, [*side, corner])) + 1
     longest = max((len(value) for _, value in texts.values()), default=1)
     narrowest = max(*map(len, heads), longest + 3)
@@ -180,7 +183,7 @@ def heatmap(
         lines.append(text)
     lines += [Text()] * (height - 1 - len(lines))
     signs = [value[:1] for _, value in texts.values()]
-    lines.append(_legend(metric, shading, signs, len(shown) < len(columns) or len(shown_rows) < len(rows)))
+    lines.append(_legend(schema, metric, shading, signs, len(shown) < len(columns) or len(shown_rows) < len(rows)))
     return _fitted(lines[:height], width, ascii)
 
 
@@ -201,36 +204,36 @@ def _marked(cell: Text, place: tuple[int, int]) -> Text:
     return cell
 
 
-def _cell_text(row: Row, metric: str, shading: _Shading) -> tuple[str, str]:
+def _cell_text(schema: Schema, row: Row, metric: str, shading: _Shading) -> tuple[str, str]:
     """The shade of a cell and its median, after a sign where that is not final; without a value no shade."""
     spread, states = row.so_far(metric), row.states
     sign = next((sign for state, sign in _SIGNS.items() if states[state]), _WAITING)
     if spread is None:
         return "", "–" if sign == _WAITING and (states["done"] or states["steered"]) else sign
-    return shading.shade(spread.median), ("" if row.finished else sign) + _rounded(spread.median, metric)
+    return shading.shade(spread.median), ("" if row.finished else sign) + _rounded(schema, spread.median, metric)
 
 
-def _rounded(value: float, metric: str) -> str:
-    return f"{value:.2f}" if metric.endswith("_accuracy") else number(value)
+def _rounded(schema: Schema, value: float, metric: str) -> str:
+    return f"{value:.2f}" if _is_share(schema, metric) else number(value)
 
 
 def _shading(table: Table, metric: str, ascii: bool) -> _Shading:
     shades = _PLAIN_SHADES if ascii else _SHADES
-    if metric.endswith("_accuracy"):
+    if _is_share(table.schema, metric):
         return _Shading(0.0, 1.0, False, shades)
     medians = [spread.median for row in table.rows if (spread := row.so_far(metric))] or [0.0]
-    log = metric in METRICS and METRICS[metric].log and min(medians) > 0
+    log = _log_metrics(table.schema, [metric]) and min(medians) > 0
     return _Shading(min(medians), max(medians), log, shades)
 
 
-def _legend(metric: str, shading: _Shading, signs: Sequence[str], cut: bool) -> Text:
-    low, high = _rounded(shading.low, metric), _rounded(shading.high, metric)
+def _legend(schema: Schema, metric: str, shading: _Shading, signs: Sequence[str], cut: bool) -> Text:
+    low, high = _rounded(schema, shading.low, metric), _rounded(schema, shading.high, metric)
     scale = "".join(shade * 2 for shade in shading.shades)
     explained = _ALWAYS_EXPLAINED | {
         sign: state for state, sign in _SIGNS.items() if sign in signs and sign not in _ALWAYS_EXPLAINED
     }
     words = [f"{sign} {state}" for sign, state in explained.items()] + (["… more beyond"] if cut else [])
-    return Text(f"{label(metric)}  {low} {scale} {high}   {'  '.join(words)}", "dim")
+    return Text(f"{label(schema, metric)}  {low} {scale} {high}   {'  '.join(words)}", "dim")
 
 
 def _window(count: int, room: int, least: int, chosen: int | None, most: int) -> tuple[range, int]:
@@ -251,7 +254,3 @@ def _fitted(lines: list[Text], width: int, ascii: bool) -> Text:
 
 def _plain(text: str) -> str:
     return text.translate(_PLAIN_SIGNS).encode("ascii", "replace").decode()
-
-
-def _symbol(axis: str) -> str:
-    return FIELDS[axis].symbol or FIELDS[axis].label

@@ -158,8 +158,8 @@ def steer(
     from wdtui.steering import check_steerable, parse_assignment
 
     def read(run: RunRecord) -> dict[str, Any]:
-        given = dict(parse_assignment(run.config, change) for change in changes)
-        check_steerable(run.config, given)
+        given = dict(parse_assignment(run.schema, change) for change in changes)
+        check_steerable(run.schema, given)
         return given
 
     _send(store, run, "steer", read)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import typer
 
-from wdtui.config import FIELDS
+from wdtui import problems
 from wdtui.hyperparameters import Hyperparameter, format_value
 
 Offers = list[tuple[str, str]]
@@ -38,21 +38,28 @@ def runs_and_sweeps(context: typer.Context, incomplete: str) -> Offers:
 def experiments(incomplete: str) -> Offers:
     from wdtui.experiments import names
 
-    return _beginning(incomplete, [(name, "") for name in names()])
+    known = {name: "" for name in names()} | {name: problems.find(name).title for name in problems.names()}
+    return _beginning(incomplete, list(known.items()))
 
 
 def devices(incomplete: str) -> Offers:
     return _beginning(incomplete, list(_DEVICES.items()))
 
 
-def axes(incomplete: str) -> Offers:
-    """FIELD= of what can be swept; after a choice's = its values."""
-    return _assignments(incomplete, [field for field in FIELDS.values() if field.sweep])
+def axes(context: typer.Context, incomplete: str) -> Offers:
+    """FIELD= of what can be swept in the experiment named so far; after a choice's = its values."""
+    from wdtui.cli.fields import schema_named
+
+    named = context.params.get("experiment")
+    return _assignments(incomplete, list(schema_named([named] if named else []).sweepable.values()))
 
 
-def changes(incomplete: str) -> Offers:
-    """FIELD= of what can be changed in a live run or a fork."""
-    return _assignments(incomplete, [field for field in FIELDS.values() if field.steerable])
+def changes(context: typer.Context, incomplete: str) -> Offers:
+    """FIELD= of what can be changed in the run named so far, or in a fork of it."""
+    from wdtui.runs.names import fields_of_run
+
+    schema = fields_of_run(_folder(context), str(context.params.get("run") or ""))
+    return _assignments(incomplete, list((schema or problems.find(problems.DEFAULT).config.schema()).live_fields))
 
 
 def _assignments(incomplete: str, fields: list[Hyperparameter]) -> Offers:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typer._click.exceptions import ClickException, NoSuchOption
 
-from wdtui.config import FIELDS, NAMES, nearest
+from wdtui import problems
+from wdtui.hyperparameters import nearest
 from wdtui.text import clean
 
 FAILED, BAD_INPUT, CLAIM_FAILS, DAMAGED, INTERRUPTED = 1, 2, 3, 3, 130
@@ -22,8 +23,8 @@ def bad_input_errors() -> tuple[type[Exception], ...]:
     """The errors that say that what was given cannot be used, rather than that a run went wrong."""
     import sys
 
-    from wdtui.config import ConfigError
     from wdtui.experiments import ExperimentError
+    from wdtui.hyperparameters import ConfigError
     from wdtui.outputs import FileError
     from wdtui.runs.records import StoreError
     from wdtui.settings import SettingsError
@@ -57,8 +58,12 @@ def sentence(error: BaseException) -> str:
 
 def _near(given: str, options: list[str]) -> str:
     """Which option may be meant, also by an alias of a field, as in --lr."""
-    field = FIELDS.get(NAMES.get(given.removeprefix("--"), ""))
-    return f"; did you mean {field.flag}?" if field and field.flag in options else nearest(given, options)
+    for name in problems.names():
+        schema = problems.find(name).config.schema()
+        field = schema.fields.get(schema.names.get(given.removeprefix("--"), ""))
+        if field and field.flag in options:
+            return f"; did you mean {field.flag}?"
+    return nearest(given, options)
 
 
 def _options(error: NoSuchOption) -> list[str]:

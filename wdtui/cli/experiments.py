@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from wdtui.cli.errors import FAILED, CommandError
-from wdtui.cli.fields import DeviceOption, ExperimentArgument, JsonOption, StoreOption, ThreadsOption, takes_fields
+from wdtui.cli.fields import (
+    DeviceOption,
+    ExperimentArgument,
+    FieldsCommand,
+    JsonOption,
+    StoreOption,
+    ThreadsOption,
+    takes_fields,
+)
 from wdtui.cli.machines import AddressOption, ExecutorOption, Machines, WorkersOption
 from wdtui.cli.report import report
 from wdtui.cli.sweep import SeedsOption, grid_of, train_new_sweep
@@ -70,7 +78,7 @@ def show(experiment: ExperimentArgument, json: JsonOption = False) -> None:
         )
     cells = len(loaded.cells())
     if loaded.fork:
-        forks = "; ".join(map(in_words, loaded.fork.branches))
+        forks = "; ".join(in_words(loaded.schema, branch) for branch in loaded.fork.branches)
         console.print(f"Each is forked after {loaded.fork.at_epoch} epochs: {forks}.")
     typed = clean(experiment)
     command = f"wdtui run {typed} --headless" if cells == 1 else f"wdtui experiments run {typed}"
@@ -79,7 +87,7 @@ def show(experiment: ExperimentArgument, json: JsonOption = False) -> None:
         console.print(f"Check the claims with: wdtui experiments verify {typed}{' --quick' if loaded.quick else ''}")
 
 
-@app.command()
+@app.command(cls=FieldsCommand)
 @takes_fields
 def run(
     fields: dict[str, Any],

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+import typer.core
 
+from wdtui import problems
 from wdtui.cli import completion
-from wdtui.config import FIELDS, GROUPS
-from wdtui.hyperparameters import Hyperparameter, format_value
+from wdtui.hyperparameters import ConfigError, Hyperparameter, format_value
+from wdtui.schema.schema import Schema
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,7 +31,7 @@ DeviceOption = Annotated[
     ),
 ]
 _EXPERIMENT: Any = {
-    "help": "An experiment's name, or the path of a TOML file.", "autocompletion": completion.experiments
+    "help": "An experiment's or a problem's name, or the path of a TOML file.", "autocompletion": completion.experiments
 }  # fmt: skip
 ExperimentArgument = Annotated[str, typer.Argument(metavar="EXPERIMENT", **_EXPERIMENT)]
 OptionalExperimentArgument = Annotated[str | None, typer.Argument(metavar="[EXPERIMENT]", **_EXPERIMENT)]
@@ -49,35 +52,81 @@ DetachOption = Annotated[
 
 
 def takes_fields(command: F) -> F:
-    """Give a command a flag for each hyperparameter; its parameter `fields` receives those that were given, parsed."""
+    """Give a command a flag for each hyperparameter; its parameter `fields` receives those that were given, parsed.
+
+    They are those of the default problem, until the command is registered with `cls=FieldsCommand` and an experiment of
+    another is named.
+    """
+    return _with_flags(command, problems.find(problems.DEFAULT).config.schema())
+
+
+def _with_flags(command: F, schema: Schema) -> F:
     signature = inspect.signature(command, eval_str=True)
     own = [parameter for name, parameter in signature.parameters.items() if name != "fields"]
     flags = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(field))
-        for name, field in FIELDS.items()
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(schema, field))
+        for name, field in schema.fields.items()
     ]
 
     def with_flags(**given: Any) -> Any:
-        texts = {name: given.pop(name) for name in FIELDS}
-        return command(**given, fields=_parsed(texts))
+        texts = {name: text for name in schema.fields if (text := given.pop(name)) is not None}
+        return command(**given, fields={name: _parsed(schema, name, text) for name, text in texts.items()})
 
     keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
     with_flags.__signature__ = signature.replace(parameters=[*keyword_only, *flags])  # type: ignore[attr-defined]
     with_flags.__annotations__ = {parameter.name: parameter.annotation for parameter in [*keyword_only, *flags]}
     with_flags.__name__, with_flags.__doc__ = command.__name__, command.__doc__
+    with_flags.plain = command  # type: ignore[attr-defined]
     return with_flags  # type: ignore[return-value]
 
 
-def _parsed(texts: dict[str, Any]) -> dict[str, Any]:
-    given = {name: text for name, text in texts.items() if text is not None}
-    return {name: FIELDS[name].parse(text) if isinstance(text, str) else text for name, text in given.items()}
+def _parsed(schema: Schema, name: str, given: Any) -> Any:
+    return schema.field(name).parse(given) if isinstance(given, str) else given
 
 
-def _annotation(field: Hyperparameter) -> Any:
+class FieldsCommand(typer.core.TyperCommand):
+    """A command made by `takes_fields`, whose flags are the fields of the problem of the experiment that is named."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        schema = schema_named(self._named(args))
+        command = self if schema.problem == problems.DEFAULT else self._of(schema)
+        return super(FieldsCommand, command).make_context(info_name, args, parent, **extra)
+
+    def _of(self, schema: Schema) -> FieldsCommand:
+        app = typer.Typer(add_completion=False)
+        app.command()(_with_flags(self.callback.plain, schema))  # type: ignore[union-attr]
+        made, command = typer.main.get_command(app), copy.copy(self)
+        command.params, command.callback = made.params, made.callback
+        return command
+
+    def _named(self, args: Sequence[str]) -> Iterator[str]:
+        """The arguments that are no flag and no value of a flag that is known."""
+        flags = {name: option for option in self.params for name in option.opts if name.startswith("-")}
+        given = iter(args)
+        for argument in given:
+            if not argument.startswith("-"):
+                yield argument
+            elif argument in flags and not getattr(flags[argument], "is_flag", False):
+                next(given, None)
+
+
+def schema_named(names: Iterator[str] | Sequence[str]) -> Schema:
+    """What the problem of the first experiment among some words declares; that of the default where there is none."""
+    from wdtui.experiments import ExperimentError, load
+
+    for name in names:
+        try:
+            return load(name).schema
+        except (ExperimentError, ConfigError):  # told by the command, if it is meant as an experiment
+            continue
+    return problems.find(problems.DEFAULT).config.schema()
+
+
+def _annotation(schema: Schema, field: Hyperparameter) -> Any:
     symbol = f"{field.symbol}: " if field.symbol else ""
     unit = f" [{field.unit}]" if field.unit else ""
     help = f"{symbol}{field.help}{unit} Default {format_value(field.default)}; {field.allowed}."
-    panel = GROUPS[field.group]
+    panel = schema.groups[field.group]
     if field.kind == "bool":
         names = f"{field.flag}/--no-{field.flag.removeprefix('--')}"
         return Annotated[bool | None, typer.Option(names, help=help, rich_help_panel=panel, show_default=False)]

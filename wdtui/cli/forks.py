@@ -49,7 +49,7 @@ def fork(
     _check_json(json, headless, detach)
     with Store(store) as opened:
         parent = opened.find(run)
-        given = dict(parse_assignment(parent.config, change) for change in changes or ())
+        given = dict(parse_assignment(parent.schema, change) for change in changes or ())
         where = parent.step if at is None else at
         run_id = forks.fork(opened, parent, where, given, name=name)
         begins = opened.run(run_id).parent_step

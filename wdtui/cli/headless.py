@@ -14,13 +14,13 @@ import typer
 from wdtui.branches import Branching
 from wdtui.cli.errors import FAILED, INTERRUPTED, TrainingError
 from wdtui.cli.views import View, choose_view
-from wdtui.config import RunConfig
 from wdtui.runs import forks
 from wdtui.runs.executor import interrupt_waiting
 from wdtui.runs.processes import this_process
 from wdtui.runs.store import OwnershipLostError, RunBusyError, RunRecord, Status, Store, StoreError
 from wdtui.runs.trainer import log_path, start_process
 from wdtui.runs.worker import SIGNALS, Worker
+from wdtui.schema.config import Config
 from wdtui.text import clean
 
 _FOLLOW_SECONDS = 0.25
@@ -28,7 +28,7 @@ _SIGNALS = SIGNALS | {signal.SIGHUP: "The terminal was closed"}
 
 
 def train_new_run(
-    config: RunConfig,
+    config: Config,
     *,
     experiment: str,
     name: str,

@@ -36,7 +36,7 @@ from wdtui.cli import (
     store as store_commands,
 )
 from wdtui.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, CommandError, bad_input_errors, sentence
-from wdtui.cli.fields import FpsOption, MouseOption
+from wdtui.cli.fields import FieldsCommand, FpsOption, MouseOption
 
 _HELP_COLUMNS = 120
 """How wide help may get in a wide terminal; longer lines are hard to read."""
@@ -49,8 +49,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": _HELP_COLUMNS},
 )
-app.command()(run.run)
-app.command()(sweep.sweep)
+app.command(cls=FieldsCommand)(run.run)
+app.command(cls=FieldsCommand)(sweep.sweep)
 app.add_typer(experiments.app, name="experiments")
 runs.app.command()(exchange.export)
 runs.app.command()(exchange.script)

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from wdtui.runs.store import Store
     from wdtui.schema.curves import Curves
 
-_KNOBS = ("weight_decay", "bn_epsilon", "width", "seed")
-
 
 def require_matplotlib() -> None:
     """Raise CommandError where matplotlib is not installed."""
@@ -39,40 +37,40 @@ def subjects(store: Store, runs: Sequence[RunRecord]) -> list[Subject]:
     for run, name in zip(runs, named, strict=True):
         curves = store.curves(run.id)
         changes = tuple(
-            (one.step, in_words({one.field: (one.new, one.epochs) if one.epochs > 1 else one.new}))
+            (one.step, in_words(run.schema, {one.field: (one.new, one.epochs) if one.epochs > 1 else one.new}))
             for one in run.plan
             if one.step < run.step
         )
-        made.append(Subject(name, curves, _epsilon(run, curves), changes))
+        levels = {chart.level: chart for chart in run.schema.charts if chart.level}
+        fields = {field: _in_force(run, curves, field) for field, chart in levels.items() if chart.main in curves}
+        made.append(Subject(name, run.schema, curves, fields, changes))
     return made
 
 
 def title(run: RunRecord) -> str:
     """A run's name, where it has one, and the hyperparameters that matter most."""
-    from wdtui.config import FIELDS
+    from wdtui.runs.labels import knobs
     from wdtui.text import clean, number
 
-    knobs = [f"{FIELDS[name].symbol or name} {_digits(run.written(name, number))}" for name in _KNOBS]
-    return ": ".join(filter(None, [clean(run.name), ", ".join(knobs)]))
+    values = [f"{head} {_digits(run.written(name, number))}" for name, head in knobs([run.schema]).items()]
+    return ": ".join(filter(None, [clean(run.name), ", ".join(values)]))
 
 
 def _digits(text: str) -> str:
     return text.replace(",", "")
 
 
-def _epsilon(run: RunRecord, curves: Curves) -> NDArray[np.float64] | None:
-    """The ε in force at each point, as it was steered; None without BatchNorm."""
+def _in_force(run: RunRecord, curves: Curves, field: str) -> NDArray[np.float64]:
+    """The value of a field at each point, [points], as it was steered."""
     import numpy as np
 
     from wdtui.steering import values_at
 
-    if "bn_variance_min" not in curves:
-        return None
-    length = run.config.steps_per_epoch
-    plan = tuple(one for one in run.plan if one.field == "bn_epsilon")
+    length = run.steps_per_epoch
+    plan = tuple(one for one in run.plan if one.field == field)
     if not plan:
-        return np.full(len(curves), run.config.bn_epsilon)
-    return np.array([values_at(plan, int(step) - length, length)["bn_epsilon"] for step in curves.steps], np.float64)
+        return np.full(len(curves), run.values[field], np.float64)
+    return np.array([values_at(plan, int(step) - length, length)[field] for step in curves.steps], np.float64)
 
 
 def write(path: Path, save: Callable[[Path], None], *, force: bool) -> None:

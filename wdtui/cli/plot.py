@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from wdtui.runs.records import RunRecord
     from wdtui.runs.store import Store
     from wdtui.runs.sweep_store import Sweep
+    from wdtui.schema.schema import Schema
 
 
 def plot(
@@ -71,7 +72,8 @@ def _of_runs(store: Store, runs: Sequence[RunRecord], metrics: Sequence[str]) ->
     for run, subject in zip(runs, shown, strict=True):
         if not len(subject.curves):
             raise CommandError(f"Run {run.id} is {run.status} and has no points yet, so there is nothing to draw.")
-    _check(metrics, [name for subject in shown for name in subject.curves.names], "measured in any of these runs")
+    known = [name for subject in shown for name in subject.curves.names]
+    _check(runs[0].schema, metrics, known, "measured in any of these runs")
     for name in metrics:
         if not any(len(subject.curves.measured(name)[1]) for subject in shown):
             raise CommandError(f"No value of {name} was recorded in any of these runs, so there is nothing to draw.")
@@ -79,38 +81,37 @@ def _of_runs(store: Store, runs: Sequence[RunRecord], metrics: Sequence[str]) ->
 
 
 def _of_sweep(store: Store, sweep: Sweep, metrics: Sequence[str]) -> Figure:
-    from wdtui.charts.sweeps import ACCURACIES
     from wdtui.figures.sweeps import curve, heatmap
     from wdtui.sweep_table import MILESTONES
     from wdtui.text import clean
 
     table = sweep.table(store.sweeps.runs(sweep.id))
     pooled = [name for cell in sweep.cells for name in cell.config.columns if "/" not in name]
-    _check(metrics, [*pooled, *MILESTONES], "known of each run of a sweep")
+    _check(table.schema, metrics, [*pooled, *MILESTONES], "known of each run of a sweep")
     if not table.measured:
         how = f"`wdtui resume {sweep.label}` trains what is missing"
         raise CommandError(f"No run of {sweep.label} is trained yet, without steering; {how}.")
     title = ": ".join([sweep.label, clean(sweep.name or sweep.experiment) or sweep.grid.title])
+    first = table.schema.charts_of(())[0]
     match len(table.axes):
         case 1:
-            return curve(table, metrics or ACCURACIES, title)
+            return curve(table, metrics or first.several, title)
         case 2:
-            return heatmap(table, metrics or ACCURACIES[1:], title)
+            return heatmap(table, metrics or [first.main], title)
         case axes:
             told = "no axis but seeds" if not axes else f"{axes} axes"
             raise CommandError(f"{sweep.label} has {told}, and a picture shows one or two; plot its runs instead.")
 
 
-def _check(metrics: Iterable[str], known: Iterable[str], where: str) -> None:
+def _check(schema: Schema, metrics: Iterable[str], known: Iterable[str], where: str) -> None:
     """Refuse a metric that is misspelt, or that there is nothing of."""
-    from wdtui.config import nearest
-    from wdtui.metrics import METRICS
+    from wdtui.hyperparameters import nearest
 
     known = list(dict.fromkeys(known))
     for name in metrics:
         if name in known:
             continue
-        if name in METRICS:
+        if name in schema.metrics:
             there = ", ".join(one for one in known if "/" not in one)
             raise CommandError(f"The metric {name} is not {where}; these are: {there}.")
         raise CommandError(f"There is no metric {name}{nearest(name, known)}")

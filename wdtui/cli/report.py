@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,21 +66,20 @@ def _save(path: Path, text: str) -> None:
 
 
 def _findings(store: Store, experiment: Experiment, argument: str, quick: bool) -> Findings:
-    from wdtui.claims import SEEDS
     from wdtui.cli.report_page import Findings
-    from wdtui.config import FIELDS
     from wdtui.figures.writing import inline_svg
     from wdtui.runs.evidence import Evidence, Standing
     from wdtui.sweep_table import Table
 
     evidence, cells = Evidence(store), experiment.cells()
     runs = {cell: evidence.run(cell) for cell in cells}
+    schema = experiment.schema
     axes = {
-        name: [FIELDS[name].check(value) for value in values]
+        name: [schema.field(name).check(value) for value in values]
         for name, values in experiment.axes.items()
-        if name not in SEEDS
+        if name not in schema.seeds
     }
-    table = Table.of(axes, ((tuple(getattr(cell, axis) for axis in axes), run) for cell, run in runs.items()))
+    table = Table.of(schema, axes, ((tuple(getattr(cell, axis) for axis in axes), run) for cell, run in runs.items()))
     drawn = [*_overviews(table, _measures(experiment)), *_examples(store, experiment, table)]
     return Findings(
         experiment=experiment,
@@ -96,24 +96,25 @@ def _findings(store: Store, experiment: Experiment, argument: str, quick: bool) 
 
 def _measures(experiment: Experiment) -> tuple[str, ...]:
     """The quantities that figures over the axes show: those that the claims are about, and their like of training."""
-    from wdtui.metrics import METRICS
     from wdtui.sweep_table import MILESTONES
 
+    schema = experiment.schema
     claimed = dict.fromkeys(claim.measure for claim in experiment.claims)
-    known = [name for name in claimed if name in MILESTONES or (name in METRICS and METRICS[name].pooled)]
-    if not any(name in METRICS for name in known):
-        known += ["test_accuracy"]
+    known = [name for name in claimed if name in MILESTONES or (name in schema.metrics and schema.metrics[name].pooled)]
+    if not any(name in schema.metrics for name in known):
+        known += schema.headline[-1:]
     pairs: dict[str, None] = {}
     for name in known:
-        family = name.partition("_")[2] if name.startswith(("train_", "test_", "validation_")) else ""
-        pairs |= dict.fromkeys([f"train_{family}", name] if family else [name])
+        found = schema.trace(name)
+        beside = [trace.metric for trace in found[0].traces if trace.tone == "train"] if found else []
+        pairs |= dict.fromkeys([*beside, name])
     return tuple(pairs)
 
 
 def _columns(experiment: Experiment) -> tuple[str, ...]:
-    from wdtui.runs.sweep_words import COLUMNS
+    from wdtui.sweep_table import columns
 
-    return tuple(dict.fromkeys([*COLUMNS, *_measures(experiment)]))
+    return tuple(dict.fromkeys([*columns(experiment.schema), *_measures(experiment)]))
 
 
 def _overviews(table: Table, measures: Sequence[str]) -> Iterator[_Drawn]:
@@ -125,7 +126,9 @@ def _overviews(table: Table, measures: Sequence[str]) -> Iterator[_Drawn]:
         return
     axes = list(table.axes)
     if len(axes) == 1 and len(table.rows) > 1:
-        words = f"Against {axis_name(axes[0])}: the median over seeds, and from the least to the greatest."
+        words = (
+            f"Against {axis_name(table.schema, axes[0])}: the median over seeds, and from the least to the greatest."
+        )
         yield curve(table, measures), words
     elif len(axes) == 2:
         yield _over_two(table, measures)
@@ -133,16 +136,17 @@ def _overviews(table: Table, measures: Sequence[str]) -> Iterator[_Drawn]:
         first = min(axes, key=lambda axis: len(table.axes[axis]))
         for value in table.axes[first]:
             for figure, words in _overviews(table.at({first: value}), measures):
-                yield figure, f"At {axis_name(first)} = {format_value(value)}. {words}"
+                yield figure, f"At {axis_name(table.schema, first)} = {format_value(value)}. {words}"
 
 
 def _over_two(table: Table, measures: Sequence[str]) -> _Drawn:
     from wdtui.figures.sweeps import axis_name, family, heatmap
 
+    named = partial(axis_name, table.schema)
     other, along = sorted(table.axes, key=lambda axis: (_ordered(table.axes[axis]), len(table.axes[axis])))
     if len(table.axes[other]) > _MOST_CURVES or len(table.axes[along]) < 3:
         return heatmap(table, measures), "The median over seeds of each cell; – where there is none."
-    words = f"Against {axis_name(along)}, a line for each value of {axis_name(other)}"
+    words = f"Against {named(along)}, a line for each value of {named(other)}"
     return family(table, along, measures), f"{words}: the median over seeds, and from the least to the greatest."
 
 

@@ -7,13 +7,12 @@ import html
 import importlib.resources
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from wdtui.claims import SEEDS
-from wdtui.config import FIELDS
 from wdtui.experiments import Experiment
 from wdtui.hyperparameters import format_value
 from wdtui.runs.evidence import Standing
 from wdtui.runs.records import RunRecord
-from wdtui.runs.sweep_words import spread_text, states_text, symbol
+from wdtui.runs.sweep_words import spread_text, states_text
+from wdtui.schema.schema import Schema
 from wdtui.sweep_table import Row, Table, label
 from wdtui.text import NOTHING, clean, number
 from wdtui.verdicts import State, Verdict
@@ -68,7 +67,7 @@ def _parts(found: Findings) -> Iterator[str]:
         yield f'<figure>\n<div class="wide">{svg}</div>\n<figcaption>{_text(caption)}</figcaption>\n</figure>'
     yield _table(found)
     yield _configs(found)
-    yield _trained(found.runs)
+    yield _trained(experiment.schema, found.runs)
     yield _commands(found)
 
 
@@ -100,10 +99,10 @@ def _claims(verdicts: Sequence[Verdict]) -> str:
 
 
 def _table(found: Findings) -> str:
-    axes = list(found.table.axes)
-    heads = [f"<th>{_text(symbol(axis))}</th>" for axis in axes] + ['<th class="text">state</th>']
-    heads += [f"<th>{_text(label(name))}</th>" for name in found.columns]
-    rows = "\n".join(f"<tr>{''.join(_row(row, found.columns))}</tr>" for row in found.table.rows)
+    axes, schema = list(found.table.axes), found.table.schema
+    heads = [f"<th>{_text(schema.symbol(axis))}</th>" for axis in axes] + ['<th class="text">state</th>']
+    heads += [f"<th>{_text(label(schema, name))}</th>" for name in found.columns]
+    rows = "\n".join(f"<tr>{''.join(_row(schema, row, found.columns))}</tr>" for row in found.table.rows)
     caption = "Median over the seeds, with the least and the greatest below it."
     return (
         f'<h2>Cells</h2>\n<p class="dim">{caption}</p>\n<div class="wide"><table>\n<thead><tr>{"".join(heads)}</tr>'
@@ -111,11 +110,11 @@ def _table(found: Findings) -> str:
     )
 
 
-def _row(row: Row, columns: Sequence[str]) -> Iterator[str]:
+def _row(schema: Schema, row: Row, columns: Sequence[str]) -> Iterator[str]:
     yield from (f"<td>{_text(format_value(value))}</td>" for value in row.values)
     yield f'<td class="text">{_text(states_text(row))}</td>'
     for name in columns:
-        median, _, rest = spread_text(row, name).partition(" (")
+        median, _, rest = spread_text(schema, row, name).partition(" (")
         spread, _, count = rest.partition(")")
         small = f"<small>{_text(spread)}</small>" if spread else ""
         yield f"<td>{_text(median)}{small}{_text(count)}</td>"
@@ -126,23 +125,25 @@ def _configs(found: Findings) -> str:
     own = _listed({name: value for name, value in experiment.config.items() if name not in experiment.axes})
     varied = {name: ", ".join(map(format_value, values)) for name, values in experiment.axes.items()}
     parts = [f"<h2>Configuration</h2>\n{_pairs(own | varied)}"]
-    rest = {name: field.default for name, field in FIELDS.items() if name not in own | varied}
+    rest = {name: value for name, value in experiment.schema.defaults.items() if name not in own | varied}
     parts.append(f"<details><summary>All else is as by default</summary>\n{_pairs(_listed(rest))}</details>")
     if experiment.fork:
         from wdtui.branches import in_words
 
-        branches = "; ".join(map(in_words, experiment.fork.branches))
+        branches = "; ".join(in_words(experiment.schema, branch) for branch in experiment.fork.branches)
         parts.append(f"<p>Each run is forked after {experiment.fork.at_epoch} epochs: {_text(branches)}.</p>")
     return "\n".join(parts)
 
 
-def _trained(runs: Sequence[RunRecord]) -> str:
+def _trained(schema: Schema, runs: Sequence[RunRecord]) -> str:
     if not runs:
         return ""
     versions = [", ".join(f"{name} {version}" for name, version in run.versions.items()) for run in runs]
     told = {
         "runs": _ranges(sorted(run.id for run in runs)),
-        **{FIELDS[name].label: _distinct(format_value(run.values[name]) for run in runs) for name in SEEDS},
+        **{
+            schema.field(name).label: _distinct(format_value(run.values[name]) for run in runs) for name in schema.seeds
+        },
         "versions": "; ".join(dict.fromkeys(filter(None, versions))) or NOTHING,
         "device": _distinct(run.device for run in runs),
         "threads": _distinct(format_value(run.threads) for run in runs),

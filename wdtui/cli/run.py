@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wdtui import problems
 from wdtui.cli.errors import CommandError
 from wdtui.cli.fields import (
     DetachOption,
@@ -36,11 +37,10 @@ def run(
     mouse: MouseOption = None,
 ) -> int:
     """Train one network: an experiment's config, or the defaults, with the fields that you give."""
-    from wdtui.config import RunConfig
     from wdtui.experiments import load
 
     question = load(experiment) if experiment else None
-    config = question.base(fields) if question else RunConfig.from_mapping(fields)
+    config = (question or load(problems.DEFAULT)).base(fields)
     if json and not (headless or detach):
         raise CommandError("--json needs --headless or --detach.")
     if (headless or detach) and (fps, mouse) != (None, None):

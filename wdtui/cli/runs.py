@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json as json_module
 import sys
-from typing import Annotated, Any, Literal
+from collections.abc import Container
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -13,6 +14,9 @@ from wdtui.cli.errors import CommandError
 from wdtui.cli.fields import JsonOption, StoreOption
 from wdtui.cli.owners import confirmed
 
+if TYPE_CHECKING:
+    from wdtui.runs.records import RunRecord
+
 app = typer.Typer(
     help="List, show, compare, name and delete the runs in the store.", no_args_is_help=True, rich_markup_mode=None
 )
@@ -20,9 +24,6 @@ app = typer.Typer(
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's number or name, or last.", autocompletion=completion.runs)
 ]
-_KNOBS = "weight_decay", "bn_epsilon", "width", "seed"
-"""The hyperparameters that the table of runs has columns of."""
-
 RunsArgument = Annotated[
     list[str], typer.Argument(metavar="RUN…", help="Runs' numbers or names.", autocompletion=completion.runs)
 ]
@@ -59,7 +60,9 @@ def show(run: RunArgument, json: JsonOption = False, store: StoreOption = None) 
         curves, events = opened.curves(record.id), opened.events(record.id)
         checkpoints = opened.checkpoints(record)
     if json:
-        end = summary(record.id, record.status, record.reason, curves) | {"checkpoints": checkpoints.kept()}
+        end = summary(record.id, record.status, record.reason, curves, record.schema.judged) | {
+            "checkpoints": checkpoints.kept()
+        }
         end["lost"] = list(curves.lost)
         told = [{"step": event.step, "time": event.time, "kind": event.kind, "data": event.data} for event in events]
         about = _as_json(record) | end | {"events": told, "event": "run"}
@@ -90,7 +93,7 @@ def compare(
     with Store(store) as opened:
         records = [opened.find(run) for run in runs]
         curves = [opened.curves(record.id) for record in records]
-    seen = list(map(milestones, curves))
+    seen = [milestones(one, record.schema.judged) for record, one in zip(records, curves, strict=True)]
     if json:
         for record, reached in zip(records, seen, strict=True):
             typer.echo(json_module.dumps(_as_json(record) | reached.to_json(), ensure_ascii=False))
@@ -100,11 +103,12 @@ def compare(
     from wdtui.cli.views import comparison_chart
 
     console = Console(highlight=False, markup=False, emoji=False)
-    console.print("test accuracy")
-    console.print(comparison_chart(list(zip(labels(records), curves, strict=True)), console), "")
+    named = list(zip(labels(records), curves, strict=True))
+    console.print(comparison_chart(records[0].schema, named, console), "")
     _print_table(records)
-    console.print()
-    _print_milestones(records, seen)
+    if any(any(record.schema.judged) for record in records):
+        console.print()
+        _print_milestones(records, seen)
 
 
 @app.command()
@@ -193,31 +197,33 @@ def _print_table(runs: list[Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from wdtui.text import NOTHING, clean, number, percent
+    from wdtui.runs.labels import knobs, result, results, schemas_of
+    from wdtui.text import NOTHING, clean, number
 
     table = Table(box=None, header_style="dim", pad_edge=False)
-    origins = [_origin(run) for run in runs]
-    headings = ("run", "state", "name", "λ", "ε", "width", "seed", "step", "train", "test", "last steps/s")
+    schemas = schemas_of(runs)
+    fields, told = knobs(schemas), results(schemas)
+    origins = [_origin(run, fields) for run in runs]
+    headings = ("run", "state", "name", *fields.values(), "step", *told, "last steps/s")
     for heading in (*headings, "origin") if any(origins) else headings:
         justify: Literal["left", "right"] = "left" if heading in ("state", "name", "origin") else "right"
         width = None if heading == "origin" else 24
         table.add_column(heading, justify=justify, no_wrap=True, max_width=width, overflow="ellipsis")
     for run, origin in zip(runs, origins, strict=True):
-        knobs = [NOTHING if run.damaged else run.written(field) for field in _KNOBS]
-        shares = [percent(run.latest.get(metric)) for metric in ("train_accuracy", "test_accuracy")]
+        values = [NOTHING if run.damaged or name not in run.values else run.written(name) for name in fields]
+        measured = [result(place, run) for place in range(len(told))]
         speed = number(round(run.speed)) if run.speed else ""
         name = clean(run.name or run.experiment)
-        cells = [str(run.id), run.state, name, *knobs, number(run.step), *shares, speed]
+        cells = [str(run.id), run.state, name, *values, number(run.step), *measured, speed]
         table.add_row(*cells, *([origin] if any(origins) else []))
     width = None if sys.stdout.isatty() else 160
     Console(highlight=False, markup=False, emoji=False, width=width).print(table)
 
 
-def _origin(run: Any) -> str:
+def _origin(run: RunRecord, columns: Container[str]) -> str:
     """Which run it is a fork of, and what was steered that has no column of its own."""
-    from wdtui.runs.sweep_words import symbol
-
-    steered = [f"{symbol(name)} {run.written(name)}" for name in run.steered_fields if name not in _KNOBS]
+    symbol = run.schema.symbol
+    steered = [f"{symbol(name)} {run.written(name)}" for name in run.steered_fields if name not in columns]
     return ", ".join(filter(None, [run.fork_of, *steered]))
 
 
@@ -240,13 +246,11 @@ def _print_milestones(runs: list[Any], seen: list[Any]) -> None:
 def _print_details(run: Any, events: list[Any]) -> None:
     import datetime
 
-    from wdtui.config import FIELDS
     from wdtui.hyperparameters import format_value
     from wdtui.text import clean, number
 
-    changed = [
-        f"{name} {run.written(name)}" for name in run.values if run.written(name) != format_value(FIELDS[name].default)
-    ]
+    defaults = {name: format_value(value) for name, value in run.schema.defaults.items()}
+    changed = [f"{name} {run.written(name)}" for name in run.values if run.written(name) != defaults.get(name)]
     if run.reason:
         typer.echo(clean(run.reason))
     if run.parent is not None:

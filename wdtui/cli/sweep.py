@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wdtui import problems
 from wdtui.cli import completion
 from wdtui.cli.errors import FAILED, CommandError
 from wdtui.cli.fields import (
@@ -62,7 +63,7 @@ def sweep(
     from wdtui.grid import read_axes
 
     question = load(experiment) if experiment else None
-    own = read_axes(axis or [])
+    own = read_axes((question or load(problems.DEFAULT)).schema, axis or [])
     if not own and not (question and question.axes) and not seeds:
         raise CommandError("A sweep needs something that varies: give --axis FIELD=V1,V2,… or --seeds N.")
     grid = grid_of(question, fields, own, seeds)
@@ -88,11 +89,11 @@ def grid_of(
     question: Experiment | None, fields: dict[str, Any], own: dict[str, tuple[Any, ...]], seeds: int | None
 ) -> Grid:
     """The grid of an experiment, or of the defaults, with a person's fields and axes over it. Raises ConfigError."""
-    from wdtui.config import RunConfig
+    from wdtui.experiments import load
     from wdtui.grid import Grid, axes_over
 
-    axes = axes_over(question.axes if question else {}, fields, own)
-    base = question.base(fields) if question else RunConfig.from_mapping(fields)
+    question = question or load(problems.DEFAULT)
+    axes, base = axes_over(question.kind, question.axes, fields, own), question.base(fields)
     grid = Grid.of(base, axes, seeds)
     grid.cells()
     return grid

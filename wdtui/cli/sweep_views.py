@@ -19,19 +19,11 @@ from rich.text import Text
 from wdtui.cli.views import Bar, Unframed, print_result
 from wdtui.hyperparameters import format_value
 from wdtui.runs.records import FINISHED, RunRecord, Status
-from wdtui.runs.sweep_words import (
-    COLUMNS,
-    cell_name,
-    opening_line,
-    progress_line,
-    spread_text,
-    states_text,
-    symbol,
-)
+from wdtui.runs.sweep_words import cell_name, opening_line, progress_line, spread_text, states_text
 from wdtui.runs.sweeps import Progress as SweepProgress
 from wdtui.summary import summary
-from wdtui.sweep_table import label, state
-from wdtui.text import clean, number, percent
+from wdtui.sweep_table import columns, label, state, written
+from wdtui.text import clean, number
 
 if TYPE_CHECKING:
     from wdtui.runs.store import Store
@@ -107,7 +99,9 @@ class JsonView(Unframed):
         assert run
         about = {"event": "cell", "sweep": progress.sweep.label, "taken_over": taken_over}
         axes = {"axes": dict(zip(progress.sweep.grid.axes, cell.values, strict=True)), "seed": cell.config.seed}
-        self._write(summary(run.id, run.status, run.reason, self._store.curves(run.id)) | about | axes)
+        self._write(
+            summary(run.id, run.status, run.reason, self._store.curves(run.id), run.schema.judged) | about | axes
+        )
 
     def advance(self, progress: SweepProgress) -> None:
         pass
@@ -177,10 +171,11 @@ def cell_line(progress: SweepProgress, place: int, count: int) -> str:
     run, cell = progress.runs[place], progress.sweep.cells[place]
     assert run
     share = f"{count:>{len(str(len(progress.runs)))}}/{len(progress.runs)}"
-    accuracies = [f"{kind} {percent(run.latest.get(f'{kind}_accuracy'))}" for kind in ("train", "test")]
-    norm = f"norm {number(run.latest.get('weight_norm'))}"
+    schema = run.schema
+    told = [name for name in columns(schema) if name in schema.metrics]
+    metrics = [f"{schema.metrics[name].short} {written(schema, name, run.latest.get(name))}" for name in told]
     reason = clean(run.reason) if run.status != Status.DONE else ""
-    return "  ".join([share, cell_name(progress.sweep.grid, cell), state(run), *accuracies, norm, reason]).rstrip()
+    return "  ".join([share, cell_name(progress.sweep.grid, cell), state(run), *metrics, reason]).rstrip()
 
 
 def sweep_json(progress: SweepProgress, *, table: bool = False) -> dict[str, Any]:
@@ -204,7 +199,7 @@ def sweep_json(progress: SweepProgress, *, table: bool = False) -> dict[str, Any
         "seconds": progress.seconds,
         "steps_per_second": progress.speed,
         "interpolation_threshold": progress.table.threshold(),
-        "table": progress.table.to_json(COLUMNS),
+        "table": progress.table.to_json(columns(progress.table.schema)),
     }
 
 
@@ -238,31 +233,34 @@ def print_sweeps(sweeps: Sequence[SweepProgress]) -> None:
 
 
 def _chart(progress: SweepProgress, console: Console) -> Text | None:
-    from wdtui.charts.sweeps import ACCURACIES, curve, heatmap, title
+    from wdtui.charts.sweeps import curve, heatmap, title
 
     table, ascii = progress.table, codecs.lookup(console.encoding).name != "utf-8"
     width = min(console.width, 100)
     match len(table.axes):
         case 1 if len(table.rows) > 1:
-            drawn = curve(table, width=width, height=16, ascii=ascii)
-            return Text(f"{title(table.axes, ACCURACIES)}\n").append_text(drawn)
+            metrics = table.schema.charts_of(())[0].several
+            drawn = curve(table, width=width, height=16, metrics=metrics, ascii=ascii)
+            return Text(f"{title(table.schema, table.axes, metrics)}\n").append_text(drawn)
         case 2:
             rows = len(next(iter(table.axes.values())))
-            return heatmap(table, "test_accuracy", width=width, height=rows + 2, ascii=ascii)
+            return heatmap(table, table.schema.charts_of(())[0].main, width=width, height=rows + 2, ascii=ascii)
         case _:
             return None
 
 
 def _table(progress: SweepProgress) -> Table:
     table, axes = Table(box=None, header_style="dim", pad_edge=False), list(progress.sweep.grid.axes)
+    schema = progress.table.schema
     for axis in axes:
-        table.add_column(symbol(axis), justify="right", no_wrap=True)
+        table.add_column(schema.symbol(axis), justify="right", no_wrap=True)
     table.add_column("runs", no_wrap=True, max_width=16, overflow="ellipsis")
     table.add_column("state", no_wrap=True)
-    for name in COLUMNS:
-        table.add_column(label(name).replace(" accuracy", ""), justify="right", no_wrap=True)
+    for name in columns(schema):
+        head = schema.metrics[name].short if name in schema.metrics else label(schema, name)
+        table.add_column(head, justify="right", no_wrap=True)
     for row in progress.table.rows:
         runs = ",".join(str(run.id) for run in row.runs if isinstance(run, RunRecord))
-        cells = [spread_text(row, name) for name in COLUMNS]
+        cells = [spread_text(schema, row, name) for name in columns(schema)]
         table.add_row(*map(format_value, row.values), runs, states_text(row), *cells)
     return table

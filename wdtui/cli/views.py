@@ -6,24 +6,26 @@ import codecs
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from wdtui.config import RunConfig
 from wdtui.experiments import notes_of
 from wdtui.milestones import milestones
 from wdtui.notes import reached
 from wdtui.runs.store import RunRecord
+from wdtui.schema.config import Config
 from wdtui.schema.curves import Curves
+from wdtui.schema.schema import Schema
 from wdtui.summary import finite, speeds, story, summary, time_left
-from wdtui.text import number, percent
+from wdtui.text import number
 
 if TYPE_CHECKING:
     from wdtui.charts import Mark, Series
+    from wdtui.schema.chart import Chart
 
 _PLAIN_SECONDS = 5.0
 
@@ -67,7 +69,7 @@ class JsonView(Unframed):
         sys.stdout.flush()
 
     def finish(self, run: RunRecord, curves: Curves) -> None:
-        self._write(summary(run.id, run.status, run.reason, curves))
+        self._write(summary(run.id, run.status, run.reason, curves, run.schema.judged))
         sys.stdout.flush()
 
     def _write(self, event: dict[str, Any]) -> None:
@@ -129,39 +131,50 @@ class ProgressView(Bar):
         print_result(run, curves)
 
 
-def progress_line(config: RunConfig, newer: Curves) -> str:
+def progress_line(config: Config, newer: Curves) -> str:
     """Where a run stands at its newest point."""
     step, last = int(newer.steps[-1]), newer.last()
-    accuracies = f"train {percent(last['train_accuracy'])}  test {percent(last['test_accuracy'])}"
+    told = told_metrics(config.schema(), last)
     speed = last["steps_per_second"]
     left = time_left(config, step, speed)
-    return f"step {number(step)}/{number(config.steps)}  {accuracies}  {number(round(speed))} steps/s  {left} left"
+    return f"step {number(step)}/{number(config.steps)}  {told}  {number(round(speed))} steps/s  {left} left"
 
 
-def accuracy_chart(curves: Curves, console: Console) -> Text:
-    """Training and test accuracy over the steps."""
-    from wdtui.charts import RUN_COLORS, Series
-
-    shown = ("test accuracy", "test_accuracy", RUN_COLORS[1]), ("training accuracy", "train_accuracy", RUN_COLORS[0])
-    series = [Series(label, curves.steps, curves[metric], color) for label, metric, color in shown]
-    return _drawn(series, console, _marks(curves))
+def told_metrics(schema: Schema, values: Mapping[str, float]) -> str:
+    """What a run is judged by, in little room."""
+    metrics = (schema.metrics[name] for name in schema.headline)
+    return "  ".join(f"{metric.short} {metric.written(values.get(metric.name))}" for metric in metrics)
 
 
-def comparison_chart(named: Sequence[tuple[str, Curves]], console: Console) -> Text:
-    """Test accuracy of several runs over their steps."""
+def first_chart(schema: Schema, curves: Curves, console: Console) -> Text:
+    """What the first chart of a run's problem compares, over the steps."""
+    from wdtui.charts import TONES, Series
+
+    chart = schema.charts_of(curves.names)[0]
+    tones = {trace.metric: TONES[trace.tone] for trace in chart.traces}
+    series = [
+        Series(schema.metrics[metric].label, curves.steps, curves[metric], tones[metric])
+        for metric in reversed(chart.several)
+    ]
+    return _drawn(schema, chart, series, console, _marks(schema, curves))
+
+
+def comparison_chart(schema: Schema, named: Sequence[tuple[str, Curves]], console: Console) -> Text:
+    """The main metric of the first chart of several runs over their steps, below its name."""
     from wdtui.charts import Series, look
 
+    chart = schema.charts_of(named[0][1].names)[0]
     series = [
-        Series(label, curves.steps, curves["test_accuracy"], *look(place))
-        for place, (label, curves) in enumerate(named)
+        Series(label, curves.steps, curves[chart.main], *look(place)) for place, (label, curves) in enumerate(named)
     ]
-    return _drawn(series, console, (), legend=True)
+    drawn = _drawn(schema, chart, series, console, (), legend=True)
+    return Text(f"{schema.metrics[chart.main].label}\n").append_text(drawn)
 
 
-def _marks(curves: Curves) -> list[Mark]:
+def _marks(schema: Schema, curves: Curves) -> list[Mark]:
     from wdtui.charts import Mark
 
-    seen = milestones(curves)
+    seen = milestones(curves, schema.judged)
     marks = [Mark(step, "blow-up") for step in seen.blowup_steps]
     if seen.fit_step is not None:
         marks.append(Mark(seen.fit_step, f"fit {number(seen.fit_step)}"))
@@ -170,24 +183,33 @@ def _marks(curves: Curves) -> list[Mark]:
     return marks
 
 
-def _drawn(series: Sequence[Series], console: Console, marks: Sequence[Mark], legend: bool = False) -> Text:
+def _drawn(
+    schema: Schema,
+    chart: Chart,
+    series: Sequence[Series],
+    console: Console,
+    marks: Sequence[Mark],
+    legend: bool = False,
+) -> Text:
     from wdtui.charts import draw
 
     width, plain = min(console.width, 100), codecs.lookup(console.encoding).name != "utf-8"
-    return draw(series, width=width, height=16, y_range=(0, 1), marks=marks, legend=legend, ascii=plain)
+    y_range = (0, 1) if schema.metrics[chart.main].share else None
+    return draw(
+        series, width=width, height=16, y_range=y_range, y_log=chart.log, marks=marks, legend=legend, ascii=plain
+    )
 
 
 def print_result(run: RunRecord, curves: Curves) -> None:
     """Print a run's chart and what was seen."""
     console = Console(highlight=False)
     if len(curves):
-        console.print(accuracy_chart(curves, console), "")
-    for sentence in story(curves):
+        console.print(first_chart(run.schema, curves, console), "")
+    for sentence in story(curves, run.schema):
         console.print(sentence, markup=False)
     if len(curves):
-        for step, note in reached(
-            notes_of(run.experiment, run.config, run.plan), run.config, curves, milestones(curves)
-        ):
+        notes, seen = notes_of(run.experiment, run.config, run.plan), milestones(curves, run.schema.judged)
+        for step, note in reached(notes, run.config, curves, seen):
             console.print(f"  step {number(step)}: {note}", markup=False)
     measured = f"Run {run.id} is {run.status}: measured up to step {number(run.step)}"
     speed = speeds(curves, run.batched)

@@ -20,7 +20,7 @@ from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.error import HParamsError
 
-from wdtui.config import FIELDS, RunConfig
+from wdtui.config import RunConfig
 from wdtui.exchange.taken import ExchangeError
 from wdtui.files import check_regular
 from wdtui.hyperparameters import ConfigError, format_value
@@ -57,7 +57,7 @@ _OPTIMIZERS = {"adam": "adamw"}
 """What the original calls adam is PyTorch's AdamW."""
 _MOST_BYTES = 1_000_000_000
 """Of one event file; a point of the original's takes some hundred."""
-_MOST_EPOCHS = int(FIELDS["epochs"].le or 0)
+_MOST_EPOCHS = int(RunConfig.fields()["epochs"].le or 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,9 +114,11 @@ def read(folder: Path) -> tuple[list[Recorded], list[str]]:
 def taken_before(store: Store, recorded: Recorded) -> int | None:
     """The run that was made when the same config and points were taken in before; None where the store has none."""
     curves = Curves.of(recorded.config.columns, recorded.points)
-    config = fingerprint(json.dumps(recorded.config.to_mapping()))
+    config = fingerprint(recorded.config.problem, json.dumps(recorded.config.to_mapping()))
     for run in store.runs():
-        if not run.damaged and run.step == recorded.points[-1].step and fingerprint(run.config_text) == config:
+        if run.damaged or run.schema.problem != recorded.config.problem or run.step != recorded.points[-1].step:
+            continue
+        if fingerprint(run.schema.problem, run.config_text) == config:
             other = store.curves(run.id)
             same = np.array_equal(curves.steps, other.steps) and np.array_equal(curves.values, other.values, True)
             if same and any(event.kind == "imported" for event in store.events(run.id)):
@@ -141,7 +143,7 @@ def _fill(store: Store, run_id: int, recorded: Recorded) -> None:
     source |= {"remarks": " ".join(recorded.remarks)} if recorded.remarks else {}
     claim = store.claim(run_id, device="", threads=1, versions={})
     store.add_event(claim, 0, "imported", source)
-    seen = milestones(Curves.of(config.columns, points)).to_json()
+    seen = milestones(Curves.of(config.columns, points), config.schema().judged).to_json()
     store.append(claim, points, speed=None, milestones=seen)
     store.set_status(claim, Status.DONE)
 
@@ -268,11 +270,11 @@ def _values(path: Path, hparams: Mapping[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for given, value in hparams.items():
         name = _FIELDS.get(given, given)
-        if name in FIELDS and name != "normalized_weight_decay":
+        if name in RunConfig.fields() and name != "normalized_weight_decay":
             text = _text(value)
             text = _OPTIMIZERS.get(text, text) if "l2_norm" in hparams and name == "optimizer" else text
             try:
-                values[name] = FIELDS[name].parse(text)
+                values[name] = RunConfig.fields()[name].parse(text)
             except ConfigError as error:
                 raise ExchangeError(f"{path} records {given} {text}, which wdtui does not know: {error}") from error
     return values

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from importlib import resources
 
-from wdtui.config import FIELDS, RunConfig
+from wdtui.config import RunConfig
 from wdtui.exchange.taken import ExchangeError, Run
 from wdtui.exchange.template import DATA, DECOUPLED_SGD, LOOP, NETWORK, NOISE, PLAN
 from wdtui.steering import Plan
@@ -27,23 +27,33 @@ Expect the same kind of curves, not the same digits. Measured on one thread of o
 def script(run: Run) -> str:
     """The text of the script. Raises ExchangeError for a run that it cannot tell."""
     config = run.config
+    if not isinstance(config, RunConfig):
+        raise ExchangeError(f"Run {run.id} is of the problem {config.problem}, and the script knows only addition's.")
     if config.architecture == "transformer":
         raise ExchangeError(f"Run {run.id} trains the transformer, and the script can only be of a residual network.")
     for steering in run.plan:
-        if not FIELDS[steering.field].steerable:
+        if not run.record.schema.field(steering.field).steerable:
             raise ExchangeError(
                 f"Run {run.id} changes {steering.field} on the way, and the script can only follow changes of "
                 "weight_decay, bn_epsilon and learning_rate."
             )
-    parts = [_head(run), DATA, NOISE if config.label_noise else "", _network(), NETWORK, _plan(run.plan, config), LOOP]
+    parts = [
+        _head(run, config),
+        DATA,
+        NOISE if config.label_noise else "",
+        _network(),
+        NETWORK,
+        _plan(run.plan, config),
+        LOOP,
+    ]
     text = "".join(parts)
-    for place, code in _choices(run).items():
+    for place, code in _choices(run, config).items():
         text = text.replace(f"«{place}»", code)
     return text
 
 
-def _head(run: Run) -> str:
-    config, title = run.config, " ".join(run.record.title.split()).replace('"', "'").replace("\\", "")
+def _head(run: Run, config: RunConfig) -> str:
+    title = " ".join(run.record.title.split()).replace('"', "'").replace("\\", "")
     constants = {
         name.upper(): getattr(config, name)
         for name in (
@@ -73,9 +83,8 @@ def _wanted(name: str, config: RunConfig) -> bool:
     return name != "LABEL_NOISE" or bool(config.label_noise)
 
 
-def _choices(run: Run) -> dict[str, str]:
+def _choices(run: Run, config: RunConfig) -> dict[str, str]:
     """What the config decides about the lines of the template."""
-    config = run.config
     order = (
         'seed = random.Random(f"order {SEED} {epoch}").getrandbits(63)\n'
         "    order = torch.randperm(TRAIN_SIZE, generator=torch.Generator().manual_seed(seed))"

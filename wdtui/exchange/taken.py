@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wdtui.config import RunConfig
 from wdtui.milestones import Milestones, milestones
 from wdtui.runs.records import Event, RunRecord
 from wdtui.runs.store import Store
+from wdtui.schema.config import Config
 from wdtui.schema.curves import Curves
+from wdtui.schema.schema import Judged
 from wdtui.steering import Plan, to_json
 
 Column = NDArray[np.float64] | NDArray[np.int64]
@@ -39,7 +40,7 @@ class Run:
     note: str
     status: str
     """queued, running, paused, done, failed, diverged, interrupted or stopped."""
-    config: RunConfig
+    config: Config
     plan: Plan
     """What was steered: changes of the config and the steps from which on they count."""
     milestones: Milestones
@@ -95,6 +96,7 @@ class Run:
             **{name: getattr(self, name) for name in ("id", "name", "note", "status")},
             **{name: getattr(record, name) for name in ("experiment", "reason", "device", "threads", "versions")},
             **{name: getattr(record, name) for name in ("created", "started", "ended", "parent", "parent_step")},
+            "problem": record.schema.problem,
             "config": self.config.to_mapping(),
             "plan": to_json(self.plan),
             **self.milestones.to_json(),
@@ -125,7 +127,7 @@ def stream(store: Store, run: str | int) -> Run:
     """
     record = store.find(str(run))
     none = store.curves(record.id, most=0)
-    seen = [_accuracies(part) for part in itertools.chain([none], _parts(store, record.id))]
+    seen = [_judging(part, record.schema.judged) for part in itertools.chain([none], _parts(store, record.id))]
     short = Curves(
         seen[0].names,
         np.concatenate([part.steps for part in seen]),
@@ -151,7 +153,7 @@ def stream(store: Store, run: str | int) -> Run:
 def _run(
     store: Store, record: RunRecord, curves: Curves, metrics: tuple[str, ...], parts: Callable[[], Iterator[Curves]]
 ) -> Run:
-    """`curves` are all points, of which the two accuracies that make the milestones suffice."""
+    """`curves` are all points, of which what milestones are judged by suffices."""
     return Run(
         id=record.id,
         name=record.name,
@@ -159,7 +161,7 @@ def _run(
         status=str(record.status),
         config=record.config,
         plan=record.plan,
-        milestones=milestones(curves),
+        milestones=milestones(curves, record.schema.judged),
         lost=curves.lost,
         events=tuple(store.events(record.id)),
         record=record,
@@ -181,7 +183,6 @@ def _parts(store: Store, run_id: int, last: int | None = None) -> Iterator[Curve
         yield part
 
 
-def _accuracies(part: Curves) -> Curves:
+def _judging(part: Curves, judged: Judged) -> Curves:
     """Copies of what milestones are made of, as an array of the store holds on to all that was read with it."""
-    names = "train_accuracy", "test_accuracy"
-    return Curves(names, part.steps, part.epochs, np.stack([part[name] for name in names], axis=1), part.lost)
+    return Curves(judged, part.steps, part.epochs, np.stack([part[name] for name in judged], axis=1), part.lost)

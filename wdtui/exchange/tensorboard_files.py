@@ -16,16 +16,12 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams.summary_v2 import HParam, Metric, hparams_config_pb, hparams_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from wdtui.config import FIELDS
+from wdtui import sweep_table
 from wdtui.exchange.taken import Run
 from wdtui.hyperparameters import format_value
 
 PATTERN = "events.out.tfevents.*.wdtui"
 """The files of a folder that hold a run as this writes it."""
-_TABLED = "train_accuracy", "test_accuracy", "test_loss", "weight_norm", *(
-    f"milestones/{name}" for name in ("fit_step", "generalise_step", "blowups")
-)  # fmt: skip
-"""The scalars whose last values stand beside the hyperparameters in TensorBoard's table of runs."""
 
 
 def write(run: Run, path: Path) -> None:
@@ -42,8 +38,8 @@ def _events(run: Run) -> Iterator[Any]:
     points = _timed(run)
     first = next(points, None)
     begun = first[0] if first else run.record.created
-    hyperparameters = {name: _hyperparameter(getattr(run.config, name)) for name in FIELDS}
-    config = hparams_config_pb([HParam(name) for name in FIELDS], [Metric(tag) for tag in _TABLED], begun)
+    hyperparameters = {name: _hyperparameter(getattr(run.config, name)) for name in run.config.fields()}
+    config = hparams_config_pb(list(map(HParam, hyperparameters)), list(map(Metric, _tabled(run))), begun)
     yield Event(wall_time=begun, summary=config)
     yield Event(wall_time=begun, summary=hparams_pb(hyperparameters, run.name or f"run-{run.id}", begun))
     last = first
@@ -59,6 +55,12 @@ def _events(run: Run) -> Iterator[Any]:
         }
         reached = {f"milestones/{name}": value for name, value in found.items() if value is not None}
         yield _scalars(last[1], last[0], reached)
+
+
+def _tabled(run: Run) -> list[str]:
+    """The scalars whose last values stand beside the hyperparameters in TensorBoard's table of runs."""
+    seen = {*sweep_table.MILESTONES}
+    return [f"milestones/{name}" if name in seen else name for name in sweep_table.columns(run.record.schema)]
 
 
 def _scalars(step: int, time: float, values: dict[str, float]) -> Any:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wdtui.charts import RUN_COLORS
+from wdtui.charts import TONES
 from wdtui.figures.style import (
     FAINT,
     INK,
     SMALL,
+    TONE_STYLES,
     drawn,
     look,
     mark_places,
@@ -24,9 +25,10 @@ from wdtui.figures.style import (
     value_title,
     wording,
 )
-from wdtui.metrics import METRICS
 from wdtui.milestones import Milestones, milestones
+from wdtui.schema.chart import Chart, Trace
 from wdtui.schema.curves import Curves
+from wdtui.schema.schema import Schema
 from wdtui.text import number
 
 if TYPE_CHECKING:
@@ -34,10 +36,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_POINTS = 3000
-_COLORS = {"train": RUN_COLORS[0], "validation": RUN_COLORS[2], "test": RUN_COLORS[1]}
-_STYLES: dict[str, Any] = {"validation": (0, (1, 1.2)), "test": (0, (5, 1.5))}
-_NAMES = {"train": "training", "validation": "validation", "test": "test", "bn_variance_median": "median channel"}
-_NAMES["bn_variance_min"] = "smallest channel"
+_MOST_PANELS = 3
+_HEIGHTS = (2.6, 1.6)
+"""In inches: of the first panel, and of those below it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,61 +46,33 @@ class Subject:
     """A run as a figure needs it."""
 
     label: str
+    schema: Schema
     curves: Curves
-    epsilon: NDArray[np.float64] | None = None
-    """The BatchNorm ε in force at each point, [points]; None where there is no BatchNorm."""
+    fields: Mapping[str, NDArray[np.float64]] = dataclasses.field(default_factory=dict)
+    """The values in force at each point, [points], of the fields that panels compare with."""
     changes: tuple[tuple[int, str], ...] = ()
     """Steps at which it was steered, and what was changed there, in words."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Panel:
-    """What one panel shows of a run, and what of each where there are several: the last in full, others pale."""
-
-    title: str
-    metrics: tuple[str, ...]
-    compared: tuple[str, ...]
-    height: float = 1.6
-
-    @classmethod
-    def of(cls, metric: str) -> Panel:
-        """A panel for one metric, or one of a layer's, `name/layer`."""
-        return cls(wording(metric), (metric,), (metric,), 2.0)
-
-    @property
-    def variance(self) -> bool:
-        """Whether it is with ε that its values are to be compared."""
-        return all("_variance_" in metric for metric in self.metrics)
-
-
-ARTICLE = (
-    Panel(
-        "accuracy",
-        ("train_accuracy", "validation_accuracy", "test_accuracy"),
-        ("train_accuracy", "test_accuracy"),
-        height=2.6,
-    ),
-    Panel("weight norm", ("weight_norm",), ("weight_norm",)),
-    Panel("BatchNorm variance", ("bn_variance_median", "bn_variance_min"), ("bn_variance_min",)),
-)
-"""The article's figure, and below it the variances that its section on BatchNorm is about."""
-
-
 @drawn
 def training_curves(subjects: Sequence[Subject], metrics: Sequence[str] = ()) -> Figure:
-    """Draw runs over steps, in the panels of ARTICLE that they have, or with one panel for each of `metrics`.
+    """Draw runs over steps, in the first charts that they have, or with one panel for each of `metrics`.
 
-    `metrics` are names of METRICS or name/layer; some run must have points. Of one run the milestones are written
-    above, of several each run's are in the legend.
+    `metrics` are names of the first run's metrics, or name/layer; some run must have points. Of one run the milestones
+    are written above, of several each run's are in the legend.
     """
-    panels = [Panel.of(metric) for metric in metrics] or [
-        panel for panel in ARTICLE if any(_has(subject.curves, panel) for subject in subjects)
+    schema = subjects[0].schema
+    charts = [_of_metric(schema, metric) for metric in metrics] or [
+        chart
+        for chart in schema.charts_of(subjects[0].curves.names)[:_MOST_PANELS]
+        if any(_has(subject.curves, chart) for subject in subjects)
     ]
-    panels = panels or list(ARTICLE[:1])
-    figure, axes = stacked([panel.height for panel in panels])
+    charts = charts or list(schema.charts_of(())[:1])
+    heights = [2.0] * len(charts) if metrics else [_HEIGHTS[min(place, 1)] for place in range(len(charts))]
+    figure, axes = stacked(heights)
     axes[0].set_xlim(0, max((int(one.curves.steps[-1]) for one in subjects if len(one.curves)), default=1))
-    for panel, place in zip(panels, axes, strict=True):
-        _draw(place, panel, subjects)
+    for chart, place in zip(charts, axes, strict=True):
+        _draw(place, chart, subjects)
     axes[-1].set_xlabel("step")
     axes[-1].xaxis.set_major_formatter(lambda value, place: number(round(value, 9)))
     figure.align_ylabels(axes)
@@ -111,73 +84,86 @@ def training_curves(subjects: Sequence[Subject], metrics: Sequence[str] = ()) ->
     return figure
 
 
+def _of_metric(schema: Schema, metric: str) -> Chart:
+    """A chart for one metric, or for that of one layer."""
+    levels = (chart.level for chart in schema.charts if chart.level and metric.partition("/")[0] in _metrics(chart))
+    return Chart(name=metric, title=wording(schema, metric), traces=(Trace(metric),), level=next(levels, ""))
+
+
+def _metrics(chart: Chart) -> list[str]:
+    return [trace.metric for trace in chart.traces] or [chart.layers]
+
+
 def story(subject: Subject) -> str:
     """A run's name and its milestones, on one line."""
-    return "; ".join([subject.label, ", ".join(_seen(subject.curves))])
+    return "; ".join([subject.label, ", ".join(_seen(subject))])
 
 
-def _has(curves: Curves, panel: Panel) -> bool:
-    return any(_known(curves, metric) for metric in panel.metrics)
+def _has(curves: Curves, chart: Chart) -> bool:
+    return any(_known(curves, metric) for metric in _metrics(chart))
 
 
 def _known(curves: Curves, metric: str) -> bool:
     return bool(len(curves.measured(metric)[1]))
 
 
-def _draw(axes: Axes, panel: Panel, subjects: Sequence[Subject]) -> None:
-    several = len(subjects) > 1
-    shown = panel.compared if several else panel.metrics
+def _draw(axes: Axes, chart: Chart, subjects: Sequence[Subject]) -> None:
+    several, schema = len(subjects) > 1, subjects[0].schema
+    traces = {trace.metric: trace for trace in chart.traces}
+    shown = chart.several if several else _metrics(chart)
     ends = []
     for place, subject in enumerate(subjects):
         for metric in shown:
-            steps, values = _points(subject.curves, metric)
-            kind = metric.partition("_")[0] if len(shown) > 1 else ""
-            color, style = look(place) if several else (_COLORS.get(kind, look(place)[0]), _STYLES.get(kind, "-"))
-            if metric == "bn_variance_median":
-                color, style = RUN_COLORS[2], _STYLES["validation"]
+            steps, values = _points(subject, metric)
+            tone = traces[metric].tone if metric in traces else "test"
+            color, style = look(place) if several or len(shown) == 1 else (TONES[tone], TONE_STYLES[tone])
             pale = several and metric != shown[-1]
             axes.plot(
                 steps, values, color=color, linestyle=style, alpha=0.35 if pale else 1,
-                linewidth=0.8 if pale else None, label=f"{subject.label}: {wording(metric)}",
+                linewidth=0.8 if pale else None, label=f"{subject.label}: {wording(schema, metric)}",
             )  # fmt: skip
             if not several and len(shown) > 1 and len(values):
-                ends.append((float(values[-1]), _NAMES.get(kind) or _NAMES[metric], color))
-    if panel.variance:
-        ends += _epsilons(axes, [subject for subject in subjects if _has(subject.curves, panel)])
-    measure_axis(axes, shown)
-    title = f"{wording(shown[-1])} (training pale)" if several and len(shown) > 1 else panel.title
+                ends.append((float(values[-1]), traces[metric].label, color))
+    if chart.level:
+        ends += _levels(axes, chart.level, [subject for subject in subjects if _has(subject.curves, chart)])
+    measure_axis(axes, schema, shown)
+    pale_name = traces[shown[0]].label if several and len(shown) > 1 else ""
+    title = f"{wording(schema, shown[-1])} ({pale_name} pale)" if pale_name else chart.title
     axes.set_ylabel(value_title(axes, title))
     name_lines(axes, ends)
 
 
-def _points(curves: Curves, metric: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _points(subject: Subject, metric: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """All measurements, or of very many those that can be seen."""
-    if len(curves) <= _MOST_POINTS or METRICS[metric.partition("/")[0]].every:
+    curves, declared = subject.curves, subject.schema.metric(metric)
+    if len(curves) <= _MOST_POINTS or (declared and declared.every):
         return curves.measured(metric)
-    kept = curves.telling(len(curves) // 500)
+    kept = curves.telling(len(curves) // 500, [metric])
     steps, values = curves.steps[kept], curves[metric][kept]
     finite = np.isfinite(values)
     return steps[finite], values[finite]
 
 
-def _epsilons(axes: Axes, subjects: Sequence[Subject]) -> list[tuple[float, str, str]]:
-    """Draw each ε once, as a line that steps where it was steered; return the names to write beside them."""
+def _levels(axes: Axes, field: str, subjects: Sequence[Subject]) -> list[tuple[float, str, str]]:
+    """Draw each value of a field once, as a line that steps where it was steered; return the names to write beside."""
     ends = {}
     for subject in subjects:
-        if subject.epsilon is None or not len(subject.epsilon):
+        values = subject.fields.get(field, np.empty(0))
+        if not len(values):
             continue
-        first, last = float(subject.epsilon[0]), float(subject.epsilon[-1])
+        first, last = float(values[0]), float(values[-1])
         if (first, last) in ends:
             continue
         steps = [0, *subject.curves.steps]
-        axes.plot(steps, [first, *subject.epsilon], color=INK, linestyle=(0, (2, 2)), linewidth=0.9, label="ε")
-        ends[first, last] = (last, f"ε {number(last)}", INK)
+        symbol = subject.schema.symbol(field)
+        axes.plot(steps, [first, *values], color=INK, linestyle=(0, (2, 2)), linewidth=0.9, label=symbol)
+        ends[first, last] = (last, f"{symbol} {number(last)}", INK)
     return list(ends.values())
 
 
 def _mark(axes: Sequence[Axes], subject: Subject) -> Iterator[tuple[float, str]]:
     """Draw a run's milestones and changes as lines through all panels; yield the words that belong above them."""
-    seen = milestones(subject.curves)
+    seen = milestones(subject.curves, subject.schema.judged)
     told: list[tuple[int, str]] = []
     if seen.fit_step is not None:
         told.append((seen.fit_step, f"fit {number(seen.fit_step)}"))
@@ -201,13 +187,16 @@ def _blowups(seen: Milestones) -> str:
     return f"{count} blow-ups (grey), every {number(seen.blowup_period)} steps"
 
 
-def _seen(curves: Curves) -> Iterator[str]:
-    seen = milestones(curves)
+def _seen(subject: Subject) -> Iterator[str]:
+    curves, judged = subject.curves, subject.schema.judged
+    seen = milestones(curves, judged)
     for step, reached, missed, metric in (
-        (seen.fit_step, "fit", "not fitted", "train_accuracy"),
-        (seen.generalise_step, "generalised", "not generalised", "test_accuracy"),
+        (seen.fit_step, "fit", "not fitted", judged.fit),
+        (seen.generalise_step, "generalised", "not generalised", judged.generalise),
     ):
-        unknown = f"{wording(metric)} not recorded"
+        if not metric:
+            continue
+        unknown = f"{wording(subject.schema, metric)} not recorded"
         yield f"{reached} {number(step)}" if step is not None else missed if _known(curves, metric) else unknown
     if count := len(seen.blowup_steps):
         yield f"{count} blow-up{'s' * (count > 1)} from {number(seen.blowup_steps[0])}"
@@ -221,7 +210,7 @@ def _legend(figure: Figure, axes: Axes, subjects: Sequence[Subject]) -> None:
     for place, subject in enumerate(subjects):
         color, style = look(place)
         handles.append(Line2D([], [], color=color, linestyle=style, label=story(subject)))  # type: ignore[arg-type]
-        seen = milestones(subject.curves)
+        seen = milestones(subject.curves, subject.schema.judged)
         signs = [("^", seen.fit_step), ("s", seen.generalise_step), *(("v", step) for step in seen.blowup_steps)]
         for sign, step in signs:
             if step is not None:

@@ -8,11 +8,11 @@ import math
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from wdtui.charts import RUN_COLORS, scaled
 from wdtui.charts.scale import Scale
-from wdtui.metrics import METRICS
+from wdtui.schema.schema import Schema
 from wdtui.sweep_table import MILESTONES, label
 from wdtui.text import number
 
@@ -24,6 +24,8 @@ INK, FAINT = "#222222", "#d6d6d6"
 """Colours of text and axes, and of what stands behind the data; a page replaces them to follow its theme."""
 WIDTH = 6.4
 """Of a figure, in inches."""
+TONE_STYLES: dict[str, Any] = {"train": "-", "validation": (0, (1, 1.2)), "test": (0, (5, 1.5))}
+"""The line styles of a run's own curves, by what they are of."""
 LINE_STYLES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 MOST_LINES = len(RUN_COLORS) * len(LINE_STYLES)
 """How many lines can be told apart by colour and style."""
@@ -98,13 +100,14 @@ def look(place: int) -> tuple[str, object]:
     return RUN_COLORS[place % len(RUN_COLORS)], LINE_STYLES[place % len(LINE_STYLES)]
 
 
-def wording(name: str) -> str:
+def wording(schema: Schema, name: str) -> str:
     """A metric, also of one layer, or a milestone, with its unit."""
     if name in MILESTONES:
-        return label(name)
+        return label(schema, name)
     metric, _, layer = name.partition("/")
-    unit = METRICS[metric].unit
-    return " ".join(filter(None, [METRICS[metric].label, f"({unit})" if unit else "", f"of {layer}" if layer else ""]))
+    declared = schema.metrics[metric]
+    unit = f"({declared.unit})" if declared.unit else ""
+    return " ".join(filter(None, [declared.label, unit, f"of {layer}" if layer else ""]))
 
 
 def value_title(axes: Axes, title: str) -> str:
@@ -112,10 +115,10 @@ def value_title(axes: Axes, title: str) -> str:
     return textwrap.fill(scaled(title, log=axes.get_yscale() == "log"), 22)
 
 
-def measure_axis(axes: Axes, names: Sequence[str]) -> None:
+def measure_axis(axes: Axes, schema: Schema, names: Sequence[str]) -> None:
     """Scale and write the value axis: shares 0 … 1, what spans decades by logarithm; call it when all is drawn."""
-    metrics = [METRICS[name.partition("/")[0]] for name in names if name not in MILESTONES]
-    if metrics and all(metric.name.endswith("accuracy") for metric in metrics):
+    metrics = [metric for name in names if (metric := schema.metric(name))]
+    if metrics and all(metric.share for metric in metrics):
         axes.set_ylim(-0.02, 1.02)
         axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
     elif metrics and all(metric.log for metric in metrics) and _spans_decades(axes):

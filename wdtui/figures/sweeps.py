@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from wdtui.charts import RUN_COLORS, scaled
-from wdtui.charts.sweeps import ACCURACIES, axis_places, on_log_axis
-from wdtui.config import FIELDS
+from wdtui.charts import RUN_COLORS, TONES, scaled
+from wdtui.charts.sweeps import axis_places, on_log_axis
 from wdtui.figures.style import (
     INK,
     SMALL,
+    TONE_STYLES,
     WIDTH,
     drawn,
     look,
@@ -25,7 +25,7 @@ from wdtui.figures.style import (
 )
 from wdtui.grid import coarse_to_fine
 from wdtui.hyperparameters import Value
-from wdtui.metrics import METRICS
+from wdtui.schema.schema import Schema
 from wdtui.sweep_table import Row, Table
 from wdtui.text import NOTHING, number
 
@@ -34,28 +34,26 @@ if TYPE_CHECKING:
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-_LOOKS: dict[str, tuple[str, Any]] = {
-    "train": (RUN_COLORS[0], "-"),
-    "validation": (RUN_COLORS[2], (0, (1, 1.2))),
-    "test": (RUN_COLORS[1], (0, (5, 1.5))),
-}
 _MARKERS = "osD^vPX"
 _Line = tuple[Table, str, str, tuple[str, Any, str]]
 """A table over one axis, the quantity, the line's name, and its colour, style and marker."""
 
 
 @drawn
-def curve(table: Table, metrics: Sequence[str] = ACCURACIES, title: str = "") -> Figure:
-    """Quantities over a table's one axis, accuracies in a panel of their own, as losses are.
+def curve(table: Table, metrics: Sequence[str], title: str = "") -> Figure:
+    """Quantities over a table's one axis; those that share a chart of a run share a panel, as accuracies do.
 
     Lines join the medians over seeds, bands reach from the least to the greatest. On a logarithmic axis 0 stands at the
     left, beyond a break. The interpolation threshold is marked.
     """
     groups: dict[str, list[str]] = {}
     for name in metrics:
-        kind, _, family = name.partition("_")
-        groups.setdefault(family if kind in _LOOKS else name, []).append(name)
-    lines = [[(table, name, _short(name, names), _look(name)) for name in names] for names in groups.values()]
+        found = table.schema.trace(name)
+        groups.setdefault(found[0].name if found else name, []).append(name)
+    lines = [
+        [(table, name, _short(table.schema, name, names), _look(table.schema, name)) for name in names]
+        for names in groups.values()
+    ]
     return _panels(table, [(names, own) for names, own in zip(groups.values(), lines, strict=True)], title)
 
 
@@ -64,11 +62,11 @@ def family(table: Table, along: str, metrics: Sequence[str], title: str = "") ->
     """Quantities of a table of two axes over one of them, a panel each, with a line for each value of the other."""
     (other,) = (axis for axis in table.axes if axis != along)
     tables = [(value, table.at({other: value})) for value in table.axes[other]]
-    symbol = FIELDS[other].symbol or FIELDS[other].label
+    symbol, written = table.schema.symbol(other), table.schema.field(other).written
     panels = []
     for metric in metrics:
         lines = [
-            (one, metric, f"{symbol} {FIELDS[other].written(value)}", (*look(place), _MARKERS[place % len(_MARKERS)]))
+            (one, metric, f"{symbol} {written(value)}", (*look(place), _MARKERS[place % len(_MARKERS)]))
             for place, (value, one) in enumerate(tables)
         ]
         panels.append(([metric], lines))
@@ -78,35 +76,39 @@ def family(table: Table, along: str, metrics: Sequence[str], title: str = "") ->
 @drawn
 def heatmap(table: Table, metrics: Sequence[str], title: str = "") -> Figure:
     """Maps of quantities over a table's two axes, the first down, the second across; medians stand in the cells."""
-    (down, rows), (across, columns) = table.axes.items()
+    schema, ((down, rows), (across, columns)) = table.schema, table.axes.items()
     width = min(max(WIDTH, 0.5 * len(columns) + 1.2), 0.9 * len(columns) + 3)
     figure, panels = stacked([max(0.3 * len(rows) + 0.8, 1.4)] * len(metrics), width=width, shared=False)
     for metric, axes in zip(metrics, panels, strict=True):
         _map(axes, table, metric)
-        axes.set_yticks(range(len(rows)), list(map(FIELDS[down].written, rows)))
-        axes.set_xticks(range(len(columns)), list(map(FIELDS[across].written, columns)))
-        axes.set_ylabel(axis_name(down))
-        axes.set_title(f"{wording(metric)}, median over seeds", loc="left", fontsize=9)
-        axes.set_xlabel(axis_name(across))
+        axes.set_yticks(range(len(rows)), list(map(schema.field(down).written, rows)))
+        axes.set_xticks(range(len(columns)), list(map(schema.field(across).written, columns)))
+        axes.set_ylabel(axis_name(schema, down))
+        axes.set_title(f"{wording(schema, metric)}, median over seeds", loc="left", fontsize=9)
+        axes.set_xlabel(axis_name(schema, across))
     titled(figure, title)
     return figure
 
 
-def axis_name(axis: str) -> str:
+def axis_name(schema: Schema, axis: str) -> str:
     """An axis in words, with its symbol and unit."""
-    field = FIELDS[axis]
+    field = schema.field(axis)
     unit = f" ({field.unit})" if field.unit else ""
     return f"{field.label} {field.symbol}{unit}".strip()
 
 
-def _short(name: str, group: Sequence[str]) -> str:
+def _short(schema: Schema, name: str, group: Sequence[str]) -> str:
     """What a line is called in its panel: nothing where it is alone there."""
-    return wording(name).partition(" ")[0] if len(group) > 1 else ""
+    found = schema.trace(name)
+    return (found[1].label if found else wording(schema, name)) if len(group) > 1 else ""
 
 
-def _look(name: str) -> tuple[str, Any, str]:
-    kind = name.partition("_")[0]
-    return (*_LOOKS.get(kind, (RUN_COLORS[0], "-")), "s" if kind == "test" else "o")
+def _look(schema: Schema, name: str) -> tuple[str, Any, str]:
+    found = schema.trace(name)
+    if found is None:
+        return RUN_COLORS[0], "-", "o"
+    tone = found[1].tone
+    return TONES[tone], TONE_STYLES[tone], "s" if tone == "test" else "o"
 
 
 # Curves over one axis
@@ -114,19 +116,19 @@ def _look(name: str) -> tuple[str, Any, str]:
 
 def _panels(table: Table, panels: Sequence[tuple[Sequence[str], list[_Line]]], title: str) -> Figure:
     (axis, values), *_ = table.axes.items()
-    places = dict(zip(values, axis_places(axis, values), strict=True))
+    places = dict(zip(values, axis_places(table.schema, axis, values), strict=True))
     figure, axes = stacked([2.6 if len(panels) == 1 else 2.1] * len(panels))
     margin = (max(places.values()) - min(places.values())) * 0.03 or 0.5
     axes[0].set_xlim(min(places.values()) - margin, max(places.values()) + margin)
     for panel, (names, lines) in zip(axes, panels, strict=True):
         ends = [(end, line[2], line[3][0]) for line in lines for end in _line(panel, line, places)]
-        measure_axis(panel, names)
-        panel.set_ylabel(value_title(panel, _family(names)))
+        measure_axis(panel, table.schema, names)
+        panel.set_ylabel(value_title(panel, _family(table.schema, names)))
         if not panel.lines:
             panel.set_yticks([])
             panel.text(0.5, 0.5, "no run has a value", transform=panel.transAxes, ha="center", va="center")
         name_lines(panel, ends)
-    _value_axis(axes[-1], axis, places)
+    _value_axis(axes[-1], table.schema, axis, places)
     if _broken(places):
         for panel in axes:
             _break(panel, places)
@@ -156,14 +158,15 @@ def _line(axes: Axes, line: _Line, places: dict[Value, float]) -> Iterator[float
         yield spreads[-1][1].median
 
 
-def _family(names: Sequence[str]) -> str:
+def _family(schema: Schema, names: Sequence[str]) -> str:
     """What the quantities of a panel have in common."""
-    return wording(names[0]) if len(names) == 1 else wording(names[0]).partition(" ")[2]
+    found = schema.trace(names[0])
+    return found[0].title if found and len(names) > 1 else wording(schema, names[0])
 
 
-def _value_axis(axes: Axes, axis: str, places: dict[Value, float]) -> None:
+def _value_axis(axes: Axes, schema: Schema, axis: str, places: dict[Value, float]) -> None:
     """Write the values below the axis, as many as find room, the ends and the middle first."""
-    values, (low, high), written = list(places), axes.get_xlim(), FIELDS[axis].written
+    values, (low, high), written = list(places), axes.get_xlim(), schema.field(axis).written
     shown: list[Value] = []
     for value in (values[index] for index in coarse_to_fine(len(values))):
         room = 0.012 * (high - low)
@@ -174,7 +177,7 @@ def _value_axis(axes: Axes, axis: str, places: dict[Value, float]) -> None:
             shown.append(value)
     axes.set_xticks([places[value] for value in shown], list(map(written, shown)))
     axes.set_xticks(list(places.values()), minor=True)
-    axes.set_xlabel(scaled(axis_name(axis), log=on_log_axis(axis, values)))
+    axes.set_xlabel(scaled(axis_name(schema, axis), log=on_log_axis(schema, axis, values)))
 
 
 def _broken(places: dict[Value, float]) -> bool:
@@ -202,7 +205,7 @@ def _thresholds(
     (axis, *_) = tables[0].axes
     for panel in axes:
         panel.axvline(places[threshold], color=INK, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0.5)
-    yield places[threshold], f"interpolation threshold {FIELDS[axis].written(threshold)}"
+    yield places[threshold], f"interpolation threshold {tables[0].schema.field(axis).written(threshold)}"
 
 
 # Maps
@@ -214,7 +217,7 @@ def _map(axes: Axes, table: Table, metric: str) -> None:
 
     rows, columns = table.axes.values()
     medians = np.array([[_median(table.row((row, column)), metric) for column in columns] for row in rows])
-    shading = _shading(medians, metric)
+    shading = _shading(table.schema, medians, metric)
     colors = matplotlib.colormaps["viridis"]
     edges = np.arange(len(columns) + 1) - 0.5, np.arange(len(rows) + 1) - 0.5
     axes.pcolormesh(*edges, np.ma.masked_invalid(medians), cmap=colors, norm=shading)
@@ -223,7 +226,15 @@ def _map(axes: Axes, table: Table, metric: str) -> None:
         red, green, blue, _ = colors(float(shading(median))) if math.isfinite(median) else (1.0, 1.0, 1.0, 1.0)
         dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
         color = INK if not math.isfinite(median) else "#ffffff" if dark else "#000001"
-        axes.text(column, row, _in_cell(float(median), metric), ha="center", va="center", fontsize=SMALL, color=color)
+        axes.text(
+            column,
+            row,
+            _in_cell(table.schema, float(median), metric),
+            ha="center",
+            va="center",
+            fontsize=SMALL,
+            color=color,
+        )
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
 
@@ -233,18 +244,19 @@ def _median(row: Row | None, metric: str) -> float:
     return spread.median if spread else math.nan
 
 
-def _shading(medians: Any, metric: str) -> Normalize:
+def _shading(schema: Schema, medians: Any, metric: str) -> Normalize:
     from matplotlib.colors import LogNorm, Normalize
 
-    if metric.endswith("accuracy"):
+    declared = schema.metrics.get(metric)
+    if declared and declared.share:
         return Normalize(0, 1)
     known = medians[~(medians != medians)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
-    log = metric in METRICS and METRICS[metric].log and low > 0
-    return LogNorm(low, high) if log else Normalize(low, high)
+    return LogNorm(low, high) if declared and declared.log and low > 0 else Normalize(low, high)
 
 
-def _in_cell(value: float, metric: str) -> str:
+def _in_cell(schema: Schema, value: float, metric: str) -> str:
     if not math.isfinite(value):
         return NOTHING
-    return f"{value:.2f}" if metric.endswith("accuracy") else number(value)
+    share = metric in schema.metrics and schema.metrics[metric].share
+    return f"{value:.2f}" if share else number(value)

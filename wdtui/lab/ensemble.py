@@ -47,7 +47,11 @@ def is_stacked(config: RunConfig, device: str, plan: Plan) -> bool:
     if config.engine != "auto":
         return config.engine == "ensemble"
     can_be = config.architecture == "residual" and not config.sharpness_every
-    return device.startswith("cuda") and can_be and all(config.field(steering.field).steerable for steering in plan)
+    return (
+        device.startswith("cuda")
+        and can_be
+        and all(config.schema().field(steering.field).steerable for steering in plan)
+    )
 
 
 class Ensemble:

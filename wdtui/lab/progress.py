@@ -105,7 +105,7 @@ class Session(abc.ABC):
     @property
     def live_values(self) -> dict[str, Any]:
         """The live fields as they are now."""
-        return {field.name: self.get(field.name) for field in self.config.live_fields()}
+        return {field.name: self.get(field.name) for field in self.config.schema().live_fields}
 
     def steer(self, **changes: Any) -> None:
         """Change live fields from the next epoch on, which between two epochs is at once.
@@ -113,11 +113,13 @@ class Session(abc.ABC):
         A change is a value, or a value and over how many epochs to get there. Raises ConfigError for a value out of
         bounds and for a field that cannot be steered.
         """
-        check_steerable(self.config, changes)
+        check_steerable(self.config.schema(), changes)
         steps = self.config.steps_per_epoch
         at = (self.epoch + (self.batch > 0)) * steps
         before = self._unsteered | values_at(self.plan, at - steps, steps)
-        steerings = (steering_to(self.config.field(name), to, at, before[name]) for name, to in changes.items())
+        steerings = (
+            steering_to(self.config.schema().field(name), to, at, before[name]) for name, to in changes.items()
+        )
         self.plan = planned(self.plan, *steerings)
         if self.batch == 0:
             self._follow_plan()
@@ -144,7 +146,7 @@ class Session(abc.ABC):
     def restore(self, state: Mapping[str, Tensor], position: Mapping[str, Any]) -> None:
         """Take over what `state` and `position` gave, at any point between two steps."""
         self.move_to(position["epoch"], position["batch"])
-        self.plan = from_json(self.config, position["plan"])
+        self.plan = from_json(self.config.schema(), position["plan"])
         self._follow_plan()
         self.diverged_at = position["diverged_at"]
         for name, tensor in self.state().items():

@@ -23,6 +23,9 @@ class Problem:
         return self.config.problem
 
 
+DEFAULT = "addition"
+"""The problem of an experiment that names none."""
+
 _problems: dict[str, Problem] = {}
 
 
@@ -38,6 +41,11 @@ def find(name: str) -> Problem:
     if name not in known:
         raise ConfigError(f"There is no problem {name}{nearest(name, known)} Known are {', '.join(known)}.")
     return known[name]
+
+
+def names() -> tuple[str, ...]:
+    """The names of all problems, that of the default first."""
+    return tuple(_known())
 
 
 def of(config: Config) -> Problem:

@@ -29,7 +29,7 @@ from wdtui.steering import from_json
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from wdtui.config import RunConfig
+    from wdtui.schema.config import Config
 
 _NEWEST = 2
 """So many are kept because they are the newest."""
@@ -67,7 +67,7 @@ class Checkpoints:
         store_folder: Path,
         run_id: int,
         created: float,
-        config: RunConfig | None = None,
+        config: Config | None = None,
         hold: Callable[[], None] = lambda: None,
     ) -> None:
         """`config` is the run's: it says how much room they have, and what a checkpoint of the run looks like.
@@ -172,7 +172,7 @@ class Checkpoints:
         if not all(type(count) is int and count >= 0 for count in (epoch, batch, position.get("diverged_at") or 0)):
             return False
         try:
-            plan = from_json(self._config, position["plan"]) if self._config else ()
+            plan = from_json(self._config.schema(), position["plan"]) if self._config else ()
             if not all(type(steering.step) is int for steering in plan):
                 return False
         except (AttributeError, KeyError, TypeError, ValueError):

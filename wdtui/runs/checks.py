@@ -100,7 +100,7 @@ def _row(evidence: _Evidence) -> tuple[bool | None, str]:
     latest = {name: value for name, value in curves.last().items() if name in run.latest}
     if not np.array_equal([*latest.values()], [run.latest[name] for name in latest], equal_nan=True):
         return False, "The newest values in the run's row are not those of its newest point."
-    if run.milestones and run.milestones != milestones(curves).to_json():
+    if run.milestones and run.milestones != milestones(curves, run.schema.judged).to_json():
         return False, "The milestones in the run's row are not those of its points."
     return True, "The run's row has the values of its newest point, and the milestones of all of them."
 
@@ -115,7 +115,7 @@ def _plan(evidence: _Evidence) -> tuple[bool | None, str]:
     happened: list[Steering] = []
     for event in steerings:
         try:
-            happened += from_json(run.config, [{"step": event.step, "epochs": 0} | event.data])
+            happened += from_json(run.schema, [{"step": event.step, "epochs": 0} | event.data])
         except (KeyError, TypeError, ConfigError):
             return False, f"What was steered at step {number(event.step)} cannot be read."
         one = happened[-1]
@@ -143,7 +143,7 @@ def _checkpoints(evidence: _Evidence) -> tuple[bool | None, str]:
             return False, f"The checkpoint at step {number(step)} is damaged."
         if step >= next_point:
             return False, f"The checkpoint at step {number(step)} is beyond the newest point, at {number(run.step)}."
-        if before(from_json(run.config, checkpoint.position["plan"]), step) != before(run.plan, step):
+        if before(from_json(run.schema, checkpoint.position["plan"]), step) != before(run.plan, step):
             return False, f"The checkpoint at step {number(step)} was steered otherwise than the plan says."
     return True, f"{len(steps)} checkpoints, all whole: {', '.join(map(number, steps))}."
 

@@ -31,7 +31,7 @@ from wdtui.runs.store import Store
 from wdtui.runs.worker import sentence
 
 if TYPE_CHECKING:
-    from wdtui.config import RunConfig
+    from wdtui.schema.config import Config
 
 _SILENT_SECONDS = 30.0
 """After which a task that asks for nothing counts as lost; a run asks about five times a second."""
@@ -98,7 +98,7 @@ class RayCluster:
     def _groups(self, run_ids: Sequence[int], threads: int | None) -> Iterator[tuple[int, tuple[int, ...]]]:
         """Runs to train side by side, with the threads that they need; most are trained alone."""
         alike: dict[Hashable, list[int]] = defaultdict(list)
-        configs: dict[Hashable, RunConfig] = {}
+        configs: dict[Hashable, Config] = {}
         for run_id in run_ids:
             try:
                 record = self._store.run(run_id)

@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from functools import partial
 
+from wdtui import problems
 from wdtui.branches import Branch, Case, forked_at
-from wdtui.config import RunConfig
 from wdtui.experiments import Experiment
 from wdtui.runs.forks import forked
 from wdtui.runs.records import FINISHED, RunRecord, Status
 from wdtui.runs.store import Store
 from wdtui.runs.sweep_store import fingerprint
+from wdtui.schema.config import Config
 from wdtui.verdicts import Outcome, State, Verdict, check
 
 _WORDS = {State.HOLDS: ("holds", "hold"), State.FAILS: ("fails", "fail"), State.NOT_RUN: ("not run", "not run")}
@@ -44,8 +45,9 @@ class Evidence:
         self._store = store
         self._faithful = {run.id for run in store.sweeps.faithful_runs()}
         self._runs: dict[str, list[RunRecord]] = {}
-        for run in [run for run in store.runs() if not run.damaged]:
-            self._runs.setdefault(fingerprint(run.config_text), []).append(run)
+        known = problems.names()
+        for run in [run for run in store.runs() if not run.damaged and run.schema.problem in known]:
+            self._runs.setdefault(fingerprint(run.schema.problem, run.config_text), []).append(run)
 
     def run(self, case: Case, statuses: Collection[Status] = FINISHED) -> RunRecord | None:
         """The newest run that is what a case says, finished unless asked for others. Raises ConfigError for a branch
@@ -69,8 +71,8 @@ class Evidence:
                 return run
         return None
 
-    def _alike(self, config: RunConfig) -> Sequence[RunRecord]:
-        return self._runs.get(fingerprint(json.dumps(config.to_mapping())), ())
+    def _alike(self, config: Config) -> Sequence[RunRecord]:
+        return self._runs.get(fingerprint(config.problem, json.dumps(config.to_mapping())), ())
 
     def verdicts(self, experiment: Experiment) -> tuple[Verdict, ...]:
         """What becomes of the claims of this variant of an experiment."""

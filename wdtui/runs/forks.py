@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from wdtui.branches import Branching, in_words
-from wdtui.config import ConfigError, RunConfig
-from wdtui.hyperparameters import format_value
+from wdtui.hyperparameters import ConfigError, format_value
 from wdtui.runs.checkpoints import Checkpoint
 from wdtui.runs.records import RunRecord, StoreError
+from wdtui.schema.config import Config
 from wdtui.steering import Plan, Steering, planned, steering_to, values_at
 from wdtui.text import number
 
@@ -52,7 +52,9 @@ def branch(store: Store, parent: RunRecord, branching: Branching) -> list[int]:
     """Queue the branches of a run of an experiment, also where it has not come so far; return their numbers."""
     at = branching.at_epoch * parent.config.steps_per_epoch
     return [
-        fork(store, parent, at, changes, name=in_words(changes), experiment=parent.experiment, ahead=True)
+        fork(
+            store, parent, at, changes, name=in_words(parent.schema, changes), experiment=parent.experiment, ahead=True
+        )
         for changes in branching.branches
     ]
 
@@ -67,12 +69,16 @@ def begun_from(data: Mapping[str, Any]) -> str:
     return f"begun from a checkpoint of run {data['parent']}"
 
 
-def forked(config: RunConfig, plan: Plan, step: int, changes: Mapping[str, Any]) -> tuple[RunConfig, Plan]:
+def forked(config: Config, plan: Plan, step: int, changes: Mapping[str, Any]) -> tuple[Config, Plan]:
     """Config and plan of a fork. The config has the values that are in force once all changes are made."""
     now = in_force(config, plan, step - config.steps_per_epoch)  # what a change at this step starts from
     steerings = tuple(_steerings(config, now, step, changes))
     plan = planned(plan, *steerings)
-    book = {name: config.field(name).check(value) for name, value in changes.items() if _is_bookkeeping(config, name)}
+    book = {
+        name: config.schema().field(name).check(value)
+        for name, value in changes.items()
+        if _is_bookkeeping(config, name)
+    }
     after = {steering.field: steering.new for steering in plan if steering.step <= step}
     fork_config = config.steered(after | book)
     if fork_config.steps <= step:
@@ -81,7 +87,7 @@ def forked(config: RunConfig, plan: Plan, step: int, changes: Mapping[str, Any])
     return fork_config, plan
 
 
-def in_force(config: RunConfig, plan: Plan, step: int) -> dict[str, Any]:
+def in_force(config: Config, plan: Plan, step: int) -> dict[str, Any]:
     """The values of all fields in the epoch that a step is in, or begins."""
     values = {name: getattr(config, name) for name in config.fields()}
     return values | values_at(plan, step, config.steps_per_epoch)
@@ -118,22 +124,22 @@ def _boundary(parent: RunRecord, at: int, ahead: bool) -> int:
     return step
 
 
-def _steerings(config: RunConfig, now: Mapping[str, Any], step: int, changes: Mapping[str, Any]) -> Iterator[Steering]:
+def _steerings(config: Config, now: Mapping[str, Any], step: int, changes: Mapping[str, Any]) -> Iterator[Steering]:
     for name, change in changes.items():
         check_forkable(config, name, change)
         if _is_bookkeeping(config, name):
             continue
         if name in config.derived:
             name, change = config.derived[name], getattr(config.replace(**{name: change}), config.derived[name])
-        yield steering_to(config.field(name), change, step, now[name])
+        yield steering_to(config.schema().field(name), change, step, now[name])
 
 
-def check_forkable(config: RunConfig, name: str, change: Any) -> None:
+def check_forkable(config: Config, name: str, change: Any) -> None:
     """Raise ConfigError for a field that a fork takes over as it is."""
     if why := config.why_not_forked(name, change):
         raise ConfigError(f"{name} {why}, so a fork cannot change it; start another run for that.", name)
 
 
-def _is_bookkeeping(config: RunConfig, name: str) -> bool:
+def _is_bookkeeping(config: Config, name: str) -> bool:
     """Whether a field, as epochs, leaves the steps of a run as they are, and so needs no place in the plan."""
-    return config.field(name).affects == "bookkeeping"
+    return config.schema().field(name).affects == "bookkeeping"

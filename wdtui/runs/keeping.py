@@ -46,18 +46,18 @@ class Watch:
     def __init__(self) -> None:
         self._fit = self._generalised = self._well = False
 
-    def add(self, train_accuracy: float, test_accuracy: float) -> list[str]:
-        """The milestones that this point is."""
+    def add(self, fit: float, generalised: float) -> list[str]:
+        """The milestones that a point with these values of the metrics they are judged by is."""
         seen = []
-        if not self._generalised and test_accuracy >= GENERALISED:
+        if not self._generalised and generalised >= GENERALISED:
             self._generalised = True
             seen.append("generalised")
-        if not self._fit and train_accuracy > FIT:
+        if not self._fit and fit > FIT:
             self._fit = True
             seen.append("fit")
-        if self._fit and train_accuracy > RECOVERED:
+        if self._fit and fit > RECOVERED:
             self._well = True
-        elif self._well and train_accuracy < CRASHED:
+        elif self._well and fit < CRASHED:
             self._well = False
             seen.append("blow-up")
         return seen
@@ -71,8 +71,9 @@ class Keeper:
         self._config = config
         self._fork_step = fork_step
         self._watch = Watch()
-        for train, test in zip(before["train_accuracy"].tolist(), before["test_accuracy"].tolist(), strict=True):
-            self._watch.add(train, test)
+        self._judged = config.schema().judged
+        for fit, generalised in zip(*(before[name].tolist() for name in self._judged), strict=True):
+            self._watch.add(fit, generalised)
         self._epoch = training.epoch
         self._copies: deque[Snapshot] = deque(maxlen=2)
         size = sum(tensor.numel() * tensor.element_size() for tensor in training.state().values())
@@ -83,7 +84,7 @@ class Keeper:
         """What to keep, given the point just measured and the training as it stands at that point."""
         config, last, self._epoch = self._config, self._epoch, point.epoch
         measured = dict(zip(config.columns, point.values, strict=True))
-        reasons = self._watch.add(*(measured.get(name, math.nan) for name in ("train_accuracy", "test_accuracy")))
+        reasons = self._watch.add(*(measured.get(name, math.nan) for name in self._judged))
         if config.keep_every and point.epoch // config.keep_every > last // config.keep_every:
             reasons.append("interval")
         if point.step == self._fork_step:

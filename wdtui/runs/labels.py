@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from wdtui.config import FIELDS
+from wdtui import problems
 from wdtui.runs.records import RunRecord
-from wdtui.text import clean
+from wdtui.schema.schema import Schema
+from wdtui.text import NOTHING, clean
 
 _MOST = 3
 """How many differing hyperparameters a label names."""
@@ -29,10 +30,44 @@ def labels(runs: Sequence[RunRecord]) -> list[str]:
     ]
 
 
+def schemas_of(runs: Iterable[RunRecord]) -> list[Schema]:
+    """What the problems of some runs declare, each once; where there are no runs, what the default one does."""
+    distinct = {id(run.schema): run.schema for run in runs}  # the store reads equal ones as one object
+    return list(distinct.values()) or [problems.find(problems.DEFAULT).config.schema()]
+
+
+def knobs(schemas: Iterable[Schema]) -> dict[str, str]:
+    """The main hyperparameters of some problems, each with what heads a column of it."""
+    return {
+        name: schema.fields[name].symbol or name
+        for schema in schemas
+        for name in schema.main.values()
+        if name in schema.fields
+    }
+
+
+def results(schemas: Sequence[Schema]) -> list[str]:
+    """What heads the columns that `result` fills: the metrics by which runs of the first problem are judged."""
+    return [schemas[0].metrics[name].short for name in schemas[0].headline]
+
+
+def result(place: int, run: RunRecord) -> str:
+    """The newest value of the so-manieth metric by which a run of its problem is judged."""
+    name = result_metric(place, run)
+    return run.schema.metrics[name].written(run.latest.get(name)) if name else NOTHING
+
+
+def result_metric(place: int, run: RunRecord) -> str:
+    """Its name; empty where there is none."""
+    return next(iter(run.schema.headline[place : place + 1]), "")
+
+
 def _differing(runs: Sequence[RunRecord]) -> list[str]:
-    differing = [name for name in FIELDS if len({run.written(name) for run in runs}) > 1]
-    if "weight_decay" in differing and "normalized_weight_decay" in differing:
-        differing.remove("normalized_weight_decay")
+    fields = dict.fromkeys(name for run in runs for name in run.schema.fields)
+    differing = [name for name in fields if len({run.written(name) for run in runs}) > 1]
+    for name, other in runs[0].schema.derived.items() if runs else ():
+        if {name, other} <= {*differing}:
+            differing.remove(name)
     if len(differing) > 1 and "epochs" in differing:
         differing.remove("epochs")  # how long it ran is seen on the time axis
     return differing[:_MOST]
@@ -40,11 +75,12 @@ def _differing(runs: Sequence[RunRecord]) -> list[str]:
 
 def _written(name: str, runs: Sequence[RunRecord]) -> list[str]:
     """One hyperparameter of each run, rounded to what can be read where that still tells them apart."""
-    field, exact = FIELDS[name], [run.written(name) for run in runs]
-    if field.kind in ("int", "float"):
+    schema = next(run.schema for run in runs if name in run.schema.fields)
+    field, exact = schema.field(name), [run.written(name) for run in runs]
+    if field.kind in ("int", "float") and all(name in run.values for run in runs):
         rounded = [run.written(name, field.written) for run in runs]
         exact = rounded if len(set(rounded)) == len(set(exact)) else exact
-    return [f"{field.symbol or field.label} {text}" for text in exact]
+    return [f"{schema.symbol(name)} {text}" for text in exact]
 
 
 def _with_name(text: str, name: str) -> str:

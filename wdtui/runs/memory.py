@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wdtui import machine
-from wdtui.config import RunConfig
+from wdtui.schema.config import Config
 
 
 class TooLargeError(Exception):
@@ -36,7 +36,7 @@ class Budget:
         return count <= min(machine.available_memory(), self._free - sum(self._taken.values()))
 
 
-def check_room(configs: Sequence[RunConfig], device: str) -> None:
+def check_room(configs: Sequence[Config], device: str) -> None:
     """Raise TooLargeError for runs of one shape that cannot be trained side by side in what memory is left.
 
     Only a CPU's: a GPU says for itself that it is full, and no process is ended for it.
@@ -47,7 +47,7 @@ def check_room(configs: Sequence[RunConfig], device: str) -> None:
     if needed > available:
         raise TooLargeError(
             f"Training it needs about {_gigabytes(needed)} of memory, and {_gigabytes(available)} are available here. "
-            "Give a smaller width, fewer blocks or a smaller batch_size."
+            "Make its network or its batches smaller."
         )
 
 

@@ -7,6 +7,8 @@ import shlex
 import sqlite3
 from pathlib import Path
 
+from wdtui.schema.schema import Schema
+
 _NEWEST = 200
 """More than these nobody reads in a shell."""
 
@@ -26,15 +28,26 @@ def sweep_names(folder: Path) -> list[tuple[str, str]]:
     return labels + [(name, f"sweep S{number}") for number, name, _ in rows if _is_a_word(name)]
 
 
+def fields_of_run(folder: Path, run: str) -> Schema | None:
+    """What the run of a number or name, or the newest for "last", declares; None where that is not known."""
+    which = (
+        "WHERE ?2 = 'last' ORDER BY runs.id DESC LIMIT ?1"
+        if run == "last"
+        else "WHERE runs.id = ?2 OR name = ?2 LIMIT ?1"
+    )
+    rows = _rows(folder, f"SELECT text FROM runs JOIN schemas ON schemas.id = runs.schema {which}", run)
+    return Schema.from_json(rows[0][0]) if rows else None
+
+
 def _is_a_word(name: str) -> bool:
     """Whether a shell takes a name as it stands: one with spaces would have to be quoted, and its number is offered."""
     return bool(name) and shlex.quote(name) == name
 
 
-def _rows(folder: Path, query: str) -> list[tuple[str, ...]]:
+def _rows(folder: Path, query: str, *more: str) -> list[tuple[str, ...]]:
     path = (folder / "wdtui.sqlite3").absolute()
     try:
         with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=0.2)) as connection:
-            return connection.execute(query, (_NEWEST,)).fetchall()
+            return connection.execute(query, (_NEWEST, *more)).fetchall()
     except sqlite3.Error:  # no store, one of another version, or a busy one: then there is nothing to offer
         return []

@@ -10,7 +10,7 @@ import os
 from collections.abc import Hashable, Sequence
 from typing import Literal
 
-from wdtui.config import RunConfig
+from wdtui.schema.config import Config
 from wdtui.steering import Plan
 
 RUNS_PER_GPU = 4
@@ -50,11 +50,11 @@ def group_size(width: int, device: str, runs: int, places: int) -> int:
 
     On the CPU 16 models of width 64, or 64 of width 16, are best; more gain nothing (docs/benchmarks.md).
     """
-    most = max(1, 1024 // width) if device == "cpu" else _MODELS_PER_GPU
+    most = max(1, 1024 // max(width, 1)) if device == "cpu" else _MODELS_PER_GPU
     return min(most, math.ceil(runs / places))
 
 
-def company(config: RunConfig, device: str, plan: Plan) -> Hashable:
+def company(config: Config, device: str, plan: Plan) -> Hashable:
     """What a run must have in common with those it is trained beside; None where it is trained alone."""
     from wdtui.training import trainer
 
@@ -72,7 +72,7 @@ def choice_of_devices(name: str) -> tuple[str, ...]:
     return tuple(other for other in available_devices() if other.partition(":")[0] == kind)
 
 
-def suiting_threads(config: RunConfig, device: str) -> int:
+def suiting_threads(config: Config, device: str) -> int:
     from wdtui.lab.devices import default_threads
 
     return default_threads(config, device)

@@ -11,12 +11,12 @@ import json
 import math
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from wdtui import problems
-from wdtui.config import RunConfig
 from wdtui.hyperparameters import ConfigError, format_value
 from wdtui.runs.processes import Life, Owner
+from wdtui.schema.config import Config
 from wdtui.schema.schema import Schema
 from wdtui.steering import Plan, courses, from_json
 from wdtui.text import clean, number
@@ -140,7 +140,7 @@ class RunRecord(_Row):
             process_start=None, heartbeat=None, created=0.0, started=None, ended=None, versions_text="{}",
             parent=None, parent_step=None, step=0, epoch=0, speed=None, batched=None, latest_text="{}",
             milestones_text="{}", checkpoint_step=None, revision=0, token=0, domain=None, beats=0,
-            epoch_steps=None, schema=RunConfig.schema(), owner_life=None,
+            epoch_steps=None, schema=problems.find(problems.DEFAULT).config.schema(), owner_life=None,
         )  # fmt: skip
 
     @property
@@ -196,13 +196,12 @@ class RunRecord(_Row):
         return 0 if self.damaged else self.steps_per_epoch * int(self.values["epochs"])
 
     @cached_property
-    def config(self) -> RunConfig:
+    def config(self) -> Config:
         """Raises StoreError where another version of wdtui stored what this one cannot read, or it is damaged."""
         if self.damaged:
             raise StoreError(self.reason)
         try:
-            kind = cast(type[RunConfig], problems.find(self.schema.problem).config)
-            return kind.from_mapping(json.loads(self.config_text))
+            return problems.find(self.schema.problem).config.from_mapping(json.loads(self.config_text))
         except ConfigError as error:
             raise StoreError(f"Run {self.id} was made by another version of wdtui: {error}") from error
 

@@ -17,11 +17,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wdtui.config import ConfigError, RunConfig
+from wdtui import problems
 from wdtui.files import check_regular
+from wdtui.hyperparameters import ConfigError
 from wdtui.milestones import milestones
 from wdtui.outputs import writing
 from wdtui.runs.records import RunRecord, Status, StoreError
+from wdtui.schema.config import Config
 from wdtui.schema.curves import Curves, Point
 from wdtui.steering import Plan, from_json
 from wdtui.text import clean
@@ -70,7 +72,7 @@ class Rescued:
     path: Path
     name: str
     experiment: str
-    config: RunConfig
+    config: Config
     plan: Plan
     points: list[Point]
 
@@ -87,6 +89,7 @@ def write_rescue(folder: Path, run: RunRecord, measured: Measured) -> Path:
         "run": run.id,
         "name": run.name,
         "experiment": run.experiment,
+        "problem": run.schema.problem,
         "config": json.loads(run.config_text),
         "plan": json.loads(run.plan_text),
         "columns": run.config.columns,
@@ -107,12 +110,12 @@ def read_rescue(path: Path) -> Rescued:
             header = _parsed(file.readline())
             if header.get("kind") != _KIND:
                 raise ValueError
-            config = RunConfig.from_mapping(header["config"])
+            config = problems.find(header.get("problem", problems.DEFAULT)).config.from_mapping(header["config"])
             names = tuple(map(str, header["columns"]))
             points = [_point(_parsed(line), names, config).under(names, config.columns) for line in file]
             if [point.step for point in points] != sorted({point.step for point in points}):
                 raise ValueError
-            plan = from_json(config, header["plan"])
+            plan = from_json(config.schema(), header["plan"])
             return Rescued(path, str(header["name"]), str(header["experiment"]), config, plan, points)
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
@@ -131,7 +134,7 @@ def add_rescued(store: Store, rescued: Rescued) -> int:
     with whole(store, run_id):
         claim = store.claim(run_id, device="", threads=1, versions={})
         store.add_event(claim, 0, "rescued", {"from": clean(str(rescued.path))})
-        seen = milestones(Curves.of(rescued.config.columns, rescued.points)).to_json()
+        seen = milestones(Curves.of(rescued.config.columns, rescued.points), rescued.config.schema().judged).to_json()
         store.append(claim, rescued.points, speed=None, milestones=seen)
         reason = f"Read back from a rescue file: `wdtui resume {run_id}` trains it from its beginning."
         store.set_status(claim, Status.INTERRUPTED, reason)
@@ -154,7 +157,7 @@ def _parsed(line: str) -> dict[str, Any]:
     return dict(json.loads(line))
 
 
-def _point(line: dict[str, Any], names: tuple[str, ...], config: RunConfig) -> Point:
+def _point(line: dict[str, Any], names: tuple[str, ...], config: Config) -> Point:
     """A point of a run of this config; raises ValueError for others."""
     step, epoch, values = line["step"], line["epoch"], tuple(map(float, line["values"]))
     measured = type(epoch) is int and 0 < epoch <= config.epochs and step == epoch * config.steps_per_epoch

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from wdtui.config import RunConfig, nearest
+from wdtui import problems
+from wdtui.hyperparameters import nearest
 from wdtui.runs.observer import Observer
 from wdtui.runs.records import Claim, OwnershipLostError, RunRecord, StoreError
 from wdtui.runs.seals import SEALED, fits, keys, listed, seal
@@ -38,7 +39,10 @@ def _records(connection: sqlite3.Connection, condition: str, values: Sequence[An
 def _schemas(connection: sqlite3.Connection) -> dict[int | None, Schema]:
     """The sound schemas by their numbers; runs of 0.1 have none, and are of its one problem."""
     rows = select(connection, f"{listed('schemas')} FROM schemas")
-    return {None: RunConfig.schema(), **{row[0]: Schema.from_json(row[1]) for row in rows if fits(row)}}
+    return {
+        None: problems.find(problems.DEFAULT).config.schema(),
+        **{row[0]: Schema.from_json(row[1]) for row in rows if fits(row)},
+    }
 
 
 def schema_id(connection: sqlite3.Connection, schema: Schema) -> int:

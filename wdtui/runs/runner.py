@@ -32,6 +32,7 @@ from wdtui.runs.store import Claim, Command, OwnershipLostError, Status, Store, 
 from wdtui.runs.worker import sentence
 from wdtui.schema.config import Config
 from wdtui.schema.curves import Curves, Point
+from wdtui.schema.schema import Judged
 from wdtui.steering import Plan, from_json, to_json
 from wdtui.text import number
 from wdtui.training import trainer
@@ -75,7 +76,7 @@ class Runner:
         self._points: list[Point] = []
         self._measured = Measured()
         """All points since `begin`, should the store be lost."""
-        self._accuracies = _Accuracies()
+        self._judging = _Judging(self.config.schema().judged)
         self._outcome = Status.DONE, ""
         self._beaten = self._saved = time.monotonic()
         self._attended = -math.inf  # what was asked before it began counts from its first step
@@ -140,7 +141,7 @@ class Runner:
         if parent:
             self._own(self.store.inherit, parent.id, self._step)
         curves = self.store.curves(self.run_id)
-        self._accuracies.add(curves)
+        self._judging.add(curves)
         self._keeper = Keeper(self.config, self.training, curves, run.parent_step)
         if parent:
             self._save_checkpoint("fork" if self._step == run.parent_step else "")
@@ -211,12 +212,12 @@ class Runner:
             self._own(self.store.add_event, steering.step, "steered", dataclasses.asdict(steering))
         if not self._points:
             return
-        self._accuracies.add(Curves.of(self.config.columns, self._points))
+        self._judging.add(Curves.of(self.config.columns, self._points))
         self._own(
             self.store.append,
             self._points,
             speed=self._points[-1].values[-1],
-            milestones=self._accuracies.milestones().to_json(),
+            milestones=self._judging.milestones().to_json(),
             batched=self.training.batched,
         )
         self._points = []
@@ -225,7 +226,7 @@ class Runner:
         """Have all written down that is left of the training, and hold it no longer; `begin` may take up the next."""
         if hasattr(self, "training"):
             self.write_down()
-            self._accuracies = _Accuracies()
+            self._judging = _Judging(self.config.schema().judged)
             del self.training
         self._writer.flush()
 
@@ -385,27 +386,26 @@ class Runner:
         return self._record._replace(plan_text=json.dumps(to_json(plan)))
 
 
-class _Accuracies:
-    """The accuracies of a whole run, of which each new point may make a milestone."""
+class _Judging:
+    """What a whole run is judged by, of which each new point may make a milestone."""
 
-    _NAMES = "train_accuracy", "test_accuracy"
-
-    def __init__(self) -> None:
+    def __init__(self, judged: Judged) -> None:
+        self._judged = judged
         self._steps, self._values = array("q"), array("d")
 
     def add(self, curves: Curves) -> None:
         self._steps.extend(curves.steps.tolist())
-        self._values.extend(np.stack([curves[name] for name in self._NAMES], 1).flatten().tolist())
+        self._values.extend(np.stack([curves[name] for name in self._judged], 1).flatten().tolist())
 
     def milestones(self) -> Milestones:
         steps = np.frombuffer(self._steps, dtype=np.int64)
         values = np.frombuffer(self._values, dtype=np.float64).reshape(-1, 2)
-        return milestones(Curves(self._NAMES, steps, steps, values))
+        return milestones(Curves(self._judged, steps, steps, values), self._judged)
 
 
 def _of_plan(config: Config, checkpoint: Checkpoint, plan: Plan) -> bool:
     """Whether the steps up to a checkpoint were taken as the plan says."""
-    taken, step = from_json(config, checkpoint.position["plan"]), checkpoint.step
+    taken, step = from_json(config.schema(), checkpoint.position["plan"]), checkpoint.step
     return forks.before(taken, step) == forks.before(plan, step)
 
 

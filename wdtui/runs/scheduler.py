@@ -25,7 +25,6 @@ from wdtui.runs.records import FINISHED
 from wdtui.runs.store import RunBusyError, RunRecord, Status, Store, StoreError
 from wdtui.runs.trainer import Trainer, reap, start_process
 from wdtui.runs.worker import ChildDiedError, ChildWorker, KilledTwiceError, Worker, sentence
-from wdtui.sizes import training_bytes
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -302,7 +301,7 @@ class Scheduler:
             self._refuse(job, error)
         else:
             job.width, job.needs, job.devices = config.layer_width, needs, devices
-            job.bytes = training_bytes(config) if devices[0] == "cpu" else 0
+            job.bytes = config.training_bytes() if devices[0] == "cpu" else 0
             shape = None if job.again else company(config, devices[0], record.plan)
             job.shape = (shape, devices, needs) if shape is not None else None
 

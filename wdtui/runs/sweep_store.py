@@ -9,9 +9,9 @@ import time
 from functools import cached_property
 from typing import Any
 
-from wdtui.config import FIELDS, RunConfig, nearest
+from wdtui import problems
 from wdtui.grid import Cell, Grid
-from wdtui.hyperparameters import ConfigError
+from wdtui.hyperparameters import ConfigError, nearest
 from wdtui.runs.database import Database
 from wdtui.runs.observer import Observer
 from wdtui.runs.records import RunRecord, StoreError
@@ -52,20 +52,30 @@ class Sweep:
         except ConfigError as error:
             raise StoreError(f"Sweep {self.label} was made by another version of wdtui: {error}") from error
 
+    @property
+    def problem(self) -> str:
+        """The name of the problem that its runs are of. Raises StoreError as `grid` does."""
+        return self.grid.base.problem
+
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
         """In the order in which they are trained: as they were stored, should the order of grids ever change."""
         if self.damage:
             raise StoreError(self.damage)
         try:
-            configs = [RunConfig.from_mapping(json.loads(text)) for text in self.config_texts]
+            kind = type(self.grid.base)
+            configs = [kind.from_mapping(json.loads(text)) for text in self.config_texts]
         except ConfigError as error:
             raise StoreError(f"Sweep {self.label} was made by another version of wdtui: {error}") from error
         return tuple(Cell(tuple(getattr(config, axis) for axis in self.grid.axes), config) for config in configs)
 
     def table(self, runs: tuple[RunRecord | None, ...]) -> Table:
         """What its cells came to, given their runs in order."""
-        return Table.of(self.grid.axes, ((cell.values, run) for cell, run in zip(self.cells, runs, strict=True)))
+        return Table.of(
+            self.grid.base.schema(),
+            self.grid.axes,
+            ((cell.values, run) for cell, run in zip(self.cells, runs, strict=True)),
+        )
 
 
 class Sweeps:
@@ -179,13 +189,12 @@ def _sweep(row: tuple[Any, ...], cells: list[tuple[Any, ...]]) -> Sweep:
     return Sweep(number, created, name, experiment, device, threads, spec, texts)
 
 
-def fingerprint(config_text: str) -> str:
-    """The same text for equal configs, also where one was stored before a field was added."""
-    values = json.loads(config_text)
-    defaults: dict[str, Any] = {name: field.default for name, field in FIELDS.items()}
-    if values.get("normalized_weight_decay") is not None:
-        del defaults["weight_decay"]
-    return json.dumps(defaults | values, sort_keys=True)
+def fingerprint(problem: str, config_text: str) -> str:
+    """The same text for equal configs of a problem, also where one was stored before a field was added."""
+    values, schema = json.loads(config_text), problems.find(problem).config.schema()
+    derived = {other for name, other in schema.derived.items() if values.get(name) is not None}
+    defaults = {name: value for name, value in schema.defaults.items() if name not in derived}
+    return f"{problem} {json.dumps(defaults | values, sort_keys=True)}"
 
 
 def _no_sweep(text: str, names: list[str]) -> str:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from wdtui.config import FIELDS
 from wdtui.grid import Cell, Grid
 from wdtui.hyperparameters import Value, format_value
 from wdtui.runs.sweeps import Progress
-from wdtui.sweep_table import Row
-from wdtui.text import NOTHING, duration, number, percent
-
-COLUMNS = ("train_accuracy", "test_accuracy", "weight_norm", "fit_step", "generalise_step", "blowups")
-"""What is told of each cell."""
+from wdtui.schema.schema import Schema
+from wdtui.sweep_table import Row, written
+from wdtui.text import NOTHING, duration, number
 
 
 def opening_line(progress: Progress, seconds: float) -> str:
@@ -43,6 +40,7 @@ def cell_name(grid: Grid, cell: Cell) -> str:
 
 def values_name(grid: Grid, values: tuple[Value, ...]) -> str:
     """One combination of the axes' values, e.g. 'λ 0.1, H 64'."""
+    symbol = grid.base.schema().symbol
     return ", ".join(f"{symbol(axis)} {format_value(value)}" for axis, value in zip(grid.axes, values, strict=True))
 
 
@@ -52,7 +50,7 @@ def states_text(row: Row) -> str:
     return next(iter(states)) if len(states) == 1 else ", ".join(f"{count} {state}" for state, count in states.items())
 
 
-def spread_text(row: Row, name: str) -> str:
+def spread_text(schema: Schema, row: Row, name: str) -> str:
     """A median with its range and, where not all runs have the quantity, how many do; – where none has.
 
     Before the first run has finished they are of the newest points.
@@ -60,16 +58,7 @@ def spread_text(row: Row, name: str) -> str:
     spread = row.so_far(name)
     if spread is None:
         return NOTHING
-    text, low, high = (written(name, value) for value in (spread.median, spread.low, spread.high))
+    text, low, high = (written(schema, name, value) for value in (spread.median, spread.low, spread.high))
     notes = [f"{low.removesuffix(' %')}–{high}"] if low != high else []
     notes += [f"{spread.count} of {len(row.runs)}"] if spread.count < len(row.runs) else []
     return f"{text} ({', '.join(notes)})" if notes else text
-
-
-def written(name: str, value: float | None) -> str:
-    """The value of a metric or milestone."""
-    return percent(value) if name.endswith("accuracy") else number(value)
-
-
-def symbol(axis: str) -> str:
-    return FIELDS[axis].symbol or FIELDS[axis].label

@@ -12,12 +12,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from functools import partial
 
-from wdtui.config import RunConfig
 from wdtui.runs.completion import leaving_none_live, train
 from wdtui.runs.executor import Executor
 from wdtui.runs.records import FINISHED, RunRecord, Status
 from wdtui.runs.store import Store
 from wdtui.runs.sweep_store import Sweep, fingerprint
+from wdtui.schema.config import Config
 from wdtui.sweep_table import Table, state
 
 _PREFERRED = (Status.DONE, Status.DIVERGED, Status.RUNNING, Status.PAUSED)
@@ -60,7 +60,7 @@ class Progress:
         return sum(run.step for run in self.runs if run)
 
     @property
-    def work_left(self) -> list[tuple[RunConfig, int]]:
+    def work_left(self) -> list[tuple[Config, int]]:
         """The cells that can still be trained, each with the steps it lacks; failed ones count as ended."""
         ended = (*FINISHED, Status.FAILED)
         return [
@@ -135,9 +135,10 @@ def assign(store: Store, sweep: Sweep) -> None:
         return
     equal: dict[str, list[RunRecord]] = defaultdict(list)
     for run in store.sweeps.faithful_runs():
-        equal[fingerprint(run.config_text)].append(run)
+        if run.schema.problem == sweep.problem:
+            equal[fingerprint(sweep.problem, run.config_text)].append(run)
     for place in missing:
-        if alike := equal[fingerprint(sweep.config_texts[place])]:
+        if alike := equal[fingerprint(sweep.problem, sweep.config_texts[place])]:
             store.sweeps.attach(sweep.id, place, min(alike, key=_preference).id)
         else:
             run_id = store.add_run(sweep.cells[place].config, experiment=sweep.experiment)

@@ -116,7 +116,7 @@ def _added(store: Store, case: Case, runs: Mapping[Case, RunRecord], experiment:
     if not isinstance(case, Branch):
         return store.add_run(case, experiment=experiment)
     changes = dict(case.changes)
-    name, parent = in_words(changes), runs[case.config]
+    name, parent = in_words(case.config.schema(), changes), runs[case.config]
     return forks.fork(store, parent, case.step, changes, name=name, experiment=experiment, ahead=True)
 
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from functools import cache, cached_property
 from typing import Any, ClassVar, Self
 
-from wdtui.hyperparameters import ConfigError, Hyperparameter, hyperparameters_of, nearest
+from wdtui.hyperparameters import ConfigError, Hyperparameter, hyperparameters_of
+from wdtui.schema.chart import Chart
 from wdtui.schema.curves import Point
 from wdtui.schema.metric import Metric
 from wdtui.schema.schema import Schema
@@ -29,10 +30,15 @@ class Config:
     """The groups of the fields in forms and help, and their titles, in order."""
     metrics: ClassVar[Mapping[str, Metric]]
     """What runs of the problem record, by name."""
+    charts: ClassVar[tuple[Chart, ...]] = ()
+    """How they are best looked at; without, each has a chart of its own."""
     rivals: ClassVar[Mapping[str, str]] = {}
     """Pairs of fields, both ways, of which a config is given one."""
     derived: ClassVar[Mapping[str, str]] = {}
     """Fields that only set another, and which."""
+
+    paced_by: ClassVar[tuple[str, ...]] = ()
+    """The fields of which the time of a step is made."""
 
     # What every problem has
 
@@ -63,6 +69,11 @@ class Config:
         """The width of the network's layers, by which threads and batches are sized; 0 where that is not known."""
         return 0
 
+    @property
+    def step_flops(self) -> int:
+        """Floating-point operations of a step, about; 0 where that is not known."""
+        return 0
+
     def training_bytes(self, runs: int = 1) -> int:
         """About how much memory it takes to train so many runs of this shape as a batch; 0 where that is not known."""
         return 0
@@ -79,6 +90,14 @@ class Config:
         """The layers of which a metric of this kind records a value each."""
         return ()
 
+    def in_company(self) -> Self:
+        """This config as one among many: with what trains many like it fastest, where that is left open."""
+        return self
+
+    def hints(self) -> list[str]:
+        """What is worth knowing before such a run is started, a line each."""
+        return []
+
     def why_not_forked(self, name: str, value: Any) -> str:
         """Why a fork cannot set a field to a value, as "decides …"; empty where it can."""
         return _NOT_FORKED.get(self.fields()[name].affects, "")
@@ -94,7 +113,12 @@ class Config:
     def schema(cls) -> Schema:
         """What the problem declares, as a run carries it."""
         return Schema(
-            problem=cls.problem, groups=cls.groups, fields=cls.fields(), metrics=cls.metrics, derived=cls.derived
+            problem=cls.problem,
+            groups=cls.groups,
+            fields=cls.fields(),
+            metrics=cls.metrics,
+            charts=cls.charts,
+            derived=cls.derived,
         )
 
     @classmethod
@@ -118,7 +142,7 @@ class Config:
         values: dict[str, Any] = {}
         for layer in layers:
             for name in layer:
-                cls.field(name)
+                cls.schema().field(name)
             given = {name for name in layer if layer[name] is not None}
             for name, rival in cls.rivals.items():
                 if {name, rival} <= given:
@@ -137,43 +161,6 @@ class Config:
     def replace(self, **changes: Any) -> Self:
         """This config with some values changed, checked anew."""
         return self.from_mapping(self.to_mapping(), changes)
-
-    @classmethod
-    def field(cls, name: str) -> Hyperparameter:
-        """A field by its name; raises ConfigError, with the nearest name, for one that there is not."""
-        if name not in cls.fields():
-            raise cls.no_field(name)
-        return cls.fields()[name]
-
-    @classmethod
-    def no_field(cls, name: str) -> ConfigError:
-        """What to say of a name that is no field's full name, where only that is allowed."""
-        meant = cls.names().get(name.lower())
-        hint = f"; did you mean {meant}?" if meant else nearest(name, cls.fields())
-        return ConfigError(f"{name} is no field of a run{hint}", name)
-
-    @classmethod
-    @cache
-    def names(cls) -> dict[str, str]:
-        """The fields by all that a person may type for one, in lower case: names, symbols and aliases.
-
-        Where fields are typed (axes, `--set`, the filter) all of these count. Files and Python take full names alone.
-        """
-        said = ((name, (name, field.symbol, *field.aliases)) for name, field in cls.fields().items())
-        return {text.lower(): name for name, texts in said for text in texts if text}
-
-    @classmethod
-    def find(cls, text: str) -> Hyperparameter:
-        """The field that a person names by its name, symbol or alias, in any case. Raises ConfigError."""
-        name = text.strip().lower().replace("-", "_")
-        if name not in cls.names():
-            raise ConfigError(f"{text} is no field of a run{nearest(name, cls.names())}", text)
-        return cls.fields()[cls.names()[name]]
-
-    @classmethod
-    def live_fields(cls) -> list[Hyperparameter]:
-        """The fields that can be changed while a run is live."""
-        return [field for field in cls.fields().values() if field.steerable]
 
     @cached_property
     def columns(self) -> tuple[str, ...]:

@@ -74,15 +74,15 @@ class Curves:
         """The newest point, by metric; empty before the first."""
         return dict(zip(self.names, self.values[-1].tolist(), strict=True)) if len(self) else {}
 
-    def telling(self, bucket: int) -> NDArray[np.intp]:
+    def telling(self, bucket: int, names: Iterable[str]) -> NDArray[np.intp]:
         """Indices of the points without which a chart would look different, of a long run's many.
 
-        Of every `bucket` points: the first, and those at which one of the main metrics is smallest or largest.
+        Of every `bucket` points: the first, and those at which one of the metrics `names` is smallest or largest.
         """
         whole = len(self) // bucket * bucket
         first = np.arange(0, whole, bucket)
         kept = [first, np.arange(whole, len(self))]
-        for name in ("train_accuracy", "test_accuracy", "train_loss", "bn_variance_min", "sharpness"):
+        for name in names:
             rows = self[name][:whole].reshape(-1, bucket)
             gap = ~np.isfinite(rows)
             kept += [first + np.where(gap, np.inf, rows).argmin(1), first + np.where(gap, -np.inf, rows).argmax(1)]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Literal, Protocol
+
+from wdtui.text import number, percent
 
 
 class _Recording(Protocol):
@@ -20,7 +22,13 @@ class Metric:
     name: str
     label: str
     help: str
+    aliases: tuple[str, ...] = ()
+    """Short names that a person may type for it; the first also heads a column of it."""
     unit: str = ""
+    share: bool = False
+    """Whether it goes from 0 to 1 and is read in percent."""
+    role: Literal["", "fit", "generalise"] = ""
+    """By which of a problem's metrics, shares both, it is judged whether a run fits, and whether it generalises."""
     log: bool = False
     """Whether it is best read on a logarithmic scale."""
     pooled: bool = True
@@ -33,6 +41,15 @@ class Metric:
     """Whether it depends on the machine's load, so that two equal runs differ in it."""
     every: str = ""
     """The hyperparameter that says how often it is measured: NaN at the points in between, no values at all at 0."""
+
+    @property
+    def short(self) -> str:
+        """What it is called where there is little room."""
+        return self.aliases[0] if self.aliases else self.label
+
+    def written(self, value: float | None) -> str:
+        """A value as it is read."""
+        return percent(value) if self.share else number(value)
 
     def columns(self, config: _Recording) -> Iterator[str]:
         """The names under which its values are recorded, `name` and `name/layer`."""

@@ -10,12 +10,20 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from functools import cached_property, lru_cache
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from wdtui.hyperparameters import ConfigError, Hyperparameter, nearest
+from wdtui.schema.chart import Chart, Trace, plain_charts
 from wdtui.schema.metric import Metric
 
-_Declared = TypeVar("_Declared", Hyperparameter, Metric)
+_Declared = TypeVar("_Declared", Hyperparameter, Metric, Chart)
+
+
+class Judged(NamedTuple):
+    """The metrics by which it is judged whether a run fits and whether it generalises; empty where there is none."""
+
+    fit: str = ""
+    generalise: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,6 +35,8 @@ class Schema:
     """The groups of the fields, and their titles."""
     fields: Mapping[str, Hyperparameter]
     metrics: Mapping[str, Metric]
+    charts: tuple[Chart, ...] = ()
+    """The charts of a run: the first few are the overview, the later ones come where one run has the whole screen."""
     derived: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Fields that only set another, and which."""
 
@@ -41,20 +51,91 @@ class Schema:
         fields = [field for name, field in self.fields.items() if field.symbol and name not in self.derived]
         return {field.symbol: field.name for field in fields} | {"s": "seed"}
 
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """The fields by all that a person may type for one, in lower case: names, symbols and aliases.
+
+        Where fields are typed (axes, `--set`, the filter) all of these count. Files and Python take full names alone.
+        """
+        said = ((name, (name, field.symbol, *field.aliases)) for name, field in self.fields.items())
+        return {text.lower(): name for name, texts in said for text in texts if text}
+
+    @cached_property
+    def metric_names(self) -> dict[str, str]:
+        """The metrics by all that a person may type for one: names and aliases."""
+        return {text: name for name, metric in self.metrics.items() for text in (name, *metric.aliases)}
+
+    @cached_property
+    def judged(self) -> Judged:
+        """By which metrics a run's milestones are judged."""
+        return Judged(**{metric.role: name for name, metric in self.metrics.items() if metric.role})
+
+    @cached_property
+    def headline(self) -> tuple[str, ...]:
+        """The metrics that are told of a run where there is room for two: those it is judged by, or the first."""
+        pooled = [name for name, metric in self.metrics.items() if metric.pooled and not metric.timing]
+        return tuple(dict.fromkeys([*filter(None, self.judged), *pooled]))[:2]
+
     def field(self, name: str) -> Hyperparameter:
-        """A field by its name; raises ConfigError for one that there is not."""
+        """A field by its name; raises ConfigError, with the nearest name, for one that there is not."""
         if name not in self.fields:
-            raise ConfigError(f"{name} is no field of a run{nearest(name, self.fields)}", name)
+            meant = self.names.get(name.lower())
+            hint = f"; did you mean {meant}?" if meant else nearest(name, self.fields)
+            raise ConfigError(f"{name} is no field of a run{hint}", name)
         return self.fields[name]
 
+    def find(self, text: str) -> Hyperparameter:
+        """The field that a person names by its name, symbol or alias, in any case. Raises ConfigError."""
+        name = text.strip().lower().replace("-", "_")
+        if name not in self.names:
+            raise ConfigError(f"{text} is no field of a run{nearest(name, self.names)}", text)
+        return self.fields[self.names[name]]
+
+    @cached_property
+    def live_fields(self) -> tuple[Hyperparameter, ...]:
+        """The fields that can be changed while a run is live."""
+        return tuple(field for field in self.fields.values() if field.steerable)
+
+    @cached_property
+    def sweepable(self) -> dict[str, Hyperparameter]:
+        """The fields that can be an axis of a sweep."""
+        return {name: field for name, field in self.fields.items() if field.sweep}
+
+    @cached_property
+    def seeds(self) -> tuple[str, ...]:
+        """The fields in which runs that are to show the same thing may differ."""
+        return tuple(name for name, field in self.fields.items() if field.identifier)
+
+    def symbol(self, name: str) -> str:
+        """What a field is called in little room; its name for one that there is not."""
+        field = self.fields.get(name)
+        return (field.symbol or field.label) if field else name
+
+    def metric(self, column: str) -> Metric | None:
+        """The metric that a column of a run's points is of, which may be a layer's; None where it is none."""
+        return self.metrics.get(column.partition("/")[0])
+
+    def trace(self, metric: str) -> tuple[Chart, Trace] | None:
+        """The first chart that has a metric among others as a curve, and the curve; None where there is none."""
+        traces = ((chart, trace) for chart in self.charts for trace in chart.traces if trace.label)
+        return next((found for found in traces if found[1].metric == metric), None)
+
+    def charts_of(self, columns: Iterable[str]) -> tuple[Chart, ...]:
+        """The charts for a run that records these columns, in order."""
+        columns = {column.partition("/")[0] for column in columns}
+        charts = self.charts or plain_charts(self.metrics)
+        others = {chart.instead: chart for chart in charts if chart.instead and chart.main in columns}
+        return tuple(others.get(chart.name, chart) for chart in charts if not chart.instead)
+
     def to_json(self) -> str:
-        """As text; equal schemas give equal texts. What is as `Hyperparameter` and `Metric` have it is left out."""
+        """As text; equal schemas give equal texts. What is as the declarations have it by default is left out."""
         return json.dumps(
             {
                 "problem": self.problem,
                 "groups": dict(self.groups),
                 "fields": [_told(field) for field in self.fields.values()],
                 "metrics": [_told(metric) for metric in self.metrics.values()],
+                "charts": [_told(chart) for chart in self.charts],
                 "derived": dict(self.derived),
             },
             ensure_ascii=False,
@@ -67,28 +148,30 @@ class Schema:
         data = json.loads(text)
         fields = [_read(Hyperparameter, entry) for entry in data["fields"]]
         metrics = [_read(Metric, entry) for entry in data["metrics"]]
+        charts = [
+            _read(Chart, entry | {"traces": [Trace(*one) for one in entry.get("traces", ())]})
+            for entry in data.get("charts", ())
+        ]
         return cls(
             problem=data["problem"],
             groups=data["groups"],
             fields={field.name: field for field in fields},
             metrics={metric.name: metric for metric in metrics},
+            charts=tuple(charts),
             derived=data["derived"],
         )
 
 
-def _told(declared: Hyperparameter | Metric) -> dict[str, Any]:
+def _told(declared: Hyperparameter | Metric | Chart) -> dict[str, Any]:
     """The properties that differ from those that are assumed."""
-    properties = ((field.name, getattr(declared, field.name), field.default) for field in _properties(declared))
-    return {name: value for name, value, assumed in properties if value != assumed or name == "default"}
+    properties = ((field.name, getattr(declared, field.name), field.default) for field in dataclasses.fields(declared))
+    told = {name: value for name, value, assumed in properties if value != assumed or name == "default"}
+    return told | {"traces": list(map(dataclasses.astuple, told["traces"]))} if "traces" in told else told
 
 
 def _read(kind: type[_Declared], entry: Mapping[str, Any]) -> _Declared:
-    known = {field.name for field in _properties(kind)}
+    known = {field.name for field in dataclasses.fields(kind)}
     given: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in entry.items() if name in known
     }
     return kind(**given)
-
-
-def _properties(declared: Any) -> Iterable[dataclasses.Field[Any]]:
-    return dataclasses.fields(declared)

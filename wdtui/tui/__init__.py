@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wdtui.config import RunConfig
     from wdtui.grid import Grid
+    from wdtui.schema.config import Config
     from wdtui.settings import Settings
 
 
@@ -22,7 +22,7 @@ class TerminalError(Exception):
 class Opening:
     """What to start at once: a new run with a config, a grid of them, or a run or a sweep that the store has."""
 
-    config: RunConfig | None = None
+    config: Config | None = None
     grid: Grid | None = None
     run_id: int | None = None
     sweep_id: int | None = None

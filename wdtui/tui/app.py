@@ -13,7 +13,7 @@ from textual import work
 from textual.reactive import reactive
 from textual.widgets import Input
 
-from wdtui.config import ConfigError
+from wdtui.hyperparameters import ConfigError
 from wdtui.runs.records import LIVE, RunRecord, StoreError
 from wdtui.runs.store import Store
 from wdtui.settings import Settings
@@ -167,7 +167,8 @@ class WorkbenchApp(KeyOrder):
     def open_run(self, run_id: int) -> None:
         from wdtui.tui.screens.run import RunView
 
-        self.push_screen(RunView(run_id))
+        if run := self.snapshot.run(run_id):
+            self.push_screen(RunView(run))
 
     def open_sweep(self, sweep: Sweep) -> None:
         from wdtui.tui.screens.sweep import SweepView

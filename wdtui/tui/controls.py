@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from wdtui.branches import Branching
-from wdtui.config import RunConfig
 from wdtui.grid import Grid
 from wdtui.runs import forks
 from wdtui.runs.checkpoints import Checkpoints
@@ -18,6 +17,7 @@ from wdtui.runs.records import CLAIMABLE, FINISHED, RunRecord, Status
 from wdtui.runs.store import Store
 from wdtui.runs.sweep_store import Sweep
 from wdtui.runs.sweeps import assign
+from wdtui.schema.config import Config
 from wdtui.tui.figures import steering_text
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Controls:
         """Whether runs of this app are training or waiting."""
         return bool(self.scheduler.live or self.scheduler.queue or self._going_on.locked())
 
-    def start(self, config: RunConfig, *, experiment: str = "", name: str = "", threads: int | None = None) -> int:
+    def start(self, config: Config, *, experiment: str = "", name: str = "", threads: int | None = None) -> int:
         """Queue a new run here; returns its number."""
         run_id = self.store.add_run(config, experiment=experiment, name=name)
         self.scheduler.submit(run_id, threads=threads)
@@ -125,7 +125,7 @@ class Controls:
             return f"Steering run {run.id} …"
         changes = [to if isinstance(to, tuple) else (to, 0) for to in values.values()]
         noted = [
-            steering_text({"field": name, "new": new, "epochs": epochs})
+            steering_text(run.schema, {"field": name, "new": new, "epochs": epochs})
             for name, (new, epochs) in zip(values, changes, strict=True)
         ]
         return f"Run {run.id} is paused. Noted for when it goes on: {', '.join(noted)}."

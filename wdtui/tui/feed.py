@@ -127,7 +127,7 @@ class Feed:
         newer = self._store.curves(run.id, after_step=growing.last_step)
         growing.add(newer)
         curves = growing.curves()
-        return Shown(run, curves, tuple(self._store.events(run.id)), milestones(curves))
+        return Shown(run, curves, tuple(self._store.events(run.id)), milestones(curves, run.schema.judged))
 
 
 _MOST_POINTS = 30_000
@@ -164,7 +164,8 @@ class _Growing:
 
     def _thin(self) -> None:
         """Forget points between those that a chart can show, so that watching for days costs no more memory."""
-        kept = self.curves().telling(_BUCKET)
+        curves = self.curves()
+        kept = curves.telling(_BUCKET, [name for name in curves.names if "/" not in name])
         self._steps, self._epochs, self._values = self._steps[kept], self._epochs[kept], self._values[kept]
         self._used = len(kept)
 

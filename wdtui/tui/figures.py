@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.text import Text
 
-from wdtui.charts import RUN_COLORS, Level, Mark, Series
-from wdtui.config import FIELDS
+from wdtui.charts import RUN_COLORS, TONES, Level, Mark, Series
 from wdtui.forecast import threshold
 from wdtui.hyperparameters import format_value
-from wdtui.metrics import METRICS
 from wdtui.runs.labels import labels
 from wdtui.runs.records import FINISHED
+from wdtui.schema.chart import Chart
 from wdtui.schema.curves import Curves
-from wdtui.text import number, percent
+from wdtui.schema.schema import Schema
+from wdtui.text import number
 from wdtui.tui.feed import Shown
 from wdtui.tui.identity import Identity
 from wdtui.tui.view import Span, View
 
-TRAIN, VALIDATION, TEST = RUN_COLORS[0], RUN_COLORS[2], RUN_COLORS[1]
-Lines = tuple[tuple[str, str, str], ...]
-"""Label, metric and colour of the curves that one run has in a chart, the last on top."""
-_NO_BATCH_NORM = "Nothing to draw: this network has no BatchNorm."
 _NOT_RECORDED = "Nothing to draw: no value of this was recorded."
 
 
@@ -60,122 +57,31 @@ class Figure:
     """What is drawn into so many cells and lines in place of curves over steps."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Chart:
-    """A kind of chart: what it is called, what it draws, and how its values are written."""
+class _Line(NamedTuple):
+    """A curve that one run has in a chart."""
 
-    name: str
-    title: str
-    lines: Callable[[View, Curves], Lines]
-    compared: Callable[[View, Curves], Lines]
-    """What is drawn of each run when there are several: fewer lines, the main one last."""
-    log: bool = False
-    y_range: Span | None = None
-    written: Callable[[float | None], str] = number
-    about: str = ""
-    """What there will be to see, for a screen without runs."""
-    absent: str = ""
-    """Why there is nothing to see, for networks of which it is not measured."""
-    labelled: bool = False
-    """Whether the marks are named here."""
-    epsilon: bool = False
+    label: str
+    metric: str
+    color: str
 
 
-def _fixed(*lines: tuple[str, str, str]) -> Callable[[View, Curves], Lines]:
-    return lambda view, curves: lines
+def _lines(chart: Chart, view: View, curves: Curves) -> tuple[_Line, ...]:
+    """What is drawn of a run that is alone, the last on top."""
+    if chart.layers and (view.per_layer or not chart.traces):
+        layers = [name for name in curves.names if name.startswith(f"{chart.layers}/")]
+        return tuple(_Line(name.split("/")[1], name, RUN_COLORS[i % 6]) for i, name in enumerate(layers))
+    return tuple(_Line(trace.label, trace.metric, TONES[trace.tone]) for trace in chart.traces)
 
 
-def _per_layer(metric: str, view: View, curves: Curves) -> Lines:
-    layers = [name for name in curves.names if name.startswith(f"{metric}/")]
-    return tuple((name.split("/")[1], name, RUN_COLORS[i % 6]) for i, name in enumerate(layers))
+def title(chart: Chart, view: View) -> str:
+    """What a chart shows, where it is looked at in one way."""
+    return (chart.layers_title if view.per_layer else "") or chart.title
 
 
-def _variances(view: View, curves: Curves) -> Lines:
-    if view.per_layer:
-        return _per_layer("bn_variance_min", view, curves)
-    return ("median", "bn_variance_median", TRAIN), ("smallest", "bn_variance_min", TEST)
-
-
-def _layers_of(metric: str) -> Callable[[View, Curves], Lines]:
-    return lambda view, curves: _per_layer(metric, view, curves)
-
-
-ACCURACY = Chart(
-    "accuracy",
-    "accuracy",
-    _fixed(
-        ("train", "train_accuracy", TRAIN),
-        ("validation", "validation_accuracy", VALIDATION),
-        ("test", "test_accuracy", TEST),
-    ),
-    _fixed(("train", "train_accuracy", TRAIN), ("test", "test_accuracy", TEST)),
-    y_range=(0, 1),
-    written=percent,
-    about="The share of sums with every bit right: on the training pairs, and on numbers that training never shows.",
-    labelled=True,
-)
-_NORM = _fixed(("", "weight_norm", TEST))
-NORM = Chart(
-    "norm",
-    "weight norm",
-    _NORM,
-    _NORM,
-    about="How large the weights are. It goes on falling when nothing more is to be gained on the training pairs.",
-)
-VARIANCE = Chart(
-    "variance",
-    "BatchNorm variance",
-    _variances,
-    _fixed(("smallest", "bn_variance_min", TEST)),
-    log=True,
-    epsilon=True,
-    labelled=True,
-    about="How much the inputs of BatchNorm vary, against the ε that is added to it before the division.",
-    absent=_NO_BATCH_NORM,
-)
-LOSS = Chart(
-    "loss",
-    "loss",
-    _fixed(("train", "train_loss", TRAIN), ("validation", "validation_loss", VALIDATION), ("test", "test_loss", TEST)),
-    _fixed(("train", "train_loss", TRAIN), ("test", "test_loss", TEST)),
-    log=True,
-    about="What training minimises, on a logarithmic scale. It leaps where training blows up.",
-)
-RATE = Chart(
-    "rate",
-    "effective lr, per layer",
-    _layers_of("effective_learning_rate"),
-    _fixed(("", "effective_learning_rate", TEST)),
-    log=True,
-    absent=_NO_BATCH_NORM,
-)
-LAYER_VARIANCE = Chart(
-    "layer_variance",
-    "smallest variance, per layer",
-    _layers_of("bn_variance_min"),
-    _fixed(("", "bn_variance_min", TEST)),
-    log=True,
-    epsilon=True,
-    absent=_NO_BATCH_NORM,
-)
-LAYER_NORM = Chart(
-    "layer_norm",
-    "weight norm, per layer",
-    _layers_of("weight_norm"),
-    _fixed(("", "weight_norm", TEST)),
-    log=True,
-)
-SHARPNESS = Chart(
-    "sharpness",
-    "sharpness",
-    _fixed(("", "sharpness", TEST)),
-    _fixed(("", "sharpness", TEST)),
-    about="How near the curvature of the loss is to throwing the weights out. It climbs to a blow-up and falls in it.",
-)
-CHARTS = ACCURACY, NORM, VARIANCE, LOSS
-RUN_CHARTS = ACCURACY, NORM, LAYER_VARIANCE, LOSS, LAYER_NORM, RATE
-SHARPNESS_CHARTS = ACCURACY, SHARPNESS, LAYER_VARIANCE, RATE, LAYER_NORM, LOSS
-"""For a run of which the sharpness is measured: beside one another what might foretell a blow-up."""
+def written(schema: Schema, metric: str, value: float | None) -> str:
+    """A value of a metric as it is read."""
+    declared = schema.metric(metric)
+    return declared.written(value) if declared else number(value)
 
 
 def subjects(shown: Sequence[Shown], identity: Callable[[int], Identity]) -> list[Subject]:
@@ -199,74 +105,75 @@ def _end(subject: Subject, alone: bool) -> float:
 
 def figure(chart: Chart, subjects: Sequence[Subject], view: View) -> Figure:
     """One chart of the runs, looked at in one way."""
-    if subjects and not any(_measured(chart, subject, view) for subject in subjects):
-        return Figure(chart.title, chart.absent, ())
-    if subjects and not any(_recorded(chart, subject, view) for subject in subjects):
-        return Figure(chart.title, _NOT_RECORDED, ())
+    if not subjects:
+        return Figure(chart.title, chart.about, ())
+    schema = subjects[0].shown.run.schema
+    named = title(chart, view)
+    if not any(_measured(chart, subject) for subject in subjects):
+        return Figure(named, chart.absent, ())
+    if not any(_recorded(chart, subject, view) for subject in subjects):
+        return Figure(named, _NOT_RECORDED, ())
     log = chart.log ^ (chart.name in view.other_scale)
     series = _compared(chart, subjects, view) if len(subjects) > 1 else _alone(chart, subjects, view)
-    y_range = None if log and chart.y_range else chart.y_range
+    metric = schema.metric(chart.main)
     return Figure(
-        title=chart.title,
-        about="" if subjects else chart.about,
-        values=tuple(written_values(chart, subjects, view, named) for named in (True, False)),
+        title=named,
+        about="",
+        values=tuple(written_values(chart, subjects, view, with_names) for with_names in (True, False)),
         series=tuple(series),
-        x_range=view.visible(whole_span(subjects, view.time_log)) if subjects else None,
-        y_range=y_range,
+        x_range=view.visible(whole_span(subjects, view.time_log)),
+        y_range=(0, 1) if metric and metric.share and not log else None,
         x_log=view.time_log,
         y_log=log,
-        marks=tuple(_marks(chart, subjects)),
+        marks=tuple(_marks(chart, schema, subjects)),
         levels=tuple(_levels(chart, subjects, view)),
         cursor=view.cursor,
     )
 
 
-def _measured(chart: Chart, subject: Subject, view: View) -> bool:
-    curves = subject.shown.curves
-    return not chart.absent or chart.compared(view, curves)[-1][1] in curves
+def _measured(chart: Chart, subject: Subject) -> bool:
+    return not chart.absent or chart.main in subject.shown.curves
 
 
 def _recorded(chart: Chart, subject: Subject, view: View) -> bool:
     """Whether there is a value to draw, or may be one yet; a run that was taken in lacks what nobody recorded."""
     shown = subject.shown
-    lines = chart.lines(view, shown.curves)
     ended = shown.run.status in FINISHED and len(shown.curves)
-    return not ended or any(np.isfinite(shown.curves[metric]).any() for _, metric, _ in lines)
+    lines = _lines(chart, view, shown.curves)
+    return not ended or any(np.isfinite(shown.curves[line.metric]).any() for line in lines)
 
 
 def _alone(chart: Chart, subjects: Sequence[Subject], view: View) -> Iterator[Series]:
     for subject in subjects:
-        curves = subject.shown.curves
-        if chart.epsilon and _steerings(subject):
-            yield _epsilon_over_time(subject)
-        for label, metric, color in chart.lines(view, curves):
-            yield Series(label, *visible(curves, metric, view), color)
+        if chart.level and _steerings(subject, chart.level):
+            yield _level_over_time(subject, chart.level)
+        for line in _lines(chart, view, subject.shown.curves):
+            yield Series(line.label, *visible(subject, line.metric, view), line.color)
 
 
 def _compared(chart: Chart, subjects: Sequence[Subject], view: View) -> Iterator[Series]:
     """One main line for each run; its others behind, dimmed and without a sign. The legend names them, once for all."""
-    drawn = [(subject, chart.compared(view, subject.shown.curves)) for subject in subjects]
-    for subject, lines in drawn:
-        for _, metric, _ in lines[:-1]:
-            yield Series("", *visible(subject.shown.curves, metric, view), f"dim {subject.identity.color}")
-    for subject, lines in drawn:
-        main, identity = lines[-1][1], subject.identity
-        yield Series("", *visible(subject.shown.curves, main, view), identity.color, identity.marker)
+    *others, main = chart.several
+    for subject in subjects:
+        for metric in others:
+            yield Series("", *visible(subject, metric, view), f"dim {subject.identity.color}")
+    for subject in subjects:
+        yield Series("", *visible(subject, main, view), subject.identity.color, subject.identity.marker)
 
 
 def written_values(chart: Chart, subjects: Sequence[Subject], view: View, named: bool) -> Text:
     """The newest values, or those under the cursor, each in its curve's colour."""
     text = Text()
     if len(subjects) > 1:
-        return Text("train dimmed", style="dim") if len(chart.compared(view, subjects[0].shown.curves)) > 1 else text
+        dimmed = {trace.metric: trace.label for trace in chart.traces}.get(chart.several[0], "")
+        return Text(f"{dimmed} dimmed", style="dim") if len(chart.several) > 1 else text
     for subject in subjects:
-        curves = subject.shown.curves
-        lines = chart.lines(view, curves)
-        if not len(curves) or len(lines) > 3:
+        lines = _lines(chart, view, subject.shown.curves)
+        if not len(subject.shown.curves) or len(lines) > 3:
             continue
         for label, metric, color in lines:
             text.append("  " if text else "").append(f"{label} " if label and named else "", "dim")
-            text.append(chart.written(value_at(curves, metric, view.cursor)), color)
+            text.append(written(subject.shown.run.schema, metric, value_at(subject, metric, view.cursor)), color)
     return text
 
 
@@ -280,9 +187,9 @@ def legend(subjects: Sequence[Subject]) -> Text:
     return text
 
 
-def visible(curves: Curves, metric: str, view: View) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def visible(subject: Subject, metric: str, view: View) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Steps and values in view and one more on either side, so that the value axis fits what is seen."""
-    steps, values = _drawn(curves, metric)
+    steps, values = _drawn(subject, metric)
     if view.span is None:
         return steps, values
     first, last = np.searchsorted(steps, view.span)
@@ -290,28 +197,29 @@ def visible(curves: Curves, metric: str, view: View) -> tuple[NDArray[np.int64],
     return steps[part], values[part]
 
 
-def value_at(curves: Curves, metric: str, step: float | None) -> float | None:
+def value_at(subject: Subject, metric: str, step: float | None) -> float | None:
     """The newest value, or the nearest to a step; None where there is none."""
-    steps, values = _drawn(curves, metric)
+    steps, values = _drawn(subject, metric)
     if not len(steps):
         return None
     return float(values[-1 if step is None else int(np.abs(steps - step).argmin())])
 
 
-def _drawn(curves: Curves, metric: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _drawn(subject: Subject, metric: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """All points, a value that is not finite being a gap; of what is measured now and then only the measurements."""
-    now_and_then = METRICS[metric.partition("/")[0]].every
-    return curves.measured(metric) if now_and_then else (curves.steps, curves[metric])
+    curves, declared = subject.shown.curves, subject.shown.run.schema.metric(metric)
+    return curves.measured(metric) if declared and declared.every else (curves.steps, curves[metric])
 
 
-def _marks(chart: Chart, subjects: Sequence[Subject]) -> Iterator[Mark]:
+def _marks(chart: Chart, schema: Schema, subjects: Sequence[Subject]) -> Iterator[Mark]:
     several = len(subjects) > 1
+    labelled = not several and (bool(chart.level) or chart.main in schema.judged)
     for subject in subjects:
         color = subject.identity.color if several else None
         for step, label in milestones_of(subject.shown):
-            yield Mark(step, label if chart.labelled and not several else "", color)
+            yield Mark(step, label if labelled else "", color)
         if (expected := subject.shown.forecast) and not several:
-            yield Mark(expected.step, "blow-up expected" if chart.labelled else "", "dim")
+            yield Mark(expected.step, "blow-up expected" if labelled else "", "dim")
 
 
 def milestones_of(shown: Shown) -> Iterator[tuple[int, str]]:
@@ -326,19 +234,18 @@ def milestones_of(shown: Shown) -> Iterator[tuple[int, str]]:
         yield shown.run.parent_step, f"leaves run {shown.run.parent}"
     for event in shown.events:
         if event.kind == "steered":
-            yield event.step, steering_text(event.data)
+            yield event.step, steering_text(shown.run.schema, event.data)
 
 
-def steering_text(data: Mapping[str, object]) -> str:
+def steering_text(schema: Schema, data: Mapping[str, object]) -> str:
     """What a steering did, e.g. 'ε → 1e-5'."""
-    field = FIELDS.get(str(data.get("field")))
-    name = (field.symbol or field.label) if field else str(data.get("field"))
+    name = schema.symbol(str(data.get("field")))
     over = f" over {data['epochs']} epochs" if data.get("epochs") else ""
     return f"{name} → {format_value(data.get('new'))}{over}"
 
 
-def _steerings(subject: Subject) -> list[tuple[int, float, float, int]]:
-    """Step, old and new value of ε, and at which step it has come to the new one."""
+def _steerings(subject: Subject, field: str) -> list[tuple[int, float, float, int]]:
+    """Step, old and new value of a field, and at which step it has come to the new one."""
     steps = subject.shown.run.steps_per_epoch
     return [
         (
@@ -348,31 +255,35 @@ def _steerings(subject: Subject) -> list[tuple[int, float, float, int]]:
             event.step + event.data.get("epochs", 0) * steps,
         )
         for event in subject.shown.events
-        if event.kind == "steered" and event.data.get("field") == "bn_epsilon"
+        if event.kind == "steered" and event.data.get("field") == field
     ]
 
 
 def _levels(chart: Chart, subjects: Sequence[Subject], view: View) -> Iterator[Level]:
-    if chart.epsilon:
-        yield from _epsilons([one for one in subjects if _recorded(chart, one, view)])
-    if chart is SHARPNESS and len(subjects) == 1:
+    if chart.level:
+        yield from _field_levels(chart.level, [one for one in subjects if _recorded(chart, one, view)])
+    if chart.forecast and len(subjects) == 1:
         value = threshold(subjects[0].shown.curves, subjects[0].shown.milestones)
         yield Level(value, f"blow-ups come near {number(value)}")
 
 
-def _epsilons(subjects: Sequence[Subject]) -> Iterator[Level]:
-    """ε as a line; where it was steered, a curve of its own shows it instead."""
-    steady = {
-        subject.shown.run.values["bn_epsilon"] for subject in subjects if len(subjects) > 1 or not _steerings(subject)
-    }
-    for value in sorted(steady):
-        yield Level(value, f"ε {number(value)}")
+def _field_levels(field: str, subjects: Sequence[Subject]) -> Iterator[Level]:
+    """A field as a line; where it was steered, a curve of its own shows it instead."""
+    for value, symbol in sorted(
+        {
+            (subject.shown.run.values[field], subject.shown.run.schema.symbol(field))
+            for subject in subjects
+            if len(subjects) > 1 or not _steerings(subject, field)
+        }
+    ):
+        yield Level(value, f"{symbol} {number(value)}")
 
 
-def _epsilon_over_time(subject: Subject) -> Series:
-    """ε as it was steered; on the way to a new value it is a straight line on the logarithmic scale."""
-    steps, values = [0.0], [float(subject.shown.run.values["bn_epsilon"])]
-    for i, (step, old, new, arrived) in enumerate(_steerings(subject)):
+def _level_over_time(subject: Subject, field: str) -> Series:
+    """A field as it was steered; on the way to a new value it is a straight line on the logarithmic scale."""
+    run = subject.shown.run
+    steps, values = [0.0], [float(run.values[field])]
+    for i, (step, old, new, arrived) in enumerate(_steerings(subject, field)):
         if i == 0:
             values = [old]
         while steps[-1] > step:  # steered anew on the way
@@ -380,4 +291,5 @@ def _epsilon_over_time(subject: Subject) -> Series:
         steps += [step, arrived]
         values += [old, new]
     reached = whole_span([subject])[1]
-    return Series("ε", [*steps, max(reached, steps[-1])], [*values, values[-1]], RUN_COLORS[-1])
+    symbol = run.schema.symbol(field)
+    return Series(symbol, [*steps, max(reached, steps[-1])], [*values, values[-1]], RUN_COLORS[-1])

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from wdtui import private
-from wdtui.config import FIELDS
 from wdtui.runs.moving import FORM_NAME
 
 
@@ -29,7 +28,7 @@ class FormMemory:
         self._last: Kept | None = None
 
     def read(self) -> Kept | None:
-        """What was kept; None where nothing was, or nothing of this form. Fields of another version are left out."""
+        """What was kept; None where nothing was, or nothing of this form. It may have fields of another version."""
         try:
             self._last = _checked(json.loads(self._file.read_text(encoding="utf-8")))
         except (OSError, ValueError):
@@ -51,7 +50,7 @@ class FormMemory:
 def _checked(content: Any) -> Kept | None:
     match content:
         case {"experiment": str(experiment), "texts": dict(texts)}:
-            return Kept(experiment, {name: text for name, text in texts.items() if name in FIELDS and _is_text(text)})
+            return Kept(experiment, {name: text for name, text in texts.items() if _is_text(text)})
         case _:
             return None
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from textual.keys import Keys, _character_to_key, format_key
 
-from wdtui.config import nearest
+from wdtui.hyperparameters import nearest
 from wdtui.settings import SettingsError
 from wdtui.tui.keys import APP, CHARTS, GROUPS, ROWS, RUNS, SWEEP, TABLE, Key
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from wdtui.config import FIELDS, NAMES, nearest
-from wdtui.hyperparameters import Hyperparameter, format_value
-from wdtui.metrics import METRICS
+from wdtui.hyperparameters import format_value, nearest
+from wdtui.runs.labels import schemas_of
 from wdtui.runs.records import ORPHANED, UNCONFIRMED, RunRecord, Status
+from wdtui.schema.schema import Schema
 
 Test = Callable[[RunRecord], bool]
 
@@ -33,14 +34,6 @@ _SIGNS: dict[str, Callable[[Any, Any], bool]] = {
     ":": operator.eq,
     "!=": operator.ne,
     "≠": operator.ne,
-}
-_ALIASES = {
-    **NAMES,
-    "train": "train_accuracy",
-    "val": "validation_accuracy",
-    "validation": "validation_accuracy",
-    "test": "test_accuracy",
-    "norm": "weight_norm",
 }
 _PROPERTIES: dict[str, Callable[[RunRecord], Any]] = {
     "id": lambda run: run.id,
@@ -65,22 +58,23 @@ class QueryError(ValueError):
     """A filter that cannot be understood, said in one sentence."""
 
 
-def parse(text: str) -> Test:
-    """Turn a filter into a test of runs; raises QueryError. An empty filter lets all runs through."""
-    tests = [_part(part) for part in _joined(text).split()]
+def parse(text: str, schemas: Sequence[Schema]) -> Test:
+    """Turn a filter of runs with these schemas into a test; raises QueryError. An empty one lets all runs through."""
+    tests = [_part(part, schemas) for part in _joined(text).split()]
     return lambda run: all(test(run) for test in tests)
 
 
-def as_typed(text: str, runs: Iterable[RunRecord]) -> tuple[Test, str]:
+def as_typed(text: str, runs: Sequence[RunRecord]) -> tuple[Test, str]:
     """What a filter lets through while its last part is still typed, and a sentence on that part if it does not count.
 
     It does not while it is no condition yet, or a word that none of the runs matches. Raises QueryError for the parts
     before it.
     """
     *before, last = _joined(text).split() or [""]
-    rest = parse(" ".join(before))
+    schemas = schemas_of(runs)
+    rest = parse(" ".join(before), schemas)
     try:
-        keep = parse(text)
+        keep = parse(text, schemas)
     except QueryError as error:
         return rest, str(error)
     if last and text.endswith(last) and not _PART.match(last) and not any(map(keep, runs)):
@@ -93,7 +87,7 @@ def _joined(text: str) -> str:
     return re.sub(r"\s*(<=|>=|!=|==|[<>=≤≥≠])\s*", r"\1", text.strip())
 
 
-def _part(part: str) -> Test:
+def _part(part: str, schemas: Sequence[Schema]) -> Test:
     condition = _PART.match(part)
     if condition is None:
         if part[0] in "<>=!≤≥≠:":
@@ -102,7 +96,7 @@ def _part(part: str) -> Test:
     name, sign, value = condition["name"], condition["sign"], condition["value"]
     if not value:
         raise QueryError(f"{part} lacks a value, as in {name}{sign}0.1.")
-    return _condition(name.lower(), sign, value)
+    return _condition(name.lower().replace("-", "_"), sign, value, schemas)
 
 
 def _word(word: str) -> Test:
@@ -115,27 +109,34 @@ def _word(word: str) -> Test:
     return lambda run: word in f"{run.name} {run.note} {run.experiment}".lower()
 
 
-def _condition(name: str, sign: str, value: str) -> Test:
-    name = name.replace("-", "_")
-    name = _ALIASES.get(name, name)
+def _condition(name: str, sign: str, value: str, schemas: Sequence[Schema]) -> Test:
     if name in _TEXTS:
         return _text_condition(_TEXTS[name], name, sign, value)
-    if name in FIELDS and FIELDS[name].kind not in ("int", "float"):
-        return _exact_condition(FIELDS[name], sign, value)
-    wanted, compare, read = _number(value), _SIGNS[sign], _reader(name)
+    kinds = {schema.find(name).kind for schema in schemas if name in schema.names}
+    if kinds - {"int", "float"}:
+        return _exact_condition(name, sign, value)
+    wanted, compare = _number(value), _SIGNS[sign]
+    read = _PROPERTIES.get(name)
+    if read is None:
+        if not kinds and not any(name in schema.metric_names for schema in schemas):
+            raise QueryError(f"{name} is neither a hyperparameter nor a result{_near(name, schemas)}")
+        read = partial(_value, name)
     return lambda run: _compared(compare, read(run), wanted)
 
 
-def _reader(name: str) -> Callable[[RunRecord], Any]:
-    if name in _PROPERTIES:
-        return _PROPERTIES[name]
-    if name in FIELDS:
-        return lambda run: run.in_force.get(name)
-    if name in METRICS:
-        return lambda run: run.latest.get(name)
-    known = [*_ALIASES, *_PROPERTIES, *_TEXTS, *METRICS]
-    hint = nearest(name, known) or "; try λ, ε, H, test or step."
-    raise QueryError(f"{name} is neither a hyperparameter nor a result{hint}")
+def _value(name: str, run: RunRecord) -> Any:
+    """The value of a run's hyperparameter in force, or its newest of a metric; None where its problem has none."""
+    schema = run.schema
+    if name in schema.names:
+        return run.in_force.get(schema.names[name])
+    return run.latest.get(schema.metric_names.get(name, ""))
+
+
+def _near(name: str, schemas: Sequence[Schema]) -> str:
+    known = [*(name for schema in schemas for name in (*schema.names, *schema.metric_names)), *_PROPERTIES, *_TEXTS]
+    hint = nearest(name, known)
+    tried = ", ".join([*schemas[0].main][:-1])
+    return hint if hint != "." else f"; try {f'{tried}, ' if tried else ''}step or name."
 
 
 def _text_condition(read: Callable[[RunRecord], str], name: str, sign: str, value: str) -> Test:
@@ -145,11 +146,11 @@ def _text_condition(read: Callable[[RunRecord], str], name: str, sign: str, valu
     return lambda run: (value.lower() in read(run).lower()) == found
 
 
-def _exact_condition(field: Hyperparameter, sign: str, value: str) -> Test:
+def _exact_condition(name: str, sign: str, value: str) -> Test:
     if sign not in ("=", "==", ":", "!=", "≠"):
-        raise QueryError(f"{field.name} has no order: compare it with = or !=.")
+        raise QueryError(f"{name} has no order: compare it with = or !=.")
     equal = sign in ("=", "==", ":")
-    return lambda run: (format_value(run.in_force.get(field.name)).lower() == value.lower()) == equal
+    return lambda run: (format_value(_value(name, run)).lower() == value.lower()) == equal
 
 
 def _number(text: str) -> float:

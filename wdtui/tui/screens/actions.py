@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual.screen import Screen
 
-from wdtui.config import ConfigError
+from wdtui.hyperparameters import ConfigError
 from wdtui.runs.records import RunRecord, StoreError
 from wdtui.text import number
 from wdtui.tui.controls import Controls

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
 from textual import events, on
@@ -11,8 +12,7 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
-from wdtui.config import FIELDS, ConfigError, Hyperparameter
-from wdtui.hyperparameters import format_value
+from wdtui.hyperparameters import ConfigError, Hyperparameter, format_value
 from wdtui.runs.forks import forked, in_force
 from wdtui.runs.records import RunRecord, Status
 from wdtui.steering import read_change
@@ -103,7 +103,7 @@ class ChangesDialog(Dialog[dict[str, Any]]):
 
     hint = ""
 
-    def __init__(self, title: str, fields: list[Hyperparameter], values: dict[str, Any]) -> None:
+    def __init__(self, title: str, fields: Sequence[Hyperparameter], values: dict[str, Any]) -> None:
         """`values` are those in force now."""
         super().__init__()
         self.title_text = title
@@ -155,7 +155,7 @@ class SteerDialog(ChangesDialog):
 
     def __init__(self, run: RunRecord, values: dict[str, Any]) -> None:
         """`values` are those at the run's next point."""
-        super().__init__(f"steer run {run.id}", steerable(), values)
+        super().__init__(f"steer run {run.id}", run.schema.live_fields, values)
         if run.status == Status.PAUSED:
             self.hint += f"\nThe run is paused: what you change counts once it goes on.{_pending(run, values)}"
 
@@ -164,8 +164,8 @@ def _pending(run: RunRecord, values: dict[str, Any]) -> str:
     """What a paused run is to change once it goes on."""
     now = in_force(run.config, run.plan, max(run.step - 1, 0))  # in the last step that it trained
     changes = [
-        f"{field.symbol or field.label} {format_value(now[field.name])} → {format_value(values[field.name])}"
-        for field in steerable()
+        f"{run.schema.symbol(field.name)} {format_value(now[field.name])} → {format_value(values[field.name])}"
+        for field in run.schema.live_fields
         if values[field.name] != now[field.name]
     ]
     return f"\nPending: {', '.join(changes)}." if changes else ""
@@ -183,7 +183,7 @@ class ForkDialog(ChangesDialog):
         """Raises StoreError for a run of another version."""
         self._run, self._step = run, step
         field = Hyperparameter(name="step", kind="int", label="leave it at step", ge=0, le=run.step)
-        fields = [field, *steerable(), FIELDS["epochs"]]
+        fields = [field, *run.schema.live_fields, run.schema.field("epochs")]
         super().__init__(f"fork run {run.id}", fields, in_force(run.config, run.plan, step) | {"step": step})
 
     def _read(self) -> dict[str, Any] | None:
@@ -216,10 +216,6 @@ class Waiting(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with Horizontal(id="dialog"):
             yield Static(self._text, markup=False)
-
-
-def steerable() -> list[Hyperparameter]:
-    return [field for field in FIELDS.values() if field.steerable]
 
 
 def delete_question(runs: list[RunRecord]) -> Question:

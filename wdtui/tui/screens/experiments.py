@@ -17,10 +17,10 @@ from textual.worker import get_current_worker
 
 from wdtui import experiments
 from wdtui.branches import in_words
-from wdtui.config import FIELDS, ConfigError, RunConfig
-from wdtui.hyperparameters import format_value
+from wdtui.hyperparameters import ConfigError, Hyperparameter, format_value
 from wdtui.runs.evidence import Evidence, Standing
 from wdtui.runs.store import Store
+from wdtui.schema.config import Config
 from wdtui.text import clean, number
 from wdtui.tui.keys import Key, bindings
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
@@ -113,20 +113,20 @@ def page(name: str, standing: Standing | None = None) -> Text:
         cells = experiment.cells()
     except (experiments.ExperimentError, ConfigError) as error:
         return Text(str(error))
-    text = Text()
+    text, fields = Text(), experiment.schema.fields
     text.append(f"{clean(experiment.question)}\n\n", "bold")
     text.append(f"{clean(experiment.look_for.strip())}\n\n")
     text.append(f"{clean(experiment.article)}\n\n", "italic")
     for field, value in experiment.config.items():
         if field in experiment.axes:
             continue
-        text.append(f"{_label(field):<28}{format_value(value)}\n")
+        text.append(f"{_label(fields[field]):<28}{format_value(value)}\n")
     for field, values in experiment.axes.items():
-        text.append(f"{_label(field):<28}{' · '.join(map(format_value, values))}\n")
+        text.append(f"{_label(fields[field]):<28}{' · '.join(map(format_value, values))}\n")
     text.append(f"\n{_amount(cells)}\n")
     if experiment.fork:
         text.append(f"each forked after {experiment.fork.at_epoch} epochs: ")
-        text.append(f"{'; '.join(map(in_words, experiment.fork.branches))}\n")
+        text.append(f"{'; '.join(in_words(experiment.schema, branch) for branch in experiment.fork.branches)}\n")
     if experiment.quick:
         text.append(f"{_amount(experiment.quick.cells())} in the quick variant, which r trains\n")
     if experiment.claims:
@@ -142,12 +142,11 @@ def page(name: str, standing: Standing | None = None) -> Text:
     return text
 
 
-def _amount(cells: list[RunConfig]) -> str:
+def _amount(cells: list[Config]) -> str:
     steps = sorted({cell.steps for cell in cells})
     most = number(steps[0]) if len(steps) == 1 else f"{number(steps[0])} to {number(steps[-1])}"
     return f"{len(cells)} run{'s' if len(cells) > 1 else ''} of {most} steps"
 
 
-def _label(name: str) -> str:
-    field = FIELDS[name]
+def _label(field: Hyperparameter) -> str:
     return f"{field.symbol}  {field.label}" if field.symbol else f"   {field.label}"

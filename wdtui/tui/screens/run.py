@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import events
@@ -11,16 +11,14 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, VerticalScroll
 
-from wdtui.config import FIELDS, RunConfig
 from wdtui.hyperparameters import format_value
 from wdtui.runs.forks import begun_from
 from wdtui.runs.records import RunRecord, StoreError
-from wdtui.runs.sweep_words import symbol
 from wdtui.summary import speeds, story
 from wdtui.text import clean, number
 from wdtui.tui import keys
 from wdtui.tui.feed import Shown, Snapshot
-from wdtui.tui.figures import RUN_CHARTS, SHARPNESS_CHARTS, steering_text
+from wdtui.tui.figures import steering_text
 from wdtui.tui.gauge import gauge
 from wdtui.tui.screens.actions import RunScreen
 from wdtui.tui.story import told
@@ -35,8 +33,8 @@ _RUN_KEYS = tuple(
 _APP_KEYS = tuple(key for key in keys.APP if key.action.startswith("app."))
 _BACK = keys.Key("escape,enter,backspace", "back", "back", "Back to the runs.", shown="esc", footer=True)
 _MOST_EVENTS = 200
+_CHARTS = 6
 _CONFIG_COLUMNS = 33
-_EVENT_TEXTS = {"steered": steering_text, "forked": begun_from}
 """Of a label and its value, in the narrowest panel that there is."""
 
 
@@ -47,16 +45,16 @@ class RunView(RunScreen):
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings((_BACK,), _RUN_KEYS, keys.CHARTS, _APP_KEYS)
     AUTO_FOCUS = None
 
-    def __init__(self, run_id: int) -> None:
+    def __init__(self, run: RunRecord) -> None:
         super().__init__()
-        self._run_id = run_id
+        self._run_id = run.id
+        self._schema = run.schema
         self._lines = 0
 
     def compose(self) -> ComposeResult:
         yield HeaderLine(f"run {self._run_id}")
         with Horizontal():
-            measured = self.run_in_hand and self.run_in_hand.values.get("sharpness_every")
-            yield ChartGrid(SHARPNESS_CHARTS if measured else RUN_CHARTS, self.workbench.identities.of, told, id="grid")
+            yield ChartGrid(self._schema, _CHARTS, self.workbench.identities.of, told, per_layer=True, id="grid")
             with VerticalScroll(id="about"):
                 yield Words(id="facts")
         yield KeyLine([key for key in (*_RUN_KEYS, *keys.CHARTS, _BACK, *_APP_KEYS) if key.footer])
@@ -112,7 +110,7 @@ def facts(shown: Shown) -> Text:
 
 
 def _story(shown: Shown) -> list[str]:
-    sentences = list(story(shown.curves))
+    sentences = list(story(shown.curves, shown.run.schema))
     return [*sentences, *([clean(shown.run.reason)] if shown.run.reason else [])]
 
 
@@ -121,7 +119,7 @@ def _changes(run: RunRecord) -> list[str]:
     lines = [f"fork of run {run.parent} at step {number(run.parent_step)}"] if run.parent is not None else []
     for one in run.plan:
         over = f" over {one.epochs} epochs" if one.epochs else ""
-        change = f"{symbol(one.field)} {format_value(one.old)} → {format_value(one.new)}"
+        change = f"{run.schema.symbol(one.field)} {format_value(one.old)} → {format_value(one.new)}"
         lines += [f"{change} from step {number(one.step)}{over}"]
     return lines
 
@@ -133,11 +131,10 @@ def _config(run: RunRecord) -> Iterator[str]:
     except StoreError as error:
         yield str(error)
         return
-    defaults = RunConfig()
-    steered = run.steered_fields
-    usual = {name for name in FIELDS if getattr(config, name) == getattr(defaults, name) and name not in steered}
-    for name in sorted(FIELDS, key=usual.__contains__):
-        field, sign = FIELDS[name], " " if name in usual else "•"
+    fields, steered = config.fields(), run.steered_fields
+    usual = {name for name in fields if getattr(config, name) == fields[name].default and name not in steered}
+    for name in sorted(fields, key=usual.__contains__):
+        field, sign = fields[name], " " if name in usual else "•"
         value = run.written(name) if name in steered else format_value(getattr(config, name))
         label = f"{field.symbol} {field.label}" if field.symbol and len(field.symbol) < 3 else field.label
         yield f"{sign} {label}{value:>{_CONFIG_COLUMNS - len(label)}}"
@@ -146,12 +143,18 @@ def _config(run: RunRecord) -> Iterator[str]:
 def _events(shown: Shown) -> list[str]:
     lines = []
     for event in shown.events[-_MOST_EVENTS:]:
-        what = _EVENT_TEXTS[event.kind](event.data) if event.kind in _EVENT_TEXTS else event.kind
+        what = _EVENT_TEXTS[event.kind](shown.run, event.data) if event.kind in _EVENT_TEXTS else event.kind
         reason = event.data.get("reason") or str(event.data.get("traceback", "")).strip().split("\n")[-1]
         lines.append(f"step {number(event.step)}  {what}{': ' + clean(str(reason)) if reason else ''}")
     blowups = shown.milestones.blowup_steps
     lines += [f"step {number(step)}  blow-up" for step in blowups]
     return lines
+
+
+_EVENT_TEXTS: dict[str, Callable[[RunRecord, Mapping[str, Any]], str]] = {
+    "steered": lambda run, data: steering_text(run.schema, data),
+    "forked": lambda run, data: begun_from(data),
+}
 
 
 def _where(shown: Shown) -> list[str]:

@@ -12,13 +12,12 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
-from wdtui.config import FIELDS
 from wdtui.hyperparameters import Value
 from wdtui.runs.records import RunRecord, StoreError
 from wdtui.runs.sweep_store import Sweep
-from wdtui.runs.sweep_words import COLUMNS, progress_line, spread_text, states_text, symbol, values_name
+from wdtui.runs.sweep_words import progress_line, spread_text, states_text, values_name
 from wdtui.runs.sweeps import Progress
-from wdtui.sweep_table import Row, Table, label
+from wdtui.sweep_table import Row, Table, columns, label
 from wdtui.text import clean
 from wdtui.tui import keys
 from wdtui.tui.feed import Snapshot
@@ -29,9 +28,6 @@ from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
 from wdtui.tui.widgets.words import Words
 
-_ACCURACIES = ("train_accuracy", "test_accuracy")
-_CURVES: tuple[tuple[str, ...], ...] = (_ACCURACIES, *((name,) for name in COLUMNS[2:]))
-_MAPS: tuple[tuple[str, ...], ...] = (("test_accuracy",), ("train_accuracy",), *((name,) for name in COLUMNS[2:]))
 _APP_KEYS = tuple(key for key in keys.APP if key.action.startswith("app.") and key.action != "app.experiments")
 _BACK = keys.Key("escape,backspace", "back", "back", "Back to the runs.", shown="esc", footer=True)
 _BAR = 24
@@ -48,6 +44,7 @@ class SweepView(RunScreen):
         """Raises StoreError where another version of wdtui stored the sweep."""
         super().__init__()
         self._sweep = sweep
+        self._schema = sweep.grid.base.schema()
         self._axes = sweep.grid.axes or {"seed": sweep.grid.seeds}
         self._place = [0] * len(self._axes)
         """Where the cell in hand stands on each axis."""
@@ -71,7 +68,11 @@ class SweepView(RunScreen):
 
     @property
     def _shown_metrics(self) -> tuple[str, ...]:
-        choices = _CURVES if len(self._axes) == 1 else _MAPS
+        """What the first chart compares, then each other quantity; a map shows one at a time, the main one first."""
+        first = self._schema.charts_of(())[0].several
+        others = [(name,) for name in columns(self._schema) if name not in first]
+        choices = [first if len(self._axes) == 1 else (first[-1],), *others]
+        choices[1:1] = [(name,) for name in reversed(first[:-1])] if len(self._axes) > 1 else []
         return choices[self._metric % len(choices)]
 
     @property
@@ -105,13 +106,13 @@ class SweepView(RunScreen):
         progress = self._progress
         cells = zip(self._cells, progress.runs, strict=True)
         if self._sweep.grid.axes:
-            self._table = Table.of(self._axes, ((cell.values, run) for cell, run in cells))
+            self._table = Table.of(self._schema, self._axes, ((cell.values, run) for cell, run in cells))
         else:
-            self._table = Table.of(self._axes, (((cell.config.seed,), run) for cell, run in cells))
+            self._table = Table.of(self._schema, self._axes, (((cell.config.seed,), run) for cell, run in cells))
         self.query_one("#map", ChartPanel).show(self._figure())
         self.query_one("#cell", Words).say(self._about_cell(), same_size=True)
         self.query_one("#progress", Words).say(self._about_progress(), same_size=True)
-        sizes = [f"{len(values)} {symbol(axis)}" for axis, values in self._axes.items()]
+        sizes = [f"{len(values)} {self._schema.symbol(axis)}" for axis, values in self._axes.items()]
         seeds = len(self._sweep.grid.seeds)
         sizes += [f"{seeds} seeds"] if self._sweep.grid.axes and seeds > 1 else []
         self.query_one(HeaderLine).tell(" × ".join(sizes))
@@ -121,15 +122,16 @@ class SweepView(RunScreen):
 
         metrics, axes = self._shown_metrics, list(self._axes)
         if len(axes) == 1:
-            named = title(self._axes, metrics)
+            named = title(self._schema, self._axes, metrics)
             drawing = partial(curve, self._table, metrics=metrics, selected=self._place[0])
         else:
             further = dict(zip(axes[2:], self._values[2:], strict=True))
             selected = (self._place[0], self._place[1])
             drawing = partial(heatmap, self._table.at(further), metrics[0], selected=selected)
-            named = f"{label(metrics[0])} over {' and '.join(symbol(axis) for axis in axes[:2])}"
-            named += "".join(f", at {symbol(axis)} {FIELDS[axis].written(value)}" for axis, value in further.items())
-        value = spread_text(self._row, metrics[-1]) if self._row else ""
+            symbol, field = self._schema.symbol, self._schema.field
+            named = f"{label(self._schema, metrics[0])} over {' and '.join(map(symbol, axes[:2]))}"
+            named += "".join(f", at {symbol(axis)} {field(axis).written(value)}" for axis, value in further.items())
+        value = spread_text(self._schema, self._row, metrics[-1]) if self._row else ""
         return Figure(named, "", (Text(value),), drawing=lambda width, height: drawing(width=width, height=height))
 
     def _about_cell(self) -> Text:
@@ -142,8 +144,9 @@ class SweepView(RunScreen):
         text.append(states_text(row))
         if run:
             text.append(f"   run {run.id}" + (f", seed {run.values['seed']}" if len(row.runs) > 1 else ""))
-        text.append("\n" + "   ".join(f"{label(name)} {spread_text(row, name)}" for name in COLUMNS[:3]))
-        return text.append("\n" + "   ".join(f"{label(name)} {spread_text(row, name)}" for name in COLUMNS[3:]))
+        told = [f"{label(self._schema, name)} {spread_text(self._schema, row, name)}" for name in columns(self._schema)]
+        text.append("\n" + "   ".join(told[:3]))
+        return text.append("\n" + "   ".join(told[3:]))
 
     def _about_progress(self) -> Text:
         progress = self._progress
@@ -181,7 +184,7 @@ class SweepView(RunScreen):
         from wdtui.charts.sweeps import axis_places
 
         event.stop()
-        (places,) = (axis_places(axis, values) for axis, values in self._axes.items())
+        (places,) = (axis_places(self._schema, axis, values) for axis, values in self._axes.items())
         self._place[0] = min(range(len(places)), key=lambda place: abs(places[place] - event.x))
         self._show()
 

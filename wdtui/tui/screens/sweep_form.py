@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,13 +14,14 @@ from textual.timer import Timer
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from wdtui.config import FIELDS, ConfigError, RunConfig
 from wdtui.grid import Grid, read_axes
-from wdtui.hyperparameters import Hyperparameter, format_value
+from wdtui.hyperparameters import ConfigError, Hyperparameter, format_value
 from wdtui.runs.estimates import expected_seconds
 from wdtui.runs.records import RunRecord, StoreError
 from wdtui.runs.sweep_words import counted
 from wdtui.runs.sweeps import Progress
+from wdtui.schema.config import Config
+from wdtui.schema.schema import Schema
 from wdtui.text import clean, duration, number
 from wdtui.tui.keymap import key_of
 from wdtui.tui.screens.dialogs import Dialog
@@ -28,8 +30,6 @@ from wdtui.tui.widgets.words import Words
 
 _ROWS = 3
 _SETTLE_SECONDS = 0.15
-_SUGGESTION = {"weight_decay": (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)}
-_AXES = {name: field for name, field in FIELDS.items() if field.sweep}
 _HINT = """\
 a,b,c · linspace(a,b,n) · logspace(a,b,n) · range(a,b)
 Enter trains them; all else is as the form says."""
@@ -42,7 +42,7 @@ class SweepForm(Dialog[Grid]):
 
     def __init__(
         self,
-        base: RunConfig,
+        base: Config,
         axes: Mapping[str, Sequence[Any]],
         runs: Sequence[RunRecord],
         workers: int | None,
@@ -50,16 +50,23 @@ class SweepForm(Dialog[Grid]):
     ) -> None:
         """`axes` are there to begin with; `runs`, newest first, know how fast this machine is."""
         super().__init__()
+        self._schema = base.schema()
         self._base, self._runs, self._workers, self._device = base, runs, workers, device
-        given = [f"{name}={format_value(tuple(values))}" for name, values in (axes or _SUGGESTION).items()]
+        given = [f"{name}={format_value(tuple(values))}" for name, values in (axes or self._suggestion).items()]
         self._texts = [*given, *[""] * _ROWS][: max(_ROWS, len(given))]
         self._grid: Grid | None = None
         self._settling: Timer | None = None
 
+    @property
+    def _suggestion(self) -> Mapping[str, Sequence[Any]]:
+        """The axis to begin with where nobody has given one: the first that says what is worth looking at."""
+        fields = ((name, field.suggested) for name, field in self._schema.sweepable.items() if field.suggested)
+        return dict(itertools.islice(fields, 1))
+
     def body(self) -> ComposeResult:
-        suggester = SuggestFromList([f"{name}=" for name in _AXES], case_sensitive=False)
+        suggester = SuggestFromList([f"{name}=" for name in self._schema.sweepable], case_sensitive=False)
         for place, text in enumerate(self._texts):
-            placeholder = "" if place else "weight_decay=0,logspace(0.01,1,5)"
+            placeholder = "" if place else f"{next(iter(self._schema.sweepable), 'FIELD')}=0,logspace(0.01,1,5)"
             yield TextRow(f"axis {place + 1}", text, placeholder=placeholder, suggester=suggester, id=f"axis-{place}")
         yield TextRow("seeds", "", placeholder="1", id="seeds")
         yield Words(id="amount", classes="hint")
@@ -81,7 +88,7 @@ class SweepForm(Dialog[Grid]):
     def _say_fields(self) -> None:
         """What the row in hand may be: the fields that begin so, or what its field is."""
         row = next((row for row in self.query(TextRow) if row.has_focus_within), None)
-        self.query_one("#fields", Words).say(_fields_for(row.text) if row and row.id != "seeds" else "")
+        self.query_one("#fields", Words).say(_fields_for(self._schema, row.text) if row and row.id != "seeds" else "")
 
     @on(TextRow.Changed)
     def _typed(self) -> None:
@@ -104,7 +111,7 @@ class SweepForm(Dialog[Grid]):
                 if row.id == "seeds":
                     seeds = _count(row.text)
                 elif row.text:
-                    axes |= _another(read_axes([row.text]), axes)
+                    axes |= _another(read_axes(self._schema, [row.text]), axes)
             except ConfigError as error:
                 wrong[row.id or ""] = str(error)
         for row in self.query(TextRow):
@@ -168,16 +175,20 @@ def _line(progress: Progress) -> Text:
     return Text("  ".join(filter(None, words)), no_wrap=True, overflow="ellipsis")
 
 
-def _fields_for(text: str) -> str:
+def _fields_for(schema: Schema, text: str) -> str:
     """The fields that an axis may mean by what is typed of it so far."""
     typed, equals, _ = text.partition("=")
     typed = typed.strip().replace("-", "_").lower()
-    exact = next((one for name, one in _AXES.items() if equals and typed in (name, one.symbol.lower())), None)
+    exact = next(
+        (one for name, one in schema.sweepable.items() if equals and typed in (name, one.symbol.lower())), None
+    )
     if exact:
         return f"{exact.symbol} {exact.label}: {exact.allowed}.".strip()
     if equals:
         return ""
-    near = [f"{one.symbol} {name}" if one.symbol else name for name, one in _AXES.items() if _means(typed, one)]
+    near = [
+        f"{one.symbol} {name}" if one.symbol else name for name, one in schema.sweepable.items() if _means(typed, one)
+    ]
     return (
         " · ".join(near) + ("   → completes" if typed else "")
         if near

@@ -15,14 +15,14 @@ from textual.timer import Timer
 from textual.widgets import Input
 
 from wdtui import machine
-from wdtui.config import RunConfig
 from wdtui.experiments import Experiment
 from wdtui.grid import Grid
+from wdtui.runs.labels import schemas_of
 from wdtui.runs.records import RunRecord, StoreError
 from wdtui.runs.sweeps import Progress
+from wdtui.schema.config import Config
 from wdtui.tui import keys
 from wdtui.tui.feed import Snapshot
-from wdtui.tui.figures import CHARTS
 from wdtui.tui.form_memory import FormMemory
 from wdtui.tui.load import LoadHistory
 from wdtui.tui.query import QueryError, as_typed, parse
@@ -43,6 +43,7 @@ _SETTLE_SECONDS = 0.08
 """How long the cursor must rest on a run before its points are read."""
 _LOAD_SECONDS = 2.0
 """How often the machine is asked how busy it is, while this screen is seen and runs are live or its charts shown."""
+_CHARTS = 4
 _GREETING = "No runs yet: press Enter to train the demo and watch a network discover addition."
 _ALL_KEYS = (*keys.RUNS, *keys.TABLE, *keys.CHARTS, *keys.APP)
 
@@ -67,9 +68,10 @@ class Workbench(RunScreen):
     def compose(self) -> ComposeResult:
         yield HeaderLine("weight decay workbench")
         with Horizontal(id="bench"):
-            yield LaunchForm(FormMemory(self.controls.store.folder), id="form")
+            form = LaunchForm(FormMemory(self.controls.store.folder), id="form")
+            yield form
             with Vertical(id="views"):
-                yield ChartGrid(CHARTS, self.workbench.identities.of, told, id="grid")
+                yield ChartGrid(form.schema, _CHARTS, self.workbench.identities.of, told, id="grid")
                 yield LoadStrip(id="machine")
         with Vertical(id="runs"):
             yield RunTable(lambda run_id: self.workbench.identities.of(run_id) if self._is_shown(run_id) else None)
@@ -252,7 +254,7 @@ class Workbench(RunScreen):
 
         self.app.push_screen(SweepList(listed), answered)
 
-    def follow(self, run_id: int, config: RunConfig, experiment: str) -> None:
+    def follow(self, run_id: int, config: Config, experiment: str) -> None:
         """Select a run that was started elsewhere, with its config in the form."""
         self._started = run_id
         self.form.use_experiment(experiment)
@@ -373,7 +375,7 @@ class Workbench(RunScreen):
     def _filter_entered(self, event: Input.Submitted) -> None:
         event.stop()
         try:
-            self._filter_by(parse(event.value) if event.value.strip() else None)
+            self._filter_by(parse(event.value, schemas_of(self.snapshot.runs)) if event.value.strip() else None)
             self._say_of_filter("")
         except QueryError as error:
             self._say_of_filter(str(error), wrong=True)

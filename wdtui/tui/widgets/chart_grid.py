@@ -12,10 +12,22 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container
 
-from wdtui.metrics import METRICS
+from wdtui.schema.chart import Chart
+from wdtui.schema.schema import Schema
 from wdtui.text import number
 from wdtui.tui.feed import Shown
-from wdtui.tui.figures import Chart, Subject, figure, legend, subjects, value_at, whole_span, written_values
+from wdtui.tui.figures import (
+    Figure,
+    Subject,
+    figure,
+    legend,
+    subjects,
+    title,
+    value_at,
+    whole_span,
+    written,
+    written_values,
+)
 from wdtui.tui.identity import Identity
 from wdtui.tui.view import View
 from wdtui.tui.widgets.chart import ChartPanel
@@ -31,25 +43,33 @@ class ChartGrid(Container):
     ChartGrid > #charts.-one { layout: vertical; }
     ChartGrid > #charts.-one ChartPanel { display: none; height: 1fr; }
     ChartGrid > #charts.-one ChartPanel.-current { display: block; }
+    ChartGrid > #charts ChartPanel.-unused { display: none; }
     ChartGrid > #quiet { height: 1; padding: 0 2; color: $muted; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
     def __init__(
         self,
-        charts: Sequence[Chart],
+        schema: Schema,
+        most: int,
         identity: Callable[[int], Identity],
         told: Callable[[Shown], str],
         *,
+        per_layer: bool = False,
         id: str | None = None,
     ) -> None:
-        """`told` says about a single run what there is to say in one line."""
+        """At `most` so many charts, while no run is shown those of `schema`.
+
+        `told` says about a single run what there is to say in one line; `per_layer` is how charts are looked at first.
+        """
         super().__init__(id=id)
-        self._charts = charts
+        self._idle = schema
+        self._most = most
+        self._charts = self._charts_of(())
         self._identity = identity
         self._told = told
         self._subjects: list[Subject] = []
         self._shown: tuple[Shown, ...] = ()
-        self._view = View()
+        self._at_first = self._view = View(per_layer=per_layer)
         self._current = 0
         self._maximised = False
         self._narrow = False
@@ -58,8 +78,8 @@ class ChartGrid(Container):
 
     def compose(self) -> ComposeResult:
         with Container(id="charts"):
-            for chart in self._charts:
-                yield ChartPanel(figure(chart, [], self._view), id=chart.name)
+            for place in range(self._most):
+                yield ChartPanel(Figure("", "", ()), id=f"chart-{place}")
         yield Words(id="quiet")
 
     def on_mount(self) -> None:
@@ -81,7 +101,17 @@ class ChartGrid(Container):
             self._view = dataclasses.replace(self._view, span=None, cursor=None)
         self._shown = shown
         self._subjects = subjects(shown, self._identity)
-        self._draw()
+        charts = self._charts_of(shown)
+        if charts != self._charts:
+            self._charts, self._current = charts, min(self._current, len(charts) - 1)
+            self._arrange()
+        else:
+            self._draw()
+
+    def _charts_of(self, shown: Sequence[Shown]) -> tuple[Chart, ...]:
+        """Those of the first run; of other problems' runs beside it, they show what has the same name."""
+        schema, columns = (shown[0].run.schema, shown[0].curves.names) if shown else (self._idle, ())
+        return schema.charts_of(columns)[: self._most]
 
     def use_narrow(self, narrow: bool) -> None:
         """One chart at a time where there is no room for all."""
@@ -94,12 +124,13 @@ class ChartGrid(Container):
         for place, panel in enumerate(self.panels):
             panel.current = place == self._current
             panel.set_class(place == self._current, "-current")
+            panel.set_class(place >= len(self._charts), "-unused")
         self._draw()
 
     def _draw(self) -> None:
         """Hand every visible chart its figure."""
         one = self._maximised or self._narrow
-        for place, (chart, panel) in enumerate(zip(self._charts, self.panels, strict=True)):
+        for place, (chart, panel) in enumerate(zip(self._charts, self.panels, strict=False)):
             if place == self._current or not one:
                 panel.show(figure(chart, self._subjects, self._view))
         self.query_one("#quiet", Words).say(self._quiet(), same_size=True)
@@ -117,17 +148,17 @@ class ChartGrid(Container):
         """The current chart's values of one run under the cursor, or its main one of each of several."""
         chart = self._chart
         if len(self._subjects) == 1:
-            return Text(f"{chart.title}   ").append_text(written_values(chart, self._subjects, self._view, named=True))
+            named = title(chart, self._view)
+            return Text(f"{named}   ").append_text(written_values(chart, self._subjects, self._view, named=True))
         text = Text()
         for subject in self._subjects:
             curves, value = subject.shown.curves, None
-            _, main, _ = chart.compared(self._view, curves)[-1]
             if len(curves) and (self._view.cursor or 0) <= curves.steps[-1]:
-                value = value_at(curves, main, self._view.cursor)
+                value = value_at(subject, chart.main, self._view.cursor)
             text.append(f"─{subject.identity.marker or '─'}─ ", subject.identity.color)
-            text.append(f"{chart.written(value)}   ")
-        label = METRICS[main].label if self._subjects else ""
-        return Text(f"{label}   ").append_text(text)
+            text.append(f"{written(subject.shown.run.schema, chart.main, value)}   ")
+        metric = self._subjects[0].shown.run.schema.metric(chart.main)
+        return Text(f"{metric.label if metric else chart.title}   ").append_text(text)
 
     def act(self, name: str, *arguments: float) -> None:
         """Do what a key asks of the charts."""
@@ -138,7 +169,7 @@ class ChartGrid(Container):
             "zoom": lambda factor: self._look(self._view.zoomed(factor, self._whole)),
             "pan": lambda share: self._look(self._view.panned(share, self._whole)),
             "move_cursor": self._move_cursor,
-            "reset": lambda: self._look(View()),
+            "reset": lambda: self._look(self._at_first),
             "maximise": self._maximise,
             "next": lambda: self._choose((self._current + 1) % len(self._charts)),
         }

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
-from wdtui.config import FIELDS
+from wdtui.runs.labels import knobs, result, result_metric, results
 from wdtui.runs.records import RunRecord, Status
-from wdtui.runs.sweep_words import symbol
-from wdtui.text import NOTHING, clean, duration, number, percent, scientific
+from wdtui.schema.schema import Schema
+from wdtui.text import NOTHING, clean, duration, number, scientific
 
 SYMBOLS = {
     Status.QUEUED: "○",
@@ -94,6 +95,7 @@ def progress(run: RunRecord) -> str:
 
 def what_happened(run: RunRecord) -> str:
     """How a run stands, then what was steered, from its first value to the one in force."""
+    symbol = run.schema.symbol
     steered = [f"{symbol(name)} {run.written(name)}" for name in run.steered_fields]
     return " · ".join(filter(None, [_standing(run), *steered]))
 
@@ -113,12 +115,8 @@ def _standing(run: RunRecord) -> str:
     return f"generalised at {number(reached)}" if reached else clean(run.note)
 
 
-def _latest(metric: str) -> Callable[[RunRecord], float]:
-    return lambda run: run.latest.get(metric, math.nan)
-
-
-def _share(metric: str) -> Callable[[RunRecord], str]:
-    return lambda run: percent(run.latest.get(metric))
+def _latest(place: int) -> Callable[[RunRecord], float]:
+    return lambda run: run.latest.get(result_metric(place, run), math.nan)
 
 
 def _given(field: str) -> Callable[[RunRecord], Any]:
@@ -129,11 +127,11 @@ def _written(field: str) -> Callable[[RunRecord], str]:
     """The value in force, with a sign before it where it was steered, in the few cells that there are."""
 
     def written(run: RunRecord) -> str:
-        if run.damaged:
+        if run.damaged or field not in run.values:
             return NOTHING
         value = run.in_force[field]
         if field not in run.steered_fields:
-            return FIELDS[field].written(value)
+            return run.schema.field(field).written(value)
         shorter = (number, lambda one: number(float(f"{one:.2g}")), lambda one: scientific(one, 1), scientific)
         texts = [f"→{write(value)}" for write in shorter]
         return next((text for text in texts if len(text) <= _MOST_STEERED), texts[-1])
@@ -160,26 +158,43 @@ def _muted(run: RunRecord) -> str:
     return "muted"
 
 
-COLUMNS = (
-    Column(
-        "state", 15, 0, state, lambda run: run.status_text, right=False, tone=lambda run: _TONES.get(run.status, "")
-    ),
-    Column("run", 6, 6, lambda run: f"#{run.id}", lambda run: run.id, tone=_muted, whole=True),
-    Column("name", 14, 1, _name_and_parent, _name, right=False, stretch=2, shorter=_short_name_and_parent),
-    Column("λ", 7, 0, _written("weight_decay"), _given("weight_decay"), whole=True),
-    Column("ε", 7, 0, _written("bn_epsilon"), _given("bn_epsilon"), whole=True),
-    Column("H", 6, 2, _written("width"), _given("width"), whole=True),
-    Column("seed", 7, 7, _written("seed"), _given("seed"), whole=True),
-    Column("step", 16, 2, progress, lambda run: run.step),
-    Column("train", 8, 2, _share("train_accuracy"), _latest("train_accuracy")),
-    Column("test", 8, 0, _share("test_accuracy"), _latest("test_accuracy")),
-    Column("", 27, 3, what_happened, right=False, tone=_muted, stretch=3),
-)
+def columns_of(schemas: Sequence[Schema]) -> tuple[Column, ...]:
+    """The columns of a table of runs of these problems; equal ones are the same objects."""
+    return _columns(tuple(knobs(schemas).items()), tuple(results(schemas)))
 
 
-def fitting(width: int, needed: Mapping[Column, int]) -> list[tuple[Column, int]]:
-    """The columns that fit, with the cells that each of them gets: its own width or, where that is more, the needed."""
-    cells = {column: max(column.width, needed.get(column, 0)) for column in COLUMNS}
+@lru_cache(maxsize=16)
+def _columns(fields: tuple[tuple[str, str], ...], heads: tuple[str, ...]) -> tuple[Column, ...]:
+    tone = lambda run: _TONES.get(run.status, "")  # noqa: E731
+    return (
+        Column("state", 15, 0, state, lambda run: run.status_text, right=False, tone=tone),
+        Column("run", 6, 6, lambda run: f"#{run.id}", lambda run: run.id, tone=_muted, whole=True),
+        Column("name", 14, 1, _name_and_parent, _name, right=False, stretch=2, shorter=_short_name_and_parent),
+        *(
+            Column(head, _width(name, place), _rank(name, place), _written(name), _given(name), whole=True)
+            for place, (name, head) in enumerate(fields)
+        ),
+        Column("step", 16, 2, progress, lambda run: run.step),
+        *(
+            Column(head, 8, 2 if place < len(heads) - 1 else 0, partial(result, place), _latest(place))
+            for place, head in enumerate(heads)
+        ),
+        Column("", 27, 3, what_happened, right=False, tone=_muted, stretch=3),
+    )
+
+
+def _width(field: str, place: int) -> int:
+    return 7 if place < 2 or field == "seed" else 6
+
+
+def _rank(field: str, place: int) -> int:
+    """The first two fields are always there, the seed only where there is room for all."""
+    return 7 if field == "seed" else 0 if place < 2 else 2 if place < 4 else 6
+
+
+def fitting(columns: Iterable[Column], width: int, needed: Mapping[Column, int]) -> list[tuple[Column, int]]:
+    """Those of the columns that fit, with the cells of each: its own width or, where that is more, the needed."""
+    cells = {column: max(column.width, needed.get(column, 0)) for column in columns}
     while len(cells) > 1 and sum(cells.values()) > width:
         del cells[max(cells, key=lambda column: column.rank)]
     rest = max(width - sum(cells.values()), 0)

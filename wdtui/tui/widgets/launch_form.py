@@ -1,12 +1,12 @@
 """The launch form: an experiment to begin with, its hyperparameters to change, and what such a run will amount to.
 
-Built from `config.FIELDS`; a hyperparameter that is declared there appears here. Groups other than the first are
-folded, and their fields are made only when they are unfolded.
+Built from what the experiment's problem declares; a hyperparameter that is declared there appears here. Groups other
+than the first are folded, and their fields are made only when they are unfolded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from textual import events, on
@@ -16,10 +16,12 @@ from textual.containers import Vertical, VerticalScroll
 from textual.message import Message
 from textual.widgets import Button
 
-from wdtui import experiments
-from wdtui.config import FIELDS, GROUPS, ConfigError, RunConfig
-from wdtui.hyperparameters import format_value
+from wdtui import experiments, problems
+from wdtui.hyperparameters import ConfigError, format_value
 from wdtui.runs.records import RunRecord
+from wdtui.schema.config import Config
+from wdtui.schema.schema import Schema
+from wdtui.text import capital
 from wdtui.tui.estimates import arithmetic
 from wdtui.tui.form_memory import FormMemory, Kept
 from wdtui.tui.widgets.choice import Choice
@@ -27,9 +29,9 @@ from wdtui.tui.widgets.field_row import FieldRow
 from wdtui.tui.widgets.group_heading import GroupHeading
 from wdtui.tui.widgets.words import Words
 
-_FIRST = next(iter(GROUPS))
 _DEMO = "demo"
 _NONE = "none"
+"""Stands for the defaults of the default problem."""
 Texts = dict[str, str]
 
 
@@ -45,7 +47,7 @@ class LaunchForm(VerticalScroll, can_focus=False):
     class Submitted(Message):
         """Please train this."""
 
-        def __init__(self, config: RunConfig, experiment: str) -> None:
+        def __init__(self, config: Config, experiment: str) -> None:
             super().__init__()
             self.config, self.experiment = config, experiment
 
@@ -57,27 +59,27 @@ class LaunchForm(VerticalScroll, can_focus=False):
         super().__init__(id=id)
         self._memory = memory
         self._texts: Texts = {}
-        self.config: RunConfig | None = None
+        self.config: Config | None = None
         """What the form says, None while it says nothing possible."""
         self._runs: Sequence[RunRecord] = ()
         self._experiment: experiments.Experiment | None = None
+        self._kind = problems.find(problems.DEFAULT).config
+        self._shown = ""
+        """The problem whose fields are on the screen."""
 
     def compose(self) -> ComposeResult:
-        names = experiments.names()
-        first = _DEMO if _DEMO in names else names[0] if names else _NONE
+        names = _choices()
+        first = _DEMO if _DEMO in names else names[0]
         kept = self._memory.read()
-        if kept and kept.experiment in (*names, _NONE):
+        if kept and kept.experiment in names:
             first = kept.experiment
         self._take(first)
-        self._texts |= kept.texts if kept and kept.experiment == first else {}
-        yield Choice([*names, _NONE], first, id="experiment")
+        if kept and kept.experiment == first:
+            self._texts |= {name: text for name, text in kept.texts.items() if name in self._texts}
+        yield Choice(names, first, id="experiment")
         yield Words(id="question")
-        for group, title in GROUPS.items():
-            if group != _FIRST:
-                yield GroupHeading(group, title.lower(), id=f"heading-{group}")
-            with Vertical(id=f"group-{group}", classes="group"):
-                if group == _FIRST:
-                    yield from self._rows(group)
+        with Vertical(id="groups"):
+            yield from self._groups()
         yield Words(id="arithmetic")
         yield Words(id="problem")
         yield Button("Run", id="run", compact=True)
@@ -88,8 +90,26 @@ class LaunchForm(VerticalScroll, can_focus=False):
         self.query_one("#run", Button).active_effect_duration = 0
         self._check()
 
+    @property
+    def schema(self) -> Schema:
+        """What the problem in the form declares."""
+        return self._kind.schema()
+
+    def _groups(self) -> Iterator[GroupHeading | Vertical]:
+        """All fields of the problem, those of the first group unfolded."""
+        self._shown = self.schema.problem
+        for place, (group, title) in enumerate(self.schema.groups.items()):
+            if place:
+                yield GroupHeading(group, title.lower(), id=f"heading-{group}")
+            yield Vertical(
+                *(self._rows(group) if not place else ()),
+                id=f"group-{group}",
+                classes="group" if place else "group -first",
+            )
+
     def _rows(self, group: str) -> list[FieldRow]:
-        return [FieldRow(field, self._texts[field.name]) for field in FIELDS.values() if field.group == group]
+        fields = self.schema.fields.values()
+        return [FieldRow(field, self._texts[field.name]) for field in fields if field.group == group]
 
     # What the form says
 
@@ -99,16 +119,16 @@ class LaunchForm(VerticalScroll, can_focus=False):
 
     def use_experiment(self, name: str) -> None:
         """Fill in the config of an experiment; with a name that is none of them, the defaults."""
-        name = name if name in experiments.names() else _NONE
+        name = name if name in _choices() else _NONE
         self.query_one("#experiment", Choice).value = name
         self._take(name)
         self._fill()
 
     def _keep(self) -> None:
         """Have the memory know what the form says."""
-        asked = texts_of(self._experiment.base() if self._experiment else RunConfig())
+        asked = texts_of(self._experiment.base() if self._experiment else self._kind())
         name = self._experiment.name if self._experiment else _NONE
-        self._memory.write(Kept(name, {name: text for name, text in self._texts.items() if text != asked[name]}))
+        self._memory.write(Kept(name, {name: text for name, text in self._texts.items() if text != asked.get(name)}))
 
     def on_descendant_blur(self) -> None:
         self._keep()
@@ -116,9 +136,9 @@ class LaunchForm(VerticalScroll, can_focus=False):
     def on_unmount(self) -> None:
         self._keep()
 
-    def use_config(self, config: RunConfig) -> None:
+    def use_config(self, config: Config) -> None:
         """Fill in a config as it is."""
-        self._texts = texts_of(config)
+        self._kind, self._texts = type(config), texts_of(config)
         self._fill()
 
     def use_runs(self, runs: Sequence[RunRecord]) -> None:
@@ -131,15 +151,25 @@ class LaunchForm(VerticalScroll, can_focus=False):
     def _take(self, name: str) -> None:
         try:
             self._experiment = None if name == _NONE else experiments.load(name)
-            config = self._experiment.base() if self._experiment else RunConfig()
+            config = (self._experiment or experiments.load(problems.DEFAULT)).base()
         except (experiments.ExperimentError, ConfigError) as error:
-            self._experiment, config = None, RunConfig()
+            self._experiment, config = None, experiments.load(problems.DEFAULT).base()
             self.app.notify(str(error), severity="error", markup=False)
-        self._texts = texts_of(config)
+        self._kind, self._texts = type(config), texts_of(config)
 
     def _fill(self) -> None:
-        for row in self.query(FieldRow):
-            row.set_text(self._texts[row.field.name])
+        if self._shown != self.schema.problem:
+            self.call_later(self._lay_out)
+        else:
+            for row in self.query(FieldRow):
+                row.set_text(self._texts[row.field.name])
+        self._check()
+
+    async def _lay_out(self) -> None:
+        """Put the fields of another problem on the screen."""
+        groups = self.query_one("#groups", Vertical)
+        await groups.remove_children()
+        await groups.mount_all(self._groups())
         self._check()
 
     def _check(self) -> None:
@@ -147,9 +177,9 @@ class LaunchForm(VerticalScroll, can_focus=False):
         wrong: dict[str, str] = {}
         self.config = None
         try:
-            values = parsed(self._texts, wrong)
+            values = parsed(self.schema, self._texts, wrong)
             if not wrong:
-                self.config = config_of(values)
+                self.config = config_of(self._kind, values)
         except ConfigError as error:
             wrong = {name: str(error) for name in error.fields[:1]} or {"": str(error)}
         rows = {row.field.name: row for row in self.query(FieldRow)}
@@ -160,7 +190,7 @@ class LaunchForm(VerticalScroll, can_focus=False):
         problem.say(" ".join(hidden))
         problem.display = bool(hidden)
         for heading in self.query(GroupHeading):
-            heading.tell(_changed(self._texts, heading.group))
+            heading.tell(_changed(self._kind, self._texts, heading.group))
         self._calculate()
 
     def _calculate(self) -> None:
@@ -193,9 +223,12 @@ class LaunchForm(VerticalScroll, can_focus=False):
     @on(FieldRow.Changed)
     def _field_changed(self, event: FieldRow.Changed) -> None:
         event.stop()
+        if event.name not in self._texts:  # of the problem that is leaving the screen
+            return
         self._texts[event.name] = event.text
-        if event.name == "weight_decay":  # which λ_norm would set
-            self._clear("normalized_weight_decay")
+        for name, other in self.schema.derived.items():
+            if other == event.name:  # which the other would set, as λ_norm sets λ
+                self._clear(name)
         self._check()
 
     def _clear(self, name: str) -> None:
@@ -234,34 +267,42 @@ class LaunchForm(VerticalScroll, can_focus=False):
             self.call_after_refresh(row.scroll_visible, animate=False)  # lest the explanation covers it
 
 
-def texts_of(config: RunConfig) -> Texts:
+def _choices() -> list[str]:
+    """What can be begun with: the experiments, the defaults, and those of other problems than the default one."""
+    others = [name for name in problems.names() if name != problems.DEFAULT]
+    return [*experiments.names(), _NONE, *others]
+
+
+def texts_of(config: Config) -> Texts:
     """What the fields of a form say about a config; an optional value that is not given is empty."""
-    values = {name: getattr(config, name) for name in FIELDS}
+    values = {name: getattr(config, name) for name in config.fields()}
     return {name: "" if value is None else format_value(value) for name, value in values.items()}
 
 
-def parsed(texts: Texts, wrong: Texts) -> dict[str, Any]:
+def parsed(schema: Schema, texts: Texts, wrong: Texts) -> dict[str, Any]:
     """Read all fields; what is wrong with one is added to `wrong`."""
     values = {}
     for name, text in texts.items():
         try:
-            values[name] = FIELDS[name].parse(text)
+            values[name] = schema.field(name).parse(text)
         except ConfigError as error:
             wrong[name] = str(error)
     return values
 
 
-def config_of(values: dict[str, Any]) -> RunConfig:
+def config_of(kind: type[Config], values: dict[str, Any]) -> Config:
     """The config that the values make: what is optional and given goes over what stands there anyway."""
-    optional = {name: value for name, value in values.items() if FIELDS[name].optional}
+    optional = {name: value for name, value in values.items() if kind.fields()[name].optional}
     given = {name: value for name, value in optional.items() if value is not None}
-    return RunConfig.from_mapping({name: values[name] for name in values.keys() - optional.keys()}, given)
+    return kind.from_mapping({name: values[name] for name in values.keys() - optional.keys()}, given)
 
 
-def _changed(texts: Texts, group: str) -> str:
+def _changed(kind: type[Config], texts: Texts, group: str) -> str:
     """What differs from the defaults in a folded group."""
-    defaults = texts_of(RunConfig())
-    fields = [field for field in FIELDS.values() if field.group == group and texts[field.name] != defaults[field.name]]
+    defaults = texts_of(kind())
+    fields = [
+        field for field in kind.fields().values() if field.group == group and texts[field.name] != defaults[field.name]
+    ]
     return ", ".join(f"{field.symbol or field.label} {texts[field.name]}" for field in fields)
 
 
@@ -270,7 +311,7 @@ def _asked(experiment: experiments.Experiment | None) -> str:
     if experiment is None:
         return "A run of your own."
     axes = [
-        f"{FIELDS[field].symbol or FIELDS[field].label} {', '.join(map(format_value, values))}"
+        f"{experiment.schema.symbol(field)} {', '.join(map(format_value, values))}"
         for field, values in experiment.axes.items()
     ]
     return experiment.question + (f"\nR runs all {len(experiment.cells())}: {'; '.join(axes)}" if axes else "")
@@ -279,5 +320,5 @@ def _asked(experiment: experiments.Experiment | None) -> str:
 def _explained(row: FieldRow) -> str:
     field = row.field
     unit = f" ({field.unit})" if field.unit else ""
-    allowed = field.allowed[:1].upper() + field.allowed[1:]
+    allowed = capital(field.allowed)
     return f"{field.help}\n{allowed}{unit}; usually {format_value(field.default)}."

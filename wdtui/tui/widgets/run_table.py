@@ -16,10 +16,11 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from wdtui.runs.labels import schemas_of
 from wdtui.runs.records import RunRecord
 from wdtui.tui.identity import Identity
 from wdtui.tui.keys import ROWS, bindings
-from wdtui.tui.widgets.columns import COLUMNS, Column, fitting, sorted_by
+from wdtui.tui.widgets.columns import Column, columns_of, fitting, sorted_by
 
 _CHIP = 2
 
@@ -52,6 +53,8 @@ class RunTable(ScrollView, can_focus=True):
         self._all: Sequence[RunRecord] = ()
         self._runs: list[RunRecord] = []
         self._keep: Callable[[RunRecord], bool] | None = None
+        self._possible = columns_of(schemas_of(()))
+        """The columns that there are for the problems of the runs."""
         self._columns: list[tuple[Column, int]] = []
         self._needed: dict[Column, int] = {}
         """The widest cell of each column that was in sight so far."""
@@ -79,6 +82,8 @@ class RunTable(ScrollView, can_focus=True):
 
     def show(self, runs: Sequence[RunRecord]) -> None:
         """Show these runs, newest first unless sorted otherwise; lines that stay the same are not painted again."""
+        if runs is not self._all:
+            self._possible = columns_of(schemas_of(runs))
         self._all = runs
         before, in_sight = self._runs, self._cursor_in_sight()
         self._runs = sorted_by(self._sort, self._reverse, filter(self._keep, runs) if self._keep else runs)
@@ -156,9 +161,9 @@ class RunTable(ScrollView, can_focus=True):
         """Lay the columns out anew where a row in sight needs a wider one; wide ones stay so."""
         top = self.scroll_offset.y
         for run in self._runs[top : top + self.size.height]:
-            for column in COLUMNS:
+            for column in self._possible:
                 self._needed[column] = max(self._needed.get(column, 0), column.needed(run))
-        columns = fitting(self.size.width - _CHIP, self._needed)
+        columns = fitting(self._possible, self.size.width - _CHIP, self._needed)
         if columns != self._columns:
             self._columns = columns
             self.refresh()
