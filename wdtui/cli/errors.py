@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typer._click.exceptions import ClickException, NoSuchOption
+import typer
 
 from wdtui.config import FIELDS, NAMES, nearest
 from wdtui.text import clean
+from wdtui.third_party import NoSuchOption
 
 FAILED, BAD_INPUT, CLAIM_FAILS, DAMAGED, INTERRUPTED = 1, 2, 3, 3, 130
 
@@ -45,7 +46,7 @@ def sentence(error: BaseException) -> str:
     """The error in one line, with a full stop."""
     if isinstance(error, NoSuchOption):
         text = f"there is no option {error.option_name}{_near(error.option_name, _options(error))}"
-    elif isinstance(error, ClickException):
+    elif isinstance(error, typer.TyperException):
         text = error.format_message().replace("Value error, ", "")  # pydantic's, of choices
     elif type(error).__module__.startswith("wdtui") or isinstance(error, KeyboardInterrupt):
         text = str(error)

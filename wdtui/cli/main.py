@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
 from wdtui.cli import (
     bench,
@@ -37,6 +36,7 @@ from wdtui.cli import (
 )
 from wdtui.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, CommandError, bad_input_errors, sentence
 from wdtui.cli.fields import FpsOption, MouseOption
+from wdtui.third_party import NoArgsIsHelpError
 
 _HELP_COLUMNS = 120
 """How wide help may get in a wide terminal; longer lines are hard to read."""
@@ -157,5 +157,5 @@ def report(error: BaseException, status: int | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     typer.echo(f"wdtui: {sentence(error)}", err=True)
-    known = isinstance(error, (ClickException, *bad_input_errors()))
+    known = isinstance(error, (typer.TyperException, *bad_input_errors()))
     return status or (BAD_INPUT if known else FAILED)

@@ -17,6 +17,7 @@ from wdtui.config import ConfigError
 from wdtui.runs.records import LIVE, RunRecord, StoreError
 from wdtui.runs.store import Store
 from wdtui.settings import Settings
+from wdtui.third_party import drop_notification, notifications
 from wdtui.tui import Opening, terminal, theme
 from wdtui.tui.controls import Controls
 from wdtui.tui.feed import Feed, Snapshot
@@ -233,11 +234,11 @@ class WorkbenchApp(KeyOrder):
 
     def on_notify(self) -> None:
         """A new notice takes the place of the last, but for errors and warnings, of which the newest stay."""
-        shown = list(self._notifications)
+        shown = notifications(self)
         stay = [notice for notice in shown if notice.severity != "information"][-(_MOST_NOTICES - 1) :]
         for notice in shown:
             if notice not in stay:
-                self._unnotify(notice, refresh=False)
+                drop_notification(self, notice)
 
     def on_command_palette_opened(self) -> None:
         """Nothing blinks here."""
