@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from wdtui.config import ConfigError, RunConfig
+from wdtui.errors import DivergedError, WdtuiError
 from wdtui.exchange.taken import Run, take
 from wdtui.runs.store import Store, StoreError
 
-__all__ = ["ConfigError", "Run", "RunConfig", "StoreError", "load", "train"]
+__all__ = ["ConfigError", "DivergedError", "Run", "RunConfig", "StoreError", "WdtuiError", "load", "train"]
 
 
 def load(run: str | int, store: str | Path | None = None) -> Run:

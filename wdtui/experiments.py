@@ -26,6 +26,7 @@ from typing import Any
 from wdtui.branches import Branching, Case
 from wdtui.claims import Claim, read_claims
 from wdtui.config import FIELDS, ConfigError, RunConfig, nearest, no_field
+from wdtui.errors import WdtuiError
 from wdtui.files import parse_toml, read_toml_text
 from wdtui.grid import check_count, in_company, read_axis
 from wdtui.hyperparameters import format_value
@@ -45,7 +46,7 @@ _INCIDENTAL = frozenset({"seed", "epochs", "engine", "log_every", "sharpness_eve
 """The hyperparameters in which a run may differ from an experiment's and still show what that is about."""
 
 
-class ExperimentError(ValueError):
+class ExperimentError(WdtuiError, ValueError):
     """An experiment that is not there or cannot be read, said in one sentence."""
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from wdtui.config import nearest
+from wdtui.errors import WdtuiError
 from wdtui.files import parse_toml, read_toml_text
 from wdtui.hyperparameters import ConfigError, Hyperparameter, Value
 
@@ -25,7 +26,7 @@ TABLES = ("keys", "themes")
 THEMES = ("auto", "dark", "light", "plain")
 
 
-class SettingsError(ValueError):
+class SettingsError(WdtuiError, ValueError):
     """Settings that cannot be used, said in one sentence."""
 
 

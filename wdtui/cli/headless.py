@@ -12,9 +12,10 @@ from types import FrameType
 import typer
 
 from wdtui.branches import Branching
-from wdtui.cli.errors import FAILED, INTERRUPTED, TrainingError
+from wdtui.cli.errors import FAILED, INTERRUPTED
 from wdtui.cli.views import View, choose_view
 from wdtui.config import RunConfig
+from wdtui.errors import TrainingError
 from wdtui.runs import forks
 from wdtui.runs.executor import interrupt_waiting
 from wdtui.runs.processes import this_process

@@ -34,8 +34,9 @@ from wdtui.cli import (
 from wdtui.cli import (
     store as store_commands,
 )
-from wdtui.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, CommandError, bad_input_errors, sentence
+from wdtui.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, CommandError, sentence
 from wdtui.cli.fields import FpsOption, MouseOption
+from wdtui.errors import TrainingError, WdtuiError
 from wdtui.third_party import NoArgsIsHelpError
 
 _HELP_COLUMNS = 120
@@ -157,5 +158,5 @@ def report(error: BaseException, status: int | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     typer.echo(f"wdtui: {sentence(error)}", err=True)
-    known = isinstance(error, (typer.TyperException, *bad_input_errors()))
-    return status or (BAD_INPUT if known else FAILED)
+    bad_input = isinstance(error, (typer.TyperException, WdtuiError)) and not isinstance(error, TrainingError)
+    return status or (BAD_INPUT if bad_input else FAILED)

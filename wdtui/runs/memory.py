@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from wdtui import machine
 from wdtui.config import RunConfig
+from wdtui.errors import TrainingError
 
 
-class TooLargeError(Exception):
+class TooLargeError(TrainingError):
     """Runs that need more memory than there is, in one sentence."""
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, cast
 
 from wdtui import problems
 from wdtui.config import RunConfig
+from wdtui.errors import WdtuiError
 from wdtui.hyperparameters import ConfigError, format_value
 from wdtui.runs.processes import Life, Owner
 from wdtui.schema.schema import Schema
@@ -22,7 +23,7 @@ from wdtui.steering import Plan, courses, from_json
 from wdtui.text import clean, number
 
 
-class StoreError(Exception):
+class StoreError(WdtuiError):
     """What the store could not do, and what to do about it, in one sentence."""
 
 

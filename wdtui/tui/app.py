@@ -13,8 +13,8 @@ from textual import work
 from textual.reactive import reactive
 from textual.widgets import Input
 
-from wdtui.config import ConfigError
-from wdtui.runs.records import LIVE, RunRecord, StoreError
+from wdtui.errors import WdtuiError
+from wdtui.runs.records import LIVE, RunRecord
 from wdtui.runs.store import Store
 from wdtui.settings import Settings
 from wdtui.third_party import drop_notification, notifications
@@ -128,14 +128,14 @@ class WorkbenchApp(KeyOrder):
             for screen in self.screen_stack:
                 if isinstance(screen, Workbench):
                     screen.follow(run_id, run.config, run.experiment)
-        except StoreError as error:
+        except WdtuiError as error:
             self.notify(str(error), severity="error", markup=False)
 
     def look(self) -> None:
         """Take in what is new in the store and what the scheduler has to say."""
         try:
             snapshot = self.feed.poll()
-        except StoreError as error:
+        except WdtuiError as error:
             if str(error) != self._complaint:
                 self._complaint = str(error)
                 self.notify(self._complaint, severity="error", markup=False)
@@ -152,7 +152,7 @@ class WorkbenchApp(KeyOrder):
         store = self.controls.store
         try:
             texts = [store.missing(), *(sweep.damage for sweep in store.sweeps.all())]
-        except StoreError:  # which `look` says
+        except WdtuiError:  # which `look` says
             return
         for text in filter(None, texts):
             self.notify(text, severity="error", markup=False)
@@ -175,7 +175,7 @@ class WorkbenchApp(KeyOrder):
 
         try:
             self.push_screen(SweepView(sweep))
-        except StoreError as error:  # of another version
+        except WdtuiError as error:  # of another version
             self.notify(str(error), severity="error", markup=False)
 
     def start_sweep(self, grid: Grid, *, experiment: str = "", name: str = "", threads: int | None = None) -> None:
@@ -198,7 +198,7 @@ class WorkbenchApp(KeyOrder):
         """Do to the store what takes longer than a screen may stand still, and then what follows from it."""
         try:
             outcome = await asyncio.to_thread(action)
-        except (StoreError, ConfigError) as error:
+        except WdtuiError as error:
             self.notify(str(error), severity="error", markup=False)
             return
         self.look()

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from wdtui.config import FIELDS, NAMES, nearest
+from wdtui.errors import WdtuiError
 from wdtui.hyperparameters import Hyperparameter, format_value
 from wdtui.metrics import METRICS
 from wdtui.runs.records import ORPHANED, UNCONFIRMED, RunRecord, Status
@@ -61,7 +62,7 @@ _TEXTS: dict[str, Callable[[RunRecord], str]] = {
 }
 
 
-class QueryError(ValueError):
+class QueryError(WdtuiError, ValueError):
     """A filter that cannot be understood, said in one sentence."""
 
 

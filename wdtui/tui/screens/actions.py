@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from textual.screen import Screen
 
-from wdtui.config import ConfigError
-from wdtui.runs.records import RunRecord, StoreError
+from wdtui.errors import WdtuiError
+from wdtui.runs.records import RunRecord
 from wdtui.text import number
 from wdtui.tui.controls import Controls
 from wdtui.tui.feed import Snapshot
@@ -51,7 +51,7 @@ class RunScreen(Screen[None]):
         """Do something to the store and say the outcome."""
         try:
             said = action(*arguments)
-        except (StoreError, ConfigError) as error:
+        except WdtuiError as error:
             self.notify(str(error), severity="error", markup=False)
         else:
             if said:
@@ -67,7 +67,7 @@ class RunScreen(Screen[None]):
             return
         try:
             action(run)
-        except StoreError as error:  # above all of a run of another version
+        except WdtuiError as error:  # above all of a run of another version
             self.notify(str(error), severity="error", markup=False)
 
     def action_chart(self, name: str, *arguments: float) -> None:

@@ -16,9 +16,10 @@ from textual.widgets import Input
 
 from wdtui import machine
 from wdtui.config import RunConfig
+from wdtui.errors import WdtuiError
 from wdtui.experiments import Experiment
 from wdtui.grid import Grid
-from wdtui.runs.records import RunRecord, StoreError
+from wdtui.runs.records import RunRecord
 from wdtui.runs.sweeps import Progress
 from wdtui.tui import keys
 from wdtui.tui.feed import Snapshot
@@ -196,7 +197,7 @@ class Workbench(RunScreen):
         event.stop()
         try:
             self._started = self.controls.start(event.config, experiment=event.experiment)
-        except StoreError as error:
+        except WdtuiError as error:
             self.notify(str(error), severity="error", markup=False)
             return
         self.action_leave_form()

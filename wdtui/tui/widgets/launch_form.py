@@ -18,6 +18,7 @@ from textual.widgets import Button
 
 from wdtui import experiments
 from wdtui.config import FIELDS, GROUPS, ConfigError, RunConfig
+from wdtui.errors import WdtuiError
 from wdtui.hyperparameters import format_value
 from wdtui.runs.records import RunRecord
 from wdtui.tui.estimates import arithmetic
@@ -132,7 +133,7 @@ class LaunchForm(VerticalScroll, can_focus=False):
         try:
             self._experiment = None if name == _NONE else experiments.load(name)
             config = self._experiment.base() if self._experiment else RunConfig()
-        except (experiments.ExperimentError, ConfigError) as error:
+        except WdtuiError as error:
             self._experiment, config = None, RunConfig()
             self.app.notify(str(error), severity="error", markup=False)
         self._texts = texts_of(config)
