@@ -83,8 +83,6 @@ def root(
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
 ) -> int:
     """A terminal workbench for the peculiar effects of weight decay. Without a command it opens the app."""
-    if store:
-        os.environ["WDTUI_HOME"] = str(store)
     if version:
         from importlib.metadata import version as installed_version
 
