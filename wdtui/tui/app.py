@@ -65,7 +65,7 @@ class WorkbenchApp(KeyOrder):
         self.themes = (*theme.THEMES, *theme.own_themes(chosen.themes))
         self._first_theme = theme.full_name(chosen.value("theme"))
         self.feed = Feed(store)
-        self.controls = Controls(store, scheduler)
+        self.controls = Controls(store, scheduler, device=device)
         self.identities = Identities()
         self.device = device
         self._opening = opening
@@ -123,7 +123,7 @@ class WorkbenchApp(KeyOrder):
             else:
                 assert opening.run_id is not None
                 run_id = opening.run_id
-                self.controls.scheduler.submit(run_id, threads=opening.threads)
+                self.controls.resume(run_id, threads=opening.threads)
             run = self.controls.store.run(run_id)
             for screen in self.screen_stack:
                 if isinstance(screen, Workbench):
@@ -188,7 +188,7 @@ class WorkbenchApp(KeyOrder):
 
         def go_on() -> Sweep:
             sweep = self.controls.store.sweeps.get(sweep_id)
-            self.controls.go_on_with(sweep)
+            self.controls.resume_sweep(sweep)
             return sweep
 
         self.do_aside(go_on, self.open_sweep)
