@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wdtui.api import ConfigError, Run, RunConfig, StoreError, load, train
-    from wdtui.lab.progress import DivergedError
+    from wdtui.api import ConfigError, DivergedError, Run, RunConfig, StoreError, WdtuiError, load, train
 
-__all__ = ["ConfigError", "DivergedError", "Run", "RunConfig", "StoreError", "load", "train"]
+__all__ = ["ConfigError", "DivergedError", "Run", "RunConfig", "StoreError", "WdtuiError", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:
@@ -17,5 +16,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'wdtui' has no attribute {name!r}")
     import importlib
 
-    home = "wdtui.lab.progress" if name == "DivergedError" else "wdtui.api"  # the laboratory imports torch
-    return getattr(importlib.import_module(home), name)
+    return getattr(importlib.import_module("wdtui.api"), name)

@@ -11,12 +11,13 @@ from typing import Any
 
 from wdtui import problems
 from wdtui.config import RunConfig
+from wdtui.errors import DivergedError, WdtuiError
 from wdtui.exchange.taken import Run, take
 from wdtui.hyperparameters import ConfigError
 from wdtui.runs.store import Store, StoreError
 from wdtui.schema.config import Config
 
-__all__ = ["ConfigError", "Run", "RunConfig", "StoreError", "load", "train"]
+__all__ = ["ConfigError", "DivergedError", "Run", "RunConfig", "StoreError", "WdtuiError", "load", "train"]
 
 
 def load(run: str | int, store: str | Path | None = None) -> Run:

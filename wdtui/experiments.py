@@ -27,6 +27,7 @@ from typing import Any
 from wdtui import problems
 from wdtui.branches import Branching, Case
 from wdtui.claims import Claim, read_claims
+from wdtui.errors import WdtuiError
 from wdtui.files import parse_toml, read_toml_text
 from wdtui.grid import check_count, read_axis
 from wdtui.hyperparameters import ConfigError, format_value, nearest
@@ -44,7 +45,7 @@ _KEYS: dict[str, tuple[type, str]] = (
 )
 
 
-class ExperimentError(ValueError):
+class ExperimentError(WdtuiError, ValueError):
     """An experiment that is not there or cannot be read, said in one sentence."""
 
 

@@ -15,6 +15,7 @@ import typing
 from collections.abc import Iterable
 from typing import Any, Literal
 
+from wdtui.errors import WdtuiError
 from wdtui.text import exact, number
 
 Value = bool | int | float | str | tuple[int, ...] | tuple[float, ...] | None
@@ -32,7 +33,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
-class ConfigError(ValueError):
+class ConfigError(WdtuiError, ValueError):
     """Values that no run can have, said in one sentence; `fields` names the hyperparameters at fault."""
 
     def __init__(self, message: str, *fields: str) -> None:

@@ -13,11 +13,13 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from wdtui.errors import WdtuiError
+
 _STORE = "wdtui.sqlite3"
 _BESIDE_STORE = ("checkpoints", "logs", "form.json")
 
 
-class FileError(Exception):
+class FileError(WdtuiError):
     """What cannot be written, and what to do about it, in one sentence."""
 
 

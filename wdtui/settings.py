@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from wdtui.errors import WdtuiError
 from wdtui.files import parse_toml, read_toml_text
 from wdtui.hyperparameters import ConfigError, Hyperparameter, Value, nearest
 
@@ -24,7 +25,7 @@ TABLES = ("keys", "themes")
 THEMES = ("auto", "dark", "light", "plain")
 
 
-class SettingsError(ValueError):
+class SettingsError(WdtuiError, ValueError):
     """Settings that cannot be used, said in one sentence."""
 
 

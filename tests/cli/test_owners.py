@@ -90,7 +90,7 @@ def test_a_run_of_a_living_host_is_left_to_it(
     began = time.monotonic()
     assert main([*command, "--store", str(store.folder)]) == 2
     assert time.monotonic() - began < 30
-    assert "is running; there is nothing" in (said := capsys.readouterr().err) or "stop it before you delete" in said
+    assert "is running: there is nothing" in (said := capsys.readouterr().err) or "stop it before you delete" in said
     assert store.run(1).live
 
 
@@ -110,7 +110,7 @@ def test_lists_do_not_wait_for_a_sign_of_life(store: Store, capsys: pytest.Captu
     assert time.monotonic() - began < 20
     said = capsys.readouterr()
     assert "unconfirmed" in said.out and "No sign of life has been seen" in said.out
-    assert "has been asked to stop. Process 7 on host elsewhere trains it. No sign of life" in said.err
+    assert "Stopping run 1 with a checkpoint … Process 7 on host elsewhere trains it. No sign of life" in said.err
 
 
 def test_a_run_that_was_taken_over_ends_its_old_command_with_a_sentence(store: Store) -> None:

@@ -54,7 +54,7 @@ async def test_lost_points_are_named_in_the_story_and_trained_again_by_the_key(
         assert shown.curves.lost == (step,) and len(shown.curves) == 19
         assert f"`wdtui resume {run_id}` trains it again" in told(shown)
         controls: Controls = pilot.app.controls
-        assert "trained again" in controls.pause_or_resume(shown.run)
+        assert "trained again" in controls.pause_or_resume(run_id)
         assert controls.scheduler.submitted == [run_id], "which reopens it"
 
 

@@ -36,6 +36,13 @@ class FakeScheduler:
         self.submitted += run_ids
         self.queue = (*self.queue, *run_ids)
 
+    @property
+    def at_work(self) -> set[int]:
+        return {*self.queue, *self.live}
+
+    def forget(self, run_ids: Any) -> None:
+        self.queue = tuple(other for other in self.queue if other not in run_ids)
+
     def cancel(self, run_id: int) -> bool:
         found = run_id in self.queue
         self.queue = tuple(other for other in self.queue if other != run_id)

@@ -42,8 +42,9 @@ class Terminal:
         self.started = time.perf_counter()
         self.process, self.file = pty.fork()
         if self.process == 0:
-            environment = os.environ | {"WDTUI_HOME": str(store), "TERM": "xterm-256color", "COLORTERM": "truecolor"}
-            os.execve(sys.executable, [sys.executable, "-m", "wdtui", *arguments], environment)
+            environment = os.environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
+            command = [sys.executable, "-m", "wdtui", "--store", str(store), *arguments]
+            os.execve(sys.executable, command, environment)
         fcntl.ioctl(self.file, termios.TIOCSWINSZ, struct.pack("HHHH", _LINES, _COLUMNS, 0, 0))
 
     def read_for(self, seconds: float) -> bytes:
@@ -160,10 +161,9 @@ def _key_presses(terminal: Terminal) -> list[float]:
 
 def _headless_speed(store: Path, seconds: float) -> float:
     """Steps per second of the same run without a screen."""
-    command = [sys.executable, "-m", "wdtui", "run", "training-curves", "--epochs", "100000", "--headless", "--json"]
-    process = subprocess.Popen(
-        command, env=os.environ | {"WDTUI_HOME": str(store)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    command = [sys.executable, "-m", "wdtui", "--store", str(store), "run", "training-curves", "--epochs", "100000"]
+    command += ["--headless", "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait_for_points(store)
         before, began = _steps(store), time.perf_counter()

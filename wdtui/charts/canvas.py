@@ -1,6 +1,6 @@
 """The plot area as cells, set by plotext, and the finding of free room for labels between the curves.
 
-The only module that imports plotext. Curves arrive as cells: letting plotext walk every line dot by dot costs ten times
+The only module that uses plotext. Curves arrive as cells: letting plotext walk every line dot by dot costs ten times
 as much: 53 ms for three noisy curves on 120 × 30 cells.
 """
 
@@ -10,11 +10,11 @@ import itertools
 
 import numpy as np
 from numpy.typing import NDArray
-from plotext._monitor import monitor_class
 from rich.text import Span, Text
 
 from wdtui.charts.raster import BRAILLE
 from wdtui.charts.scale import Scale
+from wdtui.third_party import monitor_class
 
 Row = tuple[list[str], list[int]]
 """The characters of a line and the number of the style of each."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +19,7 @@ from wdtui.cli.sweep import is_sweep, train_sweep
 
 if TYPE_CHECKING:
     from wdtui.runs.records import RunRecord
+    from wdtui.runs.service import Service
     from wdtui.runs.store import Store
     from wdtui.tui import Opening
 
@@ -50,9 +50,8 @@ def resume(
     Of a sweep, train what is missing, interrupted, stopped or failed. In a terminal this opens the app; without one,
     or with --headless or --json, it trains without a screen.
     """
-    from wdtui.cli.headless import detach_run, queued, train
-    from wdtui.cli.views import choose_view
-    from wdtui.runs.records import FINISHED
+    from wdtui.cli.headless import Detached, Foreground
+    from wdtui.runs.service import Service
     from wdtui.runs.store import Status, Store
     from wdtui.tui import Opening, has_terminal
 
@@ -69,34 +68,25 @@ def resume(
             return train_sweep(opened, sweep.id, machines.prepared(opened), machines, json=json)
         if executor != "local" or address:
             raise CommandError("--executor and --address are for sweeps, as in `wdtui resume S3 --executor ray`.")
-        record = confirmed(opened, opened.find(run))
-        if record.status == Status.PAUSED:
-            opened.send(record.id, "resume")
-            typer.echo(f"Run {record.id} goes on, in the process that trains it.", err=True)
-            return 0
-        if record.live:
-            raise CommandError(f"Run {record.id} is running; there is nothing to resume.")
-        finished = record.status in FINISHED
-        if finished and not opened.curves(record.id).lost:
-            raise CommandError(f"Run {record.id} is {record.status}; there is nothing left to train.")
+        run_id = confirmed(opened, opened.find(run)).id
+        queue = (Detached if detach else Foreground)(opened, json=json)
+        record = Service(opened).check_resumable(run_id)
         device, threads = device or record.device or "auto", threads or record.threads
-        _ = record.config  # raises StoreError for a run of another version, which is left as it is
+        if record.status == Status.PAUSED:
+            typer.echo(Service(opened).resume(run_id), err=True)
+            return 0
         if in_app:
-            return _open(opened, device, Opening(run_id=record.id, threads=threads))
+            return _open(opened, device, Opening(run_id=run_id, threads=threads))
         if not detach:
             from wdtui.lab.devices import resolve_device
 
             device = resolve_device(device)
-        if finished:
-            opened.reopen(record.id)
-        else:
-            opened.settle(record.id, Status.QUEUED)
-        with queued(opened, record.id, record):
+        service = Service(opened, queue, device=device)
+        with service.undone_on_error():
+            service.resume(run_id, threads=threads)
             if record.step:
                 typer.echo(_from_where(opened, record), err=True)
-            if detach:
-                return detach_run(opened, record.id, device=device, threads=threads, json=json)
-            return train(opened, record.id, device=device, threads=threads, view=choose_view(json))
+            return queue.train()
 
 
 def _open(store: Store, device: str, opening: Opening) -> int:
@@ -125,20 +115,12 @@ def _from_where(store: Store, record: RunRecord) -> str:
 
 def pause(run: RunArgument, store: StoreOption = None) -> None:
     """Pause a live run, wherever it is trained; `wdtui resume` lets it go on."""
-    _send(store, run, "pause")
+    _ask(store, run, lambda service, record: service.pause(record.id))
 
 
 def stop(run: RunArgument, store: StoreOption = None) -> None:
     """Stop a live run with a checkpoint, wherever it is trained; `wdtui resume` goes on from there."""
-    from wdtui.runs.store import RunBusyError, Status, Store
-
-    with Store(store) as opened, contextlib.suppress(RunBusyError):  # begun just now, so that it can be told
-        record = opened.find(run)
-        if record.status == Status.QUEUED:
-            opened.settle(record.id, Status.STOPPED, "Stopped before it began.")
-            typer.echo(f"Run {record.id} will not begin.", err=True)
-            return
-    _send(store, run, "stop")
+    _ask(store, run, lambda service, record: service.stop(record.id))
 
 
 def steer(
@@ -155,27 +137,18 @@ def steer(
     store: StoreOption = None,
 ) -> None:
     """Change λ, ε or the learning rate of a live run from its next epoch on."""
-    from wdtui.steering import check_steerable, parse_assignment
+    from wdtui.steering import parse_assignment
 
-    def read(run: RunRecord) -> dict[str, Any]:
-        given = dict(parse_assignment(run.schema, change) for change in changes)
-        check_steerable(run.schema, given)
-        return given
+    def steered(service: Service, record: RunRecord) -> str:
+        return service.steer(record.id, dict(parse_assignment(record.schema, change) for change in changes))
 
-    _send(store, run, "steer", read)
+    _ask(store, run, steered)
 
 
-def _send(
-    store: Path | None, run: str, kind: str, read: Callable[[RunRecord], dict[str, Any]] = lambda run: {}
-) -> None:
-    """Send a live run a command, with the data that `read` makes for it."""
+def _ask(store: Path | None, run: str, request: Callable[[Service, RunRecord], str]) -> None:
+    """Ask something of a run and say what becomes of it."""
+    from wdtui.runs.service import Service
     from wdtui.runs.store import Store
 
     with Store(store) as opened:
-        record = opened.find(run)
-        data = read(record)
-        if not record.live:
-            raise CommandError(f"Run {record.id} is {record.status}, so nobody is there to {kind} it.")
-        opened.send(record.id, kind, data)
-    doubt = f" {record.reason}" if record.unconfirmed else ""
-    typer.echo(f"Run {record.id} has been asked to {kind}.{doubt}", err=True)
+        typer.echo(request(Service(opened), opened.find(run)), err=True)

@@ -83,8 +83,8 @@ def _settings() -> Iterator[Finding]:
 
 
 def _store(folder: Path | None) -> Iterator[Finding]:
-    from wdtui.runs.store import Store, StoreError
-    from wdtui.settings import SettingsError
+    from wdtui.errors import WdtuiError
+    from wdtui.runs.store import Store
 
     try:
         with Store(folder) as store:
@@ -93,7 +93,7 @@ def _store(folder: Path | None) -> Iterator[Finding]:
             yield not damage, "store", damage or f"{store.folder}: {len(runs):,} runs"
             yield from ((False, "store", run.reason) for run in runs if run.damaged)
             yield free > 2**28, "disk", f"{free / 2**30:,.1f} GiB free" + ("" if free > 2**28 else "; make room")
-    except (StoreError, SettingsError) as error:
+    except WdtuiError as error:
         yield False, "store", str(error)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -114,19 +115,33 @@ def run(
                 f"The runs of {loaded.name} and their forks are trained one after the other; leave out --seeds and "
                 "--workers, or train them with `wdtui experiments verify`, which takes both."
             )
-        return _train_with_forks(loaded, fields, device=device, threads=threads, store=store, json=json)
+        return _train_with_forks(loaded, fields, machines, store, json)
     grid = grid_of(loaded, fields, {}, seeds)
     return train_new_sweep(grid, experiment=loaded.name, name="", machines=machines, store=store, json=json)
 
 
-def _train_with_forks(loaded: Experiment, fields: dict[str, Any], *, json: bool, **how: Any) -> int:
+def _train_with_forks(
+    loaded: Experiment, fields: dict[str, Any], machines: Machines, store: Path | None, json: bool
+) -> int:
     """Each run of the experiment and its forks, one after the other."""
-    from wdtui.cli.headless import train_new_run
+    from wdtui.cli.headless import Foreground
+    from wdtui.lab.devices import resolve_device
+    from wdtui.runs.service import Service
+    from wdtui.runs.store import Store
 
-    status = 0
-    for config in loaded.cells(fields):
-        ended = train_new_run(config, experiment=loaded.name, name="", json=json, branching=loaded.fork, **how)
-        status = max(status, ended)
-        if ended > FAILED:  # interrupted
-            break
+    assert loaded.fork
+    status, device = 0, resolve_device(machines.device)
+    with Store(store) as opened:
+        queue = Foreground(opened, json=json)
+        for config in loaded.cells(fields):
+            service = Service(opened, queue, device=device)
+            with service.undone_on_error():
+                run_id = service.start(config, experiment=loaded.name, threads=machines.threads)
+                ended = queue.train()
+                if not ended:
+                    service.branch([run_id], loaded.fork, threads=machines.threads)
+                    ended = queue.train()
+            status = max(status, ended)
+            if ended > FAILED:  # interrupted
+                break
     return status

@@ -18,8 +18,14 @@ from wdtui.schema.schema import Schema
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+
+def _named_store(context: typer.Context, after: Path | None) -> Path | None:
+    """The folder that is named after the command, or else before it; None for that of the settings."""
+    return after or context.find_root().params.get("store")
+
+
 StoreOption = Annotated[
-    Path | None, typer.Option("--store", help="Folder of the run store.", envvar="WDTUI_HOME", show_envvar=True)
+    Path | None, typer.Option("--store", help="Folder of the run store; also $WDTUI_HOME.", callback=_named_store)
 ]
 DeviceOption = Annotated[
     str,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +15,7 @@ from wdtui.cli.runs import RunArgument
 
 if TYPE_CHECKING:
     from wdtui.runs.records import RunRecord
-    from wdtui.runs.store import Store
+    from wdtui.runs.service import Service
 
 _DeviceOption = Annotated[str, typer.Option("--device", metavar="DEVICE", help="Where to train; by default as before.")]
 _NameOption = Annotated[str, typer.Option(help="What to call the run.")]
@@ -42,19 +44,14 @@ def fork(
     store: StoreOption = None,
 ) -> int:
     """Train a run on from one of its steps with something changed, as a new run; the run itself stays as it is."""
-    from wdtui.runs import forks
-    from wdtui.runs.store import Store
     from wdtui.steering import parse_assignment
 
-    _check_json(json, headless, detach)
-    with Store(store) as opened:
-        parent = opened.find(run)
+    def add(service: Service, parent: RunRecord) -> tuple[int, str]:
         given = dict(parse_assignment(parent.schema, change) for change in changes or ())
-        where = parent.step if at is None else at
-        run_id = forks.fork(opened, parent, where, given, name=name)
-        begins = opened.run(run_id).parent_step
-        typer.echo(f"Run {run_id} leaves run {parent.id} at step {begins:,}.", err=True)
-        return _train(opened, parent, run_id, headless, detach, json, device, threads)
+        run_id = service.fork(parent.id, at, given, name=name, threads=threads)
+        return run_id, service.where_it_leaves(run_id)
+
+    return _train(store, run, add, headless, detach, json, device, threads)
 
 
 def replay(
@@ -68,47 +65,43 @@ def replay(
     store: StoreOption = None,
 ) -> int:
     """Train a run once more from its beginning, with all that was steered at the same steps, as a new run."""
-    from wdtui.runs import forks
-    from wdtui.runs.store import Store
 
-    _check_json(json, headless, detach)
-    with Store(store) as opened:
-        original = opened.find(run)
-        run_id = forks.replay(opened, original, name=name)
-        typer.echo(f"Run {run_id} repeats run {original.id}.", err=True)
-        return _train(opened, original, run_id, headless, detach, json, device, threads)
+    def add(service: Service, original: RunRecord) -> tuple[int, str]:
+        run_id = service.replay(original.id, name=name, threads=threads)
+        return run_id, f"Run {run_id} repeats run {original.id}."
 
-
-def _check_json(json: bool, headless: bool, detach: bool) -> None:
-    if json and not (headless or detach):
-        raise CommandError("--json needs --headless or --detach.")
+    return _train(store, run, add, headless, detach, json, device, threads)
 
 
 def _train(
-    opened: Store,
-    like: RunRecord,
-    run_id: int,
+    store: Path | None,
+    run: str,
+    add: Callable[[Service, RunRecord], tuple[int, str]],
     headless: bool,
     detach: bool,
     json: bool,
     device: str,
     threads: int | None,
 ) -> int:
-    """Train a new run as another was trained, unless told otherwise: other threads may round otherwise."""
-    from wdtui.cli.headless import detach_run, queued, train
-    from wdtui.cli.views import choose_view
+    """Add a run that another defines, say so, and train it."""
+    from wdtui.cli.headless import Detached, Foreground
+    from wdtui.runs.service import Service
+    from wdtui.runs.store import Store
+    from wdtui.tui import Opening, check_terminal, open_app
 
-    device, threads = device or like.device or "auto", threads or like.threads
-    if detach:
-        with queued(opened, run_id):
-            return detach_run(opened, run_id, device=device, threads=threads, json=json)
-    if headless:
-        from wdtui.lab.devices import resolve_device
-
-        with queued(opened, run_id):
-            return train(opened, run_id, device=resolve_device(device), threads=threads, view=choose_view(json))
-    from wdtui.tui import Opening, open_app
-
-    folder = opened.folder
-    opened.close()
-    return open_app(folder, device=device, opening=Opening(run_id=run_id, threads=threads))
+    if not (headless or detach):
+        if json:
+            raise CommandError("--json needs --headless or --detach.")
+        check_terminal()
+    with Store(store) as opened:
+        like = opened.find(run)
+        queue = (Detached if detach else Foreground)(opened, json=json)
+        service = Service(opened, queue, device=device or None)
+        with service.undone_on_error():
+            run_id, said = add(service, like)
+            typer.echo(said, err=True)
+            if headless or detach:
+                return queue.train()
+        folder = opened.folder
+    opening = Opening(run_id=run_id, threads=threads or like.threads)
+    return open_app(folder, device=device or like.device or "auto", opening=opening)

@@ -6,93 +6,68 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator
 from json import dumps
-from pathlib import Path
 from types import FrameType
 
 import typer
 
-from wdtui.branches import Branching
-from wdtui.cli.errors import FAILED, INTERRUPTED, TrainingError
+from wdtui.cli.errors import FAILED, INTERRUPTED
 from wdtui.cli.views import View, choose_view
-from wdtui.runs import forks
+from wdtui.errors import TrainingError
 from wdtui.runs.executor import interrupt_waiting
-from wdtui.runs.processes import this_process
-from wdtui.runs.store import OwnershipLostError, RunBusyError, RunRecord, Status, Store, StoreError
+from wdtui.runs.service import NoQueue
+from wdtui.runs.store import OwnershipLostError, RunBusyError, Status, Store, StoreError
 from wdtui.runs.trainer import log_path, start_process
 from wdtui.runs.worker import SIGNALS, Worker
-from wdtui.schema.config import Config
 from wdtui.text import clean
 
 _FOLLOW_SECONDS = 0.25
 _SIGNALS = SIGNALS | {signal.SIGHUP: "The terminal was closed"}
 
 
-def train_new_run(
-    config: Config,
-    *,
-    experiment: str,
-    name: str,
-    device: str,
-    threads: int | None,
-    store: Path | None,
-    json: bool,
-    detach: bool = False,
-    branching: Branching | None = None,
-) -> int:
-    """Add a run to the store and train it, then its branches; return the exit status."""
-    if detach:
-        with Store(store) as opened:
-            run_id = opened.add_run(config, name=name, experiment=experiment)
-            with queued(opened, run_id):
-                return detach_run(opened, run_id, device=device, threads=threads, json=json)
-    from wdtui.lab.devices import resolve_device
+class Foreground(NoQueue):
+    """Trains runs in this process, one after the other, showing each."""
 
-    device = resolve_device(device)
-    with Store(store) as opened:
-        run_id = opened.add_run(config, name=name, experiment=experiment)
-        with queued(opened, run_id):
-            status = train(opened, run_id, device=device, threads=threads, view=choose_view(json))
-        fork_ids = forks.branch(opened, opened.run(run_id), branching) if branching and not status else []
-        while fork_ids and not status:
-            run_id = fork_ids.pop(0)
-            status = train(opened, run_id, device=device, threads=threads, view=choose_view(json))
-        interrupt_waiting(opened, fork_ids, f"Run {run_id} broke off")
+    def __init__(self, store: Store, *, json: bool) -> None:
+        self._store, self._json = store, json
+        self._jobs: list[tuple[int, str, int | None]] = []
+
+    def submit(self, *run_ids: int, device: str | None = None, threads: int | None = None) -> None:
+        self._jobs += [(run_id, device or "auto", threads) for run_id in run_ids]
+
+    def train(self) -> int:
+        """Train what was submitted until one breaks off; return the exit status of the last."""
+        from wdtui.lab.devices import resolve_device
+
+        status = 0
+        while self._jobs and not status:
+            run_id, device, threads = self._jobs.pop(0)
+            view = choose_view(self._json)
+            status = train(self._store, run_id, device=resolve_device(device), threads=threads, view=view)
+            if status:
+                interrupt_waiting(self._store, [job[0] for job in self._jobs], f"Run {run_id} broke off")
         return status
 
 
-@contextlib.contextmanager
-def queued(store: Store, run_id: int, before: RunRecord | None = None) -> Iterator[None]:
-    """Leave the store as it was where an error ends this command before the run that it has queued could begin.
+class Detached(Foreground):
+    """Has each run trained by a process of its own."""
 
-    A new run is deleted; one that is to be gone on with, given as it stood `before`, stands so again.
-    """
-    try:
-        yield
-    except BaseException:
-        with contextlib.suppress(StoreError):
-            run = store.run(run_id)
-            if run.status == Status.QUEUED and run.owner == this_process():
-                if before:
-                    store.settle(run_id, before.status, before.reason)
-                else:
-                    store.delete([run_id])
-        raise
+    def train(self) -> int:
+        """Start the processes and say how to follow them; return the exit status."""
+        for run_id, device, threads in self._jobs:
+            try:
+                process = start_process(self._store.folder, [(run_id,)], device=device, threads=threads)
+            except OSError as error:
+                raise TrainingError(f"No process could be started to train the run: {error}.") from error
+            self._store.hand_queue([run_id], process.pid)
+            self._tell(run_id, process.pid, str(log_path(self._store.folder, run_id)))
+        return 0
 
-
-def detach_run(store: Store, run_id: int, *, device: str, threads: int | None, json: bool) -> int:
-    """Have a run of the store trained by a process of its own, say how to follow it, and return the exit status."""
-    try:
-        process = start_process(store.folder, [(run_id,)], device=device, threads=threads)
-    except OSError as error:
-        raise TrainingError(f"No process could be started to train the run: {error}.") from error
-    store.hand_queue([run_id], process.pid)
-    log = log_path(store.folder, run_id)
-    if json:
-        print(dumps({"event": "detached", "run_id": run_id, "pid": process.pid, "log": str(log)}))
-    else:
-        typer.echo(f"Run {run_id} trains in process {process.pid}; what goes wrong is written to {clean(str(log))}.")
+    def _tell(self, run_id: int, pid: int, log: str) -> None:
+        if self._json:
+            print(dumps({"event": "detached", "run_id": run_id, "pid": pid, "log": log}))
+            return
+        typer.echo(f"Run {run_id} trains in process {pid}; what goes wrong is written to {clean(log)}.")
         typer.echo(f"Follow it with `wdtui` or `wdtui runs show {run_id}`; end it with `wdtui stop {run_id}`.")
-    return 0
 
 
 def train(store: Store, run_id: int, *, device: str, threads: int | None, view: View) -> int:

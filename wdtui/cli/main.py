@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
 from wdtui.cli import (
     bench,
@@ -35,8 +34,10 @@ from wdtui.cli import (
 from wdtui.cli import (
     store as store_commands,
 )
-from wdtui.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, CommandError, bad_input_errors, sentence
+from wdtui.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, CommandError, sentence
 from wdtui.cli.fields import FieldsCommand, FpsOption, MouseOption
+from wdtui.errors import TrainingError, WdtuiError
+from wdtui.third_party import NoArgsIsHelpError
 
 _HELP_COLUMNS = 120
 """How wide help may get in a wide terminal; longer lines are hard to read."""
@@ -82,8 +83,6 @@ def root(
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
 ) -> int:
     """A terminal workbench for the peculiar effects of weight decay. Without a command it opens the app."""
-    if store:
-        os.environ["WDTUI_HOME"] = str(store)
     if version:
         from importlib.metadata import version as installed_version
 
@@ -157,5 +156,5 @@ def report(error: BaseException, status: int | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     typer.echo(f"wdtui: {sentence(error)}", err=True)
-    known = isinstance(error, (ClickException, *bad_input_errors()))
-    return status or (BAD_INPUT if known else FAILED)
+    bad_input = isinstance(error, (typer.TyperException, WdtuiError)) and not isinstance(error, TrainingError)
+    return status or (BAD_INPUT if bad_input else FAILED)

@@ -52,7 +52,9 @@ def run(
         opening = Opening(config=config, experiment=origin, name=name, threads=threads)
         return open_app(store, device=device, opening=opening, fps=fps, mouse=mouse)
 
-    from wdtui.cli.headless import train_new_run
+    from wdtui.cli.headless import Detached, Foreground
+    from wdtui.runs.service import Service
+    from wdtui.runs.store import Store
     from wdtui.text import clean
 
     if question and question.axes and not json:
@@ -60,6 +62,13 @@ def run(
             f"This is one run; `wdtui experiments run {clean(experiment or '')}` runs all of {question.title}.",
             err=True,
         )
-    return train_new_run(
-        config, experiment=origin, name=name, device=device, threads=threads, store=store, json=json, detach=detach
-    )
+    if not detach:
+        from wdtui.lab.devices import resolve_device
+
+        device = resolve_device(device)
+    with Store(store) as opened:
+        queue = (Detached if detach else Foreground)(opened, json=json)
+        service = Service(opened, queue, device=device)
+        with service.undone_on_error():
+            service.start(config, experiment=origin, name=name, threads=threads)
+            return queue.train()

@@ -134,19 +134,21 @@ def check(run: RunArgument, json: JsonOption = False, store: StoreOption = None)
 @app.command()
 def rename(run: RunArgument, name: str, store: StoreOption = None) -> None:
     """Give a run a name."""
+    from wdtui.runs.service import Service
     from wdtui.runs.store import Store
 
     with Store(store) as opened:
-        opened.rename(opened.find(run).id, name)
+        Service(opened).rename(opened.find(run).id, name)
 
 
 @app.command()
 def note(run: RunArgument, text: str, store: StoreOption = None) -> None:
     """Write a note on a run."""
+    from wdtui.runs.service import Service
     from wdtui.runs.store import Store
 
     with Store(store) as opened:
-        opened.set_note(opened.find(run).id, text)
+        Service(opened).annotate(opened.find(run).id, text)
 
 
 @app.command()
@@ -156,21 +158,18 @@ def delete(
     store: StoreOption = None,
 ) -> None:
     """Delete runs with all that was measured."""
-    from wdtui.runs.checkpoints import Checkpoints
+    from wdtui.runs.service import Service
     from wdtui.runs.store import Store
-    from wdtui.runs.trainer import log_path
 
     with Store(store) as opened:
-        records = [confirmed(opened, opened.find(run)) for run in runs]
+        service = Service(opened)
+        records = service.check_deletable(confirmed(opened, opened.find(run)).id for run in runs)
         titles = ", ".join(f"{record.id} ({record.title})" for record in records)
         if not yes:
             if not sys.stdin.isatty():
                 raise CommandError("Without a terminal to ask at, give --yes to delete.")
             typer.confirm(f"Delete {titles}?", abort=True, err=True)
-        opened.delete([record.id for record in records])
-        for record in records:
-            Checkpoints(opened.folder, record.id, record.created).delete()
-            log_path(opened.folder, record.id).unlink(missing_ok=True)
+        service.delete(record.id for record in records)
     typer.echo(f"Deleted {titles}.", err=True)
 
 

@@ -21,6 +21,7 @@ from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.error import HParamsError
 
 from wdtui.config import RunConfig
+from wdtui.errors import WdtuiError
 from wdtui.exchange.taken import ExchangeError
 from wdtui.files import check_regular
 from wdtui.hyperparameters import ConfigError, format_value
@@ -74,7 +75,7 @@ class Recorded:
     """What could not be read, or was not taken as it is recorded, each in a sentence."""
 
 
-class _BrokenError(Exception):
+class _BrokenError(WdtuiError):
     """The rest of an event file cannot be read; says how it goes on from the file's name."""
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wdtui.errors import WdtuiError
 from wdtui.milestones import Milestones, milestones
 from wdtui.runs.records import Event, RunRecord
 from wdtui.runs.store import Store
@@ -27,7 +28,7 @@ _COLUMN_BYTES = 32_000_000
 """So much memory columns may take that are collected side by side; one is, whatever it takes."""
 
 
-class ExchangeError(Exception):
+class ExchangeError(WdtuiError):
     """What could not be handed over or taken in, and what to do about it, in one sentence."""
 
 

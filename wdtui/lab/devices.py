@@ -6,6 +6,7 @@ import os
 
 import torch
 
+from wdtui.errors import WdtuiError
 from wdtui.schema.config import Config
 
 _WIDE = 1024
@@ -13,7 +14,7 @@ _WIDE = 1024
 _MOST_THREADS = 8
 
 
-class DeviceError(ValueError):
+class DeviceError(WdtuiError, ValueError):
     """No such device here; the message names those there are."""
 
 

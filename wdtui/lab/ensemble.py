@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from wdtui.config import RunConfig
+from wdtui.errors import DivergedError
 from wdtui.lab.epoch import MODELS_AXIS, EpochRecord
 from wdtui.lab.graphs import Graphs
 from wdtui.lab.measure import measure
 from wdtui.lab.network import Network
 from wdtui.lab.optimizer import StackedOptimizer
-from wdtui.lab.progress import DivergedError, Poll
+from wdtui.lab.progress import Poll
 from wdtui.lab.session import AdditionSession
 from wdtui.lab.steps import Steps, epoch_batches
 from wdtui.lab.tasks import Split, Task, make_task

@@ -17,6 +17,7 @@ from wdtui.lab.losses import performance
 from wdtui.lab.tasks import Task
 from wdtui.metrics import METRICS
 from wdtui.sizes import layer_names
+from wdtui.third_party import foreach_norm
 
 
 class Measurable(Protocol):
@@ -82,7 +83,7 @@ def _norms(training: Measurable, before_last_step: Tensor) -> dict[str, Tensor]:
 def _tensor_norms(network: Any) -> list[Tensor]:
     """The L2 norm of each parameter tensor, in the order of `named`."""
     if network.parameters.dim() == 1:
-        return list(torch._foreach_norm(list(network.named.values())))
+        return list(foreach_norm(list(network.named.values())))
     return [tensor.flatten(1).norm(dim=1) for tensor in network.named.values()]
 
 

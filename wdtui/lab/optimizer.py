@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from wdtui.config import RunConfig
+from wdtui.third_party import fused_adam, fused_adamw
 
 
 class Optimizer:
@@ -46,7 +47,7 @@ class Adam:
     def __init__(self, config: RunConfig, parameters: Tensor) -> None:
         self.beta1, self.beta2 = config.betas
         self.epsilon = config.adam_epsilon
-        self._fused = torch._fused_adamw_ if config.decoupled else torch._fused_adam_
+        self._fused = fused_adamw if config.decoupled else fused_adam
         self.state = {
             "mean": torch.zeros_like(parameters),
             "square": torch.zeros_like(parameters),
@@ -151,7 +152,7 @@ class StackedAdam:
         start = 0
         for rate, same in itertools.groupby(learning_rates):
             rows = slice(start, start := start + len(list(same)))
-            torch._fused_adam_(
+            fused_adam(
                 [parameters[rows]], [gradients[rows]], [mean[rows]], [square[rows]], [], [steps[rows.start]],
                 weight_decay=0.0, lr=rate,
                 beta1=self.beta1, beta2=self.beta2, eps=self.epsilon, amsgrad=False, maximize=False,

@@ -18,14 +18,6 @@ Poll = Callable[[], bool]
 """Called before each step, with the training at rest: it may read or steer the training; False ends it there."""
 
 
-class DivergedError(Exception):
-    """The loss of a step, or another quantity measured after it, was NaN or infinite."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__(f"Loss or parameters were no longer finite numbers at step {step:,}.")
-        self.step = step
-
-
 class Session(abc.ABC):
     """One run under way in this process: it steps, obeys its plan, and gives and takes its state.
 

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from wdtui.config import RunConfig
+from wdtui.errors import DivergedError
 from wdtui.hyperparameters import Value
 from wdtui.lab.architectures import Trainable, make_network
 from wdtui.lab.epoch import EpochRecord
 from wdtui.lab.measure import measure
 from wdtui.lab.optimizer import Optimizer
-from wdtui.lab.progress import DivergedError, Poll
+from wdtui.lab.progress import Poll
 from wdtui.lab.session import AdditionSession
 from wdtui.lab.sharpness import Sharpness
 from wdtui.lab.steps import Steps, epoch_batches

@@ -22,7 +22,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from wdtui.runs.executor import interrupt_waiting
+from wdtui.runs.executor import interrupt_waiting, queue_again
 from wdtui.runs.placement import RUNS_PER_GPU, company, group_size, suiting_threads
 from wdtui.runs.processes import Owner, this_process
 from wdtui.runs.ray_access import ClusterError
@@ -102,8 +102,7 @@ class RayCluster:
         for run_id in run_ids:
             try:
                 record = self._store.run(run_id)
-                if record.status != Status.QUEUED or record.orphaned:
-                    self._store.settle(run_id, Status.QUEUED)
+                queue_again(self._store, record)
             except StoreError:  # deleted, or another process trains it by now
                 continue
             shape = company(record.config, self._device, record.plan)

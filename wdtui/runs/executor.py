@@ -7,7 +7,7 @@ from collections.abc import Iterable, Set
 from typing import TYPE_CHECKING, Protocol
 
 from wdtui.runs.processes import this_process
-from wdtui.runs.records import Status, StoreError
+from wdtui.runs.records import FINISHED, RunRecord, Status, StoreError
 
 if TYPE_CHECKING:
     from wdtui.runs.store import Store
@@ -28,6 +28,17 @@ class Executor(Protocol):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait, for seconds, until no run is live; True says that none is."""
+
+
+def queue_again(store: Store, run: RunRecord) -> None:
+    """Queue a run that is to be begun or gone on with, for this process to train; one that waits already stays so.
+
+    Raises RunBusyError where a living process trains it, StoreError where there is nothing left to train.
+    """
+    if run.status in FINISHED and store.curves(run.id).lost:
+        store.reopen(run.id)
+    elif run.status != Status.QUEUED or run.orphaned:
+        store.settle(run.id, Status.QUEUED)
 
 
 def interrupt_waiting(store: Store, run_ids: Iterable[int], reason: str) -> None:

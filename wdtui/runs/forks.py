@@ -38,14 +38,19 @@ def fork(
     changed the fork equals its parent bit for bit. `ahead` allows steps that the parent has not reached yet. Raises
     ConfigError.
     """
-    if any(event.kind == "imported" for event in store.events(parent.id)):
-        raise ConfigError(
-            f"Run {parent.id} was trained by another program, which left nothing to go on from; "
-            f"`wdtui replay {parent.id}` trains its config here."
-        )
+    check_trained_here(store, parent)
     step = _boundary(parent, at, ahead)
     config, plan = forked(parent.config, parent.plan, step, changes)
     return store.add_run(config, name=name, experiment=experiment, plan=plan, parent=(parent.id, step))
+
+
+def check_trained_here(store: Store, run: RunRecord) -> None:
+    """Raise ConfigError for a run that cannot be forked as another program trained it."""
+    if any(event.kind == "imported" for event in store.events(run.id)):
+        raise ConfigError(
+            f"Run {run.id} was trained by another program, which left nothing to go on from; "
+            f"`wdtui replay {run.id}` trains its config here."
+        )
 
 
 def branch(store: Store, parent: RunRecord, branching: Branching) -> list[int]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wdtui import machine
+from wdtui.errors import TrainingError
 from wdtui.schema.config import Config
 
 
-class TooLargeError(Exception):
+class TooLargeError(TrainingError):
     """Runs that need more memory than there is, in one sentence."""
 
 

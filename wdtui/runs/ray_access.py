@@ -22,6 +22,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from wdtui.errors import WdtuiError
+
 _ANSWER_SECONDS = 4.0
 """How long a cluster may take to accept a connection and to answer as its protocol has it."""
 _ATTEMPTS = 4
@@ -34,7 +36,7 @@ _SETTINGS = 4
 """The type of the frame that must answer it."""
 
 
-class ClusterError(Exception):
+class ClusterError(WdtuiError):
     """Why no cluster can be used, in one sentence."""
 
 

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from wdtui import problems
+from wdtui.errors import WdtuiError
 from wdtui.hyperparameters import ConfigError, format_value
 from wdtui.runs.processes import Life, Owner
 from wdtui.schema.config import Config
@@ -22,7 +23,7 @@ from wdtui.steering import Plan, courses, from_json
 from wdtui.text import clean, number
 
 
-class StoreError(Exception):
+class StoreError(WdtuiError):
     """What the store could not do, and what to do about it, in one sentence."""
 
 

@@ -18,9 +18,10 @@ from typing import Concatenate, ParamSpec, TypeVar
 import numpy as np
 import torch
 
+from wdtui.errors import DivergedError
 from wdtui.hyperparameters import ConfigError
 from wdtui.lab.devices import default_threads, resolve_device
-from wdtui.lab.progress import DivergedError, Session
+from wdtui.lab.progress import Session
 from wdtui.milestones import Milestones, milestones
 from wdtui.runs import forks
 from wdtui.runs.checkpoints import Checkpoint

@@ -6,11 +6,11 @@ import contextlib
 import dataclasses
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
 from typing import Literal
 
-from wdtui.runs.executor import interrupt_waiting
+from wdtui.runs.executor import interrupt_waiting, queue_again
 from wdtui.runs.memory import Budget
 from wdtui.runs.placement import (
     choice_of_devices,
@@ -21,7 +21,6 @@ from wdtui.runs.placement import (
     placement,
     suiting_threads,
 )
-from wdtui.runs.records import FINISHED
 from wdtui.runs.store import RunBusyError, RunRecord, Status, Store, StoreError
 from wdtui.runs.trainer import Trainer, reap, start_process
 from wdtui.runs.worker import ChildDiedError, ChildWorker, KilledTwiceError, Worker, sentence
@@ -159,6 +158,12 @@ class Scheduler:
             self._send(partial(self._mark_cancelled, run_id))
             return True
 
+    def forget(self, run_ids: Iterable[int]) -> None:
+        """Take deleted runs out of the queue."""
+        with self._changed:
+            for run_id in run_ids:
+                self._queued.pop(run_id, None)
+
     def interrupt(self, reason: str) -> None:
         """Have all live runs stop with a checkpoint and start no more, for good; those in `queue` are interrupted too.
 
@@ -293,10 +298,8 @@ class Scheduler:
                 self._store.settle(job.run_id, Status.QUEUED, reason)
                 claim = self._store.run(job.run_id).claim
                 self._store.add_event(claim, record.checkpoint_step or 0, "killed", {"reason": reason})
-            elif record.status in FINISHED and self._store.curves(job.run_id).lost:
-                self._store.reopen(job.run_id)
-            elif record.status != Status.QUEUED or record.orphaned:
-                self._store.settle(job.run_id, Status.QUEUED)
+            else:
+                queue_again(self._store, record)
         except Exception as error:
             self._refuse(job, error)
         else:

@@ -495,8 +495,8 @@ class Store:
         """Delete runs with their points, events and commands; all of them, or none when one is live."""
         with self._database.writing() as connection:
             for run in [select_run(connection, self._observer, run_id) for run_id in run_ids]:
-                if run.live:
-                    raise StoreError(f"{_busy(run)}; stop it before you delete it.")
+                if why := why_not_deleted(run):
+                    raise StoreError(why)
                 connection.execute("DELETE FROM runs WHERE id = ?", (run.id,))
             next_revision(connection)
 
@@ -543,6 +543,11 @@ def _check_claimable(run: RunRecord) -> None:
         raise RunBusyError(f"{_busy(run)}.")
     if run.status not in CLAIMABLE:
         raise StoreError(f"Run {run.id} is {run.status}, so there is nothing left to train.")
+
+
+def why_not_deleted(run: RunRecord) -> str:
+    """Why a live run cannot be deleted, in a sentence; empty for others."""
+    return f"{_busy(run)}: stop it before you delete it." if run.live else ""
 
 
 def _busy(run: RunRecord) -> str:

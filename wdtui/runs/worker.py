@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wdtui.errors import TrainingError, WdtuiError
 from wdtui.runs.store import RunBusyError, RunStoppedError, Status, Store, StoreError
 from wdtui.runs.trainer import Job, Trainer, log_path
 
@@ -39,11 +40,11 @@ _in_threads: set[Worker] = set()
 """Workers of this process that train in their thread."""
 
 
-class ChildError(Exception):
+class ChildError(TrainingError):
     """The process that was to train a run ended before it had begun; the message is its last word."""
 
 
-class ChildDiedError(Exception):
+class ChildDiedError(TrainingError):
     """The process that trained runs was killed; the store shows the runs as interrupted."""
 
     def __init__(self, run_ids: Sequence[int], code: int) -> None:
@@ -56,7 +57,7 @@ class ChildDiedError(Exception):
         """Whether it was killed as the system kills what has taken the last of the memory."""
 
 
-class KilledTwiceError(Exception):
+class KilledTwiceError(TrainingError):
     """The process that trained a run was killed, and so was the one that tried again."""
 
     def __init__(self, run_id: int) -> None:
@@ -214,7 +215,7 @@ class ChildWorker(Worker):
 
 def sentence(error: Exception) -> str:
     """An error as a reason: ours are sentences, others need their name."""
-    return str(error) if type(error).__module__.startswith("wdtui") else f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, WdtuiError) else f"{type(error).__name__}: {error}"
 
 
 def _last_line(log: Path, seen: int) -> str:

@@ -8,13 +8,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wdtui.errors import WdtuiError
+
 if TYPE_CHECKING:
     from wdtui.grid import Grid
     from wdtui.schema.config import Config
     from wdtui.settings import Settings
 
 
-class TerminalError(Exception):
+class TerminalError(WdtuiError):
     """The terminal at hand cannot show the workbench, said in one sentence."""
 
 

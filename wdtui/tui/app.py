@@ -13,10 +13,11 @@ from textual import work
 from textual.reactive import reactive
 from textual.widgets import Input
 
-from wdtui.hyperparameters import ConfigError
-from wdtui.runs.records import LIVE, RunRecord, StoreError
+from wdtui.errors import WdtuiError
+from wdtui.runs.records import LIVE, RunRecord
 from wdtui.runs.store import Store
 from wdtui.settings import Settings
+from wdtui.third_party import drop_notification, notifications
 from wdtui.tui import Opening, terminal, theme
 from wdtui.tui.controls import Controls
 from wdtui.tui.feed import Feed, Snapshot
@@ -64,7 +65,7 @@ class WorkbenchApp(KeyOrder):
         self.themes = (*theme.THEMES, *theme.own_themes(chosen.themes))
         self._first_theme = theme.full_name(chosen.value("theme"))
         self.feed = Feed(store)
-        self.controls = Controls(store, scheduler)
+        self.controls = Controls(store, scheduler, device=device)
         self.identities = Identities()
         self.device = device
         self._opening = opening
@@ -122,19 +123,19 @@ class WorkbenchApp(KeyOrder):
             else:
                 assert opening.run_id is not None
                 run_id = opening.run_id
-                self.controls.scheduler.submit(run_id, threads=opening.threads)
+                self.controls.resume(run_id, threads=opening.threads)
             run = self.controls.store.run(run_id)
             for screen in self.screen_stack:
                 if isinstance(screen, Workbench):
                     screen.follow(run_id, run.config, run.experiment)
-        except StoreError as error:
+        except WdtuiError as error:
             self.notify(str(error), severity="error", markup=False)
 
     def look(self) -> None:
         """Take in what is new in the store and what the scheduler has to say."""
         try:
             snapshot = self.feed.poll()
-        except StoreError as error:
+        except WdtuiError as error:
             if str(error) != self._complaint:
                 self._complaint = str(error)
                 self.notify(self._complaint, severity="error", markup=False)
@@ -151,7 +152,7 @@ class WorkbenchApp(KeyOrder):
         store = self.controls.store
         try:
             texts = [store.missing(), *(sweep.damage for sweep in store.sweeps.all())]
-        except StoreError:  # which `look` says
+        except WdtuiError:  # which `look` says
             return
         for text in filter(None, texts):
             self.notify(text, severity="error", markup=False)
@@ -175,7 +176,7 @@ class WorkbenchApp(KeyOrder):
 
         try:
             self.push_screen(SweepView(sweep))
-        except StoreError as error:  # of another version
+        except WdtuiError as error:  # of another version
             self.notify(str(error), severity="error", markup=False)
 
     def start_sweep(self, grid: Grid, *, experiment: str = "", name: str = "", threads: int | None = None) -> None:
@@ -188,7 +189,7 @@ class WorkbenchApp(KeyOrder):
 
         def go_on() -> Sweep:
             sweep = self.controls.store.sweeps.get(sweep_id)
-            self.controls.go_on_with(sweep)
+            self.controls.resume_sweep(sweep)
             return sweep
 
         self.do_aside(go_on, self.open_sweep)
@@ -198,7 +199,7 @@ class WorkbenchApp(KeyOrder):
         """Do to the store what takes longer than a screen may stand still, and then what follows from it."""
         try:
             outcome = await asyncio.to_thread(action)
-        except (StoreError, ConfigError) as error:
+        except WdtuiError as error:
             self.notify(str(error), severity="error", markup=False)
             return
         self.look()
@@ -234,11 +235,11 @@ class WorkbenchApp(KeyOrder):
 
     def on_notify(self) -> None:
         """A new notice takes the place of the last, but for errors and warnings, of which the newest stay."""
-        shown = list(self._notifications)
+        shown = notifications(self)
         stay = [notice for notice in shown if notice.severity != "information"][-(_MOST_NOTICES - 1) :]
         for notice in shown:
             if notice not in stay:
-                self._unnotify(notice, refresh=False)
+                drop_notification(self, notice)
 
     def on_command_palette_opened(self) -> None:
         """Nothing blinks here."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping
 
-from textual.keys import Keys, _character_to_key, format_key
+from textual.keys import Keys, format_key
 
 from wdtui.hyperparameters import nearest
 from wdtui.settings import SettingsError
+from wdtui.third_party import character_to_key
 from wdtui.tui.keys import APP, CHARTS, GROUPS, ROWS, RUNS, SWEEP, TABLE, Key
 
 ACTIONS: dict[str, Key] = {key.name: key for group in GROUPS.values() for key in group if key.name}
@@ -47,7 +48,7 @@ def key_of(name: str, mapped: Mapping[str, str]) -> str:
 def _checked(name: str, key: str) -> str:
     *modifiers, last = key.split("+") if len(key) > 1 else [key]
     known = {one.value for one in Keys if not one.value.startswith("<")}
-    usual = _character_to_key(last) if len(last) == 1 else last
+    usual = character_to_key(last) if len(last) == 1 else last
     if not usual or any(part not in _MODIFIERS for part in modifiers) or not (usual in known or _is_character(usual)):
         raise SettingsError(f"keys.{name}: {key or 'nothing'} is no key{nearest(key, known)}")
     full = "+".join([*modifiers, usual])

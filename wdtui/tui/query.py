@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from wdtui.errors import WdtuiError
 from wdtui.hyperparameters import format_value, nearest
 from wdtui.runs.labels import schemas_of
 from wdtui.runs.records import ORPHANED, UNCONFIRMED, RunRecord, Status
@@ -54,7 +55,7 @@ _TEXTS: dict[str, Callable[[RunRecord], str]] = {
 }
 
 
-class QueryError(ValueError):
+class QueryError(WdtuiError, ValueError):
     """A filter that cannot be understood, said in one sentence."""
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from wdtui.runs.worker import SIGNALS
 from wdtui.text import clean
+from wdtui.third_party import write_to_terminal
 
 if TYPE_CHECKING:
     from wdtui.tui.app import WorkbenchApp
@@ -66,6 +67,4 @@ def _end_at_last(code: int) -> None:
 def announce(app: WorkbenchApp, text: str) -> None:
     """Ring, and ask the terminal for a desktop notification (OSC 9), which those that know none ignore."""
     app.bell()
-    driver = app._driver
-    if driver is not None and not app.is_headless:
-        driver.write(f"\x1b]9;{clean(text)}\x07")
+    write_to_terminal(app, f"\x1b]9;{clean(text)}\x07")

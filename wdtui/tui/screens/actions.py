@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
-from wdtui.hyperparameters import ConfigError
-from wdtui.runs.records import RunRecord, StoreError
-from wdtui.text import number
+from wdtui.errors import WdtuiError
+from wdtui.runs.records import RunRecord
+from wdtui.runs.service import RefusedError
 from wdtui.tui.controls import Controls
 from wdtui.tui.feed import Snapshot
 from wdtui.tui.keymap import key_of
@@ -51,8 +52,8 @@ class RunScreen(Screen[None]):
         """Do something to the store and say the outcome."""
         try:
             said = action(*arguments)
-        except (StoreError, ConfigError) as error:
-            self.notify(str(error), severity="error", markup=False)
+        except WdtuiError as error:
+            self.say_error(error)
         else:
             if said:
                 self.notify(said, markup=False, timeout=3)
@@ -67,29 +68,32 @@ class RunScreen(Screen[None]):
             return
         try:
             action(run)
-        except StoreError as error:  # above all of a run of another version
-            self.notify(str(error), severity="error", markup=False)
+        except WdtuiError as error:
+            self.say_error(error)
+
+    def say_error(self, error: WdtuiError) -> None:
+        """Show a refusal as a warning: nothing is broken."""
+        severity: SeverityLevel = "warning" if isinstance(error, RefusedError) else "error"
+        self.notify(str(error), severity=severity, markup=False)
 
     def action_chart(self, name: str, *arguments: float) -> None:
         self.query_one(ChartGrid).act(name, *arguments)
 
     def action_pause(self) -> None:
-        self.with_run(lambda run: self.do(self.controls.pause_or_resume, run))
+        self.with_run(lambda run: self.do(self.controls.pause_or_resume, run.id))
 
     def action_stop(self) -> None:
-        self.with_run(lambda run: self.do(self.controls.stop, run))
+        self.with_run(lambda run: self.do(self.controls.stop, run.id))
 
     def action_steer(self) -> None:
         self.with_run(self._ask_steering)
 
     def _ask_steering(self, run: RunRecord) -> None:
-        if not run.live:
-            self.notify(f"Run {run.id} is {run.status}; only a live run can be steered.", markup=False)
-            return
+        run = self.controls.check_steerable(run.id)
 
         def answered(values: dict[str, Any] | None) -> None:
             if values:
-                self.do(self.controls.steer, run, values)
+                self.do(self.controls.steer, run.id, values)
             elif values is not None:
                 self.notify("Nothing was changed.", markup=False)
 
@@ -100,9 +104,7 @@ class RunScreen(Screen[None]):
 
     def _ask_fork(self, run: RunRecord) -> None:
         """Ask for changes and where to leave the run: where the charts' cursor is, or else at its last point."""
-        if not run.step:
-            self.notify(f"Run {run.id} has no points yet, so there is nothing to leave it for.", markup=False)
-            return
+        run = self.controls.check_forkable(run.id)
         cursor = self.query_one(ChartGrid).view.cursor
         step = min(int(cursor), run.step) if cursor is not None else run.step
 
@@ -113,9 +115,9 @@ class RunScreen(Screen[None]):
         self.app.push_screen(ForkDialog(run, step), answered)
 
     def _fork(self, run: RunRecord, step: int, values: dict[str, Any]) -> str:
-        run_id = self.controls.fork(run, step, values)
+        run_id = self.controls.fork(run.id, step, values)
         self.after_fork(run, run_id)
-        return f"Run {run_id} leaves run {run.id} at step {number(self.controls.store.run(run_id).parent_step)}."
+        return self.controls.where_it_leaves(run_id)
 
     def after_fork(self, parent: RunRecord, run_id: int) -> None:
         """The fork is in the store."""
@@ -124,7 +126,7 @@ class RunScreen(Screen[None]):
         def ask(run: RunRecord) -> None:
             dialog = LineDialog(f"name of run {run.id}", run.name, "Enter keeps it, Escape leaves it as it was.")
             self.app.push_screen(
-                dialog, lambda name: None if name is None else self.do(self.controls.rename, run, name)
+                dialog, lambda name: None if name is None else self.do(self.controls.rename, run.id, name)
             )
 
         self.with_run(ask)
@@ -133,22 +135,24 @@ class RunScreen(Screen[None]):
         def ask(run: RunRecord) -> None:
             dialog = LineDialog(f"note on run {run.id}", run.note, "Enter keeps it, Escape leaves it as it was.")
             self.app.push_screen(
-                dialog, lambda note: None if note is None else self.do(self.controls.annotate, run, note)
+                dialog, lambda note: None if note is None else self.do(self.controls.annotate, run.id, note)
             )
 
         self.with_run(ask)
 
     def action_delete(self) -> None:
-        runs = self.runs_to_delete
-        if not runs:
+        run_ids = [run.id for run in self.runs_to_delete]
+        if not run_ids:
             return
-        if live := next((run for run in runs if run.live), None):
-            self.notify(f"Run {live.id} is {live.status}; stop it before you delete it.", markup=False)
+        try:
+            runs = self.controls.check_deletable(run_ids)
+        except WdtuiError as error:
+            self.say_error(error)
             return
 
         def answered(answer: str | None) -> None:
             if answer == "yes":
-                self.do(self.controls.delete, runs)
+                self.do(self.controls.delete, run_ids)
                 self.after_delete()
 
         self.app.push_screen(delete_question(runs), answered)

@@ -17,7 +17,8 @@ from textual.worker import get_current_worker
 
 from wdtui import experiments
 from wdtui.branches import in_words
-from wdtui.hyperparameters import ConfigError, Hyperparameter, format_value
+from wdtui.errors import WdtuiError
+from wdtui.hyperparameters import Hyperparameter, format_value
 from wdtui.runs.evidence import Evidence, Standing
 from wdtui.runs.store import Store
 from wdtui.schema.config import Config
@@ -69,7 +70,7 @@ class Gallery(Screen[tuple[str, bool] | None]):
         for name in experiments.names():
             if get_current_worker().is_cancelled:
                 return
-            with contextlib.suppress(experiments.ExperimentError, ConfigError):  # its page says what is wrong
+            with contextlib.suppress(WdtuiError):  # its page says what is wrong
                 standing = evidence.standing(experiments.load(name))
                 self.app.call_from_thread(self._take_standing, name, standing)
 
@@ -111,7 +112,7 @@ def page(name: str, standing: Standing | None = None) -> Text:
     try:
         experiment = experiments.load(name)
         cells = experiment.cells()
-    except (experiments.ExperimentError, ConfigError) as error:
+    except WdtuiError as error:
         return Text(str(error))
     text, fields = Text(), experiment.schema.fields
     text.append(f"{clean(experiment.question)}\n\n", "bold")

@@ -215,7 +215,7 @@ class SweepView(RunScreen):
         self.workbench.look()
 
     def action_go_on(self) -> None:
-        go_on = partial(self.controls.go_on_with, self._sweep)
+        go_on = partial(self.controls.resume_sweep, self._sweep)
         self.workbench.do_aside(go_on, lambda said: self.notify(said, markup=False, timeout=3))
 
     def action_stop_sweep(self) -> None:

@@ -15,10 +15,11 @@ from textual.timer import Timer
 from textual.widgets import Input
 
 from wdtui import machine
+from wdtui.errors import WdtuiError
 from wdtui.experiments import Experiment
 from wdtui.grid import Grid
 from wdtui.runs.labels import schemas_of
-from wdtui.runs.records import RunRecord, StoreError
+from wdtui.runs.records import RunRecord
 from wdtui.runs.sweeps import Progress
 from wdtui.schema.config import Config
 from wdtui.tui import keys
@@ -198,7 +199,7 @@ class Workbench(RunScreen):
         event.stop()
         try:
             self._started = self.controls.start(event.config, experiment=event.experiment)
-        except StoreError as error:
+        except WdtuiError as error:
             self.notify(str(error), severity="error", markup=False)
             return
         self.action_leave_form()

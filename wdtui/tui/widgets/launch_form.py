@@ -17,6 +17,7 @@ from textual.message import Message
 from textual.widgets import Button
 
 from wdtui import experiments, problems
+from wdtui.errors import WdtuiError
 from wdtui.hyperparameters import ConfigError, format_value
 from wdtui.runs.records import RunRecord
 from wdtui.schema.config import Config
@@ -152,7 +153,7 @@ class LaunchForm(VerticalScroll, can_focus=False):
         try:
             self._experiment = None if name == _NONE else experiments.load(name)
             config = (self._experiment or experiments.load(problems.DEFAULT)).base()
-        except (experiments.ExperimentError, ConfigError) as error:
+        except WdtuiError as error:
             self._experiment, config = None, experiments.load(problems.DEFAULT).base()
             self.app.notify(str(error), severity="error", markup=False)
         self._kind, self._texts = type(config), texts_of(config)

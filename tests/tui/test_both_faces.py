@@ -1,0 +1,185 @@
+"""What is asked of a run through the command line or the app has the same outcome and the same refusal."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from tui_tools import FakeScheduler, Recorded, press, settle
+
+from wdtui.cli.main import main
+from wdtui.config import RunConfig
+from wdtui.runs.records import Status
+from wdtui.runs.scheduler import Scheduler
+from wdtui.runs.store import Store
+from wdtui.runs.trainer import log_path
+from wdtui.tui.app import WorkbenchApp
+
+Ask = Callable[..., Awaitable[str]]
+"""Asks something of run 1 through a face, as keys and as a command; gives what was said."""
+
+
+@pytest.fixture(params=["app", "command line"])
+def ask(
+    request: pytest.FixtureRequest,
+    recorded: Recorded,
+    make_app: Callable[..., WorkbenchApp],
+    capsys: pytest.CaptureFixture[str],
+) -> Ask:
+    async def by_app(keys: tuple[str, ...], command: tuple[str, ...]) -> str:
+        app = make_app(FakeScheduler())
+        async with app.run_test(size=(120, 40)) as pilot:
+            await press(pilot, "escape", *keys)
+            return " ".join(note.message for note in app._notifications)
+
+    async def by_command(keys: tuple[str, ...], command: tuple[str, ...]) -> str:
+        main(["--store", str(recorded.store.folder), *command])
+        return capsys.readouterr().err
+
+    return by_app if request.param == "app" else by_command
+
+
+DELETE = ("d", "y"), ("runs", "delete", "1", "--yes")
+STOP = ("x",), ("stop", "1")
+
+
+async def test_deleting_takes_checkpoints_and_the_log_with_it(recorded: Recorded, ask: Ask) -> None:
+    run = recorded.store.run(recorded.add("demo", points=5))
+    folder, log = recorded.store.checkpoints(run).folder, log_path(recorded.store.folder, run.id)
+    folder.mkdir(parents=True)
+    log.parent.mkdir()
+    log.write_text("what went wrong")
+    await ask(*DELETE)
+    assert recorded.store.runs() == [] and not folder.exists() and not log.exists()
+
+
+async def test_a_live_run_is_kept_before_anybody_is_asked(recorded: Recorded, ask: Ask) -> None:
+    run = recorded.store.run(recorded.add("demo", points=5, status=Status.RUNNING))
+    said = await ask(("d",), ("runs", "delete", "1"))
+    assert f"Run 1 is being trained by process {run.pid} on host {run.host}: stop it before you delete it." in said
+
+
+async def test_a_run_that_begins_while_it_is_being_stopped_is_stopped_all_the_same(
+    recorded: Recorded, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = recorded.store.add_run(RunConfig())
+    settle_run = Store.settle
+
+    def late(self: Store, *arguments: Any) -> None:
+        recorded.store.claim(run_id, device="cpu", threads=1, versions={})
+        settle_run(self, *arguments)
+
+    monkeypatch.setattr(Store, "settle", late)
+    said = await ask(*STOP)
+    assert "Stopping run 1 with a checkpoint …" in said
+    assert [command.kind for command in recorded.store.commands(run_id)] == ["stop"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "command", "said"),
+    [
+        (("x",), ("stop", "1"), "Run 1 is done: only a live or queued run can be stopped."),
+        (("s",), ("steer", "1", "--set", "weight_decay=0"), "Run 1 is done: only a live run can be steered."),
+        (("space",), ("resume", "1", "--headless"), "Run 1 is done: there is nothing left to train."),
+    ],
+    ids=["stop", "steer", "resume"],
+)
+async def test_what_a_finished_run_does_not_allow_is_refused_in_the_same_words(
+    recorded: Recorded, ask: Ask, keys: tuple[str, ...], command: tuple[str, ...], said: str
+) -> None:
+    recorded.add("demo", points=5)
+    assert said in await ask(keys, command)
+
+
+@pytest.mark.parametrize(
+    ("keys", "command"),
+    [
+        (("space",), ("resume", "1", "--headless")),
+        (("x",), ("stop", "1")),
+        (("s",), ("steer", "1", "--set", "weight_decay=0")),
+        (("f",), ("fork", "1", "--headless")),
+        (("e", "type:mine", "enter"), ("runs", "rename", "1", "mine")),
+        (("n", "type:look", "enter"), ("runs", "note", "1", "look")),
+    ],
+    ids=["resume", "stop", "steer", "fork", "rename", "note"],
+)
+async def test_of_a_damaged_run_both_say_how_to_get_rid_of_it(
+    recorded: Recorded, ask: Ask, keys: tuple[str, ...], command: tuple[str, ...]
+) -> None:
+    run_id = recorded.add("demo", points=5)
+    connection = sqlite3.connect(recorded.store.folder / "wdtui.sqlite3", isolation_level=None)
+    connection.execute("UPDATE runs SET config = '{'")
+    connection.close()
+    said = await ask(keys, command)
+    assert f"The row of run {run_id} in the store is damaged: `wdtui runs delete {run_id}` removes it." in said
+    assert recorded.store.run(run_id).damaged and recorded.store.count() == 1
+
+
+async def test_a_run_without_points_is_not_forked(recorded: Recorded, ask: Ask) -> None:
+    recorded.store.add_run(RunConfig())
+    said = await ask(("f",), ("fork", "1", "--headless"))
+    assert "Run 1 has no points yet: there is nothing to fork." in said and recorded.store.count() == 1
+
+
+async def test_steering_a_paused_run_says_when_it_will_count(recorded: Recorded, ask: Ask) -> None:
+    recorded.add("demo", points=5, status=Status.PAUSED)
+    said = await ask(("s", "type:0.5", "enter"), ("steer", "1", "--set", "weight_decay=0.5"))
+    assert "Run 1 is paused. Noted for when it goes on: λ → 0.5." in said
+
+
+async def test_an_owner_of_whom_nothing_has_been_seen_is_spoken_of_when_a_run_is_stopped(
+    recorded: Recorded, ask: Ask
+) -> None:
+    recorded.add("demo", points=5, status=Status.RUNNING)
+    with recorded.store._database.writing() as connection:  # which seals the row
+        connection.execute("UPDATE runs SET host = 'elsewhere', domain = 'another boot', pid = 7")
+    said = await ask(*STOP)
+    assert "Process 7 on host elsewhere trains it. No sign of life has been seen from it yet." in said
+
+
+async def test_blanks_around_a_name_are_dropped(recorded: Recorded, ask: Ask) -> None:
+    recorded.add("demo", points=5)
+    await ask(("e", "type: mine ", "enter"), ("runs", "rename", "1", " mine "))
+    assert recorded.store.run(1).name == "mine"
+
+
+# What one face alone did worse
+
+
+async def test_the_app_goes_on_with_a_run_where_it_was_trained(recorded: Recorded) -> None:
+    recorded.add("demo", points=5, status=Status.STOPPED)
+    devices: list[Any] = []
+    scheduler = FakeScheduler()
+    scheduler.submit = lambda *run_ids, device=None, threads=None: devices.append((device, threads))  # type: ignore[method-assign]
+    app = WorkbenchApp(recorded.store, scheduler)  # type: ignore[arg-type]
+    async with app.run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape", "space")
+    assert devices == [("cpu", 2)]
+
+
+async def test_deleting_a_run_that_waits_in_the_app_is_no_failure(
+    recorded: Recorded, make_app: Callable[..., WorkbenchApp]
+) -> None:
+    """It was taken out of the queue first, which then found no run to call stopped."""
+    scheduler = Scheduler(recorded.store, device="cpu")
+    with scheduler._changed:
+        scheduler._leaving = True  # nothing begins
+    app = make_app(scheduler)
+    async with app.run_test(size=(120, 40)) as pilot:
+        run_id = app.controls.start(RunConfig())
+        await settle(pilot)
+        app.controls.delete([run_id])
+        assert scheduler.queue == () and scheduler.wait(10)
+        assert [notice for notice in scheduler.notices() if notice.run_id == run_id] == []
+
+
+@pytest.mark.parametrize("command", ["fork", "replay"])
+def test_without_a_terminal_for_the_app_no_run_is_added(
+    recorded: Recorded, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded.add("demo", points=5)
+    assert main(["--store", str(recorded.store.folder), command, "1"]) == 2
+    assert "The workbench needs a terminal" in capsys.readouterr().err
+    assert recorded.store.count() == 1

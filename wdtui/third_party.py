@@ -1,0 +1,64 @@
+"""Private parts of other libraries, each with the reason why no public part will do.
+
+No other module of wdtui touches one, so that this page says what a new version of a library may break. A library is
+imported when the first of its parts is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import plotext._monitor
+    import textual.keys
+    import torch
+    import typer._click.exceptions
+    from textual.app import App
+    from textual.notifications import Notification
+
+    fused_adamw = torch._fused_adamw_
+    fused_adam = torch._fused_adam_
+    foreach_norm = torch._foreach_norm
+    monitor_class = plotext._monitor.monitor_class
+    character_to_key = textual.keys._character_to_key
+    NoSuchOption = typer._click.exceptions.NoSuchOption
+    NoArgsIsHelpError = typer._click.exceptions.NoArgsIsHelpError
+
+_PARTS = {
+    # torch.optim.Adam(fused=True) makes the same call, after Python code that goes over all parameters at each step.
+    "fused_adamw": ("torch", "_fused_adamw_"),
+    "fused_adam": ("torch", "_fused_adam_"),
+    # torch.linalg.vector_norm takes one tensor, and a network has dozens.
+    "foreach_norm": ("torch", "_foreach_norm"),
+    # The public functions of plotext draw on one figure that the whole process shares.
+    "monitor_class": ("plotext._monitor", "monitor_class"),
+    # Textual's name for the key of a character: its public `key_to_character` is the way back only.
+    "character_to_key": ("textual.keys", "_character_to_key"),
+    # Typer raises these two where it is asked not to show errors itself, and has no public name for them.
+    "NoSuchOption": ("typer._click.exceptions", "NoSuchOption"),
+    "NoArgsIsHelpError": ("typer._click.exceptions", "NoArgsIsHelpError"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PARTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, part = _PARTS[name]
+    return getattr(importlib.import_module(module), part)
+
+
+def write_to_terminal(app: App[Any], text: str) -> None:
+    """Send an escape sequence that Textual has no method for, as that of a desktop notification."""
+    if app._driver is not None and not app.is_headless:
+        app._driver.write(text)
+
+
+def notifications(app: App[Any]) -> list[Notification]:
+    """The notices that the app shows: Textual has no public list of them."""
+    return list(app._notifications)
+
+
+def drop_notification(app: App[Any], notice: Notification) -> None:
+    """Take back one notice; Textual can take back all or none. The screen shows it with the next notice."""
+    app._unnotify(notice, refresh=False)
