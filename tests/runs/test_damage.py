@@ -20,6 +20,7 @@ from wdtui.runs.evidence import Evidence
 from wdtui.runs.inspection import findings
 from wdtui.runs.rows import change
 from wdtui.runs.store import Status, Store, StoreError
+from wdtui.runs.sweep_store import Sweep
 from wdtui.runs.sweeps import assign
 from wdtui.schema.curves import Point
 from wdtui.steering import Steering
@@ -131,6 +132,9 @@ WRONG = {
     "name": "nam\0",
     "step": 7,
     "created": "yesterday",
+    "domain": "another boot",
+    "pid": 7,
+    "process_start": 8.5,
 }
 
 
@@ -344,7 +348,7 @@ def everything(folder: Path) -> tuple[dict[Any, Any], dict[Any, str]]:
     except StoreError as error:
         return {}, {"store": str(error)}
     with store:
-        runs = put("runs", store.runs, lambda runs: store.missing()) or []
+        runs = put("runs", store.runs, lambda runs: store.missing() or damaged(runs)) or []
         got["runs"] = [run.id for run in runs]
         for run in runs:
             damage = run.reason if run.status == Status.DAMAGED else ""
@@ -365,7 +369,7 @@ def everything(folder: Path) -> tuple[dict[Any, Any], dict[Any, str]]:
                 lambda events: "marked" * any(event.kind == "unreadable" for event in events),
             )
             put(("commands", run.id), lambda run=run: store.commands(run.id))
-        sweeps = put("sweeps", store.sweeps.all, lambda _: store.missing()) or []
+        sweeps = put("sweeps", store.sweeps.all, lambda sweeps: store.missing() or damaged(sweeps)) or []
         got["sweeps"] = [sweep.id for sweep in sweeps]
         for sweep in sweeps:
             put(("cells", sweep.id), lambda sweep=sweep: sweep.cells)
@@ -379,8 +383,13 @@ def everything(folder: Path) -> tuple[dict[Any, Any], dict[Any, str]]:
     return got, marks
 
 
-UNSEALED = ("host", "pid", "process_start", "heartbeat", "revision")
-"""Who trained a run and when it last said so: nothing that was measured."""
+def damaged(rows: list[Any]) -> str:
+    """What is said of rows that are listed as damaged, maybe under another number than they had."""
+    return "".join(row.damage if isinstance(row, Sweep) else row.damaged * row.reason for row in rows)
+
+
+UNSEALED = ("beats", "heartbeat", "revision")
+"""When the owner of a run last gave a sign of life: nothing that was measured."""
 
 
 def flips(folder: Path, count: int, seed: int) -> None:
