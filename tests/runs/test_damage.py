@@ -22,6 +22,7 @@ from wdtui.runs.rows import change
 from wdtui.runs.store import Status, Store, StoreError
 from wdtui.runs.sweep_store import Sweep
 from wdtui.runs.sweeps import assign
+from wdtui.runs.trainer import log_path
 from wdtui.schema.curves import Point
 from wdtui.steering import Steering
 
@@ -303,6 +304,50 @@ def test_a_run_of_another_version_does_not_keep_a_check_from_naming_the_rest(sto
     found = findings(store)
     assert [(one.what, one.run) for one in found] == [("points", damaged), ("checkpoint", other)]
     assert "made by another version" in found[1].text
+
+
+# Deleting
+
+
+def with_files(store: Store) -> int:
+    """A run that has been interrupted, with a checkpoint and a log."""
+    run_id = store.add_run(CONFIG)
+    claim(store, run_id)
+    append(store, run_id, point(10))
+    store.checkpoints(store.run(run_id)).save(10, {"epoch": 1, "batch": 0, "plan": []}, {})
+    store.set_status(store.run(run_id).claim, Status.INTERRUPTED)
+    log = log_path(store.folder, run_id)
+    log.parent.mkdir(exist_ok=True)
+    log.touch()
+    return run_id
+
+
+def files_of(store: Store, run_id: int) -> list[str]:
+    return [
+        path.name for name in (f"checkpoints/{run_id}-*", f"logs/run-{run_id}.log") for path in store.folder.glob(name)
+    ]
+
+
+@pytest.mark.parametrize("damage", ["", "UPDATE runs SET note = 'x'", "UPDATE runs SET created = 7.0"])
+def test_a_run_is_deleted_with_its_checkpoints_and_its_log_also_where_its_row_is_damaged(
+    store: Store, damage: str
+) -> None:
+    others, run_id = [with_files(store) for _ in range(10)], with_files(store)
+    if damage:
+        rotten(store.folder, f"{damage} WHERE id IN (1, {run_id})")
+    assert len(files_of(store, run_id)) == 2
+    store.delete([1, run_id])
+    assert files_of(store, run_id) == files_of(store, 1) == []
+    assert all(len(files_of(store, other)) == 2 for other in others[1:])
+
+
+def test_of_two_folders_that_may_be_a_damaged_run_s_neither_is_removed(store: Store) -> None:
+    """As one may belong to a store that was moved aside, of which the other has taken over the number."""
+    run_id = with_files(store)
+    (store.folder / "checkpoints" / f"{run_id}-1.000000").mkdir()
+    rotten(store.folder, "UPDATE runs SET note = 'x'")
+    store.delete([run_id])
+    assert len(list((store.folder / "checkpoints").iterdir())) == 2
 
 
 # Any bit

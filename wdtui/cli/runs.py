@@ -152,9 +152,7 @@ def delete(
     store: StoreOption = None,
 ) -> None:
     """Delete runs with all that was measured."""
-    from wdtui.runs.checkpoints import Checkpoints
     from wdtui.runs.store import Store
-    from wdtui.runs.trainer import log_path
 
     with Store(store) as opened:
         records = [confirmed(opened, opened.find(run)) for run in runs]
@@ -164,9 +162,6 @@ def delete(
                 raise CommandError("Without a terminal to ask at, give --yes to delete.")
             typer.confirm(f"Delete {titles}?", abort=True, err=True)
         opened.delete([record.id for record in records])
-        for record in records:
-            Checkpoints(opened.folder, record.id, record.created).delete()
-            log_path(opened.folder, record.id).unlink(missing_ok=True)
     typer.echo(f"Deleted {titles}.", err=True)
 
 

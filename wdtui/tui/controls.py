@@ -13,7 +13,6 @@ from wdtui.branches import Branching
 from wdtui.config import RunConfig
 from wdtui.grid import Grid
 from wdtui.runs import forks
-from wdtui.runs.checkpoints import Checkpoints
 from wdtui.runs.records import CLAIMABLE, FINISHED, RunRecord, Status
 from wdtui.runs.store import Store
 from wdtui.runs.sweep_store import Sweep
@@ -140,12 +139,10 @@ class Controls:
         return values
 
     def delete(self, runs: Sequence[RunRecord]) -> str:
-        """Delete runs that are not live, with their checkpoints."""
+        """Delete runs that are not live."""
         for run in runs:
             self.scheduler.cancel(run.id)
         self.store.delete([run.id for run in runs])
-        for run in runs:
-            Checkpoints(self.store.folder, run.id, run.created).delete()
         return f"Run {runs[0].id} is deleted." if len(runs) == 1 else f"{len(runs)} runs are deleted."
 
     def rename(self, run: RunRecord, name: str) -> str:
