@@ -1,7 +1,7 @@
 """Verdicts: claims held to what was measured. Pure functions of the outcomes of runs.
 
-A claim whose runs are not all there is NOT_RUN. It FAILS where a run diverged, and where the value is that of a
-milestone which never came: for a median that is so when it came in less than half of the runs.
+A claim whose runs are not all there, with all their points, is NOT_RUN. It FAILS where a run diverged, and where the
+value is that of a milestone which never came: for a median that is so when it came in less than half of the runs.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ class Outcome:
     diverged: bool = False
     forked_at: int = 0
     """Of a branch, the step of the fork: its blow-ups, and what is highest or lowest in it, come after that."""
+    lacking: int | None = None
+    """The number of the run where some of its points are damaged."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +74,9 @@ def check(claim: Claim, cells: Iterable[Case], outcomes: Mapping[Case, Outcome])
     there = [outcomes[cell] for cell in needed if cell in outcomes]
     if len(there) < len(needed):
         return Verdict(claim, State.NOT_RUN, f"{len(needed) - len(there)} of its {len(needed)} runs are missing.")
+    if run := next((outcome.lacking for outcome in there if outcome.lacking), None):
+        says = f"Run {run} lacks damaged points: `wdtui resume {run}` trains them again."
+        return Verdict(claim, State.NOT_RUN, says)
     if diverged := sum(outcome.diverged for outcome in there):
         return Verdict(claim, State.FAILS, f"{diverged} of its {len(needed)} runs diverged, so there is no value.")
     value, grounds = _term(claim, first, outcomes)

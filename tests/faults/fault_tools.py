@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from wdtui.cli import headless
 from wdtui.config import RunConfig
-from wdtui.runs import checkpoints, child, runner
+from wdtui.runs import checkpoints, child, completion, runner
 from wdtui.runs.checkpoints import Checkpoints
 from wdtui.runs.checks import check_run
 from wdtui.runs.records import LIVE, Status
@@ -50,12 +51,18 @@ def training(folder: Path, run_id: int, prepare: Prepare = lambda: None) -> int:
     """Train a run in a forked process, with checkpoints as often as can be; returns its id."""
 
     def work() -> None:
-        runner._ATTEND_SECONDS = 0.005
-        runner._CHECKPOINT_SECONDS, runner._CHECKPOINT_SHARE = 0.02, 1.0
+        train_hastily()
         prepare()
         os._exit(child.main([str(folder), str(run_id), "--device", "cpu", "--threads", "1"]))
 
     return forked(work)
+
+
+def train_hastily() -> None:
+    """Have this process look, write down and save as often as can be, and so what it forks."""
+    runner._ATTEND_SECONDS = 0.005
+    runner._CHECKPOINT_SECONDS, runner._CHECKPOINT_SHARE = 0.02, 1.0
+    completion._LOOK_SECONDS = child._LOOK_SECONDS = headless._FOLLOW_SECONDS = 0.02
 
 
 def ended(pid: int) -> int:
@@ -68,14 +75,17 @@ def die_within(seconds: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, max(random.random() * seconds, 1e-6))
 
 
-def dying_in_a_checkpoint(nth: int) -> Prepare:
-    """Die while the nth file of a checkpoint is being written: before, between or after its writing and renaming."""
+def dying_in_a_checkpoint(nth: int, may: Callable[[], bool] = lambda: True) -> Prepare:
+    """Die while the nth file of a checkpoint is being written: before, between or after its writing and renaming.
+
+    Before that, `may` is asked whether to.
+    """
 
     def prepare() -> None:
         write, calls = checkpoints._write, iter(range(1, 10**6))
 
         def dying(path: Path, data: bytes, hold: Any) -> None:
-            if next(calls) == nth:
+            if next(calls) == nth and may():
                 die_within(0.003)
             write(path, data, hold)
 
@@ -84,15 +94,15 @@ def dying_in_a_checkpoint(nth: int) -> Prepare:
     return prepare
 
 
-def dying_in_a_commit(nth: int) -> Prepare:
-    """Die within the nth transaction's commit, or just before or after it."""
+def dying_in_a_commit(nth: int, may: Callable[[], bool] = lambda: True) -> Prepare:
+    """Die within the nth transaction's commit, or just before or after it; before that, `may` is asked whether to."""
 
     def prepare() -> None:
         connect, calls = sqlite3.connect, iter(range(1, 10**6))
 
         class Dying(sqlite3.Connection):
             def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
-                if statement == "COMMIT" and next(calls) == nth:
+                if statement == "COMMIT" and next(calls) == nth and may():
                     die_within(0.0005)
                 return super().execute(statement, *values)
 
@@ -128,9 +138,12 @@ def assert_sound(folder: Path, run_id: int, undisturbed: int) -> None:
         assert saved < (points[-1] if len(points) else 0) + run.config.steps_per_epoch, "points before checkpoints"
 
 
-def assert_begins_as(store: Store, run_id: int, undisturbed: int) -> None:
-    """All points of a run are those of the other one, bit for bit, from the first on and without a gap."""
-    curves, expected = store.curves(run_id), store.curves(undisturbed)
+def assert_begins_as(store: Store, run_id: int, undisturbed: int, reference: Store | None = None) -> None:
+    """All points of a run are those of the other one, bit for bit, from the first on and without a gap.
+
+    The other one is of the same store, unless it is of a reference.
+    """
+    curves, expected = store.curves(run_id), (reference or store).curves(undisturbed)
     many = len(curves)
     assert curves.steps.tolist() == expected.steps[:many].tolist()
     for name in curves.names:

@@ -9,12 +9,16 @@ import os
 import random
 import shutil
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from fault_tools import (
     TINY,
+    assert_begins_as,
     assert_same,
     assert_sound,
     dying_in_a_commit,
@@ -25,13 +29,24 @@ from fault_tools import (
     trained,
     training,
 )
+from killed_commands import Scene
 
+from wdtui.cli.main import main
+from wdtui.runs import scheduler as scheduling
 from wdtui.runs.checkpoints import Checkpoints
-from wdtui.runs.records import Status
+from wdtui.runs.checks import check_run
+from wdtui.runs.inspection import findings
+from wdtui.runs.records import CLAIMABLE, FINISHED, LIVE, Status
+from wdtui.runs.scheduler import Scheduler
 from wdtui.runs.store import Store
 from wdtui.schema.curves import Point
+from wdtui.steering import Steering
 
 MOMENTS = "training", "checkpoint", "commit"
+PER_SCENE = 6
+SHORT = TINY.replace(epochs=60)
+Work = Callable[[Path], int]
+"""What a process does on the store in a folder; its exit status."""
 
 
 def kill_often(folder: Path, kills: int, per_run: int) -> None:
@@ -65,6 +80,190 @@ def test_a_run_killed_now_and_then_ends_as_if_nothing_had_happened(tmp_path: Pat
 def test_runs_killed_at_any_moment_end_as_if_nothing_had_happened(tmp_path: Path, seed: int) -> None:
     random.seed(seed)
     kill_often(tmp_path, kills=24, per_run=8)
+
+
+# Every command that trains
+
+
+class Kind(NamedTuple):
+    """Something that is trained: what there is before, the command that begins it, and the one that goes on with it."""
+
+    before: Callable[[Store], object]
+    begin: Work
+    go_on: Work
+    waits: bool = False
+    """Whether it can be gone on with only once nobody trains it any more."""
+
+
+def command(line: str) -> Work:
+    """A command line of wdtui; FILE stands for the experiment beside the store."""
+
+    def work(store: Path) -> int:
+        return main([*line.replace("FILE", str(store.parent / "tiny.toml")).split(), "--store", str(store)])
+
+    return work
+
+
+def leave_the_app(store: Path) -> int:
+    """What the app does when a person leaves it and its runs are to go on: one is live, the others wait."""
+    scheduling.placement = lambda device: random.choice(("thread", "process"))  # in threads, as runs on a GPU are
+    with Store(store) as opened:
+        scheduler = Scheduler(opened, device="cpu", slots=1, threads=1)
+        scheduler.submit(*(run.id for run in reversed(opened.runs()) if run.status in CLAIMABLE))
+        time.sleep(random.random() * 0.3)
+        scheduler.let_go()
+    return 0
+
+
+def nothing(store: Store) -> None:
+    pass
+
+
+def finished_run(store: Store) -> None:
+    trained(store.folder, store.add_run(SHORT))
+
+
+def steered_run(store: Store) -> None:
+    plan = Steering(100, "weight_decay", 0.1, 0.4), Steering(150, "bn_epsilon", 1e-3, 1e-2, 20)
+    trained(store.folder, store.add_run(SHORT, plan=plan))
+
+
+def three_runs(store: Store) -> None:
+    for seed in range(3):
+        store.add_run(SHORT.replace(seed=seed))
+
+
+VERIFY = command("experiments verify FILE --threads 1 --workers 2")
+KINDS = {
+    "run": Kind(nothing, command("run FILE --headless --threads 1"), command("resume last --headless")),
+    "fork": Kind(
+        finished_run,
+        command("fork 1 --at 150 --set weight_decay=0.5 --set bn_epsilon=0.02:9 --headless"),
+        command("resume last --headless"),
+    ),
+    "replay": Kind(steered_run, command("replay 1 --headless"), command("resume last --headless")),
+    "sweep of runs alone": Kind(
+        nothing,
+        command("sweep FILE --engine alone --headless --threads 1 --workers 2"),
+        command("resume S1 --headless --workers 2"),
+    ),
+    "sweep in one batch": Kind(
+        nothing,
+        command("sweep FILE --engine ensemble --headless --threads 1 --workers 1"),
+        command("resume S1 --headless --workers 1"),
+    ),
+    "verify": Kind(nothing, VERIFY, VERIFY),
+    "detach": Kind(nothing, command("run FILE --detach --threads 1"), command("resume last --detach"), waits=True),
+    "leaving the app": Kind(three_runs, leave_the_app, leave_the_app, waits=True),
+}
+EXPERIMENT = """
+question = "Do killed runs end as if nothing had happened?"
+[config]
+width = 16
+train_size = 160
+validation_size = 20
+test_size = 20
+batch_size = 32
+epochs = 60
+bn_epsilon = 1e-3
+keep_every = 20
+[axes]
+weight_decay = [0.1, 0.3]
+seed = [0, 1]
+[fork]
+at_epoch = 30
+branches = [{bn_epsilon = 0.02}]
+[[claims]]
+says = "There are weights after the fork."
+measure = "weight_norm"
+where = {weight_decay = 0.1, branch = "bn_epsilon=0.02"}
+at_least = 0
+"""
+
+
+def scene_of(folder: Path, kind: Kind) -> Scene:
+    scene = Scene(folder)
+    (folder / "tiny.toml").write_text(EXPERIMENT)
+    with Store(scene.store) as store:
+        kind.before(store)
+    return scene
+
+
+def kill_commands(folder: Path, kind: Kind, kills: int) -> None:
+    """Kill processes of commands so many times in all, and hold all runs in the end to undisturbed ones."""
+    undisturbed = scene_of(folder / "undisturbed", kind)
+    finish(undisturbed, kind.begin)
+    moments, deaths, commands = itertools.cycle(MOMENTS), 0, 0
+    with Store(undisturbed.store) as reference:
+        for number in itertools.count():
+            if deaths >= kills:
+                break
+            scene = scene_of(folder / str(number), kind)
+            fresh = standing(scene)
+            for moment in itertools.islice(moments, PER_SCENE):
+                if deaths + scene.deaths >= kills or is_over(scene, reference):
+                    break
+                scene.perform(partial(kind.begin if standing(scene) == fresh else kind.go_on, scene.store), moment)
+                if kind.waits:
+                    scene.settle()
+                assert_begun(scene, reference)
+            scene.settle()
+            if not is_over(scene, reference):
+                finish(scene, kind.begin if standing(scene) == fresh else kind.go_on)
+            assert_as_undisturbed(scene, reference)
+            deaths, commands = deaths + scene.deaths, commands + scene.commands_killed
+    print(f"killed {commands} commands and {deaths - commands} processes that they had started, in {number} stores")
+
+
+def finish(scene: Scene, work: Work) -> None:
+    assert scene.perform(partial(work, scene.store)) == 0, scene.said()
+    scene.settle()
+
+
+def standing(scene: Scene) -> tuple[int, int]:
+    """How many runs and sweeps there are."""
+    with Store(scene.store) as store:
+        return store.count(), len(store.sweeps.all())
+
+
+def is_over(scene: Scene, reference: Store) -> bool:
+    with Store(scene.store) as store:
+        return store.count() == reference.count() and all(run.status in FINISHED for run in store.runs())
+
+
+def assert_begun(scene: Scene, reference: Store) -> None:
+    """The store is sound, what it calls live is, and all that was measured is as in the undisturbed runs."""
+    at_work = scene.at_work()
+    with Store(scene.store) as store:
+        assert store.check() is None
+        for run in store.runs():
+            assert run.status not in LIVE or run.pid in at_work
+            assert_begins_as(store, run.id, run.id, reference)
+
+
+def assert_as_undisturbed(scene: Scene, reference: Store) -> None:
+    with Store(scene.store) as store:
+        assert findings(store) == []
+        assert [run.id for run in store.runs()] == [run.id for run in reference.runs()]
+        for run in store.runs():
+            assert run.status == Status.DONE, run.reason
+            assert run.config == reference.run(run.id).config and run.plan == reference.run(run.id).plan
+            assert len(store.curves(run.id)) == len(reference.curves(run.id))
+            assert_begins_as(store, run.id, run.id, reference)
+            assert [finding for finding in check_run(store, run.id) if finding.agrees is False] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_command_trains_is_the_same_where_processes_were_killed(tmp_path: Path, kind: str) -> None:
+    random.seed(1)
+    kill_commands(tmp_path, KINDS[kind], kills=2)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_command_trains_is_the_same_wherever_processes_were_killed(tmp_path: Path, kind: str) -> None:
+    random.seed(2)
+    kill_commands(tmp_path, KINDS[kind], kills=27)
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(16, marks=pytest.mark.long)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from store_tools import claim
 from wdtui.config import RunConfig
 from wdtui.runs.processes import find_process, this_process
 from wdtui.runs.records import Status
+from wdtui.runs.rows import change
 from wdtui.runs.store import OwnershipLostError, Store, StoreError
 
 pytest.importorskip("ray")
@@ -49,16 +49,20 @@ def test_a_run_whose_node_is_lost_goes_on_for_the_next_attempt_alone(store: Stor
         host.call("first", "beat", old)
 
 
+def hand_over(store: Store, run_id: int, pid: int) -> None:
+    """Have another process seem to train a run."""
+    owner = find_process(pid)
+    assert owner
+    with store._database.writing() as connection:
+        change(connection, run_id, pid=owner.pid, process_start=owner.start)
+
+
 def test_a_run_that_another_process_trains_is_left_to_it(store: Store) -> None:
     theirs, ours = (store.add_run(RunConfig()) for _ in range(2))
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         host = _StoreHost(store.folder)
         claim(store, theirs)
-        with sqlite3.connect(store.folder / "wdtui.sqlite3") as connection:
-            owner = find_process(other.pid)
-            assert owner
-            values = owner.pid, owner.start, theirs
-            connection.execute("UPDATE runs SET pid = ?, process_start = ? WHERE id = ?", values)
+        hand_over(store, theirs, other.pid)
         for attempt in ("first", "second"):
             assert host.begin(attempt, [theirs, ours]) == [ours]
         assert store.run(theirs).live and not store.events(theirs)
@@ -106,11 +110,7 @@ def test_the_end_of_a_task_is_no_end_of_a_run_that_another_process_trains(store:
     claim(store, ours)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         claim(store, theirs)
-        owner = find_process(other.pid)
-        assert owner
-        with sqlite3.connect(store.folder / "wdtui.sqlite3") as connection:
-            values = owner.pid, owner.start, theirs
-            connection.execute("UPDATE runs SET pid = ?, process_start = ? WHERE id = ?", values)
+        hand_over(store, theirs, other.pid)
         ray_cluster = RayCluster.__new__(RayCluster)
         ray_cluster._store, ray_cluster._owner = store, this_process()
         ray_cluster._end((ours, theirs, waiting), Status.INTERRUPTED, "Its node fell silent.", waiting=False)

@@ -20,7 +20,9 @@ from wdtui.runs.evidence import Evidence
 from wdtui.runs.inspection import findings
 from wdtui.runs.rows import change
 from wdtui.runs.store import Status, Store, StoreError
+from wdtui.runs.sweep_store import Sweep
 from wdtui.runs.sweeps import assign
+from wdtui.runs.trainer import log_path
 from wdtui.schema.curves import Point
 from wdtui.steering import Steering
 
@@ -131,6 +133,9 @@ WRONG = {
     "name": "nam\0",
     "step": 7,
     "created": "yesterday",
+    "domain": "another boot",
+    "pid": 7,
+    "process_start": 8.5,
 }
 
 
@@ -301,6 +306,50 @@ def test_a_run_of_another_version_does_not_keep_a_check_from_naming_the_rest(sto
     assert "made by another version" in found[1].text
 
 
+# Deleting
+
+
+def with_files(store: Store) -> int:
+    """A run that has been interrupted, with a checkpoint and a log."""
+    run_id = store.add_run(CONFIG)
+    claim(store, run_id)
+    append(store, run_id, point(10))
+    store.checkpoints(store.run(run_id)).save(10, {"epoch": 1, "batch": 0, "plan": []}, {})
+    store.set_status(store.run(run_id).claim, Status.INTERRUPTED)
+    log = log_path(store.folder, run_id)
+    log.parent.mkdir(exist_ok=True)
+    log.touch()
+    return run_id
+
+
+def files_of(store: Store, run_id: int) -> list[str]:
+    return [
+        path.name for name in (f"checkpoints/{run_id}-*", f"logs/run-{run_id}.log") for path in store.folder.glob(name)
+    ]
+
+
+@pytest.mark.parametrize("damage", ["", "UPDATE runs SET note = 'x'", "UPDATE runs SET created = 7.0"])
+def test_a_run_is_deleted_with_its_checkpoints_and_its_log_also_where_its_row_is_damaged(
+    store: Store, damage: str
+) -> None:
+    others, run_id = [with_files(store) for _ in range(10)], with_files(store)
+    if damage:
+        rotten(store.folder, f"{damage} WHERE id IN (1, {run_id})")
+    assert len(files_of(store, run_id)) == 2
+    store.delete([1, run_id])
+    assert files_of(store, run_id) == files_of(store, 1) == []
+    assert all(len(files_of(store, other)) == 2 for other in others[1:])
+
+
+def test_of_two_folders_that_may_be_a_damaged_run_s_neither_is_removed(store: Store) -> None:
+    """As one may belong to a store that was moved aside, of which the other has taken over the number."""
+    run_id = with_files(store)
+    (store.folder / "checkpoints" / f"{run_id}-1.000000").mkdir()
+    rotten(store.folder, "UPDATE runs SET note = 'x'")
+    store.delete([run_id])
+    assert len(list((store.folder / "checkpoints").iterdir())) == 2
+
+
 # Any bit
 
 
@@ -344,7 +393,7 @@ def everything(folder: Path) -> tuple[dict[Any, Any], dict[Any, str]]:
     except StoreError as error:
         return {}, {"store": str(error)}
     with store:
-        runs = put("runs", store.runs, lambda runs: store.missing()) or []
+        runs = put("runs", store.runs, lambda runs: store.missing() or damaged(runs)) or []
         got["runs"] = [run.id for run in runs]
         for run in runs:
             damage = run.reason if run.status == Status.DAMAGED else ""
@@ -365,7 +414,7 @@ def everything(folder: Path) -> tuple[dict[Any, Any], dict[Any, str]]:
                 lambda events: "marked" * any(event.kind == "unreadable" for event in events),
             )
             put(("commands", run.id), lambda run=run: store.commands(run.id))
-        sweeps = put("sweeps", store.sweeps.all, lambda _: store.missing()) or []
+        sweeps = put("sweeps", store.sweeps.all, lambda sweeps: store.missing() or damaged(sweeps)) or []
         got["sweeps"] = [sweep.id for sweep in sweeps]
         for sweep in sweeps:
             put(("cells", sweep.id), lambda sweep=sweep: sweep.cells)
@@ -379,8 +428,13 @@ def everything(folder: Path) -> tuple[dict[Any, Any], dict[Any, str]]:
     return got, marks
 
 
-UNSEALED = ("host", "pid", "process_start", "heartbeat", "revision")
-"""Who trained a run and when it last said so: nothing that was measured."""
+def damaged(rows: list[Any]) -> str:
+    """What is said of rows that are listed as damaged, maybe under another number than they had."""
+    return "".join(row.damage if isinstance(row, Sweep) else row.damaged * row.reason for row in rows)
+
+
+UNSEALED = ("beats", "heartbeat", "revision")
+"""When the owner of a run last gave a sign of life: nothing that was measured."""
 
 
 def flips(folder: Path, count: int, seed: int) -> None:

@@ -64,6 +64,43 @@ def test_the_newest_finished_run_of_an_equal_config_counts(store: Store, add: Ad
     assert Evidence(store).run(CONFIG.replace(seed=2)) is None
 
 
+def lose_a_point(store: Store, run_id: int) -> None:
+    with store._database.writing() as connection:
+        connection.execute("UPDATE points SET data = zeroblob(length(data)) WHERE run_id = ?", (run_id,))
+
+
+def test_a_run_that_lacks_points_does_not_count_and_the_claim_says_so(store: Store, add: Add) -> None:
+    whole, spoilt = add(value=0.5), add(value=0.6)
+    lose_a_point(store, spoilt)
+    run = Evidence(store).run(CONFIG)
+    assert run is not None and run.id == whole
+    assert Evidence(store).standing(experiment()).words == "1 holds"
+    lose_a_point(store, whole)
+    assert Evidence(store).run(CONFIG) is None
+    (verdict,) = Evidence(store).verdicts(experiment())
+    assert verdict.state == State.NOT_RUN
+    assert verdict.measured == "Run 2 lacks damaged points: `wdtui resume 2` trains them again."
+
+
+def test_what_a_claim_lacks_because_of_damage_is_trained_again(store: Store) -> None:
+    from wdtui.runs.trained import trained
+
+    short = CONFIG.replace(epochs=3, width=128, keep_every=1)
+    cases: list[Case] = [short, *FORK.of(short)]
+
+    def train() -> list[int]:
+        runs = trained(store, cases, experiment="e", executor=here(store), threads=1, tell=lambda line: None)
+        assert {run.status for run in runs.values()} == {Status.DONE}
+        return [runs[case].id for case in cases]
+
+    ids = train()
+    losses = [store.curves(run_id)["train_loss"].tolist() for run_id in ids]
+    for run_id in ids[0], ids[2]:
+        lose_a_point(store, run_id)
+    assert train() == ids and len(store.runs()) == 3
+    assert [store.curves(run_id)["train_loss"].tolist() for run_id in ids] == losses
+
+
 def test_a_steered_run_and_a_fork_do_not_count(store: Store, add: Add) -> None:
     steered = add(plan=(Steering(5, "weight_decay", 0.3, 1.0),))
     add(parent=(steered, 5))

@@ -248,6 +248,20 @@ class Checkpoints:
         return self.folder / f"step-{step:012}.json"
 
 
+def delete_checkpoints(store_folder: Path, run: RunRecord) -> None:
+    """Remove all checkpoints of a run.
+
+    Of one whose row is damaged the creation is not known. Its folder is the one named for its number, unless there are
+    several: those of a store that was moved aside have the same numbers.
+    """
+    if not run.damaged:
+        Checkpoints(store_folder, run.id, run.created).delete()
+        return
+    folders = list((store_folder / "checkpoints").glob(f"{run.id}-*"))
+    if len(folders) == 1:
+        shutil.rmtree(folders[0], ignore_errors=True)
+
+
 def _identity(path: Path) -> _Identity | None:
     """What tells a file from another of the same name; None where there is none."""
     try:

@@ -1,18 +1,21 @@
-"""What the store holds for and against an experiment's claims. No torch; points are read only where a claim asks."""
+"""What the store holds for and against an experiment's claims. No torch.
+
+Points are read only of runs that may count.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 
 from wdtui import problems
 from wdtui.branches import Branch, Case, forked_at
 from wdtui.experiments import Experiment
 from wdtui.runs.forks import forked
-from wdtui.runs.records import FINISHED, RunRecord, Status
+from wdtui.runs.records import FINISHED, RunRecord, Status, StoreError
 from wdtui.runs.store import Store
 from wdtui.runs.sweep_store import fingerprint
 from wdtui.schema.config import Config
@@ -55,21 +58,32 @@ class Evidence:
 
         One that was steered, forked or imported had other values for a while, or another program's, and shows nothing
         about its config. A fork shows what a branch comes to where it leaves a run of the same config at the same step
-        and nothing else was steered.
+        and nothing else was steered. A finished one that lacks damaged points shows less than its training did.
         """
+        runs = self._of_case(case, statuses)
+        return next((run for run in runs if run.status not in FINISHED or self._lost(run) == ()), None)
+
+    def lacking(self, case: Case) -> RunRecord | None:
+        """The newest run that would count, finished, were its damaged points trained again."""
+        return next((run for run in self._of_case(case, FINISHED) if self._lost(run)), None)
+
+    def _of_case(self, case: Case, statuses: Collection[Status]) -> Iterator[RunRecord]:
         if isinstance(case, Branch):
-            return self._fork(case, statuses)
+            config, plan = forked(case.config, (), case.step, dict(case.changes))
+            for run in self._alike(config):
+                if run.parent_step == case.step and run.status in statuses and run.plan == plan:
+                    yield run
+            return
         for run in self._alike(case):
             if run.id in self._faithful and run.status in statuses:
-                return run
-        return None
+                yield run
 
-    def _fork(self, branch: Branch, statuses: Collection[Status]) -> RunRecord | None:
-        config, plan = forked(branch.config, (), branch.step, dict(branch.changes))
-        for run in self._alike(config):
-            if run.parent_step == branch.step and run.status in statuses and run.plan == plan:
-                return run
-        return None
+    def _lost(self, run: RunRecord) -> tuple[int, ...] | None:
+        """The steps of the damaged points that a run lacks; None where it cannot be read what its points are."""
+        try:
+            return self._store.curves(run.id).lost
+        except StoreError:
+            return None
 
     def _alike(self, config: Config) -> Sequence[RunRecord]:
         return self._runs.get(fingerprint(config.problem, json.dumps(config.to_mapping())), ())
@@ -77,7 +91,8 @@ class Evidence:
     def verdicts(self, experiment: Experiment) -> tuple[Verdict, ...]:
         """What becomes of the claims of this variant of an experiment."""
         cases = experiment.cases() if experiment.claims else []
-        outcomes = {case: self._outcome(case, run) for case in cases if (run := self.run(case))}
+        runs = {case: self.run(case) or self.lacking(case) for case in cases}
+        outcomes = {case: self._outcome(case, run) for case, run in runs.items() if run}
         return tuple(check(claim, cases, outcomes) for claim in experiment.claims)
 
     def standing(self, experiment: Experiment) -> Standing:
@@ -95,4 +110,5 @@ class Evidence:
             curves=partial(self._store.curves, run.id),
             diverged=run.status == Status.DIVERGED,
             forked_at=forked_at(case),
+            lacking=run.id if self._lost(run) else None,
         )

@@ -15,7 +15,8 @@ from zlib import crc32
 
 SEALED: dict[str, tuple[str, ...]] = {
     "runs": (
-        *("id", "name", "note", "experiment", "config", "plan", "status", "reason", "device", "threads", "host"),
+        *("id", "name", "note", "experiment", "config", "plan", "status", "reason", "device", "threads"),
+        *("host", "domain", "pid", "process_start"),
         *("created", "started", "ended", "versions", "parent", "parent_step", "step", "epoch", "speed", "latest"),
         *("milestones", "checkpoint_step", "columns_seal", "events", "token", "batched", "epoch_steps", "schema"),
     ),
@@ -25,7 +26,7 @@ SEALED: dict[str, tuple[str, ...]] = {
     "schemas": ("id", "text"),
     "sweep_cells": ("sweep_id", "place", "config", "run_id"),
 }
-"""By table, what its checksum covers: all that is shown. Heartbeats, revisions and processes are not."""
+"""By table, what its checksum covers: all that is shown, and what decides it. Heartbeats and revisions are not."""
 
 
 def seal(*values: Any) -> int:

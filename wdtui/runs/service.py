@@ -15,14 +15,12 @@ from wdtui.branches import Branching, in_words
 from wdtui.errors import WdtuiError
 from wdtui.grid import Grid
 from wdtui.runs import forks
-from wdtui.runs.checkpoints import Checkpoints
 from wdtui.runs.executor import queue_again
 from wdtui.runs.processes import this_process
 from wdtui.runs.records import CLAIMABLE, FINISHED, RunRecord, Status, StoreError
 from wdtui.runs.store import RunBusyError, Store, why_not_deleted
 from wdtui.runs.sweep_store import Sweep
 from wdtui.runs.sweeps import assign
-from wdtui.runs.trainer import log_path
 from wdtui.schema.config import Config
 from wdtui.steering import check_steerable
 from wdtui.text import number
@@ -194,10 +192,6 @@ class Service:
         runs = self.check_deletable(run_ids)
         self.store.delete([run.id for run in runs])
         self._queue.forget([run.id for run in runs])
-        for run in runs:
-            Checkpoints(self.store.folder, run.id, run.created).delete()
-            with contextlib.suppress(OSError):  # as with checkpoints: what cannot be removed harms nobody
-                log_path(self.store.folder, run.id).unlink()
         return f"Run {runs[0].id} is deleted." if len(runs) == 1 else f"{len(runs)} runs are deleted."
 
     def rename(self, run_id: int, name: str) -> str:

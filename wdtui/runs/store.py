@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from wdtui import settings
 from wdtui.outputs import FileError
-from wdtui.runs.checkpoints import Checkpoints
+from wdtui.runs.checkpoints import Checkpoints, delete_checkpoints
 from wdtui.runs.database import Database
 from wdtui.runs.entries import read_commands, read_events
 from wdtui.runs.observer import Observer
@@ -53,6 +53,7 @@ from wdtui.runs.rows import (
     storable,
 )
 from wdtui.runs.sweep_store import Sweeps
+from wdtui.runs.trainer import log_path
 from wdtui.schema.config import Config
 from wdtui.schema.curves import Curves, Point
 from wdtui.steering import Plan, to_json
@@ -492,13 +493,18 @@ class Store:
             change(connection, run_id, note=given(note))
 
     def delete(self, run_ids: Iterable[int]) -> None:
-        """Delete runs with their points, events and commands; all of them, or none when one is live."""
+        """Delete runs with all that was measured, their checkpoints and logs; all of them, or none when one is live."""
         with self._database.writing() as connection:
-            for run in [select_run(connection, self._observer, run_id) for run_id in run_ids]:
+            runs = [select_run(connection, self._observer, run_id) for run_id in run_ids]
+            for run in runs:
                 if why := why_not_deleted(run):
                     raise StoreError(why)
                 connection.execute("DELETE FROM runs WHERE id = ?", (run.id,))
             next_revision(connection)
+        for run in runs:
+            delete_checkpoints(self.folder, run)
+            with contextlib.suppress(OSError):
+                log_path(self.folder, run.id).unlink()
 
     def missing(self) -> str:
         """What the store has lost without its being deleted, in a sentence; empty where all is well."""

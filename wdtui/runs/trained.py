@@ -81,10 +81,10 @@ def trained(
 
     `on_look` is given how all stands, several times a second, in this thread. `executor` makes what trains them, with
     `threads` each, where anything is to be trained. Branches are trained once the runs that they leave have ended, so
-    that they can start from their checkpoints. A run that was begun before is gone on with, and one that another
-    process trains is waited for. Each is tried once; a failure is the status of its run. Once `stop` says a reason,
-    runs are interrupted with a checkpoint, and branches may be left out. Raises StoreError, ConfigError for a branch
-    that changes what a fork cannot change, and what `executor` raises.
+    that they can start from their checkpoints. A run that was begun before is gone on with, as is one that lacks
+    damaged points, and one that another process trains is waited for. Each is tried once; a failure is the status of
+    its run. Once `stop` says a reason, runs are interrupted with a checkpoint, and branches may be left out. Raises
+    StoreError, ConfigError for a branch that changes what a fork cannot change, and what `executor` raises.
     """
     evidence = Evidence(store)
     runs = {case: run for case in cases if (run := evidence.run(case))}
@@ -98,7 +98,8 @@ def trained(
         for late in (False, True):
             stage = [case for case in missing if isinstance(case, Branch) == late and not stop()]
             for case in stage:
-                runs[case] = evidence.run(case, CLAIMABLE | LIVE) or store.run(_added(store, case, runs, experiment))
+                begun = evidence.run(case, CLAIMABLE | LIVE) or _reopened(store, evidence.lacking(case))
+                runs[case] = begun or store.run(_added(store, case, runs, experiment))
             told: set[int] = set()
             read = partial(_read, store, [runs[case].id for case in stage])
             for now, left in train(trainer, read, threads=threads, stop=stop):
@@ -109,6 +110,14 @@ def trained(
                         told.add(run.id)
                         tell(f"{len(told)} of {len(stage)}: run {run.id} is {run.status}{_why(run)}")
     return {case: store.run(run.id) for case, run in runs.items()}
+
+
+def _reopened(store: Store, lacking: RunRecord | None) -> RunRecord | None:
+    """A finished run whose damaged points are to be trained again."""
+    if lacking is None:
+        return None
+    store.reopen(lacking.id)
+    return store.run(lacking.id)
 
 
 def _added(store: Store, case: Case, runs: Mapping[Case, RunRecord], experiment: str) -> int:
