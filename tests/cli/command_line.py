@@ -1,26 +1,62 @@
-"""Runs the real program: a process of its own, with a store of its own."""
+"""Runs commands, each with a store of its own: in this process, or in one of their own where the process is the point.
+
+A process of its own is needed for signals, kills, closed streams, terminals, what is imported, and how soon it comes.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+from wdtui.cli.main import main
 
 TINY = ("--width", "8", "--train-size", "320", "--validation-size", "50", "--test-size", "50", "--threads", "1")
 
 
-def wdtui(*arguments: str, store: Path | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+def wdtui(*arguments: str, store: Path | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command in this process, with pipes for a terminal; returns what a process of its own would have left."""
+    with contextlib.ExitStack() as ended:
+        ended.enter_context(mock.patch.dict(os.environ, {"WDTUI_HOME": str(store)} if store else {}))
+        ended.enter_context(contextlib.chdir(cwd or Path.cwd()))
+        streams = {name: ended.enter_context(_pipe(name)) for name in ("stdin", "stdout", "stderr")}
+        try:
+            status = main(list(arguments))
+        except SystemExit as left:
+            status = left.code if isinstance(left.code, int) else 1
+        written = {name: _read(stream) for name, stream in streams.items()}
+    return subprocess.CompletedProcess(list(arguments), status, written["stdout"], written["stderr"])
+
+
+@contextlib.contextmanager
+def _pipe(name: str) -> Iterator[io.TextIOWrapper]:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+    with mock.patch.object(sys, name, stream):
+        yield stream
+
+
+def _read(stream: io.TextIOWrapper) -> str:
+    stream.seek(0)
+    return stream.read()
+
+
+def in_own_process(*arguments: str, store: Path | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own."""
     environment = os.environ | ({"WDTUI_HOME": str(store)} if store else {})
     command = [sys.executable, "-m", "wdtui", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, **options)
 
 
 def start(*arguments: str, store: Path) -> subprocess.Popen[str]:
+    """Start a command in a process of its own."""
     environment = os.environ | {"WDTUI_HOME": str(store)}
     command = [sys.executable, "-m", "wdtui", *arguments]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -38,7 +74,7 @@ def until(condition: Callable[[], bool], process: subprocess.Popen[str] | None =
         assert time.monotonic() < deadline, "waited in vain"
         if process and process.poll() is not None and not condition():
             raise AssertionError(f"ended with {process.returncode}: {process.communicate()}")
-        time.sleep(0.1)
+        time.sleep(0.05)
 
 
 def assert_one_sentence(error: str) -> None:

@@ -1,21 +1,20 @@
-"""`wdtui run --headless` through the real process: what it prints, stores and answers to signals."""
+"""`wdtui run --headless`: what it prints and stores, and in a process of its own what it answers to signals."""
 
 from __future__ import annotations
 
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import TINY, events, start, wdtui
+from command_line import TINY, events, in_own_process, start, until, wdtui
 
 from wdtui.cli.main import main
 from wdtui.config import RunConfig
 
 
 def test_json_carries_a_point_for_each_epoch_and_a_summary(tmp_path: Path) -> None:
-    result = wdtui("run", *TINY, "--epochs", "7", "--headless", "--json", store=tmp_path)
+    result = in_own_process("run", *TINY, "--epochs", "7", "--headless", "--json", store=tmp_path)
     assert result.returncode == 0, result.stderr
     *points, summary = events(result.stdout)
     assert [point["epoch"] for point in points] == [1, 2, 3, 4, 5, 6, 7]
@@ -29,13 +28,15 @@ def test_json_carries_a_point_for_each_epoch_and_a_summary(tmp_path: Path) -> No
 
 
 def test_the_same_config_gives_bit_identical_points_twice(tmp_path: Path) -> None:
-    def points() -> list[dict[str, Any]]:
+    """Also where the process has trained before."""
+
+    def points(command: Any) -> list[dict[str, Any]]:
         arguments = ("--width", "40", "--epochs", "3", "--shuffle", "--label-noise", "0.1", "--threads", "2")
-        lines = events(wdtui("run", *arguments, "--headless", "--json", store=tmp_path).stdout)[:-1]
+        lines = events(command("run", *arguments, "--headless", "--json", store=tmp_path).stdout)[:-1]
         return [{name: line[name] for name in line if name not in ("run_id", "steps_per_second")} for line in lines]
 
-    first = points()
-    assert len(first) == 3 and points() == first
+    first = points(wdtui)
+    assert len(first) == 3 and points(wdtui) == points(in_own_process) == first
 
 
 def test_a_run_without_a_terminal_prints_plain_lines_a_chart_and_what_was_seen(tmp_path: Path) -> None:
@@ -78,16 +79,15 @@ def test_divergence_keeps_all_points_and_names_the_step(tmp_path: Path) -> None:
 
 
 def wait_for_points(store: Path, process: Any) -> None:
-    for _ in range(300):
-        assert process.poll() is None, process.communicate()
-        if '"epoch": 0' not in (listed := wdtui("runs", "list", "--json", store=store).stdout) and "epoch" in listed:
-            return
-        time.sleep(0.05)
-    raise AssertionError("no point came")
+    def measured() -> bool:
+        listed = wdtui("runs", "list", "--json", store=store).stdout
+        return "epoch" in listed and '"epoch": 0' not in listed
+
+    until(measured, process)
 
 
 def test_ctrl_c_keeps_everything_and_resuming_equals_a_run_that_was_never_interrupted(tmp_path: Path) -> None:
-    config = (*TINY, "--epochs", "1500")
+    config = (*TINY, "--epochs", "800")
     process = start("run", *config, "--headless", "--json", store=tmp_path)
     wait_for_points(tmp_path, process)
     process.send_signal(signal.SIGINT)
@@ -99,7 +99,7 @@ def test_ctrl_c_keeps_everything_and_resuming_equals_a_run_that_was_never_interr
     assert wdtui("resume", "1", "--json", store=tmp_path).returncode == 0
     assert wdtui("run", *config, "--headless", store=tmp_path).returncode == 0
     interrupted, undisturbed = (events(wdtui("runs", "show", run, "--json", store=tmp_path).stdout)[0] for run in "12")
-    assert interrupted["steps"] == undisturbed["steps"] == 7500
+    assert interrupted["steps"] == undisturbed["steps"] == 4000
     for run in (interrupted, undisturbed):
         del run["final"]["steps_per_second"]
     assert interrupted["final"] == undisturbed["final"]
@@ -112,19 +112,12 @@ def test_a_run_is_paused_steered_resumed_and_stopped_from_another_shell(tmp_path
     def status() -> Any:
         return events(wdtui("runs", "list", "--json", store=tmp_path).stdout)[0]["status"]
 
-    def wait_for(expected: str) -> None:
-        for _ in range(100):
-            if status() == expected:
-                return
-            time.sleep(0.05)
-        raise AssertionError(f"still {status()}, not {expected}")
-
     assert wdtui("pause", "1", store=tmp_path).returncode == 0
-    wait_for("paused")
+    until(lambda: status() == "paused", process)
     assert wdtui("resume", "1", store=tmp_path).returncode == 0
-    wait_for("running")
+    until(lambda: status() == "running", process)
     assert wdtui("steer", "1", "--set", "bn_epsilon=0.5", store=tmp_path).returncode == 0
-    time.sleep(0.6)
+    until(lambda: "steered" in wdtui("runs", "show", "1", store=tmp_path).stdout, process)
     assert wdtui("stop", "last", store=tmp_path).returncode == 0
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130 and "Stopped at step" in error
@@ -143,7 +136,7 @@ def test_a_killed_run_is_shown_as_interrupted_with_all_that_was_stored(tmp_path:
 
 def test_deleting_asks_and_takes_the_run_away(tmp_path: Path) -> None:
     assert wdtui("run", *TINY, "--epochs", "1", "--headless", store=tmp_path).returncode == 0
-    refused = wdtui("runs", "delete", "1", store=tmp_path, stdin=-3)
+    refused = wdtui("runs", "delete", "1", store=tmp_path)
     assert refused.returncode == 2 and "--yes" in refused.stderr
     assert wdtui("runs", "delete", "1", "--yes", store=tmp_path).returncode == 0
     assert f"No runs in {tmp_path} yet" in wdtui("runs", "list", store=tmp_path).stdout

@@ -1,4 +1,4 @@
-"""`wdtui sweep --headless` through the real process: what it prints, stores, takes over, and goes on with."""
+"""`wdtui sweep --headless`: what it prints, stores, takes over, and goes on with; some of it in processes."""
 
 from __future__ import annotations
 
@@ -90,6 +90,7 @@ def test_a_sweep_that_was_killed_is_resumed_and_ends_as_if_nothing_had_happened(
     assert summary["table"] == sweep(undisturbed, *config)[-1]["table"]
 
 
+@pytest.mark.usefixtures("in_threads")
 def test_equal_cells_are_trained_once_whatever_asked_for_them(tmp_path: Path) -> None:
     run = wdtui("run", "--weight-decay", "0.1", *SHORT, "--headless", "--json", store=tmp_path)
     assert run.returncode == 0
@@ -141,6 +142,7 @@ def test_a_cell_that_fails_is_a_state_and_not_the_end(tmp_path: Path) -> None:
     assert result.returncode == 0 and "3 of 3 runs are done" in result.stdout
 
 
+@pytest.mark.usefixtures("in_threads")
 def test_a_cell_that_diverges_is_a_result(tmp_path: Path) -> None:
     wild = ("--optimizer", "sgd", "--decay", "l2", "--weight-decay", "1000", "--no-batch-norm")
     *cells, summary = sweep(tmp_path, "--axis", "learning_rate=1e-6,900", *wild, *TINY, "--epochs", "50")
@@ -148,6 +150,7 @@ def test_a_cell_that_diverges_is_a_result(tmp_path: Path) -> None:
     assert summary["complete"] and summary["table"][1]["states"] == {"diverged": 1}
 
 
+@pytest.mark.usefixtures("in_threads")
 def test_a_deleted_run_leaves_its_cell_missing_and_resuming_trains_it_anew(tmp_path: Path) -> None:
     sweep(tmp_path, "--axis", "blocks=1,2", "--name", "depths", *SHORT)
     assert wdtui("runs", "delete", "1", "--yes", store=tmp_path).returncode == 0
@@ -159,6 +162,7 @@ def test_a_deleted_run_leaves_its_cell_missing_and_resuming_trains_it_anew(tmp_p
     assert [(cell["run_id"], cell["taken_over"]) for cell in cells] == [(2, True), (3, False)]
 
 
+@pytest.mark.usefixtures("in_threads")
 def test_without_a_terminal_it_prints_plain_lines_a_chart_and_a_table(tmp_path: Path) -> None:
     result = wdtui("sweep", "--axis", "weight_decay=0,0.1", "--seeds", "2", *SHORT, "--headless", store=tmp_path)
     assert result.returncode == 0
@@ -173,6 +177,7 @@ def test_without_a_terminal_it_prints_plain_lines_a_chart_and_a_table(tmp_path: 
     assert "weight_decay 0, 0.1 × 2 seeds" in wdtui("sweeps", "list", store=tmp_path).stdout
 
 
+@pytest.mark.usefixtures("in_threads")
 def test_an_experiment_is_run_as_a_sweep(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('question = "Why?"\n[config]\nepochs = 2\n[axes]\nweight_decay = "0,0.1"\nwidth = [4, 8]\n')
@@ -184,6 +189,7 @@ def test_an_experiment_is_run_as_a_sweep(tmp_path: Path) -> None:
     assert [cell["taken_over"] for cell in cells] == [True, False]
 
 
+@pytest.mark.usefixtures("in_threads")
 def test_a_sweep_of_a_single_run_ends_with_its_curves_as_the_run_would(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('question = "Why?"\n[config]\nepochs = 2\n')
@@ -237,6 +243,7 @@ def test_waiting_for_a_run_that_another_process_trains(tmp_path: Path) -> None:
     assert runs(tmp_path)[1]["status"] == "done" and len(runs(tmp_path)) == 2
 
 
+@pytest.mark.usefixtures("in_threads")
 def test_a_sweep_goes_on_where_and_with_as_many_threads_as_it_was_begun(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         base = RunConfig(width=8, train_size=320, validation_size=50, test_size=50, epochs=2)
