@@ -66,5 +66,9 @@ def run(
     def start(service: Service) -> None:
         service.start(config, experiment=origin, name=name, threads=threads)
 
+    if not detach:  # before a store is made
+        from wdtui.lab.devices import resolve_device
+
+        device = resolve_device(device)
     with Store(store) as opened:
         return carry_out(opened, start, device=device, detach=detach, json=json)
