@@ -182,6 +182,16 @@ def test_the_branches_of_an_experiment_are_trained_and_checked(experiment: Path,
     assert "forked after 2 epochs: unchanged; ε → 100." in shown and "blow-ups after the fork" in shown
 
 
+def test_each_run_of_an_experiment_is_trained_and_then_its_forks(experiment: Path, tmp_path: Path) -> None:
+    experiment.write_text(FORKED, encoding="utf-8")
+    result = wdtui("experiments", "run", str(experiment), "--threads", "1", store=tmp_path / "store")
+    assert result.returncode == 0, result.stderr
+    runs = listed(tmp_path / "store")[::-1]
+    branches = [(None, ""), (1, "unchanged"), (1, "ε → 100"), (None, ""), (4, "unchanged"), (4, "ε → 100")]
+    assert [(run["parent"], run["name"]) for run in runs] == branches
+    assert {run["status"] for run in runs} == {"done"}
+
+
 def test_a_branch_that_no_fork_can_be_is_refused_in_a_sentence(experiment: Path, tmp_path: Path) -> None:
     experiment.write_text(FORKED.replace("at_epoch = 2", "at_epoch = 4"), encoding="utf-8")
     result = wdtui("experiments", "verify", str(experiment), store=tmp_path / "store")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from store_tools import CONFIG, append, in_python, point
 
+import wdtui
 from wdtui.errors import WdtuiError
 from wdtui.grid import Grid
 from wdtui.runs.records import RunRecord, Status
@@ -155,6 +157,19 @@ def assert_carried_out(store: Store, queue: Queue, request: str, before: RunReco
             assert store.run(1).name == "mine"
         case "annotate":
             assert store.run(1).note == "look"
+
+
+def test_the_faces_change_runs_through_the_service_alone() -> None:
+    changing = {"add_run", "settle", "reopen", "send", "set_note", "set_status"}
+    source = Path(wdtui.__file__).parent
+    found = {
+        f"{path.relative_to(source)}: {node.attr}"
+        for face in ("cli", "tui")
+        for path in (source / face).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in changing
+    }
+    assert not found
 
 
 def test_a_finished_run_that_lacks_points_is_trained_again(store: Store, queue: Queue, service: Service) -> None:

@@ -11,9 +11,11 @@ from tui_tools import FakeScheduler, Recorded, press, settle
 
 from wdtui.cli.main import main
 from wdtui.config import RunConfig
+from wdtui.grid import Grid
 from wdtui.runs.records import Status
 from wdtui.runs.scheduler import Scheduler
 from wdtui.runs.store import Store
+from wdtui.runs.sweeps import assign
 from wdtui.runs.trainer import log_path
 from wdtui.tui.app import WorkbenchApp
 
@@ -143,6 +145,19 @@ async def test_blanks_around_a_name_are_dropped(recorded: Recorded, ask: Ask) ->
     recorded.add("demo", points=5)
     await ask(("e", "type: mine ", "enter"), ("runs", "rename", "1", " mine "))
     assert recorded.store.run(1).name == "mine"
+
+
+async def test_a_sweep_is_stopped_by_a_key_and_by_a_command(recorded: Recorded, ask: Ask) -> None:
+    sweep = recorded.store.sweeps.get(recorded.store.sweeps.add(Grid.of(RunConfig(), {"weight_decay": [0.0, 0.1]})))
+    assign(recorded.store, sweep)
+    recorded.store.claim(1, device="cpu", threads=1, versions={})
+    keys, command = ("S", "enter", "x"), ("stop", "S1")
+    assert "Stopping 2 runs of sweep S1 …" in await ask(keys, command)
+    assert [one.kind for one in recorded.store.commands(1)] == ["stop"]
+    assert recorded.store.run(2).status == Status.STOPPED
+    recorded.store.set_status(recorded.store.run(1).claim, Status.STOPPED)
+    said = await ask(keys, command)
+    assert "Sweep S1 has no live or queued runs: there is nothing to stop." in said
 
 
 # What one face alone did worse

@@ -24,15 +24,18 @@ if TYPE_CHECKING:
     from wdtui.tui import Opening
 
 
+RunOrSweepArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN|SWEEP",
+        help="A run's number or name, or last; or a sweep, as S3.",
+        autocompletion=completion.runs_and_sweeps,
+    ),
+]
+
+
 def resume(
-    run: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN|SWEEP",
-            help="A run's number or name, or last; or a sweep, as S3.",
-            autocompletion=completion.runs_and_sweeps,
-        ),
-    ],
+    run: RunOrSweepArgument,
     headless: HeadlessOption = False,
     detach: DetachOption = False,
     json: JsonOption = False,
@@ -50,7 +53,7 @@ def resume(
     Of a sweep, train what is missing, interrupted, stopped or failed. In a terminal this opens the app; without one,
     or with --headless or --json, it trains without a screen.
     """
-    from wdtui.cli.headless import Detached, Foreground
+    from wdtui.cli.headless import carry_out
     from wdtui.runs.service import Service
     from wdtui.runs.store import Status, Store
     from wdtui.tui import Opening, has_terminal
@@ -69,7 +72,6 @@ def resume(
         if executor != "local" or address:
             raise CommandError("--executor and --address are for sweeps, as in `wdtui resume S3 --executor ray`.")
         run_id = confirmed(opened, opened.find(run)).id
-        queue = (Detached if detach else Foreground)(opened, json=json)
         record = Service(opened).check_resumable(run_id)
         device, threads = device or record.device or "auto", threads or record.threads
         if record.status == Status.PAUSED:
@@ -77,16 +79,13 @@ def resume(
             return 0
         if in_app:
             return _open(opened, device, Opening(run_id=run_id, threads=threads))
-        if not detach:
-            from wdtui.lab.devices import resolve_device
 
-            device = resolve_device(device)
-        service = Service(opened, queue, device=device)
-        with service.undone_on_error():
+        def go_on(service: Service) -> None:
             service.resume(run_id, threads=threads)
             if record.step:
                 typer.echo(_from_where(opened, record), err=True)
-            return queue.train()
+
+        return carry_out(opened, go_on, device=device, detach=detach, json=json)
 
 
 def _open(store: Store, device: str, opening: Opening) -> int:
@@ -118,9 +117,16 @@ def pause(run: RunArgument, store: StoreOption = None) -> None:
     _ask(store, run, lambda service, record: service.pause(record.id))
 
 
-def stop(run: RunArgument, store: StoreOption = None) -> None:
-    """Stop a live run with a checkpoint, wherever it is trained; `wdtui resume` goes on from there."""
-    _ask(store, run, lambda service, record: service.stop(record.id))
+def stop(run: RunOrSweepArgument, store: StoreOption = None) -> None:
+    """Stop a live run, or all of a sweep, with a checkpoint, wherever it trains; `wdtui resume` goes on from there."""
+    if not is_sweep(run):
+        _ask(store, run, lambda service, record: service.stop(record.id))
+        return
+    from wdtui.runs.service import Service
+    from wdtui.runs.store import Store
+
+    with Store(store) as opened:
+        typer.echo(Service(opened).stop_sweep(opened.sweeps.find(run)), err=True)
 
 
 def steer(

@@ -27,7 +27,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "wdtui resume S2 --executor ray",
     ),
     "pause": ("wdtui pause last", "wdtui pause 3"),
-    "stop": ("wdtui stop last", "wdtui stop 3"),
+    "stop": ("wdtui stop last", "wdtui stop 3", "wdtui stop S2"),
     "steer": (
         "wdtui steer last --set bn_epsilon=1e-2",
         "wdtui steer 3 --set weight_decay=0 --set learning_rate=3e-4",

@@ -133,8 +133,8 @@ def _train_with_forks(
     status, device = 0, resolve_device(machines.device)
     with Store(store) as opened:
         queue = Foreground(opened, json=json)
+        service = Service(opened, queue, device=device)
         for config in loaded.cells(fields):
-            service = Service(opened, queue, device=device)
             with service.undone_on_error():
                 run_id = service.start(config, experiment=loaded.name, threads=machines.threads)
                 ended = queue.train()

@@ -84,24 +84,24 @@ def _train(
     threads: int | None,
 ) -> int:
     """Add a run that another defines, say so, and train it."""
-    from wdtui.cli.headless import Detached, Foreground
+    from wdtui.cli.headless import Foreground, carry_out
     from wdtui.runs.service import Service
     from wdtui.runs.store import Store
     from wdtui.tui import Opening, check_terminal, open_app
 
-    if not (headless or detach):
-        if json:
-            raise CommandError("--json needs --headless or --detach.")
-        check_terminal()
+    if json and not (headless or detach):
+        raise CommandError("--json needs --headless or --detach.")
     with Store(store) as opened:
         like = opened.find(run)
-        queue = (Detached if detach else Foreground)(opened, json=json)
-        service = Service(opened, queue, device=device or None)
-        with service.undone_on_error():
+
+        def added(service: Service) -> int:
             run_id, said = add(service, like)
             typer.echo(said, err=True)
-            if headless or detach:
-                return queue.train()
-        folder = opened.folder
+            return run_id
+
+        if headless or detach:
+            return carry_out(opened, added, device=device or None, detach=detach, json=json)
+        check_terminal()
+        run_id, folder = added(Service(opened, Foreground(opened, json=json))), opened.folder
     opening = Opening(run_id=run_id, threads=threads or like.threads)
     return open_app(folder, device=device or like.device or "auto", opening=opening)

@@ -14,7 +14,7 @@ from wdtui.cli.errors import FAILED, INTERRUPTED
 from wdtui.cli.views import View, choose_view
 from wdtui.errors import TrainingError
 from wdtui.runs.executor import interrupt_waiting
-from wdtui.runs.service import NoQueue
+from wdtui.runs.service import NoQueue, Service
 from wdtui.runs.store import OwnershipLostError, RunBusyError, Status, Store, StoreError
 from wdtui.runs.trainer import log_path, start_process
 from wdtui.runs.worker import SIGNALS, Worker
@@ -22,6 +22,22 @@ from wdtui.text import clean
 
 _FOLLOW_SECONDS = 0.25
 _SIGNALS = SIGNALS | {signal.SIGHUP: "The terminal was closed"}
+
+
+def carry_out(
+    store: Store, request: Callable[[Service], object], *, device: str | None, detach: bool, json: bool
+) -> int:
+    """Make a request and train the runs that it queues, here or in processes of their own; return the exit status.
+
+    `device` is as for a `Service`. An error before a run has begun leaves the store as it was.
+    """
+    from wdtui.lab.devices import resolve_device
+
+    queue = (Detached if detach else Foreground)(store, json=json)
+    service = Service(store, queue, device=resolve_device(device) if device and not detach else device)
+    with service.undone_on_error():
+        request(service)
+        return queue.train()
 
 
 class Foreground(NoQueue):
@@ -38,14 +54,13 @@ class Foreground(NoQueue):
         """Train what was submitted until one breaks off; return the exit status of the last."""
         from wdtui.lab.devices import resolve_device
 
-        status = 0
-        while self._jobs and not status:
-            run_id, device, threads = self._jobs.pop(0)
+        jobs, self._jobs = self._jobs, []
+        for at, (run_id, device, threads) in enumerate(jobs, start=1):
             view = choose_view(self._json)
-            status = train(self._store, run_id, device=resolve_device(device), threads=threads, view=view)
-            if status:
-                interrupt_waiting(self._store, [job[0] for job in self._jobs], f"Run {run_id} broke off")
-        return status
+            if status := train(self._store, run_id, device=resolve_device(device), threads=threads, view=view):
+                interrupt_waiting(self._store, [later for later, *_ in jobs[at:]], f"Run {run_id} broke off")
+                return status
+        return 0
 
 
 class Detached(Foreground):

@@ -52,7 +52,7 @@ def run(
         opening = Opening(config=config, experiment=origin, name=name, threads=threads)
         return open_app(store, device=device, opening=opening, fps=fps, mouse=mouse)
 
-    from wdtui.cli.headless import Detached, Foreground
+    from wdtui.cli.headless import carry_out
     from wdtui.runs.service import Service
     from wdtui.runs.store import Store
     from wdtui.text import clean
@@ -62,13 +62,13 @@ def run(
             f"This is one run; `wdtui experiments run {clean(experiment or '')}` runs all of {question.title}.",
             err=True,
         )
-    if not detach:
+
+    def start(service: Service) -> None:
+        service.start(config, experiment=origin, name=name, threads=threads)
+
+    if not detach:  # before a store is made
         from wdtui.lab.devices import resolve_device
 
         device = resolve_device(device)
     with Store(store) as opened:
-        queue = (Detached if detach else Foreground)(opened, json=json)
-        service = Service(opened, queue, device=device)
-        with service.undone_on_error():
-            service.start(config, experiment=origin, name=name, threads=threads)
-            return queue.train()
+        return carry_out(opened, start, device=device, detach=detach, json=json)

@@ -223,11 +223,6 @@ class Service:
             self._queue.submit(*(run.id for run in waiting), device=device, threads=sweep.threads)
         return f"{len(waiting)} runs of sweep {sweep.label} are queued here."
 
-    @property
-    def queueing_a_sweep(self) -> bool:
-        """Whether runs of a sweep are just being queued."""
-        return self._sweeping.locked()
-
     def stop_sweep(self, sweep: Sweep) -> str:
         """Stop the live runs of a sweep with a checkpoint, and begin none of those that wait."""
         at_work = self._queue.at_work
@@ -236,6 +231,8 @@ class Service:
             for run in self.store.sweeps.runs(sweep.id)
             if run and (run.live or run.status == Status.QUEUED or run.id in at_work)
         ]
+        if not runs:
+            raise RefusedError(f"Sweep {sweep.label} has no live or queued runs: there is nothing to stop.")
         for run in sorted(runs, key=lambda run: run.live):  # those that wait first, lest one takes the room
             with contextlib.suppress(RefusedError):  # it has ended by now
                 self.stop(run.id)

@@ -23,7 +23,7 @@ class Controls(Service):
     @property
     def busy(self) -> bool:
         """Whether runs of this app are training or waiting."""
-        return bool(self.scheduler.at_work) or self.queueing_a_sweep
+        return bool(self.scheduler.at_work) or self._sweeping.locked()
 
     def pause_or_resume(self, run_id: int) -> str:
         """What one key does: pause a running run, have any other go on."""

@@ -113,7 +113,14 @@ SWEEP = (
         twin="wdtui resume SWEEP",
         footer=True,
     ),
-    Key("x", "stop_sweep", "stop", "Stop all runs of the sweep with a checkpoint.", footer=True),
+    Key(
+        "x",
+        "stop_sweep",
+        "stop",
+        "Stop all runs of the sweep with a checkpoint.",
+        twin="wdtui stop SWEEP",
+        footer=True,
+    ),
 )
 APP = (
     Key("c", "form", "form", "Go to the form; Escape leaves it.", footer=True),
