@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from command_line import TINY, assert_one_sentence, events, start, until, wdtui
+from command_line import TINY, assert_one_sentence, events, in_own_process, start, until, wdtui
 
 from wdtui.metrics import METRICS
 from wdtui.runs import ray_access
@@ -27,20 +27,28 @@ from wdtui.runs.store import Store
 ray_cluster = pytest.importorskip("ray.cluster_utils")
 
 GRID = ("--axis", "weight_decay=0.1,0.3", "--seeds", "2", *TINY, "--engine", "alone")
-LONG = (*GRID, "--epochs", "2400", "--keep-every", "100", "--log-every", "10")
+LONG = (*GRID, "--epochs", "1600", "--keep-every", "100", "--log-every", "10")
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Any]:
+    """A cluster whose only node takes no run."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patched.setenv("RAY_worker_niceness", "0")  # at Ray's own 15 they starve beside other tests
+        cluster = ray_cluster.Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+        try:
+            yield cluster
+        finally:
+            cluster.shutdown()
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_worker_niceness", "0")  # at Ray's own 15 they starve beside other tests
-    cluster = ray_cluster.Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    try:
-        for _ in range(2):
-            cluster.add_node(num_cpus=1)
-        yield cluster
-    finally:
-        cluster.shutdown()
+def cluster(head: Any) -> Any:
+    """The cluster with two more nodes, of which a test may take one away."""
+    while len(head.list_all_nodes()) < 3:
+        head.add_node(num_cpus=1)
+    return head
 
 
 def on(cluster: Any) -> tuple[str, ...]:
@@ -190,7 +198,8 @@ def test_a_cluster_of_the_sweeps_own_is_for_this_machine_and_this_person_alone(
         monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
         monkeypatch.setenv("RAY_worker_niceness", "0")
         monkeypatch.setenv("HOME", str(tmp_path / "home"))
-        process = start("sweep", *LONG, "--headless", "--json", "--executor", "ray", store=tmp_path)
+        endless = (*GRID, "--epochs", "1000000", "--log-every", "100")
+        process = start("sweep", *endless, "--headless", "--json", "--executor", "ray", store=tmp_path)
         with Store(tmp_path) as store:
             until(lambda: any(run.step for run in store.runs()), process)
         family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
@@ -204,7 +213,7 @@ def test_a_cluster_of_the_sweeps_own_is_for_this_machine_and_this_person_alone(
         ((_, port),) = listening_at(gcs)
         monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # another user here comes as near as that
         monkeypatch.delenv("RAY_AUTH_MODE")
-        stranger = wdtui(
+        stranger = in_own_process(
             "sweep", *GRID, "--headless", "--executor", "ray", "--address", f"127.0.0.1:{port}", store=tmp_path / "x"
         )
         assert stranger.returncode == 2 and f"No Ray cluster can be joined at 127.0.0.1:{port}" in stranger.stderr

@@ -11,6 +11,7 @@ from command_line import TINY, events, in_own_process, start, until, wdtui
 
 from wdtui.cli.main import main
 from wdtui.config import RunConfig
+from wdtui.runs.store import Store
 
 
 def test_json_carries_a_point_for_each_epoch_and_a_summary(tmp_path: Path) -> None:
@@ -79,11 +80,8 @@ def test_divergence_keeps_all_points_and_names_the_step(tmp_path: Path) -> None:
 
 
 def wait_for_points(store: Path, process: Any) -> None:
-    def measured() -> bool:
-        listed = wdtui("runs", "list", "--json", store=store).stdout
-        return "epoch" in listed and '"epoch": 0' not in listed
-
-    until(measured, process)
+    with Store(store) as opened:
+        until(lambda: any(run.step for run in opened.runs()), process)
 
 
 def test_ctrl_c_keeps_everything_and_resuming_equals_a_run_that_was_never_interrupted(tmp_path: Path) -> None:
@@ -186,7 +184,7 @@ def test_resume_opens_the_app_in_a_terminal_and_trains_without_a_screen_where_th
     from wdtui import tui
     from wdtui.cli import commands, headless
     from wdtui.grid import Grid
-    from wdtui.runs.store import Status, Store
+    from wdtui.runs.store import Status
 
     with Store(tmp_path) as store:
         run_id = store.add_run(RunConfig(width=8))

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from command_line import assert_one_sentence, events, start, until, wdtui
 
+from wdtui.runs.store import Store
+
 FILE = """
 question = "Does weight decay shrink the weights?"
 [config]
@@ -42,6 +44,7 @@ def experiment(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("in_threads")
 def test_a_claim_that_holds_ends_with_0_and_nothing_is_trained_twice(experiment: Path, tmp_path: Path) -> None:
     first = wdtui("experiments", "verify", str(experiment), "--threads", "1", store=tmp_path / "store")
     assert first.returncode == 0, first.stderr
@@ -56,6 +59,7 @@ def test_a_claim_that_holds_ends_with_0_and_nothing_is_trained_twice(experiment:
     assert [(run["experiment"], run["status"]) for run in runs] == [("shrinking", "done")] * 2
 
 
+@pytest.mark.usefixtures("in_threads")
 def test_a_claim_that_is_false_ends_with_3_also_in_the_quick_variant(experiment: Path, tmp_path: Path) -> None:
     experiment.write_text(FILE.replace("at_most = -0.1", "at_least = 0.1"), encoding="utf-8")
     result = wdtui("experiments", "verify", str(experiment), "--quick", "--threads", "1", store=tmp_path / "store")
@@ -75,6 +79,7 @@ def test_a_run_that_cannot_be_trained_ends_with_1(experiment: Path, tmp_path: Pa
     assert "Traceback" not in result.stderr and "not run" in result.stdout
 
 
+@pytest.mark.usefixtures("in_threads")
 def test_runs_are_trained_by_as_many_workers_as_are_asked_for(experiment: Path, tmp_path: Path) -> None:
     verify = ("experiments", "verify", str(experiment), "--threads", "1")
     assert wdtui(*verify, "--workers", "1", store=tmp_path / "store").returncode == 0
@@ -104,6 +109,7 @@ def test_what_cannot_be_verified_is_refused_in_a_sentence(experiment: Path, tmp_
         assert_one_sentence(result.stderr)
 
 
+@pytest.mark.usefixtures("in_threads")
 def test_known_runs_are_verified_without_torch(experiment: Path, tmp_path: Path) -> None:
     assert wdtui("experiments", "verify", str(experiment), "--threads", "1", store=tmp_path / "s").returncode == 0
     program = (
@@ -129,7 +135,8 @@ def test_show_and_list_tell_of_the_claims(experiment: Path, tmp_path: Path) -> N
 def test_a_signal_stops_the_runs_with_a_checkpoint(experiment: Path, tmp_path: Path, number: signal.Signals) -> None:
     experiment.write_text(FILE.replace("epochs = 2", "epochs = 1_000_000").replace("100.0", "1.0"), encoding="utf-8")
     process = start("experiments", "verify", str(experiment), "--threads", "1", store=tmp_path / "store")
-    until(lambda: any(run["step"] for run in listed(tmp_path / "store")))
+    with Store(tmp_path / "store") as store:
+        until(lambda: any(run.step for run in store.runs()), process)
     process.send_signal(number)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 128 + number and "Traceback" not in said
@@ -167,6 +174,7 @@ at_most = 0
 """
 
 
+@pytest.mark.usefixtures("in_threads")
 def test_the_branches_of_an_experiment_are_trained_and_checked(experiment: Path, tmp_path: Path) -> None:
     experiment.write_text(FORKED, encoding="utf-8")
     verify = ("experiments", "verify", str(experiment), "--threads", "1")

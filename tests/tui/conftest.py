@@ -26,6 +26,13 @@ def one_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLORTERM", "truecolor")
 
 
+@pytest.fixture(autouse=True)
+def seen_at_rest_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Textual takes an app for idle that has used next to no CPU for so many seconds: 0.02 twice a key adds up."""
+    monkeypatch.setattr("textual._wait.SLEEP_GRANULARITY", 0.005)
+    monkeypatch.setattr("textual._wait.SLEEP_IDLE", 0.00025)
+
+
 @pytest.fixture
 def recorded(tmp_path: Path) -> Iterator[Recorded]:
     recorded = Recorded(tmp_path / "runs")
