@@ -11,8 +11,8 @@ import pytest
 from exchange_tools import CONFIG, NAMES, stored_run
 
 import wdtui
-from wdtui.config import RunConfig
-from wdtui.runs.store import Store
+from wdtui.problems.addition.config import RunConfig
+from wdtui.store.store import Store
 
 
 def test_a_run_is_loaded_by_number_or_name_with_all_that_is_known(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_config_that_no_run_can_have_is_refused_before_the_first_point() -> No
 def test_importing_wdtui_imports_nothing_else_and_loading_no_torch(tmp_path: Path) -> None:
     stored_run(tmp_path)
     program = (
-        "import sys, wdtui; assert not {'numpy', 'torch', 'wdtui.config'} & sys.modules.keys();"
+        "import sys, wdtui; assert not {'numpy', 'torch', 'wdtui.problems.addition.config'} & sys.modules.keys();"
         f"wdtui.load(1, store={str(tmp_path)!r}); assert not {{'torch', 'textual', 'typer'}} & sys.modules.keys()"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.text import Text
 
-from wdtui.charts import RUN_COLORS, RUN_MARKERS, Level, Mark, Series, decimate, draw
+from wdtui.plots.terminal import RUN_COLORS, RUN_MARKERS, Level, Mark, Series, decimate, draw
 
 ANY = st.one_of(st.floats(width=64), st.sampled_from([np.nan, np.inf, -np.inf, 0.0, 1e308, -1e308, 5e-324, 1.0]))
 CURVES = st.lists(st.tuples(ANY, ANY), max_size=40)

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wdtui.branches import Branching, Case, config_of, forked_at
-from wdtui.claims import read_claims
-from wdtui.config import ConfigError, RunConfig
+from wdtui.problems.addition.config import ConfigError, RunConfig
 from wdtui.schema.curves import Curves
-from wdtui.verdicts import Outcome, State, Verdict, check
+from wdtui.studies.branches import Branching, Case, config_of, forked_at
+from wdtui.studies.claims import read_claims
+from wdtui.studies.verdicts import Outcome, State, Verdict, check
 
 SCHEMA = RunConfig.schema()
 DECAYS, WIDTHS, SEEDS = (0.0, 0.1, 0.3, 1.0), (8, 16), (0, 1, 2)

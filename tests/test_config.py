@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wdtui.config import GROUPS, ConfigError, RunConfig, nearest, normalized_decay
-from wdtui.hyperparameters import Hyperparameter, format_value
+from wdtui.problems.addition.config import GROUPS, ConfigError, RunConfig, nearest, normalized_decay
+from wdtui.schema.hyperparameters import Hyperparameter, format_value
 
 NUMBERS = [field for field in RunConfig.fields().values() if field.kind in ("int", "float", "ints", "floats")]
 WHOLE = [field for field in NUMBERS if field.kind in ("int", "ints")]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from odd_files import at_once
 
-from wdtui import experiments
-from wdtui.config import ConfigError, RunConfig
-from wdtui.experiments import ExperimentError, load
+from wdtui.problems.addition.config import ConfigError, RunConfig
+from wdtui.studies import experiments
+from wdtui.studies.experiments import ExperimentError, load
 
 QUESTION = 'question = "Why?"\n'
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from odd_files import ODD, at_once, make_odd
 
-from wdtui import experiments, settings
-from wdtui.experiments import ExperimentError
-from wdtui.files import check_regular, read_regular
+from wdtui import settings
 from wdtui.settings import SettingsError
+from wdtui.studies import experiments
+from wdtui.studies.experiments import ExperimentError
+from wdtui.support.files import check_regular, read_regular
 
 QUESTION = 'question = "Why?"\n'
 

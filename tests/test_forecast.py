@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wdtui.config import RunConfig
-from wdtui.forecast import THRESHOLD, Forecast, expected_blowup, forecast, threshold
-from wdtui.milestones import milestones
+from wdtui.analysis.forecast import THRESHOLD, Forecast, expected_blowup, forecast, threshold
+from wdtui.analysis.milestones import milestones
+from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Curves
 
 SCHEMA = RunConfig.schema()

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from odd_files import at_once
 
-from wdtui.config import ConfigError, RunConfig
-from wdtui.grid import Grid, axes_over, coarse_to_fine, read_axes, read_axis
+from wdtui.problems.addition.config import ConfigError, RunConfig
+from wdtui.studies.grid import Grid, axes_over, coarse_to_fine, read_axes, read_axis
 
 SCHEMA = RunConfig.schema()
 QUICK = settings(max_examples=60, deadline=None)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from wdtui.analysis.hindsight import GAUGES, Score, best_threshold, forecasts, score, sum_of, telling
 from wdtui.bench.foretold import ranges, rankings, scores, teeth
-from wdtui.config import RunConfig
-from wdtui.hindsight import GAUGES, Score, best_threshold, forecasts, score, sum_of, telling
+from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Curves
 
 EPOCH = 80

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from wdtui import machine
-from wdtui.machine import Gpu, Load
+from wdtui.support import machine
+from wdtui.support.machine import Gpu, Load
 
 
 class FakeNvml:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wdtui.config import RunConfig
-from wdtui.metrics import METRICS
+from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.metrics import METRICS
+from wdtui.problems.addition.sizes import layer_names
 from wdtui.schema.curves import Curves, Point
-from wdtui.sizes import layer_names
 
 NORMS = {name for name, metric in METRICS.items() if metric.layers in ("norm", "invariant")}
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wdtui.config import RunConfig
-from wdtui.milestones import blowups, milestones
+from wdtui.analysis.milestones import blowups, milestones
+from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Curves
 
 SCHEMA = RunConfig.schema()

@@ -8,10 +8,10 @@ import pytest
 from command_line import assert_one_sentence
 
 from wdtui.cli.main import main
-from wdtui.config import ConfigError, RunConfig
-from wdtui.experiments import ExperimentError, load
-from wdtui.grid import read_axes
-from wdtui.steering import parse_assignment
+from wdtui.problems.addition.config import ConfigError, RunConfig
+from wdtui.schema.steering import parse_assignment
+from wdtui.studies.experiments import ExperimentError, load
+from wdtui.studies.grid import read_axes
 from wdtui.tui import query
 
 SCHEMA = RunConfig.schema()

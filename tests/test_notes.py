@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wdtui import experiments
-from wdtui.config import ConfigError, RunConfig
-from wdtui.experiments import load, names, notes_of
-from wdtui.metrics import METRICS
-from wdtui.milestones import milestones
-from wdtui.notes import reached, read_notes
+from wdtui.analysis.milestones import milestones
+from wdtui.problems.addition.config import ConfigError, RunConfig
+from wdtui.problems.addition.metrics import METRICS
 from wdtui.schema.curves import Curves
-from wdtui.steering import Steering
+from wdtui.schema.steering import Steering
+from wdtui.studies import experiments
+from wdtui.studies.experiments import load, names, notes_of
+from wdtui.studies.notes import reached, read_notes
 
 SCHEMA = RunConfig.schema()
 CONFIG = RunConfig(epochs=10)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from wdtui.config import RunConfig
-from wdtui.outputs import FileError, check_file, filling, write_text, writing
-from wdtui.runs.store import Store
+from wdtui.problems.addition.config import RunConfig
+from wdtui.store.store import Store
+from wdtui.support.outputs import FileError, check_file, filling, write_text, writing
 
 
 def names(folder: Path) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from wdtui.experiments import load
+from wdtui.studies.experiments import load
 from wdtui.tui.screens.help import key_table
 
 ROOT = Path(__file__).parent.parent

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wdtui.config import RunConfig
-from wdtui.metrics import METRICS
+from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.metrics import METRICS
 from wdtui.reference import reference
 from wdtui.settings import SETTINGS
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from wdtui.analysis.summary import speeds
 from wdtui.schema.curves import Curves
-from wdtui.summary import speeds
 
 
 def curves(*measured: float) -> Curves:

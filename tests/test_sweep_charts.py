@@ -12,9 +12,9 @@ from rich.cells import cell_len
 from rich.text import Text
 from test_sweep_table import Run
 
-from wdtui.charts.sweeps import axis_places, curve, heatmap, title
-from wdtui.config import RunConfig
-from wdtui.sweep_table import Table
+from wdtui.analysis.sweep_table import Table
+from wdtui.plots.terminal.sweeps import axis_places, curve, heatmap, title
+from wdtui.problems.addition.config import RunConfig
 
 SCHEMA = RunConfig.schema()
 QUICK = settings(max_examples=60, deadline=None)

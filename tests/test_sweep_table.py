@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wdtui.config import RunConfig
-from wdtui.sweep_table import MILESTONES, Spread, Table, label, quantity
+from wdtui.analysis.sweep_table import MILESTONES, Spread, Table, label, quantity
+from wdtui.problems.addition.config import RunConfig
 
 SCHEMA = RunConfig.schema()
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wdtui.text import clean, duration, exact, number, percent
+from wdtui.support.text import clean, duration, exact, number, percent
 
 
 @pytest.mark.parametrize(

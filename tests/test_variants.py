@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from wdtui.config import ConfigError
-from wdtui.experiments import ExperimentError, load, names
-from wdtui.verdicts import State, check
+from wdtui.problems.addition.config import ConfigError
+from wdtui.studies.experiments import ExperimentError, load, names
+from wdtui.studies.verdicts import State, check
 
 FILE = """question = "Why?"
 [axes]

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from wdtui import problems
-from wdtui.config import RunConfig
-from wdtui.errors import DivergedError, WdtuiError
 from wdtui.exchange.taken import Run, take
-from wdtui.hyperparameters import ConfigError
-from wdtui.runs.store import Store, StoreError
+from wdtui.problems import registry
+from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.config import Config
+from wdtui.schema.hyperparameters import ConfigError
+from wdtui.store.store import Store, StoreError
+from wdtui.support.errors import DivergedError, WdtuiError
 
 __all__ = ["ConfigError", "DivergedError", "Run", "RunConfig", "StoreError", "WdtuiError", "load", "train"]
 
@@ -34,7 +34,7 @@ def train(
     config: Config | Mapping[str, Any] | None = None,
     /,
     *,
-    problem: str = problems.DEFAULT,
+    problem: str = registry.DEFAULT,
     device: str = "cpu",
     **fields: Any,
 ) -> Iterator[dict[str, float]]:
@@ -48,12 +48,12 @@ def train(
     """
     if isinstance(config, Config):
         return _points(config.replace(**fields), device)
-    return _points(problems.find(problem).config.from_mapping(config or {}, fields), device)
+    return _points(registry.find(problem).config.from_mapping(config or {}, fields), device)
 
 
 def _points(config: Config, device: str) -> Iterator[dict[str, float]]:
-    from wdtui.lab.devices import resolve_device
     from wdtui.training import trainer
+    from wdtui.training.devices import resolve_device
 
     names = "step", "epoch", *config.columns
     for point in trainer(config).open_session(config, resolve_device(device), ()).points():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wdtui.config import RunConfig
-from wdtui.hyperparameters import Hyperparameter, format_value
+from wdtui.problems.addition.config import RunConfig
+from wdtui.schema.hyperparameters import Hyperparameter, format_value
 from wdtui.settings import SETTINGS
 
 _LAYERS = {"linear": "each linear layer", "norm": "each BatchNorm", "invariant": "each linear layer before a BatchNorm"}

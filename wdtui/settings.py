@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wdtui.errors import WdtuiError
-from wdtui.files import parse_toml, read_toml_text
-from wdtui.hyperparameters import ConfigError, Hyperparameter, Value, nearest
+from wdtui.schema.hyperparameters import ConfigError, Hyperparameter, Value, nearest
+from wdtui.support.errors import WdtuiError
+from wdtui.support.files import parse_toml, read_toml_text
 
 TABLES = ("keys", "themes")
 THEMES = ("auto", "dark", "light", "plain")

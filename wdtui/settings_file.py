@@ -7,8 +7,8 @@ import re
 import tomllib
 from typing import Any
 
-from wdtui.files import parse_toml
 from wdtui.settings import SettingsError
+from wdtui.support.files import parse_toml
 
 _HEADER = re.compile(r"\s*\[")
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from command_line import events, wdtui
 
-from wdtui.config import RunConfig
-from wdtui.milestones import milestones
-from wdtui.runs.store import Status, Store
+from wdtui.analysis.milestones import milestones
+from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Curves, Point
+from wdtui.store.store import Status, Store
 
 
 def add(store: Store, train: list[float], test: list[float], **changes: float) -> None:

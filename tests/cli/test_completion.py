@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from wdtui.cli.main import main
-from wdtui.config import RunConfig
-from wdtui.grid import Grid
-from wdtui.runs.store import Store
+from wdtui.problems.addition.config import RunConfig
+from wdtui.store.store import Store
+from wdtui.studies.grid import Grid
 
 Tab = Callable[..., list[str]]
 

@@ -12,9 +12,9 @@ from command_line import TINY, assert_one_sentence
 
 from wdtui import settings
 from wdtui.cli.main import main
-from wdtui.runs.store import Store, default_folder
 from wdtui.settings import SETTINGS
 from wdtui.settings_file import changed
+from wdtui.store.store import Store, default_folder
 
 
 @pytest.fixture

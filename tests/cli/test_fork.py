@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from command_line import TINY, assert_one_sentence, events, start, until, wdtui
 
-from wdtui.config import RunConfig
-from wdtui.runs.checkpoints import Checkpoints
-from wdtui.runs.records import RunRecord, Status
-from wdtui.runs.store import Store
-from wdtui.steering import Steering
+from wdtui.problems.addition.config import RunConfig
+from wdtui.schema.steering import Steering
+from wdtui.store.checkpoints import Checkpoints
+from wdtui.store.records import RunRecord, Status
+from wdtui.store.store import Store
 
 CONFIG = RunConfig(width=8, train_size=320, validation_size=50, test_size=50, epochs=6)
 

@@ -25,7 +25,7 @@ def test_light_commands_do_not_import_torch(command: str) -> None:
 
 
 def test_help_lists_every_hyperparameter_with_its_default() -> None:
-    from wdtui.config import RunConfig
+    from wdtui.problems.addition.config import RunConfig
 
     shown = wdtui("run", "--help").stdout
     assert all(field.flag in shown for field in RunConfig.fields().values())

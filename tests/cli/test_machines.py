@@ -8,7 +8,7 @@ import pytest
 
 from wdtui.cli.machines import Machines
 from wdtui.runs import scheduler as scheduling
-from wdtui.runs.store import Store
+from wdtui.store.store import Store
 
 
 def test_all_devices_of_this_machine_are_there_for_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,14 +17,14 @@ from command_line import TINY, assert_one_sentence, events, start, until, wdtui
 from store_tools import in_python
 
 from wdtui.cli.main import main
-from wdtui.config import RunConfig
-from wdtui.runs import observer
-from wdtui.runs.checkpoints import Checkpoints
+from wdtui.problems.addition.config import RunConfig
 from wdtui.runs.checks import CHECKS
-from wdtui.runs.records import RunRecord
-from wdtui.runs.store import Status, Store
 from wdtui.schema.curves import Point
-from wdtui.steering import Steering
+from wdtui.schema.steering import Steering
+from wdtui.store import observer
+from wdtui.store.checkpoints import Checkpoints
+from wdtui.store.records import RunRecord
+from wdtui.store.store import Status, Store
 
 CONFIG = RunConfig(width=8, train_size=320, validation_size=50, test_size=50, epochs=4)
 SIGNALS = signal.SIGUSR1, signal.SIGUSR2

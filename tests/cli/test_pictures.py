@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from command_line import assert_one_sentence, wdtui
 
+from wdtui.analysis.milestones import milestones
 from wdtui.cli.main import main
-from wdtui.config import RunConfig
-from wdtui.experiments import load
-from wdtui.grid import Grid
-from wdtui.milestones import milestones
-from wdtui.runs.store import Status, Store
+from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Curves, Point
+from wdtui.store.store import Status, Store
+from wdtui.studies.experiments import load
+from wdtui.studies.grid import Grid
 
 FILE = """
 question = "Does <b>weight decay</b> shrink & generalise?"

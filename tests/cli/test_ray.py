@@ -18,11 +18,11 @@ import psutil
 import pytest
 from command_line import TINY, assert_one_sentence, events, in_own_process, start, until, wdtui
 
-from wdtui.metrics import METRICS
+from wdtui.problems.addition.metrics import METRICS
 from wdtui.runs import ray_access
 from wdtui.runs.ray_access import ClusterError
-from wdtui.runs.records import FINISHED
-from wdtui.runs.store import Store
+from wdtui.store.records import FINISHED
+from wdtui.store.store import Store
 
 ray_cluster = pytest.importorskip("ray.cluster_utils")
 

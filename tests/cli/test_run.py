@@ -10,8 +10,8 @@ import pytest
 from command_line import TINY, events, in_own_process, start, until, wdtui
 
 from wdtui.cli.main import main
-from wdtui.config import RunConfig
-from wdtui.runs.store import Store
+from wdtui.problems.addition.config import RunConfig
+from wdtui.store.store import Store
 
 
 def test_json_carries_a_point_for_each_epoch_and_a_summary(tmp_path: Path) -> None:
@@ -183,8 +183,8 @@ def test_resume_opens_the_app_in_a_terminal_and_trains_without_a_screen_where_th
 ) -> None:
     from wdtui import tui
     from wdtui.cli import commands, headless
-    from wdtui.grid import Grid
-    from wdtui.runs.store import Status
+    from wdtui.store.store import Status
+    from wdtui.studies.grid import Grid
 
     with Store(tmp_path) as store:
         run_id = store.add_run(RunConfig(width=8))

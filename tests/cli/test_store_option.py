@@ -10,8 +10,8 @@ import typer
 from command_line import TINY, until
 
 from wdtui.cli.main import app, main
-from wdtui.config import RunConfig
-from wdtui.runs.store import Store
+from wdtui.problems.addition.config import RunConfig
+from wdtui.store.store import Store
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ import psutil
 import pytest
 from command_line import TINY, assert_one_sentence, events, wdtui
 
-from wdtui.config import RunConfig
-from wdtui.grid import Grid
-from wdtui.runs.store import Store
+from wdtui.problems.addition.config import RunConfig
+from wdtui.store.store import Store
+from wdtui.studies.grid import Grid
 
 TWELVE = ("--axis", "weight_decay=0,logspace(0.01,1,3)", "--seeds", "3", "--workers", "2")
 SHORT = (*TINY, "--epochs", "3")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from command_line import assert_one_sentence, events, start, until, wdtui
 
-from wdtui.runs.store import Store
+from wdtui.store.store import Store
 
 FILE = """
 question = "Does weight decay shrink the weights?"

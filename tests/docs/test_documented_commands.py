@@ -38,13 +38,13 @@ from documented import (
 )
 from exchange_tools import stored_run, write_original
 
-from wdtui import experiments
 from wdtui.cli.main import app, main
-from wdtui.config import RunConfig
-from wdtui.grid import Grid
-from wdtui.runs.records import Status
-from wdtui.runs.store import Store
+from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Point
+from wdtui.store.records import Status
+from wdtui.store.store import Store
+from wdtui.studies import experiments
+from wdtui.studies.grid import Grid
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = PROJECT["project"]["optional-dependencies"]

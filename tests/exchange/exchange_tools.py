@@ -6,11 +6,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-from wdtui.config import RunConfig
 from wdtui.exchange.taken import Run, take
-from wdtui.runs.records import Status
-from wdtui.runs.store import Store
+from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Point
+from wdtui.store.records import Status
+from wdtui.store.store import Store
 
 CONFIG = RunConfig(
     weight_decay=0.3,

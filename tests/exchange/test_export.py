@@ -14,13 +14,13 @@ from command_line import TINY, assert_one_sentence, wdtui
 from exchange_tools import CONFIG, NAMES, stored_run
 
 from wdtui.cli.main import main
-from wdtui.config import RunConfig
 from wdtui.exchange import taken
 from wdtui.exchange.export import FORMATS, export
 from wdtui.exchange.taken import ExchangeError, Run, stream, take
-from wdtui.outputs import FileError
-from wdtui.runs.store import Store
+from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Point
+from wdtui.store.store import Store
+from wdtui.support.outputs import FileError
 
 
 def test_every_number_of_a_csv_reads_back_exactly(tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ from pathlib import Path
 from wdtui.exchange import taken
 from wdtui.exchange.export import export
 from wdtui.exchange.taken import stream
-from wdtui.runs.store import Store
+from wdtui.store.store import Store
 
 store, short, format, out = sys.argv[1:]
 taken._POINTS, taken._COLUMN_BYTES = 500, 200_000

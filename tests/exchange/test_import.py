@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from exchange_tools import CONFIG, ORIGINAL, stored_run, taken_in, write_original
 
-from wdtui.config import RunConfig
 from wdtui.exchange.export import export
 from wdtui.exchange.taken import ExchangeError, take
+from wdtui.problems.addition.config import RunConfig
 from wdtui.runs.evidence import Evidence
-from wdtui.runs.store import Store, StoreError
+from wdtui.store.store import Store, StoreError
 
 pytest.importorskip("tensorboard")
 

@@ -16,7 +16,7 @@ from odd_files import ODD, at_once, make_odd
 
 from wdtui.cli.main import main
 from wdtui.exchange.taken import Run, take
-from wdtui.runs.store import Store
+from wdtui.store.store import Store
 
 pytest.importorskip("tensorboard")
 

@@ -14,7 +14,7 @@ from exchange_tools import stored_run, taken_in, write_events, write_original
 
 from wdtui.cli.main import main
 from wdtui.exchange.export import FORMATS
-from wdtui.runs.store import Store
+from wdtui.store.store import Store
 
 pytest.importorskip("tensorboard")
 NATIVE, ORIGINAL, NORM, STAGGERED, BLOWN = "12345"

@@ -15,13 +15,13 @@ import pytest
 from command_line import assert_one_sentence, wdtui
 
 import wdtui as api
-from wdtui.config import RunConfig
 from wdtui.exchange.script import script
 from wdtui.exchange.taken import ExchangeError, Run, take
-from wdtui.lab.training import Training
-from wdtui.runs.store import Store
+from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.engine.training import Training
 from wdtui.schema.curves import Curves
-from wdtui.steering import Plan, Steering
+from wdtui.schema.steering import Plan, Steering
+from wdtui.store.store import Store
 
 TINY: dict[str, Any] = {
     "width": 8, "train_size": 256, "validation_size": 40, "test_size": 40, "epochs": 12, "weight_decay": 0.5,

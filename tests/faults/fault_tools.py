@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 
 from wdtui.cli import headless
-from wdtui.config import RunConfig
-from wdtui.runs import checkpoints, child, completion, runner
-from wdtui.runs.checkpoints import Checkpoints
+from wdtui.problems.addition.config import RunConfig
+from wdtui.runs import child, completion, runner
 from wdtui.runs.checks import check_run
-from wdtui.runs.records import LIVE, Status
-from wdtui.runs.store import Store
+from wdtui.store import checkpoints
+from wdtui.store.checkpoints import Checkpoints
+from wdtui.store.records import LIVE, Status
+from wdtui.store.store import Store
 
 TINY = RunConfig(
     width=8, train_size=160, validation_size=20, test_size=20, batch_size=32, epochs=150, bn_epsilon=1e-3, keep_every=40

@@ -11,14 +11,14 @@ import pytest
 from fault_tools import TINY, ended, forked
 from faulty_disk import fail_at, library
 
-from wdtui.grid import Grid
 from wdtui.runs import forks, runner
 from wdtui.runs.inspection import findings
-from wdtui.runs.records import FINISHED, LIVE
 from wdtui.runs.runner import Runner
-from wdtui.runs.store import Claim, Store, StoreError
 from wdtui.runs.sweeps import complete
 from wdtui.schema.curves import Point
+from wdtui.store.records import FINISHED, LIVE
+from wdtui.store.store import Claim, Store, StoreError
+from wdtui.studies.grid import Grid
 
 pytestmark = pytest.mark.skipif(library() is None, reason="this Python's SQLite cannot be reached")
 SHORT = TINY.replace(epochs=12, keep_every=4)

@@ -33,14 +33,14 @@ from killed_commands import Scene
 
 from wdtui.cli.main import main
 from wdtui.runs import scheduler as scheduling
-from wdtui.runs.checkpoints import Checkpoints
 from wdtui.runs.checks import check_run
 from wdtui.runs.inspection import findings
-from wdtui.runs.records import CLAIMABLE, FINISHED, LIVE, Status
 from wdtui.runs.scheduler import Scheduler
-from wdtui.runs.store import Store
 from wdtui.schema.curves import Point
-from wdtui.steering import Steering
+from wdtui.schema.steering import Steering
+from wdtui.store.checkpoints import Checkpoints
+from wdtui.store.records import CLAIMABLE, FINISHED, LIVE, Status
+from wdtui.store.store import Store
 
 MOMENTS = "training", "checkpoint", "commit"
 PER_SCENE = 6

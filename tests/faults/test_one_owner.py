@@ -23,13 +23,13 @@ import pytest
 from fault_tools import TINY, assert_begins_as, ended, forked, trained, training
 from store_tools import CONFIG, claim, point
 
-from wdtui.runs import checkpoints as checkpoints_module
-from wdtui.runs import observer, processes
-from wdtui.runs.checkpoints import Checkpoints
 from wdtui.runs.checks import check_run
-from wdtui.runs.processes import Owner
-from wdtui.runs.records import Claim
-from wdtui.runs.store import OwnershipLostError, RunBusyError, Status, Store, StoreError
+from wdtui.store import checkpoints as checkpoints_module
+from wdtui.store import observer, processes
+from wdtui.store.checkpoints import Checkpoints
+from wdtui.store.processes import Owner
+from wdtui.store.records import Claim
+from wdtui.store.store import OwnershipLostError, RunBusyError, Status, Store, StoreError
 
 SILENCE = 1.0
 LONG = dataclasses.replace(TINY, epochs=600)

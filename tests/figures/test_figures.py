@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wdtui.config import RunConfig
-from wdtui.figures.curves import Subject, training_curves
-from wdtui.figures.style import MOST_LINES, look
-from wdtui.figures.sweeps import curve, family, heatmap
-from wdtui.figures.writing import inline_svg, save
+from wdtui.analysis.sweep_table import Table
+from wdtui.plots.paper.curves import Subject, training_curves
+from wdtui.plots.paper.style import MOST_LINES, look
+from wdtui.plots.paper.sweeps import curve, family, heatmap
+from wdtui.plots.paper.writing import inline_svg, save
+from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Curves, Point
-from wdtui.sweep_table import Table
 
 SCHEMA = RunConfig.schema()
 ACCURACIES = ("train_accuracy", "test_accuracy")

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from wdtui.bench.plain import plain_network, plain_optimizer
-from wdtui.config import RunConfig
-from wdtui.lab.losses import loss_value
-from wdtui.lab.tasks import make_task
-from wdtui.lab.training import Training
-from wdtui.sizes import parameter_shapes
+from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.engine.losses import loss_value
+from wdtui.problems.addition.engine.tasks import make_task
+from wdtui.problems.addition.engine.training import Training
+from wdtui.problems.addition.sizes import parameter_shapes
 
 SMALL = {"width": 24, "train_size": 320, "batch_size": 32, "epochs": 6, "weight_decay": 0.3}
 

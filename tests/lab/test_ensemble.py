@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from wdtui.config import RunConfig
-from wdtui.lab.ensemble import Ensemble, Member, is_stacked, shape_of
-from wdtui.lab.training import Training
+from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.engine.ensemble import Ensemble, Member, is_stacked, shape_of
+from wdtui.problems.addition.engine.training import Training
 from wdtui.schema.curves import Point
-from wdtui.steering import Plan, Steering
+from wdtui.schema.steering import Plan, Steering
 
 SMALL = RunConfig(width=16, train_size=205, validation_size=30, test_size=20, batch_size=20, epochs=3, bn_epsilon=1e-3)
 """Ten steps an epoch."""

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.func import functional_call
 
-from wdtui.config import RunConfig
-from wdtui.lab.losses import loss_value
-from wdtui.lab.residual import residual_network
-from wdtui.lab.sharpness import Sharpness, largest_eigenvalue
-from wdtui.lab.training import Training, train
+from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.engine.losses import loss_value
+from wdtui.problems.addition.engine.residual import residual_network
+from wdtui.problems.addition.engine.sharpness import Sharpness, largest_eigenvalue
+from wdtui.problems.addition.engine.training import Training, train
 from wdtui.schema.curves import Curves, Point
 
 TINY = RunConfig(

@@ -10,9 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from wdtui.config import ConfigError, RunConfig
-from wdtui.consistency import digit_counts
-from wdtui.lab.tasks import Split, Task, make_task
+from wdtui.problems.addition.config import ConfigError, RunConfig
+from wdtui.problems.addition.consistency import digit_counts
+from wdtui.problems.addition.engine.tasks import Split, Task, make_task
 
 SMALL: dict[str, Any] = {"train_size": 200, "validation_size": 50, "test_size": 60}
 

@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from wdtui.bench.plain import plain_network, plain_optimizer
-from wdtui.config import ConfigError, RunConfig
-from wdtui.lab import epoch as epoch_module
-from wdtui.lab.losses import loss_value
-from wdtui.lab.tasks import Split, make_task
-from wdtui.lab.training import DivergedError, Training, train
+from wdtui.problems.addition.config import ConfigError, RunConfig
+from wdtui.problems.addition.engine import epoch as epoch_module
+from wdtui.problems.addition.engine.losses import loss_value
+from wdtui.problems.addition.engine.tasks import Split, make_task
+from wdtui.problems.addition.engine.training import DivergedError, Training, train
+from wdtui.problems.addition.sizes import layer_names
 from wdtui.schema.curves import Point
-from wdtui.sizes import layer_names
-from wdtui.steering import Steering
+from wdtui.schema.steering import Steering
 
 SMALL = RunConfig(width=16, train_size=205, validation_size=30, test_size=20, batch_size=20, epochs=4, bn_epsilon=1e-3)
 """Ten steps an epoch."""

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from wdtui.bench.plain import plain_optimizer
-from wdtui.config import RunConfig
-from wdtui.lab import transformer as transformer_module
-from wdtui.lab.losses import loss_value
-from wdtui.lab.tasks import make_task
-from wdtui.lab.training import DivergedError, Training, train
-from wdtui.lab.transformer import Transformer
+from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.engine import transformer as transformer_module
+from wdtui.problems.addition.engine.losses import loss_value
+from wdtui.problems.addition.engine.tasks import make_task
+from wdtui.problems.addition.engine.training import DivergedError, Training, train
+from wdtui.problems.addition.engine.transformer import Transformer
+from wdtui.problems.addition.sizes import parameter_shapes
 from wdtui.schema.curves import Point
-from wdtui.sizes import parameter_shapes
 
 SMALL = RunConfig(
     architecture="transformer", width=12, heads=2, blocks=2, train_digits=(2,), test_digits=(1,), bits=8, train_size=70,

@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from wdtui.hyperparameters import knob
-from wdtui.lab.progress import Poll, Session
-from wdtui.problems import Problem
+from wdtui.problems.registry import Problem
 from wdtui.schema.config import Config
 from wdtui.schema.curves import Point
+from wdtui.schema.hyperparameters import knob
 from wdtui.schema.metric import Metric
-from wdtui.steering import Plan
+from wdtui.schema.steering import Plan
 from wdtui.training import Batch
+from wdtui.training.session import Poll, Session
 
 STEPS_PER_EPOCH = 5
 

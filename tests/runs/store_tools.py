@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from wdtui.config import RunConfig
-from wdtui.runs.store import Claim, Store
+from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Point
+from wdtui.store.store import Claim, Store
 
 CONFIG = RunConfig(
     weight_decay=0.3, train_digits=(2,), test_digits=(2,), train_size=64, validation_size=16, test_size=16, width=8
@@ -30,6 +30,7 @@ def append(store: Store, run_id: int, *points: Point) -> None:
 
 def in_python(code: str, folder: Path, **options: object) -> subprocess.Popen[str]:
     """A process that has `store`, opened in the folder."""
-    head = "import sys, time, pathlib\nfrom wdtui.config import RunConfig\nfrom wdtui.runs.store import Store\n"
+    head = "import sys, time, pathlib\nfrom wdtui.problems.addition.config import RunConfig\n"
+    head += "from wdtui.store.store import Store\n"
     opened = "store = Store(pathlib.Path(sys.argv[1]))\n"
     return subprocess.Popen([sys.executable, "-c", head + opened + code, str(folder)], text=True, **options)  # type: ignore

@@ -17,10 +17,10 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from wdtui.config import RunConfig
-from wdtui.lab.training import Training
-from wdtui.runs.checkpoints import Checkpoint, Checkpoints
-from wdtui.runs.records import StoreError
+from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.engine.training import Training
+from wdtui.store.checkpoints import Checkpoint, Checkpoints
+from wdtui.store.records import StoreError
 
 POSITION = {"epoch": 3, "batch": 7, "plan": [{"step": 5, "field": "bn_epsilon", "new": 0.1 + 0.2, "old": 1e-5}]}
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from wdtui.config import RunConfig
+from wdtui.problems.addition.config import RunConfig
 from wdtui.runs import forks
 from wdtui.runs import runner as runner_module
 from wdtui.runs.checks import check_run
 from wdtui.runs.group import Group
 from wdtui.runs.runner import Runner
-from wdtui.runs.store import Status, Store
-from wdtui.steering import Steering
+from wdtui.schema.steering import Steering
+from wdtui.store.store import Status, Store
 
 TINY = RunConfig(width=8, train_size=64, validation_size=8, test_size=8, batch_size=32, epochs=20, log_every=3)
 STEPS = TINY.steps_per_epoch

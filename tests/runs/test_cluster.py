@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from store_tools import claim
 
-from wdtui.config import RunConfig
-from wdtui.runs.processes import find_process, this_process
-from wdtui.runs.records import Status
-from wdtui.runs.rows import change
-from wdtui.runs.store import OwnershipLostError, Store, StoreError
+from wdtui.problems.addition.config import RunConfig
+from wdtui.store.processes import find_process, this_process
+from wdtui.store.records import Status
+from wdtui.store.rows import change
+from wdtui.store.store import OwnershipLostError, Store, StoreError
 
 pytest.importorskip("ray")
 

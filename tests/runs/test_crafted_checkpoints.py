@@ -16,12 +16,12 @@ from odd_files import ODD, at_once, make_odd
 from safetensors.torch import load, save
 from test_checkpoints import assert_newest, files, saved, tensors
 
-from wdtui.config import RunConfig
-from wdtui.lab.problem import open_session
-from wdtui.lab.state import state_shapes
-from wdtui.runs.checkpoints import Checkpoints, _seal
+from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.engine.problem import open_session
+from wdtui.problems.addition.engine.state import state_shapes
 from wdtui.runs.runner import Runner
-from wdtui.runs.store import Status, Store
+from wdtui.store.checkpoints import Checkpoints, _seal
+from wdtui.store.store import Status, Store
 
 CONFIG = RunConfig(
     width=4, train_digits=(2,), test_digits=(2,), train_size=40, validation_size=8, test_size=8, batch_size=8, epochs=6

@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 from store_tools import COLUMNS, CONFIG, append, claim, point
 
-from wdtui.grid import Grid
-from wdtui.runs import migrations
 from wdtui.runs.evidence import Evidence
 from wdtui.runs.inspection import findings
-from wdtui.runs.rows import change
-from wdtui.runs.store import Status, Store, StoreError
-from wdtui.runs.sweep_store import Sweep
 from wdtui.runs.sweeps import assign
-from wdtui.runs.trainer import log_path
 from wdtui.schema.curves import Point
-from wdtui.steering import Steering
+from wdtui.schema.steering import Steering
+from wdtui.store import migrations
+from wdtui.store.paths import log_path
+from wdtui.store.rows import change
+from wdtui.store.store import Status, Store, StoreError
+from wdtui.store.sweeps import Sweep
+from wdtui.studies.grid import Grid
 
 
 @pytest.fixture

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 from store_tools import CONFIG, append, claim, point
 
-from wdtui.branches import Branching, Case
-from wdtui.claims import read_claims
-from wdtui.config import RunConfig
-from wdtui.experiments import Experiment
+from wdtui.problems.addition.config import RunConfig
 from wdtui.runs.evidence import Evidence
 from wdtui.runs.executor import Executor
 from wdtui.runs.forks import forked
 from wdtui.runs.scheduler import Scheduler
-from wdtui.runs.store import Status, Store
-from wdtui.steering import Steering, planned
-from wdtui.verdicts import State
+from wdtui.schema.steering import Steering, planned
+from wdtui.store.store import Status, Store
+from wdtui.studies.branches import Branching, Case
+from wdtui.studies.claims import read_claims
+from wdtui.studies.experiments import Experiment
+from wdtui.studies.verdicts import State
 
 SCHEMA = RunConfig.schema()
 Add = Callable[..., int]

@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wdtui.branches import Branching, in_words
-from wdtui.config import ConfigError, RunConfig
-from wdtui.milestones import milestones
+from wdtui.analysis.milestones import milestones
+from wdtui.problems.addition.config import ConfigError, RunConfig
 from wdtui.runs import forks, keeping, runner
-from wdtui.runs.checkpoints import Checkpoints
 from wdtui.runs.keeping import Watch
-from wdtui.runs.records import RunRecord, Status
 from wdtui.runs.runner import Runner
-from wdtui.runs.store import Store
 from wdtui.schema.curves import Curves
-from wdtui.steering import Steering, planned, read_change, values_at
+from wdtui.schema.steering import Steering, planned, read_change, values_at
+from wdtui.store.checkpoints import Checkpoints
+from wdtui.store.records import RunRecord, Status
+from wdtui.store.store import Store
+from wdtui.studies.branches import Branching, in_words
 
 SCHEMA = RunConfig.schema()
 TINY = RunConfig(width=4, train_size=40, validation_size=10, test_size=10, batch_size=8, epochs=20, keep_every=8)
@@ -287,7 +287,7 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_run(store: Store, monkeypa
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("wdtui.runs.checkpoints._write", full)
+    monkeypatch.setattr("wdtui.store.checkpoints._write", full)
     monkeypatch.setattr(runner, "_CHECKPOINT_SECONDS", 0.0)
     run_id = store.add_run(TINY)
     with pytest.raises(Exception, match="No space left on device"):

@@ -13,18 +13,18 @@ import numpy as np
 import pytest
 import torch
 
-from wdtui.config import RunConfig
-from wdtui.lab import problem as problem_module
-from wdtui.milestones import Milestones, milestones
+from wdtui.analysis.milestones import Milestones, milestones
+from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.engine import problem as problem_module
 from wdtui.runs import group as group_module
 from wdtui.runs import runner as runner_module
 from wdtui.runs.group import Group, runner_of
 from wdtui.runs.runner import Runner
 from wdtui.runs.scheduler import Scheduler
-from wdtui.runs.store import Claim, RunBusyError, Status, Store, StoreError
 from wdtui.schema.curves import Curves
 from wdtui.schema.schema import Judged
-from wdtui.steering import Plan, Steering
+from wdtui.schema.steering import Plan, Steering
+from wdtui.store.store import Claim, RunBusyError, Status, Store, StoreError
 
 TINY = RunConfig(
     width=16, train_size=320, validation_size=16, test_size=16, epochs=6, engine="ensemble", weight_decay=1.0

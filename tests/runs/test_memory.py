@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from command_line import TINY, events, wdtui
 
-from wdtui import machine
-from wdtui.config import RunConfig
-from wdtui.machine import available_memory
+from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.sizes import training_bytes
 from wdtui.runs.group import Group
 from wdtui.runs.memory import TooLargeError, check_room
 from wdtui.runs.runner import Runner
-from wdtui.runs.store import Status, Store
-from wdtui.sizes import training_bytes
+from wdtui.store.store import Status, Store
+from wdtui.support import machine
+from wdtui.support.machine import available_memory
 
 SMALL = RunConfig(width=16, train_size=320, validation_size=16, test_size=16, epochs=2)
 
@@ -43,9 +43,9 @@ def test_a_training_takes_about_what_is_estimated(tmp_path: Path, changes: dict[
     values = {"epochs": 1, "train_digits": [6], "test_digits": [6], "train_size": 128, "batch_size": 64} | changes
     estimate = training_bytes(RunConfig.from_mapping(values))
     code = (
-        "import json, re, sys, pathlib\nfrom wdtui.config import RunConfig\n"
+        "import json, re, sys, pathlib\nfrom wdtui.problems.addition.config import RunConfig\n"
         "from wdtui.runs.runner import Runner\n"
-        "from wdtui.runs.store import Store\nstore = Store(pathlib.Path(sys.argv[1]))\n"
+        "from wdtui.store.store import Store\nstore = Store(pathlib.Path(sys.argv[1]))\n"
         "for values in ({'epochs': 1, 'width': 8, 'train_size': 128}, json.loads(sys.argv[2])):\n"
         "    Runner(store, store.add_run(RunConfig.from_mapping(values)), device='cpu', threads=1).run()\n"
         "    status = pathlib.Path('/proc/self/status').read_text()\n"

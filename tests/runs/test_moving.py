@@ -13,11 +13,11 @@ import pytest
 from command_line import assert_one_sentence, wdtui
 from store_tools import CONFIG, append, claim, point
 
-from wdtui.lab.state import state_shapes
-from wdtui.outputs import FileError
-from wdtui.runs.checkpoints import Checkpoints
-from wdtui.runs.moving import backup, move
-from wdtui.runs.store import Status, Store, StoreError, StoreGoneError
+from wdtui.problems.addition.engine.state import state_shapes
+from wdtui.store.checkpoints import Checkpoints
+from wdtui.store.moving import backup, move
+from wdtui.store.store import Status, Store, StoreError, StoreGoneError
+from wdtui.support.outputs import FileError
 
 
 def furnished(folder: Path) -> Path:

@@ -19,23 +19,23 @@ from textual.widgets import Input
 from tui_tools import FakeScheduler, settle
 
 import wdtui
-from wdtui import problems
-from wdtui.charts.sweeps import curve, heatmap, title
 from wdtui.cli import completion
 from wdtui.cli.main import main
 from wdtui.exchange.export import export
 from wdtui.exchange.taken import stream
-from wdtui.experiments import load
-from wdtui.figures.curves import Subject, training_curves
-from wdtui.grid import Grid
-from wdtui.hyperparameters import ConfigError
+from wdtui.plots.paper.curves import Subject, training_curves
+from wdtui.plots.terminal.sweeps import curve, heatmap, title
+from wdtui.problems import registry
 from wdtui.runs import forks, runner, trained
 from wdtui.runs import scheduler as scheduling
 from wdtui.runs.evidence import Evidence
 from wdtui.runs.runner import Runner
 from wdtui.runs.scheduler import Scheduler
-from wdtui.runs.store import Status, Store, StoreError
 from wdtui.runs.sweeps import complete
+from wdtui.schema.hyperparameters import ConfigError
+from wdtui.store.store import Status, Store, StoreError
+from wdtui.studies.experiments import load
+from wdtui.studies.grid import Grid
 from wdtui.tui.app import WorkbenchApp
 from wdtui.tui.query import QueryError, parse
 from wdtui.tui.widgets.chart import ChartPanel
@@ -45,7 +45,7 @@ from wdtui.tui.widgets.launch_form import LaunchForm
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(problems._known(), SMALL.name, SMALL)
+    monkeypatch.setitem(registry._known(), SMALL.name, SMALL)
     monkeypatch.setattr(runner, "_ATTEND_SECONDS", 0.0)
     monkeypatch.setattr(scheduling, "placement", lambda *_: "thread")  # no other process knows the problem
 
@@ -124,7 +124,7 @@ def test_it_is_exported(store: Store, tmp_path: Path) -> None:
 def test_where_the_problem_is_gone_its_runs_are_still_shown(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id = store.add_run(SmallConfig(pull=0.5))
     train(store, run_id)
-    monkeypatch.delitem(problems._known(), SMALL.name)
+    monkeypatch.delitem(registry._known(), SMALL.name)
     run = store.run(run_id)
     assert run.title == "p0.5 s0" and run.values["pull"] == 0.5 and run.steps == 100
     assert len(store.curves(run_id)) == 20
@@ -274,7 +274,7 @@ def test_the_screen_shows_its_charts_and_columns_beside_those_of_others(store: S
 def test_a_filter_takes_its_fields_and_its_metrics(store: Store) -> None:
     for pull in (0.0, 4.0):
         train(store, store.add_run(SmallConfig(pull=pull)))
-    other = store.add_run(problems.find("addition").config())
+    other = store.add_run(registry.find("addition").config())
     schemas = [run.schema for run in store.runs()]
 
     def found(query: str) -> list[int]:

@@ -14,10 +14,11 @@ import pytest
 from command_line import wdtui
 from store_tools import CONFIG, append, claim, in_python, point
 
-from wdtui.runs import database
-from wdtui.runs.checkpoints import Checkpoints
-from wdtui.runs.store import Status, Store
-from wdtui.runs.trainer import _opened_log, log_path
+from wdtui.runs.trainer import _opened_log
+from wdtui.store import database
+from wdtui.store.checkpoints import Checkpoints
+from wdtui.store.paths import log_path
+from wdtui.store.store import Status, Store
 from wdtui.tui.form_memory import FormMemory, Kept
 
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
@@ -115,7 +116,7 @@ def test_a_read_only_viewer_sees_what_is_written_later(tmp_path: Path, monkeypat
 
 VIEW = """
 import os, sys, pathlib, psutil
-from wdtui.runs.store import Store
+from wdtui.store.store import Store
 os.setgroups([]), os.setgid(65534), os.setuid(65534)
 with Store(pathlib.Path(sys.argv[1])) as store:
     for line in sys.stdin:

@@ -11,11 +11,11 @@ import pytest
 from command_line import wdtui
 from fault_tools import TINY
 
-from wdtui.config import RunConfig
+from wdtui.problems.addition.config import RunConfig
 from wdtui.runs import forks
 from wdtui.runs.runner import Runner
-from wdtui.runs.store import Status, Store, StoreError
 from wdtui.schema.curves import Curves
+from wdtui.store.store import Status, Store, StoreError
 
 SHORT = TINY.replace(epochs=40, keep_every=10)
 

@@ -17,17 +17,17 @@ import numpy as np
 import pytest
 from store_tools import claim, in_python
 
-from wdtui import machine
-from wdtui.config import RunConfig
+from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.sizes import training_bytes
 from wdtui.runs import scheduler as scheduling
 from wdtui.runs.placement import company, has_room, placement
-from wdtui.runs.processes import this_process
 from wdtui.runs.scheduler import Notice, Scheduler, _Job
-from wdtui.runs.store import Status, Store
-from wdtui.runs.trainer import log_path
 from wdtui.runs.worker import ChildDiedError, ChildWorker, Worker, _last_line
-from wdtui.sizes import training_bytes
-from wdtui.steering import Steering
+from wdtui.schema.steering import Steering
+from wdtui.store.paths import log_path
+from wdtui.store.processes import this_process
+from wdtui.store.store import Status, Store
+from wdtui.support import machine
 
 Place = Literal["thread", "process"]
 FOREVER = 1_000_000
@@ -359,7 +359,7 @@ def test_a_group_whose_process_is_killed_after_its_first_run_was_done_is_interru
 ) -> None:
     run_ids = done, *cut_off = [add(store, 3, seed) for seed in range(3)]
     gone = dataclasses.replace(this_process(), start=0.0)
-    monkeypatch.setattr("wdtui.runs.store.this_process", lambda: gone)
+    monkeypatch.setattr("wdtui.store.store.this_process", lambda: gone)
     for run_id in run_ids:
         claim(store, run_id)
     store.set_status(store.run(done).claim, Status.DONE)

@@ -12,12 +12,12 @@ import pytest
 from store_tools import CONFIG, append, in_python, point
 
 import wdtui
-from wdtui.errors import WdtuiError
-from wdtui.grid import Grid
-from wdtui.runs.records import RunRecord, Status
 from wdtui.runs.service import RefusedError, Service
-from wdtui.runs.store import Store
-from wdtui.runs.trainer import log_path
+from wdtui.store.paths import log_path
+from wdtui.store.records import RunRecord, Status
+from wdtui.store.store import Store
+from wdtui.studies.grid import Grid
+from wdtui.support.errors import WdtuiError
 
 LIVE = {Status.RUNNING, Status.PAUSED}
 STATUSES = tuple(Status)

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from store_tools import COLUMNS, CONFIG, append, claim, point
 
-from wdtui.config import RunConfig
-from wdtui.runs.store import Claim, Command, Status, Store, StoreError
+from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Curves, Point
-from wdtui.steering import Steering
+from wdtui.schema.steering import Steering
+from wdtui.store.store import Claim, Command, Status, Store, StoreError
 
 
 @pytest.fixture
@@ -249,7 +249,7 @@ def test_a_steering_is_taken_together_with_the_plan_that_follows(store: Store, m
     store.send(run_id, "steer", {"weight_decay": 0.2})
     [command] = store.commands(run_id)
     with monkeypatch.context() as broken:
-        broken.setattr("wdtui.runs.store.change", lambda *_, **__: 1 / 0)
+        broken.setattr("wdtui.store.store.change", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             store.take(store.run(run_id).claim, command, plan)
     assert store.commands(run_id) == [command] and store.run(run_id).plan == plan[:1]

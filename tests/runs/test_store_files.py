@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from store_tools import CONFIG, append, point
 
-from wdtui.runs import database, migrations
-from wdtui.runs.store import Store, StoreError, default_folder
+from wdtui.store import database, migrations
+from wdtui.store.store import Store, StoreError, default_folder
 
 
 @pytest.fixture

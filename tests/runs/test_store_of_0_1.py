@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from command_line import wdtui
 
-from wdtui.lab.training import Training
+from wdtui.problems.addition.engine.training import Training
 from wdtui.runs.forks import fork, replay
 from wdtui.runs.runner import Runner
-from wdtui.runs.store import Status, Store
 from wdtui.schema.curves import Curves
+from wdtui.store.store import Status, Store
 
 ARCHIVE = Path(__file__).parents[1] / "data" / "store-0.1.tar.gz"
 FINISHED, INTERRUPTED, STEERED, FORKED, TRANSFORMER = 1, 2, 3, 4, 9

@@ -18,9 +18,9 @@ import psutil
 import pytest
 from store_tools import CONFIG, append, claim, in_python, point
 
-from wdtui.runs import processes, records
-from wdtui.runs.processes import Life
-from wdtui.runs.store import RunBusyError, RunStoppedError, Status, Store, StoreError
+from wdtui.store import processes, records
+from wdtui.store.processes import Life
+from wdtui.store.store import RunBusyError, RunStoppedError, Status, Store, StoreError
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def test_processes_may_open_a_blank_store_at_once(tmp_path: Path) -> None:
 
 
 def test_a_failed_transaction_leaves_no_trace_and_no_lock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wdtui.runs.store.change", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("wdtui.store.store.change", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         store.add_run(CONFIG)
     monkeypatch.undo()

@@ -14,20 +14,20 @@ from typing import Any
 import pytest
 from store_tools import claim
 
-from wdtui.config import RunConfig
-from wdtui.grid import Grid
-from wdtui.lab.training import Training
-from wdtui.runs import migrations
+from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.engine.training import Training
 from wdtui.runs import scheduler as scheduling
 from wdtui.runs.estimates import expected_seconds
 from wdtui.runs.executor import Executor, interrupt_waiting
-from wdtui.runs.records import RunRecord, Status
 from wdtui.runs.scheduler import Scheduler
-from wdtui.runs.store import Store, StoreError
-from wdtui.runs.sweep_store import fingerprint
 from wdtui.runs.sweeps import Progress, assign, complete
 from wdtui.schema.curves import Point
-from wdtui.steering import Steering
+from wdtui.schema.steering import Steering
+from wdtui.store import migrations
+from wdtui.store.records import RunRecord, Status
+from wdtui.store.store import Store, StoreError
+from wdtui.store.sweeps import fingerprint
+from wdtui.studies.grid import Grid
 
 BASE = RunConfig(width=4, train_size=320, validation_size=16, test_size=16, epochs=2)
 GRID = Grid.of(BASE, {"weight_decay": [0.0, 0.1, 1.0]}, 2)

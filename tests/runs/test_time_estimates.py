@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from wdtui.config import RunConfig
-from wdtui.runs import migrations
+from wdtui.problems.addition.config import RunConfig
 from wdtui.runs.estimates import expected_seconds, expected_speed
-from wdtui.runs.records import Status
-from wdtui.runs.store import Store
 from wdtui.schema.curves import Point
+from wdtui.store import migrations
+from wdtui.store.records import Status
+from wdtui.store.store import Store
 
 CONFIG = RunConfig(width=64)
 BATCHED = CONFIG.replace(engine="ensemble")

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from store_tools import CONFIG, append, claim, point
 
-from wdtui.branches import Branch, Case
 from wdtui.cli.verify_views import PlainView, progress_line
 from wdtui.runs import completion
-from wdtui.runs.records import Status
-from wdtui.runs.store import Store
 from wdtui.runs.trained import Progress, trained
+from wdtui.store.records import Status
+from wdtui.store.store import Store
+from wdtui.studies.branches import Branch, Case
 
 
 class Epochwise:

@@ -10,10 +10,10 @@ from store_tools import CONFIG, append, claim, point
 
 from wdtui.runs.forks import fork
 from wdtui.runs.labels import labels
-from wdtui.runs.records import RunRecord, Status
-from wdtui.runs.store import Store
-from wdtui.steering import Plan, Steering
-from wdtui.text import number
+from wdtui.schema.steering import Plan, Steering
+from wdtui.store.records import RunRecord, Status
+from wdtui.store.store import Store
+from wdtui.support.text import number
 
 EPOCH = CONFIG.steps_per_epoch
 

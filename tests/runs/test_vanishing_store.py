@@ -19,11 +19,11 @@ from store_tools import CONFIG, append, claim, point
 
 from wdtui.runs import runner
 from wdtui.runs.group import Group
-from wdtui.runs.records import StoreGoneError
-from wdtui.runs.rescue import Measured, add_rescued, read_rescue, write_rescue
 from wdtui.runs.runner import Runner
-from wdtui.runs.store import Status, Store, StoreError
 from wdtui.schema.curves import Point
+from wdtui.store.records import StoreGoneError
+from wdtui.store.rescue import Measured, add_rescued, read_rescue, write_rescue
+from wdtui.store.store import Status, Store, StoreError
 
 FILES = "wdtui.sqlite3", "wdtui.sqlite3-wal", "wdtui.sqlite3-shm"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from wdtui.config import RunConfig
+from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.schema import Schema
 
 

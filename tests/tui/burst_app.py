@@ -18,9 +18,9 @@ from pathlib import Path
 from textual.widgets import Input
 
 import wdtui.tui.app
-from wdtui.config import RunConfig
+from wdtui.problems.addition.config import RunConfig
 from wdtui.runs.scheduler import Scheduler
-from wdtui.runs.store import Store
+from wdtui.store.store import Store
 from wdtui.tui.app import WorkbenchApp
 from wdtui.tui.screens.workbench import Workbench
 

@@ -10,13 +10,13 @@ import pytest
 from tui_tools import FakeScheduler, Recorded, press, settle
 
 from wdtui.cli.main import main
-from wdtui.config import RunConfig
-from wdtui.grid import Grid
-from wdtui.runs.records import Status
+from wdtui.problems.addition.config import RunConfig
 from wdtui.runs.scheduler import Scheduler
-from wdtui.runs.store import Store
 from wdtui.runs.sweeps import assign
-from wdtui.runs.trainer import log_path
+from wdtui.store.paths import log_path
+from wdtui.store.records import Status
+from wdtui.store.store import Store
+from wdtui.studies.grid import Grid
 from wdtui.tui.app import WorkbenchApp
 
 Ask = Callable[..., Awaitable[str]]

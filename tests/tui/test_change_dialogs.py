@@ -8,8 +8,8 @@ from typing import Any
 from textual.widgets import Input, Static
 from tui_tools import FakeScheduler, Recorded, drawn, press, settle
 
-from wdtui.runs.records import Status
-from wdtui.steering import Steering
+from wdtui.schema.steering import Steering
+from wdtui.store.records import Status
 from wdtui.tui.widgets.field_row import FieldRow
 from wdtui.tui.widgets.run_table import RunTable
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from tui_tools import Recorded, press, settle
 
-from wdtui.grid import Grid
-from wdtui.runs.records import Status
 from wdtui.runs.sweeps import assign
+from wdtui.store.records import Status
+from wdtui.studies.grid import Grid
 from wdtui.tui.controls import Controls
 from wdtui.tui.story import told
 from wdtui.tui.widgets.run_table import RunTable

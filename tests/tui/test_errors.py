@@ -60,7 +60,7 @@ async def test_the_app_shows_any_error_of_wdtui_as_a_notice(
         raise UnheardOfError("Give another one.")
 
     recorded.add("demo", points=3)
-    monkeypatch.setattr("wdtui.runs.store.Store.set_note", refuse)
+    monkeypatch.setattr("wdtui.store.store.Store.set_note", refuse)
     app = make_app()
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tui_tools import Recorded
 
-from wdtui.config import RunConfig
+from wdtui.problems.addition.config import RunConfig
 from wdtui.runs.estimates import expected_speed
 from wdtui.tui.estimates import arithmetic
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from tui_tools import Recorded
 
-from wdtui.runs.processes import Life
-from wdtui.runs.records import Status
-from wdtui.runs.store import Store
 from wdtui.schema.curves import Point
+from wdtui.store.processes import Life
+from wdtui.store.records import Status
+from wdtui.store.store import Store
 from wdtui.tui.feed import Feed
 
 
@@ -103,7 +103,7 @@ def test_a_run_whose_process_died_becomes_interrupted(recorded: Recorded, monkey
     clock = Clock()
     feed = Feed(recorded.store, clock=clock)
     feed.poll()
-    monkeypatch.setattr("wdtui.runs.processes.life", lambda _: Life.GONE)
+    monkeypatch.setattr("wdtui.store.processes.life", lambda _: Life.GONE)
     assert feed.poll() is None
     clock.now += 3
     snapshot = feed.poll()

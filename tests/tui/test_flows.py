@@ -11,9 +11,9 @@ from store_tools import in_python
 from textual.widgets import Input
 from tui_tools import FakeScheduler, Recorded, drawn, press, settle
 
-from wdtui.config import RunConfig
-from wdtui.experiments import load, names
-from wdtui.runs.records import Status
+from wdtui.problems.addition.config import RunConfig
+from wdtui.store.records import Status
+from wdtui.studies.experiments import load, names
 from wdtui.tui import Opening
 from wdtui.tui.screens.experiments import Gallery
 from wdtui.tui.screens.help import Help

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tui_tools import Recorded
 
-from wdtui.charts import Mark
-from wdtui.metrics import CHARTS
-from wdtui.runs.records import Status
+from wdtui.plots.terminal import Mark
+from wdtui.problems.addition.metrics import CHARTS
+from wdtui.store.records import Status
 from wdtui.tui.feed import Feed, Shown
 from wdtui.tui.figures import Figure, figure, subjects
 from wdtui.tui.gauge import gauge
@@ -74,7 +74,7 @@ def test_sharpness_is_drawn_from_measurement_to_measurement(live: Shown) -> None
 
 @pytest.mark.parametrize(("cursor", "at"), [(None, -1), (8600.0, 21), (0.0, 0)])
 def test_the_value_read_out_is_of_the_nearest_measurement(live: Shown, cursor: float | None, at: int) -> None:
-    from wdtui.text import number
+    from wdtui.support.text import number
 
     value = drawn((live,), view=dataclasses.replace(View(), cursor=cursor)).values[0]
     assert value.plain == number(float(live.curves.measured("sharpness")[1][at]))

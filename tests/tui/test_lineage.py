@@ -9,9 +9,9 @@ import pytest
 from test_screens import forked
 from tui_tools import Recorded, press
 
-from wdtui.config import RunConfig
-from wdtui.runs.records import RunRecord, Status
-from wdtui.steering import Steering
+from wdtui.problems.addition.config import RunConfig
+from wdtui.schema.steering import Steering
+from wdtui.store.records import RunRecord, Status
 from wdtui.tui.query import parse
 from wdtui.tui.widgets.columns import columns_of, fitting
 from wdtui.tui.widgets.run_table import RunTable

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from tui_tools import Recorded, press, settle
 
-from wdtui.machine import Gpu, Load
-from wdtui.runs.records import Status
+from wdtui.store.records import Status
+from wdtui.support.machine import Gpu, Load
 from wdtui.tui.screens.help import Help
 from wdtui.tui.widgets.lines import HeaderLine
 
@@ -19,7 +19,7 @@ LOAD = Load(87.4, (3_100_000_000, 8_300_000_000), (Gpu("Fast", 93, celsius=61),)
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Load]:
     asked: list[Load] = []
-    monkeypatch.setattr("wdtui.machine.sample", lambda: asked.append(LOAD) or LOAD)
+    monkeypatch.setattr("wdtui.support.machine.sample", lambda: asked.append(LOAD) or LOAD)
     return asked
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from tui_tools import Recorded, press, settle, svg
 
-from wdtui.machine import Gpu, Load
-from wdtui.runs.records import Status
+from wdtui.store.records import Status
+from wdtui.support.machine import Gpu, Load
 from wdtui.tui.figures import Figure
 from wdtui.tui.load import MINUTES, LoadHistory, load_figures, load_legend
 from wdtui.tui.widgets.chart import ChartPanel
@@ -94,7 +94,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Load]:
     """A machine with a GPU of which every look lies two seconds after the one before."""
     asked: list[Load] = []
     seconds = itertools.count(0, 2)
-    monkeypatch.setattr("wdtui.machine.sample", lambda: asked.append(load(len(asked), 1)) or asked[-1])
+    monkeypatch.setattr("wdtui.support.machine.sample", lambda: asked.append(load(len(asked), 1)) or asked[-1])
     monkeypatch.setattr("wdtui.tui.screens.workbench._seconds", lambda: next(seconds))
     return asked
 
@@ -153,7 +153,7 @@ async def test_where_there_is_little_room_the_machine_takes_the_charts_place(
 async def test_a_machine_without_a_gpu_has_two_charts(
     recorded: Recorded, make_app: Callable[..., Any], asked: list[Load], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wdtui.machine.sample", lambda: load(0, 0))
+    monkeypatch.setattr("wdtui.support.machine.sample", lambda: load(0, 0))
     app = make_app()
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)

@@ -11,9 +11,9 @@ import pytest
 from textual.widgets import OptionList, Static
 from tui_tools import Recorded, press, settle
 
-from wdtui import experiments
-from wdtui.runs.records import Status
 from wdtui.schema.curves import Point
+from wdtui.store.records import Status
+from wdtui.studies import experiments
 from wdtui.tui.screens.experiments import Gallery
 from wdtui.tui.widgets.words import Words
 

@@ -9,9 +9,9 @@ import pytest
 from textual.widgets import OptionList
 from tui_tools import Recorded, drawn, press, settle
 
-from wdtui.config import RunConfig
-from wdtui.grid import Grid
-from wdtui.runs.records import Status
+from wdtui.problems.addition.config import RunConfig
+from wdtui.store.records import Status
+from wdtui.studies.grid import Grid
 from wdtui.tui.screens.run import RunView
 from wdtui.tui.screens.workbench import Workbench
 from wdtui.tui.widgets.chart import ChartPanel

@@ -7,7 +7,7 @@ from typing import Any
 
 from tui_tools import Recorded, press, settle
 
-from wdtui.runs.records import Status
+from wdtui.store.records import Status
 from wdtui.tui.screens.run import RunView
 from wdtui.tui.widgets.run_table import RunTable
 

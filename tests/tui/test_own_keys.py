@@ -9,9 +9,9 @@ from typing import Any
 from textual.widgets import Static
 from tui_tools import Recorded, press, settle, svg
 
-from wdtui.config import RunConfig
-from wdtui.grid import Grid
+from wdtui.problems.addition.config import RunConfig
 from wdtui.settings import Settings
+from wdtui.studies.grid import Grid
 from wdtui.tui.keymap import ACTIONS
 from wdtui.tui.keys import GROUPS
 from wdtui.tui.screens.help import Help, guide

@@ -6,8 +6,8 @@ import pytest
 from store_tools import in_python
 from tui_tools import Recorded
 
-from wdtui.config import RunConfig
-from wdtui.runs.records import Status
+from wdtui.problems.addition.config import RunConfig
+from wdtui.store.records import Status
 from wdtui.tui.query import QueryError, as_typed, parse
 
 SCHEMA = RunConfig.schema()

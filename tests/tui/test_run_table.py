@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from tui_tools import FakeScheduler, Recorded, press, settle
 
-from wdtui.config import RunConfig
-from wdtui.grid import Grid
+from wdtui.problems.addition.config import RunConfig
+from wdtui.studies.grid import Grid
 from wdtui.tui.screens.sweep import SweepView
 from wdtui.tui.screens.workbench import Workbench
 from wdtui.tui.widgets.run_table import RunTable

@@ -10,8 +10,8 @@ import pytest
 from tui_tools import DATA, FakeScheduler, Recorded, press, settle, svg
 
 from wdtui.runs.forks import fork
-from wdtui.runs.records import Status
-from wdtui.steering import to_json
+from wdtui.schema.steering import to_json
+from wdtui.store.records import Status
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:\s*Can not relate snapshot")
 

@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 from tui_tools import Recorded, press, settle
 
-from wdtui.config import RunConfig
-from wdtui.runs.records import Status
+from wdtui.problems.addition.config import RunConfig
 from wdtui.runs.scheduler import Scheduler
+from wdtui.store.records import Status
 from wdtui.tui import Opening, TerminalError, open_app
 from wdtui.tui.app import WorkbenchApp
 from wdtui.tui.widgets.run_table import RunTable
@@ -31,7 +31,7 @@ _FIRST_FRAME = """
 import asyncio, sys
 from pathlib import Path
 from wdtui.runs.scheduler import Scheduler
-from wdtui.runs.store import Store
+from wdtui.store.store import Store
 from wdtui.tui.app import WorkbenchApp
 
 async def main():

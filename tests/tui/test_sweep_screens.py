@@ -11,12 +11,12 @@ from test_screens import SIZE, drawn
 from textual.events import Key
 from tui_tools import FakeScheduler, Recorded, press, settle
 
-from wdtui.config import RunConfig
-from wdtui.grid import Grid
-from wdtui.runs.records import Status
-from wdtui.runs.sweep_store import Sweep
+from wdtui.problems.addition.config import RunConfig
 from wdtui.runs.sweeps import assign
 from wdtui.schema.curves import Point
+from wdtui.store.records import Status
+from wdtui.store.sweeps import Sweep
+from wdtui.studies.grid import Grid
 from wdtui.tui import Opening
 from wdtui.tui.screens import sweep_form
 from wdtui.tui.screens.run import RunView

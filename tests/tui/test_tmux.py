@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from wdtui.runs.records import Status
-from wdtui.runs.store import Store
+from wdtui.store.records import Status
+from wdtui.store.store import Store
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tui_tools import FakeScheduler, Recorded, press, settle, svg
 
-from wdtui.runs.records import RunRecord
+from wdtui.store.records import RunRecord
 from wdtui.tui.widgets.field_row import FieldRow
 
 MakeApp = Callable[..., Any]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from tui_tools import Recorded, drawn, press, settle
 
-from wdtui.config import RunConfig
-from wdtui.runs.records import Status
+from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Point
+from wdtui.store.records import Status
 from wdtui.tui.view import View
 from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.chart_grid import ChartGrid

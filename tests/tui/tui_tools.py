@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from textual.command import CommandPalette
 
-from wdtui.config import RunConfig
-from wdtui.milestones import milestones
-from wdtui.runs.records import Status
-from wdtui.runs.store import Store
+from wdtui.analysis.milestones import milestones
+from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Curves, Point
+from wdtui.store.records import Status
+from wdtui.store.store import Store
 from wdtui.tui.app import WorkbenchApp
 from wdtui.tui.screens.experiments import Gallery
 

@@ -15,10 +15,10 @@ import torch
 
 from wdtui.bench.original import OriginalLoop, why_not
 from wdtui.bench.plain import plain_network, plain_optimizer, plain_steps
-from wdtui.config import RunConfig
-from wdtui.lab.ensemble import Ensemble
-from wdtui.lab.tasks import make_task
-from wdtui.lab.training import Training
+from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.engine.ensemble import Ensemble
+from wdtui.problems.addition.engine.tasks import make_task
+from wdtui.problems.addition.engine.training import Training
 
 PLAIN = "plain nn.Module + AdamW(fused)"
 ORIGINAL = "the original: Lightning + DataLoader"

@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wdtui.config import RunConfig
-from wdtui.forecast import THRESHOLD
-from wdtui.hindsight import GAUGES, SLACK, Score, best_threshold, forecasts, score, sum_of, telling
-from wdtui.hyperparameters import format_value
-from wdtui.milestones import milestones
-from wdtui.runs.store import Store
+from wdtui.analysis.forecast import THRESHOLD
+from wdtui.analysis.hindsight import GAUGES, SLACK, Score, best_threshold, forecasts, score, sum_of, telling
+from wdtui.analysis.milestones import milestones
+from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Curves
-from wdtui.text import number
+from wdtui.schema.hyperparameters import format_value
+from wdtui.store.store import Store
+from wdtui.support.text import number
 
 Runs = list[tuple[RunConfig, Curves]]
 

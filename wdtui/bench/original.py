@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from wdtui.bench.plain import plain_network, plain_optimizer
-from wdtui.config import RunConfig
-from wdtui.lab.losses import loss_value
-from wdtui.lab.tasks import Pairs, draw_pairs
+from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.engine.losses import loss_value
+from wdtui.problems.addition.engine.tasks import Pairs, draw_pairs
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from wdtui.config import RunConfig
-from wdtui.lab.losses import loss_value
-from wdtui.lab.residual import ResidualNetwork, residual_network
-from wdtui.lab.tasks import Split
+from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.engine.losses import loss_value
+from wdtui.problems.addition.engine.residual import ResidualNetwork, residual_network
+from wdtui.problems.addition.engine.tasks import Split
 
 
 def plain_network(config: RunConfig) -> ResidualNetwork:

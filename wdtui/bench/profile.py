@@ -10,11 +10,11 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from wdtui.bench.plain import plain_network, plain_optimizer, plain_steps
-from wdtui.config import RunConfig
-from wdtui.lab.ensemble import Ensemble
-from wdtui.lab.steps import Steps
-from wdtui.lab.tasks import make_task
-from wdtui.lab.training import Training
+from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.engine.ensemble import Ensemble
+from wdtui.problems.addition.engine.steps import Steps
+from wdtui.problems.addition.engine.tasks import make_task
+from wdtui.problems.addition.engine.training import Training
 
 KINDS = {
     "matrix products": ("mm", "addmm", "addmm_", "bmm", "baddbmm", "baddbmm_"),

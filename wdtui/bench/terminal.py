@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from wdtui.runs.store import Store
+from wdtui.store.store import Store
 
 _LETTERS = "абвгдежзиклмнопрстуфхцчшщэюяАБВГДЕЖЗИКЛМНОПРСТУФХЦЧШЩЭЮЯ"
 """Letters that no screen shows: when one arrives, the key that typed it has been painted."""

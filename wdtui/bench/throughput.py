@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from wdtui.bench.plain import plain_network, plain_optimizer, plain_steps
-from wdtui.config import RunConfig
-from wdtui.lab.ensemble import Ensemble
-from wdtui.lab.tasks import make_task
-from wdtui.lab.training import Training
+from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.engine.ensemble import Ensemble
+from wdtui.problems.addition.engine.tasks import make_task
+from wdtui.problems.addition.engine.training import Training
 
 _SECONDS = 2.0
 PLAIN = "the plain loop, a thread for each core"

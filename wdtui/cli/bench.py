@@ -26,7 +26,7 @@ def bench(
     """Measure this engine against a plain nn.Module loop, the original's way and the matrix products alone."""
     import json as json_module
 
-    from wdtui.outputs import check_file, write_text
+    from wdtui.support.outputs import check_file, write_text
 
     if output:
         check_file(output, force=force)
@@ -35,7 +35,7 @@ def bench(
     from wdtui.bench.engine import compare, machine
     from wdtui.bench.profile import where_time_goes
     from wdtui.bench.throughput import throughput
-    from wdtui.lab.devices import resolve_device
+    from wdtui.training.devices import resolve_device
 
     place = resolve_device(device)
     result: dict[str, Any] = {"machine": machine(threads, place), "widths": [], "plans": [], "profiles": []}

@@ -18,9 +18,9 @@ from wdtui.cli.runs import RunArgument
 from wdtui.cli.sweep import is_sweep, train_sweep
 
 if TYPE_CHECKING:
-    from wdtui.runs.records import RunRecord
     from wdtui.runs.service import Service
-    from wdtui.runs.store import Store
+    from wdtui.store.records import RunRecord
+    from wdtui.store.store import Store
     from wdtui.tui import Opening
 
 
@@ -55,7 +55,7 @@ def resume(
     """
     from wdtui.cli.headless import carry_out
     from wdtui.runs.service import Service
-    from wdtui.runs.store import Status, Store
+    from wdtui.store.store import Status, Store
     from wdtui.tui import Opening, has_terminal
 
     in_app = not (headless or detach or json or executor != "local" or address) and has_terminal()
@@ -98,7 +98,7 @@ def _open(store: Store, device: str, opening: Opening) -> int:
 
 def _from_where(store: Store, record: RunRecord) -> str:
     """What the run is to go on from, in words."""
-    from wdtui.text import number
+    from wdtui.support.text import number
 
     checkpoints, lost = store.checkpoints(record), store.curves(record.id).lost
     damaged = checkpoints.damaged()
@@ -123,7 +123,7 @@ def stop(run: RunOrSweepArgument, store: StoreOption = None) -> None:
         _ask(store, run, lambda service, record: service.stop(record.id))
         return
     from wdtui.runs.service import Service
-    from wdtui.runs.store import Store
+    from wdtui.store.store import Store
 
     with Store(store) as opened:
         typer.echo(Service(opened).stop_sweep(opened.sweeps.find(run)), err=True)
@@ -143,7 +143,7 @@ def steer(
     store: StoreOption = None,
 ) -> None:
     """Change λ, ε or the learning rate of a live run from its next epoch on."""
-    from wdtui.steering import parse_assignment
+    from wdtui.schema.steering import parse_assignment
 
     def steered(service: Service, record: RunRecord) -> str:
         return service.steer(record.id, dict(parse_assignment(record.schema, change) for change in changes))
@@ -154,7 +154,7 @@ def steer(
 def _ask(store: Path | None, run: str, request: Callable[[Service, RunRecord], str]) -> None:
     """Ask something of a run and say what becomes of it."""
     from wdtui.runs.service import Service
-    from wdtui.runs.store import Store
+    from wdtui.store.store import Store
 
     with Store(store) as opened:
         typer.echo(request(Service(opened), opened.find(run)), err=True)

@@ -11,21 +11,21 @@ from pathlib import Path
 
 import typer
 
-from wdtui import problems
-from wdtui.hyperparameters import Hyperparameter, format_value
+from wdtui.problems import registry
+from wdtui.schema.hyperparameters import Hyperparameter, format_value
 
 Offers = list[tuple[str, str]]
 _DEVICES = {"auto": "the fastest there is", "cpu": "", "cuda": "the first NVIDIA GPU", "mps": "Apple's GPU"}
 
 
 def runs(context: typer.Context, incomplete: str) -> Offers:
-    from wdtui.runs.names import run_names
+    from wdtui.store.names import run_names
 
     return _beginning(incomplete, [("last", "the newest run"), *run_names(_folder(context))])
 
 
 def sweeps(context: typer.Context, incomplete: str) -> Offers:
-    from wdtui.runs.names import sweep_names
+    from wdtui.store.names import sweep_names
 
     return _beginning(incomplete, [("last", "the newest sweep"), *sweep_names(_folder(context))])
 
@@ -36,9 +36,9 @@ def runs_and_sweeps(context: typer.Context, incomplete: str) -> Offers:
 
 
 def experiments(incomplete: str) -> Offers:
-    from wdtui.experiments import names
+    from wdtui.studies.experiments import names
 
-    known = {name: "" for name in names()} | {name: problems.find(name).title for name in problems.names()}
+    known = {name: "" for name in names()} | {name: registry.find(name).title for name in registry.names()}
     return _beginning(incomplete, list(known.items()))
 
 
@@ -56,10 +56,10 @@ def axes(context: typer.Context, incomplete: str) -> Offers:
 
 def changes(context: typer.Context, incomplete: str) -> Offers:
     """FIELD= of what can be changed in the run named so far, or in a fork of it."""
-    from wdtui.runs.names import fields_of_run
+    from wdtui.store.names import fields_of_run
 
     schema = fields_of_run(_folder(context), str(context.params.get("run") or ""))
-    return _assignments(incomplete, list((schema or problems.find(problems.DEFAULT).config.schema()).live_fields))
+    return _assignments(incomplete, list((schema or registry.find(registry.DEFAULT).config.schema()).live_fields))
 
 
 def _assignments(incomplete: str, fields: list[Hyperparameter]) -> Offers:
@@ -77,8 +77,8 @@ def _beginning(incomplete: str, offers: Offers) -> Offers:
 
 def _folder(context: typer.Context) -> Path:
     """The store's folder as the command line so far names it."""
-    from wdtui.runs.store import default_folder
     from wdtui.settings import SettingsError
+    from wdtui.store.store import default_folder
 
     given = context.params.get("store") or context.find_root().params.get("store")
     try:

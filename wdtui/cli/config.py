@@ -33,7 +33,7 @@ NameArgument = Annotated[
 def show(json: JsonOption = False) -> None:
     """Show every setting, its value and where that comes from."""
     from wdtui import settings
-    from wdtui.hyperparameters import format_value
+    from wdtui.schema.hyperparameters import format_value
 
     read = settings.read()
     rows = [(name, read.value(name), read.source(name)) for name in settings.SETTINGS]
@@ -83,9 +83,10 @@ def unset(name: NameArgument) -> None:
 
 def _write(name: str, value: str | int | float | None) -> None:
     """Change the file, in one move and only to something that can be read again."""
-    from wdtui import private, settings
-    from wdtui.files import read_toml_text
+    from wdtui import settings
     from wdtui.settings_file import changed
+    from wdtui.support import private
+    from wdtui.support.files import read_toml_text
     from wdtui.tui import check_settings
 
     file = settings.path()

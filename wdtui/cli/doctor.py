@@ -52,11 +52,11 @@ def _has(extra: str) -> bool:
 
 def _devices() -> Iterator[Finding]:
     try:
-        import wdtui.lab.devices as devices
+        import wdtui.training.devices as devices
     except Exception as error:  # a broken PyTorch can fail in any way
         yield False, "devices", f"PyTorch cannot be imported ({type(error).__name__}: {error}); install it anew"
         return
-    from wdtui import machine
+    from wdtui.support import machine
 
     load = machine.sample()
     yield True, "memory", f"{load.memory[0] / 1e9:.1f} of {load.memory[1] / 1e9:.1f} GB in use"
@@ -83,8 +83,8 @@ def _settings() -> Iterator[Finding]:
 
 
 def _store(folder: Path | None) -> Iterator[Finding]:
-    from wdtui.errors import WdtuiError
-    from wdtui.runs.store import Store
+    from wdtui.store.store import Store
+    from wdtui.support.errors import WdtuiError
 
     try:
         with Store(folder) as store:

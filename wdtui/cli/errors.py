@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from wdtui import problems
-from wdtui.errors import WdtuiError
-from wdtui.hyperparameters import nearest
-from wdtui.text import clean
-from wdtui.third_party import NoSuchOption
+from wdtui.problems import registry
+from wdtui.schema.hyperparameters import nearest
+from wdtui.support.errors import WdtuiError
+from wdtui.support.text import clean
+from wdtui.support.third_party import NoSuchOption
 
 FAILED, BAD_INPUT, CLAIM_FAILS, DAMAGED, INTERRUPTED = 1, 2, 3, 3, 130
 
@@ -33,8 +33,8 @@ def sentence(error: BaseException) -> str:
 
 def _near(given: str, options: list[str]) -> str:
     """Which option may be meant, also by an alias of a field, as in --lr."""
-    for name in problems.names():
-        schema = problems.find(name).config.schema()
+    for name in registry.names():
+        schema = registry.find(name).config.schema()
         field = schema.fields.get(schema.names.get(given.removeprefix("--"), ""))
         if field and field.flag in options:
             return f"; did you mean {field.flag}?"

@@ -12,7 +12,7 @@ import typer
 from wdtui.cli.errors import BAD_INPUT, FAILED, CommandError
 from wdtui.cli.fields import ForceOption, StoreOption
 from wdtui.cli.runs import RunArgument, RunsArgument
-from wdtui.text import clean
+from wdtui.support.text import clean
 
 FormatOption = Annotated[
     Literal["csv", "json", "parquet", "tensorboard"] | None,
@@ -38,7 +38,7 @@ def export(
     from wdtui.exchange.export import export as write
     from wdtui.exchange.taken import stream
     from wdtui.runs.inspection import lost_points
-    from wdtui.runs.store import Store
+    from wdtui.store.store import Store
 
     to_stdout, chosen = output == Path("-"), format or format_of(output)
     if to_stdout and (len(runs) > 1 or chosen not in ("csv", "json")):
@@ -70,8 +70,8 @@ def script(
     """Write a short script in plain PyTorch that trains the same, steerings included, without wdtui."""
     from wdtui.exchange.script import script as text_of
     from wdtui.exchange.taken import stream
-    from wdtui.outputs import write_text
-    from wdtui.runs.store import Store
+    from wdtui.store.store import Store
+    from wdtui.support.outputs import write_text
 
     with Store(store) as opened:
         text = text_of(stream(opened, run))
@@ -92,10 +92,10 @@ def take_in(
     A rescue file, which a run leaves whose store was lost, is read back as an interrupted run.
     """
     from wdtui.exchange.export import extra_module
-    from wdtui.runs.store import Store
+    from wdtui.store.store import Store
 
     if folder.is_file() and folder.suffix == ".jsonl":
-        from wdtui.runs.rescue import add_rescued, read_rescue
+        from wdtui.store.rescue import add_rescued, read_rescue
 
         rescued = read_rescue(folder)
         with Store(store) as opened:

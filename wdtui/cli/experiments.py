@@ -24,7 +24,7 @@ from wdtui.cli.sweep import SeedsOption, grid_of, train_new_sweep
 from wdtui.cli.verify import QuickOption, verify
 
 if TYPE_CHECKING:
-    from wdtui.experiments import Experiment
+    from wdtui.studies.experiments import Experiment
 
 app = typer.Typer(help="List, show, run and verify experiments.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -35,9 +35,9 @@ app.command()(report)
 @app.command("list")
 def list_experiments(json: JsonOption = False, store: StoreOption = None) -> None:
     """List the experiments that come with wdtui, and how their claims stand by the runs in the store."""
-    from wdtui.experiments import load, names
     from wdtui.runs.evidence import Evidence
-    from wdtui.runs.store import Store
+    from wdtui.store.store import Store
+    from wdtui.studies.experiments import load, names
 
     with Store(store) as opened:
         evidence = Evidence(opened)
@@ -54,7 +54,7 @@ def list_experiments(json: JsonOption = False, store: StoreOption = None) -> Non
 @app.command()
 def show(experiment: ExperimentArgument, json: JsonOption = False) -> None:
     """Show an experiment: its question, where it comes from, what to look for, its configs."""
-    from wdtui.experiments import load
+    from wdtui.studies.experiments import load
 
     loaded = load(experiment)
     if json:
@@ -62,9 +62,9 @@ def show(experiment: ExperimentArgument, json: JsonOption = False) -> None:
         return
     from rich.console import Console
 
-    from wdtui.branches import in_words
-    from wdtui.hyperparameters import format_value
-    from wdtui.text import clean
+    from wdtui.schema.hyperparameters import format_value
+    from wdtui.studies.branches import in_words
+    from wdtui.support.text import clean
 
     console = Console(highlight=False, markup=False)
     source = [f"Source: {loaded.article}"] if loaded.article else []
@@ -104,7 +104,7 @@ def run(
     store: StoreOption = None,
 ) -> int:
     """Train all runs of an experiment as a sweep over its axes, without a screen."""
-    from wdtui.experiments import load
+    from wdtui.studies.experiments import load
 
     loaded = load(experiment).variant(quick)
     machines = Machines(device, threads, workers, executor, address)
@@ -125,9 +125,9 @@ def _train_with_forks(
 ) -> int:
     """Each run of the experiment and its forks, one after the other."""
     from wdtui.cli.headless import Foreground
-    from wdtui.lab.devices import resolve_device
     from wdtui.runs.service import Service
-    from wdtui.runs.store import Store
+    from wdtui.store.store import Store
+    from wdtui.training.devices import resolve_device
 
     assert loaded.fork
     status, device = 0, resolve_device(machines.device)

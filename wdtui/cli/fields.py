@@ -11,9 +11,9 @@ from typing import Annotated, Any, TypeVar
 import typer
 import typer.core
 
-from wdtui import problems
 from wdtui.cli import completion
-from wdtui.hyperparameters import ConfigError, Hyperparameter, format_value
+from wdtui.problems import registry
+from wdtui.schema.hyperparameters import ConfigError, Hyperparameter, format_value
 from wdtui.schema.schema import Schema
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -63,7 +63,7 @@ def takes_fields(command: F) -> F:
     They are those of the default problem, until the command is registered with `cls=FieldsCommand` and an experiment of
     another is named.
     """
-    return _with_flags(command, problems.find(problems.DEFAULT).config.schema())
+    return _with_flags(command, registry.find(registry.DEFAULT).config.schema())
 
 
 def _with_flags(command: F, schema: Schema) -> F:
@@ -95,7 +95,7 @@ class FieldsCommand(typer.core.TyperCommand):
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         schema = schema_named(self._named(args))
-        command = self if schema.problem == problems.DEFAULT else self._of(schema)
+        command = self if schema.problem == registry.DEFAULT else self._of(schema)
         return super(FieldsCommand, command).make_context(info_name, args, parent, **extra)
 
     def _of(self, schema: Schema) -> FieldsCommand:
@@ -118,14 +118,14 @@ class FieldsCommand(typer.core.TyperCommand):
 
 def schema_named(names: Iterator[str] | Sequence[str]) -> Schema:
     """What the problem of the first experiment among some words declares; that of the default where there is none."""
-    from wdtui.experiments import ExperimentError, load
+    from wdtui.studies.experiments import ExperimentError, load
 
     for name in names:
         try:
             return load(name).schema
         except (ExperimentError, ConfigError):  # told by the command, if it is meant as an experiment
             continue
-    return problems.find(problems.DEFAULT).config.schema()
+    return registry.find(registry.DEFAULT).config.schema()
 
 
 def _annotation(schema: Schema, field: Hyperparameter) -> Any:

@@ -14,8 +14,8 @@ from wdtui.cli.fields import DetachOption, HeadlessOption, JsonOption, StoreOpti
 from wdtui.cli.runs import RunArgument
 
 if TYPE_CHECKING:
-    from wdtui.runs.records import RunRecord
     from wdtui.runs.service import Service
+    from wdtui.store.records import RunRecord
 
 _DeviceOption = Annotated[str, typer.Option("--device", metavar="DEVICE", help="Where to train; by default as before.")]
 _NameOption = Annotated[str, typer.Option(help="What to call the run.")]
@@ -44,7 +44,7 @@ def fork(
     store: StoreOption = None,
 ) -> int:
     """Train a run on from one of its steps with something changed, as a new run; the run itself stays as it is."""
-    from wdtui.steering import parse_assignment
+    from wdtui.schema.steering import parse_assignment
 
     def add(service: Service, parent: RunRecord) -> tuple[int, str]:
         given = dict(parse_assignment(parent.schema, change) for change in changes or ())
@@ -86,7 +86,7 @@ def _train(
     """Add a run that another defines, say so, and train it."""
     from wdtui.cli.headless import Foreground, carry_out
     from wdtui.runs.service import Service
-    from wdtui.runs.store import Store
+    from wdtui.store.store import Store
     from wdtui.tui import Opening, check_terminal, open_app
 
     if json and not (headless or detach):

@@ -12,13 +12,14 @@ import typer
 
 from wdtui.cli.errors import FAILED, INTERRUPTED
 from wdtui.cli.views import View, choose_view
-from wdtui.errors import TrainingError
 from wdtui.runs.executor import interrupt_waiting
 from wdtui.runs.service import NoQueue, Service
-from wdtui.runs.store import OwnershipLostError, RunBusyError, Status, Store, StoreError
-from wdtui.runs.trainer import log_path, start_process
+from wdtui.runs.trainer import start_process
 from wdtui.runs.worker import SIGNALS, Worker
-from wdtui.text import clean
+from wdtui.store.paths import log_path
+from wdtui.store.store import OwnershipLostError, RunBusyError, Status, Store, StoreError
+from wdtui.support.errors import TrainingError
+from wdtui.support.text import clean
 
 _FOLLOW_SECONDS = 0.25
 _SIGNALS = SIGNALS | {signal.SIGHUP: "The terminal was closed"}
@@ -31,7 +32,7 @@ def carry_out(
 
     `device` is as for a `Service`. An error before a run has begun leaves the store as it was.
     """
-    from wdtui.lab.devices import resolve_device
+    from wdtui.training.devices import resolve_device
 
     queue = (Detached if detach else Foreground)(store, json=json)
     service = Service(store, queue, device=resolve_device(device) if device and not detach else device)
@@ -52,7 +53,7 @@ class Foreground(NoQueue):
 
     def train(self) -> int:
         """Train what was submitted until one breaks off; return the exit status of the last."""
-        from wdtui.lab.devices import resolve_device
+        from wdtui.training.devices import resolve_device
 
         jobs, self._jobs = self._jobs, []
         for at, (run_id, device, threads) in enumerate(jobs, start=1):

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from wdtui.cli.errors import CommandError
-from wdtui.text import clean
+from wdtui.support.text import clean
 
 if TYPE_CHECKING:
     from wdtui.runs.executor import Executor
-    from wdtui.runs.store import Store
+    from wdtui.store.store import Store
 
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Runs at once; by default as many as suit this machine.")
@@ -53,7 +53,7 @@ class Machines:
         if self.executor == "ray" and self.device.partition(":")[0] not in ("auto", "cpu", "cuda"):
             raise CommandError(f"--device {self.device}: on a Ray cluster give auto, cpu or cuda.")
         if self.executor == "local" and self.device not in _EVERYWHERE:
-            from wdtui.lab.devices import resolve_device
+            from wdtui.training.devices import resolve_device
 
             resolve_device(self.device)
 

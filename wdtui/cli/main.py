@@ -36,8 +36,8 @@ from wdtui.cli import (
 )
 from wdtui.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, CommandError, sentence
 from wdtui.cli.fields import FieldsCommand, FpsOption, MouseOption
-from wdtui.errors import TrainingError, WdtuiError
-from wdtui.third_party import NoArgsIsHelpError
+from wdtui.support.errors import TrainingError, WdtuiError
+from wdtui.support.third_party import NoArgsIsHelpError
 
 _HELP_COLUMNS = 120
 """How wide help may get in a wide terminal; longer lines are hard to read."""
@@ -140,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _say_notices() -> None:
     """What the store found worth saying once, where one was opened."""
-    if database := sys.modules.get("wdtui.runs.database"):
+    if database := sys.modules.get("wdtui.store.database"):
         while database.notices:
             typer.echo(f"wdtui: {database.notices.pop(0)}", err=True)
 

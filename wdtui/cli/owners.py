@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from wdtui.runs.records import RunRecord
-    from wdtui.runs.store import Store
+    from wdtui.store.records import RunRecord
+    from wdtui.store.store import Store
 
 _LOOK_SECONDS = 0.2
 
@@ -22,7 +22,7 @@ def confirmed(store: Store, run: RunRecord) -> RunRecord:
     """
     if not run.unconfirmed:
         return run
-    from wdtui.runs import observer
+    from wdtui.store import observer
 
     typer.echo(f"{run.reason} Waiting for one, for up to {observer.SILENCE_SECONDS:g} seconds.", err=True)
     while (run := store.run(run.id)).unconfirmed:

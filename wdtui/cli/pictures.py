@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from wdtui.figures.curves import Subject
-    from wdtui.runs.records import RunRecord
-    from wdtui.runs.store import Store
+    from wdtui.plots.paper.curves import Subject
     from wdtui.schema.curves import Curves
+    from wdtui.store.records import RunRecord
+    from wdtui.store.store import Store
 
 
 def require_matplotlib() -> None:
     """Raise CommandError where matplotlib is not installed."""
-    from wdtui.figures.style import installed
+    from wdtui.plots.paper.style import installed
 
     if not installed():
         raise CommandError("Pictures are drawn with matplotlib, which is not here: pip install 'wdtui[plot]'.")
@@ -28,9 +28,9 @@ def require_matplotlib() -> None:
 
 def subjects(store: Store, runs: Sequence[RunRecord]) -> list[Subject]:
     """Runs as figures take them: one with its knobs as a title, several with what tells them apart."""
-    from wdtui.branches import in_words
-    from wdtui.figures.curves import Subject
+    from wdtui.plots.paper.curves import Subject
     from wdtui.runs.labels import labels
+    from wdtui.studies.branches import in_words
 
     named = labels(runs) if len(runs) > 1 else [title(run) for run in runs]
     made = []
@@ -50,7 +50,7 @@ def subjects(store: Store, runs: Sequence[RunRecord]) -> list[Subject]:
 def title(run: RunRecord) -> str:
     """A run's name, where it has one, and the hyperparameters that matter most."""
     from wdtui.runs.labels import knobs
-    from wdtui.text import clean, number
+    from wdtui.support.text import clean, number
 
     values = [f"{head} {_digits(run.written(name, number))}" for name, head in knobs([run.schema]).items()]
     return ": ".join(filter(None, [clean(run.name), ", ".join(values)]))
@@ -64,7 +64,7 @@ def _in_force(run: RunRecord, curves: Curves, field: str) -> NDArray[np.float64]
     """The value of a field at each point, [points], as it was steered."""
     import numpy as np
 
-    from wdtui.steering import values_at
+    from wdtui.schema.steering import values_at
 
     length = run.steps_per_epoch
     plan = tuple(one for one in run.plan if one.field == field)
@@ -77,8 +77,8 @@ def write(path: Path, save: Callable[[Path], None], *, force: bool) -> None:
     """Write a file and say where on stdout. Raises FileError."""
     import typer
 
-    from wdtui.outputs import writing
-    from wdtui.text import clean
+    from wdtui.support.outputs import writing
+    from wdtui.support.text import clean
 
     with writing(path, force=force) as partial:
         save(partial)

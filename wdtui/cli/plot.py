@@ -13,12 +13,11 @@ from wdtui.cli.errors import CommandError
 from wdtui.cli.fields import ForceOption, StoreOption
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from wdtui.runs.records import RunRecord
-    from wdtui.runs.store import Store
-    from wdtui.runs.sweep_store import Sweep
+    from wdtui.plots.paper.writing import Figure
     from wdtui.schema.schema import Schema
+    from wdtui.store.records import RunRecord
+    from wdtui.store.store import Store
+    from wdtui.store.sweeps import Sweep
 
 
 def plot(
@@ -39,9 +38,9 @@ def plot(
     """Draw training curves of runs, or what a sweep came to, into a file."""
     from wdtui.cli.pictures import require_matplotlib, write
     from wdtui.cli.sweep import is_sweep
-    from wdtui.figures.writing import SUFFIXES, save
-    from wdtui.outputs import check_file
-    from wdtui.runs.store import Store
+    from wdtui.plots.paper.writing import SUFFIXES, save
+    from wdtui.store.store import Store
+    from wdtui.support.outputs import check_file
 
     sweeps = list(filter(is_sweep, what))
     if sweeps and len(what) > 1:
@@ -63,8 +62,8 @@ def plot(
 
 def _of_runs(store: Store, runs: Sequence[RunRecord], metrics: Sequence[str]) -> Figure:
     from wdtui.cli.pictures import subjects
-    from wdtui.figures.curves import training_curves
-    from wdtui.figures.style import MOST_LINES
+    from wdtui.plots.paper.curves import training_curves
+    from wdtui.plots.paper.style import MOST_LINES
 
     if len(runs) > MOST_LINES:
         raise CommandError(f"{len(runs)} runs cannot be told apart in one picture; give at most {MOST_LINES}.")
@@ -81,9 +80,9 @@ def _of_runs(store: Store, runs: Sequence[RunRecord], metrics: Sequence[str]) ->
 
 
 def _of_sweep(store: Store, sweep: Sweep, metrics: Sequence[str]) -> Figure:
-    from wdtui.figures.sweeps import curve, heatmap
-    from wdtui.sweep_table import MILESTONES
-    from wdtui.text import clean
+    from wdtui.analysis.sweep_table import MILESTONES
+    from wdtui.plots.paper.sweeps import curve, heatmap
+    from wdtui.support.text import clean
 
     table = sweep.table(store.sweeps.runs(sweep.id))
     pooled = [name for cell in sweep.cells for name in cell.config.columns if "/" not in name]
@@ -105,7 +104,7 @@ def _of_sweep(store: Store, sweep: Sweep, metrics: Sequence[str]) -> Figure:
 
 def _check(schema: Schema, metrics: Iterable[str], known: Iterable[str], where: str) -> None:
     """Refuse a metric that is misspelt, or that there is nothing of."""
-    from wdtui.hyperparameters import nearest
+    from wdtui.schema.hyperparameters import nearest
 
     known = list(dict.fromkeys(known))
     for name in metrics:

@@ -14,13 +14,12 @@ from wdtui.cli.fields import ForceOption, StoreOption
 from wdtui.cli.verify import QuickOption
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+    from wdtui.analysis.sweep_table import Table
     from wdtui.cli.report_page import Findings
-    from wdtui.experiments import Experiment
-    from wdtui.runs.records import RunRecord
-    from wdtui.runs.store import Store
-    from wdtui.sweep_table import Table
+    from wdtui.plots.paper.writing import Figure
+    from wdtui.store.records import RunRecord
+    from wdtui.store.store import Store
+    from wdtui.studies.experiments import Experiment
 
 _SUFFIXES = (".html", ".htm")
 _FEW = 4
@@ -44,9 +43,9 @@ def report(
     """Write a page about an experiment: claims, figures, tables, by the runs in the store. Trains nothing."""
     from wdtui.cli.pictures import require_matplotlib, write
     from wdtui.cli.report_page import page
-    from wdtui.experiments import load
-    from wdtui.outputs import check_file
-    from wdtui.runs.store import Store
+    from wdtui.store.store import Store
+    from wdtui.studies.experiments import load
+    from wdtui.support.outputs import check_file
 
     loaded = load(experiment)
     if quick and loaded.quick is None:
@@ -66,10 +65,10 @@ def _save(path: Path, text: str) -> None:
 
 
 def _findings(store: Store, experiment: Experiment, argument: str, quick: bool) -> Findings:
+    from wdtui.analysis.sweep_table import Table
     from wdtui.cli.report_page import Findings
-    from wdtui.figures.writing import inline_svg
+    from wdtui.plots.paper.writing import inline_svg
     from wdtui.runs.evidence import Evidence, Standing
-    from wdtui.sweep_table import Table
 
     evidence, cells = Evidence(store), experiment.cells()
     runs = {cell: evidence.run(cell) for cell in cells}
@@ -96,7 +95,7 @@ def _findings(store: Store, experiment: Experiment, argument: str, quick: bool) 
 
 def _measures(experiment: Experiment) -> tuple[str, ...]:
     """The quantities that figures over the axes show: those that the claims are about, and their like of training."""
-    from wdtui.sweep_table import MILESTONES
+    from wdtui.analysis.sweep_table import MILESTONES
 
     schema = experiment.schema
     claimed = dict.fromkeys(claim.measure for claim in experiment.claims)
@@ -112,15 +111,15 @@ def _measures(experiment: Experiment) -> tuple[str, ...]:
 
 
 def _columns(experiment: Experiment) -> tuple[str, ...]:
-    from wdtui.sweep_table import columns
+    from wdtui.analysis.sweep_table import columns
 
     return tuple(dict.fromkeys([*columns(experiment.schema), *_measures(experiment)]))
 
 
 def _overviews(table: Table, measures: Sequence[str]) -> Iterator[_Drawn]:
     """Figures over the axes: of one, curves; of two, curves or a map; of more, the same for each value of others."""
-    from wdtui.figures.sweeps import axis_name, curve
-    from wdtui.hyperparameters import format_value
+    from wdtui.plots.paper.sweeps import axis_name, curve
+    from wdtui.schema.hyperparameters import format_value
 
     if not any(row.spread(name) for row in table.rows for name in measures):
         return
@@ -140,7 +139,7 @@ def _overviews(table: Table, measures: Sequence[str]) -> Iterator[_Drawn]:
 
 
 def _over_two(table: Table, measures: Sequence[str]) -> _Drawn:
-    from wdtui.figures.sweeps import axis_name, family, heatmap
+    from wdtui.plots.paper.sweeps import axis_name, family, heatmap
 
     named = partial(axis_name, table.schema)
     other, along = sorted(table.axes, key=lambda axis: (_ordered(table.axes[axis]), len(table.axes[axis])))
@@ -156,8 +155,8 @@ def _ordered(values: Sequence[object]) -> bool:
 
 def _examples(store: Store, experiment: Experiment, table: Table) -> Iterator[_Drawn]:
     """Training curves: of a few cells with one seed each, or of the one cell with its seeds; of forks, with theirs."""
-    from wdtui.grid import coarse_to_fine
-    from wdtui.runs.records import RunRecord
+    from wdtui.store.records import RunRecord
+    from wdtui.studies.grid import coarse_to_fine
 
     seeds = [[run for run in row.runs if isinstance(run, RunRecord)] for row in table.rows]
     there = [runs for runs in seeds if runs]
@@ -179,6 +178,6 @@ def _examples(store: Store, experiment: Experiment, table: Table) -> Iterator[_D
 
 def _curves(store: Store, runs: Sequence[RunRecord]) -> Figure:
     from wdtui.cli.pictures import subjects
-    from wdtui.figures.curves import training_curves
+    from wdtui.plots.paper.curves import training_curves
 
     return training_curves(subjects(store, runs))

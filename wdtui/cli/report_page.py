@@ -7,15 +7,15 @@ import html
 import importlib.resources
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from wdtui.experiments import Experiment
-from wdtui.hyperparameters import format_value
+from wdtui.analysis.sweep_table import Row, Table, label
 from wdtui.runs.evidence import Standing
-from wdtui.runs.records import RunRecord
 from wdtui.runs.sweep_words import spread_text, states_text
+from wdtui.schema.hyperparameters import format_value
 from wdtui.schema.schema import Schema
-from wdtui.sweep_table import Row, Table, label
-from wdtui.text import NOTHING, clean, number
-from wdtui.verdicts import State, Verdict
+from wdtui.store.records import RunRecord
+from wdtui.studies.experiments import Experiment
+from wdtui.studies.verdicts import State, Verdict
+from wdtui.support.text import NOTHING, clean, number
 
 _SIGNS = {State.HOLDS: "✓", State.FAILS: "✗", State.NOT_RUN: NOTHING}
 
@@ -128,7 +128,7 @@ def _configs(found: Findings) -> str:
     rest = {name: value for name, value in experiment.schema.defaults.items() if name not in own | varied}
     parts.append(f"<details><summary>All else is as by default</summary>\n{_pairs(_listed(rest))}</details>")
     if experiment.fork:
-        from wdtui.branches import in_words
+        from wdtui.studies.branches import in_words
 
         branches = "; ".join(in_words(experiment.schema, branch) for branch in experiment.fork.branches)
         parts.append(f"<p>Each run is forked after {experiment.fork.at_epoch} epochs: {_text(branches)}.</p>")

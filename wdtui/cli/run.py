@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from wdtui import problems
 from wdtui.cli.errors import CommandError
 from wdtui.cli.fields import (
     DetachOption,
@@ -20,6 +19,7 @@ from wdtui.cli.fields import (
     ThreadsOption,
     takes_fields,
 )
+from wdtui.problems import registry
 
 
 @takes_fields
@@ -37,10 +37,10 @@ def run(
     mouse: MouseOption = None,
 ) -> int:
     """Train one network: an experiment's config, or the defaults, with the fields that you give."""
-    from wdtui.experiments import load
+    from wdtui.studies.experiments import load
 
     question = load(experiment) if experiment else None
-    config = (question or load(problems.DEFAULT)).base(fields)
+    config = (question or load(registry.DEFAULT)).base(fields)
     if json and not (headless or detach):
         raise CommandError("--json needs --headless or --detach.")
     if (headless or detach) and (fps, mouse) != (None, None):
@@ -54,8 +54,8 @@ def run(
 
     from wdtui.cli.headless import carry_out
     from wdtui.runs.service import Service
-    from wdtui.runs.store import Store
-    from wdtui.text import clean
+    from wdtui.store.store import Store
+    from wdtui.support.text import clean
 
     if question and question.axes and not json:
         typer.echo(
@@ -67,7 +67,7 @@ def run(
         service.start(config, experiment=origin, name=name, threads=threads)
 
     if not detach:  # before a store is made
-        from wdtui.lab.devices import resolve_device
+        from wdtui.training.devices import resolve_device
 
         device = resolve_device(device)
     with Store(store) as opened:

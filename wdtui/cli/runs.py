@@ -15,7 +15,7 @@ from wdtui.cli.fields import JsonOption, StoreOption
 from wdtui.cli.owners import confirmed
 
 if TYPE_CHECKING:
-    from wdtui.runs.records import RunRecord
+    from wdtui.store.records import RunRecord
 
 app = typer.Typer(
     help="List, show, compare, name and delete the runs in the store.", no_args_is_help=True, rich_markup_mode=None
@@ -32,8 +32,8 @@ RunsArgument = Annotated[
 @app.command("list")
 def list_runs(json: JsonOption = False, store: StoreOption = None) -> None:
     """List all runs, the newest first."""
-    from wdtui.runs.store import Store
-    from wdtui.text import clean
+    from wdtui.store.store import Store
+    from wdtui.support.text import clean
 
     with Store(store) as opened:
         runs, missing = opened.runs(), opened.missing()
@@ -51,9 +51,9 @@ def list_runs(json: JsonOption = False, store: StoreOption = None) -> None:
 @app.command()
 def show(run: RunArgument, json: JsonOption = False, store: StoreOption = None) -> None:
     """Show one run: what was seen, its chart, its config and its events."""
+    from wdtui.analysis.summary import summary
     from wdtui.runs.inspection import lost_points
-    from wdtui.runs.store import Store
-    from wdtui.summary import summary
+    from wdtui.store.store import Store
 
     with Store(store) as opened:
         record = opened.find(run)
@@ -86,9 +86,9 @@ def compare(
     store: StoreOption = None,
 ) -> None:
     """Lay runs over one another: test accuracy as a chart, how each ended, its fit, generalisation and blow-ups."""
-    from wdtui.milestones import milestones
+    from wdtui.analysis.milestones import milestones
     from wdtui.runs.labels import labels
-    from wdtui.runs.store import Store
+    from wdtui.store.store import Store
 
     with Store(store) as opened:
         records = [opened.find(run) for run in runs]
@@ -116,7 +116,7 @@ def check(run: RunArgument, json: JsonOption = False, store: StoreOption = None)
     """Hold a run's points, events and checkpoints to its config and plan; exit status 3 where they contradict it."""
     from wdtui.cli.errors import CLAIM_FAILS
     from wdtui.runs.checks import check_run
-    from wdtui.runs.store import Store
+    from wdtui.store.store import Store
 
     with Store(store) as opened:
         run_id = opened.find(run).id
@@ -135,7 +135,7 @@ def check(run: RunArgument, json: JsonOption = False, store: StoreOption = None)
 def rename(run: RunArgument, name: str, store: StoreOption = None) -> None:
     """Give a run a name."""
     from wdtui.runs.service import Service
-    from wdtui.runs.store import Store
+    from wdtui.store.store import Store
 
     with Store(store) as opened:
         Service(opened).rename(opened.find(run).id, name)
@@ -145,7 +145,7 @@ def rename(run: RunArgument, name: str, store: StoreOption = None) -> None:
 def note(run: RunArgument, text: str, store: StoreOption = None) -> None:
     """Write a note on a run."""
     from wdtui.runs.service import Service
-    from wdtui.runs.store import Store
+    from wdtui.store.store import Store
 
     with Store(store) as opened:
         Service(opened).annotate(opened.find(run).id, text)
@@ -159,7 +159,7 @@ def delete(
 ) -> None:
     """Delete runs with all that was measured."""
     from wdtui.runs.service import Service
-    from wdtui.runs.store import Store
+    from wdtui.store.store import Store
 
     with Store(store) as opened:
         service = Service(opened)
@@ -174,8 +174,8 @@ def delete(
 
 
 def _as_json(run: Any) -> dict[str, Any]:
-    from wdtui.steering import to_json
-    from wdtui.summary import finite
+    from wdtui.analysis.summary import finite
+    from wdtui.schema.steering import to_json
 
     plain = {
         name: getattr(run, name) for name in ("id", "name", "note", "experiment", "status", "state", "reason", "device")
@@ -197,7 +197,7 @@ def _print_table(runs: list[Any]) -> None:
     from rich.table import Table
 
     from wdtui.runs.labels import knobs, result, results, schemas_of
-    from wdtui.text import NOTHING, clean, number
+    from wdtui.support.text import NOTHING, clean, number
 
     table = Table(box=None, header_style="dim", pad_edge=False)
     schemas = schemas_of(runs)
@@ -231,7 +231,7 @@ def _print_milestones(runs: list[Any], seen: list[Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from wdtui.text import number
+    from wdtui.support.text import number
 
     table = Table(box=None, header_style="dim", pad_edge=False)
     for heading in ("run", "fit", "generalised", "delay", "blow-ups", "period"):
@@ -245,8 +245,8 @@ def _print_milestones(runs: list[Any], seen: list[Any]) -> None:
 def _print_details(run: Any, events: list[Any]) -> None:
     import datetime
 
-    from wdtui.hyperparameters import format_value
-    from wdtui.text import clean, number
+    from wdtui.schema.hyperparameters import format_value
+    from wdtui.support.text import clean, number
 
     defaults = {name: format_value(value) for name, value in run.schema.defaults.items()}
     changed = [f"{name} {run.written(name)}" for name in run.values if run.written(name) != defaults.get(name)]
@@ -268,9 +268,9 @@ def _print_details(run: Any, events: list[Any]) -> None:
 
 def _told(event: Any) -> str:
     """What an event says."""
-    from wdtui.hyperparameters import format_value
     from wdtui.runs.forks import begun_from
-    from wdtui.text import clean
+    from wdtui.schema.hyperparameters import format_value
+    from wdtui.support.text import clean
 
     if event.kind == "forked":
         return begun_from(event.data)

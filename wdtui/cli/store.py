@@ -18,7 +18,7 @@ app = typer.Typer(help="Check, back up and move the run store.", no_args_is_help
 def check(json: JsonOption = False, store: StoreOption = None) -> int:
     """Read all of the store and its checkpoints, and name what is damaged, a line each; exit status 3 if any is."""
     from wdtui.runs.inspection import Finding, findings
-    from wdtui.runs.store import Store, StoreError
+    from wdtui.store.store import Store, StoreError
 
     try:
         with Store(store) as opened:
@@ -44,8 +44,8 @@ def backup(
     To go back to it, put it into an empty folder as wdtui.sqlite3: runs that were not finished begin anew there, which
     gives the same points.
     """
-    from wdtui.runs.moving import backup as copy
-    from wdtui.runs.store import Store
+    from wdtui.store.moving import backup as copy
+    from wdtui.store.store import Store
 
     with Store(store) as opened:
         copy(opened, file, force=force)
@@ -58,8 +58,8 @@ def move(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")], store: StoreOption = None
 ) -> None:
     """Move the store with its checkpoints, logs and kept form to another folder; refused while a run is live."""
-    from wdtui.runs.moving import move as relocate
-    from wdtui.runs.store import Store
+    from wdtui.store.moving import move as relocate
+    from wdtui.store.store import Store
 
     with Store(store) as opened:
         relocate(opened, folder)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wdtui import problems
 from wdtui.cli import completion
 from wdtui.cli.errors import FAILED, CommandError
 from wdtui.cli.fields import (
@@ -22,12 +21,13 @@ from wdtui.cli.fields import (
     takes_fields,
 )
 from wdtui.cli.machines import AddressOption, ExecutorOption, Machines, WorkersOption
+from wdtui.problems import registry
 
 if TYPE_CHECKING:
-    from wdtui.experiments import Experiment
-    from wdtui.grid import Grid
     from wdtui.runs.executor import Executor
-    from wdtui.runs.store import Store
+    from wdtui.store.store import Store
+    from wdtui.studies.experiments import Experiment
+    from wdtui.studies.grid import Grid
 
 SeedsOption = Annotated[int | None, typer.Option("--seeds", min=1, help="Repeat with so many seeds from the seed on.")]
 
@@ -59,11 +59,11 @@ def sweep(
     mouse: MouseOption = None,
 ) -> int:
     """Train a grid of networks: all combinations of the axes' values, over an experiment's config or the defaults."""
-    from wdtui.experiments import load
-    from wdtui.grid import read_axes
+    from wdtui.studies.experiments import load
+    from wdtui.studies.grid import read_axes
 
     question = load(experiment) if experiment else None
-    own = read_axes((question or load(problems.DEFAULT)).schema, axis or [])
+    own = read_axes((question or load(registry.DEFAULT)).schema, axis or [])
     if not own and not (question and question.axes) and not seeds:
         raise CommandError("A sweep needs something that varies: give --axis FIELD=V1,V2,… or --seeds N.")
     grid = grid_of(question, fields, own, seeds)
@@ -89,10 +89,10 @@ def grid_of(
     question: Experiment | None, fields: dict[str, Any], own: dict[str, tuple[Any, ...]], seeds: int | None
 ) -> Grid:
     """The grid of an experiment, or of the defaults, with a person's fields and axes over it. Raises ConfigError."""
-    from wdtui.experiments import load
-    from wdtui.grid import Grid, axes_over
+    from wdtui.studies.experiments import load
+    from wdtui.studies.grid import Grid, axes_over
 
-    question = question or load(problems.DEFAULT)
+    question = question or load(registry.DEFAULT)
     axes, base = axes_over(question.kind, question.axes, fields, own), question.base(fields)
     grid = Grid.of(base, axes, seeds)
     grid.cells()
@@ -103,7 +103,7 @@ def train_new_sweep(
     grid: Grid, *, experiment: str, name: str, machines: Machines, store: Path | None, json: bool
 ) -> int:
     """Add a sweep to the store and train it; return the exit status."""
-    from wdtui.runs.store import Store
+    from wdtui.store.store import Store
 
     with Store(store) as opened:
         executor = machines.prepared(opened)
@@ -155,8 +155,8 @@ def is_sweep(text: str) -> bool:
 
 
 def _what_is_left(progress: Any, reasons: list[str]) -> str:
-    from wdtui.runs.records import FINISHED
-    from wdtui.text import clean
+    from wdtui.store.records import FINISHED
+    from wdtui.support.text import clean
 
     label, done = progress.sweep.label, f"{progress.finished} of {len(progress.runs)} runs are done"
     if reasons:

@@ -16,17 +16,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from wdtui.analysis.summary import summary
+from wdtui.analysis.sweep_table import columns, label, state, written
 from wdtui.cli.views import Bar, Unframed, print_result
-from wdtui.hyperparameters import format_value
-from wdtui.runs.records import FINISHED, RunRecord, Status
 from wdtui.runs.sweep_words import cell_name, opening_line, progress_line, spread_text, states_text
 from wdtui.runs.sweeps import Progress as SweepProgress
-from wdtui.summary import summary
-from wdtui.sweep_table import columns, label, state, written
-from wdtui.text import clean, number
+from wdtui.schema.hyperparameters import format_value
+from wdtui.store.records import FINISHED, RunRecord, Status
+from wdtui.support.text import clean, number
 
 if TYPE_CHECKING:
-    from wdtui.runs.store import Store
+    from wdtui.store.store import Store
 
 _PLAIN_SECONDS = 5.0
 
@@ -233,7 +233,7 @@ def print_sweeps(sweeps: Sequence[SweepProgress]) -> None:
 
 
 def _chart(progress: SweepProgress, console: Console) -> Text | None:
-    from wdtui.charts.sweeps import curve, heatmap, title
+    from wdtui.plots.terminal.sweeps import curve, heatmap, title
 
     table, ascii = progress.table, codecs.lookup(console.encoding).name != "utf-8"
     width = min(console.width, 100)

@@ -24,9 +24,9 @@ SweepArgument = Annotated[
 def list_sweeps(json: JsonOption = False, store: StoreOption = None) -> None:
     """List all sweeps, the newest first."""
     from wdtui.cli.sweep_views import print_sweeps, sweep_json
-    from wdtui.runs.store import Store
     from wdtui.runs.sweeps import Progress
-    from wdtui.text import clean
+    from wdtui.store.store import Store
+    from wdtui.support.text import clean
 
     with Store(store) as opened:
         found = opened.sweeps.all()
@@ -48,8 +48,8 @@ def list_sweeps(json: JsonOption = False, store: StoreOption = None) -> None:
 def show(sweep: SweepArgument, json: JsonOption = False, store: StoreOption = None) -> None:
     """Show what a sweep came to: a chart over its axes, and a table of its cells."""
     from wdtui.cli.sweep_views import print_sweep, sweep_json
-    from wdtui.runs.store import Store
     from wdtui.runs.sweeps import Progress
+    from wdtui.store.store import Store
 
     with Store(store) as opened:
         found = opened.sweeps.find(sweep)

@@ -12,8 +12,8 @@ from wdtui.cli.fields import DeviceOption, ExperimentArgument, JsonOption, Store
 from wdtui.cli.machines import AddressOption, ExecutorOption, Machines, WorkersOption
 
 if TYPE_CHECKING:
-    from wdtui.experiments import Experiment
-    from wdtui.verdicts import Verdict
+    from wdtui.studies.experiments import Experiment
+    from wdtui.studies.verdicts import Verdict
 
 QuickOption = Annotated[bool, typer.Option("--quick", help="The variant that takes minutes, where there is one.")]
 SeedsOption = Annotated[
@@ -36,11 +36,11 @@ def verify(
     """Check an experiment's claims, after training those of its runs that the store does not hold yet."""
     from wdtui.cli.headless import signals_interrupting
     from wdtui.cli.verify_views import choose_view
-    from wdtui.experiments import load
     from wdtui.runs.evidence import Evidence
-    from wdtui.runs.records import FINISHED
-    from wdtui.runs.store import Store
     from wdtui.runs.trained import trained
+    from wdtui.store.records import FINISHED
+    from wdtui.store.store import Store
+    from wdtui.studies.experiments import load
 
     chosen = load(experiment).variant(quick)
     if not chosen.claims:

@@ -10,7 +10,7 @@ from rich.progress import TaskID
 
 from wdtui.cli.views import Bar, Unframed
 from wdtui.runs.trained import Progress
-from wdtui.text import clean, duration, number
+from wdtui.support.text import clean, duration, number
 
 _PLAIN_SECONDS = 5.0
 

@@ -13,18 +13,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from wdtui.experiments import notes_of
-from wdtui.milestones import milestones
-from wdtui.notes import reached
-from wdtui.runs.store import RunRecord
+from wdtui.analysis.milestones import milestones
+from wdtui.analysis.summary import finite, speeds, story, summary, time_left
 from wdtui.schema.config import Config
 from wdtui.schema.curves import Curves
 from wdtui.schema.schema import Schema
-from wdtui.summary import finite, speeds, story, summary, time_left
-from wdtui.text import number
+from wdtui.store.store import RunRecord
+from wdtui.studies.experiments import notes_of
+from wdtui.studies.notes import reached
+from wdtui.support.text import number
 
 if TYPE_CHECKING:
-    from wdtui.charts import Mark, Series
+    from wdtui.plots.terminal import Mark, Series
     from wdtui.schema.chart import Chart
 
 _PLAIN_SECONDS = 5.0
@@ -148,7 +148,7 @@ def told_metrics(schema: Schema, values: Mapping[str, float]) -> str:
 
 def first_chart(schema: Schema, curves: Curves, console: Console) -> Text:
     """What the first chart of a run's problem compares, over the steps."""
-    from wdtui.charts import TONES, Series
+    from wdtui.plots.terminal import TONES, Series
 
     chart = schema.charts_of(curves.names)[0]
     tones = {trace.metric: TONES[trace.tone] for trace in chart.traces}
@@ -161,7 +161,7 @@ def first_chart(schema: Schema, curves: Curves, console: Console) -> Text:
 
 def comparison_chart(schema: Schema, named: Sequence[tuple[str, Curves]], console: Console) -> Text:
     """The main metric of the first chart of several runs over their steps, below its name."""
-    from wdtui.charts import Series, look
+    from wdtui.plots.terminal import Series, look
 
     chart = schema.charts_of(named[0][1].names)[0]
     series = [
@@ -172,7 +172,7 @@ def comparison_chart(schema: Schema, named: Sequence[tuple[str, Curves]], consol
 
 
 def _marks(schema: Schema, curves: Curves) -> list[Mark]:
-    from wdtui.charts import Mark
+    from wdtui.plots.terminal import Mark
 
     seen = milestones(curves, schema.judged)
     marks = [Mark(step, "blow-up") for step in seen.blowup_steps]
@@ -191,7 +191,7 @@ def _drawn(
     marks: Sequence[Mark],
     legend: bool = False,
 ) -> Text:
-    from wdtui.charts import draw
+    from wdtui.plots.terminal import draw
 
     width, plain = min(console.width, 100), codecs.lookup(console.encoding).name != "utf-8"
     y_range = (0, 1) if schema.metrics[chart.main].share else None

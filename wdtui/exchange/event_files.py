@@ -20,18 +20,18 @@ from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.error import HParamsError
 
-from wdtui.config import RunConfig
-from wdtui.errors import WdtuiError
+from wdtui.analysis.milestones import milestones
 from wdtui.exchange.taken import ExchangeError
-from wdtui.files import check_regular
-from wdtui.hyperparameters import ConfigError, format_value
-from wdtui.milestones import milestones
-from wdtui.runs.records import Status
-from wdtui.runs.rescue import whole
-from wdtui.runs.store import Store
-from wdtui.runs.sweep_store import fingerprint
+from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Curves, Point
-from wdtui.text import clean
+from wdtui.schema.hyperparameters import ConfigError, format_value
+from wdtui.store.records import Status
+from wdtui.store.rescue import whole
+from wdtui.store.store import Store
+from wdtui.store.sweeps import fingerprint
+from wdtui.support.errors import WdtuiError
+from wdtui.support.files import check_regular
+from wdtui.support.text import clean
 
 _METRICS = {
     "train/loss": "train_loss",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from wdtui.exchange.taken import ExchangeError, Run
-from wdtui.outputs import check_file, check_folder, filling, writing
+from wdtui.support.outputs import check_file, check_folder, filling, writing
 
 
 @dataclasses.dataclass(frozen=True)

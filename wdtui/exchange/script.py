@@ -6,10 +6,10 @@ import ast
 from collections.abc import Iterator
 from importlib import resources
 
-from wdtui.config import RunConfig
 from wdtui.exchange.taken import ExchangeError, Run
 from wdtui.exchange.template import DATA, DECOUPLED_SGD, LOOP, NETWORK, NOISE, PLAN
-from wdtui.steering import Plan
+from wdtui.problems.addition.config import RunConfig
+from wdtui.schema.steering import Plan
 
 _DRIFT = '''
 Pairs, initial parameters and order of batches are those of the run, and so is each step but for rounding: wdtui's
@@ -72,7 +72,7 @@ def _head(run: Run, config: RunConfig) -> str:
 
 def _network() -> str:
     """The classes of the reference network, as they stand in wdtui's source; that is read, as importing takes torch."""
-    source = resources.files("wdtui.lab").joinpath("residual.py").read_text(encoding="utf-8")
+    source = resources.files("wdtui.problems.addition.engine").joinpath("residual.py").read_text(encoding="utf-8")
     classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
     return "".join(f"\n\n{ast.get_source_segment(source, node)}\n" for node in classes)
 

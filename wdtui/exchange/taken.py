@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wdtui.errors import WdtuiError
-from wdtui.milestones import Milestones, milestones
-from wdtui.runs.records import Event, RunRecord
-from wdtui.runs.store import Store
+from wdtui.analysis.milestones import Milestones, milestones
 from wdtui.schema.config import Config
 from wdtui.schema.curves import Curves
 from wdtui.schema.schema import Judged
-from wdtui.steering import Plan, to_json
+from wdtui.schema.steering import Plan, to_json
+from wdtui.store.records import Event, RunRecord
+from wdtui.store.store import Store
+from wdtui.support.errors import WdtuiError
 
 Column = NDArray[np.float64] | NDArray[np.int64]
 

@@ -16,9 +16,9 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams.summary_v2 import HParam, Metric, hparams_config_pb, hparams_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from wdtui import sweep_table
+from wdtui.analysis import sweep_table
 from wdtui.exchange.taken import Run
-from wdtui.hyperparameters import format_value
+from wdtui.schema.hyperparameters import format_value
 
 PATTERN = "events.out.tfevents.*.wdtui"
 """The files of a folder that hold a run as this writes it."""

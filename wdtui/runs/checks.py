@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from wdtui.hyperparameters import ConfigError
-from wdtui.milestones import milestones
+from wdtui.analysis.milestones import milestones
 from wdtui.runs.forks import before
-from wdtui.runs.records import UNREADABLE, Event, RunRecord, Status
-from wdtui.runs.store import Store
 from wdtui.schema.curves import Curves
-from wdtui.steering import Steering, from_json
-from wdtui.text import number
+from wdtui.schema.hyperparameters import ConfigError
+from wdtui.schema.steering import Steering, from_json
+from wdtui.store.records import UNREADABLE, Event, RunRecord, Status
+from wdtui.store.store import Store
+from wdtui.support.text import number
 
 _SHOWN = 3
 """So many steps at most are named in a finding."""

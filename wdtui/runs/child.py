@@ -17,9 +17,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from wdtui.runs.store import RunBusyError, RunStoppedError, Status, Store, StoreError
 from wdtui.runs.trainer import Job, answer, jobs_from_stdin, read_group, take_over_stdout
 from wdtui.runs.worker import BUSY, SIGNALS, STORE_FAILED, sentence
+from wdtui.store.store import RunBusyError, RunStoppedError, Status, Store, StoreError
 
 if TYPE_CHECKING:
     from wdtui.runs.group import Group

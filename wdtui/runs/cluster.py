@@ -24,11 +24,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from wdtui.runs.executor import interrupt_waiting, queue_again
 from wdtui.runs.placement import RUNS_PER_GPU, company, group_size, suiting_threads
-from wdtui.runs.processes import Owner, this_process
 from wdtui.runs.ray_access import ClusterError
-from wdtui.runs.records import Claim, Command, RunRecord, Status, StoreError
-from wdtui.runs.store import Store
 from wdtui.runs.worker import sentence
+from wdtui.store.processes import Owner, this_process
+from wdtui.store.records import Claim, Command, RunRecord, Status, StoreError
+from wdtui.store.store import Store
 
 if TYPE_CHECKING:
     from wdtui.schema.config import Config

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from wdtui.runs.executor import Executor
-from wdtui.runs.records import CLAIMABLE, RunRecord, Status
+from wdtui.store.records import CLAIMABLE, RunRecord, Status
 
 _Runs = TypeVar("_Runs", bound=Sequence[RunRecord | None])
 _LOOK_SECONDS = 0.2

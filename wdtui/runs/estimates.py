@@ -11,8 +11,8 @@ from itertools import islice
 from typing import Any
 
 from wdtui.runs.placement import group_size
-from wdtui.runs.records import RunRecord
 from wdtui.schema.config import Config
+from wdtui.store.records import RunRecord
 
 _LOOKED_AT = 200
 """How many of the newest runs are asked for their speed."""

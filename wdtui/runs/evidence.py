@@ -11,15 +11,15 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 
-from wdtui import problems
-from wdtui.branches import Branch, Case, forked_at
-from wdtui.experiments import Experiment
+from wdtui.problems import registry
 from wdtui.runs.forks import forked
-from wdtui.runs.records import FINISHED, RunRecord, Status, StoreError
-from wdtui.runs.store import Store
-from wdtui.runs.sweep_store import fingerprint
 from wdtui.schema.config import Config
-from wdtui.verdicts import Outcome, State, Verdict, check
+from wdtui.store.records import FINISHED, RunRecord, Status, StoreError
+from wdtui.store.store import Store
+from wdtui.store.sweeps import fingerprint
+from wdtui.studies.branches import Branch, Case, forked_at
+from wdtui.studies.experiments import Experiment
+from wdtui.studies.verdicts import Outcome, State, Verdict, check
 
 _WORDS = {State.HOLDS: ("holds", "hold"), State.FAILS: ("fails", "fail"), State.NOT_RUN: ("not run", "not run")}
 
@@ -48,7 +48,7 @@ class Evidence:
         self._store = store
         self._faithful = {run.id for run in store.sweeps.faithful_runs()}
         self._runs: dict[str, list[RunRecord]] = {}
-        known = problems.names()
+        known = registry.names()
         for run in [run for run in store.runs() if not run.damaged and run.schema.problem in known]:
             self._runs.setdefault(fingerprint(run.schema.problem, run.config_text), []).append(run)
 

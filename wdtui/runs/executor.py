@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Iterable, Set
 from typing import TYPE_CHECKING, Protocol
 
-from wdtui.runs.processes import this_process
-from wdtui.runs.records import FINISHED, RunRecord, Status, StoreError
+from wdtui.store.processes import this_process
+from wdtui.store.records import FINISHED, RunRecord, Status, StoreError
 
 if TYPE_CHECKING:
-    from wdtui.runs.store import Store
+    from wdtui.store.store import Store
 
 
 class Executor(Protocol):

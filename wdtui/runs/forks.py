@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from wdtui.branches import Branching, in_words
-from wdtui.hyperparameters import ConfigError, format_value
-from wdtui.runs.checkpoints import Checkpoint
-from wdtui.runs.records import RunRecord, StoreError
 from wdtui.schema.config import Config
-from wdtui.steering import Plan, Steering, planned, steering_to, values_at
-from wdtui.text import number
+from wdtui.schema.hyperparameters import ConfigError, format_value
+from wdtui.schema.steering import Plan, Steering, planned, steering_to, values_at
+from wdtui.store.checkpoints import Checkpoint
+from wdtui.store.records import RunRecord, StoreError
+from wdtui.studies.branches import Branching, in_words
+from wdtui.support.text import number
 
 if TYPE_CHECKING:
-    from wdtui.runs.store import Store
+    from wdtui.store.store import Store
 
 
 def fork(

@@ -14,8 +14,8 @@ import torch
 from wdtui.runs.keeping import Snapshot
 from wdtui.runs.memory import TooLargeError, check_room
 from wdtui.runs.runner import Runner, with_rescues
-from wdtui.runs.store import Status, Store, StoreError
-from wdtui.steering import to_json
+from wdtui.schema.steering import to_json
+from wdtui.store.store import Status, Store, StoreError
 from wdtui.training import trainer
 
 _LOOK_SECONDS = 0.2

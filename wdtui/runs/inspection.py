@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 
-from wdtui.runs.records import UNREADABLE, RunRecord, StoreError
-from wdtui.runs.store import Store
-from wdtui.text import number
+from wdtui.store.records import UNREADABLE, RunRecord, StoreError
+from wdtui.store.store import Store
+from wdtui.support.text import number
 
 
 @dataclasses.dataclass(frozen=True)

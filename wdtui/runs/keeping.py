@@ -11,14 +11,14 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from wdtui.milestones import CRASHED, FIT, GENERALISED, RECOVERED
+from wdtui.analysis.milestones import CRASHED, FIT, GENERALISED, RECOVERED
 from wdtui.schema.config import Config
 from wdtui.schema.curves import Curves, Point
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from wdtui.lab.progress import Session
+    from wdtui.training.session import Session
 
 _EPOCHS_BEFORE = 4
 """A blow-up is best understood from some epochs before its fall: so many at least, and less than twice as many."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from wdtui import problems
-from wdtui.runs.records import RunRecord
+from wdtui.problems import registry
 from wdtui.schema.schema import Schema
-from wdtui.text import NOTHING, clean
+from wdtui.store.records import RunRecord
+from wdtui.support.text import NOTHING, clean
 
 _MOST = 3
 """How many differing hyperparameters a label names."""
@@ -33,7 +33,7 @@ def labels(runs: Sequence[RunRecord]) -> list[str]:
 def schemas_of(runs: Iterable[RunRecord]) -> list[Schema]:
     """What the problems of some runs declare, each once; where there are no runs, what the default one does."""
     distinct = {id(run.schema): run.schema for run in runs}  # the store reads equal ones as one object
-    return list(distinct.values()) or [problems.find(problems.DEFAULT).config.schema()]
+    return list(distinct.values()) or [registry.find(registry.DEFAULT).config.schema()]
 
 
 def knobs(schemas: Iterable[Schema]) -> dict[str, str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wdtui import machine
-from wdtui.errors import TrainingError
 from wdtui.schema.config import Config
+from wdtui.support import machine
+from wdtui.support.errors import TrainingError
 
 
 class TooLargeError(TrainingError):

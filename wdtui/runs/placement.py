@@ -11,7 +11,7 @@ from collections.abc import Hashable, Sequence
 from typing import Literal
 
 from wdtui.schema.config import Config
-from wdtui.steering import Plan
+from wdtui.schema.steering import Plan
 
 RUNS_PER_GPU = 4
 _MODELS_PER_GPU = 64
@@ -63,7 +63,7 @@ def company(config: Config, device: str, plan: Plan) -> Hashable:
 
 def choice_of_devices(name: str) -> tuple[str, ...]:
     """The devices of this machine that a name stands for: auto and cuda for all GPUs alike. Raises DeviceError."""
-    from wdtui.lab.devices import available_devices, resolve_device
+    from wdtui.training.devices import available_devices, resolve_device
 
     device = resolve_device(name)
     kind, _, _ = device.partition(":")
@@ -73,7 +73,7 @@ def choice_of_devices(name: str) -> tuple[str, ...]:
 
 
 def suiting_threads(config: Config, device: str) -> int:
-    from wdtui.lab.devices import default_threads
+    from wdtui.training.devices import default_threads
 
     return default_threads(config, device)
 

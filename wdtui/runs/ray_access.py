@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from wdtui.errors import WdtuiError
+from wdtui.support.errors import WdtuiError
 
 _ANSWER_SECONDS = 4.0
 """How long a cluster may take to accept a connection and to answer as its protocol has it."""

@@ -18,25 +18,25 @@ from typing import Concatenate, ParamSpec, TypeVar
 import numpy as np
 import torch
 
-from wdtui.errors import DivergedError
-from wdtui.hyperparameters import ConfigError
-from wdtui.lab.devices import default_threads, resolve_device
-from wdtui.lab.progress import Session
-from wdtui.milestones import Milestones, milestones
+from wdtui.analysis.milestones import Milestones, milestones
 from wdtui.runs import forks
-from wdtui.runs.checkpoints import Checkpoint
 from wdtui.runs.keeping import Keeper, Snapshot, Writer
 from wdtui.runs.memory import check_room
-from wdtui.runs.records import RunRecord
-from wdtui.runs.rescue import Measured
-from wdtui.runs.store import Claim, Command, OwnershipLostError, Status, Store, StoreError
 from wdtui.runs.worker import sentence
 from wdtui.schema.config import Config
 from wdtui.schema.curves import Curves, Point
+from wdtui.schema.hyperparameters import ConfigError
 from wdtui.schema.schema import Judged
-from wdtui.steering import Plan, from_json, to_json
-from wdtui.text import number
+from wdtui.schema.steering import Plan, from_json, to_json
+from wdtui.store.checkpoints import Checkpoint
+from wdtui.store.records import RunRecord
+from wdtui.store.rescue import Measured
+from wdtui.store.store import Claim, Command, OwnershipLostError, Status, Store, StoreError
+from wdtui.support.errors import DivergedError
+from wdtui.support.text import number
 from wdtui.training import trainer
+from wdtui.training.devices import default_threads, resolve_device
+from wdtui.training.session import Session
 
 _ATTEND_SECONDS = 0.2
 """How often a run writes down its points and looks for commands; what a watcher reads is at most this old."""

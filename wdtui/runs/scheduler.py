@@ -21,9 +21,9 @@ from wdtui.runs.placement import (
     placement,
     suiting_threads,
 )
-from wdtui.runs.store import RunBusyError, RunRecord, Status, Store, StoreError
 from wdtui.runs.trainer import Trainer, reap, start_process
 from wdtui.runs.worker import ChildDiedError, ChildWorker, KilledTwiceError, Worker, sentence
+from wdtui.store.store import RunBusyError, RunRecord, Status, Store, StoreError
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -11,19 +11,19 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any, Protocol
 
-from wdtui.branches import Branching, in_words
-from wdtui.errors import WdtuiError
-from wdtui.grid import Grid
 from wdtui.runs import forks
 from wdtui.runs.executor import queue_again
-from wdtui.runs.processes import this_process
-from wdtui.runs.records import CLAIMABLE, FINISHED, RunRecord, Status, StoreError
-from wdtui.runs.store import RunBusyError, Store, why_not_deleted
-from wdtui.runs.sweep_store import Sweep
 from wdtui.runs.sweeps import assign
 from wdtui.schema.config import Config
-from wdtui.steering import check_steerable
-from wdtui.text import number
+from wdtui.schema.steering import check_steerable
+from wdtui.store.processes import this_process
+from wdtui.store.records import CLAIMABLE, FINISHED, RunRecord, Status, StoreError
+from wdtui.store.store import RunBusyError, Store, why_not_deleted
+from wdtui.store.sweeps import Sweep
+from wdtui.studies.branches import Branching, in_words
+from wdtui.studies.grid import Grid
+from wdtui.support.errors import WdtuiError
+from wdtui.support.text import number
 
 
 class RefusedError(WdtuiError):

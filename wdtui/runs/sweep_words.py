@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from wdtui.grid import Cell, Grid
-from wdtui.hyperparameters import Value, format_value
+from wdtui.analysis.sweep_table import Row, written
 from wdtui.runs.sweeps import Progress
+from wdtui.schema.hyperparameters import Value, format_value
 from wdtui.schema.schema import Schema
-from wdtui.sweep_table import Row, written
-from wdtui.text import NOTHING, duration, number
+from wdtui.studies.grid import Cell, Grid
+from wdtui.support.text import NOTHING, duration, number
 
 
 def opening_line(progress: Progress, seconds: float) -> str:

@@ -12,13 +12,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from functools import partial
 
+from wdtui.analysis.sweep_table import Table, state
 from wdtui.runs.completion import leaving_none_live, train
 from wdtui.runs.executor import Executor
-from wdtui.runs.records import FINISHED, RunRecord, Status
-from wdtui.runs.store import Store
-from wdtui.runs.sweep_store import Sweep, fingerprint
 from wdtui.schema.config import Config
-from wdtui.sweep_table import Table, state
+from wdtui.store.records import FINISHED, RunRecord, Status
+from wdtui.store.store import Store
+from wdtui.store.sweeps import Sweep, fingerprint
 
 _PREFERRED = (Status.DONE, Status.DIVERGED, Status.RUNNING, Status.PAUSED)
 """Which of several equal runs a cell takes, the best first; of others the one that has come furthest."""
@@ -41,7 +41,7 @@ class Progress:
 
     @property
     def states(self) -> Counter[str]:
-        """How many cells are in each state, as `wdtui.sweep_table.state` has them."""
+        """How many cells are in each state, as `wdtui.analysis.sweep_table.state` has them."""
         return Counter(map(state, self.runs))
 
     @property

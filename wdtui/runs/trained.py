@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from wdtui.branches import Branch, Case, config_of, forked_at, in_words
 from wdtui.runs import forks
 from wdtui.runs.completion import leaving_none_live, train
 from wdtui.runs.evidence import Evidence
 from wdtui.runs.executor import Executor
-from wdtui.runs.records import CLAIMABLE, FINISHED, LIVE, RunRecord, Status
-from wdtui.runs.store import Store
+from wdtui.store.records import CLAIMABLE, FINISHED, LIVE, RunRecord, Status
+from wdtui.store.store import Store
+from wdtui.studies.branches import Branch, Case, config_of, forked_at, in_words
 
 _FIRST_SECONDS = 1.0
 """How long it takes until an average says anything."""

@@ -17,7 +17,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from wdtui import private
+from wdtui.store.paths import log_path
+from wdtui.support import private
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -95,11 +96,6 @@ def read_group(text: str) -> tuple[int, ...]:
 
 def _words(run_ids: tuple[int, ...]) -> str:
     return ",".join(map(str, run_ids))
-
-
-def log_path(folder: Path, run_id: int) -> Path:
-    """Where the processes that trained a run write what goes wrong."""
-    return folder / "logs" / f"run-{run_id}.log"
 
 
 def reap(process: subprocess.Popen[bytes]) -> None:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wdtui.errors import TrainingError, WdtuiError
-from wdtui.runs.store import RunBusyError, RunStoppedError, Status, Store, StoreError
-from wdtui.runs.trainer import Job, Trainer, log_path
+from wdtui.runs.trainer import Job, Trainer
+from wdtui.store.paths import log_path
+from wdtui.store.store import RunBusyError, RunStoppedError, Status, Store, StoreError
+from wdtui.support.errors import TrainingError, WdtuiError
 
 if TYPE_CHECKING:
     from wdtui.runs.group import Group

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from functools import cache, cached_property
 from typing import Any, ClassVar, Self
 
-from wdtui.hyperparameters import ConfigError, Hyperparameter, hyperparameters_of
 from wdtui.schema.chart import Chart
 from wdtui.schema.curves import Point
+from wdtui.schema.hyperparameters import ConfigError, Hyperparameter, hyperparameters_of
 from wdtui.schema.metric import Metric
 from wdtui.schema.schema import Schema
 

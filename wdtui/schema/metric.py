@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Literal, Protocol
 
-from wdtui.text import number, percent
+from wdtui.support.text import number, percent
 
 
 class _Recording(Protocol):

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, Self, TypeVar
 
-from wdtui.hyperparameters import ConfigError, Hyperparameter, nearest
 from wdtui.schema.chart import Chart, Trace, plain_charts
+from wdtui.schema.hyperparameters import ConfigError, Hyperparameter, nearest
 from wdtui.schema.metric import Metric
 
 _Declared = TypeVar("_Declared", Hyperparameter, Metric, Chart)

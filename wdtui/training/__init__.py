@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Hashable, Sequence
-from typing import Any, Protocol, cast
+from typing import Protocol, TypeVar, cast
 
-from wdtui import problems
-from wdtui.lab.progress import Poll, Session
+from wdtui.problems import registry
 from wdtui.schema.config import Config
 from wdtui.schema.curves import Point
-from wdtui.steering import Plan
+from wdtui.schema.steering import Plan
+from wdtui.training.session import Poll, Session
+
+_Config = TypeVar("_Config", bound=Config, contravariant=True)
+_Of = TypeVar("_Of", bound=Config)
 
 
 class Batch(Protocol):
@@ -27,25 +30,25 @@ class Batch(Protocol):
         """Count that epoch; returns the points that are due, each with the place of its session."""
 
 
-class Trains(Protocol):
-    """What the module of a problem defines."""
+class Trains(Protocol[_Config]):
+    """What the module of a problem defines, for configs of that problem."""
 
-    def open_session(self, config: Any, device: str, plan: Plan) -> Session:
+    def open_session(self, config: _Config, device: str, plan: Plan) -> Session:
         """A run of the problem at its beginning."""
 
-    def batch_key(self, config: Any, device: str, plan: Plan) -> Hashable:
+    def batch_key(self, config: _Config, device: str, plan: Plan) -> Hashable:
         """What runs must have in common to be trained as a batch; None for one that is trained alone."""
 
-    def state_shapes(self, config: Any, batch: int) -> dict[str, tuple[int, ...]]:
+    def state_shapes(self, config: _Config, batch: int) -> dict[str, tuple[int, ...]]:
         """Names and shapes of tensors that the state of a run has after so many steps of an epoch; others may be there.
 
         A checkpoint that lacks one of them is none of the run.
         """
 
-    def open_batch(self, configs: Sequence[Any], device: str, plans: Sequence[Plan]) -> Batch:
+    def open_batch(self, configs: Sequence[_Config], device: str, plans: Sequence[Plan]) -> Batch:
         """Runs with the same `batch_key` at their beginning."""
 
 
-def trainer(config: Config) -> Trains:
+def trainer(config: _Of) -> Trains[_Of]:
     """The module that trains the problem of a config."""
-    return cast(Trains, importlib.import_module(problems.of(config).module))
+    return cast("Trains[_Of]", importlib.import_module(registry.of(config).module))

@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wdtui.errors import WdtuiError
+from wdtui.support.errors import WdtuiError
 
 if TYPE_CHECKING:
-    from wdtui.grid import Grid
     from wdtui.schema.config import Config
     from wdtui.settings import Settings
+    from wdtui.studies.grid import Grid
 
 
 class TerminalError(WdtuiError):
@@ -54,7 +54,7 @@ def open_app(
     chosen = settings.read()
     check_settings(chosen)
     from wdtui.runs.scheduler import Scheduler
-    from wdtui.runs.store import Store
+    from wdtui.store.store import Store
     from wdtui.tui.app import WorkbenchApp
 
     with Store(store_folder) as store:

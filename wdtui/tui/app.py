@@ -13,11 +13,11 @@ from textual import work
 from textual.reactive import reactive
 from textual.widgets import Input
 
-from wdtui.errors import WdtuiError
-from wdtui.runs.records import LIVE, RunRecord
-from wdtui.runs.store import Store
 from wdtui.settings import Settings
-from wdtui.third_party import drop_notification, notifications
+from wdtui.store.records import LIVE, RunRecord
+from wdtui.store.store import Store
+from wdtui.support.errors import WdtuiError
+from wdtui.support.third_party import drop_notification, notifications
 from wdtui.tui import Opening, terminal, theme
 from wdtui.tui.controls import Controls
 from wdtui.tui.feed import Feed, Snapshot
@@ -28,9 +28,9 @@ from wdtui.tui.palette import Actions
 from wdtui.tui.screens.workbench import Workbench
 
 if TYPE_CHECKING:
-    from wdtui.grid import Grid
     from wdtui.runs.scheduler import Scheduler
-    from wdtui.runs.sweep_store import Sweep
+    from wdtui.store.sweeps import Sweep
+    from wdtui.studies.grid import Grid
 
 _T = TypeVar("_T")
 _LONG_SECONDS = 60.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from wdtui.runs import forks
-from wdtui.runs.records import RunRecord, Status
 from wdtui.runs.service import Service
-from wdtui.runs.store import Store
+from wdtui.store.records import RunRecord, Status
+from wdtui.store.store import Store
 
 if TYPE_CHECKING:
     from wdtui.runs.scheduler import Scheduler

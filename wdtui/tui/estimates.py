@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from wdtui.runs.estimates import expected_speed
-from wdtui.runs.records import RunRecord
 from wdtui.schema.config import Config
-from wdtui.text import duration, number
+from wdtui.store.records import RunRecord
+from wdtui.support.text import duration, number
 
 
 def arithmetic(config: Config, runs: Iterable[RunRecord], device: str = "auto") -> list[str]:

@@ -14,11 +14,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from wdtui.forecast import Forecast, expected_blowup
-from wdtui.milestones import Milestones, milestones
-from wdtui.runs.records import LIVE, Event, RunRecord, Status, StoreError
-from wdtui.runs.store import Store
+from wdtui.analysis.forecast import Forecast, expected_blowup
+from wdtui.analysis.milestones import Milestones, milestones
 from wdtui.schema.curves import Curves
+from wdtui.store.records import LIVE, Event, RunRecord, Status, StoreError
+from wdtui.store.store import Store
 
 _OWNERS_SECONDS = 2.0
 """How often runs with an owner are read although nobody has written: it may have died silently."""

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.text import Text
 
-from wdtui.charts import RUN_COLORS, TONES, Level, Mark, Series
-from wdtui.forecast import threshold
-from wdtui.hyperparameters import format_value
+from wdtui.analysis.forecast import threshold
+from wdtui.plots.terminal import RUN_COLORS, TONES, Level, Mark, Series
 from wdtui.runs.labels import labels
-from wdtui.runs.records import FINISHED
 from wdtui.schema.chart import Chart
 from wdtui.schema.curves import Curves
+from wdtui.schema.hyperparameters import format_value
 from wdtui.schema.schema import Schema
-from wdtui.text import number
+from wdtui.store.records import FINISHED
+from wdtui.support.text import number
 from wdtui.tui.feed import Shown
 from wdtui.tui.identity import Identity
 from wdtui.tui.view import Span, View

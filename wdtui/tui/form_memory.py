@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from wdtui import private
-from wdtui.runs.moving import FORM_NAME
+from wdtui.store.paths import FORM_NAME
+from wdtui.support import private
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from wdtui.forecast import threshold
-from wdtui.milestones import Milestones
+from wdtui.analysis.forecast import threshold
+from wdtui.analysis.milestones import Milestones
 from wdtui.schema.curves import Curves
-from wdtui.text import number
+from wdtui.support.text import number
 
 _WIDTH = 24
 

@@ -27,7 +27,7 @@ class Identities:
 
     def of(self, run_id: int) -> Identity:
         """The run's colour and sign, or those it would get."""
-        from wdtui.charts import look
+        from wdtui.plots.terminal import look
 
         place = self._order.index(run_id) if run_id in self._order else len(self._order)
         return Identity(*look(place))

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from textual.keys import Keys, format_key
 
-from wdtui.hyperparameters import nearest
+from wdtui.schema.hyperparameters import nearest
 from wdtui.settings import SettingsError
-from wdtui.third_party import character_to_key
+from wdtui.support.third_party import character_to_key
 from wdtui.tui.keys import APP, CHARTS, GROUPS, ROWS, RUNS, SWEEP, TABLE, Key
 
 ACTIONS: dict[str, Key] = {key.name: key for group in GROUPS.values() for key in group if key.name}

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator
 
 from rich.text import Text
 
-from wdtui.charts import Series, look
-from wdtui.charts.scale import round_step
-from wdtui.machine import Gpu, Load
-from wdtui.text import number
+from wdtui.plots.terminal import Series, look
+from wdtui.plots.terminal.scale import round_step
+from wdtui.support.machine import Gpu, Load
+from wdtui.support.text import number
 from wdtui.tui.figures import Figure
 
 MINUTES = 10

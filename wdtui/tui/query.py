@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from wdtui.errors import WdtuiError
-from wdtui.hyperparameters import format_value, nearest
 from wdtui.runs.labels import schemas_of
-from wdtui.runs.records import ORPHANED, UNCONFIRMED, RunRecord, Status
+from wdtui.schema.hyperparameters import format_value, nearest
 from wdtui.schema.schema import Schema
+from wdtui.store.records import ORPHANED, UNCONFIRMED, RunRecord, Status
+from wdtui.support.errors import WdtuiError
 
 Test = Callable[[RunRecord], bool]
 

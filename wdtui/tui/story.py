@@ -6,12 +6,12 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from wdtui.experiments import notes_of
-from wdtui.notes import reached
 from wdtui.runs.inspection import lost_points
-from wdtui.runs.records import RunRecord, Status, StoreError
 from wdtui.schema.curves import Curves
-from wdtui.text import clean, number, percent
+from wdtui.store.records import RunRecord, Status, StoreError
+from wdtui.studies.experiments import notes_of
+from wdtui.studies.notes import reached
+from wdtui.support.text import clean, number, percent
 from wdtui.tui.feed import Shown
 
 _NOTE_SECONDS = 10.0

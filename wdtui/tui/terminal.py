@@ -11,8 +11,8 @@ import time
 from typing import TYPE_CHECKING
 
 from wdtui.runs.worker import SIGNALS
-from wdtui.text import clean
-from wdtui.third_party import write_to_terminal
+from wdtui.support.text import clean
+from wdtui.support.third_party import write_to_terminal
 
 if TYPE_CHECKING:
     from wdtui.tui.app import WorkbenchApp

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
-from wdtui.hyperparameters import nearest
+from wdtui.schema.hyperparameters import nearest
 from wdtui.settings import SettingsError
 
 DARK = Theme(

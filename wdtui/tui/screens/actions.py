@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
-from wdtui.errors import WdtuiError
-from wdtui.runs.records import RunRecord
 from wdtui.runs.service import RefusedError
+from wdtui.store.records import RunRecord
+from wdtui.support.errors import WdtuiError
 from wdtui.tui.controls import Controls
 from wdtui.tui.feed import Snapshot
 from wdtui.tui.keymap import key_of

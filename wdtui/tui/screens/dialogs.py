@@ -12,11 +12,11 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
-from wdtui.hyperparameters import ConfigError, Hyperparameter, format_value
 from wdtui.runs.forks import forked, in_force
-from wdtui.runs.records import RunRecord, Status
-from wdtui.steering import read_change
-from wdtui.text import clean
+from wdtui.schema.hyperparameters import ConfigError, Hyperparameter, format_value
+from wdtui.schema.steering import read_change
+from wdtui.store.records import RunRecord, Status
+from wdtui.support.text import clean
 from wdtui.tui.widgets.field_row import FieldRow
 
 Answer = TypeVar("Answer")

@@ -15,17 +15,17 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 from textual.worker import get_current_worker
 
-from wdtui import experiments
-from wdtui.branches import in_words
-from wdtui.errors import WdtuiError
-from wdtui.hyperparameters import Hyperparameter, format_value
 from wdtui.runs.evidence import Evidence, Standing
-from wdtui.runs.store import Store
 from wdtui.schema.config import Config
-from wdtui.text import clean, number
+from wdtui.schema.hyperparameters import Hyperparameter, format_value
+from wdtui.store.store import Store
+from wdtui.studies import experiments
+from wdtui.studies.branches import in_words
+from wdtui.studies.verdicts import State
+from wdtui.support.errors import WdtuiError
+from wdtui.support.text import clean, number
 from wdtui.tui.keys import Key, bindings
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
-from wdtui.verdicts import State
 
 _KEYS = (
     Key("enter", "choose(False)", "take into the form", "", shown="⏎"),

@@ -11,11 +11,11 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, VerticalScroll
 
-from wdtui.hyperparameters import format_value
+from wdtui.analysis.summary import speeds, story
 from wdtui.runs.forks import begun_from
-from wdtui.runs.records import RunRecord, StoreError
-from wdtui.summary import speeds, story
-from wdtui.text import clean, number
+from wdtui.schema.hyperparameters import format_value
+from wdtui.store.records import RunRecord, StoreError
+from wdtui.support.text import clean, number
 from wdtui.tui import keys
 from wdtui.tui.feed import Shown, Snapshot
 from wdtui.tui.figures import steering_text

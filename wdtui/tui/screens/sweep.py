@@ -12,13 +12,13 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
-from wdtui.hyperparameters import Value
-from wdtui.runs.records import RunRecord, StoreError
-from wdtui.runs.sweep_store import Sweep
+from wdtui.analysis.sweep_table import Row, Table, columns, label
 from wdtui.runs.sweep_words import progress_line, spread_text, states_text, values_name
 from wdtui.runs.sweeps import Progress
-from wdtui.sweep_table import Row, Table, columns, label
-from wdtui.text import clean
+from wdtui.schema.hyperparameters import Value
+from wdtui.store.records import RunRecord, StoreError
+from wdtui.store.sweeps import Sweep
+from wdtui.support.text import clean
 from wdtui.tui import keys
 from wdtui.tui.feed import Snapshot
 from wdtui.tui.figures import Figure
@@ -118,7 +118,7 @@ class SweepView(RunScreen):
         self.query_one(HeaderLine).tell(" × ".join(sizes))
 
     def _figure(self) -> Figure:
-        from wdtui.charts.sweeps import curve, heatmap, title
+        from wdtui.plots.terminal.sweeps import curve, heatmap, title
 
         metrics, axes = self._shown_metrics, list(self._axes)
         if len(axes) == 1:
@@ -181,7 +181,7 @@ class SweepView(RunScreen):
     @on(ChartPanel.Pointed)
     def _point(self, event: ChartPanel.Pointed) -> None:
         """Take the value of the single axis that is nearest to a click in its curve."""
-        from wdtui.charts.sweeps import axis_places
+        from wdtui.plots.terminal.sweeps import axis_places
 
         event.stop()
         (places,) = (axis_places(self._schema, axis, values) for axis, values in self._axes.items())

@@ -14,15 +14,15 @@ from textual.timer import Timer
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from wdtui.grid import Grid, read_axes
-from wdtui.hyperparameters import ConfigError, Hyperparameter, format_value
 from wdtui.runs.estimates import expected_seconds
-from wdtui.runs.records import RunRecord, StoreError
 from wdtui.runs.sweep_words import counted
 from wdtui.runs.sweeps import Progress
 from wdtui.schema.config import Config
+from wdtui.schema.hyperparameters import ConfigError, Hyperparameter, format_value
 from wdtui.schema.schema import Schema
-from wdtui.text import clean, duration, number
+from wdtui.store.records import RunRecord, StoreError
+from wdtui.studies.grid import Grid, read_axes
+from wdtui.support.text import clean, duration, number
 from wdtui.tui.keymap import key_of
 from wdtui.tui.screens.dialogs import Dialog
 from wdtui.tui.widgets.text_row import TextRow

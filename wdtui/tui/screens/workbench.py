@@ -14,14 +14,14 @@ from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 from textual.widgets import Input
 
-from wdtui import machine
-from wdtui.errors import WdtuiError
-from wdtui.experiments import Experiment
-from wdtui.grid import Grid
 from wdtui.runs.labels import schemas_of
-from wdtui.runs.records import RunRecord
 from wdtui.runs.sweeps import Progress
 from wdtui.schema.config import Config
+from wdtui.store.records import RunRecord
+from wdtui.studies.experiments import Experiment
+from wdtui.studies.grid import Grid
+from wdtui.support import machine
+from wdtui.support.errors import WdtuiError
 from wdtui.tui import keys
 from wdtui.tui.feed import Snapshot
 from wdtui.tui.form_memory import FormMemory

@@ -19,7 +19,7 @@ from textual.widget import Widget
 from wdtui.tui.figures import Figure
 
 if TYPE_CHECKING:
-    from wdtui.charts import Drawing
+    from wdtui.plots.terminal import Drawing
 
 _ZOOM, _PAN = 0.8, 0.1
 """What one notch of the wheel leaves in view, and by which share of that it moves."""
@@ -145,7 +145,7 @@ class ChartPanel(Widget, can_focus=True):
         return self._strips
 
     def _draw(self) -> list[Strip]:
-        from wdtui.charts import Drawing, draw
+        from wdtui.plots.terminal import Drawing, draw
 
         self._drawing = None
         width, height = self.size

@@ -14,7 +14,7 @@ from textual.containers import Container
 
 from wdtui.schema.chart import Chart
 from wdtui.schema.schema import Schema
-from wdtui.text import number
+from wdtui.support.text import number
 from wdtui.tui.feed import Shown
 from wdtui.tui.figures import (
     Figure,

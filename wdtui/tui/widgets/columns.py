@@ -11,9 +11,9 @@ from typing import Any
 from rich.cells import cell_len, set_cell_size
 
 from wdtui.runs.labels import knobs, result, result_metric, results
-from wdtui.runs.records import RunRecord, Status
 from wdtui.schema.schema import Schema
-from wdtui.text import NOTHING, clean, duration, number, scientific
+from wdtui.store.records import RunRecord, Status
+from wdtui.support.text import NOTHING, clean, duration, number, scientific
 
 SYMBOLS = {
     Status.QUEUED: "○",

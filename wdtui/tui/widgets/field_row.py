@@ -8,8 +8,8 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from wdtui.hyperparameters import Hyperparameter
-from wdtui.text import clean
+from wdtui.schema.hyperparameters import Hyperparameter
+from wdtui.support.text import clean
 from wdtui.tui.widgets.choice import Choice
 
 

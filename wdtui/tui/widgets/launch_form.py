@@ -16,13 +16,14 @@ from textual.containers import Vertical, VerticalScroll
 from textual.message import Message
 from textual.widgets import Button
 
-from wdtui import experiments, problems
-from wdtui.errors import WdtuiError
-from wdtui.hyperparameters import ConfigError, format_value
-from wdtui.runs.records import RunRecord
+from wdtui.problems import registry
 from wdtui.schema.config import Config
+from wdtui.schema.hyperparameters import ConfigError, format_value
 from wdtui.schema.schema import Schema
-from wdtui.text import capital
+from wdtui.store.records import RunRecord
+from wdtui.studies import experiments
+from wdtui.support.errors import WdtuiError
+from wdtui.support.text import capital
 from wdtui.tui.estimates import arithmetic
 from wdtui.tui.form_memory import FormMemory, Kept
 from wdtui.tui.widgets.choice import Choice
@@ -64,7 +65,7 @@ class LaunchForm(VerticalScroll, can_focus=False):
         """What the form says, None while it says nothing possible."""
         self._runs: Sequence[RunRecord] = ()
         self._experiment: experiments.Experiment | None = None
-        self._kind = problems.find(problems.DEFAULT).config
+        self._kind = registry.find(registry.DEFAULT).config
         self._shown = ""
         """The problem whose fields are on the screen."""
 
@@ -152,9 +153,9 @@ class LaunchForm(VerticalScroll, can_focus=False):
     def _take(self, name: str) -> None:
         try:
             self._experiment = None if name == _NONE else experiments.load(name)
-            config = (self._experiment or experiments.load(problems.DEFAULT)).base()
+            config = (self._experiment or experiments.load(registry.DEFAULT)).base()
         except WdtuiError as error:
-            self._experiment, config = None, experiments.load(problems.DEFAULT).base()
+            self._experiment, config = None, experiments.load(registry.DEFAULT).base()
             self.app.notify(str(error), severity="error", markup=False)
         self._kind, self._texts = type(config), texts_of(config)
 
@@ -270,7 +271,7 @@ class LaunchForm(VerticalScroll, can_focus=False):
 
 def _choices() -> list[str]:
     """What can be begun with: the experiments, the defaults, and those of other problems than the default one."""
-    others = [name for name in problems.names() if name != problems.DEFAULT]
+    others = [name for name in registry.names() if name != registry.DEFAULT]
     return [*experiments.names(), _NONE, *others]
 
 

@@ -17,7 +17,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from wdtui.runs.labels import schemas_of
-from wdtui.runs.records import RunRecord
+from wdtui.store.records import RunRecord
 from wdtui.tui.identity import Identity
 from wdtui.tui.keys import ROWS, bindings
 from wdtui.tui.widgets.columns import Column, columns_of, fitting, sorted_by

@@ -1,0 +1,379 @@
+"""Charts for the terminal: one pure function from curves to text, for the app and for the command line.
+
+No state is kept between calls, so any thread may draw. Curves may have any length, gaps and wild values.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from rich.cells import cell_len
+
+from wdtui.plots.terminal.canvas import Canvas, Drawing, Line, Palette, Row, window_any
+from wdtui.plots.terminal.raster import braille, decimate, lines, to_the_edges
+from wdtui.plots.terminal.scale import Floats, Scale, scale_of, time_scale
+from wdtui.support.text import clean
+
+__all__ = [
+    "RUN_COLORS",
+    "RUN_MARKERS",
+    "TONES",
+    "Drawing",
+    "Level",
+    "Mark",
+    "Series",
+    "decimate",
+    "draw",
+    "look",
+    "scaled",
+]
+
+RUN_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")
+"""Okabe and Ito's colours, those that are read on dark and on light ground first; grey for their yellow and black."""
+TONES = {"train": RUN_COLORS[0], "validation": RUN_COLORS[2], "test": RUN_COLORS[1]}
+"""The colours of a run's own curves, by what they are of."""
+RUN_MARKERS = ("", "•", "×", "+", "o", "◆", "*")
+"""What sits on the curves of runs, so that they differ without colour; "" is the bare line."""
+
+_DIM = "dim"
+_PLAIN_MARKERS = "*o+x#%@"
+_ASCII = str.maketrans(
+    {"ε": "eps", "λ": "lambda", "–": "-", "−": "-", "×": "x", "∞": "inf", "▲": "^", "┤": "+", "│": "|", "└": "+"}
+    | {"┬": "+", "─": "-", "╌": "-", "…": "~"}
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """A curve; `x` and `y` are [points], ascending in x. What is not finite is a gap."""
+
+    label: str
+    x: ArrayLike
+    y: ArrayLike
+    color: str | None = None
+    marker: str = ""
+    """One character that sits on the line every few columns."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Mark:
+    """A moment on the time axis, such as fit or a blow-up."""
+
+    x: float
+    label: str = ""
+    color: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+    """A value with a meaning, such as ε: a dashed line across the chart."""
+
+    y: float
+    label: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Look:
+    """How the parts of one chart are written."""
+
+    palette: Palette
+    ascii: bool
+    color: bool
+
+    def style(self, color: str | None) -> int:
+        return self.palette.number(color if self.color else None)
+
+    @property
+    def dim(self) -> int:
+        return self.palette.number(_DIM)
+
+    def glyph(self, glyph: str) -> str:
+        """A sign of our own, or what stands for it in ASCII."""
+        return glyph.translate(_ASCII) if self.ascii else glyph
+
+    def text(self, label: str) -> str:
+        """A label with one cell per character."""
+        if label.isascii() and label.isprintable():
+            return label
+        label = clean(label)
+        if self.ascii:
+            return label.translate(_ASCII).encode("ascii", "replace").decode()
+        if cell_len(label) == len(label) and all(map(cell_len, label)):
+            return label
+        return "".join(char if cell_len(char) == 1 else "?" for char in label if cell_len(char))
+
+    def sign(self, series: Series, index: int) -> str:
+        """What sits on a curve, or without braille what it is made of; "" for a bare line."""
+        marker = self.text(series.marker)[:1].strip()
+        if self.ascii and marker in ("", "?"):
+            return _PLAIN_MARKERS[index % len(_PLAIN_MARKERS)]
+        return marker
+
+    @property
+    def dots(self) -> tuple[int, int]:
+        """Dots per cell, down and across."""
+        return (1, 1) if self.ascii else (4, 2)
+
+
+def look(place: int) -> tuple[str, str]:
+    """Colour and sign of the so-manieth of several runs; no two of the first 49 are alike."""
+    colors, markers = len(RUN_COLORS), len(RUN_MARKERS)
+    return RUN_COLORS[place % colors], RUN_MARKERS[(place + place // colors) % markers]
+
+
+def scaled(name: str, *, log: bool) -> str:
+    """The name of an axis, which says whether it is logarithmic, so that nobody has to tell by the ticks."""
+    return f"{name} (log)" if log else name
+
+
+def draw(
+    series: Sequence[Series],
+    *,
+    width: int,
+    height: int,
+    x_range: tuple[float, float] | None = None,
+    y_range: tuple[float, float] | None = None,
+    x_log: bool = False,
+    y_log: bool = False,
+    marks: Sequence[Mark] = (),
+    levels: Sequence[Level] = (),
+    cursor: float | None = None,
+    legend: bool = False,
+    ascii: bool = False,
+    color: bool = True,
+    x_ticks: Sequence[tuple[float, str]] | None = None,
+) -> Drawing:
+    """Draw curves over steps as exactly `height` lines of `width` cells.
+
+    Without ranges the axes fit the data. Values beyond `y_range` lie on its edge; values without a place (not finite,
+    or not positive on a logarithmic axis) are gaps. Later curves lie on top. With a `legend` they are named above the
+    chart, without one several are named beside their lines where there is room. Small sizes lose labels, then axes.
+    `x_ticks` are places and labels to use below the chart, of which the first that find room are shown.
+    """
+    if width < 1 or height < 1:
+        return Drawing([], Palette(), None, range(0))
+    look = _Look(Palette(), ascii, color)
+    points = [_points(one) for one in series]
+    x_scale = time_scale(_joined([x[np.isfinite(y)] for x, y in points]), x_log, x_range)
+    extra = tuple(level.y for level in levels)
+    y_scale = scale_of(_joined([y[np.isfinite(x)] for x, y in points]), y_log, y_range, extra=extra)
+    if width < 12 or height < 4:
+        bare, _ = _paint(Canvas(height, width), look, series, points, x_scale, y_scale)
+        return Drawing(bare.lines(), look.palette, x_scale, range(width))
+
+    named = _legend(look, series, width) if legend and height >= 5 else None
+    own_line = height >= 8 and any(x_scale.cell(mark.x, 100) is not None for mark in marks)
+    rows = height - 2 - own_line - (named is not None)
+    known = any((np.isfinite(x) & np.isfinite(y)).any() for x, y in points)
+    margin = _y_axis(look, y_scale if known or y_range else None, rows, width)
+    canvas, curves = _paint(Canvas(rows, width - len(margin[0])), look, series, points, x_scale, y_scale)
+    _levels(canvas, look, levels, y_scale)
+    if not any(curve.any() for curve in curves):
+        message = look.text("no values" if any(len(x) for x, _ in points) and not known else "no points yet")
+        canvas.write(rows // 2, max((canvas.columns - len(message)) // 2, 0), message, look.dim)
+    elif not legend:
+        _name_beside(canvas, look, series, curves)
+    column = None if cursor is None else x_scale.cell(cursor, canvas.columns)
+    if column is not None:
+        canvas.fill(slice(None), slice(column, column + 1), look.glyph("│"), look.dim)
+    body = [_beside(side, row, look.dim) for side, row in zip(margin, canvas.lines(), strict=True)]
+    margins = len(margin[0]) - 1, width
+    shown_scale = x_scale if known or x_range else None
+    below = _x_axis(look, shown_scale, x_ticks, marks, margins, own_line)
+    rows_of_text = [*([named] if named else []), *body, *below]
+    return Drawing(rows_of_text, look.palette, shown_scale, range(len(margin[0]), width))
+
+
+def _points(series: Series) -> tuple[Floats, Floats]:
+    x, y = np.asarray(series.x, dtype=np.float64).ravel(), np.asarray(series.y, dtype=np.float64).ravel()
+    both = min(len(x), len(y))
+    return x[:both], y[:both]
+
+
+def _joined(parts: list[Floats]) -> Floats:
+    values = np.concatenate(parts) if parts else np.zeros(0)
+    return values[np.isfinite(values)]
+
+
+def _paint(
+    canvas: Canvas,
+    look: _Look,
+    series: Sequence[Series],
+    points: list[tuple[Floats, Floats]],
+    x_scale: Scale,
+    y_scale: Scale,
+) -> tuple[Canvas, list[NDArray[np.bool_]]]:
+    """Draw the curves; return also which cells [rows, columns] each of them touches."""
+    down, across = look.dots
+    curves = []
+    for index, (one, (x, y)) in enumerate(zip(series, points, strict=True)):
+        y = np.where(y > 0, y, np.nan) if y_scale.log else y
+        x, y = decimate(x, y, canvas.columns * across, x_scale.ends, x_scale.log)
+        dots = lines(*to_the_edges(x_scale.unit(x), y_scale.unit(y)), canvas.columns * across, canvas.rows * down)
+        style = look.style(one.color)
+        if look.ascii:
+            touched = dots
+            canvas.add(np.where(dots, np.uint32(ord(look.sign(one, index))), np.uint32(0)), style)
+        else:
+            cells = braille(dots)
+            touched = cells > 0
+            canvas.add_braille(cells, style)
+            _set_markers(canvas, look.sign(one, index), touched, style, index)
+        curves.append(touched)
+    return canvas, curves
+
+
+def _set_markers(canvas: Canvas, marker: str, touched: NDArray[np.bool_], style: int, index: int) -> None:
+    """Put a sign on the middle of a curve every few columns, at other columns than its neighbours."""
+    if not marker:
+        return
+    for column in range((3 + 5 * index) % 14, canvas.columns, 14):
+        rows = np.flatnonzero(touched[:, column])
+        if len(rows):
+            canvas.write(int(rows[len(rows) // 2]), column, marker, style)
+
+
+def _levels(canvas: Canvas, look: _Look, levels: Sequence[Level], scale: Scale) -> None:
+    for level in levels:
+        place = scale.cell(level.y, canvas.rows)
+        if place is None:
+            continue
+        row, label = canvas.rows - 1 - place, look.text(level.label)
+        free = np.flatnonzero(canvas.free_places(len(label))[row])
+        column = int(free[-1]) if len(free) else max(canvas.columns - len(label), 0)
+        canvas.write(row, column, label, look.dim)
+        dash = look.glyph("╌")
+        canvas.fill(slice(row, row + 1), slice(None, None, 2 if look.ascii else 1), dash, look.dim)
+
+
+def _name_beside(canvas: Canvas, look: _Look, series: Sequence[Series], curves: list[NDArray[np.bool_]]) -> None:
+    """Write each curve's label right above or below it, leftmost, where it stays while the curve grows."""
+    labels = [look.text(one.label) for one in series]
+    if sum(map(bool, labels)) < 2:
+        return
+    for index, (one, label) in enumerate(zip(series, labels, strict=True)):
+        others = [curve for other, curve in enumerate(curves) if other != index]
+        near_others = _thicker(np.any(others, axis=0)) if others else np.zeros_like(curves[index])
+        length = len(label)
+        own = window_any(_thicker(curves[index]), length)
+        room = canvas.free_places(length) & own if label and length < canvas.columns else own[:, :0]
+        for places in (room & ~window_any(near_others, length) if room.size else room, room):
+            columns = np.flatnonzero(places.any(axis=0))
+            if len(columns):
+                column = int(columns[0])
+                canvas.write(int(np.flatnonzero(places[:, column])[0]), column, label, look.style(one.color))
+                break
+
+
+def _thicker(curve: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The cells of a curve and those above and below."""
+    thick = curve.copy()
+    thick[1:] |= curve[:-1]
+    thick[:-1] |= curve[1:]
+    return thick
+
+
+def _legend(look: _Look, series: Sequence[Series], width: int) -> Row:
+    line, column = Line(width), 0
+    for index, one in enumerate(series):
+        sample = f"{look.glyph('─')}{look.sign(one, index) or '─'}{look.glyph('─')} "
+        label = look.text(one.label)
+        rest = f"+{len(series) - index}"
+        keep = 0 if index == len(series) - 1 else len(rest) + 2
+        if column + len(sample) + len(label) + keep > width:
+            line.write(column, rest, look.dim)
+            break
+        line.write(column, sample, look.style(one.color))
+        line.write(column + len(sample), label, look.style(None))
+        column += len(sample) + len(label) + 2
+    return line.row
+
+
+def _y_axis(look: _Look, scale: Scale | None, rows: int, width: int) -> list[str]:
+    """The left margin of each row, from top to bottom: right-aligned labels and the axis."""
+    labels: dict[int, str] = {}
+    for place, label in _ticks(scale, max(min(rows // 3, 5), 1), rows):
+        labels.setdefault(rows - 1 - place, look.text(label))
+    longest = max(map(len, labels.values()), default=0)
+    if longest > width // 3:
+        labels, longest = {}, 0
+    axis, tick = look.glyph("│"), look.glyph("┤")
+    return [f"{labels.get(row, ''):>{longest}}{tick if row in labels else axis}" for row in range(rows)]
+
+
+def _x_axis(
+    look: _Look,
+    scale: Scale | None,
+    ticks: Sequence[tuple[float, str]] | None,
+    marks: Sequence[Mark],
+    margins: tuple[int, int],
+    own_line: bool,
+) -> list[Row]:
+    """The axis, the line of marks where they have their own, and the line of labels, from a margin to a width.
+
+    Without a line of their own the marks stand on the axis, and what they are called where the ticks leave room.
+    """
+    margin, width = margins
+    columns = width - margin - 1
+    axis, labels, marked = Line(width), Line(width), Line(width)
+    axis.write(margin, look.glyph("└" + "─" * columns), look.dim)
+    for place, label in _ticks(scale, max(columns // 12, 2), columns, ticks):
+        label = look.text(label)
+        column = margin + 1 + place
+        start = max(min(column - len(label) // 2, width - len(label)), 0)
+        if labels.write(start, label, look.dim, apart=1):
+            axis.characters[column] = look.glyph("┬")
+    if scale:
+        lines = (marked, marked) if own_line else (axis, labels)
+        _write_marks(lines, look, scale, marks, margin + 1, columns)
+    return [axis.row, marked.row, labels.row] if own_line else [axis.row, labels.row]
+
+
+def _ticks(
+    scale: Scale | None, most: int, cells: int, chosen: Sequence[tuple[float, str]] | None = None
+) -> list[tuple[int, str]]:
+    """The cell and the label of each tick; none without a scale, none that repeats another's label."""
+    ticks: dict[str, int] = {}
+    for value, label in (scale.ticks(most) if chosen is None else chosen) if scale else ():
+        place = scale.cell(value, cells) if scale else None
+        if place is not None:
+            ticks.setdefault(label, place)
+    return [(place, label) for label, place in ticks.items()]
+
+
+def _write_marks(
+    lines: tuple[Line, Line], look: _Look, scale: Scale, marks: Sequence[Mark], left: int, columns: int
+) -> None:
+    """Set all triangles on the first line, then on the second, which may be the same, the labels that find room.
+
+    More than two marks of a kind share one label.
+    """
+    line, labels = lines
+    placed = [(left + place, mark) for mark in marks if (place := scale.cell(mark.x, columns)) is not None]
+    for column, mark in placed:
+        line.characters[column], line.styles[column] = look.glyph("▲"), look.style(mark.color)
+    kinds = Counter(mark.label for _, mark in placed if mark.label)
+    done: set[str] = set()
+    for column, mark in placed:
+        many = kinds[mark.label] > 2
+        if not mark.label or (many and mark.label in done):
+            continue
+        label = look.text(f"{mark.label} ×{kinds[mark.label]}" if many else mark.label)
+        texts = (label,) if many else (label, label.rsplit(" ", 1)[0])
+        style, triangle = look.style(mark.color), column if line is labels else None
+        if any(_write_near(labels, column, text, style, triangle) for text in texts):
+            done.add(mark.label)
+
+
+def _write_near(line: Line, column: int, text: str, style: int, triangle: int | None) -> bool:
+    """Write right of a triangle on the same line or below one, else to the left, a blank away from all else."""
+    right, left = (column + 1, column - len(text)) if triangle is not None else (column, column - len(text) + 1)
+    return any(line.write(start, text, style, apart=1, beside=triangle) for start in (right, left))
+
+
+def _beside(margin: str, row: Row, style: int) -> Row:
+    return [*margin, *row[0]], [*([style] * len(margin)), *row[1]]

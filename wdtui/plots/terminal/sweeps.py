@@ -1,0 +1,256 @@
+"""Charts of sweeps: a curve over one axis, and a map over two. Pure functions from tables to text.
+
+Both are read without colour too: the curve by names beside its lines, the map by a shade and a number in each cell.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from rich.style import Style
+from rich.text import Text
+
+from wdtui.analysis.sweep_table import Row, Table, label
+from wdtui.plots.terminal import RUN_COLORS, TONES, Mark, Series, draw, scaled
+from wdtui.schema.hyperparameters import Value
+from wdtui.schema.schema import Schema
+from wdtui.studies.grid import coarse_to_fine
+from wdtui.support.text import number
+
+_SHADES = " ░▒▓█"
+_PLAIN_SHADES = " .+*#"
+_SIGNS = {"running": "▸", "paused": "‖", "failed": "✗", "interrupted": "◐", "stopped": "■", "diverged": "∞"}
+_WAITING = "·"
+_ALWAYS_EXPLAINED = {"▸": "training", _WAITING: "waiting", "✗": "failed"}
+_PLAIN_SIGNS = str.maketrans(
+    {"▸": ">", "‖": "=", "✗": "x", "◐": "o", "■": "s", "∞": "!", "·": ".", "–": "-", "…": "~", "╲": "/"}
+    | {"λ": "lambda", "ε": "eps"}
+)
+_MAP_COLOR = RUN_COLORS[0]
+_WIDEST, _TALLEST = 16, 3
+"""A cell of the map has at most so many cells of the terminal, across and down."""
+
+
+def curve(
+    table: Table,
+    *,
+    width: int,
+    height: int,
+    metrics: Sequence[str],
+    selected: int | None = None,
+    ascii: bool = False,
+    color: bool = True,
+) -> Text:
+    """Metrics over the values of a table's one axis, as exactly `height` lines of `width` cells.
+
+    Lines join the medians, bars span least and greatest seed. Values of which no run has finished have a line of their
+    own, through the newest points. On a logarithmic axis 0 stands at the left edge. The interpolation threshold is
+    marked; `selected` is the place of a value to point at.
+    """
+    (axis, values), *_ = table.axes.items()
+    written = table.schema.field(axis).written
+    places = axis_places(table.schema, axis, values)
+    series = [one for metric in metrics for one in _series(table, metric, dict(zip(values, places, strict=True)))]
+    threshold = table.threshold()
+    marks = []
+    if threshold is not None:
+        marks.append(Mark(places[values.index(threshold)], f"interpolation threshold {written(threshold)}"))
+    margin = (max(places) - min(places)) * 0.02 or 1.0
+    shares = all(_is_share(table.schema, metric) for metric in metrics)
+    return draw(
+        series,
+        width=width,
+        height=height,
+        x_range=(min(places) - margin, max(places) + margin),
+        y_range=(0, 1) if shares else None,
+        y_log=_log_metrics(table.schema, metrics),
+        marks=marks,
+        cursor=None if selected is None else places[selected],
+        ascii=ascii,
+        color=color,
+        x_ticks=[(places[place], written(values[place])) for place in coarse_to_fine(len(values))],
+    )
+
+
+def title(schema: Schema, axes: Mapping[str, Sequence[Value]], metrics: Sequence[str]) -> str:
+    """What a curve of these metrics over the first of the axes shows, and which of its axes are logarithmic."""
+    (axis, values), *_ = axes.items()
+    families = {found[0].title if (found := schema.trace(metric)) else metric for metric in metrics}
+    shown = families.pop() if len(metrics) > len(families) == 1 else ", ".join(label(schema, one) for one in metrics)
+    over = scaled(schema.symbol(axis), log=on_log_axis(schema, axis, values))
+    return f"{scaled(shown, log=_log_metrics(schema, metrics))} over {over}"
+
+
+def _is_share(schema: Schema, metric: str) -> bool:
+    return metric in schema.metrics and schema.metrics[metric].share
+
+
+def _log_metrics(schema: Schema, metrics: Sequence[str]) -> bool:
+    return all(metric in schema.metrics and schema.metrics[metric].log for metric in metrics)
+
+
+def on_log_axis(schema: Schema, axis: str, values: Sequence[Value]) -> bool:
+    """Whether values stand by their logarithm on their axis."""
+    numbers = not any(isinstance(value, (bool, str, tuple)) or value is None for value in values)
+    return numbers and schema.field(axis).sweep == "log" and any(value > 0 for value in values)  # type: ignore[operator]
+
+
+def axis_places(schema: Schema, axis: str, values: Sequence[Value]) -> list[float]:
+    """Where values stand on their axis: by logarithm, by size, or where they are no numbers side by side."""
+    if any(isinstance(value, (bool, str, tuple)) or value is None for value in values):
+        return list(map(float, range(len(values))))
+    sizes = [float(value) for value in values]  # type: ignore[arg-type]
+    if not on_log_axis(schema, axis, values):
+        return sizes
+    logs = [math.log10(size) for size in sizes if size > 0]
+    gap = max((max(logs) - min(logs)) / 8, 0.3)
+    return [math.log10(size) if size > 0 else min(logs) - gap for size in sizes]
+
+
+def _series(table: Table, metric: str, places: dict[Value, float]) -> list[Series]:
+    """The bars and lines of one metric: of the values that are final, and of those so far."""
+    found, name = table.schema.trace(metric), label(table.schema, metric)
+    color = TONES[found[1].tone] if found else RUN_COLORS[2]
+    bars, lines = [], []
+    for finished, text in ((False, f"{name} so far"), (True, name)):
+        rows = [row for row in table.rows if row.finished == finished]
+        spreads = [(places[row.values[0]], spread) for row in rows if (spread := row.so_far(metric))]
+        bars += [Series("", np.full(2, x), [one.low, one.high], color) for x, one in spreads if one.low < one.high]
+        if spreads or finished:
+            lines.append(Series(text, [x for x, _ in spreads], [spread.median for _, spread in spreads], color))
+    return [*bars, *lines]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shading:
+    """How a quantity becomes one of the shades."""
+
+    low: float
+    high: float
+    log: bool
+    shades: str
+
+    def shade(self, value: float) -> str:
+        low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
+        place = (math.log(value) if self.log else value) - low
+        share = place / (high - low) if high > low else float(value != 0)
+        return self.shades[min(max(int(share * len(self.shades)), 0), len(self.shades) - 1)]
+
+
+def heatmap(
+    table: Table,
+    metric: str,
+    *,
+    width: int,
+    height: int,
+    selected: tuple[int, int] | None = None,
+    ascii: bool = False,
+    color: bool = True,
+) -> Text:
+    """A metric or milestone over a table's two axes, as exactly `height` lines of `width` cells.
+
+    The first axis runs down, the second across. Each cell has a shade and the median; before the first run of a cell
+    has finished the median is that of the newest points, after the sign of their state. Where there is no room for all,
+    the part around the cell `selected` (row, column) is shown.
+    """
+    (down, rows), (across, columns) = table.axes.items()
+    cells = {row.values: row for row in table.rows}
+    shading = _shading(table, metric, ascii)
+    schema = table.schema
+    corner = f"{schema.symbol(down)} ╲ {schema.symbol(across)}"
+    corner = _plain(corner) if ascii else corner
+    side = list(map(schema.field(down).written, rows))
+    heads = list(map(schema.field(across).written, columns))
+    texts = {values: _cell_text(schema, row, metric, shading) for values, row in cells.items()}
+    left = max(map(len, [*side, corner])) + 1
+    longest = max((len(value) for _, value in texts.values()), default=1)
+    narrowest = max(*map(len, heads), longest + 3)
+    shown_rows, tall = _window(len(rows), height - 2, 1, selected and selected[0], _TALLEST)
+    shown, wide = _window(len(columns), width - left, narrowest + 2, selected and selected[1], _WIDEST)
+    lines = [Text(corner.rjust(left - 1) + " " + "".join(heads[place].rjust(wide) for place in shown), "dim")]
+    for place, line in itertools.product(shown_rows, range(tall)):
+        named = line == tall // 2
+        text = Text((side[place] if named else "").rjust(left - 1) + " ", "dim")
+        for other in shown:
+            shade, value = texts.get((rows[place], columns[other]), ("", ""))
+            value = (value if named else "").rjust(longest)
+            cell = _cell(shade, value, wide, selected == (place, other), color)
+            text.append_text(_marked(cell, (place, other)))
+        lines.append(text)
+    lines += [Text()] * (height - 1 - len(lines))
+    signs = [value[:1] for _, value in texts.values()]
+    lines.append(_legend(schema, metric, shading, signs, len(shown) < len(columns) or len(shown_rows) < len(rows)))
+    return _fitted(lines[:height], width, ascii)
+
+
+def _cell(shade: str, value: str, wide: int, selected: bool, color: bool) -> Text:
+    """One line of a cell of the map: what has a value is shaded up to it."""
+    shaded = wide - len(value) - 3 if shade else 0
+    cell = Text("  " + shade * shaded + value.rjust(wide - 2 - shaded), "not dim")
+    if color:
+        cell.stylize(_MAP_COLOR, 2, 2 + shaded)
+    if selected:
+        cell.stylize("reverse", wide - len(value) - 1)
+    return cell
+
+
+def _marked(cell: Text, place: tuple[int, int]) -> Text:
+    """The cell with its place in the meta of its style, for whoever is clicked on it."""
+    cell.stylize(Style(meta={"cell": place}))
+    return cell
+
+
+def _cell_text(schema: Schema, row: Row, metric: str, shading: _Shading) -> tuple[str, str]:
+    """The shade of a cell and its median, after a sign where that is not final; without a value no shade."""
+    spread, states = row.so_far(metric), row.states
+    sign = next((sign for state, sign in _SIGNS.items() if states[state]), _WAITING)
+    if spread is None:
+        return "", "–" if sign == _WAITING and (states["done"] or states["steered"]) else sign
+    return shading.shade(spread.median), ("" if row.finished else sign) + _rounded(schema, spread.median, metric)
+
+
+def _rounded(schema: Schema, value: float, metric: str) -> str:
+    return f"{value:.2f}" if _is_share(schema, metric) else number(value)
+
+
+def _shading(table: Table, metric: str, ascii: bool) -> _Shading:
+    shades = _PLAIN_SHADES if ascii else _SHADES
+    if _is_share(table.schema, metric):
+        return _Shading(0.0, 1.0, False, shades)
+    medians = [spread.median for row in table.rows if (spread := row.so_far(metric))] or [0.0]
+    log = _log_metrics(table.schema, [metric]) and min(medians) > 0
+    return _Shading(min(medians), max(medians), log, shades)
+
+
+def _legend(schema: Schema, metric: str, shading: _Shading, signs: Sequence[str], cut: bool) -> Text:
+    low, high = _rounded(schema, shading.low, metric), _rounded(schema, shading.high, metric)
+    scale = "".join(shade * 2 for shade in shading.shades)
+    explained = _ALWAYS_EXPLAINED | {
+        sign: state for state, sign in _SIGNS.items() if sign in signs and sign not in _ALWAYS_EXPLAINED
+    }
+    words = [f"{sign} {state}" for sign, state in explained.items()] + (["… more beyond"] if cut else [])
+    return Text(f"{label(schema, metric)}  {low} {scale} {high}   {'  '.join(words)}", "dim")
+
+
+def _window(count: int, room: int, least: int, chosen: int | None, most: int) -> tuple[range, int]:
+    """The places there is room for, at so many cells each at least and at most, with the chosen one among them."""
+    shown = max(min(room // least, count), 1)
+    first = min(max((chosen or 0) - shown // 2, 0), count - shown)
+    return range(first, first + shown), max(min(room // shown, most), least)
+
+
+def _fitted(lines: list[Text], width: int, ascii: bool) -> Text:
+    for line in lines:
+        if ascii:
+            line.plain = _plain(line.plain)
+        line.truncate(width)
+        line.pad_right(width - line.cell_len)
+    return Text("\n", no_wrap=True, end="").join(lines)
+
+
+def _plain(text: str) -> str:
+    return text.translate(_PLAIN_SIGNS).encode("ascii", "replace").decode()

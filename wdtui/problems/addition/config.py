@@ -1,0 +1,103 @@
+"""RunConfig: what the fields of the addition problem come to. Plain Python: no torch, no UI."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, ClassVar
+
+from wdtui.problems.addition.consistency import check_together
+from wdtui.problems.addition.decay import RIVALS, decay_by_rule, normalized_decay
+from wdtui.problems.addition.fields import GROUPS, Fields
+from wdtui.problems.addition.metrics import CHARTS, METRICS
+from wdtui.problems.addition.sizes import count_parameters, layer_names, step_flops, training_bytes
+from wdtui.schema.chart import Chart
+from wdtui.schema.hyperparameters import ConfigError, nearest
+from wdtui.schema.metric import Metric
+from wdtui.support.text import number
+
+__all__ = ["GROUPS", "ConfigError", "RunConfig", "nearest", "normalized_decay"]
+
+_NARROW = 64
+"""Up to this width many runs are trained fastest as an ensemble."""
+_SUGGESTED = 0.05
+"""The λ_norm that the suggestion uses: the upper end of what Loshchilov & Hutter advise."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig(Fields):
+    """All that decides a run: equal configs on equal hardware give equal curves, bit for bit.
+
+    Raises ConfigError, whose message says what is allowed, for a value out of bounds and for values that clash.
+    """
+
+    problem: ClassVar[str] = "addition"
+    groups: ClassVar[Mapping[str, str]] = GROUPS
+    metrics: ClassVar[Mapping[str, Metric]] = METRICS
+    charts: ClassVar[tuple[Chart, ...]] = CHARTS
+    rivals: ClassVar[Mapping[str, str]] = RIVALS
+    derived: ClassVar[Mapping[str, str]] = {"normalized_weight_decay": "weight_decay"}
+
+    paced_by: ClassVar[tuple[str, ...]] = ("architecture", "width", "blocks", "bits", "batch_size")
+
+    def check_together(self) -> None:
+        check_together(self)
+
+    def derive(self) -> None:
+        if self.normalized_weight_decay is not None:
+            by_rule = decay_by_rule(self, self.normalized_weight_decay, self.fields()["weight_decay"])
+            object.__setattr__(self, "weight_decay", by_rule)
+
+    def layer_names(self, kind: str) -> tuple[str, ...]:
+        return layer_names(self, kind)
+
+    def in_company(self) -> RunConfig:
+        """Up to a width, as an ensemble.
+
+        On two cores ensembles made 4.5 times the model-steps/s of runs in processes at width 16, twice at 32, 1.7 times
+        at 64, and no more at 256 (docs/benchmarks.md).
+        """
+        if self.engine != "auto" or self.width > _NARROW:
+            return self
+        try:
+            return self.replace(engine="ensemble")
+        except ConfigError:  # its architecture or its width does not allow it
+            return self
+
+    def hints(self) -> list[str]:
+        suggested = {how: float(f"{value:.2g}") for how, value in normalized_decay(self, _SUGGESTED).items()}
+        return [
+            f"λ_norm {_SUGGESTED:g} suggests λ = {number(suggested['pytorch'])}",
+            f"(paper's convention {number(suggested['paper'])})",
+        ]
+
+    @property
+    def layer_width(self) -> int:
+        return self.width
+
+    @property
+    def step_flops(self) -> int:
+        return step_flops(self)
+
+    def training_bytes(self, runs: int = 1) -> int:
+        return training_bytes(self, runs)
+
+    def steered(self, values: Mapping[str, Any]) -> RunConfig:
+        return self.replace(**{"weight_decay": self.weight_decay, **values})  # which λ_norm is not to derive anew
+
+    def why_not_forked(self, name: str, value: Any) -> str:
+        if name == "optimizer" and value != self.optimizer and "sgd" in (self.optimizer, value):
+            return f"decides what the optimiser remembers, and {self.optimizer} and {value} remember other things"
+        if name == "engine":
+            return "decides how a run is computed"
+        if name == "batch_size":
+            return "decides which pairs make a step"
+        if self.engine == "ensemble" and self.fields()[name].affects == "update":
+            return "is common to all runs of an ensemble"
+        return super().why_not_forked(name, value)
+
+    @cached_property
+    def parameters(self) -> int:
+        """How many parameters the network has."""
+        return count_parameters(self)

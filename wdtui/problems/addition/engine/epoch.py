@@ -1,0 +1,71 @@
+"""What the steps of one epoch leave behind for its point, accumulated on the device.
+
+A step only writes its logits and BatchNorm deviations into the next row of a window; a whole window is turned into
+losses, accuracies and variances at once, so that being measured costs a step nothing.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.engine.losses import performance
+
+_WINDOW_STEPS = 128
+_WINDOW_NUMBERS = 4_000_000
+
+MODELS_AXIS = {"sums": 1, "variance": 1, "logits": 1, "inverse_deviations": 2}
+"""Which axis of the tensors of `EpochRecord.state` is that of the models, where there are several."""
+
+
+class EpochRecord:
+    """Sums over the steps of an epoch so far, and the window of steps not yet summed; for one model or for several."""
+
+    def __init__(self, config: RunConfig, device: torch.device | str, models: tuple[int, ...] = ()) -> None:
+        """`models` is the leading shape of what the network gives: empty for one model."""
+        self.loss = config.loss
+        self.size = window_size(config)
+        self.logits = torch.zeros(self.size, *models, config.batch_size, config.bits, device=device)
+        self.inverse_deviations = torch.zeros(self.size, config.norm_layers, *models, config.width, device=device)
+        self.sums = torch.zeros(3, *models, device=device)
+        """Sums over steps of the loss, the share of pairs right and the share of bits right."""
+        self.variance = torch.zeros(config.norm_layers, *models, config.width, device=device)
+        """Sum over steps of each channel's batch variance."""
+        self.logit_rows = self.logits.unbind()
+        self.deviation_rows = [row.unbind() for row in self.inverse_deviations.unbind()]
+
+    def clear(self) -> None:
+        """Begin an epoch."""
+        self.sums.zero_()
+        self.variance.zero_()
+
+    def sum_window(self, targets: Tensor, epsilon: float | Tensor) -> Tensor:
+        """Sum the first rows of the window, of which `targets` [steps, ..., batch, bits] are the answers.
+
+        Returns the losses [steps, ...], among which a caller looks for one that is not finite.
+        """
+        steps = len(targets)
+        logits = self.logits[:steps]
+        measured = performance(self.loss, logits, targets)
+        self.sums += sum_along(measured, 1)
+        # The variance is recovered from what the step left; its rounding error is about 1e-7 · (variance + ε).
+        variance = self.inverse_deviations[:steps].pow(-2).sub_(epsilon).clamp_min_(0)
+        self.variance += variance.sum(0)
+        return measured[0]
+
+    def state(self, row: int) -> dict[str, Tensor]:
+        """All that an epoch interrupted at this row of a window needs to go on."""
+        window = {"logits": self.logits[:row], "inverse_deviations": self.inverse_deviations[:row]}
+        return {"sums": self.sums, "variance": self.variance, **window}
+
+
+def sum_along(values: Tensor, axis: int) -> Tensor:
+    """The sum along an axis, of each model the same to the last bit however many stand beside it."""
+    return values.movedim(axis, -1).contiguous().sum(-1)
+
+
+def window_size(config: RunConfig) -> int:
+    """How many steps a window holds."""
+    numbers = max(config.batch_size * config.bits, config.norm_layers * config.width)
+    return max(1, min(_WINDOW_STEPS, config.steps_per_epoch, _WINDOW_NUMBERS // numbers))

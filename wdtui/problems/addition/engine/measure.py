@@ -1,0 +1,116 @@
+"""The values of METRICS at the end of an epoch, computed on the device and fetched in one transfer.
+
+All that stands here works for one model and for several at once, whose axis is then the last of every value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.engine.epoch import EpochRecord, sum_along
+from wdtui.problems.addition.engine.losses import performance
+from wdtui.problems.addition.engine.tasks import Task
+from wdtui.problems.addition.metrics import METRICS
+from wdtui.problems.addition.sizes import layer_names
+from wdtui.support.third_party import foreach_norm
+
+
+class Measurable(Protocol):
+    """What training lays open: one run, or several of which `config` tells what they have in common."""
+
+    config: RunConfig
+    task: Task
+    network: Any
+    optimizer: Any
+    record: EpochRecord
+    sharpness: Any
+    """Measures the sharpness of one run; None where it is not wanted."""
+
+    @property
+    def epoch(self) -> int:
+        """Epochs completed."""
+
+
+def measure(training: Measurable, before_last_step: Tensor) -> list[Any]:
+    """All values of a point but its speed, in the order of `config.columns`; of several models, a list for each.
+
+    `before_last_step` holds the parameters as they were before the epoch's last step; it is overwritten.
+    """
+    values = _performance(training) | _norms(training, before_last_step) | _batch_norm(training)
+    values |= _sharpness(training)
+    models = training.network.parameters.shape[:-1]
+    present = [values[name].reshape(-1, *models) for name in METRICS if name in values]
+    fetched: list[Any] = torch.cat(present).movedim(0, -1).tolist()
+    return fetched
+
+
+def _performance(training: Measurable) -> dict[str, Tensor]:
+    config, task = training.config, training.task
+    logits = training.network.evaluate(task.held_out)
+    parts = torch.split(logits, [config.validation_size, config.test_size], dim=-2)
+    measured = {
+        "train": training.record.sums / config.steps_per_epoch,
+        "validation": performance(config.loss, parts[0], task.validation.targets),
+        "test": performance(config.loss, parts[1], task.test.targets),
+    }
+    names = "loss", "accuracy", "bit_accuracy"
+    return {f"{kind}_{name}": value for kind, row in measured.items() for name, value in zip(names, row, strict=True)}
+
+
+def _norms(training: Measurable, before_last_step: Tensor) -> dict[str, Tensor]:
+    config, network = training.config, training.network
+    norms = dict(zip(network.named, _tensor_norms(network), strict=True))
+    each = torch.stack(list(norms.values()))
+    linear = [norms[f"{layer}.weight"] for layer in layer_names(config, "linear")]
+    values = {
+        "weight_norm": torch.stack([sum_along(each, 0), *linear]),
+        "weight_norm_squared": sum_along(each.square(), 0),
+        "gradient_norm": network.gradients.norm(dim=-1),
+        "update_norm": before_last_step.sub_(network.parameters).norm(dim=-1),
+    }
+    if invariant := layer_names(config, "invariant"):
+        squares = torch.stack([norms[f"{layer}.weight"] for layer in invariant]).square()
+        squares.clamp_min_(torch.finfo(squares.dtype).tiny)  # a layer that has decayed to nothing is no divergence
+        values["effective_learning_rate"] = _pooled(training.optimizer.learning_rate / squares, torch.amax)
+    return values
+
+
+def _tensor_norms(network: Any) -> list[Tensor]:
+    """The L2 norm of each parameter tensor, in the order of `named`."""
+    if network.parameters.dim() == 1:
+        return list(foreach_norm(list(network.named.values())))
+    return [tensor.flatten(1).norm(dim=1) for tensor in network.named.values()]
+
+
+def _batch_norm(training: Measurable) -> dict[str, Tensor]:
+    config, network = training.config, training.network
+    if not config.norm_layers:
+        return {}
+    variance = training.record.variance / config.steps_per_epoch  # [layers, ..., width]
+    below = (variance < network.epsilon).float().mean(-1)
+    everywhere = variance.movedim(0, -2).flatten(-2)
+    running = network.running[..., 1, :].amin(-1).movedim(-1, 0)
+    return {
+        "bn_variance_min": _pooled(variance.amin(-1), torch.amin),
+        "bn_variance_median": torch.cat([everywhere.median(-1).values.unsqueeze(0), variance.median(-1).values]),
+        "bn_variance_max": _pooled(variance.amax(-1), torch.amax),
+        "bn_below_epsilon": _pooled(below, torch.mean),
+        "running_variance_min": _pooled(running, torch.amin),
+    }
+
+
+def _sharpness(training: Measurable) -> dict[str, Tensor]:
+    if not training.sharpness:
+        return {}
+    due = training.sharpness.due(training.epoch)
+    return {"sharpness": training.sharpness.measure() if due else training.network.parameters.new_full((), torch.nan)}
+
+
+def _pooled(layers: Tensor, pool: Callable[..., Tensor]) -> Tensor:
+    """One value for the network, then one for each layer: the first axis."""
+    return torch.cat([pool(layers, 0, keepdim=True), layers])

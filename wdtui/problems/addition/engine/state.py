@@ -1,0 +1,27 @@
+"""What the state of a training looks like, known without making one: what a checkpoint must hold to be one of it."""
+
+from __future__ import annotations
+
+from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.engine.epoch import window_size
+
+
+def state_shapes(config: RunConfig, batch: int) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors of `Progress.state` after so many steps of an epoch; those of sharpness may lack.
+
+    All are of floating point.
+    """
+    parameters, norms, width = config.parameters, config.norm_layers, config.width
+    row = batch % window_size(config)
+    moments: dict[str, tuple[int, ...]] = {"velocity": (parameters,)}
+    if config.optimizer != "sgd":
+        moments = {"mean": (parameters,), "square": (parameters,), "steps": ()}
+    return {
+        "network.parameters": (parameters,),
+        "network.running": (norms, 2, width),
+        **{f"optimizer.{name}": shape for name, shape in moments.items()},
+        "record.sums": (3,),
+        "record.variance": (norms, width),
+        "record.logits": (row, config.batch_size, config.bits),
+        "record.inverse_deviations": (row, norms, width),
+    }

@@ -1,0 +1,157 @@
+"""The step and the epoch: what happens to the parameters, for one model or for several side by side."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.engine.epoch import EpochRecord
+from wdtui.problems.addition.engine.graphs import Graphs
+from wdtui.problems.addition.engine.losses import loss_gradient
+from wdtui.problems.addition.engine.tasks import Split
+from wdtui.training.session import Poll
+
+
+@contextlib.contextmanager
+def _without_denormals() -> Iterator[None]:
+    """Have this thread's CPU take numbers below the smallest normal one for zero.
+
+    Large λ makes so many of them that steps took 15 times as long (docs/benchmarks.md).
+    """
+    before = sys.float_info.min / 2 == 0  # as they are where somebody has asked for this already
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
+
+
+class TrainableNetwork(Protocol):
+    """A network, or several side by side."""
+
+    parameters: Tensor
+    epsilon: Any
+    """A number, or a tensor with one for each model."""
+
+    def forward(self, inputs: Tensor, out: Tensor, inverse_deviations: Sequence[Tensor] = ()) -> Tensor: ...
+
+    def backward(self, gradient: Tensor, inputs: Tensor) -> None: ...
+
+
+class TakesSteps(Protocol):
+    """An optimiser, of one model or of several."""
+
+    @property
+    def fixed(self) -> tuple[Hashable, ...]:
+        """The numbers that a recorded step keeps, as they are not in tensors."""
+
+    def step(self) -> None: ...
+
+
+class Driver(Protocol):
+    """What trains by steps: one run, or several as an ensemble."""
+
+    def begin_epoch(self) -> None:
+        """Called before each epoch, before its batches are asked for."""
+
+    def batches(self) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of this epoch's full batches, in order: [steps, ..., batch, bits]."""
+
+    def see_losses(self, losses: Tensor, first: int) -> None:
+        """Called with the losses [steps, ...] of some steps of this epoch, from the step `first` of it on."""
+
+
+class Steps:
+    """Takes the steps of an epoch and records them, for one model or for several.
+
+    With several, the network, the optimiser and the record have an axis for them, and so have the batches.
+    """
+
+    def __init__(self, driver: Driver, graphs: Graphs | None = None) -> None:
+        """`use` must follow. With `graphs`, stretches of steps are recorded once and replayed."""
+        self._driver, self._graphs = driver, graphs
+        self.epoch = 0
+        """Epochs completed."""
+        self.batch = 0
+        """Steps taken in the current epoch."""
+
+    def use(self, config: RunConfig, network: TrainableNetwork, optimizer: TakesSteps, record: EpochRecord) -> None:
+        """Take the next steps with these parts, also in the midst of a run; `config` decides the shapes."""
+        self._config, self._network, self._optimizer, self._record = config, network, optimizer, record
+        self.pace = record.size if self._graphs else 1  # a graph is replayed whole
+        """Steps from one time that `poll` is asked to the next, at most."""
+        self.before_last_step = torch.empty_like(network.parameters)
+        """The parameters as they were before the epoch's last step."""
+
+    def end_epoch(self) -> None:
+        """Count the epoch whose last step was taken."""
+        self.epoch, self.batch = self.epoch + 1, 0
+
+    @torch.inference_mode()
+    @_without_denormals()
+    def run_epoch(self, poll: Poll = lambda: True) -> bool:
+        """Take the steps that are left of this epoch, until `poll` says no; returns whether it is complete."""
+        polled = self.batch == 0
+        if polled:
+            if not poll():
+                return False
+            self._record.clear()
+            self._driver.begin_epoch()
+        inputs, targets = self._driver.batches()
+        batches = list(zip(inputs.unbind(), targets.unbind(), strict=True))
+        record, steps = self._record, len(batches)
+        while self.batch < steps:
+            if not polled and not poll():
+                return False
+            polled = False
+            row = self.batch % record.size
+            count = min(self.pace, record.size - row, steps - self.batch)
+            self._take_steps(batches[self.batch : self.batch + count], row)
+            self.batch += count
+            if row + count == record.size or self.batch == steps:
+                first = self.batch - row - count
+                losses = record.sum_window(targets[first : self.batch], self._network.epsilon)
+                self._driver.see_losses(losses, first)
+        return True
+
+    def _take_steps(self, batches: list[tuple[Tensor, Tensor]], row: int) -> None:
+        """Take the next steps of the epoch, and leave what they did in the record from `row` of its window on."""
+
+        def take() -> None:
+            last = self._config.steps_per_epoch - 1 - self.batch
+            for index, (inputs, targets) in enumerate(batches):
+                if index == last:
+                    self.before_last_step.copy_(self._network.parameters)
+                self.take_step(inputs, targets, row + index)
+
+        if self._graphs:
+            self._graphs.run((self.batch, len(batches), *self._optimizer.fixed), take)
+        else:
+            take()
+
+    def take_step(self, inputs: Tensor, targets: Tensor, row: int) -> None:
+        """The whole of training: forward, loss, backward, decay and update, for one batch of each model."""
+        network, record = self._network, self._record
+        logits = network.forward(inputs, record.logit_rows[row], record.deviation_rows[row])
+        network.backward(loss_gradient(self._config.loss, logits, targets), inputs)
+        self._optimizer.step()
+
+
+def epoch_batches(config: RunConfig, pairs: Split, epoch: int) -> tuple[Tensor, Tensor]:
+    """Inputs and targets of the full batches of a run's epoch, in order: [steps, batch, bits]."""
+    used = config.steps_per_epoch * config.batch_size
+    inputs, targets = pairs.inputs[:used], pairs.targets[:used]
+    if config.shuffle:
+        seed = random.Random(f"order {config.seed} {epoch}").getrandbits(63)
+        order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(seed))[:used]
+        order = order.to(inputs.device)
+        inputs, targets = pairs.inputs[order], pairs.targets[order]
+    shape = config.steps_per_epoch, config.batch_size
+    return inputs.view(*shape, -1), targets.view(*shape, -1)

@@ -1,0 +1,99 @@
+"""Training: the epoch loop that yields points. No files, no UI; who consumes the points decides what they are for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.engine.architectures import Trainable, make_network
+from wdtui.problems.addition.engine.epoch import EpochRecord
+from wdtui.problems.addition.engine.measure import measure
+from wdtui.problems.addition.engine.optimizer import Optimizer
+from wdtui.problems.addition.engine.session import AdditionSession
+from wdtui.problems.addition.engine.sharpness import Sharpness
+from wdtui.problems.addition.engine.steps import Steps, epoch_batches
+from wdtui.problems.addition.engine.tasks import make_task
+from wdtui.schema.curves import Point
+from wdtui.schema.hyperparameters import Value
+from wdtui.schema.steering import Plan
+from wdtui.support.errors import DivergedError
+from wdtui.training.session import Poll
+
+__all__ = ["DivergedError", "Training", "train"]
+
+
+def train(config: RunConfig, device: torch.device | str = "cpu", poll: Poll = lambda: True) -> Iterator[Point]:
+    """Train one run from its beginning and yield a point per logged epoch.
+
+    Raises DivergedError, after the point of that epoch, when a loss is not finite.
+    """
+    return Training(config, device).points(poll)
+
+
+class Training(AdditionSession):
+    """One run under way on its own."""
+
+    network: Trainable
+    optimizer: Optimizer
+    record: EpochRecord
+
+    def __init__(self, config: RunConfig, device: torch.device | str = "cpu", plan: Plan = ()) -> None:
+        """`plan` holds what changes at which step; it may change all but what decides the pairs and the shapes."""
+        self.config = config
+        self.device = torch.device(device)
+        self.task = make_task(config, device)
+        self.steps = Steps(self)
+        self._build()
+        super().__init__(plan)
+
+    def points(self, poll: Poll = lambda: True) -> Iterator[Point]:
+        """Train on from here to the last epoch and yield a point per logged epoch.
+
+        Raises DivergedError, after the point of that epoch, when a loss is not finite.
+        """
+        self.restart_clock()
+        while self.epoch < self.config.epochs:
+            if not self.steps.run_epoch(poll):
+                return
+            self.steps.end_epoch()
+            if self.point_due:
+                yield self.point(self._measured())
+            if self.diverged_at:
+                raise DivergedError(self.diverged_at)
+
+    def batches(self) -> tuple[Tensor, Tensor]:
+        return epoch_batches(self.config, self.task.train, self.epoch)
+
+    def state(self) -> dict[str, Tensor]:
+        return super().state() | self._sharpness_state()
+
+    def restore(self, state: Mapping[str, Tensor], position: Mapping[str, Any]) -> None:
+        """As for any run; what was trained without measuring the sharpness, as a fork's parent, may go on with it."""
+        super().restore({**self._sharpness_state(), **state}, position)
+
+    def rebuild(self, changes: Mapping[str, Value]) -> None:
+        state = {name: tensor.clone() for name, tensor in self.state().items()}
+        self.config = self.config.replace(**changes)
+        self._build()
+        for name, tensor in self.state().items():
+            tensor.copy_(state[name])
+
+    def _build(self) -> None:
+        """Make the parts that the config decides, at their beginning."""
+        self.network = make_network(self.config, self.device)
+        self.optimizer = Optimizer(self.config, self.network.parameters, self.network.gradients)
+        self.record = EpochRecord(self.config, self.device)
+        self.steps.use(self.config, self.network, self.optimizer, self.record)
+        self.sharpness = Sharpness(self) if self.config.sharpness_every else None
+
+    def _sharpness_state(self) -> dict[str, Tensor]:
+        own = self.sharpness.state if self.sharpness else {}
+        return {f"sharpness.{name}": tensor for name, tensor in own.items()}
+
+    @torch.inference_mode()
+    def _measured(self) -> list[float]:
+        return measure(self, self.steps.before_last_step)

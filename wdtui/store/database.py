@@ -1,0 +1,272 @@
+"""The store's file: connections, transactions, and what SQLite's errors mean to a person."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Hashable, Iterator
+from pathlib import Path
+
+from wdtui.store import seals
+from wdtui.store.migrations import migrate, transaction
+from wdtui.store.records import StoreError, StoreGoneError
+from wdtui.support import private
+
+BUSY_SECONDS = 30.0
+"""How long one writer waits for another."""
+
+_WAY_OUT = "put a backup in its place, or move it aside with its -wal and -shm files, and a new store is started"
+_NETWORK = frozenset(
+    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "sshfs", "afs", "ceph", "lustre", "gpfs", "beegfs", "glusterfs", "davfs")
+)
+notices: list[str] = []
+"""What is worth saying once to the person who opened a store; the command line says and forgets it."""
+
+_GONE = (
+    "The run store {path} was moved, deleted or replaced while it was in use, so that nothing more is written to it."
+)
+_SENTENCES = {
+    sqlite3.SQLITE_NOTADB: f"The file {{path}} is damaged or no run store: {_WAY_OUT}.",
+    sqlite3.SQLITE_CORRUPT: f"The file {{path}} is damaged, and `wdtui store check` says where: {_WAY_OUT}.",
+    sqlite3.SQLITE_FULL: "The disk that holds {path} is full; free some space and try again.",
+    sqlite3.SQLITE_IOERR: "The disk that holds {path} cannot be read or written ({error}); check its space and health.",
+    sqlite3.SQLITE_BUSY: "The run store {path} was locked by another process for {seconds:g} seconds; try again.",
+    sqlite3.SQLITE_READONLY: "The run store {path} is read-only; set WDTUI_HOME to a folder that you can write.",
+    sqlite3.SQLITE_CANTOPEN: "The run store {path} cannot be opened; check that it is a file that you may read.",
+    sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY: "The run has a point at this step already; has another process trained it?",
+    sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY: "The run is not in the store {path}, or no longer; it may have been deleted.",
+}
+
+
+class Database:
+    """A SQLite file with a connection per thread, all transactions short.
+
+    Threads may share it. A process made by fork may not use its parent's: it opens its own. A commit survives the
+    death of the process, `kill -9` included; a power failure may take the last moments, as the log is not forced to
+    the disk at every commit (synchronous=NORMAL), but leaves the file whole.
+    """
+
+    def __init__(self, path: Path, *, shared: bool = False) -> None:
+        """Open or make the file at an absolute path and bring it up to date; one that is read-only can still be read.
+
+        What is made is its owner's alone; with `shared`, or in a folder that the group may write to, it is the group's
+        too.
+
+        Raises StoreError where that is impossible, as do all other methods.
+        """
+        self.path = path
+        _make_folder(path.parent, shared)
+        self.read_only = not os.access(path if path.exists() else path.parent, os.W_OK)
+        self.read_only |= not os.access(path.parent, os.W_OK)
+        if self.read_only and not path.exists():
+            raise StoreError(f"The folder {path.parent} is read-only; set WDTUI_HOME to a folder that you can write.")
+        self._network = network_file_system(path.parent)
+        if not self.read_only:
+            self._make_private(shared)
+        self._inode: tuple[int, int] | None = None
+        self._name, self._revision = "", 0
+        """Of the store when it was written to last: it is not to be taken for another one."""
+        self._connections: dict[threading.Thread, sqlite3.Connection] = {}
+        self._frozen: dict[threading.Thread, Hashable] = {}
+        """How the file was when a thread opened it as one that nobody writes."""
+        self.reopened = 0
+        """How often a connection was replaced as others had written."""
+        self._lock = threading.Lock()
+        self._closed = False
+        try:
+            with self.reading() as connection:
+                self._name, self._revision = connection.execute("SELECT store, revision FROM counter").fetchone() or (
+                    "",
+                    0,
+                )
+                self._inode = _inode(path)
+            if self._network and not self.read_only:
+                self._say_network()
+        except StoreError:
+            self.close()
+            raise
+
+    def _make_private(self, shared: bool) -> None:
+        """Make the file, if there is none: SQLite would go by the umask, and gives its logs the mode of the file."""
+        try:
+            if shared and not private.is_shared(self.path.parent):
+                private.share(self.path.parent)
+            if not self.path.exists():
+                private.opened(self.path, "ab", private.is_shared(self.path.parent)).close()
+        except OSError as error:
+            raise StoreError(f"The run store {self.path} cannot be made: {error.strerror}.") from error
+
+    def _say_network(self) -> None:
+        """Once for each store and kind of file system."""
+        with self.writing() as connection:
+            said = connection.execute("UPDATE counter SET network = ? WHERE network != ?", [self._network] * 2).rowcount
+        if said:
+            notices.append(
+                f"The run store {self.path} is on a network file system ({self._network}), so it is written with a"
+                " rollback journal: this is slower, and readers and writers wait for one another."
+            )
+
+    def close(self) -> None:
+        """Close the connections of all threads, none of which may be at work in it; it cannot be used after."""
+        with self._lock:
+            self._closed = True
+            for connection in self._connections.values():
+                connection.close()
+            self._connections.clear()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """This thread's connection, for statements that change nothing."""
+        try:
+            yield self._connection()
+        except sqlite3.Error as error:
+            raise StoreError(self._sentence(error)) from error
+        except UnicodeDecodeError as error:  # an error of SQLite's that quotes what has rotted
+            raise StoreError(_SENTENCES[sqlite3.SQLITE_CORRUPT].format(path=self.path)) from error
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """This thread's connection within a transaction: all of it is committed, or none of it when an error leaves."""
+        self.check_present()
+        with self.reading() as connection, transaction(connection):
+            self._check_same(connection)
+            yield connection
+
+    def check_same(self) -> None:
+        """Raise StoreGoneError where the file, or the store in it, is no longer the one that was opened."""
+        self.check_present()
+        with self.reading() as connection:
+            self._check_same(connection)
+
+    def check_present(self) -> None:
+        """Raise StoreGoneError where the file is no longer the one that was opened."""
+        if _inode(self.path) != self._inode:
+            raise StoreGoneError(_GONE.format(path=self.path))
+
+    def _check_same(self, connection: sqlite3.Connection) -> None:
+        """Within a transaction: whether what the file holds is the store that was opened, and not of a time before."""
+        name, revision = connection.execute("SELECT store, revision FROM counter").fetchone() or ("", 0)
+        if name != self._name or revision < self._revision:
+            raise StoreGoneError(_GONE.format(path=self.path))
+        self._revision = revision
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """This thread's connection, which reads the store as it is at one moment."""
+        with self.reading() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    def _connection(self) -> sqlite3.Connection:
+        thread = threading.current_thread()
+        connection = self._connections.get(thread)
+        if connection and self._frozen.get(thread, self._state()) != self._state():
+            self._connections.pop(thread).close()  # it was promised that nobody writes, and somebody has
+            connection, self.reopened = None, self.reopened + 1
+        if connection is None:
+            with self._lock:
+                if self._closed:
+                    raise StoreError(f"The run store {self.path} was closed.")
+                self._forget_dead_threads()
+                connection = self._connections[thread] = self._connect()
+        return connection
+
+    def _forget_dead_threads(self) -> None:
+        for thread in [thread for thread in self._connections if not thread.is_alive()]:
+            self._connections.pop(thread).close()
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._inode:
+            self.check_present()
+        connection = sqlite3.connect(
+            self._address(), uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            if not self.read_only:
+                _use_journal(connection, "TRUNCATE" if self._network else "WAL")
+            connection.execute(f"PRAGMA synchronous = {'FULL' if self._network else 'NORMAL'}")
+            connection.execute("PRAGMA foreign_keys = ON")
+            migrate(connection)
+            if not self.read_only:
+                seals.install(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _address(self) -> str:
+        """The file as a URI: read-only SQLite needs the write-ahead log's files, or the word that nobody writes.
+
+        That word is good until the file changes or a log appears; then the connection is replaced.
+        """
+        address = self.path.as_uri()
+        if not self.read_only:
+            return address
+        if self._logged():
+            self._frozen.pop(threading.current_thread(), None)
+            return address + "?mode=ro"
+        self._frozen[threading.current_thread()] = self._state()
+        return address + "?mode=ro&immutable=1"
+
+    def _logged(self) -> bool:
+        return self.path.with_name(self.path.name + "-wal").exists()
+
+    def _state(self) -> Hashable:
+        """What changes when somebody has written to the file, or begins to; nothing where that is not asked."""
+        if not self.read_only:
+            return None
+        status = self.path.stat() if self.path.exists() else None
+        return self._logged(), status and (status.st_ino, status.st_size, status.st_mtime_ns)
+
+    def _sentence(self, error: sqlite3.Error) -> str:
+        code = getattr(error, "sqlite_errorcode", 0)
+        sentence = _SENTENCES.get(code) or _SENTENCES.get(code & 0xFF) or "The run store {path} failed: {error}."
+        return sentence.format(path=self.path, error=error, seconds=BUSY_SECONDS)
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def network_file_system(folder: Path) -> str:
+    """The kind of network file system that a folder is on, where a write-ahead log does not work; else empty."""
+    import psutil
+
+    mounts = {Path(one.mountpoint): one.fstype for one in psutil.disk_partitions(all=True)}
+    resolved = folder.resolve()
+    kind = next((mounts[path] for path in (resolved, *resolved.parents) if path in mounts), "").lower()
+    return kind if kind.removeprefix("fuse.") in _NETWORK else ""
+
+
+def _make_folder(folder: Path, shared: bool) -> None:
+    try:
+        private.make_folder(folder, shared)
+    except (FileExistsError, NotADirectoryError):
+        raise StoreError(f"{folder} cannot hold the run store: it, or a folder it lies in, is a file.") from None
+    except OSError as error:
+        hint = "set WDTUI_HOME to a folder that you can write"
+        raise StoreError(f"The folder {folder} cannot be made ({error.strerror}); {hint}.") from error
+
+
+def _use_journal(connection: sqlite3.Connection, mode: str) -> None:
+    """WAL lets readers and a writer work at once. SQLite does not wait by itself for a process that sets it too."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute(f"PRAGMA journal_mode = {mode}")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)

@@ -1,0 +1,57 @@
+"""Events and commands as rows of the database. One that is damaged is read as one of the kind UNREADABLE."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any
+
+from wdtui.store.records import UNREADABLE, Command, Event, RunRecord
+from wdtui.store.rows import select
+from wdtui.store.seals import fits, listed
+
+
+def read_events(connection: sqlite3.Connection, run: RunRecord) -> list[Event]:
+    """What happened to a run, by step; in place of events that are damaged or missing, one that says so."""
+    rows = _entries(connection, "events", run.id, "ORDER BY step, id")
+    [(count,)] = select(connection, "events FROM runs WHERE id = ?", (run.id,))
+    events = [_event(row, run) for row in rows]
+    if not run.damaged and (missing := count - len(events)):
+        some = "1 event of this run is missing" if missing == 1 else f"{missing} events of this run are missing"
+        events.append(_unreadable(0, run, run.step, f"{some} in the store"))
+    return events
+
+
+def read_commands(connection: sqlite3.Connection, run_id: int) -> list[Command]:
+    """The commands to a run that nobody has taken yet, in the order they were sent."""
+    return [_command(row, run_id) for row in _entries(connection, "commands", run_id, "AND taken IS NULL ORDER BY id")]
+
+
+def _entries(connection: sqlite3.Connection, table: str, run_id: int, condition: str) -> list[tuple[Any, ...]]:
+    return select(connection, f"{listed(table)} FROM {table} WHERE run_id = ? {condition}", (run_id,))
+
+
+def _event(row: tuple[Any, ...], run: RunRecord) -> Event:
+    number, _, step, at, kind, data, _ = row
+    if (parsed := _data(row, data)) is not None:
+        return Event(number, run.id, step, at, kind, parsed)
+    where = step if isinstance(step, int) else run.step
+    return _unreadable(number, run, where, "An event of this run is damaged in the store")
+
+
+def _command(row: tuple[Any, ...], run_id: int) -> Command:
+    number, _, sent, kind, data, *_ = row
+    parsed = _data(row, data)
+    return Command(number, run_id, sent, UNREADABLE if parsed is None else kind, parsed or {})
+
+
+def _unreadable(number: int, run: RunRecord, step: int, what: str) -> Event:
+    return Event(number, run.id, step, run.created, UNREADABLE, {"reason": f"{what}."})
+
+
+def _data(row: tuple[Any, ...], text: Any) -> dict[str, Any] | None:
+    """What a sound row says beside its kind, None where the row is damaged."""
+    try:
+        return dict(json.loads(text)) if fits(row) else None
+    except (TypeError, ValueError):
+        return None

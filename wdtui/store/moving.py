@@ -1,0 +1,99 @@
+"""A store moved to another folder, or copied to a file, as SQLite itself copies a database that is in use."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+from wdtui.store.paths import FILE_NAME, FORM_NAME
+from wdtui.store.records import StoreError
+from wdtui.store.store import Store
+from wdtui.support import private
+from wdtui.support.outputs import writing
+
+_LOGS = "-wal", "-shm", "-journal"
+_BESIDE = "checkpoints", "logs", FORM_NAME
+
+
+def backup(store: Store, path: Path, *, force: bool = False) -> None:
+    """Copy all runs, points, events and sweeps to one file, whole or not at all; checkpoints are left out.
+
+    Runs may be live meanwhile: what is committed when the copy ends is in it. A file that is there is replaced only
+    with `force`. Raises StoreError and FileError.
+    """
+    with writing(path, force=force, mode=0o600) as partial:
+        _copy(store, partial)
+
+
+def move(store: Store, folder: Path) -> None:
+    """Move a store of which no run is live, with all that lies beside it, to a new or empty folder.
+
+    The old files go once the copy was read through. Raises StoreError, and leaves the store where it is.
+    """
+    folder, old = folder.expanduser().absolute(), store.folder
+    if folder == old or old in folder.parents:
+        raise StoreError(f"{folder} is the store's own folder or lies in it: give one elsewhere.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise StoreError(f"{folder} is not an empty folder: give a new one.")
+    try:
+        with store.holding_still():
+            _relocate(store, folder)
+    except OSError as error:
+        raise StoreError(f"The store cannot be moved to {folder}: {error.strerror}.") from error
+    with contextlib.suppress(OSError):  # other files may lie in it
+        old.rmdir()
+
+
+def _relocate(store: Store, folder: Path) -> None:
+    """Raises OSError and StoreError, and leaves everything where it was."""
+    old = store.folder
+    renamed: list[Path] = []
+    copied: list[Path] = []
+    try:
+        private.make_folder(folder, private.is_shared(old))
+        private.opened(folder / FILE_NAME, "wb", private.is_shared(old)).close()
+        _copy(store, folder / FILE_NAME)
+        for path in [*map(old.joinpath, _BESIDE), *old.glob("run-*-rescued-*.jsonl")]:
+            if not path.exists():
+                continue
+            try:
+                os.rename(path, folder / path.name)
+                renamed.append(path)
+            except OSError:  # another file system
+                if path.is_dir():
+                    shutil.copytree(path, folder / path.name, symlinks=True)
+                else:
+                    shutil.copy2(path, folder / path.name)
+                copied.append(path)
+        (old / FILE_NAME).unlink()
+    except BaseException:
+        for path in renamed:
+            os.rename(folder / path.name, path)
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    for path in [*copied, *(old / f"{FILE_NAME}{suffix}" for suffix in _LOGS)]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _copy(store: Store, path: Path) -> None:
+    """Copy the database over an empty file and read the copy through."""
+    source = f"{(store.folder / FILE_NAME).as_uri()}?mode=ro"
+    try:
+        with (
+            contextlib.closing(sqlite3.connect(source, uri=True)) as original,
+            contextlib.closing(sqlite3.connect(path)) as copy,
+        ):
+            original.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+            verdict = str(copy.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except sqlite3.Error as error:
+        raise StoreError(f"The store cannot be copied to {path}: {error}. `wdtui store check` says more.") from error
+    if verdict != "ok":
+        path.unlink(missing_ok=True)
+        raise StoreError(f"The store is damaged ({verdict}) and was not copied: `wdtui store check` says more.")

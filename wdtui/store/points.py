@@ -1,0 +1,163 @@
+"""Points as rows of the database: the bytes of a point, its checksum, and what a run's row says of its newest.
+
+A point's bytes are little-endian: step and epoch as int64, the values as float64, the step of the point before it as
+int64 (-1 for a run's first), and a checksum of all that and the run's number. So a point whose bits have changed is
+found, and so is one that has vanished. Points from before there were checksums end with their values.
+
+The checksum has 64 bits and is computed of a hundred thousand points at once, as a CRC of each would take half as long
+as reading them: the 8-byte words, the high half of each folded into its low half, times powers of an odd number, added
+modulo 2⁶⁴. Each of these steps can be undone, so a change within one word always changes it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wdtui.schema.curves import Curves, Point
+from wdtui.store.rows import change
+
+_TRAILER = 16
+_AT_ONCE = 1024
+_ODD = 0x9E3779B97F4A7C15
+"""2⁶⁴ over the golden ratio: its powers have no pattern."""
+
+
+def add_points(connection: sqlite3.Connection, run_id: int, points: Sequence[Point], names: Sequence[str]) -> None:
+    """Insert points of a run, in order; raises ValueError when the values of one are not those of the names."""
+    last = connection.execute("SELECT step FROM points WHERE run_id = ? ORDER BY step DESC LIMIT 1", (run_id,))
+    before: int = (last.fetchone() or (-1,))[0]
+    packed = _packed(points, names, run_id, before)
+    rows = [(run_id, point.step, data) for point, data in zip(points, packed, strict=True)]
+    connection.executemany("INSERT INTO points VALUES (?, ?, ?)", rows)
+
+
+def read_points(
+    connection: sqlite3.Connection,
+    run_id: int,
+    names: Sequence[str],
+    after_step: int,
+    newest_step: int,
+    most: int = -1,
+) -> Curves:
+    """The sound points of a run after a step, and the steps of those that are damaged or missing.
+
+    `newest_step` is that of the newest point as the run's row has it. `most` is how many are read; -1 for all.
+    """
+    rows, which = "FROM points WHERE run_id = ? AND step > ? ORDER BY step LIMIT ?", (run_id, after_step, most)
+    blobs = list(map(itemgetter(0), connection.execute(f"SELECT data {rows}", which)))
+    curves = _sound(blobs, run_id, names, after_step) if blobs else None
+    if curves is None:
+        keyed = connection.execute(f"SELECT step, data {rows}", which).fetchall()
+        curves = _salvaged(keyed, run_id, names, after_step)
+    if len(blobs) == most:  # there may be more
+        return curves
+    last = int(curves.steps[-1]) if len(curves) else -1
+    if newest_step > max(last, after_step) and newest_step not in curves.lost:
+        curves.lost = (*curves.lost, newest_step)
+    return curves
+
+
+def newest(point: Point, names: Sequence[str]) -> dict[str, Any]:
+    """The columns of a run's row that its newest point decides; per-layer values are left to the curves."""
+    pooled = {name: value for name, value in zip(names, point.values, strict=True) if "/" not in name}
+    latest = {name: value if math.isfinite(value) else None for name, value in pooled.items()}
+    return {"step": point.step, "epoch": point.epoch, "latest": json.dumps(latest)}
+
+
+def follow_points(connection: sqlite3.Connection, run_id: int, names: Sequence[str]) -> None:
+    """Have the run's row say what its newest point says, where points were removed or copied."""
+    curves = read_points(connection, run_id, names, -1, -1)
+    said = newest(points_of(curves)[-1], names) if len(curves) else {"step": 0, "epoch": 0, "latest": "{}"}
+    change(connection, run_id, **said)
+
+
+def points_of(curves: Curves) -> list[Point]:
+    """Curves as the points that they were made of."""
+    rows = zip(curves.steps.tolist(), curves.epochs.tolist(), curves.values.tolist(), strict=True)
+    return [Point(step, epoch, tuple(values)) for step, epoch, values in rows]
+
+
+def _packed(points: Sequence[Point], names: Sequence[str], run_id: int, before: int) -> list[bytes]:
+    if wrong := next((point for point in points if len(point.values) != len(names)), None):
+        raise ValueError(f"a point of this run has {len(names)} values, not {len(wrong.values)}")
+    rows = np.zeros(len(points), _form(names))
+    rows["step"], rows["epoch"] = [point.step for point in points], [point.epoch for point in points]
+    rows["values"] = np.array([point.values for point in points]).reshape(len(points), len(names))
+    rows["before"] = [before, *(point.step for point in points)][: len(points)]
+    rows["checksum"] = _checksums(rows, run_id)
+    return [row.tobytes() for row in rows]
+
+
+def _checksums(rows: NDArray[Any], run_id: int) -> NDArray[np.uint64]:
+    """What the checksum of each row has to be, [points]; computed of so many at once as a processor's cache holds."""
+    words = rows.view("<u8").reshape(len(rows), rows.itemsize // 8)[:, :-1]
+    weights = np.full(words.shape[1] + 1, _ODD, dtype=np.uint64).cumprod()
+    sums = [_folded(words[at : at + _AT_ONCE]) @ weights[:-1] for at in range(0, len(words), _AT_ONCE)]
+    return np.concatenate([*sums, np.empty(0, np.uint64)]) + weights[-1:] * np.uint64(run_id)
+
+
+def _folded(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    return words ^ (words >> np.uint64(32))
+
+
+def _form(names: Sequence[str]) -> np.dtype[Any]:
+    return np.dtype(
+        [("step", "<i8"), ("epoch", "<i8"), ("values", "<f8", (len(names),)), ("before", "<i8"), ("checksum", "<u8")]
+    )
+
+
+def _sound(blobs: Sequence[bytes], run_id: int, names: Sequence[str], after_step: int) -> Curves | None:
+    """The curves where every point has a checksum that fits and none is missing between them; else None."""
+    form = _form(names)
+    if set(map(type, blobs)) != {bytes} or set(map(len, blobs)) != {form.itemsize}:
+        return None
+    points = np.frombuffer(b"".join(blobs), form)
+    if not _fits(points, run_id):
+        return None
+    steps, before = (np.array(points[field], dtype=np.int64) for field in ("step", "before"))
+    if before[0] > after_step or not np.array_equal(before[1:], steps[:-1]):
+        return None
+    return _curves(names, points, steps)
+
+
+def _salvaged(rows: Sequence[tuple[Any, Any]], run_id: int, names: Sequence[str], after_step: int) -> Curves:
+    """The points that are sound, and the steps of the others, a point at a time."""
+    form, kept = _form(names), bytearray()
+    lost: set[int] = set()
+    last = after_step
+    for key, data in rows:
+        blob = data if isinstance(data, bytes) else b""
+        sealed = len(blob) == form.itemsize and _fits(np.frombuffer(blob, form), run_id)
+        old = len(blob) == form.itemsize - _TRAILER and _step(blob, 0) == key
+        step = _step(blob, 0) if sealed or old else -1
+        if step > last:
+            before = _step(blob, -_TRAILER) if sealed else last
+            lost |= {before} if before > last else set()
+            kept += blob if sealed else blob + bytes(_TRAILER)
+            last = step
+        elif isinstance(key, int) and key > last:
+            lost.add(key)
+    points = np.frombuffer(bytes(kept), form)
+    curves = _curves(names, points, np.array(points["step"], dtype=np.int64))
+    curves.lost = tuple(sorted(lost - set(curves.steps.tolist())))
+    return curves
+
+
+def _fits(rows: NDArray[Any], run_id: int) -> bool:
+    return bool(np.array_equal(rows["checksum"], _checksums(rows, run_id)))
+
+
+def _step(blob: bytes, at: int) -> int:
+    return int.from_bytes(blob[at:][:8], "little", signed=True)
+
+
+def _curves(names: Sequence[str], points: NDArray[Any], steps: NDArray[np.int64]) -> Curves:
+    return Curves(names, steps, np.array(points["epoch"], dtype=np.int64), points["values"])

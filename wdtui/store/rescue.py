@@ -1,0 +1,166 @@
+"""Rescue files: what a run measured when its store was no longer there to take it, as JSON lines.
+
+The first line says what the run is: its config, its plan and the names of its values. Each line after it is a point:
+`{"step": …, "epoch": …, "values": […]}`, where what is not a finite number is "nan", "inf" or "-inf".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import time
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wdtui.analysis.milestones import milestones
+from wdtui.problems import registry
+from wdtui.schema.config import Config
+from wdtui.schema.curves import Curves, Point
+from wdtui.schema.hyperparameters import ConfigError
+from wdtui.schema.steering import Plan, from_json
+from wdtui.store.records import RunRecord, Status, StoreError
+from wdtui.support.files import check_regular
+from wdtui.support.outputs import writing
+from wdtui.support.text import clean
+
+if TYPE_CHECKING:
+    from wdtui.store.store import Store
+
+_KIND = "wdtui rescue"
+_MOST_BYTES = 10_000_000_000
+"""A million points take about one."""
+
+
+class Measured:
+    """The points that a process has measured of one run, at eight bytes a value."""
+
+    def __init__(self) -> None:
+        self._places, self._values = array("q"), array("d")
+
+    def add(self, point: Point) -> None:
+        """Add the next point."""
+        self._places.extend((point.step, point.epoch))
+        self._values.extend(point.values)
+
+    def forget_after(self, step: int) -> None:
+        """Drop the points after a step, which are to be measured again."""
+        steps = self._places[::2]
+        kept = sum(1 for one in steps if one <= step)
+        width = len(self._values) // len(steps) if len(steps) else 0
+        del self._places[2 * kept :], self._values[width * kept :]
+
+    def __len__(self) -> int:
+        return len(self._places) // 2
+
+    def points(self) -> Iterator[Point]:
+        """All of them, in order."""
+        width = len(self._values) // max(len(self), 1)
+        for at in range(len(self)):
+            step, epoch = self._places[2 * at : 2 * at + 2]
+            yield Point(step, epoch, tuple(self._values[width * at : width * (at + 1)]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Rescued:
+    """A run as a rescue file has it."""
+
+    path: Path
+    name: str
+    experiment: str
+    config: Config
+    plan: Plan
+    points: list[Point]
+
+
+def write_rescue(folder: Path, run: RunRecord, measured: Measured) -> Path:
+    """Write a run's points beside its store, or as near as there is a folder; return where. Raises FileError."""
+    while not folder.is_dir():
+        folder = folder.parent
+    stem = f"run-{run.id}-rescued-{time.strftime('%Y%m%d-%H%M%S')}"
+    names = (folder / f"{stem}{f'-{at}' if at else ''}.jsonl" for at in range(1000))
+    path = next(path for path in names if not os.path.lexists(path))
+    header = {
+        "kind": _KIND,
+        "run": run.id,
+        "name": run.name,
+        "experiment": run.experiment,
+        "problem": run.schema.problem,
+        "config": json.loads(run.config_text),
+        "plan": json.loads(run.plan_text),
+        "columns": run.config.columns,
+    }
+    with writing(path, mode=0o600) as partial, partial.open("wb") as file:
+        file.write(json.dumps(header).encode() + b"\n")
+        for point in measured.points():
+            values = [value if math.isfinite(value) else repr(value) for value in point.values]
+            file.write(json.dumps({"step": point.step, "epoch": point.epoch, "values": values}).encode() + b"\n")
+    return path
+
+
+def read_rescue(path: Path) -> Rescued:
+    """Read a rescue file back. Raises StoreError where it is none, or was changed."""
+    try:
+        check_regular(path, _MOST_BYTES)
+        with path.open(encoding="utf-8") as file:
+            header = _parsed(file.readline())
+            if header.get("kind") != _KIND:
+                raise ValueError
+            config = registry.find(header.get("problem", registry.DEFAULT)).config.from_mapping(header["config"])
+            names = tuple(map(str, header["columns"]))
+            points = [_point(_parsed(line), names, config).under(names, config.columns) for line in file]
+            if [point.step for point in points] != sorted({point.step for point in points}):
+                raise ValueError
+            plan = from_json(config.schema(), header["plan"])
+            return Rescued(path, str(header["name"]), str(header["experiment"]), config, plan, points)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
+    except ConfigError as error:
+        raise StoreError(f"{path} is of a run that this version of wdtui cannot describe: {error}") from error
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise StoreError(f"{path} is no rescue file of wdtui, or was changed: give one as it was written.") from error
+
+
+def add_rescued(store: Store, rescued: Rescued) -> int:
+    """Add it to a store as an interrupted run, which `wdtui resume` trains to its end; return its number.
+
+    Raises StoreError, and leaves no half of a run, where the store cannot take it.
+    """
+    run_id = store.add_run(rescued.config, name=rescued.name, experiment=rescued.experiment, plan=rescued.plan)
+    with whole(store, run_id):
+        claim = store.claim(run_id, device="", threads=1, versions={})
+        store.add_event(claim, 0, "rescued", {"from": clean(str(rescued.path))})
+        seen = milestones(Curves.of(rescued.config.columns, rescued.points), rescued.config.schema().judged).to_json()
+        store.append(claim, rescued.points, speed=None, milestones=seen)
+        reason = f"Read back from a rescue file: `wdtui resume {run_id}` trains it from its beginning."
+        store.set_status(claim, Status.INTERRUPTED, reason)
+    return run_id
+
+
+@contextlib.contextmanager
+def whole(store: Store, run_id: int) -> Iterator[None]:
+    """Delete a run that is being taken in where the store cannot take all of it."""
+    try:
+        yield
+    except StoreError:
+        with contextlib.suppress(StoreError):
+            store.set_status(store.run(run_id).claim, Status.FAILED)  # a live one cannot be deleted
+            store.delete([run_id])
+        raise
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    return dict(json.loads(line))
+
+
+def _point(line: dict[str, Any], names: tuple[str, ...], config: Config) -> Point:
+    """A point of a run of this config; raises ValueError for others."""
+    step, epoch, values = line["step"], line["epoch"], tuple(map(float, line["values"]))
+    measured = type(epoch) is int and 0 < epoch <= config.epochs and step == epoch * config.steps_per_epoch
+    if not measured or len(values) != len(names):
+        raise ValueError
+    return Point(int(step), epoch, values)

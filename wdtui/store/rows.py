@@ -1,0 +1,161 @@
+"""Runs as rows of the database: how the store's modules read and change them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+from wdtui.problems import registry
+from wdtui.schema.hyperparameters import nearest
+from wdtui.schema.schema import Schema
+from wdtui.store.observer import Observer
+from wdtui.store.records import Claim, OwnershipLostError, RunRecord, StoreError
+from wdtui.store.seals import SEALED, fits, keys, listed, seal
+from wdtui.support.text import too_long
+
+COLUMNS = [*(field.removesuffix("_text") for field in RunRecord._fields[:-1]), "NULL"]
+"""What makes a RunRecord; its last field is what the reader knows about the owner."""
+_READ = [*COLUMNS, "columns_seal", "events", "seal"]
+_SCHEMA = COLUMNS.index("schema")
+_sealed = itemgetter(*map(_READ.index, SEALED["runs"]))
+
+
+def select_runs(connection: sqlite3.Connection, observer: Observer, condition: str, *values: Any) -> list[RunRecord]:
+    """The runs that meet a condition, as they are to be shown now; a damaged row says that it is one."""
+    looked = time.monotonic()
+    return observer.judged(_records(connection, condition, values), looked)
+
+
+def _records(connection: sqlite3.Connection, condition: str, values: Sequence[Any] = ()) -> list[RunRecord]:
+    rows = select(connection, f"{', '.join(_READ)} FROM runs {condition}", values)
+    schemas = _schemas(connection) if rows else {}
+    return [_record(row, schemas) for row in rows]
+
+
+def _schemas(connection: sqlite3.Connection) -> dict[int | None, Schema]:
+    """The sound schemas by their numbers; runs of 0.1 have none, and are of its one problem."""
+    rows = select(connection, f"{listed('schemas')} FROM schemas")
+    return {
+        None: registry.find(registry.DEFAULT).config.schema(),
+        **{row[0]: Schema.from_json(row[1]) for row in rows if fits(row)},
+    }
+
+
+def schema_id(connection: sqlite3.Connection, schema: Schema) -> int:
+    """The number of a schema, which is added where the store has none like it."""
+    text = schema.to_json()
+    connection.execute("INSERT INTO schemas (text) VALUES (?) ON CONFLICT DO NOTHING", (text,))
+    return int(connection.execute("SELECT id FROM schemas WHERE text = ?", (text,)).fetchone()[0])
+
+
+def _record(row: tuple[Any, ...], schemas: Mapping[int | None, Schema]) -> RunRecord:
+    schema = schemas.get(row[_SCHEMA])
+    if schema is None:
+        return RunRecord.of_damaged_row(row[0])
+    run = RunRecord._make((*row[:_SCHEMA], schema, *row[_SCHEMA + 1 : len(COLUMNS)]))
+    sound = seal(*_sealed(row)) == row[-1] if row[-1] is not None else run.readable
+    return run if sound else RunRecord.of_damaged_row(run.id)
+
+
+def select(connection: sqlite3.Connection, what: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """The rows of a SELECT. Text that is no UTF-8 comes with surrogates instead of costing all the rows."""
+    try:
+        return connection.execute(f"SELECT {what}", values).fetchall()
+    except sqlite3.OperationalError as error:
+        if "decode" not in str(error):
+            raise
+    connection.text_factory = _surrogates
+    try:
+        return connection.execute(f"SELECT {what}", values).fetchall()
+    finally:
+        connection.text_factory = str
+
+
+def seal_rows(connection: sqlite3.Connection) -> None:
+    """Seal the rows that have no checksum yet as they are, but for those that cannot be read."""
+    bare = "seal IS NULL"
+    for run_id, columns in select(connection, f"id, columns FROM runs WHERE {bare}"):
+        connection.execute("UPDATE runs SET columns_seal = ? WHERE id = ?", (seal(columns), run_id))
+    readable = {run.id for run in _records(connection, f"WHERE {bare}") if not run.damaged}
+    for table, columns in SEALED.items():
+        rows = select(connection, f"{', '.join(columns)} FROM {table} WHERE {bare}")
+        where = " AND ".join(f"{key} = ?" for key in keys(table))
+        sealed = [(seal(*row), *row[: len(keys(table))]) for row in rows if table != "runs" or row[0] in readable]
+        connection.executemany(f"UPDATE {table} SET seal = ? WHERE {where}", sealed)
+
+
+def _surrogates(data: bytes) -> str:
+    return data.decode(errors="surrogateescape")
+
+
+def storable(text: str) -> str:
+    """Text as UTF-8 can hold it: a shell hands over broken bytes as lone surrogates, which it cannot."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def given(text: str) -> str:
+    """A name or a note, storable; raises StoreError for one of many pages."""
+    if why := too_long(text):
+        raise StoreError(f"The name or note {why}.")
+    return storable(text)
+
+
+def select_run(connection: sqlite3.Connection, observer: Observer, run_id: int) -> RunRecord:
+    """The run of this number; raises StoreError where there is none."""
+    runs = select_runs(connection, observer, "WHERE id = ?", run_id)
+    if not runs:
+        raise StoreError(no_run(run_id))
+    return runs[0]
+
+
+def check_claim(connection: sqlite3.Connection, claim: Claim) -> None:
+    """Raise OwnershipLostError unless the claim is the run's latest; call it first in each transaction of an owner."""
+    row = connection.execute("SELECT token, pid, host FROM runs WHERE id = ?", (claim.run_id,)).fetchone()
+    if row is None:
+        raise OwnershipLostError(no_run(claim.run_id))
+    if row[0] != claim.token:
+        by = f"process {row[1]} on host {row[2]}" if row[1] else "another process"
+        raise OwnershipLostError(f"Run {claim.run_id} was taken over by {by}; this process leaves it alone.")
+
+
+def columns_of(connection: sqlite3.Connection, run_id: int) -> tuple[str, ...]:
+    """What the values of the run's points are, as it was when the run was made."""
+    rows = select(connection, "columns, columns_seal FROM runs WHERE id = ?", (run_id,))
+    if not rows:
+        raise StoreError(no_run(run_id))
+    [(columns, sealed)] = rows
+    try:
+        if sealed is None or seal(columns) == sealed:
+            return tuple(json.loads(columns))
+    except (TypeError, ValueError):
+        pass
+    what = f"The list of what run {run_id} measures is damaged, so that its points cannot be read"
+    raise StoreError(f"{what}: `wdtui replay {run_id}` trains it again as another run.")
+
+
+def change(connection: sqlite3.Connection, run_id: int, **values: Any) -> None:
+    """Set columns of a run's row, under the next revision."""
+    next_revision(connection)
+    assignments = "".join(f"{column} = ?, " for column in values)
+    cursor = connection.execute(
+        f"UPDATE runs SET {assignments}revision = (SELECT revision FROM counter) WHERE id = ?",
+        (*values.values(), run_id),
+    )
+    if not cursor.rowcount:
+        raise StoreError(no_run(run_id))
+
+
+def next_revision(connection: sqlite3.Connection) -> None:
+    """Count a change of the runs."""
+    connection.execute("UPDATE counter SET revision = revision + 1")
+
+
+def no_run(text: int | str, names: Iterable[str] = ()) -> str:
+    """What to say to a person who names a run that is not there."""
+    if text == "last":
+        return "There are no runs yet."
+    return f"There is no run {text}{nearest(str(text), names)} `wdtui runs list` shows what there is."

@@ -1,0 +1,575 @@
+"""The run store: the one notebook between the laboratory and whoever watches or steers it.
+
+All queries live here, those about sweeps in `sweep_store.py`; `migrations.py` has the tables, `database.py` the
+connections, `rows.py` and `points.py` how rows are read and written, `records.py` what is handed out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from wdtui import settings
+from wdtui.schema.config import Config
+from wdtui.schema.curves import Curves, Point
+from wdtui.schema.steering import Plan, to_json
+from wdtui.store.checkpoints import Checkpoints, delete_checkpoints
+from wdtui.store.database import Database
+from wdtui.store.entries import read_commands, read_events
+from wdtui.store.observer import Observer
+from wdtui.store.paths import FILE_NAME, log_path
+from wdtui.store.points import add_points, follow_points, newest, points_of, read_points
+from wdtui.store.processes import Life, Owner, find_process, this_process
+from wdtui.store.records import (
+    CLAIMABLE,
+    FINISHED,
+    LIVE,
+    Claim,
+    Command,
+    Event,
+    OwnershipLostError,
+    RunBusyError,
+    RunRecord,
+    RunStoppedError,
+    Status,
+    StoreError,
+    StoreGoneError,
+)
+from wdtui.store.rescue import Measured, write_rescue
+from wdtui.store.rows import (
+    change,
+    check_claim,
+    columns_of,
+    given,
+    next_revision,
+    no_run,
+    schema_id,
+    select_run,
+    select_runs,
+    storable,
+)
+from wdtui.store.sweeps import Sweeps
+from wdtui.support.outputs import FileError
+
+__all__ = [
+    "Claim",
+    "Command",
+    "Event",
+    "OwnershipLostError",
+    "RunBusyError",
+    "RunRecord",
+    "RunStoppedError",
+    "Status",
+    "Store",
+    "StoreError",
+    "StoreGoneError",
+    "default_folder",
+]
+
+
+def default_folder() -> Path:
+    """Where runs are kept: $WDTUI_HOME, or what the settings say, or else the place for a user's data here."""
+    if home := settings.read().value("store"):
+        return Path(home)
+    import platformdirs
+
+    return platformdirs.user_data_path("wdtui")
+
+
+class Store:
+    """Runs with their points, events and commands, in the file `wdtui.sqlite3` of one folder.
+
+    Threads may share a Store, and processes may open the same folder: every method is one transaction, which is seen
+    whole or not at all, and writers wait for one another for up to 30 seconds. Returned objects are snapshots. What
+    was committed survives `kill -9`; after a power failure the last moments may be missing. After a fork, open a new
+    Store. Where the folder cannot be written, an existing store can still be read.
+
+    Whoever trains a run writes under the Claim that `claim` gave, and each of its writes is refused with
+    OwnershipLostError once another claim has been made or the run was queued, stopped or deleted by somebody who had
+    reason to believe that its owner is gone. Owners that this process cannot look at are judged by what this Store has
+    seen of their heartbeats (see `observer.py`).
+
+    Every change of a run's row, heartbeats aside, takes the next revision, one count for all runs of the store.
+    All methods raise StoreError, a sentence that a person can act on.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = (folder or default_folder()).expanduser().absolute()  # should the working directory change
+        self._database = Database(self.folder / FILE_NAME, shared=settings.read().value("shared"))
+        self._observer = Observer()
+        self.sweeps = Sweeps(self._database, self._observer)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections of all threads, none of which may be at work in the store; it cannot be used after."""
+        self._database.close()
+
+    # Training a run
+
+    def add_run(
+        self,
+        config: Config,
+        *,
+        name: str = "",
+        experiment: str = "",
+        plan: Plan = (),
+        parent: tuple[int, int] | None = None,
+    ) -> int:
+        """Queue a run, for this process to train or hand on, and return its number.
+
+        `parent` is the run that it is a fork of, and where it leaves it.
+        """
+        parent_run, parent_step = parent or (None, None)
+        queuer = _owner_columns(this_process())
+        with self._database.writing() as connection:
+            cursor = connection.execute(
+                "INSERT INTO runs (name, experiment, config, epoch_steps, schema, plan, columns, status, created,"
+                " parent, parent_step) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    given(name),
+                    storable(experiment),
+                    json.dumps(config.to_mapping()),
+                    config.steps_per_epoch,
+                    schema_id(connection, config.schema()),
+                    json.dumps(to_json(plan)),
+                    json.dumps(config.columns),
+                    Status.QUEUED,
+                    time.time(),
+                    parent_run,
+                    parent_step,
+                ),
+            )
+            run_id = cursor.lastrowid
+            assert run_id is not None
+            change(connection, run_id, **queuer)
+        return run_id
+
+    def hand_queue(self, run_ids: Iterable[int], pid: int) -> None:
+        """Have a process that this one has started own queued runs; those that it has claimed already stay as they are.
+
+        It does nothing where the process is gone by now: the runs are then seen to have been left by this one.
+        """
+        owner = find_process(pid)
+        if owner is None:
+            return
+        with self._database.writing() as connection:
+            for run_id in run_ids:
+                if select_run(connection, self._observer, run_id).status == Status.QUEUED:
+                    change(connection, run_id, **_owner_columns(owner))
+
+    def claim(self, run_id: int, *, device: str, threads: int, versions: Mapping[str, str]) -> Claim:
+        """Make this process the run's owner and the run RUNNING; of several that try at once, one succeeds.
+
+        Returns what each write of the owner must name. It takes away the claim of an earlier owner, which may be alive
+        after all where it could only be judged by its silence.
+
+        Commands that an earlier owner left untaken are dropped, but for steering; those sent to a run that nobody has
+        owned are kept.
+        Raises RunBusyError when a living owner has it, RunStoppedError when it was stopped while it waited (`settle` it
+        to go on with it), StoreError when it is finished.
+        """
+        owner, now = _owner_columns(this_process()), time.time()
+        with self._database.writing() as connection:
+            run = select_run(connection, self._observer, run_id)
+            _check_claimable(run)
+            if run.status == Status.STOPPED:
+                raise RunStoppedError(f"Run {run_id} was stopped while it waited; `wdtui resume {run_id}` trains it.")
+            if run.started is not None:
+                connection.execute(
+                    "DELETE FROM commands WHERE run_id = ? AND taken IS NULL AND kind != 'steer'", (run_id,)
+                )
+            change(
+                connection,
+                run_id,
+                status=Status.RUNNING,
+                reason="",
+                device=device,
+                threads=threads,
+                versions=json.dumps(dict(versions)),
+                heartbeat=now,
+                beats=run.beats + 1,
+                started=now,
+                ended=None,
+                token=run.token + 1,
+                **owner,
+            )
+        return Claim(run_id, run.token + 1)
+
+    def hold(self, claim: Claim) -> None:
+        """Raise OwnershipLostError unless the claim still holds, StoreGoneError where the store's file is another."""
+        self._database.check_present()
+        with self._database.reading() as connection:
+            check_claim(connection, claim)
+
+    def append(
+        self,
+        claim: Claim,
+        points: Sequence[Point],
+        *,
+        speed: float | None,
+        milestones: Mapping[str, Any],
+        batched: int = 1,
+    ) -> None:
+        """Add points, `speed` in steps/s and the milestones so far, all at once; counts as a heartbeat.
+
+        `batched` is how many runs share one batch, this one included.
+
+        Raises StoreError, and adds none, when the run has a point at one of the steps; ValueError when the values of
+        a point are not those of `metrics.columns`.
+        """
+        with self._database.writing() as connection:
+            check_claim(connection, claim)
+            names = columns_of(connection, claim.run_id)
+            add_points(connection, claim.run_id, points, names)
+            _beat(connection, claim)
+            change(
+                connection,
+                claim.run_id,
+                speed=speed,
+                batched=batched,
+                milestones=json.dumps(dict(milestones)),
+                **(newest(points[-1], names) if points else {}),
+            )
+
+    def truncate(self, claim: Claim, after_step: int) -> None:
+        """Remove points and events after a step, before training goes on from there; the milestones stay till then.
+
+        Of the steerings that count from that very step on, the next step will tell again.
+        """
+        run_id = claim.run_id
+        with self._database.writing() as connection:
+            check_claim(connection, claim)
+            names = columns_of(connection, run_id)
+            connection.execute("DELETE FROM points WHERE run_id = ? AND step > ?", (run_id, after_step))
+            connection.execute("DELETE FROM events WHERE run_id = ? AND step > ?", (run_id, after_step))
+            connection.execute(
+                "DELETE FROM events WHERE run_id = ? AND step = ? AND kind = 'steered'", (run_id, after_step)
+            )
+            follow_points(connection, run_id, names)
+
+    def inherit(self, claim: Claim, parent: int, up_to_step: int) -> None:
+        """Give a fork its parent's points up to a step, and the steerings before it, in place of its own."""
+        run_id = claim.run_id
+        with self._database.writing() as connection:
+            check_claim(connection, claim)
+            names, measured = columns_of(connection, run_id), columns_of(connection, parent)
+            points = points_of(read_points(connection, parent, measured, -1, -1))
+            connection.execute("DELETE FROM points WHERE run_id = ?", (run_id,))
+            inherited = [point.under(measured, names) for point in points if point.step <= up_to_step]
+            add_points(connection, run_id, inherited, names)
+            for event in read_events(connection, select_run(connection, self._observer, parent)):  # no damaged one
+                if event.kind == "steered" and event.step < up_to_step:
+                    _add_event(connection, run_id, event.step, event.time, event.kind, event.data)
+            follow_points(connection, run_id, names)
+
+    def beat(self, claim: Claim) -> None:
+        """Say that the owner lives; takes no revision."""
+        with self._database.writing() as connection:
+            check_claim(connection, claim)
+            _beat(connection, claim)
+
+    def set_status(self, claim: Claim, status: Status, reason: str = "") -> None:
+        """Set the status, and the reason for it in one sentence; the run has ended unless it is queued or live."""
+        waiting = status in LIVE or status == Status.QUEUED
+        ended = None if waiting else time.time()
+        with self._database.writing() as connection:
+            check_claim(connection, claim)
+            change(connection, claim.run_id, status=Status(status), reason=storable(reason), ended=ended)
+
+    def give_up(self, claim: Claim, reason: str) -> None:
+        """Say, of a run whose status cannot be written, that this process trains it no more; nothing is written.
+
+        This Store shows it as interrupted then, for that reason, and lets it be claimed again. Others see that once
+        this process is gone.
+        """
+        self._observer.give_up(claim, reason)
+
+    def reopen(self, run_id: int) -> None:
+        """Queue a finished run of which points are lost, so that they are trained again; raises StoreError."""
+        if not self.curves(run_id).lost:
+            raise StoreError(f"Run {run_id} lacks no points, so there is nothing to train again.")
+        if any(event.kind == "imported" for event in self.events(run_id)):
+            raise StoreError(f"Run {run_id} was trained by another program: import it again.")
+        queuer = _owner_columns(this_process())
+        with self._database.writing() as connection:
+            run = select_run(connection, self._observer, run_id)
+            if run.status in FINISHED:
+                change(connection, run_id, status=Status.QUEUED, reason="", token=run.token + 1, **queuer)
+
+    def settle(self, run_id: int, status: Status, reason: str = "") -> None:
+        """Give a run that nobody trains another status; raises RunBusyError, or StoreError when it is finished.
+
+        It takes away the claim of an owner that seemed gone. A run that is QUEUED then is this process's to train.
+        """
+        queuer = _owner_columns(this_process()) if status == Status.QUEUED else {}
+        with self._database.writing() as connection:
+            run = select_run(connection, self._observer, run_id)
+            _check_claimable(run)
+            token = run.token + 1
+            change(connection, run_id, status=Status(status), reason=storable(reason), token=token, **queuer)
+
+    def set_checkpoint(self, claim: Claim, step: int) -> None:
+        """Say that there is a checkpoint of the run at a step."""
+        with self._database.writing() as connection:
+            check_claim(connection, claim)
+            change(connection, claim.run_id, checkpoint_step=step)
+
+    def add_event(self, claim: Claim, step: int, kind: str, data: Mapping[str, Any] | None = None) -> None:
+        """Write down what happened to a run at a step; `data` is plain JSON."""
+        with self._database.writing() as connection:
+            check_claim(connection, claim)
+            _add_event(connection, claim.run_id, step, time.time(), kind, data or {})
+
+    def commands(self, run_id: int) -> list[Command]:
+        """The commands that nobody has taken yet, in the order they were sent; a damaged one is UNREADABLE."""
+        with self._database.reading() as connection:
+            return read_commands(connection, run_id)
+
+    def take(self, claim: Claim, command: Command, plan: Plan | None = None) -> bool:
+        """Take a command, and with it the plan that follows from it, at once; False where somebody took it before."""
+        with self._database.writing() as connection:
+            check_claim(connection, claim)
+            taken = connection.execute(
+                "UPDATE commands SET taken = ? WHERE id = ? AND taken IS NULL", (time.time(), command.id)
+            )
+            if plan is not None:
+                change(connection, command.run_id, plan=json.dumps(to_json(plan)))
+        return bool(taken.rowcount)
+
+    @contextlib.contextmanager
+    def holding_still(self) -> Iterator[None]:
+        """While nobody can write and no run is live; raises RunBusyError where one is."""
+        with self._database.writing() as connection:
+            for run in select_runs(
+                connection, self._observer, f"WHERE status IN ({', '.join('?' * len(LIVE))})", *sorted(LIVE)
+            ):
+                if run.live:
+                    raise RunBusyError(f"{_busy(run)}: stop it first.")
+            yield
+
+    def rescue(self, run_id: int, run: RunRecord, measured: Measured) -> Path | None:
+        """Keep what a process measured of a run in a file beside the store, where the store has it no longer.
+
+        Returns the file, or None where the store is there and can be read. Raises StoreError where none can be written.
+        """
+        try:
+            self._database.check_same()
+            self.curves(run_id)
+            return None
+        except StoreError:
+            pass
+        try:
+            return write_rescue(self.folder, run, measured)
+        except FileError as error:
+            raise StoreError(f"No rescue file can be written: {error}") from error
+
+    # Watching and steering runs
+
+    def checkpoints(self, run: RunRecord, claim: Claim | None = None) -> Checkpoints:
+        """The checkpoints of a run, within the room that its config gives them.
+
+        For its owner, with its claim: once that does not hold, no file is written or removed any more.
+        """
+        return (
+            Checkpoints.of(self.folder, run, partial(self.hold, claim)) if claim else Checkpoints.of(self.folder, run)
+        )
+
+    def run(self, run_id: int) -> RunRecord:
+        """The run of this number."""
+        with self._database.reading() as connection:
+            return select_run(connection, self._observer, run_id)
+
+    def find(self, text: str) -> RunRecord:
+        """The run that a person names: by its number, by a name that only it has, or "last" for the newest."""
+        with self._database.reading() as connection:
+            if text == "last":
+                found = select_runs(connection, self._observer, "ORDER BY id DESC LIMIT 1")
+            else:
+                found = select_runs(
+                    connection,
+                    self._observer,
+                    "WHERE CAST(id AS TEXT) = ? OR name = ? ORDER BY id",
+                    text,
+                    storable(text),
+                )
+            names = [row[0] for row in connection.execute("SELECT DISTINCT name FROM runs")] if not found else []
+        matches = [run for run in found if str(run.id) == text] or found
+        if not matches:
+            raise StoreError(no_run(text, names))
+        if len(matches) > 1:
+            numbers = ", ".join(str(run.id) for run in matches)
+            raise StoreError(f"{len(matches)} runs are named {text}; give the number of one: {numbers}.")
+        return matches[0]
+
+    def runs(self) -> list[RunRecord]:
+        """All runs, newest first."""
+        with self._database.reading() as connection:
+            return select_runs(connection, self._observer, "ORDER BY id DESC")
+
+    def count(self) -> int:
+        """How many runs there are."""
+        with self._database.reading() as connection:
+            return int(connection.execute("SELECT COUNT(*) FROM runs").fetchone()[0])
+
+    def runs_since(self, revision: int) -> list[RunRecord]:
+        """Runs that changed after a revision, newest first, and those whose owner may have died silently.
+
+        These are all that are marked as live, and those that other processes have queued.
+        A deletion takes a revision and leaves no run to list; `count` tells.
+        """
+        me = this_process()
+        with self._database.reading() as connection:
+            changed = "SELECT id FROM runs WHERE revision > ?"
+            live = "SELECT id FROM runs WHERE status IN (?, ?)"
+            queued = "SELECT id FROM runs WHERE status = ? AND (domain, pid, process_start) != (?, ?, ?)"
+            condition = f"WHERE id IN ({changed} UNION {live} UNION {queued}) ORDER BY id DESC"
+            mine = Status.QUEUED, me.domain, me.pid, me.start
+            return select_runs(connection, self._observer, condition, revision, *sorted(LIVE), *mine)
+
+    def revision(self) -> int:
+        """The number of the newest change to any run."""
+        with self._database.reading() as connection:
+            return int(connection.execute("SELECT revision FROM counter").fetchone()[0])
+
+    def data_version(self) -> int:
+        """A cheap number that stays the same while nobody writes; compare only numbers read in the same thread."""
+        self._database.check_present()
+        with self._database.reading() as connection:
+            others = int(connection.execute("PRAGMA data_version").fetchone()[0])
+            return others + connection.total_changes + (self._database.reopened << 32)
+
+    def curves(self, run_id: int, after_step: int = -1, *, most: int = -1) -> Curves:
+        """The points of a run after a step, in order, as arrays not to be written to; at `most` so many of them.
+
+        Where `run(…).step` is below that step, the run was truncated and has other points now. Points whose checksum
+        does not fit are left out, and `lost` names them.
+        """
+        with self._database.snapshot() as connection:
+            run = select_run(connection, self._observer, run_id)
+            if run.damaged:
+                raise StoreError(run.reason)
+            newest_step = run.step if run.latest_text != "{}" else -1
+            names = columns_of(connection, run_id)
+            return read_points(connection, run_id, names, after_step, newest_step, most)
+
+    def events(self, run_id: int) -> list[Event]:
+        """What happened to a run, by step; in place of events that are damaged or missing, one that says so."""
+        with self._database.snapshot() as connection:
+            return read_events(connection, select_run(connection, self._observer, run_id))
+
+    def send(self, run_id: int, kind: str, data: Mapping[str, Any] | None = None) -> int:
+        """Ask something of a run, whose owner takes it at its next step; returns the command's number."""
+        with self._database.writing() as connection:
+            cursor = connection.execute(
+                "INSERT INTO commands (run_id, time, kind, data) VALUES (?, ?, ?, ?)",
+                (run_id, time.time(), kind, json.dumps(dict(data or {}))),
+            )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def rename(self, run_id: int, name: str) -> None:
+        """Give a run another name; several runs may share one."""
+        with self._database.writing() as connection:
+            change(connection, run_id, name=given(name))
+
+    def set_note(self, run_id: int, note: str) -> None:
+        """Replace what a person has noted about a run."""
+        with self._database.writing() as connection:
+            change(connection, run_id, note=given(note))
+
+    def delete(self, run_ids: Iterable[int]) -> None:
+        """Delete runs with all that was measured, their checkpoints and logs; all of them, or none when one is live."""
+        with self._database.writing() as connection:
+            runs = [select_run(connection, self._observer, run_id) for run_id in run_ids]
+            for run in runs:
+                if why := why_not_deleted(run):
+                    raise StoreError(why)
+                connection.execute("DELETE FROM runs WHERE id = ?", (run.id,))
+            next_revision(connection)
+        for run in runs:
+            delete_checkpoints(self.folder, run)
+            with contextlib.suppress(OSError):
+                log_path(self.folder, run.id).unlink()
+
+    def missing(self) -> str:
+        """What the store has lost without its being deleted, in a sentence; empty where all is well."""
+        with self._database.snapshot() as connection:
+            counts = [
+                (
+                    kind,
+                    *connection.execute(
+                        f"SELECT {kind}, (SELECT COUNT(*) FROM {kind} NOT INDEXED) FROM counter"
+                    ).fetchone(),
+                )
+                for kind in ("runs", "sweeps")
+            ]
+        wrong = " and ".join(f"{there} of {should} {kind}" for kind, should, there in counts if there != should)
+        return (
+            wrong and f"The store is damaged, as only {wrong} can be found: `wdtui store check` says what can be done."
+        )
+
+    def check_file(self) -> list[str]:
+        """What SQLite finds wrong with the file, a sentence each; takes as long as reading all of it."""
+        try:
+            with self._database.reading() as connection:
+                lines = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)")]
+        except StoreError as error:
+            return [str(error)]
+        return [f"The file {self._database.path} is damaged: {line}." for line in lines if line != "ok"]
+
+    def check(self) -> str | None:
+        """What is wrong with the file, in a sentence; None when it is sound."""
+        try:
+            with self._database.reading() as connection:
+                verdict = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+        except StoreError as error:
+            return str(error)
+        return None if verdict == "ok" else f"The file {self._database.path} is damaged: {verdict}."
+
+
+def _check_claimable(run: RunRecord) -> None:
+    if run.damaged:
+        raise StoreError(run.reason)
+    if run.live:
+        raise RunBusyError(f"{_busy(run)}.")
+    if run.status not in CLAIMABLE:
+        raise StoreError(f"Run {run.id} is {run.status}, so there is nothing left to train.")
+
+
+def why_not_deleted(run: RunRecord) -> str:
+    """Why a live run cannot be deleted, in a sentence; empty for others."""
+    return f"{_busy(run)}: stop it before you delete it." if run.live else ""
+
+
+def _busy(run: RunRecord) -> str:
+    doubt = " as far as is known" if run.owner_life == Life.UNKNOWN else ""
+    return f"Run {run.id} is being trained by process {run.pid} on host {run.host}{doubt}"
+
+
+def _owner_columns(owner: Owner) -> dict[str, Any]:
+    return {"host": owner.host, "domain": owner.domain, "pid": owner.pid, "process_start": owner.start}
+
+
+def _add_event(
+    connection: sqlite3.Connection, run_id: int, step: int, at: float, kind: str, data: Mapping[str, Any]
+) -> None:
+    connection.execute(
+        "INSERT INTO events (run_id, step, time, kind, data) VALUES (?, ?, ?, ?, ?)",
+        (run_id, step, at, kind, json.dumps(dict(data))),
+    )
+
+
+def _beat(connection: sqlite3.Connection, claim: Claim) -> None:
+    connection.execute("UPDATE runs SET heartbeat = ?, beats = beats + 1 WHERE id = ?", (time.time(), claim.run_id))

@@ -1,0 +1,203 @@
+"""The sweeps of a store: their grids, and which run each cell has. All queries about them live here."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sqlite3
+import time
+from functools import cached_property
+from typing import Any
+
+from wdtui.analysis.sweep_table import Table
+from wdtui.problems import registry
+from wdtui.schema.hyperparameters import ConfigError, nearest
+from wdtui.store.database import Database
+from wdtui.store.observer import Observer
+from wdtui.store.records import RunRecord, StoreError
+from wdtui.store.rows import given, select, select_runs, storable
+from wdtui.store.seals import fits, listed
+from wdtui.studies.grid import Cell, Grid
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """A grid of runs under a name of its own, S1, S2 …; `created` is in unix seconds.
+
+    `device` and `threads` are what was asked for, "auto" and None for what suits.
+    """
+
+    id: int
+    created: float
+    name: str
+    experiment: str
+    device: str
+    threads: int | None
+    spec_text: str
+    config_texts: tuple[str, ...]
+    damage: str = ""
+    """What is wrong with its rows in the store, in a sentence; its grid and its cells cannot be read then."""
+
+    @property
+    def label(self) -> str:
+        return f"S{self.id}"
+
+    @cached_property
+    def grid(self) -> Grid:
+        """Raises StoreError where another version of wdtui stored what this one cannot read, or it is damaged."""
+        if self.damage:
+            raise StoreError(self.damage)
+        try:
+            return Grid.from_mapping(json.loads(self.spec_text))
+        except ConfigError as error:
+            raise StoreError(f"Sweep {self.label} was made by another version of wdtui: {error}") from error
+
+    @property
+    def problem(self) -> str:
+        """The name of the problem that its runs are of. Raises StoreError as `grid` does."""
+        return self.grid.base.problem
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """In the order in which they are trained: as they were stored, should the order of grids ever change."""
+        if self.damage:
+            raise StoreError(self.damage)
+        try:
+            kind = type(self.grid.base)
+            configs = [kind.from_mapping(json.loads(text)) for text in self.config_texts]
+        except ConfigError as error:
+            raise StoreError(f"Sweep {self.label} was made by another version of wdtui: {error}") from error
+        return tuple(Cell(tuple(getattr(config, axis) for axis in self.grid.axes), config) for config in configs)
+
+    def table(self, runs: tuple[RunRecord | None, ...]) -> Table:
+        """What its cells came to, given their runs in order."""
+        return Table.of(
+            self.grid.base.schema(),
+            self.grid.axes,
+            ((cell.values, run) for cell, run in zip(self.cells, runs, strict=True)),
+        )
+
+
+class Sweeps:
+    """The part of the store that knows of sweeps; its rules are those of the Store."""
+
+    def __init__(self, database: Database, observer: Observer) -> None:
+        self._database = database
+        self._observer = observer
+
+    def add(
+        self, grid: Grid, *, name: str = "", experiment: str = "", device: str = "auto", threads: int | None = None
+    ) -> int:
+        """Write a sweep down, its cells still without runs; returns its number."""
+        configs = [json.dumps(cell.config.to_mapping()) for cell in grid.cells()]
+        with self._database.writing() as connection:
+            cursor = connection.execute(
+                "INSERT INTO sweeps (created, name, experiment, device, threads, spec) VALUES (?, ?, ?, ?, ?, ?)",
+                (time.time(), given(name), storable(experiment), device, threads, json.dumps(grid.to_mapping())),
+            )
+            sweep_id = cursor.lastrowid
+            assert sweep_id is not None
+            connection.executemany(
+                "INSERT INTO sweep_cells (sweep_id, place, config) VALUES (?, ?, ?)",
+                [(sweep_id, place, config) for place, config in enumerate(configs)],
+            )
+        return sweep_id
+
+    def get(self, sweep_id: int) -> Sweep:
+        """The sweep of this number."""
+        found = self._select("WHERE id = ?", sweep_id)
+        if not found:
+            raise StoreError(_no_sweep(f"S{sweep_id}", []))
+        return found[0]
+
+    def find(self, text: str) -> Sweep:
+        """The sweep that a person names: S3 or 3, a name that only it has, or "last" for the newest."""
+        found = self._select("ORDER BY id DESC")
+        matches = [sweep for sweep in found if text.upper() in (sweep.label, str(sweep.id))]
+        matches = matches or (found[:1] if text == "last" else [sweep for sweep in found if sweep.name == text])
+        if not matches:
+            raise StoreError(_no_sweep(text, [sweep.name for sweep in found if sweep.name]))
+        if len(matches) > 1:
+            labels = ", ".join(sweep.label for sweep in matches)
+            raise StoreError(f"{len(matches)} sweeps are named {text}; give one of {labels}.")
+        return matches[0]
+
+    def all(self) -> list[Sweep]:
+        """All sweeps, newest first."""
+        return self._select("ORDER BY id DESC")
+
+    def runs(self, sweep_id: int) -> tuple[RunRecord | None, ...]:
+        """The run of each cell, in the order of the cells; None where it has none or the run was deleted."""
+        with self._database.snapshot() as connection:
+            ids = _run_ids(connection, sweep_id)
+            cells = "SELECT run_id FROM sweep_cells WHERE sweep_id = ?"
+            found = select_runs(connection, self._observer, f"WHERE id IN ({cells})", sweep_id)
+        runs: dict[int | None, RunRecord] = {run.id: run for run in found}
+        return tuple(runs.get(run_id) for run_id in ids)
+
+    def run_ids(self, sweep_id: int) -> tuple[int | None, ...]:
+        """The numbers of the runs that `runs` gives."""
+        with self._database.reading() as connection:
+            return tuple(_run_ids(connection, sweep_id))
+
+    def attach(self, sweep_id: int, place: int, run_id: int) -> bool:
+        """Give the cell at a place its run; returns False where it has got one in the meantime."""
+        with self._database.writing() as connection:
+            cursor = connection.execute(
+                "UPDATE sweep_cells SET run_id = ? WHERE sweep_id = ? AND place = ? AND run_id IS NULL",
+                (run_id, sweep_id, place),
+            )
+        return bool(cursor.rowcount)
+
+    def faithful_runs(self) -> list[RunRecord]:
+        """The runs that their config alone made what they are: not steered, forked nor imported; newest first."""
+        imported = "SELECT run_id FROM events WHERE kind = 'imported'"
+        with self._database.reading() as connection:
+            faithful = f"WHERE parent IS NULL AND plan = '[]' AND id NOT IN ({imported}) ORDER BY id DESC"
+            runs = select_runs(connection, self._observer, faithful)
+        return [run for run in runs if not run.damaged]
+
+    def _select(self, condition: str, *values: Any) -> list[Sweep]:
+        with self._database.reading() as connection:
+            rows = select(connection, f"{listed('sweeps')} FROM sweeps {condition}", values)
+            return [_sweep(row, _cells(connection, row[0])) for row in rows]
+
+
+def _cells(connection: sqlite3.Connection, sweep_id: int) -> list[tuple[Any, ...]]:
+    what = f"{listed('sweep_cells')} FROM sweep_cells WHERE sweep_id = ? ORDER BY place"
+    return select(connection, what, (sweep_id,))
+
+
+def _run_ids(connection: sqlite3.Connection, sweep_id: int) -> list[int | None]:
+    """Raises StoreError where a cell is damaged or missing: it might show another run's results."""
+    cells = _cells(connection, sweep_id)
+    count = select(connection, "cells FROM sweeps WHERE id = ?", (sweep_id,))
+    if not all(map(fits, cells)) or count not in ([], [(len(cells),)]):
+        raise StoreError(_damage(sweep_id))
+    return [run_id for _, _, _, run_id, _ in cells]
+
+
+def _damage(sweep_id: int) -> str:
+    return f"Sweep S{sweep_id} is damaged in the store: `wdtui store check` says what can be done."
+
+
+def _sweep(row: tuple[Any, ...], cells: list[tuple[Any, ...]]) -> Sweep:
+    number, created, name, experiment, device, threads, spec, count, _ = row
+    if not (fits(row) and count == len(cells) and all(map(fits, cells))):
+        return Sweep(number, 0.0, "", "", "auto", None, "", (), _damage(number))
+    texts = tuple(config for _, _, config, *_ in cells)
+    return Sweep(number, created, name, experiment, device, threads, spec, texts)
+
+
+def fingerprint(problem: str, config_text: str) -> str:
+    """The same text for equal configs of a problem, also where one was stored before a field was added."""
+    values, schema = json.loads(config_text), registry.find(problem).config.schema()
+    derived = {other for name, other in schema.derived.items() if values.get(name) is not None}
+    defaults = {name: value for name, value in schema.defaults.items() if name not in derived}
+    return f"{problem} {json.dumps(defaults | values, sort_keys=True)}"
+
+
+def _no_sweep(text: str, names: list[str]) -> str:
+    if text == "last":
+        return "There are no sweeps yet."
+    return f"There is no sweep {text}{nearest(text, names)} `wdtui sweeps list` shows what there is."

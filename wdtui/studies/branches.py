@@ -1,0 +1,125 @@
+"""The branches of an experiment: what each of its runs would have become, had something been changed on the way.
+
+[fork]
+at_epoch = 108                                    after how many epochs the runs are forked
+branches = [{}, {bn_epsilon = 1e-2}, {bn_epsilon = "1e-2:50"}]
+                                                  what each fork changes; "VALUE:EPOCHS" over so many epochs
+
+A claim names a branch by what it changes, as `wdtui fork --set` takes it: "unchanged", "bn_epsilon=0.01",
+"bn_epsilon=0.01:50". A run that is no fork is of the branch "none".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Self
+
+from wdtui.schema.config import Config
+from wdtui.schema.hyperparameters import ConfigError, format_value, nearest
+from wdtui.schema.schema import Schema
+from wdtui.schema.steering import Change, read_change
+
+BRANCH = "branch"
+"""Beside the fields of a config, what the runs of an experiment with forks differ in."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Branch:
+    """A fork of one of an experiment's runs: the config of that run, the step of the fork and what changes there."""
+
+    config: Config
+    step: int
+    changes: tuple[tuple[str, Change], ...]
+
+    @property
+    def name(self) -> str:
+        """What it changes, as `--set` takes it."""
+        return _name(dict(self.changes))
+
+
+Case = Config | Branch
+"""What a claim can be about: a run of an experiment, or a branch of one."""
+
+
+def value_in(case: Case, field: str) -> Any:
+    """The value of a field in a run, or in the run that a branch leaves; of BRANCH the name of the branch."""
+    if field == BRANCH:
+        return case.name if isinstance(case, Branch) else "none"
+    return getattr(config_of(case), field)
+
+
+def config_of(case: Case) -> Config:
+    """The config of a run, or of the run that a branch leaves."""
+    return case.config if isinstance(case, Branch) else case
+
+
+def forked_at(case: Case) -> int:
+    """The step after which a run is what it is for the claims; 0 for one that is no fork."""
+    return case.step if isinstance(case, Branch) else 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Branching:
+    """After how many epochs a run is forked, and the changes of each fork."""
+
+    at_epoch: int
+    branches: tuple[dict[str, Change], ...]
+
+    @classmethod
+    def read(cls, schema: Schema, table: Mapping[str, Any]) -> Self:
+        """Read the table [fork] of an experiment with these fields. Raises ConfigError."""
+        for key in table:
+            if key not in ("at_epoch", "branches"):
+                raise ConfigError(f"{key} is no part of [fork]{nearest(key, ('at_epoch', 'branches'))}")
+        at_epoch, branches = table.get("at_epoch"), table.get("branches")
+        if not isinstance(at_epoch, int) or at_epoch < 0:
+            raise ConfigError("[fork] needs at_epoch, a whole number ≥ 0.")
+        if not isinstance(branches, list) or not all(isinstance(branch, dict) for branch in branches):
+            raise ConfigError("[fork] needs branches, a list of tables as {bn_epsilon = 1e-2}.")
+        return cls(at_epoch=at_epoch, branches=tuple(_changes(schema, branch) for branch in branches))
+
+    @property
+    def names(self) -> list[str]:
+        """As claims name the branches."""
+        return [_name(changes) for changes in self.branches]
+
+    def of(self, config: Config) -> list[Branch]:
+        """The branches of one run."""
+        step = self.at_epoch * config.steps_per_epoch
+        return [Branch(config, step, tuple(changes.items())) for changes in self.branches]
+
+
+def _changes(schema: Schema, branch: Mapping[str, Any]) -> dict[str, Change]:
+    fields = {name: schema.field(name) for name in branch}
+    return {
+        name: read_change(value, fields[name]) if isinstance(value, str) else fields[name].check(value)
+        for name, value in branch.items()
+    }
+
+
+def in_words(schema: Schema, changes: Mapping[str, Change]) -> str:
+    """A fork's changes as its name, e.g. 'ε → 0.01 over 50 epochs'."""
+    told = (f"{schema.field(name).symbol or name} → {_value(change)}" for name, change in changes.items())
+    return ", ".join(told) or "unchanged"
+
+
+def _value(change: Change) -> str:
+    value, epochs = _gradual(change)
+    return f"{format_value(value)} over {epochs} epochs" if epochs else format_value(value)
+
+
+def _name(changes: Mapping[str, Change]) -> str:
+    return ", ".join(f"{field}={_assigned(change)}" for field, change in changes.items()) or "unchanged"
+
+
+def _assigned(change: Change) -> str:
+    value, epochs = _gradual(change)
+    return f"{format_value(value)}:{epochs}" if epochs else format_value(value)
+
+
+def _gradual(change: Change) -> tuple[Any, int]:
+    """The value that is aimed at, and over how many epochs; 0 where it counts at once."""
+    if isinstance(change, tuple) and len(change) == 2 and isinstance(change[1], int):
+        return change[0], change[1]
+    return change, 0

@@ -1,0 +1,253 @@
+"""Experiments: a question as a TOML file, with the config that answers it and the axes along which to look.
+
+question = "..."            what is asked
+problem = "addition"        optional: the problem that is trained
+article = "..."             where the article or a paper speaks of it
+look_for = "..."            what to watch
+[config]                    fields of the problem that differ from their defaults
+[axes]                      optional: field = [values], or text as `--axis` takes it: "logspace(0.01,1,5)"; the grid of
+                            all combinations is the experiment's cells
+[fork]                      optional: forks of each of those runs, see `branches.py`
+[quick.config] [quick.axes] optional: what is different in a variant that takes minutes
+[[claims]]                  optional: what is held to be true of the runs, see `claims.py`
+[[notes]]                   optional: what is said to whoever watches a run, see `notes.py`
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import math
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wdtui.problems import registry
+from wdtui.schema.config import Config
+from wdtui.schema.hyperparameters import ConfigError, format_value, nearest
+from wdtui.schema.schema import Schema
+from wdtui.schema.steering import Plan
+from wdtui.studies.branches import Branching, Case
+from wdtui.studies.claims import Claim, read_claims
+from wdtui.studies.grid import check_count, read_axis
+from wdtui.studies.notes import Note, read_notes
+from wdtui.support.errors import WdtuiError
+from wdtui.support.files import parse_toml, read_toml_text
+from wdtui.support.text import clean, too_long
+
+_TEXTS, _TABLES, _LISTS = ("question", "article", "look_for"), ("config", "axes"), ("claims", "notes")
+_KEYS: dict[str, tuple[type, str]] = (
+    dict.fromkeys((*_TEXTS, "problem"), (str, "text"))
+    | dict.fromkeys((*_TABLES, "fork", "quick"), (dict, "a table"))
+    | dict.fromkeys(_LISTS, (list, "tables, as [[claims]] is"))
+)
+
+
+class ExperimentError(WdtuiError, ValueError):
+    """An experiment that is not there or cannot be read, said in one sentence."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A question and the runs that answer it."""
+
+    name: str
+    question: str
+    problem: str = registry.DEFAULT
+    article: str = ""
+    look_for: str = ""
+    config: dict[str, Any] = dataclasses.field(default_factory=dict)
+    axes: dict[str, Sequence[Any]] = dataclasses.field(default_factory=dict)
+    fork: Branching | None = None
+    claims: tuple[Claim, ...] = ()
+    notes: tuple[Note, ...] = ()
+    quick: Experiment | None = None
+    """The variant that takes minutes; None where there is none, and in that variant itself."""
+
+    @property
+    def kind(self) -> type[Config]:
+        """The configs of its problem. Raises ConfigError where that is not known."""
+        return registry.find(self.problem).config
+
+    @property
+    def schema(self) -> Schema:
+        """What its problem declares."""
+        return self.kind.schema()
+
+    def base(self, *layers: dict[str, Any]) -> Config:
+        """The experiment's config, with layers of other values over it, and no axis varied."""
+        return self.kind.from_mapping(self.config, *layers)
+
+    def cells(self, *layers: dict[str, Any]) -> list[Config]:
+        """One config for each combination of the axes' values; the layers lie over config and axes alike."""
+        combinations = itertools.product(*self.axes.values())
+        cells = [self.kind.from_mapping(self.config, dict(zip(self.axes, cell)), *layers) for cell in combinations]  # noqa: B905
+        return list(dict.fromkeys(cell.in_company() for cell in cells) if len(cells) > 1 else cells)
+
+    def check_count(self) -> None:
+        """Raise ConfigError, before any is made, where it has too many runs."""
+        each = 1 + (len(self.fork.branches) if self.fork else 0)
+        check_count(each * math.prod(map(len, self.axes.values())), *self.axes)
+
+    def cases(self) -> list[Case]:
+        """What its claims can be about: its cells, then the forks of each."""
+        cells = self.cells()
+        return [*cells, *(branch for cell in cells for branch in (self.fork.of(cell) if self.fork else ()))]
+
+    def variant(self, quick: bool) -> Experiment:
+        """The quick variant if asked for and there, or else this experiment."""
+        return self.quick or self if quick else self
+
+    def with_seeds(self, count: int) -> Experiment:
+        """This experiment with each of its cells trained with the seeds 0 … count − 1.
+
+        Raises ExperimentError where a claim is about another seed.
+        """
+        changed = dataclasses.replace(self, axes=self.axes | {"seed": range(count)})
+        changed.check_count()
+        cases = changed.cases()
+        for claim in self.claims:
+            first, second = claim.cells(cases)
+            if not first or (not second and (claim.minus or claim.divided_by)):
+                raise ExperimentError(f"{self.name}: “{claim.says}” is about another seed than 0 to {count - 1}.")
+        return changed
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON types, the claims in words."""
+        plain = {key: getattr(self, key) for key in ("name", "problem", *_TEXTS, *_TABLES)}
+        claims = [{"says": claim.says, "measures": claim.subject, "bounds": claim.bounds} for claim in self.claims]
+        fork = {"at_epoch": self.fork.at_epoch, "branches": self.fork.names} if self.fork else None
+        return plain | {"fork": fork, "claims": claims, "quick": self.quick.to_json() if self.quick else None}
+
+    @property
+    def title(self) -> str:
+        """The name with what varies, e.g. 'batchnorm-epsilon (bn_epsilon 1e-5, 0.01)'."""
+        axes = [f"{field} {', '.join(map(format_value, values))}" for field, values in self.axes.items()]
+        return f"{self.name} ({'; '.join(axes)})" if axes else self.name
+
+
+def folder() -> Path:
+    """Where the experiments that come with wdtui lie: in the wheel inside the package, in a checkout beside it."""
+    package = Path(__file__).parents[1]
+    return package / "presets" if (package / "presets").is_dir() else package.parent / "experiments"
+
+
+def names() -> list[str]:
+    """The experiments that come with wdtui."""
+    return sorted(path.stem for path in folder().glob("*.toml"))
+
+
+def notes_of(name: str, config: Config, plan: Plan = ()) -> tuple[Note, ...]:
+    """The notes for a run of an experiment that comes with wdtui.
+
+    There are none for a run that only descends from it: one with another config, as in somebody's own sweep over the
+    experiment, or one that was steered. Seed and length may differ.
+    """
+    notes, configs = _own(name, folder())
+    return notes if not plan and _essence(config) in configs else ()
+
+
+@functools.cache
+def _own(name: str, folder: Path) -> tuple[tuple[Note, ...], frozenset[tuple[Any, ...]]]:
+    """The notes of an experiment in a folder, and which runs are its own; read once."""
+    try:
+        experiment = load(name) if name in names() else None
+    except (ExperimentError, ConfigError):
+        experiment = None
+    if experiment is None or not experiment.notes:
+        return (), frozenset()
+    variants = [experiment, *([experiment.quick] if experiment.quick else [])]
+    configs = [config for variant in variants for config in (variant.base(), *variant.cells())]
+    return experiment.notes, frozenset(map(_essence, configs))
+
+
+def _essence(config: Config) -> tuple[Any, ...]:
+    """What a run must have in common with an experiment's to be one of its runs and show what that is about."""
+    fields = config.fields().values()
+    telling = [field.name for field in fields if field.affects not in ("start", "bookkeeping")]
+    return config.problem, *(getattr(config, name) for name in telling)
+
+
+def load(name: str) -> Experiment:
+    """Load an experiment by its name, or by the path of a TOML file. Raises ExperimentError and ConfigError.
+
+    The name of a problem stands for its defaults.
+    """
+    if name in registry.names() and name not in names():
+        return Experiment(name=name, question=registry.find(name).title, problem=name)
+    path = Path(name) if name.endswith(".toml") else folder() / f"{name}.toml"
+    if not name.endswith(".toml") and name not in names():
+        near = nearest(name, names())
+        raise ExperimentError(f"There is no experiment {name}{near} `wdtui experiments list` shows them all.")
+    try:
+        text = read_toml_text(path)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ExperimentError(f"{path} cannot be read: {reason}.") from error
+    try:
+        return _experiment(clean(path.stem), parse_toml(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ExperimentError(f"{path} is not valid TOML: {error}.") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path.name}: {error}", *error.fields) from error
+    except ExperimentError as error:
+        raise ExperimentError(f"{path.name}: {error}") from error
+
+
+def _experiment(name: str, content: dict[str, Any]) -> Experiment:
+    _check_keys(content, _KEYS, "an experiment")
+    if "question" not in content:
+        raise ExperimentError('the question is missing: question = "…".')
+    parts: dict[str, Any] = {key: clean(content[key]) for key in _TEXTS if key in content}
+    parts["problem"] = content.get("problem", registry.DEFAULT)
+    schema = registry.find(parts["problem"]).config.schema()
+    parts["notes"] = read_notes(schema, content.get("notes", []))
+    if "fork" in content:
+        parts["fork"] = Branching.read(schema, content["fork"])
+    config, axes = content.get("config", {}), content.get("axes", {})
+    full = _variant(name, config, axes, parts, content, quick=False)
+    if "quick" not in content:
+        return full
+    changes = content["quick"]
+    _check_keys(changes, {key: _KEYS[key] for key in _TABLES}, "quick")
+    config, axes = config | changes.get("config", {}), axes | changes.get("axes", {})
+    axes = {field: values for field, values in axes.items() if field not in changes.get("config", {})}
+    return dataclasses.replace(full, quick=_variant(name, config, axes, parts, content, quick=True))
+
+
+def _variant(
+    name: str,
+    config: dict[str, Any],
+    axes: dict[str, Any],
+    parts: dict[str, Any],
+    content: dict[str, Any],
+    *,
+    quick: bool,
+) -> Experiment:
+    experiment = Experiment(name=name, config=config, axes=axes, **parts)
+    for field, values in axes.items():
+        try:
+            experiment.schema.field(field)
+        except ConfigError as error:
+            raise ExperimentError(f"the axis {error}") from error
+        if isinstance(values, str):
+            experiment.axes[field] = list(read_axis(experiment.schema, field, values))
+        elif not isinstance(values, list) or not values:
+            raise ExperimentError(f"the axis {field} must be a list of values, or text as --axis takes it.")
+    experiment.check_count()
+    experiment.base()
+    claims = read_claims(experiment.schema, content.get("claims", []), experiment.cases(), quick=quick)
+    return dataclasses.replace(experiment, claims=claims)
+
+
+def _check_keys(content: dict[str, Any], keys: dict[str, tuple[type, str]], what: str) -> None:
+    for key, value in content.items():
+        if key not in keys:
+            raise ExperimentError(f"{key} is no part of {what}{nearest(key, keys)}")
+        kind, words = keys[key]
+        if not isinstance(value, kind):
+            raise ExperimentError(f"{key} must be {words}.")
+        if isinstance(value, str) and (why := too_long(value)):
+            raise ExperimentError(f"{key} {why}.")
