@@ -24,6 +24,8 @@ def plain_optimizer(config: RunConfig, network: nn.Module, fused: bool = True) -
         return torch.optim.SGD(
             network.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=l2, fused=fused
         )
+    if config.optimizer not in ("adamw", "adam"):
+        raise ValueError(f"PyTorch has no optimiser of its own that does what {config.optimizer} does here.")
     kind = torch.optim.AdamW if config.decoupled else torch.optim.Adam
     return kind(
         network.parameters(),

@@ -31,6 +31,8 @@ def script(run: Run) -> str:
         raise ExchangeError(f"Run {run.id} is of the problem {config.problem}, and the script knows only addition's.")
     if config.architecture == "transformer":
         raise ExchangeError(f"Run {run.id} trains the transformer, and the script can only be of a residual network.")
+    if config.optimizer not in ("adamw", "adam", "sgd"):
+        raise ExchangeError(f"Run {run.id} is trained by {config.optimizer}, which PyTorch alone does not have.")
     for steering in run.plan:
         if not run.record.schema.field(steering.field).steerable:
             raise ExchangeError(

@@ -11,6 +11,7 @@ from wdtui.problems.addition.consistency import check_together
 from wdtui.problems.addition.decay import RIVALS, decay_by_rule, normalized_decay
 from wdtui.problems.addition.fields import GROUPS, Fields
 from wdtui.problems.addition.metrics import CHARTS, METRICS
+from wdtui.problems.addition.optimizers import OPTIMIZERS
 from wdtui.problems.addition.sizes import count_parameters, layer_names, step_flops, training_bytes
 from wdtui.schema.chart import Chart
 from wdtui.schema.hyperparameters import ConfigError, nearest
@@ -87,7 +88,11 @@ class RunConfig(Fields):
         return self.replace(**{"weight_decay": self.weight_decay, **values})  # which λ_norm is not to derive anew
 
     def why_not_forked(self, name: str, value: Any) -> str:
-        if name == "optimizer" and value != self.optimizer and "sgd" in (self.optimizer, value):
+        if (
+            name == "optimizer"
+            and value in OPTIMIZERS
+            and OPTIMIZERS[value].remembers != OPTIMIZERS[self.optimizer].remembers
+        ):
             return f"decides what the optimiser remembers, and {self.optimizer} and {value} remember other things"
         if name == "engine":
             return "decides how a run is computed"

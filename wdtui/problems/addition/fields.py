@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from wdtui.problems.addition.optimizers import OPTIMIZERS
 from wdtui.schema.config import Config
 from wdtui.schema.hyperparameters import knob
 
@@ -224,7 +225,7 @@ class Fields(Config):
         label="optimiser",
         group="optimiser",
         affects="update",
-        choices=("adamw", "adam", "sgd"),
+        choices=tuple(OPTIMIZERS),
         sweep="linear",
         help="adamw and adam take the same step; they differ in what decay auto means.",
     )
@@ -378,7 +379,7 @@ class Fields(Config):
     @property
     def decoupled(self) -> bool:
         """Whether λ shrinks the parameters themselves, rather than through the gradient as an L2 term does."""
-        return self.decay == "decoupled" or (self.decay == "auto" and self.optimizer == "adamw")
+        return self.decay == "decoupled" or (self.decay == "auto" and OPTIMIZERS[self.optimizer].decoupled)
 
     @property
     def inputs(self) -> int:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 
 from wdtui.problems.addition.fields import Fields
+from wdtui.problems.addition.optimizers import OPTIMIZERS
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -48,7 +49,7 @@ def training_bytes(config: Fields, runs: int = 1) -> int:
     checkpoint on its way to the disk (a copy and the file's content), what a step and an evaluation keep, and the
     pairs; not PyTorch itself. It is meant to be too low rather than too high: what it refuses has no chance.
     """
-    moments = 1 if config.optimizer == "sgd" else 2
+    moments = OPTIMIZERS[config.optimizer].moments
     copies = 3 + moments + 2 * (1 + moments)
     held_out = config.validation_size + config.test_size
     pairs = config.train_size + held_out

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Hashable, Sequence
 
 import torch
 from torch import Tensor
 
 from wdtui.problems.addition.config import RunConfig
-from wdtui.support.third_party import fused_adam, fused_adamw
+from wdtui.problems.addition.engine.optimizers import steps_of
 
 
 class Optimizer:
-    """AdamW, Adam or SGD with momentum; λ and the learning rate may be changed between steps."""
+    """One of OPTIMIZERS; λ and the learning rate may be changed between steps."""
 
     def __init__(self, config: RunConfig, parameters: Tensor, gradients: Tensor) -> None:
         self.weight_decay = config.weight_decay
         self.learning_rate = config.learning_rate
         self.parameters = parameters
         self.gradients = gradients
-        self._update = SGD(config, parameters) if config.optimizer == "sgd" else Adam(config, parameters)
+        self._update = steps_of(config).Step(config, parameters)
 
     @property
     def state(self) -> dict[str, Tensor]:
@@ -41,54 +40,6 @@ class Optimizer:
         self._update.step(self.parameters, self.gradients, self.learning_rate, self.weight_decay)
 
 
-class Adam:
-    """Adam (Kingma & Ba 2015) in one fused call, which also does the decay: that saves a pass over the parameters."""
-
-    def __init__(self, config: RunConfig, parameters: Tensor) -> None:
-        self.beta1, self.beta2 = config.betas
-        self.epsilon = config.adam_epsilon
-        self._fused = fused_adamw if config.decoupled else fused_adam
-        self.state = {
-            "mean": torch.zeros_like(parameters),
-            "square": torch.zeros_like(parameters),
-            "steps": torch.zeros((), device=parameters.device),
-        }
-
-    def denominator(self) -> Tensor:
-        """sqrt(v̂) + epsilon, v̂ the bias-corrected running square; before the first step only epsilon."""
-        corrected = self.state["square"] / (1 - self.beta2 ** self.state["steps"]).clamp_min(1e-12)
-        return corrected.sqrt() + self.epsilon
-
-    def step(self, parameters: Tensor, gradients: Tensor, learning_rate: float, weight_decay: float) -> None:
-        mean, square, steps = self.state.values()
-        steps += 1
-        self._fused(
-            [parameters], [gradients], [mean], [square], [], [steps],
-            weight_decay=weight_decay,  # the article hangs on this: θ ← θ·(1 − lr·λ) first; as L2, g ← g + λ·θ instead
-            lr=learning_rate, beta1=self.beta1, beta2=self.beta2, eps=self.epsilon, amsgrad=False, maximize=False,
-        )  # fmt: skip
-
-
-class SGD:
-    """Stochastic gradient descent with heavy-ball momentum, PyTorch's convention: b ← μ·b + g, θ ← θ − lr·b."""
-
-    def __init__(self, config: RunConfig, parameters: Tensor) -> None:
-        self.momentum = config.momentum
-        self.decoupled = config.decoupled
-        self.state = {"velocity": torch.zeros_like(parameters)}
-
-    def denominator(self) -> Tensor:
-        return torch.ones((), device=self.state["velocity"].device)
-
-    def step(self, parameters: Tensor, gradients: Tensor, learning_rate: float, weight_decay: float) -> None:
-        velocity = self.state["velocity"].mul_(self.momentum).add_(gradients)
-        if self.decoupled:
-            parameters.mul_(1 - learning_rate * weight_decay)
-        else:
-            velocity.add_(parameters, alpha=weight_decay)
-        parameters.add_(velocity, alpha=-learning_rate)
-
-
 class StackedOptimizer:
     """The same for several models at once, whose parameters are [models, parameters], each with a λ and lr of its own.
 
@@ -104,7 +55,7 @@ class StackedOptimizer:
         self.learning_rate = parameters.new_empty(len(configs))
         self._decay = parameters.new_empty(len(configs), 1)
         """What the parameters are multiplied by where decay is decoupled; else λ, for the gradient."""
-        self._update = StackedSGD(config, parameters) if config.optimizer == "sgd" else StackedAdam(config, parameters)
+        self._update = steps_of(config).StackedStep(config, parameters)
         self.refresh()
 
     @property
@@ -132,40 +83,3 @@ class StackedOptimizer:
         else:
             gradients = torch.addcmul(gradients, self.parameters, self._decay)
         self._update.step(self.parameters, gradients, self.learning_rates, self.learning_rate)
-
-
-class StackedAdam:
-    """One fused call for all neighbours with the same learning rate."""
-
-    def __init__(self, config: RunConfig, parameters: Tensor) -> None:
-        self.beta1, self.beta2 = config.betas
-        self.epsilon = config.adam_epsilon
-        self.state = {
-            "mean": torch.zeros_like(parameters),
-            "square": torch.zeros_like(parameters),
-            "steps": parameters.new_zeros(len(parameters)),
-        }
-
-    def step(self, parameters: Tensor, gradients: Tensor, learning_rates: Sequence[float], _: Tensor) -> None:
-        mean, square, steps = self.state.values()
-        steps += 1
-        start = 0
-        for rate, same in itertools.groupby(learning_rates):
-            rows = slice(start, start := start + len(list(same)))
-            fused_adam(
-                [parameters[rows]], [gradients[rows]], [mean[rows]], [square[rows]], [], [steps[rows.start]],
-                weight_decay=0.0, lr=rate,
-                beta1=self.beta1, beta2=self.beta2, eps=self.epsilon, amsgrad=False, maximize=False,
-            )  # fmt: skip
-
-
-class StackedSGD:
-    """Heavy-ball momentum, as `SGD`."""
-
-    def __init__(self, config: RunConfig, parameters: Tensor) -> None:
-        self.momentum = config.momentum
-        self.state = {"velocity": torch.zeros_like(parameters)}
-
-    def step(self, parameters: Tensor, gradients: Tensor, _: Sequence[float], learning_rate: Tensor) -> None:
-        velocity = self.state["velocity"].mul_(self.momentum).add_(gradients)
-        parameters.addcmul_(velocity, learning_rate.unsqueeze(1), value=-1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.addition.engine.epoch import window_size
+from wdtui.problems.addition.optimizers import OPTIMIZERS
 
 
 def state_shapes(config: RunConfig, batch: int) -> dict[str, tuple[int, ...]]:
@@ -13,9 +14,8 @@ def state_shapes(config: RunConfig, batch: int) -> dict[str, tuple[int, ...]]:
     """
     parameters, norms, width = config.parameters, config.norm_layers, config.width
     row = batch % window_size(config)
-    moments: dict[str, tuple[int, ...]] = {"velocity": (parameters,)}
-    if config.optimizer != "sgd":
-        moments = {"mean": (parameters,), "square": (parameters,), "steps": ()}
+    remembered = OPTIMIZERS[config.optimizer].remembers
+    moments: dict[str, tuple[int, ...]] = {name: () if name == "steps" else (parameters,) for name in remembered}
     return {
         "network.parameters": (parameters,),
         "network.running": (norms, 2, width),

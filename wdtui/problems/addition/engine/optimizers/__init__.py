@@ -1,0 +1,48 @@
+"""The steps of the optimisers, a module each, on one flat vector of parameters or on a stack of them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Protocol, cast
+
+from torch import Tensor
+
+from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.optimizers import OPTIMIZERS
+
+
+class Step(Protocol):
+    """What one model's optimiser remembers, and its step."""
+
+    state: dict[str, Tensor]
+    """What it remembers from step to step, by name; writing into these tensors restores it."""
+
+    def denominator(self) -> Tensor:
+        """What the next update divides the gradient by: [parameters], or a number that holds for all."""
+
+    def step(self, parameters: Tensor, gradients: Tensor, learning_rate: float, weight_decay: float) -> None:
+        """Decay the parameters and move them along the gradients, [parameters] each."""
+
+
+class StackedStep(Protocol):
+    """The same for several models, [models, parameters]; the decay has been done."""
+
+    state: dict[str, Tensor]
+
+    def step(
+        self, parameters: Tensor, gradients: Tensor, learning_rates: Sequence[float], learning_rate: Tensor
+    ) -> None:
+        """Move the parameters; `learning_rate` are the `learning_rates` as a tensor [models]."""
+
+
+class _Module(Protocol):
+    """What a module here defines."""
+
+    Step: Callable[[RunConfig, Tensor], Step]
+    StackedStep: Callable[[RunConfig, Tensor], StackedStep]
+
+
+def steps_of(config: RunConfig) -> _Module:
+    """The steps of a config's optimiser."""
+    return cast(_Module, importlib.import_module(f"{__name__}.{OPTIMIZERS[config.optimizer].module}"))

@@ -1,0 +1,65 @@
+"""Adam (Kingma & Ba 2015), with the decay of the parameters (AdamW, Loshchilov & Hutter 2019) or of the gradient."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from wdtui.problems.addition.config import RunConfig
+from wdtui.support.third_party import fused_adam, fused_adamw
+
+
+class Step:
+    """One fused call, which also does the decay: that saves a pass over the parameters."""
+
+    def __init__(self, config: RunConfig, parameters: Tensor) -> None:
+        self.beta1, self.beta2 = config.betas
+        self.epsilon = config.adam_epsilon
+        self._fused = fused_adamw if config.decoupled else fused_adam
+        self.state = {
+            "mean": torch.zeros_like(parameters),
+            "square": torch.zeros_like(parameters),
+            "steps": torch.zeros((), device=parameters.device),
+        }
+
+    def denominator(self) -> Tensor:
+        """sqrt(v̂) + epsilon, v̂ the bias-corrected running square; before the first step only epsilon."""
+        corrected = self.state["square"] / (1 - self.beta2 ** self.state["steps"]).clamp_min(1e-12)
+        return corrected.sqrt() + self.epsilon
+
+    def step(self, parameters: Tensor, gradients: Tensor, learning_rate: float, weight_decay: float) -> None:
+        mean, square, steps = self.state.values()
+        steps += 1
+        self._fused(
+            [parameters], [gradients], [mean], [square], [], [steps],
+            weight_decay=weight_decay,  # the article hangs on this: θ ← θ·(1 − lr·λ) first; as L2, g ← g + λ·θ instead
+            lr=learning_rate, beta1=self.beta1, beta2=self.beta2, eps=self.epsilon, amsgrad=False, maximize=False,
+        )  # fmt: skip
+
+
+class StackedStep:
+    """One fused call for all neighbours with the same learning rate."""
+
+    def __init__(self, config: RunConfig, parameters: Tensor) -> None:
+        self.beta1, self.beta2 = config.betas
+        self.epsilon = config.adam_epsilon
+        self.state = {
+            "mean": torch.zeros_like(parameters),
+            "square": torch.zeros_like(parameters),
+            "steps": parameters.new_zeros(len(parameters)),
+        }
+
+    def step(self, parameters: Tensor, gradients: Tensor, learning_rates: Sequence[float], _: Tensor) -> None:
+        mean, square, steps = self.state.values()
+        steps += 1
+        start = 0
+        for rate, same in itertools.groupby(learning_rates):
+            rows = slice(start, start := start + len(list(same)))
+            fused_adam(
+                [parameters[rows]], [gradients[rows]], [mean[rows]], [square[rows]], [], [steps[rows.start]],
+                weight_decay=0.0, lr=rate,
+                beta1=self.beta1, beta2=self.beta2, eps=self.epsilon, amsgrad=False, maximize=False,
+            )  # fmt: skip
