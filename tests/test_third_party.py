@@ -9,7 +9,7 @@ from pathlib import Path
 import wdtui
 
 SOURCE = Path(wdtui.__file__).parent
-HOME = SOURCE / "third_party.py"
+HOME = SOURCE / "support" / "third_party.py"
 DOCUMENTED = {"_exit", "_fields", "_make", "_replace"}
 """Of `os` and of named tuples: public in spite of the underscore."""
 

@@ -135,6 +135,9 @@ def test_a_command_does_what_it_is_shown_for(
         pytest.importorskip("matplotlib")
     if "import" in command.words:
         pytest.importorskip("tensorboard")
+    if "pause" in command.words:  # what is paused cannot be paused again
+        with Store(folder / "store") as store:
+            store.set_status(store.run(3).claim, Status.RUNNING)
     status = main(command.shortened)
     said = capsys.readouterr()
     assert status in (VERDICTS if "verify" in command.words else (0,)), said.err
