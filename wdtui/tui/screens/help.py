@@ -37,8 +37,8 @@ _MOUSE = (
 )
 _GUIDE = """\
 The form on the left describes the run to train. {launch} or Enter trains it. The charts show the selected run and all \
-marked runs, each in its own colour. Runs that other terminals train appear here too, and you can pause, steer and stop \
-them from here.
+marked runs, each in its own colour. Runs that other terminals train appear here too, and you can pause, steer and \
+stop them from here.
 
 Watch the delay between fit and generalisation, the falling weight norm and, at ε 1e-5, the blow-ups.\
 """
