@@ -144,10 +144,10 @@ def test_the_command_exports_what_was_trained_without_importing_torch(tmp_path: 
     assert_one_sentence(refused.stderr)
 
 
-def test_the_commands_of_the_readme_hand_runs_over_and_take_them_in(tmp_path: Path) -> None:
+def test_the_documented_commands_export_and_import_runs(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    block = readme.split("## Hand over and take in")[1].split("```sh\n")[1].split("```")[0]
+    page = (Path(__file__).parents[2] / "docs" / "commands.md").read_text(encoding="utf-8")
+    block = page.split("## Export and import")[1].split("```sh\n")[1].split("```")[0]
     commands = [line.split("#")[0].split()[1:] for line in block.strip().splitlines()]
     store = tmp_path / "store"
     runs = [stored_run(store), stored_run(store)]

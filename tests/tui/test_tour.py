@@ -1,4 +1,4 @@
-"""What README and tour tell a newcomer to press does what they say, also after README's first command."""
+"""The keys in the README and the tour do what the text describes, also after the README's first command."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def knobs(run: RunRecord) -> tuple[float, float, int]:
     return run.config.weight_decay, run.config.bn_epsilon, run.config.epochs
 
 
-@pytest.mark.parametrize(("page", "heading"), [("README.md", "The workbench"), ("docs/tour.md", "1. Open it")])
+@pytest.mark.parametrize(("page", "heading"), [("README.md", "The workbench"), ("docs/tour.md", "1. Open the app")])
 @pytest.mark.parametrize("trained_before", [False, True])
 async def test_the_first_key_trains_the_demo(
     page: str, heading: str, trained_before: bool, recorded: Recorded, make_app: MakeApp
@@ -61,7 +61,7 @@ async def test_the_tour_from_the_second_run_to_the_blow_ups(recorded: Recorded, 
         await press(pilot, unfold, "down", "down", "type:520", *["up"] * 2, fold)
         assert "suggests&#160;λ&#160;=&#160;0.25<" in svg(pilot.app)
 
-        back, unmark, form, go, *_ = told("docs/tour.md", "5. The clockwork")
+        back, unmark, form, go, *_ = told("docs/tour.md", "5. Periodic crashes")
         await press(pilot, back, unmark, form, "type:0.1", "down", "type:1e-5", *["down"] * 5, "enter", *["down"] * 2)
         assert any(isinstance(one, FieldRow) and one.id == "field-epochs" for one in pilot.app.focused.ancestors)
         await press(pilot, "type:200", go)

@@ -88,7 +88,7 @@ def _titles(runs: Runs) -> list[str]:
 
 def ranges(runs: Runs) -> Iterator[str]:
     """A Markdown table of when blow-ups came that the sharpness had foretold for so many epochs ahead."""
-    yield "| epochs foretold | forecasts | epochs it took: 10, 50, 90 % | within the range given |"
+    yield "| forecast, epochs | forecasts | actual epochs: 10, 50, 90 % | within the forecast range |"
     yield "|---|---|---|---|"
     made = [
         (np.array([one.step, one.earliest, one.latest, came]) - one.made_at) / config.steps_per_epoch
@@ -107,7 +107,7 @@ def ranges(runs: Runs) -> Iterator[str]:
 def scores(runs: Runs, horizon: int) -> Iterator[str]:
     """A Markdown table of what each gauge foretells: hits of blow-ups, false alarms, median lead, seeds together."""
     groups = _alike(runs)
-    yield "| gauge | threshold | " + " | ".join(groups) + " | all but the first |"
+    yield "| predictor | threshold | " + " | ".join(groups) + " | all but the first |"
     yield "|---" * (len(groups) + 3) + "|"
     for name, gauge in GAUGES.items():
         steps = horizon * runs[0][0].steps_per_epoch

@@ -1,4 +1,4 @@
-"""Help: a short guide and every key, with the command line that does the same. Made from `keys`."""
+"""Help: a short guide and every key, with the equivalent command line. Made from `keys`."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ _KEYS = (
     Key("escape,question_mark,q", "back", "back", "", shown="esc"),
 )
 _FORM = (
-    Key("up,down", "", "", "Another field.", shown="↑ ↓"),
-    Key("left,right", "", "", "Another choice.", shown="← →"),
-    Key("enter", "", "", "Train.", shown="⏎"),
-    Key("escape", "", "", "To the runs.", shown="esc"),
+    Key("up,down", "", "", "Select another field.", shown="↑ ↓"),
+    Key("left,right", "", "", "Select another choice.", shown="← →"),
+    Key("enter", "", "", "Train the run.", shown="⏎"),
+    Key("escape", "", "", "Go to the runs.", shown="esc"),
 )
 _MOUSE = (
-    Key("", "", "", "In a chart: put the cursor there, and make it the current chart.", shown="click"),
-    Key("", "", "", "Over a chart: closer or farther, around the step that is pointed at.", shown="wheel"),
-    Key("", "", "", "Over a chart: earlier or later steps; so does a wheel turned sideways.", shown="⇧wheel"),
-    Key("", "", "", "In a sweep: take the cell; twice on a map: open its run.", shown="click"),
-    Key("", "", "", "On a column's title: sort by it; again, the other way round.", shown="click"),
+    Key("", "", "", "In a chart: move the cursor there and select the chart.", shown="click"),
+    Key("", "", "", "Over a chart: zoom around the step under the pointer.", shown="wheel"),
+    Key("", "", "", "Over a chart: move to earlier or later steps. A horizontal wheel does the same.", shown="⇧wheel"),
+    Key("", "", "", "In a sweep: select the cell. A second click on a map opens its run.", shown="click"),
+    Key("", "", "", "On a column's title: sort by it. A second click reverses the order.", shown="click"),
 )
 _GUIDE = """\
-The form on the left says what to train; {launch} or Enter trains it. The charts show the run under the cursor of the \
-table, and all marked runs beside it, each in a colour of its own. Everything is read from the store: runs that other \
-terminals train appear here too, and can be paused, steered and stopped from here.
+The form on the left describes the run to train. {launch} or Enter trains it. The charts show the selected run and all \
+marked runs, each in its own colour. Runs that other terminals train appear here too, and you can pause, steer and \
+stop them from here.
 
-Watch for the delay between fit and generalisation, for the falling weight norm, and at ε 1e-5 for the blow-ups.\
+Watch the delay between fit and generalisation, the falling weight norm and, at ε 1e-5, the blow-ups.\
 """
 
 
 class Help(Screen[None]):
-    """One page to scroll."""
+    """A scrollable page."""
 
     CSS_PATH = "help.tcss"
     BINDINGS: ClassVar[list[BindingType]] = bindings(key for key in _KEYS if key.action)
@@ -75,8 +75,9 @@ def guide(keymap: Mapping[str, str]) -> Group:
 
 
 def key_table() -> str:
-    """All keys as a Markdown table, for the README."""
-    lines = ["| key | what it does | command line |", "|---|---|---|"]
-    for keys in GROUPS.values():
+    """All keys as Markdown, one table for each group, for docs/keys.md."""
+    lines: list[str] = []
+    for group, keys in GROUPS.items():
+        lines += ["", f"## {group}", "", "| key | what it does | command line |", "|---|---|---|"]
         lines += [f"| `{key.title}` | {key.help} | {f'`{key.twin}`' if key.twin else ''} |" for key in keys]
     return "\n".join(lines)
