@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import signal
-import time
 from pathlib import Path
 
+import psutil
 import pytest
 from command_line import TINY, assert_one_sentence, events, start, until, wdtui
 
@@ -113,11 +113,12 @@ def test_a_detached_run_and_its_fork_get_done_by_themselves(tmp_path: Path) -> N
 
 
 def test_a_detached_run_that_is_stopped_before_it_begins_does_not_begin(tmp_path: Path) -> None:
-    assert wdtui("run", *TINY, "--epochs", "3000", "--detach", store=tmp_path).returncode == 0
+    detached = wdtui("run", *TINY, "--epochs", "3000", "--detach", "--json", store=tmp_path)
+    process = psutil.Process(events(detached.stdout)[0]["pid"])
     stopped = wdtui("stop", "1", store=tmp_path)  # its process may have claimed it by now
     assert stopped.returncode == 0, stopped.stderr
     until(lambda: run(tmp_path, 1).status == Status.STOPPED)
-    time.sleep(3)  # until its process, which imports PyTorch first, would have begun
+    process.wait(60)
     assert run(tmp_path, 1).status == Status.STOPPED
 
 

@@ -28,9 +28,9 @@ def one_host(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def seen_at_rest_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Textual takes an app for idle that has used next to no CPU for so many seconds: 0.02 twice a key adds up."""
-    monkeypatch.setattr("textual._wait.SLEEP_GRANULARITY", 0.005)
-    monkeypatch.setattr("textual._wait.SLEEP_IDLE", 0.00025)
+    """After each key Textual waits twice until the app has used next to no CPU for 0.02 seconds: half will do."""
+    monkeypatch.setattr("textual._wait.SLEEP_GRANULARITY", 0.01)
+    monkeypatch.setattr("textual._wait.SLEEP_IDLE", 0.0005)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tui_tools import Recorded, press, settle
+from tui_tools import Recorded, press, resize, settle
 
 from wdtui.store.records import Status
 from wdtui.support.machine import Gpu, Load
@@ -33,7 +33,7 @@ async def test_the_header_shows_the_load_while_a_run_is_live(
         app.screen.look_at_machine()
         header = app.screen.query_one(HeaderLine)
         assert "CPU 87 % · 3.1 of 8.3 GB · GPU 93 % 61 °C · cpu ×2 · 1 running" in header.render().plain
-        await pilot.resize_terminal(80, 24)
+        await resize(pilot, 80, 24)
         assert "CPU 87" not in header.render().plain and "1 running" in header.render().plain
         await press(pilot, "escape", "question_mark")
         assert isinstance(app.screen, Help), app.screen_stack

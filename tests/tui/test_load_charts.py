@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tui_tools import Recorded, press, settle, svg
+from tui_tools import Recorded, press, resize, settle, svg
 
 from wdtui.store.records import Status
 from wdtui.support.machine import Gpu, Load
@@ -140,7 +140,7 @@ async def test_where_there_is_little_room_the_machine_takes_the_charts_place(
         await settle(pilot)
         await press(pilot, "escape", "tab", "u")
         assert len(asked) == 1 and len(shown(app)) == 4 and not app.screen.query_one(ChartGrid).region
-        await pilot.resize_terminal(120, 40)
+        await resize(pilot, 120, 40)
         for _ in range(100):  # a busy machine lays the screen out later
             if app.screen.query_one(ChartGrid).region:
                 break

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tui_tools import DATA, FakeScheduler, Recorded, press, settle, svg
+from tui_tools import DATA, FakeScheduler, Recorded, press, resize, settle, svg
 
 from wdtui.runs.forks import fork
 from wdtui.schema.steering import to_json
@@ -163,9 +163,9 @@ async def test_sizes_with_little_room_do_not_crash(
     app = make_app()
     async with app.run_test(size=SIZE) as pilot:
         await settle(pilot)
-        await pilot.resize_terminal(*size)
+        await resize(pilot, *size)
         await press(pilot, "escape", "c", "escape", "v", "u")
-        await pilot.resize_terminal(*SIZE)
+        await resize(pilot, *SIZE)
         await settle(pilot)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from test_screens import SIZE, drawn
 from textual.events import Key
-from tui_tools import FakeScheduler, Recorded, press, settle
+from tui_tools import FakeScheduler, Recorded, press, resize, settle
 
 from wdtui.problems.addition.config import RunConfig
 from wdtui.runs.sweeps import assign
@@ -112,9 +112,9 @@ async def test_little_room_does_not_crash(
     async with make_app().run_test(size=SIZE) as pilot:
         await settle(pilot)
         await press(pilot, *OPENED)
-        await pilot.resize_terminal(*size)
+        await resize(pilot, *size)
         await press(pilot, "right", "v", "v")
-        await pilot.resize_terminal(*SIZE)
+        await resize(pilot, *SIZE)
         await settle(pilot)
 
 

@@ -145,6 +145,14 @@ async def drawn(pilot: Any) -> None:
         await settle(pilot)
 
 
+async def resize(pilot: Any, width: int, height: int) -> None:
+    """Give the terminal another size, and wait until the screen has it: Textual waits for more of them first."""
+    await pilot.resize_terminal(width, height)
+    while pilot.app.screen.size != (width, height):
+        await pilot.pause(0.01)
+    await settle(pilot)
+
+
 async def press(pilot: Any, *keys: str) -> None:
     """Press keys; what begins with `type:` is typed letter by letter."""
     for key in keys:
