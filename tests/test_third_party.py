@@ -9,7 +9,7 @@ from pathlib import Path
 import wdtui
 
 SOURCE = Path(wdtui.__file__).parent
-HOME = SOURCE / "third_party.py"
+HOME = SOURCE / "support" / "third_party.py"
 DOCUMENTED = {"_exit", "_fields", "_make", "_replace"}
 """Of `os` and of named tuples: public in spite of the underscore."""
 
@@ -65,3 +65,8 @@ def test_the_search_finds_what_it_is_to_find() -> None:
     tree = ast.parse(text)
     own = defined(tree)
     assert set(foreign(tree, own, own)) == {"a._b", "c._d.e", "f._g", "self._l", "h._i"}
+
+
+def test_plotext_is_used_by_its_documented_names_alone() -> None:
+    found = {path.name for path in SOURCE.rglob("*.py") if "plotext._" in path.read_text(encoding="utf-8")}
+    assert not found
