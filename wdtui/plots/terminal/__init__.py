@@ -163,9 +163,10 @@ def draw(
         return Drawing([], Palette(), None, range(0))
     look = _Look(Palette(), ascii, color)
     points = [_points(one) for one in series]
-    x_scale = time_scale(_joined([x[np.isfinite(y)] for x, y in points]), x_log, x_range)
+    finite = [_finite(x, y) for x, y in points]
+    x_scale = time_scale(_deciding([x for x, _ in finite]), x_log, x_range)
     extra = tuple(level.y for level in levels)
-    y_scale = scale_of(_joined([y[np.isfinite(x)] for x, y in points]), y_log, y_range, extra=extra)
+    y_scale = scale_of(_deciding([y for _, y in finite]), y_log, y_range, extra=extra)
     if width < 12 or height < 4:
         bare, _ = _paint(Canvas(height, width), look, series, points, x_scale, y_scale)
         return Drawing(drawn(bare), look.palette, x_scale, range(width))
@@ -173,7 +174,7 @@ def draw(
     named = _legend(look, series, width) if legend and height >= 5 else None
     own_line = height >= 8 and any(x_scale.cell(mark.x, 100) is not None for mark in marks)
     rows = height - 2 - own_line - (named is not None)
-    known = any((np.isfinite(x) & np.isfinite(y)).any() for x, y in points)
+    known = any(len(x) for x, _ in finite)
     y_ticks = _y_ticks(look, y_scale if known or y_range else None, rows, width)
     margin = max(map(len, y_ticks.values()), default=0) + 1
     canvas, curves = _paint(Canvas(rows, width - margin), look, series, points, x_scale, y_scale)
@@ -204,9 +205,21 @@ def _points(series: Series) -> tuple[Floats, Floats]:
     return x[:both], y[:both]
 
 
-def _joined(parts: list[Floats]) -> Floats:
-    values = np.concatenate(parts) if parts else np.zeros(0)
-    return values[np.isfinite(values)]
+def _finite(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """The points that are no gaps."""
+    finite = np.isfinite(x) & np.isfinite(y)
+    return (x, y) if finite.all() else (x[finite], y[finite])
+
+
+def _deciding(parts: list[Floats]) -> Floats:
+    """The values that decide the range of an axis: the least, the least above 0 and the greatest of every part."""
+    values = []
+    for part in parts:
+        if len(part):
+            values += [part.min(), part.max()]
+            if values[-2] <= 0 < values[-1]:
+                values.append(part[part > 0].min())
+    return np.array(values, dtype=np.float64)
 
 
 def _paint(
