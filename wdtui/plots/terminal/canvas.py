@@ -1,8 +1,8 @@
 """The plot area as cells, the finding of free room for labels between the curves, and the drawing by plotext.
 
 The only module that uses plotext. It draws the axes, their ticks, the cursor and the cells of curves and labels. The
-dots of a curve are joined here: plotext walks a line dot by dot in Python, which takes ten times as long where curves
-are noisy, and shows in a cell that two curves meet the dots of the last alone.
+dots of a curve are joined here: plotext walks a line dot by dot in Python, which makes a chart of noisy curves twenty
+times as slow, and in a cell that two curves meet it shows the dots of the last alone.
 """
 
 from __future__ import annotations
