@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import numpy as np
+import plotext
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -260,6 +261,47 @@ def test_drawing_in_many_threads_gives_the_same_charts() -> None:
     for thread in threads:
         thread.join()
     assert [drawn[k] for k in range(4)] == [{plain} for plain in expected]
+
+
+def test_a_chart_leaves_the_figure_that_all_of_plotext_shares_as_it_was() -> None:
+    plotext.clear_figure()
+    plotext.plot_size(30, 8)
+    plotext.plot([1, 2, 3], [3, 1, 2])
+    shared = plotext.build()
+    one(STEPS, cursor=20.0)
+    assert plotext.build() == shared
+    plotext.clear_figure()
+
+
+def test_a_chart_prints_nothing_even_where_plotext_shows_each_change(capfd: pytest.CaptureFixture[str]) -> None:
+    plotext.interactive(True)
+    try:
+        one(STEPS, cursor=20.0)
+    finally:
+        plotext.interactive(False)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("terminal", [("1", "1"), ("20", "5"), ("300", "100")])
+def test_the_size_of_the_terminal_changes_no_chart(terminal: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = one(STEPS, width=120, height=30)
+    for name, value in zip(("COLUMNS", "LINES"), terminal, strict=True):
+        monkeypatch.setenv(name, value)
+    assert one(STEPS, width=120, height=30) == expected
+
+
+def test_where_curves_meet_in_a_cell_the_dots_of_both_are_seen() -> None:
+    upper, lower = (Series("", STEPS, np.full(100, y)) for y in (0.99, 0.93))
+    alone = [lines(draw([curve], width=60, height=14, y_range=(0, 1)))[0] for curve in (upper, lower)]
+    both = lines(draw([upper, lower], width=60, height=14, y_range=(0, 1)))[0]
+    assert alone[0][20] != alone[1][20]
+    assert ord(both[20]) == ord(alone[0][20]) | ord(alone[1][20])
+
+
+def test_the_cursor_stands_on_the_time_axis() -> None:
+    *above, axis, _ = lines(one(STEPS, cursor=20.0, y_range=(0, 1000)))
+    column = axis.index("┴")
+    assert {line[column] for line in above[:-1]} == {"│"}
 
 
 @pytest.mark.parametrize("height", [4, 5, 6, 7, 8, 14])

@@ -65,3 +65,8 @@ def test_the_search_finds_what_it_is_to_find() -> None:
     tree = ast.parse(text)
     own = defined(tree)
     assert set(foreign(tree, own, own)) == {"a._b", "c._d.e", "f._g", "self._l", "h._i"}
+
+
+def test_plotext_is_used_by_its_documented_names_alone() -> None:
+    found = {path.name for path in SOURCE.rglob("*.py") if "plotext._" in path.read_text(encoding="utf-8")}
+    assert not found

@@ -10,7 +10,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import plotext._monitor
     import textual.keys
     import torch
     import typer._click.exceptions
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     fused_adamw = torch._fused_adamw_
     fused_adam = torch._fused_adam_
     foreach_norm = torch._foreach_norm
-    monitor_class = plotext._monitor.monitor_class
     character_to_key = textual.keys._character_to_key
     NoSuchOption = typer._click.exceptions.NoSuchOption
     NoArgsIsHelpError = typer._click.exceptions.NoArgsIsHelpError
@@ -31,8 +29,6 @@ _PARTS = {
     "fused_adam": ("torch", "_fused_adam_"),
     # torch.linalg.vector_norm takes one tensor, and a network has dozens.
     "foreach_norm": ("torch", "_foreach_norm"),
-    # The public functions of plotext draw on one figure that the whole process shares.
-    "monitor_class": ("plotext._monitor", "monitor_class"),
     # Textual's name for the key of a character: its public `key_to_character` is the way back only.
     "character_to_key": ("textual.keys", "_character_to_key"),
     # Typer raises these two where it is asked not to show errors itself, and has no public name for them.

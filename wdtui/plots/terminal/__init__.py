@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from rich.cells import cell_len
 
-from wdtui.plots.terminal.canvas import Canvas, Drawing, Line, Palette, Row, window_any
+from wdtui.plots.terminal.canvas import Axes, Canvas, Drawing, Line, Palette, Row, drawn, window_any
 from wdtui.plots.terminal.raster import braille, decimate, lines, to_the_edges
 from wdtui.plots.terminal.scale import Floats, Scale, scale_of, time_scale
 from wdtui.support.text import clean
@@ -43,7 +43,7 @@ _DIM = "dim"
 _PLAIN_MARKERS = "*o+x#%@"
 _ASCII = str.maketrans(
     {"ε": "eps", "λ": "lambda", "–": "-", "−": "-", "×": "x", "∞": "inf", "▲": "^", "┤": "+", "│": "|", "└": "+"}
-    | {"┬": "+", "─": "-", "╌": "-", "…": "~"}
+    | {"┬": "+", "┴": "+", "─": "-", "╌": "-", "…": "~"}
 )
 
 
@@ -113,6 +113,11 @@ class _Look:
             return _PLAIN_MARKERS[index % len(_PLAIN_MARKERS)]
         return marker
 
+    def row(self, row: Row) -> Row:
+        """A row as plotext drew it, or what stands for it in ASCII."""
+        characters, styles = row
+        return (list("".join(characters).translate(_ASCII)), styles) if self.ascii else row
+
     @property
     def dots(self) -> tuple[int, int]:
         """Dots per cell, down and across."""
@@ -158,34 +163,40 @@ def draw(
         return Drawing([], Palette(), None, range(0))
     look = _Look(Palette(), ascii, color)
     points = [_points(one) for one in series]
-    x_scale = time_scale(_joined([x[np.isfinite(y)] for x, y in points]), x_log, x_range)
+    finite = [_finite(x, y) for x, y in points]
+    x_scale = time_scale(_deciding([x for x, _ in finite]), x_log, x_range)
     extra = tuple(level.y for level in levels)
-    y_scale = scale_of(_joined([y[np.isfinite(x)] for x, y in points]), y_log, y_range, extra=extra)
+    y_scale = scale_of(_deciding([y for _, y in finite]), y_log, y_range, extra=extra)
     if width < 12 or height < 4:
         bare, _ = _paint(Canvas(height, width), look, series, points, x_scale, y_scale)
-        return Drawing(bare.lines(), look.palette, x_scale, range(width))
+        return Drawing(drawn(bare), look.palette, x_scale, range(width))
 
     named = _legend(look, series, width) if legend and height >= 5 else None
     own_line = height >= 8 and any(x_scale.cell(mark.x, 100) is not None for mark in marks)
     rows = height - 2 - own_line - (named is not None)
-    known = any((np.isfinite(x) & np.isfinite(y)).any() for x, y in points)
-    margin = _y_axis(look, y_scale if known or y_range else None, rows, width)
-    canvas, curves = _paint(Canvas(rows, width - len(margin[0])), look, series, points, x_scale, y_scale)
+    known = any(len(x) for x, _ in finite)
+    y_ticks = _y_ticks(look, y_scale if known or y_range else None, rows, width)
+    margin = max(map(len, y_ticks.values()), default=0) + 1
+    canvas, curves = _paint(Canvas(rows, width - margin), look, series, points, x_scale, y_scale)
     _levels(canvas, look, levels, y_scale)
     if not any(curve.any() for curve in curves):
         message = look.text("no values" if any(len(x) for x, _ in points) and not known else "no points yet")
         canvas.write(rows // 2, max((canvas.columns - len(message)) // 2, 0), message, look.dim)
     elif not legend:
         _name_beside(canvas, look, series, curves)
-    column = None if cursor is None else x_scale.cell(cursor, canvas.columns)
-    if column is not None:
-        canvas.fill(slice(None), slice(column, column + 1), look.glyph("│"), look.dim)
-    body = [_beside(side, row, look.dim) for side, row in zip(margin, canvas.lines(), strict=True)]
-    margins = len(margin[0]) - 1, width
     shown_scale = x_scale if known or x_range else None
-    below = _x_axis(look, shown_scale, x_ticks, marks, margins, own_line)
-    rows_of_text = [*([named] if named else []), *body, *below]
-    return Drawing(rows_of_text, look.palette, shown_scale, range(len(margin[0]), width))
+    labels, columns = _x_labels(look, shown_scale, x_ticks, margin, width)
+    cursor_column = None if cursor is None else x_scale.cell(cursor, canvas.columns)
+    axes = Axes(look.dim, margin, columns, y_ticks, cursor_column)
+    *body, axis = map(look.row, drawn(canvas, axes))
+    below = [Line(*axis), labels]
+    if own_line:
+        below.insert(1, Line.blank(width))
+    if shown_scale:
+        lines_of_marks = (below[1], below[1]) if own_line else (below[0], labels)
+        _write_marks(lines_of_marks, look, shown_scale, marks, margin, canvas.columns)
+    rows_of_text = [*([named] if named else []), *body, *(line.row for line in below)]
+    return Drawing(rows_of_text, look.palette, shown_scale, range(margin, width))
 
 
 def _points(series: Series) -> tuple[Floats, Floats]:
@@ -194,9 +205,21 @@ def _points(series: Series) -> tuple[Floats, Floats]:
     return x[:both], y[:both]
 
 
-def _joined(parts: list[Floats]) -> Floats:
-    values = np.concatenate(parts) if parts else np.zeros(0)
-    return values[np.isfinite(values)]
+def _finite(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """The points that are no gaps."""
+    finite = np.isfinite(x) & np.isfinite(y)
+    return (x, y) if finite.all() else (x[finite], y[finite])
+
+
+def _deciding(parts: list[Floats]) -> Floats:
+    """The values that decide the range of an axis: the least, the least above 0 and the greatest of every part."""
+    values = []
+    for part in parts:
+        if len(part):
+            values += [part.min(), part.max()]
+            if values[-2] <= 0 < values[-1]:
+                values.append(part[part > 0].min())
+    return np.array(values, dtype=np.float64)
 
 
 def _paint(
@@ -278,7 +301,7 @@ def _thicker(curve: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _legend(look: _Look, series: Sequence[Series], width: int) -> Row:
-    line, column = Line(width), 0
+    line, column = Line.blank(width), 0
     for index, one in enumerate(series):
         sample = f"{look.glyph('─')}{look.sign(one, index) or '─'}{look.glyph('─')} "
         label = look.text(one.label)
@@ -293,44 +316,25 @@ def _legend(look: _Look, series: Sequence[Series], width: int) -> Row:
     return line.row
 
 
-def _y_axis(look: _Look, scale: Scale | None, rows: int, width: int) -> list[str]:
-    """The left margin of each row, from top to bottom: right-aligned labels and the axis."""
+def _y_ticks(look: _Look, scale: Scale | None, rows: int, width: int) -> dict[int, str]:
+    """The label of every row with a tick, where 0 is on top; none where they leave the chart too little room."""
     labels: dict[int, str] = {}
     for place, label in _ticks(scale, max(min(rows // 3, 5), 1), rows):
         labels.setdefault(rows - 1 - place, look.text(label))
-    longest = max(map(len, labels.values()), default=0)
-    if longest > width // 3:
-        labels, longest = {}, 0
-    axis, tick = look.glyph("│"), look.glyph("┤")
-    return [f"{labels.get(row, ''):>{longest}}{tick if row in labels else axis}" for row in range(rows)]
+    return labels if max(map(len, labels.values()), default=0) <= width // 3 else {}
 
 
-def _x_axis(
-    look: _Look,
-    scale: Scale | None,
-    ticks: Sequence[tuple[float, str]] | None,
-    marks: Sequence[Mark],
-    margins: tuple[int, int],
-    own_line: bool,
-) -> list[Row]:
-    """The axis, the line of marks where they have their own, and the line of labels, from a margin to a width.
-
-    Without a line of their own the marks stand on the axis, and what they are called where the ticks leave room.
-    """
-    margin, width = margins
-    columns = width - margin - 1
-    axis, labels, marked = Line(width), Line(width), Line(width)
-    axis.write(margin, look.glyph("└" + "─" * columns), look.dim)
+def _x_labels(
+    look: _Look, scale: Scale | None, ticks: Sequence[tuple[float, str]] | None, margin: int, width: int
+) -> tuple[Line, list[int]]:
+    """The line of labels below the axis, and the columns of the plot area whose labels found room."""
+    line, ticked, columns = Line.blank(width), [], width - margin
     for place, label in _ticks(scale, max(columns // 12, 2), columns, ticks):
         label = look.text(label)
-        column = margin + 1 + place
-        start = max(min(column - len(label) // 2, width - len(label)), 0)
-        if labels.write(start, label, look.dim, apart=1):
-            axis.characters[column] = look.glyph("┬")
-    if scale:
-        lines = (marked, marked) if own_line else (axis, labels)
-        _write_marks(lines, look, scale, marks, margin + 1, columns)
-    return [axis.row, marked.row, labels.row] if own_line else [axis.row, labels.row]
+        start = max(min(margin + place - len(label) // 2, width - len(label)), 0)
+        if line.write(start, label, look.dim, apart=1):
+            ticked.append(place)
+    return line, ticked
 
 
 def _ticks(
@@ -373,7 +377,3 @@ def _write_near(line: Line, column: int, text: str, style: int, triangle: int | 
     """Write right of a triangle on the same line or below one, else to the left, a blank away from all else."""
     right, left = (column + 1, column - len(text)) if triangle is not None else (column, column - len(text) + 1)
     return any(line.write(start, text, style, apart=1, beside=triangle) for start in (right, left))
-
-
-def _beside(margin: str, row: Row, style: int) -> Row:
-    return [*margin, *row[0]], [*([style] * len(margin)), *row[1]]

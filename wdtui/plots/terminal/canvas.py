@@ -1,20 +1,27 @@
-"""The plot area as cells, set by plotext, and the finding of free room for labels between the curves.
+"""The plot area as cells, the finding of free room for labels between the curves, and the drawing by plotext.
 
-The only module that uses plotext. Curves arrive as cells: letting plotext walk every line dot by dot costs ten times
-as much: 53 ms for three noisy curves on 120 × 30 cells.
+The only module that uses plotext. It draws the axes, their ticks, the cursor and the cells of curves and labels. The
+dots of a curve are joined here: plotext walks a line dot by dot in Python, which makes a chart of noisy curves twenty
+times as slow, and in a cell that two curves meet it shows the dots of the last alone.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
+import plotext
 from numpy.typing import NDArray
 from rich.text import Span, Text
 
 from wdtui.plots.terminal.raster import BRAILLE
 from wdtui.plots.terminal.scale import Scale
-from wdtui.support.third_party import monitor_class
+
+_Figure = type(plotext.active())
+"""The functions of plotext share one figure in a process. Each chart has its own, so that any thread may draw."""
+_COLOR, _END = "\x1b[38;5;", "\x1b[0m"
+"""What stands before and after cells of one colour in a built figure."""
 
 Row = tuple[list[str], list[int]]
 """The characters of a line and the number of the style of each."""
@@ -31,7 +38,7 @@ class Palette:
             return 0
         if style not in self.styles:
             self.styles.append(style)
-        return min(self.styles.index(style), 255)  # plotext takes colours 0 … 255
+        return min(self.styles.index(style), 255)  # plotext has colours 0 … 255
 
 
 class Canvas:
@@ -70,34 +77,89 @@ class Canvas:
         taken[:, 1:-1] = self.characters > 0
         return ~window_any(taken, length + 2)
 
-    def lines(self) -> list[Row]:
-        """Have plotext set the cells; from top to bottom."""
-        monitor = monitor_class()
-        monitor.set_theme("clear")
-        monitor.set_frame(False)
-        monitor.set_size([self.columns, self.rows])
-        rows, columns = np.nonzero(self.characters)
-        if not len(rows):
-            return [([" "] * self.columns, [0] * self.columns) for _ in range(self.rows)]
-        monitor.set_xticks([], [])
-        monitor.set_yticks([], [])
-        monitor.set_xlim(0, max(self.columns - 1, 1))
-        monitor.set_ylim(0, max(self.rows - 1, 1))
-        characters = list(map(chr, self.characters[rows, columns].tolist()))
-        colors = self.styles[rows, columns].tolist()
-        monitor.draw(columns.tolist(), (self.rows - 1 - rows).tolist(), marker="x", color=0)
-        monitor.marker, monitor.color = [characters], [colors]  # as arguments each would be checked again, cell by cell
-        monitor.build_plot()
-        colored = [[style if isinstance(style, int) else 0 for style in row] for row in monitor.matrix.fullground]
-        return list(zip(monitor.matrix.marker, colored, strict=True))[::-1]
+    def texts(self) -> list[tuple[int, int, str, int]]:
+        """The cells that are not free as row, column, text and style of every stretch of one style in a row."""
+        styles = np.where(self.characters > 0, self.styles, -1)
+        found = []
+        for row, line in enumerate(styles):
+            starts = [0, *(np.flatnonzero(line[1:] != line[:-1]) + 1).tolist()]
+            for start, end in zip(starts, [*starts[1:], self.columns], strict=True):
+                if line[start] >= 0:
+                    text = "".join(map(chr, self.characters[row, start:end].tolist()))
+                    found.append((row, start, text, int(line[start])))
+        return found
 
 
+@dataclasses.dataclass(frozen=True)
+class Axes:
+    """What stands left of a plot area, below and behind it. Columns count from 0, rows from 0 on top."""
+
+    style: int
+    margin: int
+    """How many columns stand left of the plot area: those of the longest label and one for the axis."""
+    x_ticks: list[int]
+    y_ticks: dict[int, str]
+    """The label of every row that has a tick."""
+    cursor: int | None
+    """The column of a line behind the curves."""
+
+
+def drawn(canvas: Canvas, axes: Axes | None = None) -> list[Row]:
+    """Have plotext draw a plot area, with axes left of it and in a line below where given; from top to bottom.
+
+    plotext places the labels of an x axis in no certain order, so it gets the ticks alone.
+    """
+    rows = canvas.rows + (axes is not None)
+    figure = _Figure().subplots(1, 1).subplot(1, 1)  # a subplot may be larger than the terminal
+    figure.theme("clear")
+    figure.xaxes(axes is not None, False)
+    figure.yaxes(axes is not None, False)
+    figure.xlim(0, max(canvas.columns - 1, 1))
+    figure.ylim(0, max(canvas.rows - 1, 1))
+    if axes is None:
+        figure.plot_size(canvas.columns, rows)
+        figure.xticks([], [])
+        figure.yticks([], [])
+    else:
+        figure.plot_size(canvas.columns + axes.margin, rows + bool(axes.x_ticks))  # labels have a line, even empty ones
+        figure.ticks_color(axes.style)
+        figure.xticks(axes.x_ticks, [""] * len(axes.x_ticks))
+        figure.yticks([canvas.rows - 1 - row for row in axes.y_ticks], axes.y_ticks.values())
+        if axes.cursor is not None:
+            figure.vertical_line(axes.cursor, axes.style)
+    for row, column, text, style in canvas.texts():
+        figure.text(text, column, canvas.rows - 1 - row, color=style, alignment="left")
+    built = list(map(_row, figure.build().split("\n")[:rows]))
+    if axes is not None:
+        for _, styles in built[: canvas.rows]:
+            styles[: axes.margin] = [axes.style] * axes.margin  # blanks too: fewer changes of style to send
+    return built
+
+
+def _row(line: str) -> Row:
+    """Read a line of a built figure."""
+    characters: list[str] = []
+    styles: list[int] = []
+    for part in line.split(_END):
+        style = 0
+        if part.startswith(_COLOR):
+            number, part = part.removeprefix(_COLOR).split("m", 1)
+            style = int(number)
+        characters += part
+        styles += [style] * len(part)
+    return characters, styles
+
+
+@dataclasses.dataclass
 class Line:
     """One line of text outside the plot area, on which labels find free room."""
 
-    def __init__(self, columns: int) -> None:
-        self.characters = [" "] * columns
-        self.styles = [0] * columns
+    characters: list[str]
+    styles: list[int]
+
+    @classmethod
+    def blank(cls, columns: int) -> Line:
+        return cls([" "] * columns, [0] * columns)
 
     def write(self, column: int, text: str, style: int, *, apart: int = 0, beside: int | None = None) -> bool:
         """Write where only blanks are, `apart` more on either side; return whether there was room.
