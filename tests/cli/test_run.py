@@ -32,7 +32,8 @@ def test_the_same_config_gives_bit_identical_points_twice(tmp_path: Path) -> Non
     """Also where the process has trained before."""
 
     def points(command: Any) -> list[dict[str, Any]]:
-        arguments = ("--width", "40", "--epochs", "3", "--shuffle", "--label-noise", "0.1", "--threads", "2")
+        sized = ("--width", "40", "--epochs", "3", "--train-size", "640", "--threads", "2")
+        arguments = (*sized, "--shuffle", "--label-noise", "0.1")
         lines = events(command("run", *arguments, "--headless", "--json", store=tmp_path).stdout)[:-1]
         return [{name: line[name] for name in line if name not in ("run_id", "steps_per_second")} for line in lines]
 

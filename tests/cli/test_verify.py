@@ -131,10 +131,13 @@ def test_show_and_list_tell_of_the_claims(experiment: Path, tmp_path: Path) -> N
     assert rows["training-curves"]["claims"] == "not run"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_stops_the_runs_with_a_checkpoint(experiment: Path, tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, "2"), (signal.SIGTERM, "1"), (signal.SIGHUP, "1")])
+def test_a_signal_stops_the_runs_with_a_checkpoint(
+    experiment: Path, tmp_path: Path, number: signal.Signals, workers: str
+) -> None:
     experiment.write_text(FILE.replace("epochs = 2", "epochs = 1_000_000").replace("100.0", "1.0"), encoding="utf-8")
-    process = start("experiments", "verify", str(experiment), "--threads", "1", store=tmp_path / "store")
+    verify = ("experiments", "verify", str(experiment), "--threads", "1", "--workers", workers)
+    process = start(*verify, store=tmp_path / "store")
     with Store(tmp_path / "store") as store:
         until(lambda: any(run.step for run in store.runs()), process)
     process.send_signal(number)
