@@ -202,7 +202,7 @@ def test_the_measured_value_is_in_the_sentence() -> None:
     best = verdict(measure="test_accuracy", along="weight_decay", find="highest_at", between=[0.1, 0.3])
     assert best.measured.startswith("λ of the highest test accuracy at the end: 0.3 (0: 10.0 %, 0.1: 60.0 %, ")
     never = verdict(measure="delay", where={"weight_decay": 0.0}, at_most=3)
-    assert "never (median of never, never, never), which is no value; claimed: at most 3." in never.measured
+    assert "never (median of never, never, never), which is not a number; claimed: at most 3." in never.measured
     assert never.to_json()["value"] == [None, None] and never.to_json()["state"] == "fails"
 
 
@@ -231,7 +231,7 @@ def test_a_list_in_where_means_any_of_its_values() -> None:
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ({"at_leest": 1}, "at_leest is no part of a claim; did you mean at_least?"),
+        ({"at_leest": 1}, "at_leest is not a key of a claim; did you mean at_least?"),
         ({"measure": "test_acuracy"}, "there is no measure test_acuracy; did you mean test_accuracy?"),
         ({"measure": "fit_stp"}, "did you mean fit_step?"),
         ({"measure": ""}, "there is no measure"),
@@ -261,7 +261,7 @@ def test_a_list_in_where_means_any_of_its_values() -> None:
         ({"at_most": 0.1}, "no value is at least 0.5 and at most 0.1"),
         ({"between": [0, 1]}, "bounded by at_least and between"),
         ({"between": [1, 0]}, "between must be two numbers"),
-        ({"quick": {"at_last": 3}}, "at_last is no part of a claim"),
+        ({"quick": {"at_last": 3}}, "at_last is not a key of a claim"),
         ({"only": "fast"}, "there is no only fast; give full, quick"),
         ({"says": " "}, "a claim says nothing"),
         ({"says": None}, "a claim says nothing"),

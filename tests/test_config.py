@@ -267,7 +267,7 @@ def test_a_weight_decay_by_the_rule_is_held_to_the_bounds_of_weight_decay() -> N
 def test_an_unknown_field_is_refused_with_the_nearest_name(name: str, ending: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         RunConfig.from_mapping({"width": 8}, {name: 1})
-    assert str(refusal.value) == f"{name} is no field of a run{ending}"
+    assert str(refusal.value) == f"{name} is not a field of a run{ending}"
     assert refusal.value.fields == (name,)
     assert nearest(name, RunConfig.fields()) == ending
 
@@ -395,8 +395,8 @@ def test_a_transformer_may_train_on_one_pair_at_a_time() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"architecture": "transformer"}, "an ensemble trains residual networks."),
-        ({"sharpness_every": 5}, "the sharpness is measured of runs on their own."),
+        ({"architecture": "transformer"}, "a batch trains residual networks only."),
+        ({"sharpness_every": 5}, "sharpness is not measured in a batch."),
         ({"width": 24}, "engine ensemble and width 24 clash: with a multiple of 16 alone is a run the same"),
         ({"bits": 24}, "engine ensemble and bits 24 clash: with a multiple of 16 alone is a run the same"),
     ],

@@ -82,7 +82,7 @@ WRONG = {
     ("keys.pause", "end"): "keys.pause: end is the key of last_run already",
     ("keys.launch", "f99"): "keys.launch: f99 is no key",
     ("keys.launch", "escape"): "escape has a meaning everywhere",
-    ("themes.sea.acent", "#fff"): "acent is no part of a theme; did you mean accent?",
+    ("themes.sea.acent", "#fff"): "acent is not a key of a theme; did you mean accent?",
     ("themes.sea.accent", "bluish"): "bluish is no colour",
 }
 

@@ -174,7 +174,7 @@ def test_the_report_is_one_page_on_its_own_and_shows_each_claim(folder: Path, tm
         assert says in page.text
     assert "3 claims: 1 holds, 2 not run. 3 of 4 runs are trained" in page.text
     assert "✓ holds" in page.text and "Weight norm at the end: 3 (median of 3, 3); claimed: at most 5." in page.text
-    assert "1 of its 2 runs are missing. Claimed of the share of seeds that fit: at most 0 %." in page.text
+    assert "1 of its 2 runs are missing. Claim: the share of seeds that fit: at most 0 %." in page.text
     assert "torch 2.13.0" in page.text and f"wdtui experiments verify {folder}/mine.toml" in page.text
     assert "missing" in page.text, "the state of the cell that lacks a run"
 

@@ -186,11 +186,11 @@ def test_a_queued_run_that_another_process_stops_is_not_begun(
     scheduler.submit(first, second, third)
     until(under_way(store, first))
     with Store(store.folder) as other:
-        other.set_status(other.run(second).claim, Status.STOPPED, "Stopped before it began.")
+        other.set_status(other.run(second).claim, Status.STOPPED, "Stopped before it started.")
         other.send(first, "stop")
     until(lambda: store.run(third).status == Status.DONE)
     assert store.run(second).status == Status.STOPPED and not store.run(second).step
-    assert "Stopped before it began." in {notice.text for notice in scheduler.notices() if notice.run_id == second}
+    assert "Stopped before it started." in {notice.text for notice in scheduler.notices() if notice.run_id == second}
 
 
 def test_a_run_that_cannot_be_trained_is_a_notice(store: Store, scheduler: Scheduler) -> None:
@@ -394,7 +394,7 @@ def test_a_terminated_process_leaves_a_checkpoint(store: Store, scheduler: Sched
 
 def test_a_run_that_comes_after_the_interruption_is_interrupted_too(store: Store) -> None:
     late, stopped = add(store, 3), add(store, 3)
-    store.settle(stopped, Status.STOPPED, "Stopped before it began.")
+    store.settle(stopped, Status.STOPPED, "Stopped before it started.")
     scheduler = Scheduler(store, device="cpu", slots=1)
     scheduler.interrupt("Interrupted by Ctrl-C")
     scheduler.submit(late, stopped)
