@@ -250,12 +250,12 @@ def test_a_list_in_where_means_any_of_its_values() -> None:
         ({"where": 3}, "where must be a table, not 3"),
         ({"minus": {"weight_decay": 0.2}}, "no run with weight_decay 0.2"),
         ({"minus": {"width": 16}, "divided_by": {"width": 16}}, "minus and divided_by clash"),
-        ({"along": "weight_decay"}, "along and find need one another"),
+        ({"along": "weight_decay"}, "along and find must be given together"),
         ({"along": "width", "find": "highest"}, "there is no find highest; did you mean highest_at?"),
         ({"along": "widht", "find": "highest_at"}, "there is no along widht; did you mean width?"),
         ({"along": "weight_decay", "find": "highest_at"}, "only one value of weight_decay"),
         ({"along": "optimizer", "find": "highest_at"}, "optimizer has no numbers to look along"),
-        ({"along": "width", "find": "highest_at", "seeds": "all"}, 'seeds "all" makes no curve'),
+        ({"along": "width", "find": "highest_at", "seeds": "all"}, 'seeds "all" gives no curve'),
         ({"at_least": "a"}, "at_least must be a number, not a"),
         ({"at_least": math.nan}, "at_least must be a number"),
         ({"at_most": 0.1}, "no value is at least 0.5 and at most 0.1"),
@@ -263,8 +263,8 @@ def test_a_list_in_where_means_any_of_its_values() -> None:
         ({"between": [1, 0]}, "between must be two numbers"),
         ({"quick": {"at_last": 3}}, "at_last is not a key of a claim"),
         ({"only": "fast"}, "there is no only fast; give full, quick"),
-        ({"says": " "}, "a claim says nothing"),
-        ({"says": None}, "a claim says nothing"),
+        ({"says": " "}, "a claim has no sentence"),
+        ({"says": None}, "a claim has no sentence"),
     ],
 )
 def test_what_is_wrong_with_a_claim_is_said_in_a_sentence(table: dict[str, Any], said: str) -> None:
@@ -280,7 +280,7 @@ def test_what_is_wrong_with_a_claim_is_said_in_a_sentence(table: dict[str, Any],
 def test_a_claim_without_measure_or_bounds_is_refused(missing: str) -> None:
     table = {"says": "So.", "measure": "test_accuracy", "where": {"weight_decay": 0.1, "width": 8}, "at_least": 0.5}
     del table[missing]
-    with pytest.raises(ConfigError, match=r"it measures nothing|it is bounded by nothing"):
+    with pytest.raises(ConfigError, match=r"it has no measure|it is bounded by nothing"):
         read_claims(SCHEMA, [table], CELLS, quick=False)
 
 

@@ -87,10 +87,10 @@ def test_before_the_first_point_there_is_nothing_to_say_but_the_start() -> None:
     ("table", "said"),
     [
         (note("fitted"), "when = fitted is not a moment: give start, fit"),
-        (note({"steps": 3}), "is no moment"),
-        (note({"step": -1}), "is no moment"),
+        (note({"steps": 3}), "is not a moment"),
+        (note({"step": -1}), "is not a moment"),
         ({"says": "Here."}, "when is missing"),
-        ({"when": "fit"}, "a note says nothing"),
+        ({"when": "fit"}, "a note has no sentence"),
         (note("fit", "{test_acuracy}"), "there is no value {test_acuracy}; did you mean test_accuracy?"),
         (note("fit", "{test_accuracy:.3f}"), "a name alone"),
         (note("fit", "{test_accuracy.__class__}"), "there is no value"),

@@ -28,7 +28,7 @@ BAD = {
     "a batch of one": (["--batch-size", "1"], "batch_size 1 and batch_norm true clash"),
     "both weight decays": (["--weight-decay", "1", "--normalized-weight-decay", "1"], "give one of the two"),
     "a flag without value": (["--bits"], "bits: --headless is not allowed"),
-    "no such device": (["--device", "cuda:7"], "give auto or"),
+    "no such device": (["--device", "cuda:7"], "Give auto or"),
 }
 
 

@@ -99,7 +99,7 @@ def test_runs_and_sweeps_are_drawn_and_it_says_where(folder: Path, tmp_path: Pat
         (["1", "--metric", "test_los"], "test_loss"),
         (["1", "--metric", "sharpness"], "not measured in any of these runs"),
         (["S1", "--metric", "bn_variance_min/block1.norm1"], "no metric bn_variance_min/block1.norm1"),
-        (["S1", "1"], "one sweep, or runs"),
+        (["S1", "1"], "either one sweep or runs"),
         (["S2"], "no axis but seeds"),
         (["S7"], "no sweep S7"),
         (["77"], "no run 77"),
@@ -219,7 +219,7 @@ def test_a_command_replaces_what_is_there_with_force_alone_and_writes_through_no
     assert main(given) == 2
     error = capsys.readouterr().err
     assert_one_sentence(error)
-    assert f"{name} exists already: give --force to replace it" in error and (tmp_path / name).read_text() == "mine"
+    assert f"{name} already exists. Give --force to replace it" in error and (tmp_path / name).read_text() == "mine"
     assert main([*given, "--force"]) == 0
     assert (tmp_path / name).read_bytes() != b"mine" and [path.name for path in tmp_path.iterdir()] == [name]
     (tmp_path / "kept").write_text("kept")
@@ -232,5 +232,5 @@ def test_a_command_replaces_what_is_there_with_force_alone_and_writes_through_no
 def test_the_results_of_a_benchmark_replace_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "speed.json").write_text("mine")
     assert main(["bench", "--output", str(tmp_path / "speed.json")]) == 2
-    assert "speed.json exists already: give --force" in capsys.readouterr().err
+    assert "speed.json already exists. Give --force" in capsys.readouterr().err
     assert (tmp_path / "speed.json").read_text() == "mine"

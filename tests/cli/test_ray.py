@@ -116,12 +116,12 @@ def test_commands_reach_a_run_on_another_node_and_ctrl_c_leaves_a_checkpoint(clu
 def test_what_cannot_be_done_on_ray_is_said_in_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     refused = {
         ("--executor", "ray", "--address", "127.0.0.1:1"): "Cannot join a Ray cluster at 127.0.0.1:1",
-        ("--executor", "ray", "--address", "ray://127.0.0.1:1"): "start it on a node of the cluster",
+        ("--executor", "ray", "--address", "ray://127.0.0.1:1"): "Start it on a node of the cluster",
         ("--executor", "ray", "--address", "auto"): "give the cluster's HOST:PORT",
         ("--executor", "ray", "--address", "10.0.0.1"): "give the cluster's HOST:PORT",
         ("--executor", "ray", "--workers", "2"): "--workers is for this machine",
         ("--executor", "ray", "--device", "mps"): "give auto, cpu or cuda",
-        ("--address", "127.0.0.1:1"): "give --executor ray with it",
+        ("--address", "127.0.0.1:1"): "--address needs --executor ray",
     }
     for options, sentence in refused.items():
         result = wdtui("sweep", *GRID, "--headless", *options, store=tmp_path)
@@ -154,7 +154,7 @@ def greet(connection: socket.socket) -> None:
 
 @pytest.mark.parametrize(
     ("serve", "why"),
-    [(lambda connection: None, "nothing answers"), (socket.socket.close, ""), (greet, "is no Ray cluster")],
+    [(lambda connection: None, "nothing answers"), (socket.socket.close, ""), (greet, "is not a Ray cluster")],
     ids=["silent", "closing", "a web server"],
 )
 def test_what_answers_as_no_cluster_does_is_said_within_ten_seconds(

@@ -205,7 +205,7 @@ def test_one_bad_folder_does_not_keep_the_others_out(tmp_path: Path, capsys: pyt
     [
         ([-3.0, 1.0], "records the epoch -3 at step 10: epochs are numbers from 0 to 10,000,000"),
         ([0.0, 1e30], "records the epoch 1e+30 at step 20: epochs are numbers from 0 to 10,000,000"),
-        ([5.0, 3.0], "records the epoch 3 at step 20 after 5: epochs never fall"),
+        ([5.0, 3.0], "records the epoch 3 at step 20 after 5: epochs never decrease"),
     ],
 )
 def test_epochs_that_no_training_has_are_a_sentence(

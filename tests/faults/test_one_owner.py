@@ -136,7 +136,7 @@ def test_an_owner_elsewhere_is_unconfirmed_until_it_has_been_seen_to_live(store:
     written_elsewhere(store, run_id, elsewhere, 0.0, 1)
     run = store.run(run_id)
     assert (run.status, run.state) == (Status.RUNNING, "unconfirmed")
-    assert "host elsewhere" in run.reason and "No sign of life" in run.reason
+    assert "host elsewhere" in run.reason and "No heartbeat" in run.reason
     written_elsewhere(store, run_id, elsewhere, 0.0, 2)
     run = store.run(run_id)
     assert (run.state, run.reason) == ("running", "")

@@ -118,7 +118,7 @@ def test_a_fork_may_begin_to_measure_the_sharpness(store: Store) -> None:
 
 def test_a_fork_of_a_finished_run_trains_it_longer(store: Store) -> None:
     original, whole = parent(store), trained(store, store.add_run(TINY.replace(epochs=26), plan=parent(store).plan))
-    with pytest.raises(ConfigError, match="epochs 20 ends at step 100, and the fork begins at step 100; give more"):
+    with pytest.raises(ConfigError, match="epochs 20 ends at step 100, and the fork starts at step 100: give more"):
         forks.fork(store, original, 100, {})
     child = trained(store, forks.fork(store, original, 100, {"epochs": 26}))
     assert_equal(store.curves(child.id), store.curves(whole.id))

@@ -61,7 +61,7 @@ def test_resuming_a_finished_run_trains_its_damaged_points_again(tmp_path: Path)
     with Store(tmp_path) as store:
         run_id, undisturbed = trained(store), trained(store)
         expected = store.curves(undisturbed)
-        with pytest.raises(StoreError, match="lacks no points"):
+        with pytest.raises(StoreError, match="has no missing points"):
             store.reopen(run_id)
     damage(tmp_path, run_id, *expected.steps[[25, 33]].tolist())
     resumed = wdtui("resume", str(run_id), store=tmp_path)

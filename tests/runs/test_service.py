@@ -196,7 +196,7 @@ def test_a_queued_run_that_waits_here_is_neither_queued_twice_nor_begun_once_it_
     store: Store, queue: Queue, service: Service
 ) -> None:
     run_id = service.start(CONFIG)
-    with pytest.raises(RefusedError, match=r"^Run 1 waits for its turn\.$"):
+    with pytest.raises(RefusedError, match=r"^Run 1 is already queued\.$"):
         service.resume(run_id)
     assert service.stop(run_id) == "Run 1 will not start."
     assert queue.at_work == set() and len(queue.submitted) == 1

@@ -77,7 +77,7 @@ def test_a_stopped_run_is_claimed_once_it_is_queued_again(store: Store) -> None:
 def test_a_finished_run_cannot_be_claimed(store: Store, status: Status) -> None:
     run_id = store.add_run(CONFIG)
     store.set_status(store.run(run_id).claim, status)
-    with pytest.raises(StoreError, match=f"Run {run_id} is {status}, so there is nothing left to train"):
+    with pytest.raises(StoreError, match=f"Run {run_id} is {status}, so there is nothing to train"):
         claim(store, run_id)
 
 

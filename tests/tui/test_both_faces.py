@@ -196,5 +196,5 @@ def test_without_a_terminal_for_the_app_no_run_is_added(
 ) -> None:
     recorded.add("demo", points=5)
     assert main(["--store", str(recorded.store.folder), command, "1"]) == 2
-    assert "The workbench needs a terminal" in capsys.readouterr().err
+    assert "The app needs a terminal" in capsys.readouterr().err
     assert recorded.store.count() == 1

@@ -60,7 +60,7 @@ async def test_the_quiet_line_says_the_note_that_the_run_has_got_to(recorded: Re
             await press(pilot, "down")
     another, fitted, started = lines
     assert started == "Step 78: Off it goes."
-    assert re.fullmatch(r"Step (\S+): Fitted at step \1; the test is at .* %\.", fitted) and "Fitted since" in another
+    assert re.fullmatch(r"Step (\S+): Fitted at step \1; the test is at .* %\.", fitted) and "Fit reached at" in another
 
 
 @pytest.mark.usefixtures("speaking")

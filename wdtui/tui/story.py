@@ -53,7 +53,7 @@ def _reached(shown: Shown) -> str:
         return f"Generalised at step {number(seen.generalise_step)}{later}; test accuracy is {test}."
     if seen.fit_step is not None:
         watch = " Now watch the weight norm." if run.live else ""
-        return f"Fitted at step {number(seen.fit_step)}; test accuracy is {test}.{watch}"
+        return f"Fit reached at step {number(seen.fit_step)}; test accuracy is {test}.{watch}"
     return f"Training accuracy is {train}, test accuracy {test}."
 
 

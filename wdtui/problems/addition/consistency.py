@@ -63,9 +63,7 @@ def _check_ensemble(config: Fields) -> None:
                 config,
                 "engine",
                 name,
-                reason=(
-                    f"with a multiple of {_LANES} is the result independent of the other runs in the batch, bit for bit"
-                ),
+                reason=(f"it must be a multiple of {_LANES}, or the other runs in the batch would change its result"),
             )
 
 
