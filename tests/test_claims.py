@@ -202,7 +202,7 @@ def test_the_measured_value_is_in_the_sentence() -> None:
     best = verdict(measure="test_accuracy", along="weight_decay", find="highest_at", between=[0.1, 0.3])
     assert best.measured.startswith("λ of the highest test accuracy at the end: 0.3 (0: 10.0 %, 0.1: 60.0 %, ")
     never = verdict(measure="delay", where={"weight_decay": 0.0}, at_most=3)
-    assert "never (median of never, never, never), which is no value; claimed: at most 3." in never.measured
+    assert "never (median of never, never, never), which is not a number; claimed: at most 3." in never.measured
     assert never.to_json()["value"] == [None, None] and never.to_json()["state"] == "fails"
 
 
@@ -231,7 +231,7 @@ def test_a_list_in_where_means_any_of_its_values() -> None:
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ({"at_leest": 1}, "at_leest is no part of a claim; did you mean at_least?"),
+        ({"at_leest": 1}, "at_leest is not a key of a claim; did you mean at_least?"),
         ({"measure": "test_acuracy"}, "there is no measure test_acuracy; did you mean test_accuracy?"),
         ({"measure": "fit_stp"}, "did you mean fit_step?"),
         ({"measure": ""}, "there is no measure"),
@@ -250,21 +250,21 @@ def test_a_list_in_where_means_any_of_its_values() -> None:
         ({"where": 3}, "where must be a table, not 3"),
         ({"minus": {"weight_decay": 0.2}}, "no run with weight_decay 0.2"),
         ({"minus": {"width": 16}, "divided_by": {"width": 16}}, "minus and divided_by clash"),
-        ({"along": "weight_decay"}, "along and find need one another"),
+        ({"along": "weight_decay"}, "along and find must be given together"),
         ({"along": "width", "find": "highest"}, "there is no find highest; did you mean highest_at?"),
         ({"along": "widht", "find": "highest_at"}, "there is no along widht; did you mean width?"),
         ({"along": "weight_decay", "find": "highest_at"}, "only one value of weight_decay"),
         ({"along": "optimizer", "find": "highest_at"}, "optimizer has no numbers to look along"),
-        ({"along": "width", "find": "highest_at", "seeds": "all"}, 'seeds "all" makes no curve'),
+        ({"along": "width", "find": "highest_at", "seeds": "all"}, 'seeds "all" gives no curve'),
         ({"at_least": "a"}, "at_least must be a number, not a"),
         ({"at_least": math.nan}, "at_least must be a number"),
         ({"at_most": 0.1}, "no value is at least 0.5 and at most 0.1"),
         ({"between": [0, 1]}, "bounded by at_least and between"),
         ({"between": [1, 0]}, "between must be two numbers"),
-        ({"quick": {"at_last": 3}}, "at_last is no part of a claim"),
+        ({"quick": {"at_last": 3}}, "at_last is not a key of a claim"),
         ({"only": "fast"}, "there is no only fast; give full, quick"),
-        ({"says": " "}, "a claim says nothing"),
-        ({"says": None}, "a claim says nothing"),
+        ({"says": " "}, "a claim has no sentence"),
+        ({"says": None}, "a claim has no sentence"),
     ],
 )
 def test_what_is_wrong_with_a_claim_is_said_in_a_sentence(table: dict[str, Any], said: str) -> None:
@@ -280,7 +280,7 @@ def test_what_is_wrong_with_a_claim_is_said_in_a_sentence(table: dict[str, Any],
 def test_a_claim_without_measure_or_bounds_is_refused(missing: str) -> None:
     table = {"says": "So.", "measure": "test_accuracy", "where": {"weight_decay": 0.1, "width": 8}, "at_least": 0.5}
     del table[missing]
-    with pytest.raises(ConfigError, match=r"it measures nothing|it is bounded by nothing"):
+    with pytest.raises(ConfigError, match=r"it has no measure|it is bounded by nothing"):
         read_claims(SCHEMA, [table], CELLS, quick=False)
 
 

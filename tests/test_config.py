@@ -267,7 +267,7 @@ def test_a_weight_decay_by_the_rule_is_held_to_the_bounds_of_weight_decay() -> N
 def test_an_unknown_field_is_refused_with_the_nearest_name(name: str, ending: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         RunConfig.from_mapping({"width": 8}, {name: 1})
-    assert str(refusal.value) == f"{name} is no field of a run{ending}"
+    assert str(refusal.value) == f"{name} is not a field of a run{ending}"
     assert refusal.value.fields == (name,)
     assert nearest(name, RunConfig.fields()) == ending
 
@@ -281,13 +281,13 @@ TOGETHER: list[tuple[dict[str, Any], set[str], str]] = [
         {"test_digits", "bits"},
         "the product of 5-digit numbers needs 34 bits",
     ),
-    ({"train_size": 9000}, {"train_digits", "train_size", "validation_size"}, "more than there are numbers"),
+    ({"train_size": 9000}, {"train_digits", "train_size", "validation_size"}, "more than the numbers with"),
     (
         {"train_size": 8700, "validation_size": 300},
         {"train_digits", "train_size", "validation_size"},
         "90 such numbers",
     ),
-    ({"test_size": 901}, {"test_digits", "test_size"}, "more than there are numbers"),
+    ({"test_size": 901}, {"test_digits", "test_size"}, "more than the numbers with"),
     ({"train_size": 63}, {"train_size", "batch_size"}, "at least one full batch"),
     ({"batch_size": 1}, {"batch_size", "batch_norm"}, "BatchNorm needs a batch of 2 or more"),
     ({"betas": (0.9,)}, {"betas"}, "two numbers, not 1"),
@@ -329,7 +329,7 @@ def test_whether_there_are_enough_numbers_is_decided_by_the_very_draw_of_the_run
             RunConfig(test_digits=(1, 2), test_size=55, data_seed=data_seed)
             taken += 1
         except ConfigError as error:
-            assert "of 1 digits are asked for and only 9 such numbers exist" in str(error)
+            assert "of 1 digits are requested, but only 9 such numbers exist" in str(error)
     assert 80 <= taken < 100
 
 
@@ -377,8 +377,8 @@ def test_decay_is_decoupled_by_itself_for_adamw_alone(optimizer: str, decay: str
     [
         ({"heads": 2}, "heads 2 and architecture residual clash: only the transformer has attention heads"),
         ({"architecture": "transformer", "heads": 3}, "heads 3 and width 256 clash: each head takes an equal share"),
-        ({"architecture": "transformer", "batch_norm": False}, "the transformer has no BatchNorm to leave out"),
-        ({"architecture": "transformer", "sharpness_every": 5}, "the sharpness is measured of residual networks only"),
+        ({"architecture": "transformer", "batch_norm": False}, "the transformer has no BatchNorm, so leave batch_norm"),
+        ({"architecture": "transformer", "sharpness_every": 5}, "sharpness is measured for residual networks only"),
         ({"architecture": "trasformer"}, "architecture: trasformer is not allowed; give residual or transformer"),
     ],
     ids=str,
@@ -395,10 +395,10 @@ def test_a_transformer_may_train_on_one_pair_at_a_time() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"architecture": "transformer"}, "an ensemble trains residual networks."),
-        ({"sharpness_every": 5}, "the sharpness is measured of runs on their own."),
-        ({"width": 24}, "engine ensemble and width 24 clash: with a multiple of 16 alone is a run the same"),
-        ({"bits": 24}, "engine ensemble and bits 24 clash: with a multiple of 16 alone is a run the same"),
+        ({"architecture": "transformer"}, "a batch trains residual networks only."),
+        ({"sharpness_every": 5}, "sharpness is not measured in a batch."),
+        ({"width": 24}, "engine ensemble and width 24 clash: it must be a multiple of 16"),
+        ({"bits": 24}, "engine ensemble and bits 24 clash: it must be a multiple of 16"),
     ],
 )
 def test_what_an_ensemble_cannot_train_is_refused(changes: dict[str, Any], said: str) -> None:

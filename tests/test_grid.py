@@ -136,7 +136,7 @@ def test_ends_and_middle_come_first_and_the_second_seed_last() -> None:
 def test_an_axis_of_seeds_is_a_repetition() -> None:
     grid = Grid.of(RunConfig(), {"seed": [5, 3], "width": [8]})
     assert grid.seeds == (3, 5) and list(grid.axes) == ["width"]
-    with pytest.raises(ConfigError, match="seed is an axis already"):
+    with pytest.raises(ConfigError, match="seed is already an axis"):
         Grid.of(RunConfig(), {"seed": [1]}, 2)
 
 

@@ -61,7 +61,7 @@ def test_a_misspelt_name_is_answered_with_the_nearest(typed: str, meant: str) ->
         lambda: read_axes(SCHEMA, [f"{typed}=8"]),
         lambda: parse_assignment(SCHEMA, f"{typed}=8"),
     ):
-        with pytest.raises(ConfigError, match=rf"is no field of a run; did you mean {meant}\?"):
+        with pytest.raises(ConfigError, match=rf"is not a field of a run; did you mean {meant}\?"):
             read()
 
 
@@ -72,7 +72,7 @@ def test_a_file_wants_the_full_name_and_an_alias_is_answered_with_it(content: st
     (tmp_path / "mine.toml").write_text(f'question = "Why?"\n{content}\n', encoding="utf-8")
     with pytest.raises((ConfigError, ExperimentError), match=r"did you mean (learning_rate|weight_decay)\?"):
         load(str(tmp_path / "mine.toml"))
-    with pytest.raises(ConfigError, match=r"lr is no field of a run; did you mean learning_rate\?"):
+    with pytest.raises(ConfigError, match=r"lr is not a field of a run; did you mean learning_rate\?"):
         RunConfig.from_mapping({"lr": 1})
 
 

@@ -86,18 +86,18 @@ def test_before_the_first_point_there_is_nothing_to_say_but_the_start() -> None:
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        (note("fitted"), "when = fitted is no moment: give start, fit"),
-        (note({"steps": 3}), "is no moment"),
-        (note({"step": -1}), "is no moment"),
+        (note("fitted"), "when = fitted is not a moment: give start, fit"),
+        (note({"steps": 3}), "is not a moment"),
+        (note({"step": -1}), "is not a moment"),
         ({"says": "Here."}, "when is missing"),
-        ({"when": "fit"}, "a note says nothing"),
+        ({"when": "fit"}, "a note has no sentence"),
         (note("fit", "{test_acuracy}"), "there is no value {test_acuracy}; did you mean test_accuracy?"),
         (note("fit", "{test_accuracy:.3f}"), "a name alone"),
         (note("fit", "{test_accuracy.__class__}"), "there is no value"),
         (note("fit", "{"), "braces do not pair up"),
         (note("fit", "{}"), "there is no value {}"),
         (note("fit", where={"widht": 8}), "there is no field widht; did you mean width?"),
-        (note("fit", whn=3), "whn is no part of a note; did you mean when?"),
+        (note("fit", whn=3), "whn is not a key of a note; did you mean when?"),
     ],
 )
 def test_what_is_wrong_with_a_note_is_said_in_a_sentence(table: dict[str, Any], said: str) -> None:

@@ -21,7 +21,7 @@ def names(folder: Path) -> list[str]:
 def test_what_is_there_is_replaced_with_force_alone(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     write_text(path, "one")
-    with pytest.raises(FileError, match=r"a.txt exists already: give --force to replace it, or another name\."):
+    with pytest.raises(FileError, match=r"a.txt already exists: give --force to replace it, or another name\."):
         write_text(path, "two")
     assert path.read_text() == "one"
     write_text(path, "two", force=True)
@@ -30,7 +30,7 @@ def test_what_is_there_is_replaced_with_force_alone(tmp_path: Path) -> None:
 
 def test_a_file_that_comes_to_be_there_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    with pytest.raises(FileError, match="exists already"), writing(path) as partial:
+    with pytest.raises(FileError, match="already exists"), writing(path) as partial:
         partial.write_text("mine")
         path.write_text("another's")
     assert path.read_text() == "another's" and names(tmp_path) == ["a.txt"]
@@ -58,7 +58,7 @@ def test_a_link_is_neither_followed_nor_replaced(force: bool, target: str, tmp_p
     kept.parent.mkdir()
     kept.write_text("kept")
     (tmp_path / "a.txt").symlink_to(tmp_path / target)
-    with pytest.raises(FileError, match=r"a.txt is a link to .*: give the name of the file itself"):
+    with pytest.raises(FileError, match=r"a.txt is a link to .*: give the name of the target file"):
         write_text(tmp_path / "a.txt", "new", force=force)
     (tmp_path / "folder").symlink_to(kept.parent)
     with pytest.raises(FileError, match="folder is a link"), filling(tmp_path / "folder", "*.txt", force=force):

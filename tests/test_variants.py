@@ -50,10 +50,10 @@ def test_a_claim_about_one_seed_needs_that_seed(write: Callable[[str], str]) -> 
     with_seeds = FILE.replace("[quick.config]", "seed = [0, 7]\n[quick.config]")
     experiment = load(write(with_seeds.replace("{ weight_decay = 0.3 }", "{ weight_decay = 0.3, seed = 7 }")))
     assert len(experiment.with_seeds(8).cells()) == 16
-    with pytest.raises(ExperimentError, match=r"“It learns.” is about another seed than 0 to 4\."):
+    with pytest.raises(ExperimentError, match=r"“It learns.” uses a seed outside 0 to 4\."):
         experiment.with_seeds(5)
     compared = with_seeds.replace("at_least", "minus = { weight_decay = 0.3, seed = 7 }\nat_least")
-    with pytest.raises(ExperimentError, match="is about another seed than 0 to 4"):
+    with pytest.raises(ExperimentError, match="uses a seed outside 0 to 4"):
         load(
             write(
                 compared.replace(
@@ -78,7 +78,7 @@ def test_a_field_that_quick_sets_is_no_axis_there(write: Callable[[str], str]) -
     ("content", "said"),
     [
         (FILE.replace("0.3 }", "0.1 }"), ["in the quick variant of the claim “It learns.”", "no run with"]),
-        (FILE + "[quick.axs]\nwidth = [8]\n", ["axs is no part of quick; did you mean axes?"]),
+        (FILE + "[quick.axs]\nwidth = [8]\n", ["axs is not a key of quick; did you mean axes?"]),
         (FILE.replace("epochs = 5", "epoch = 5"), ["epoch", "did you mean epochs?"]),
         ('question = "Why?"\nclaims = 3\n', ["claims must be tables"]),
         ('question = "Why?"\nclaims = [3]\n', ["claims must be tables"]),

@@ -11,7 +11,7 @@ __all__ = ["ConfigError", "DivergedError", "Run", "RunConfig", "StoreError", "Wd
 
 
 def __getattr__(name: str) -> Any:
-    """Import the API when it is first used: importing wdtui costs nothing."""
+    """Import the API on first use, so that importing wdtui is cheap."""
     if name not in __all__:
         raise AttributeError(f"module 'wdtui' has no attribute {name!r}")
     import importlib

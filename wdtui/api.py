@@ -1,6 +1,6 @@
-"""The Python API: `wdtui.load` and `wdtui.train`, for notebooks and scripts of one's own.
+"""The Python API: `wdtui.load` and `wdtui.train`, for notebooks and scripts.
 
-`import wdtui` costs nothing; the first use of a name here imports what it needs, and only `train` imports torch.
+`import wdtui` is cheap. The first use of a name here imports what it needs. Only `train` imports torch.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ __all__ = ["ConfigError", "DivergedError", "Run", "RunConfig", "StoreError", "Wd
 
 
 def load(run: str | int, store: str | Path | None = None) -> Run:
-    """Read a run from the store: `run` is its number, its name or "last"; `store` a folder, by default the usual one.
+    """Read a run from the store.
 
-    Its `curves` are numpy arrays [points] by metric name, with "step" and "epoch" beside them. Raises StoreError, a
-    sentence that a person can act on.
+    `run` is its number, its name or "last". `store` is a folder, by default the configured one. The run's `curves` are
+    numpy arrays of shape [points] by metric name, and also have "step" and "epoch". Raises StoreError.
     """
     with Store(Path(store) if store else None) as opened:
         return take(opened, run)
@@ -38,13 +38,14 @@ def train(
     device: str = "cpu",
     **fields: Any,
 ) -> Iterator[dict[str, float]]:
-    """Train one network in this process and yield a point per logged epoch, keeping nothing in the store.
+    """Train one network in this process and yield a point per logged epoch. Nothing is written to the store.
 
-    Give a config or a mapping, or fields by name, or both: `fields` win over `config`, which wins over the defaults.
-    `problem` is what is trained where `config` does not say it. A point has "step", "epoch" and every metric of the
-    problem that such a run records, as `config.columns` names them, NaN where it was not measured.
-    Raises ConfigError, before anything is trained, for a config that no run can have, and DivergedError, after the
-    point of that epoch, when a loss is not finite.
+    Give a config or a mapping, or fields by name, or both. `fields` override `config`, and `config` overrides the
+    defaults. `problem` names the problem to train if `config` is not a Config. A point has "step", "epoch" and every
+    metric that `config.columns` names. A metric that was not measured is NaN.
+
+    Raises ConfigError before training if the config is invalid, and DivergedError after the point of the epoch in
+    which the loss is no longer finite.
     """
     if isinstance(config, Config):
         return _points(config.replace(**fields), device)

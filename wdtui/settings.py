@@ -63,8 +63,8 @@ SETTINGS: dict[str, Setting] = {
             default="auto",
             variable="WDTUI_THEME",
             pattern=r"[\w-]+",
-            words=f"{', '.join(THEMES)} or the name of a theme of your own",
-            help="The app's colours; auto takes dark, or plain on a terminal with 16 colours.",
+            words=f"{', '.join(THEMES)} or the name of your own theme",
+            help="The app's colours. auto selects dark, or plain on a terminal with 16 colours.",
         ),
         Setting(
             name="device",
@@ -73,7 +73,7 @@ SETTINGS: dict[str, Setting] = {
             variable="WDTUI_DEVICE",
             pattern=r"auto|cpu|cuda(:\d+)?|mps",
             words="auto, cpu, cuda, cuda:N or mps",
-            help="Where new runs train.",
+            help="Device for new runs.",
         ),
         Setting(
             name="store",
@@ -82,7 +82,7 @@ SETTINGS: dict[str, Setting] = {
             variable="WDTUI_HOME",
             pattern=r".+",
             words="a folder",
-            help="The folder of the run store; by default the place for a user's data on this system.",
+            help="Folder of the run store; by default in the system's folder for user data.",
         ),
         Setting(
             name="fps",
@@ -91,7 +91,7 @@ SETTINGS: dict[str, Setting] = {
             ge=0.1,
             le=30,
             variable="WDTUI_FPS",
-            help="How often a second the app looks for news; less for slow lines.",
+            help="How often per second the app reads new points; use less on slow connections.",
         ),
         Setting(
             name="threads",
@@ -100,14 +100,14 @@ SETTINGS: dict[str, Setting] = {
             ge=1,
             le=4096,
             variable="WDTUI_THREADS",
-            help="CPU threads of a new run; by default what suits its width.",
+            help="CPU threads of a new run; by default chosen by its width.",
         ),
         Setting(
             name="shared",
             kind="bool",
             default=False,
             variable="WDTUI_SHARED",
-            help="Whether the store's group may read and write it too; else it is its owner's alone.",
+            help="Whether the store's group may read and write it; otherwise only its owner may.",
         ),
     )
 }
@@ -192,7 +192,7 @@ def setting_named(name: str) -> Setting:
     """The setting of this name; raises SettingsError, with the nearest and all there are, where there is none."""
     if name not in SETTINGS:
         known = [*SETTINGS, *TABLES]
-        raise SettingsError(f"{name} is no setting{nearest(name, known)} The settings are {', '.join(known)}.")
+        raise SettingsError(f"{name} is not a setting{nearest(name, known)} The settings are {', '.join(known)}.")
     return SETTINGS[name]
 
 
@@ -204,5 +204,5 @@ def _check_theme(theme: Value, own: Mapping[str, Any]) -> None:
 
 def _table(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise SettingsError(f"{name} must be a table, as [{name}] is.")
+        raise SettingsError(f"{name} must be a table such as [{name}].")
     return value

@@ -33,7 +33,7 @@ def changed(text: str, name: str, value: str | int | float | None) -> str:
         lines[end:end] = entry
     after = "\n".join(lines) + "\n" if lines else ""
     if _value(after, name) != value:
-        raise SettingsError(f"{name} cannot be changed as the file is written; edit it by hand.")
+        raise SettingsError(f"{name} cannot be changed automatically in this file. Edit it by hand.")
     return after
 
 
@@ -50,7 +50,9 @@ def _value(text: str, name: str) -> Any:
     try:
         value: Any = parse_toml(text)
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{name} cannot be changed as the file is written ({error}); edit it by hand.") from error
+        raise SettingsError(
+            f"{name} cannot be changed automatically in this file ({error}). Edit it by hand."
+        ) from error
     for part in name.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     return value

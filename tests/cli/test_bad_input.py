@@ -28,7 +28,7 @@ BAD = {
     "a batch of one": (["--batch-size", "1"], "batch_size 1 and batch_norm true clash"),
     "both weight decays": (["--weight-decay", "1", "--normalized-weight-decay", "1"], "give one of the two"),
     "a flag without value": (["--bits"], "bits: --headless is not allowed"),
-    "no such device": (["--device", "cuda:7"], "give auto or"),
+    "no such device": (["--device", "cuda:7"], "Give auto or"),
 }
 
 
@@ -46,7 +46,7 @@ def test_an_unknown_field_in_a_file_is_named_with_the_nearest(tmp_path: Path) ->
     result = wdtui("run", str(tmp_path / "mine.toml"), "--headless", store=tmp_path)
     assert result.returncode == 2
     assert_one_sentence(result.stderr)
-    assert "mine.toml: weigth_decay is no field of a run; did you mean weight_decay?" in result.stderr
+    assert "mine.toml: weigth_decay is not a field of a run; did you mean weight_decay?" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["runs list", "run demo --headless", "runs show 1"])
@@ -111,7 +111,7 @@ NOTHING = {
     "runs export last --format nope": "'--format': 'nope' is not one of 'csv'",
     "runs script 99": "There is no run 99",
     "runs import nowhere": "nowhere is no folder",
-    "sweep --axis foo=1": "The axis foo is no field of a run",
+    "sweep --axis foo=1": "The axis foo is not a field of a run",
     "sweep --axis widht=8": "did you mean width?",
     "fork last --at -1": "'--at': Input should be greater than or equal to 0",
     "experiments report nope": "There is no experiment nope",

@@ -80,9 +80,9 @@ WRONG = {
     ("keys.launch", "s"): "keys.launch: s is the key of steer already",
     ("keys.launch", "j"): "keys.launch: j is the key of run_below already",
     ("keys.pause", "end"): "keys.pause: end is the key of last_run already",
-    ("keys.launch", "f99"): "keys.launch: f99 is no key",
+    ("keys.launch", "f99"): "keys.launch: f99 is not a key",
     ("keys.launch", "escape"): "escape has a meaning everywhere",
-    ("themes.sea.acent", "#fff"): "acent is no part of a theme; did you mean accent?",
+    ("themes.sea.acent", "#fff"): "acent is not a key of a theme; did you mean accent?",
     ("themes.sea.accent", "bluish"): "bluish is no colour",
 }
 
@@ -122,7 +122,7 @@ def test_a_bad_file_is_named_in_one_sentence(text: str, file: Path, capsys: pyte
 
 
 def test_what_is_written_by_hand_in_an_unusual_way_is_left_alone() -> None:
-    with pytest.raises(settings.SettingsError, match="edit it by hand"):
+    with pytest.raises(settings.SettingsError, match="Edit it by hand"):
         changed('keys = { launch = "f5" }\n', "keys.launch", "f6")
 
 

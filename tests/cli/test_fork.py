@@ -73,8 +73,8 @@ def test_a_change_counts_from_the_fork_on(trained: Path) -> None:
     ("arguments", "said"),
     [
         (("--at", "31"), "step 31: run 1 can be forked from step 0 to 30."),
-        (("--set", "width=16"), "width decides the shape of the network, so a fork cannot change it"),
-        (("--set", "seed=2"), "seed decides how a run begins"),
+        (("--set", "width=16"), "width determines the shape of the network, so a fork cannot change it"),
+        (("--set", "seed=2"), "seed determines how a run starts"),
     ],
     ids=str,
 )
@@ -133,7 +133,7 @@ def test_resuming_after_damage_says_so_and_takes_the_checkpoint_before(tmp_path:
     (checkpoints.folder / f"step-{newest:012}.safetensors").write_bytes(b"rust")
     result = wdtui("resume", "1", "--json", store=tmp_path)
     assert result.returncode == 0, result.stderr
-    expected = f"The checkpoint at step {newest:,} is damaged. Run 1 goes on from its checkpoint at step {sound:,}."
+    expected = f"The checkpoint at step {newest:,} is damaged. Run 1 continues from its checkpoint at step {sound:,}."
     assert expected in result.stderr
     with Store(tmp_path) as store:
         assert "damaged" in [event.kind for event in store.events(1)]

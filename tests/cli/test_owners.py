@@ -76,7 +76,7 @@ def test_a_run_of_a_silent_host_is_taken_over_after_a_while_and_a_sentence_says_
     assert main(["resume", str(run_id), "--device", "cpu", "--store", str(store.folder)]) == 0
     assert time.monotonic() - began > 1
     said = capsys.readouterr().err
-    assert "Process 7 on host elsewhere trains it. No sign of life has been seen from it yet." in said
+    assert "Process 7 on host elsewhere trains it. No heartbeat of it has been seen yet." in said
     assert "Waiting for one, for up to 1 seconds" in said and "run 1 counts as interrupted" in said
     assert store.run(run_id).status == Status.DONE
 
@@ -109,7 +109,7 @@ def test_lists_do_not_wait_for_a_sign_of_life(store: Store, capsys: pytest.Captu
     assert main(["stop", "1", "--store", str(store.folder)]) == 0
     assert time.monotonic() - began < 20
     said = capsys.readouterr()
-    assert "unconfirmed" in said.out and "No sign of life has been seen" in said.out
+    assert "unconfirmed" in said.out and "No heartbeat of it has been seen" in said.out
     assert "Stopping run 1 with a checkpoint … Process 7 on host elsewhere trains it. No sign of life" in said.err
 
 
@@ -121,7 +121,7 @@ def test_a_run_that_was_taken_over_ends_its_old_command_with_a_sentence(store: S
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert said.splitlines()[-1] == (
-        "wdtui: Run 1 was taken over by process 7 on host elsewhere; this process leaves it alone."
+        "wdtui: Run 1 was taken over by process 7 on host elsewhere; this process stops writing to it."
     )
     assert store.run(1).status == Status.RUNNING and not store.events(1)
 
@@ -142,7 +142,10 @@ def test_a_queued_run_whose_process_is_gone_is_shown_as_such_and_trained_by_one_
     assert (run.status, run.state, run.orphaned) == (Status.QUEUED, "orphaned", True)
     assert "orphaned" in wdtui("runs", "list", store=store.folder).stdout
     shown = wdtui("runs", "show", str(run_id), store=store.folder).stdout
-    assert "The process that queued it is gone. `wdtui resume 1` trains it, `wdtui stop 1` drops it." in shown
+    assert (
+        "The process that queued it has ended. `wdtui resume 1` trains it, `wdtui stop 1` removes it from the queue."
+        in shown
+    )
     assert wdtui("resume", str(run_id), store=store.folder).returncode == 0
     assert store.run(run_id).status == Status.DONE
 
@@ -227,7 +230,7 @@ def test_a_process_of_a_detached_run_heeds_the_warning_too(store: Store, number:
 
 def assert_interrupted_with_a_checkpoint(store: Store, run_id: int, number: signal.Signals) -> None:
     run = store.run(run_id)
-    assert run.status == Status.INTERRUPTED and run.reason.startswith(f"Warned by {number.name} at step")
+    assert run.status == Status.INTERRUPTED and run.reason.startswith(f"Stopped by {number.name} at step")
     newest = Checkpoints.of(store.folder, run).newest()
     assert newest and newest.step >= run.step > 0
 

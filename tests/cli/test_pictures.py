@@ -99,7 +99,7 @@ def test_runs_and_sweeps_are_drawn_and_it_says_where(folder: Path, tmp_path: Pat
         (["1", "--metric", "test_los"], "test_loss"),
         (["1", "--metric", "sharpness"], "not measured in any of these runs"),
         (["S1", "--metric", "bn_variance_min/block1.norm1"], "no metric bn_variance_min/block1.norm1"),
-        (["S1", "1"], "one sweep, or runs"),
+        (["S1", "1"], "either one sweep or runs"),
         (["S2"], "no axis but seeds"),
         (["S7"], "no sweep S7"),
         (["77"], "no run 77"),
@@ -174,7 +174,7 @@ def test_the_report_is_one_page_on_its_own_and_shows_each_claim(folder: Path, tm
         assert says in page.text
     assert "3 claims: 1 holds, 2 not run. 3 of 4 runs are trained" in page.text
     assert "✓ holds" in page.text and "Weight norm at the end: 3 (median of 3, 3); claimed: at most 5." in page.text
-    assert "1 of its 2 runs are missing. Claimed of the share of seeds that fit: at most 0 %." in page.text
+    assert "1 of its 2 runs are missing. Claim: the share of seeds that fit: at most 0 %." in page.text
     assert "torch 2.13.0" in page.text and f"wdtui experiments verify {folder}/mine.toml" in page.text
     assert "missing" in page.text, "the state of the cell that lacks a run"
 
@@ -219,7 +219,7 @@ def test_a_command_replaces_what_is_there_with_force_alone_and_writes_through_no
     assert main(given) == 2
     error = capsys.readouterr().err
     assert_one_sentence(error)
-    assert f"{name} exists already: give --force to replace it" in error and (tmp_path / name).read_text() == "mine"
+    assert f"{name} already exists. Give --force to replace it" in error and (tmp_path / name).read_text() == "mine"
     assert main([*given, "--force"]) == 0
     assert (tmp_path / name).read_bytes() != b"mine" and [path.name for path in tmp_path.iterdir()] == [name]
     (tmp_path / "kept").write_text("kept")
@@ -232,5 +232,5 @@ def test_a_command_replaces_what_is_there_with_force_alone_and_writes_through_no
 def test_the_results_of_a_benchmark_replace_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "speed.json").write_text("mine")
     assert main(["bench", "--output", str(tmp_path / "speed.json")]) == 2
-    assert "speed.json exists already: give --force" in capsys.readouterr().err
+    assert "speed.json already exists. Give --force" in capsys.readouterr().err
     assert (tmp_path / "speed.json").read_text() == "mine"

@@ -115,13 +115,13 @@ def test_commands_reach_a_run_on_another_node_and_ctrl_c_leaves_a_checkpoint(clu
 
 def test_what_cannot_be_done_on_ray_is_said_in_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     refused = {
-        ("--executor", "ray", "--address", "127.0.0.1:1"): "No Ray cluster can be joined at 127.0.0.1:1",
-        ("--executor", "ray", "--address", "ray://127.0.0.1:1"): "start it on a node of the cluster",
+        ("--executor", "ray", "--address", "127.0.0.1:1"): "Cannot join a Ray cluster at 127.0.0.1:1",
+        ("--executor", "ray", "--address", "ray://127.0.0.1:1"): "Start it on a node of the cluster",
         ("--executor", "ray", "--address", "auto"): "give the cluster's HOST:PORT",
         ("--executor", "ray", "--address", "10.0.0.1"): "give the cluster's HOST:PORT",
         ("--executor", "ray", "--workers", "2"): "--workers is for this machine",
         ("--executor", "ray", "--device", "mps"): "give auto, cpu or cuda",
-        ("--address", "127.0.0.1:1"): "give --executor ray with it",
+        ("--address", "127.0.0.1:1"): "--address needs --executor ray",
     }
     for options, sentence in refused.items():
         result = wdtui("sweep", *GRID, "--headless", *options, store=tmp_path)
@@ -154,7 +154,7 @@ def greet(connection: socket.socket) -> None:
 
 @pytest.mark.parametrize(
     ("serve", "why"),
-    [(lambda connection: None, "nothing answers"), (socket.socket.close, ""), (greet, "is no Ray cluster")],
+    [(lambda connection: None, "nothing answers"), (socket.socket.close, ""), (greet, "is not a Ray cluster")],
     ids=["silent", "closing", "a web server"],
 )
 def test_what_answers_as_no_cluster_does_is_said_within_ten_seconds(
@@ -162,7 +162,7 @@ def test_what_answers_as_no_cluster_does_is_said_within_ten_seconds(
 ) -> None:
     with listening(serve) as (address, seen):
         began = time.monotonic()
-        with pytest.raises(ClusterError, match=f"No Ray cluster can be joined at {address}: .*{why}.*\\.$"):
+        with pytest.raises(ClusterError, match=f"Cannot join a Ray cluster at {address}: .*{why}.*\\.$"):
             ray_access.join(address)
         assert time.monotonic() - began < 10 and seen
 
@@ -216,11 +216,11 @@ def test_a_cluster_of_the_sweeps_own_is_for_this_machine_and_this_person_alone(
         stranger = in_own_process(
             "sweep", *GRID, "--headless", "--executor", "ray", "--address", f"127.0.0.1:{port}", store=tmp_path / "x"
         )
-        assert stranger.returncode == 2 and f"No Ray cluster can be joined at 127.0.0.1:{port}" in stranger.stderr
+        assert stranger.returncode == 2 and f"Cannot join a Ray cluster at 127.0.0.1:{port}" in stranger.stderr
         assert "RAY_AUTH_TOKEN" in stranger.stderr
         assert_one_sentence(stranger.stderr)
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=100)
         assert process.returncode == 130
-        assert error.startswith(f"wdtui: $RAY_ADDRESS is not followed, give --address {decoy}")
+        assert error.startswith(f"wdtui: $RAY_ADDRESS is ignored, give --address {decoy}")
         assert not seen and not private.exists() and not (tmp_path / "home").exists()

@@ -108,7 +108,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     output, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert_one_sentence(error)
-    assert "Interrupted by Ctrl-C; 1 of 2 runs are done, and `wdtui resume S1` goes on from there" in error
+    assert "Interrupted by Ctrl-C; 1 of 2 runs are done, and `wdtui resume S1` continues from there" in error
     summary = events(output)[-1]
     assert not summary["complete"] and summary["states"]["done"] == 1
     assert runs(tmp_path)[2]["status"] == "interrupted"
@@ -213,13 +213,13 @@ def test_a_sweep_of_a_single_run_ends_with_its_curves_as_the_run_would(tmp_path:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "A sweep needs something that varies"),
+        ((), "A sweep needs an axis or several seeds"),
         (("--axis", "wieght_decay=1"), "did you mean weight_decay?"),
         (("--axis", "weight_decay=logspace(0,1,3)"), "cannot begin at 0"),
         (("--axis", "batch_size=64,9000"), "train_size 5000 and batch_size 9000 clash"),
         (("--axis", "width=8", "--width", "8"), "both as a value and as an axis"),
-        (("--axis", "seed=1,2", "--seeds", "3"), "seed is an axis already"),
-        (("--axis", "width=8", "--device", "cuda:77"), "this machine has none such"),
+        (("--axis", "seed=1,2", "--seeds", "3"), "seed is already an axis"),
+        (("--axis", "width=8", "--device", "cuda:77"), "it is not available on this machine"),
     ],
 )
 def test_bad_input_is_answered_with_a_sentence_and_leaves_nothing(

@@ -143,7 +143,7 @@ def test_a_signal_stops_the_runs_with_a_checkpoint(
     process.send_signal(number)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 128 + number and "Traceback" not in said
-    assert said.splitlines()[-1].endswith("; the same command goes on from there.")
+    assert said.splitlines()[-1].endswith("; the same command continues from there.")
     assert {run["status"] for run in listed(tmp_path / "store")} <= {"interrupted", "stopped", "queued"}
     assert list((tmp_path / "store" / "checkpoints").glob("*/step-*.json"))
 

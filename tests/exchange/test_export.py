@@ -177,7 +177,7 @@ def test_a_run_is_written_to_stdout_where_that_is_asked_for(tmp_path: Path) -> N
             subprocess.run([*command, "--store", str(tmp_path / "store")], stdout=file, check=True)
     assert log.read_text().startswith(f"what was there\n{result.stdout}{{")
     refused = wdtui("runs", "export", "1", "--format", "parquet", "--output", "-", store=tmp_path / "store")
-    assert refused.returncode == 2 and "--output - is for one run, as csv or json" in refused.stderr
+    assert refused.returncode == 2 and "--output - works for one run, as csv or json" in refused.stderr
 
 
 def wdtui_here(store: Path, *arguments: str) -> int:
@@ -235,7 +235,7 @@ def test_several_runs_do_not_fit_into_one_file(name: str, tmp_path: Path, capsys
     assert wdtui_here(tmp_path / "store", "runs", "export", "1", "2", "--format", "csv", "--output", str(target)) == 2
     error = capsys.readouterr().err
     assert_one_sentence(error)
-    assert "is a file's name, and 2 runs need a folder" in error and not target.exists()
+    assert "is the name of a file, but 2 runs need a folder" in error and not target.exists()
     same = ("runs", "export", "1", "a", "--output", str(tmp_path / "same.csv"))
     assert wdtui_here(tmp_path / "store", *same) == 0, "one run by two names"
 
@@ -326,6 +326,6 @@ def test_a_run_that_loses_points_while_it_is_read_is_a_sentence_and_leaves_no_fi
     with Store(tmp_path / "store") as store:
         run = stream(store, 1)
         store.truncate(store.run(1).claim, 2)
-        with pytest.raises(ExchangeError, match="has changed while it was read: try again"):
+        with pytest.raises(ExchangeError, match=r"changed while it was read\. Try again"):
             export([run], "csv", tmp_path / "out.csv")
     assert not list(tmp_path.glob("*out*"))

@@ -75,7 +75,7 @@ def test_what_was_exported_to_tensorboard_comes_back(tmp_path: Path) -> None:
 def test_a_folder_without_runs_and_a_config_beyond_wdtui_are_one_sentence(tmp_path: Path) -> None:
     from wdtui.exchange import event_files
 
-    with pytest.raises(ExchangeError, match="is no folder"):
+    with pytest.raises(ExchangeError, match="is not a folder"):
         event_files.read(tmp_path / "none")
     with pytest.raises(ExchangeError, match="has no event files"):
         event_files.read(tmp_path)

@@ -81,7 +81,7 @@ def test_what_was_taken_in_before_is_said_and_not_doubled(tmp_path: Path, capsys
     assert main(command) == 0
     assert "Run 1: 3 points from" in capsys.readouterr().out
     assert main(command) == 0
-    assert "already; nothing was added." in capsys.readouterr().out
+    assert "already; nothing was imported." in capsys.readouterr().out
     with Store(tmp_path / "store") as store:
         assert len(store.runs()) == 1
     write_events(tmp_path / "logs" / "version_0", {311: {"train/loss": 0.1}}, time=99.0)
@@ -137,7 +137,7 @@ def test_a_link_to_an_event_file_elsewhere_is_not_followed(tmp_path: Path) -> No
     (tmp_path / "given").mkdir()
     (tmp_path / "given" / file.name).symlink_to(file)
     found, [reason] = event_files.read(tmp_path / "given")
-    assert not found and "it is a link, which is not followed here" in reason
+    assert not found and "it is a link, and links are not followed" in reason
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     assert len(event_files.read(tmp_path / "link")[0]) == 1  # the folder itself is what the person has typed
 
@@ -205,7 +205,7 @@ def test_one_bad_folder_does_not_keep_the_others_out(tmp_path: Path, capsys: pyt
     [
         ([-3.0, 1.0], "records the epoch -3 at step 10: epochs are numbers from 0 to 10,000,000"),
         ([0.0, 1e30], "records the epoch 1e+30 at step 20: epochs are numbers from 0 to 10,000,000"),
-        ([5.0, 3.0], "records the epoch 3 at step 20 after 5: epochs never fall"),
+        ([5.0, 3.0], "records the epoch 3 at step 20 after 5: epochs never decrease"),
     ],
 )
 def test_epochs_that_no_training_has_are_a_sentence(
@@ -225,7 +225,7 @@ def test_epochs_that_are_no_numbers_are_counted_on_and_said(tmp_path: Path, caps
     assert main(["--store", str(tmp_path / "store"), "runs", "import", str(tmp_path / "logs")]) == 0
     error = capsys.readouterr().err
     assert_one_sentence(error)
-    assert "At 2 of 4 points the epoch is no number: these were counted on." in error
+    assert "At 2 of 4 points the epoch is not a number. These epochs were counted." in error
     with Store(tmp_path / "store") as store:
         assert store.curves(1).epochs.tolist() == [5, 6, 7, 8]
 

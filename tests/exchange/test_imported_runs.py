@@ -49,8 +49,8 @@ def test_what_was_not_recorded_is_told_and_not_taken_for_a_failure(
     assert "The weight norm fell from 90 to 80." in text and "steps/s" not in text and "Started" not in text
     text = shown(capsys, "runs", "show", STAGGERED)
     assert "Training accuracy passed 99.9 % at step 10; test accuracy was 25.0 % then." in text
-    assert "it came to 50.0 % at most and is 50.0 % at the last point" in text
-    assert "The numbers did not stay finite." in shown(capsys, "runs", "show", BLOWN)
+    assert "its maximum is 50.0 %, and it is 50.0 % at the last point" in text
+    assert "The loss or the parameters were no longer finite." in shown(capsys, "runs", "show", BLOWN)
     assert "imported" in shown(capsys, "runs", "show", ORIGINAL)
 
 

@@ -72,7 +72,7 @@ def test_the_script_runs_in_a_process_that_cannot_import_wdtui(tmp_path: Path) -
 
 def test_what_the_script_cannot_tell_is_refused_in_one_sentence(tmp_path: Path) -> None:
     run = stored(tmp_path, RunConfig(**TINY | {"architecture": "transformer"}))
-    with pytest.raises(ExchangeError, match="only be of a residual network"):
+    with pytest.raises(ExchangeError, match="supports only the residual network"):
         script(run)
     refused = wdtui("runs", "script", str(run.id), store=tmp_path)
     assert refused.returncode == 2

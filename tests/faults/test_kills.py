@@ -314,7 +314,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_told(tmp_path: Path) -> None:
     assert_same(tmp_path, run_id, undisturbed)
     with Store(tmp_path) as store:
         [told] = [event for event in store.events(run_id) if event.kind == "damaged"]
-    assert told.step < newest and f"at step {newest} was damaged; training went on from step" in told.data["reason"]
+    assert told.step < newest and f"at step {newest} was damaged. Training continued from step" in told.data["reason"]
 
 
 def interrupted_with_checkpoints(folder: Path, run_id: int) -> bool:

@@ -136,7 +136,7 @@ def test_an_owner_elsewhere_is_unconfirmed_until_it_has_been_seen_to_live(store:
     written_elsewhere(store, run_id, elsewhere, 0.0, 1)
     run = store.run(run_id)
     assert (run.status, run.state) == (Status.RUNNING, "unconfirmed")
-    assert "host elsewhere" in run.reason and "No sign of life" in run.reason
+    assert "host elsewhere" in run.reason and "No heartbeat" in run.reason
     written_elsewhere(store, run_id, elsewhere, 0.0, 2)
     run = store.run(run_id)
     assert (run.state, run.reason) == ("running", "")
@@ -258,7 +258,9 @@ def test_one_of_several_runs_side_by_side_that_is_taken_over_leaves_the_others_t
     assert ended(both) == 0
     assert store.run(kept).status == Status.DONE
     run = store.run(lost)  # no reason and no status of its own: only that its process has ended is seen
-    assert run.reason == "Its process ended without a word." and run.step == left_at and not store.events(lost)
+    assert (
+        run.reason == "Its process ended without an error message." and run.step == left_at and not store.events(lost)
+    )
     store.set_status(taken, Status.INTERRUPTED)
     trained(store.folder, lost)
     assert check_run(store, lost)[0].agrees

@@ -113,7 +113,7 @@ def test_the_end_of_a_task_is_no_end_of_a_run_that_another_process_trains(store:
         hand_over(store, theirs, other.pid)
         ray_cluster = RayCluster.__new__(RayCluster)
         ray_cluster._store, ray_cluster._owner = store, this_process()
-        ray_cluster._end((ours, theirs, waiting), Status.INTERRUPTED, "Its node fell silent.", waiting=False)
+        ray_cluster._end((ours, theirs, waiting), Status.INTERRUPTED, "Its node stopped responding.", waiting=False)
         assert [store.run(run_id).status for run_id in (ours, theirs, waiting)] == [
             Status.INTERRUPTED, Status.RUNNING, Status.QUEUED
         ]  # fmt: skip

@@ -212,7 +212,7 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_crafted_one_and_says_so(stor
     CRAFTED[crafted](folder)
     assert at_once(lambda: Runner(store, run_id, device="cpu", threads=1).run()) == Status.DONE
     [said] = [event for event in store.events(run_id) if event.kind == "damaged"]
-    assert said.data["reason"] == (f"The checkpoint at step {LATE} was damaged; training went on from step {MIDDLE}.")
+    assert said.data["reason"] == (f"The checkpoint at step {LATE} was damaged. Training continued from step {MIDDLE}.")
     one, other = store.curves(run_id), store.curves(undisturbed)
     assert one.steps.tolist() == other.steps.tolist()
     kept = [place for place, name in enumerate(one.names) if name != "steps_per_second"]

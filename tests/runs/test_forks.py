@@ -118,7 +118,7 @@ def test_a_fork_may_begin_to_measure_the_sharpness(store: Store) -> None:
 
 def test_a_fork_of_a_finished_run_trains_it_longer(store: Store) -> None:
     original, whole = parent(store), trained(store, store.add_run(TINY.replace(epochs=26), plan=parent(store).plan))
-    with pytest.raises(ConfigError, match="epochs 20 ends at step 100, and the fork begins at step 100; give more"):
+    with pytest.raises(ConfigError, match="epochs 20 ends at step 100, and the fork starts at step 100: give more"):
         forks.fork(store, original, 100, {})
     child = trained(store, forks.fork(store, original, 100, {"epochs": 26}))
     assert_equal(store.curves(child.id), store.curves(whole.id))
@@ -148,13 +148,13 @@ def test_a_parent_that_was_steered_since_lends_nothing_from_after_that(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"width": 8}, "width decides the shape of the network, so a fork cannot change it"),
+        ({"width": 8}, "width determines the shape of the network, so a fork cannot change it"),
         ({"blocks": 1}, "blocks decides the shape"),
         ({"batch_norm": False}, "batch_norm decides the shape"),
-        ({"train_size": 50}, "train_size decides the pairs"),
-        ({"data_seed": 1}, "data_seed decides the pairs"),
-        ({"batch_size": 4}, "batch_size decides which pairs make a step"),
-        ({"seed": 1}, "seed decides how a run begins"),
+        ({"train_size": 50}, "train_size determines the pairs"),
+        ({"data_seed": 1}, "data_seed determines the pairs"),
+        ({"batch_size": 4}, "batch_size determines the batches"),
+        ({"seed": 1}, "seed determines how a run starts"),
         ({"optimizer": "sgd"}, "optimizer decides what the optimiser remembers"),
         ({"weight_decay": -1.0}, "weight_decay: -1.0 is not allowed"),
         ({"epochs": 3}, "epochs 3 ends at step 15"),

@@ -44,7 +44,7 @@ def test_a_backup_holds_what_is_committed_while_runs_train(tmp_path: Path) -> No
         append(store, live, point(10))
         backup(store, tmp_path / "copy.sqlite3")
         append(store, live, point(20))
-        with pytest.raises(FileError, match=r"copy.sqlite3 exists already"):
+        with pytest.raises(FileError, match=r"copy.sqlite3 already exists"):
             backup(store, tmp_path / "copy.sqlite3")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.sqlite3", "store"]
     assert (tmp_path / "copy.sqlite3").stat().st_mode & 0o777 == 0o600
@@ -183,4 +183,4 @@ def test_check_says_of_a_file_that_cannot_be_opened_that_it_is_damaged(tmp_path:
     path = folder / "wdtui.sqlite3"
     path.write_bytes(b"\xff" * 100 + path.read_bytes()[100:])
     told = wdtui("store", "check", store=folder)
-    assert told.returncode == 3 and "put a backup in its place" in told.stdout
+    assert told.returncode == 3 and "Restore a backup" in told.stdout

@@ -282,7 +282,7 @@ def test_a_filter_takes_its_fields_and_its_metrics(store: Store) -> None:
 
     assert found("p>1") == found("pull>=4") == [2] and found("weight>0.9") == [1]
     assert found("λ>=0") == [other] and found("seed=0") == [other, 2, 1]
-    with pytest.raises(QueryError, match="wieght is neither a hyperparameter nor a result; did you mean weight"):
+    with pytest.raises(QueryError, match="wieght is neither a hyperparameter nor a metric; did you mean weight"):
         parse("wieght>1", schemas)
 
 

@@ -61,12 +61,12 @@ def test_resuming_a_finished_run_trains_its_damaged_points_again(tmp_path: Path)
     with Store(tmp_path) as store:
         run_id, undisturbed = trained(store), trained(store)
         expected = store.curves(undisturbed)
-        with pytest.raises(StoreError, match="lacks no points"):
+        with pytest.raises(StoreError, match="has no missing points"):
             store.reopen(run_id)
     damage(tmp_path, run_id, *expected.steps[[25, 33]].tolist())
     resumed = wdtui("resume", str(run_id), store=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
-    assert f"goes on from its checkpoint at step {20 * SHORT.steps_per_epoch}" in resumed.stderr
+    assert f"continues from its checkpoint at step {20 * SHORT.steps_per_epoch}" in resumed.stderr
     with Store(tmp_path) as store:
         assert store.run(run_id).status == Status.DONE
         assert_same(store.curves(run_id), expected)

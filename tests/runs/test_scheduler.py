@@ -172,7 +172,7 @@ def test_a_run_taken_out_of_the_queue_is_stopped(store: Store, scheduler: Schedu
     assert not scheduler.cancel(two) and not scheduler.cancel(one)
     assert scheduler.queue == ()
     until(lambda: store.run(two).status == Status.STOPPED)
-    assert store.run(two).reason == f"Taken out of the queue; `wdtui resume {two}` trains it after all."
+    assert store.run(two).reason == f"Removed from the queue. `wdtui resume {two}` trains it."
     scheduler.submit(two)
     until(lambda: store.run(two).status == Status.QUEUED)
     assert scheduler.queue == (two,)
@@ -186,11 +186,11 @@ def test_a_queued_run_that_another_process_stops_is_not_begun(
     scheduler.submit(first, second, third)
     until(under_way(store, first))
     with Store(store.folder) as other:
-        other.set_status(other.run(second).claim, Status.STOPPED, "Stopped before it began.")
+        other.set_status(other.run(second).claim, Status.STOPPED, "Stopped before it started.")
         other.send(first, "stop")
     until(lambda: store.run(third).status == Status.DONE)
     assert store.run(second).status == Status.STOPPED and not store.run(second).step
-    assert "Stopped before it began." in {notice.text for notice in scheduler.notices() if notice.run_id == second}
+    assert "Stopped before it started." in {notice.text for notice in scheduler.notices() if notice.run_id == second}
 
 
 def test_a_run_that_cannot_be_trained_is_a_notice(store: Store, scheduler: Scheduler) -> None:
@@ -209,7 +209,7 @@ def test_a_run_that_cannot_be_trained_is_a_notice(store: Store, scheduler: Sched
     scheduler.submit(99)
     assert only_notice(scheduler).kind == "refused"
     scheduler.submit(homeless, device="cuda:77")
-    assert only_notice(scheduler).text.startswith("device cuda:77: this machine has none such")
+    assert only_notice(scheduler).text.startswith("device cuda:77: it is not available on this machine")
     assert store.run(homeless).status == Status.FAILED
     assert (scheduler.live, scheduler.queue) == ((), ())
 
@@ -273,7 +273,9 @@ def test_a_process_that_dies_leaves_an_interrupted_run_and_the_scheduler_goes_on
     until(lambda: len(scheduler._notices) == 2)
     killed, ended = scheduler.notices()
     assert (killed.run_id, killed.kind, killed.status) == (one, "failed", Status.INTERRUPTED)
-    assert killed.text.startswith(f"The process that trained run {one} ended without a word (Segmentation fault)")
+    assert killed.text.startswith(
+        f"The process that trained run {one} ended without an error message (Segmentation fault)"
+    )
     assert ended == Notice(two, "ended", f"Run {two} is done.", Status.DONE)
     assert store.run(one).status == Status.INTERRUPTED
 
@@ -371,7 +373,7 @@ def test_a_group_whose_process_is_killed_after_its_first_run_was_done_is_interru
     scheduler._leaving = True  # else they were tried once more
     worker.run()
     assert isinstance(worker.error, ChildDiedError)
-    assert f"The process that trained run {cut_off[0]} ended without a word (Killed)" in str(worker.error)
+    assert f"The process that trained run {cut_off[0]} ended without an error message (Killed)" in str(worker.error)
     assert [store.run(run_id).status for run_id in run_ids] == [Status.DONE, *[Status.INTERRUPTED] * 2]
 
 
@@ -394,7 +396,7 @@ def test_a_terminated_process_leaves_a_checkpoint(store: Store, scheduler: Sched
 
 def test_a_run_that_comes_after_the_interruption_is_interrupted_too(store: Store) -> None:
     late, stopped = add(store, 3), add(store, 3)
-    store.settle(stopped, Status.STOPPED, "Stopped before it began.")
+    store.settle(stopped, Status.STOPPED, "Stopped before it started.")
     scheduler = Scheduler(store, device="cpu", slots=1)
     scheduler.interrupt("Interrupted by Ctrl-C")
     scheduler.submit(late, stopped)

@@ -196,9 +196,9 @@ def test_a_queued_run_that_waits_here_is_neither_queued_twice_nor_begun_once_it_
     store: Store, queue: Queue, service: Service
 ) -> None:
     run_id = service.start(CONFIG)
-    with pytest.raises(RefusedError, match=r"^Run 1 waits for its turn\.$"):
+    with pytest.raises(RefusedError, match=r"^Run 1 is already queued\.$"):
         service.resume(run_id)
-    assert service.stop(run_id) == "Run 1 will not begin."
+    assert service.stop(run_id) == "Run 1 will not start."
     assert queue.at_work == set() and len(queue.submitted) == 1
 
 
@@ -221,7 +221,7 @@ def test_an_owner_of_whom_nothing_is_known_is_spoken_of(store: Store, service: S
     run_id = a_run(store, Status.RUNNING)
     with store._database.writing() as connection:  # which seals the row
         connection.execute("UPDATE runs SET host = 'elsewhere', domain = 'another boot', pid = 7")
-    doubt = "Process 7 on host elsewhere trains it. No sign of life has been seen from it yet."
+    doubt = "Process 7 on host elsewhere trains it. No heartbeat of it has been seen yet."
     assert service.pause(run_id) == f"Pausing run 1 … {doubt}"
     assert service.stop(run_id).endswith(doubt) and service.steer(run_id, {"weight_decay": 0.1}).endswith(doubt)
 
@@ -229,7 +229,7 @@ def test_an_owner_of_whom_nothing_is_known_is_spoken_of(store: Store, service: S
 def test_steering_a_paused_run_says_what_was_noted(store: Store, service: Service) -> None:
     run_id = a_run(store, Status.PAUSED)
     said = service.steer(run_id, {"weight_decay": (0.5, 20)})
-    assert said == "Run 1 is paused. Noted for when it goes on: λ → 0.5 over 20 epochs."
+    assert said == "Run 1 is paused. When it resumes, this takes effect: λ → 0.5 over 20 epochs."
 
 
 def test_a_field_that_cannot_be_steered_is_refused(store: Store, service: Service) -> None:

@@ -73,7 +73,7 @@ def test_the_row_follows_the_newest_point(store: Store) -> None:
 def test_a_point_is_never_doubled(store: Store) -> None:
     run_id = store.add_run(CONFIG)
     append(store, run_id, point(10, 1.0))
-    with pytest.raises(StoreError, match="has a point at this step already"):
+    with pytest.raises(StoreError, match="already has a point at this step"):
         append(store, run_id, point(20), point(10, 2.0))
     curves = store.curves(run_id)
     assert curves.steps.tolist() == [10] and curves.values[0, 0] == 1.0
@@ -156,7 +156,7 @@ def test_what_is_not_found_is_said_with_a_way_on(store: Store) -> None:
     with pytest.raises(StoreError, match="2 runs are named twin; give the number of one: 2, 3"):
         store.find("twin")
     for missing in ("7", "9" * 30, "", "[bold]"):
-        with pytest.raises(StoreError, match="`wdtui runs list` shows what there is"):
+        with pytest.raises(StoreError, match="`wdtui runs list` shows all runs"):
             store.find(missing)
 
 

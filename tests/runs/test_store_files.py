@@ -75,14 +75,16 @@ def test_a_newer_store_is_refused(tmp_path: Path) -> None:
     Store(tmp_path).close()
     with sqlite3.connect(tmp_path / "wdtui.sqlite3") as connection:
         connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(StoreError, match=r"newer wdtui.*upgrade wdtui"):
+    with pytest.raises(StoreError, match=r"newer wdtui.*Upgrade wdtui"):
         Store(tmp_path)
 
 
 def test_a_file_of_something_else_is_named_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "wdtui.sqlite3"
     path.write_text("Dear diary, " * 200)
-    with pytest.raises(StoreError, match=f"{path} is damaged or no run store: .*move it aside with its -wal and -shm"):
+    with pytest.raises(
+        StoreError, match=f"{path} is damaged or not a run store. .*move it away with its -wal and -shm"
+    ):
         Store(tmp_path)
     assert path.read_text().startswith("Dear diary")
 
@@ -98,7 +100,7 @@ def test_damage_within_the_file_is_told(tmp_path: Path) -> None:
     path.write_bytes(content)
     with Store(tmp_path) as store:
         assert f"{path} is damaged" in (store.check() or "")
-        with pytest.raises(StoreError, match=r"is damaged, and `wdtui store check` says where: .*move it aside"):
+        with pytest.raises(StoreError, match=r"is damaged, and `wdtui store check` shows where\. .*move it away"):
             store.runs()
 
 
@@ -111,7 +113,7 @@ def test_a_file_where_the_folder_should_be_is_named(tmp_path: Path, below: str) 
 
 def test_a_folder_where_the_file_should_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "wdtui.sqlite3").mkdir()
-    with pytest.raises(StoreError, match="cannot be opened; check that it is a file"):
+    with pytest.raises(StoreError, match=r"cannot be opened\. Check that it is a file"):
         Store(tmp_path)
 
 
@@ -143,12 +145,12 @@ def test_a_read_only_store_can_be_read(tmp_path: Path, monkeypatch: pytest.Monke
     with Store(tmp_path) as store:
         assert store.find("kept").config == CONFIG
         assert store.commands(1) == []
-        with pytest.raises(StoreError, match="is read-only; set WDTUI_HOME"):
+        with pytest.raises(StoreError, match=r"is read-only\. Set WDTUI_HOME"):
             store.add_run(CONFIG)
     writer.close()
 
 
 def test_a_read_only_folder_without_a_store_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database.os, "access", lambda *_: False)
-    with pytest.raises(StoreError, match="is read-only; set WDTUI_HOME"):
+    with pytest.raises(StoreError, match=r"is read-only\. Set WDTUI_HOME"):
         Store(tmp_path)

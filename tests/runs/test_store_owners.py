@@ -64,10 +64,10 @@ def test_a_run_that_ended_early_can_be_claimed_again(store: Store, status: Statu
 
 def test_a_stopped_run_is_claimed_once_it_is_queued_again(store: Store) -> None:
     run_id = store.add_run(CONFIG)
-    store.settle(run_id, Status.STOPPED, "Stopped before it began.")
+    store.settle(run_id, Status.STOPPED, "Stopped before it started.")
     with pytest.raises(RunStoppedError, match="`wdtui resume 1` trains it"):
         claim(store, run_id)
-    assert store.run(run_id).reason == "Stopped before it began."
+    assert store.run(run_id).reason == "Stopped before it started."
     store.settle(run_id, Status.QUEUED)
     claim(store, run_id)
     assert store.run(run_id).status == Status.RUNNING
@@ -77,7 +77,7 @@ def test_a_stopped_run_is_claimed_once_it_is_queued_again(store: Store) -> None:
 def test_a_finished_run_cannot_be_claimed(store: Store, status: Status) -> None:
     run_id = store.add_run(CONFIG)
     store.set_status(store.run(run_id).claim, status)
-    with pytest.raises(StoreError, match=f"Run {run_id} is {status}, so there is nothing left to train"):
+    with pytest.raises(StoreError, match=f"Run {run_id} is {status}, so there is nothing to train"):
         claim(store, run_id)
 
 
@@ -108,7 +108,7 @@ def test_a_killed_owner_leaves_its_points_and_the_run_to_be_claimed(store: Store
         child.send_signal(signal.SIGKILL)
         child.wait()
     [run] = store.runs_since(revision)  # listed although nobody changed it
-    assert (run.status, run.reason) == (Status.INTERRUPTED, "Its process ended without a word.")
+    assert (run.status, run.reason) == (Status.INTERRUPTED, "Its process ended without an error message.")
     assert run.ended == run.heartbeat
     claim(store, run_id)
     assert store.run(run_id).status == Status.RUNNING

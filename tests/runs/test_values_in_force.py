@@ -1,4 +1,4 @@
-"""What counts in a run now, whose hyperparameters were changed on the way."""
+"""What counts in a run now, whose hyperparameters were changed while training."""
 
 from __future__ import annotations
 

@@ -184,7 +184,7 @@ def test_a_rescue_file_that_is_cut_off_or_changed_is_said_to_be(tmp_path: Path) 
     path = tmp_path / "run-1-rescued.jsonl"
     path.write_text("not a rescue file\n")
     told = wdtui("runs", "import", str(path), store=tmp_path / "store")
-    assert told.returncode == 2 and "is no rescue file" in told.stderr
+    assert told.returncode == 2 and "is not a rescue file" in told.stderr
     assert os.listdir(tmp_path) == ["run-1-rescued.jsonl"]
 
 
@@ -227,7 +227,7 @@ def test_a_rescue_file_of_nonsense_is_refused_in_a_sentence_and_leaves_nothing(t
     with path.open("a") as file:
         file.write(line.replace("%s", str([0.5] * len(TINY.columns))) + "\n")
     told = wdtui("runs", "import", str(path), store=tmp_path / "store")
-    assert told.returncode == 2 and "is no rescue file" in told.stderr, told
+    assert told.returncode == 2 and "is not a rescue file" in told.stderr, told
     assert_one_sentence(told.stderr)
 
 

@@ -128,7 +128,7 @@ async def test_a_run_without_points_is_not_forked(recorded: Recorded, ask: Ask) 
 async def test_steering_a_paused_run_says_when_it_will_count(recorded: Recorded, ask: Ask) -> None:
     recorded.add("demo", points=5, status=Status.PAUSED)
     said = await ask(("s", "type:0.5", "enter"), ("steer", "1", "--set", "weight_decay=0.5"))
-    assert "Run 1 is paused. Noted for when it goes on: λ → 0.5." in said
+    assert "Run 1 is paused. When it resumes, this takes effect: λ → 0.5." in said
 
 
 async def test_an_owner_of_whom_nothing_has_been_seen_is_spoken_of_when_a_run_is_stopped(
@@ -138,7 +138,7 @@ async def test_an_owner_of_whom_nothing_has_been_seen_is_spoken_of_when_a_run_is
     with recorded.store._database.writing() as connection:  # which seals the row
         connection.execute("UPDATE runs SET host = 'elsewhere', domain = 'another boot', pid = 7")
     said = await ask(*STOP)
-    assert "Process 7 on host elsewhere trains it. No sign of life has been seen from it yet." in said
+    assert "Process 7 on host elsewhere trains it. No heartbeat of it has been seen yet." in said
 
 
 async def test_blanks_around_a_name_are_dropped(recorded: Recorded, ask: Ask) -> None:
@@ -196,5 +196,5 @@ def test_without_a_terminal_for_the_app_no_run_is_added(
 ) -> None:
     recorded.add("demo", points=5)
     assert main(["--store", str(recorded.store.folder), command, "1"]) == 2
-    assert "The workbench needs a terminal" in capsys.readouterr().err
+    assert "The app needs a terminal" in capsys.readouterr().err
     assert recorded.store.count() == 1

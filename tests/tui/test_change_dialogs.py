@@ -105,9 +105,9 @@ async def test_steering_a_paused_run_says_when_it_will_count_and_the_dialog_says
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape", "s")
         hint = str(pilot.app.screen.query_one(".hint", Static).content)
-        assert "The run is paused: what you change counts once it goes on." in hint and "Pending" not in hint
+        assert "The run is paused: changes take effect when it resumes." in hint and "Pending" not in hint
         await press(pilot, "type:0.5", "enter")
-        assert f"Run {run_id} is paused. Noted for when it goes on: λ → 0.5." in [
+        assert f"Run {run_id} is paused. When it resumes, this takes effect: λ → 0.5." in [
             note.message for note in pilot.app._notifications
         ]
         await press(pilot, "s")

@@ -46,7 +46,7 @@ def test_the_command_line_says_any_error_of_wdtui_and_tells_bad_input_from_broke
     assert capsys.readouterr().err.splitlines() == [
         "wdtui: Give another one.",
         "wdtui: Loss or parameters were no longer finite numbers at step 3.",
-        "wdtui: something went wrong that should not have: ValueError: no; --debug shows where.",
+        "wdtui: internal error: ValueError: no; --debug shows where.",
     ]
 
 

@@ -83,7 +83,7 @@ def test_the_value_read_out_is_of_the_nearest_measurement(live: Shown, cursor: f
 def test_the_gauge_fills_as_the_sharpness_nears_the_level_of_the_runs_blowups(live: Shown) -> None:
     bar, source = gauge(live.curves, live.milestones)
     assert 16 <= bar.count("█") <= 20 and bar.endswith(" 5.49")
-    assert source == "this run's blow-ups came near 7.25"
+    assert source == "this run's blow-ups were near 7.25"
     (level,) = drawn((live,)).levels
     assert level.y == pytest.approx(7.25, abs=0.01)
 

@@ -71,7 +71,7 @@ def story(curves: Curves, schema: Schema) -> Iterator[str]:
         yield "Nothing has been measured yet."
         return
     if _lost(curves, schema):
-        yield "The numbers did not stay finite."
+        yield "The loss or the parameters were no longer finite."
         return
     seen = milestones(curves, schema.judged)
     if schema.judged.fit:
@@ -105,7 +105,7 @@ def _fit(curves: Curves, schema: Schema) -> str:
         return f"{label} was not recorded."
     passed = next((mark for mark in (FIT, RECOVERED) if max(train) > mark), None)
     if passed is None:
-        return f"{label} came to {percent(max(train))} at most: what is trained on is not fitted."
+        return f"{label} reached at most {percent(max(train))}: the training pairs are not fitted."
     step = int(steps[(train > passed).argmax()])
     at = f"{label} passed {percent(passed)} at step {number(step)}"
     steps, test = curves.measured(schema.judged.generalise)
@@ -123,7 +123,7 @@ def _generalisation(curves: Curves, schema: Schema, seen: Milestones) -> str:
     mark, final = percent(GENERALISED), percent(test[-1])
     if seen.generalise_step is None:
         best = percent(max(test))
-        return f"{label} has not reached {mark}: it came to {best} at most and is {final} at the last point."
+        return f"{label} has not reached {mark}: its maximum is {best}, and it is {final} at the last point."
     delay = f", {number(seen.delay)} steps after the fit" if seen.delay is not None and seen.delay > 0 else ""
     reached = f"{label} reached {mark} at step {number(seen.generalise_step)}{delay}"
     return f"{reached}, and is {final} at the last point."
@@ -132,7 +132,7 @@ def _generalisation(curves: Curves, schema: Schema, seen: Milestones) -> str:
 def _blowups(seen: Milestones) -> str:
     count = len(seen.blowup_steps)
     if count == 0:
-        return "Training has not blown up after the fit."
+        return "Training did not blow up after the fit."
     first = f"the first at step {number(seen.blowup_steps[0])}"
     if seen.blowup_period is None:
         return f"Training blew up once, {first.removeprefix('the first ')}."

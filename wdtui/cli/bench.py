@@ -1,4 +1,4 @@
-"""`wdtui bench`: how fast this engine is here, beside the plain way."""
+"""`wdtui bench`: the speed of this engine, compared with a plain PyTorch loop."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from wdtui.cli.fields import DeviceOption, ForceOption, JsonOption
 
 def bench(
     widths: Annotated[str, typer.Option(metavar="N,…", help="Widths to measure.")] = "64,256",
-    models: Annotated[str, typer.Option(metavar="K,…", help="Sizes of ensembles to measure.")] = "1,4,16",
+    models: Annotated[str, typer.Option(metavar="K,…", help="Sizes of batches to measure.")] = "1,4,16",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
-    rounds: Annotated[int, typer.Option(min=3, help="Turns of each contestant; the median counts.")] = 15,
-    plans: Annotated[bool, typer.Option("--plans", help="Also compare threads, processes and ensembles.")] = False,
-    profile: Annotated[bool, typer.Option("--profile", help="Also show where the time of a step goes.")] = False,
+    rounds: Annotated[
+        int, typer.Option(min=3, help="Number of measurements of each variant; the median is reported.")
+    ] = 15,
+    plans: Annotated[bool, typer.Option("--plans", help="Also compare threads, processes and batches.")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Also show how the time of a step is spent.")] = False,
     device: DeviceOption = "cpu",
     output: Annotated[Path | None, typer.Option(help="File for the results as JSON.")] = None,
     force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Measure this engine against a plain nn.Module loop, the original's way and the matrix products alone."""
+    """Measure the speed of this engine, a plain nn.Module loop, the original code and the matrix products alone."""
     import json as json_module
 
     from wdtui.support.outputs import check_file, write_text
@@ -77,7 +79,7 @@ def _show_plans(compared: dict[str, Any]) -> None:
     typer.echo(f"\nwidth {compared['width']}, one PyTorch thread per worker")
     for name, plan in compared["plans"].items():
         speed, ratio = plan["model_steps_per_second"], plan["ratio"]
-        typer.echo(f"  {name:<38} {speed:>12,.0f} model-steps/s in all {ratio:8.2f} × the plain loop")
+        typer.echo(f"  {name:<38} {speed:>12,.0f} model-steps/s in total {ratio:8.2f} × the plain loop")
 
 
 def _show_profile(width: int, parts: dict[str, dict[str, float]]) -> None:
@@ -88,5 +90,5 @@ def _show_profile(width: int, parts: dict[str, dict[str, float]]) -> None:
 
 def _number(text: str, option: str) -> int:
     if not text.strip().isdecimal() or int(text) < 1:
-        raise CommandError(f"{option} {text}: give whole numbers from 1 on, with commas between them.")
+        raise CommandError(f"{option} {text}: give whole numbers of at least 1, separated by commas.")
     return int(text)

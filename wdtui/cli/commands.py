@@ -1,4 +1,4 @@
-"""Commands to one run: go on with it (or with a sweep), pause, stop or steer it, wherever it is trained."""
+"""Commands for one run: resume (also a sweep), pause, stop and steer, wherever it trains."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RunOrSweepArgument = Annotated[
     str,
     typer.Argument(
         metavar="RUN|SWEEP",
-        help="A run's number or name, or last; or a sweep, as S3.",
+        help="A run's number or name, or last; or a sweep such as S3.",
         autocompletion=completion.runs_and_sweeps,
     ),
 ]
@@ -40,7 +40,7 @@ def resume(
     detach: DetachOption = False,
     json: JsonOption = False,
     device: Annotated[
-        str, typer.Option(metavar="DEVICE", help="Where to train; by default where it was trained.")
+        str, typer.Option(metavar="DEVICE", help="Device to train on; by default the same as before.")
     ] = "",
     threads: ThreadsOption = None,
     workers: WorkersOption = None,
@@ -48,9 +48,9 @@ def resume(
     address: AddressOption = None,
     store: StoreOption = None,
 ) -> int:
-    """Go on with a paused run, or train an interrupted, stopped or failed one on from its last checkpoint.
+    """Resume a paused run, or continue an interrupted, stopped or failed one from its last checkpoint.
 
-    Of a sweep, train what is missing, interrupted, stopped or failed. In a terminal this opens the app; without one,
+    For a sweep, train the missing, interrupted, stopped and failed runs. In a terminal this opens the app; without one,
     or with --headless or --json, it trains without a screen.
     """
     from wdtui.cli.headless import carry_out
@@ -97,7 +97,7 @@ def _open(store: Store, device: str, opening: Opening) -> int:
 
 
 def _from_where(store: Store, record: RunRecord) -> str:
-    """What the run is to go on from, in words."""
+    """A sentence that names the step from which the run continues."""
     from wdtui.support.text import number
 
     checkpoints, lost = store.checkpoints(record), store.curves(record.id).lost
@@ -105,20 +105,20 @@ def _from_where(store: Store, record: RunRecord) -> str:
     sound = [step for step in checkpoints.steps() if step not in damaged and step < min(lost, default=math.inf)]
     spoilt = f"The checkpoint at step {number(damaged[-1])} is damaged. " if damaged else ""
     if sound:
-        return f"{spoilt}Run {record.id} goes on from its checkpoint at step {number(sound[-1])}."
+        return f"{spoilt}Run {record.id} continues from its checkpoint at step {number(sound[-1])}."
     if record.parent is not None:
         return f"{spoilt}Run {record.id} begins anew, from what run {record.parent} has kept."
-    without = "starts over" if damaged else "has no checkpoint yet and starts over"
+    without = "starts over" if damaged else "has no checkpoint yet and starts from the beginning"
     return f"{spoilt}Run {record.id} {without}, which measures the same points again."
 
 
 def pause(run: RunArgument, store: StoreOption = None) -> None:
-    """Pause a live run, wherever it is trained; `wdtui resume` lets it go on."""
+    """Pause a live run; `wdtui resume` continues it."""
     _ask(store, run, lambda service, record: service.pause(record.id))
 
 
 def stop(run: RunOrSweepArgument, store: StoreOption = None) -> None:
-    """Stop a live run, or all of a sweep, with a checkpoint, wherever it trains; `wdtui resume` goes on from there."""
+    """Stop a live run or all runs of a sweep, with checkpoints; `wdtui resume` continues from there."""
     if not is_sweep(run):
         _ask(store, run, lambda service, record: service.stop(record.id))
         return
@@ -137,12 +137,12 @@ def steer(
             "--set",
             metavar="FIELD=VALUE[:EPOCHS]",
             autocompletion=completion.changes,
-            help="weight_decay, bn_epsilon or learning_rate, at once or over so many epochs.",
+            help="A change of weight_decay, bn_epsilon or learning_rate, at once or over a number of epochs.",
         ),
     ],
     store: StoreOption = None,
 ) -> None:
-    """Change λ, ε or the learning rate of a live run from its next epoch on."""
+    """Change λ, ε or the learning rate of a live run from its next epoch."""
     from wdtui.schema.steering import parse_assignment
 
     def steered(service: Service, record: RunRecord) -> str:
@@ -152,7 +152,7 @@ def steer(
 
 
 def _ask(store: Path | None, run: str, request: Callable[[Service, RunRecord], str]) -> None:
-    """Ask something of a run and say what becomes of it."""
+    """Make a request for a run and print the result."""
     from wdtui.runs.service import Service
     from wdtui.store.store import Store
 

@@ -1,4 +1,4 @@
-"""What the shell offers at Tab: runs, sweeps, experiments, fields and their values. Quick, and never an error.
+"""Shell completion of runs, sweeps, experiments, fields and their values. Fast, and never raises an error.
 
 `wdtui --install-completion` sets it up. Each function takes what was typed so far and returns what it may become,
 with a few words each for the shells that show them.
@@ -15,7 +15,7 @@ from wdtui.problems import registry
 from wdtui.schema.hyperparameters import Hyperparameter, format_value
 
 Offers = list[tuple[str, str]]
-_DEVICES = {"auto": "the fastest there is", "cpu": "", "cuda": "the first NVIDIA GPU", "mps": "Apple's GPU"}
+_DEVICES = {"auto": "the fastest device available", "cpu": "", "cuda": "the first NVIDIA GPU", "mps": "Apple's GPU"}
 
 
 def runs(context: typer.Context, incomplete: str) -> Offers:

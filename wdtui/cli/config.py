@@ -31,7 +31,7 @@ NameArgument = Annotated[
 
 @app.command()
 def show(json: JsonOption = False) -> None:
-    """Show every setting, its value and where that comes from."""
+    """Show every setting, its value and the source of the value."""
     from wdtui import settings
     from wdtui.schema.hyperparameters import format_value
 
@@ -51,7 +51,7 @@ def show(json: JsonOption = False) -> None:
 
 @app.command()
 def path() -> None:
-    """Print the path of the settings' file, whether it exists or not."""
+    """Print the path of the settings file, whether it exists or not."""
     from wdtui import settings
 
     typer.echo(str(settings.path()))
@@ -59,9 +59,9 @@ def path() -> None:
 
 @app.command("set")
 def set_value(
-    name: NameArgument, value: Annotated[str, typer.Argument(metavar="VALUE", help="What it is to be.")]
+    name: NameArgument, value: Annotated[str, typer.Argument(metavar="VALUE", help="The new value.")]
 ) -> None:
-    """Write a setting into the file; the rest of the file stays as it is."""
+    """Set a value in the settings file; the rest of the file is unchanged."""
     from wdtui import settings
 
     known = name.partition(".")[0] in settings.TABLES and "." in name
@@ -73,7 +73,7 @@ def set_value(
 
 @app.command()
 def unset(name: NameArgument) -> None:
-    """Take a setting out of the file, so that the built-in value holds again."""
+    """Remove a setting from the file, so the default applies again."""
     from wdtui import settings
 
     if "." not in name:

@@ -22,7 +22,7 @@ _EXTRAS = "plot", "parquet", "tensorboard", "ray", "gpu"
 
 
 def doctor(store: StoreOption = None) -> int:
-    """Check versions, devices, store and terminal; exit status 1 if something does not work."""
+    """Check versions, devices, store and terminal; exit with status 1 if something does not work."""
     findings = [*_versions(), *_devices(), *_settings(), *_store(store), *_terminal()]
     for well, subject, found in findings:
         typer.echo(f"{'ok   ' if well else 'WRONG'}  {subject:<12} {found}")
@@ -54,7 +54,7 @@ def _devices() -> Iterator[Finding]:
     try:
         import wdtui.training.devices as devices
     except Exception as error:  # a broken PyTorch can fail in any way
-        yield False, "devices", f"PyTorch cannot be imported ({type(error).__name__}: {error}); install it anew"
+        yield False, "devices", f"PyTorch cannot be imported ({type(error).__name__}: {error}); reinstall it"
         return
     from wdtui.support import machine
 
@@ -92,7 +92,7 @@ def _store(folder: Path | None) -> Iterator[Finding]:
             free = shutil.disk_usage(store.folder).free
             yield not damage, "store", damage or f"{store.folder}: {len(runs):,} runs"
             yield from ((False, "store", run.reason) for run in runs if run.damaged)
-            yield free > 2**28, "disk", f"{free / 2**30:,.1f} GiB free" + ("" if free > 2**28 else "; make room")
+            yield free > 2**28, "disk", f"{free / 2**30:,.1f} GiB free" + ("" if free > 2**28 else "; free some space")
     except WdtuiError as error:
         yield False, "store", str(error)
 
@@ -105,7 +105,7 @@ def _terminal() -> Iterator[Finding]:
     yield (
         term not in ("", "dumb"),
         "terminal",
-        f"TERM={term or 'unset'}" + ("" if term not in ("", "dumb") else "; set it, e.g. to xterm-256color"),
+        f"TERM={term or 'unset'}" + ("" if term not in ("", "dumb") else "; set it, for example to xterm-256color"),
     )
     yield size.columns >= 80 and size.lines >= 24, "size", f"{size.columns}×{size.lines}; the app needs 80×24"
     encoding = (sys.stdout.encoding or "").lower()

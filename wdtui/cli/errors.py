@@ -1,4 +1,4 @@
-"""Exit statuses, and how an error is said."""
+"""Exit statuses and error messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FAILED, BAD_INPUT, CLAIM_FAILS, DAMAGED, INTERRUPTED = 1, 2, 3, 3, 130
 
 
 class CommandError(WdtuiError):
-    """What a command cannot do for its user, in one sentence."""
+    """A request that a command refuses; the message is one sentence."""
 
 
 def sentence(error: BaseException) -> str:
@@ -26,7 +26,7 @@ def sentence(error: BaseException) -> str:
     elif isinstance(error, (WdtuiError, KeyboardInterrupt)):
         text = str(error)
     else:
-        text = f"something went wrong that should not have: {type(error).__name__}: {error}; --debug shows where"
+        text = f"internal error: {type(error).__name__}: {error}; --debug shows where"
     text = clean(" ".join(text.split()))
     return text if text.endswith((".", "?", "!")) else f"{text}."
 

@@ -1,4 +1,4 @@
-"""`wdtui runs export`, `runs script` and `runs import`: runs handed over to other tools, and taken in from them."""
+"""`wdtui runs export`, `runs script` and `runs import`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from wdtui.support.text import clean
 FormatOption = Annotated[
     Literal["csv", "json", "parquet", "tensorboard"] | None,
     typer.Option(
-        help="csv: the points; the others hold config and milestones too. By default as --output ends, or csv.",
+        help=(
+            "csv has the points only; the others also have config and "
+            "milestones. By default the format of --output's name, or csv."
+        ),
         show_default=False,
     ),
 ]
@@ -28,12 +31,14 @@ def export(
     format: FormatOption = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="PATH", help="A file, or a folder for several runs; - for stdout."),
+        typer.Option(
+            "--output", "-o", metavar="PATH", help="A file, or a folder if there are several runs; - for stdout."
+        ),
     ] = None,
     force: ForceOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Write all that was measured to files that other tools read."""
+    """Export all metrics of runs to files for other tools."""
     from wdtui.exchange.export import FORMATS, format_of
     from wdtui.exchange.export import export as write
     from wdtui.exchange.taken import stream
@@ -42,7 +47,7 @@ def export(
 
     to_stdout, chosen = output == Path("-"), format or format_of(output)
     if to_stdout and (len(runs) > 1 or chosen not in ("csv", "json")):
-        raise CommandError("--output - is for one run, as csv or json.")
+        raise CommandError("--output - works for one run, as csv or json.")
     with Store(store) as opened:
         taken = [stream(opened, number) for number in dict.fromkeys(opened.find(run).id for run in runs)]
         for one in taken:
@@ -62,12 +67,12 @@ def export(
 def script(
     run: RunArgument,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE.py", help="Where to; by default to stdout.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE.py", help="Output file; by default stdout.")
     ] = None,
     force: ForceOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Write a short script in plain PyTorch that trains the same, steerings included, without wdtui."""
+    """Write a short script in plain PyTorch that repeats the run, including steering, without wdtui."""
     from wdtui.exchange.script import script as text_of
     from wdtui.exchange.taken import stream
     from wdtui.store.store import Store
@@ -87,9 +92,9 @@ def take_in(
     ],
     store: StoreOption = None,
 ) -> int:
-    """Take in runs that TensorBoard recorded, of the article's original code above all, as finished runs.
+    """Import runs from TensorBoard event files, for example of the article's original code, as finished runs.
 
-    A rescue file, which a run leaves whose store was lost, is read back as an interrupted run.
+    A rescue file, which a run writes if its store was lost, is imported as an interrupted run.
     """
     from wdtui.exchange.export import extra_module
     from wdtui.store.store import Store
@@ -110,7 +115,7 @@ def take_in(
             for one in found:
                 points, path = f"{len(one.points):,} points", clean(str(one.path))
                 if (before := event_files.taken_before(opened, one)) is not None:
-                    typer.echo(f"Run {before} has the {points} of {path} already; nothing was added.")
+                    typer.echo(f"Run {before} has the {points} of {path} already; nothing was imported.")
                 else:
                     typer.echo(f"Run {event_files.add(opened, one)}: {points} from {path}.")
                 for remark in one.remarks:

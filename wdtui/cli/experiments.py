@@ -1,4 +1,4 @@
-"""`wdtui experiments`: the questions that come with wdtui, and the user's own."""
+"""`wdtui experiments`: the experiments that come with wdtui, and the user's own."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ app.command()(report)
 
 @app.command("list")
 def list_experiments(json: JsonOption = False, store: StoreOption = None) -> None:
-    """List the experiments that come with wdtui, and how their claims stand by the runs in the store."""
+    """List the experiments that come with wdtui, and which claims hold for the runs in the store."""
     from wdtui.runs.evidence import Evidence
     from wdtui.store.store import Store
     from wdtui.studies.experiments import load, names
@@ -53,7 +53,7 @@ def list_experiments(json: JsonOption = False, store: StoreOption = None) -> Non
 
 @app.command()
 def show(experiment: ExperimentArgument, json: JsonOption = False) -> None:
-    """Show an experiment: its question, where it comes from, what to look for, its configs."""
+    """Show an experiment: its question, its source, what to expect and its configs."""
     from wdtui.studies.experiments import load
 
     loaded = load(experiment)
@@ -103,7 +103,7 @@ def run(
     address: AddressOption = None,
     store: StoreOption = None,
 ) -> int:
-    """Train all runs of an experiment as a sweep over its axes, without a screen."""
+    """Train all runs of an experiment as a sweep over its axes, without the app."""
     from wdtui.studies.experiments import load
 
     loaded = load(experiment).variant(quick)
@@ -112,8 +112,8 @@ def run(
         machines.check_forks(loaded.name)
         if seeds or workers:
             raise CommandError(
-                f"The runs of {loaded.name} and their forks are trained one after the other; leave out --seeds and "
-                "--workers, or train them with `wdtui experiments verify`, which takes both."
+                f"The runs of {loaded.name} and their forks are trained one after the other. Leave out --seeds and "
+                "--workers, or train them with `wdtui experiments verify`, which accepts both."
             )
         return _train_with_forks(loaded, fields, machines, store, json)
     grid = grid_of(loaded, fields, {}, seeds)

@@ -1,4 +1,4 @@
-"""Flags made from the hyperparameters' one definition, and the options that several commands share."""
+"""Flags generated from the hyperparameters, and the options that several commands share."""
 
 from __future__ import annotations
 
@@ -42,18 +42,22 @@ _EXPERIMENT: Any = {
 ExperimentArgument = Annotated[str, typer.Argument(metavar="EXPERIMENT", **_EXPERIMENT)]
 OptionalExperimentArgument = Annotated[str | None, typer.Argument(metavar="[EXPERIMENT]", **_EXPERIMENT)]
 ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", min=1, help="CPU threads of the run; by default what suits its width.")
+    int | None, typer.Option("--threads", min=1, help="CPU threads of the run; by default chosen by its width.")
 ]
 FpsOption = Annotated[
     float | None,
-    typer.Option("--fps", min=0.1, max=30, help="How often the app looks for news, per second; less for slow lines."),
+    typer.Option(
+        "--fps", min=0.1, max=30, help="How often per second the app reads new points; use less on slow connections."
+    ),
 ]
-MouseOption = Annotated[bool | None, typer.Option("--mouse/--no-mouse", help="Whether the app takes the mouse.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON lines, and nothing else, to stdout.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that are there already.")]
-HeadlessOption = Annotated[bool, typer.Option("--headless", help="Train without a screen and end with a summary.")]
+MouseOption = Annotated[bool | None, typer.Option("--mouse/--no-mouse", help="Use the mouse in the app.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Write only JSON lines to stdout.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
+HeadlessOption = Annotated[
+    bool, typer.Option("--headless", help="Train without the app and print a summary at the end.")
+]
 DetachOption = Annotated[
-    bool, typer.Option("--detach", help="Train in a process of its own, which goes on when this shell ends.")
+    bool, typer.Option("--detach", help="Train in a separate process, which continues when this shell ends.")
 ]
 
 

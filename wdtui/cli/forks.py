@@ -1,4 +1,4 @@
-"""`wdtui fork` and `wdtui replay`: new runs that another run's past defines."""
+"""`wdtui fork` and `wdtui replay`: new runs that start from another run."""
 
 from __future__ import annotations
 
@@ -17,21 +17,24 @@ if TYPE_CHECKING:
     from wdtui.runs.service import Service
     from wdtui.store.records import RunRecord
 
-_DeviceOption = Annotated[str, typer.Option("--device", metavar="DEVICE", help="Where to train; by default as before.")]
-_NameOption = Annotated[str, typer.Option(help="What to call the run.")]
+_DeviceOption = Annotated[
+    str, typer.Option("--device", metavar="DEVICE", help="Device to train on; by default the same as before.")
+]
+_NameOption = Annotated[str, typer.Option(help="Name of the run.")]
 
 
 def fork(
     run: RunArgument,
     at: Annotated[
-        int | None, typer.Option(metavar="STEP", min=0, help="Where to leave it; by default at its last point.")
+        int | None,
+        typer.Option(metavar="STEP", min=0, help="Step at which the fork starts; by default the last point."),
     ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="FIELD=VALUE[:EPOCHS]",
-            help="A change, at once or over so many epochs.",
+            help="A change, at once or over a number of epochs.",
             autocompletion=completion.changes,
         ),
     ] = None,
@@ -43,7 +46,7 @@ def fork(
     threads: ThreadsOption = None,
     store: StoreOption = None,
 ) -> int:
-    """Train a run on from one of its steps with something changed, as a new run; the run itself stays as it is."""
+    """Continue from a step of a run with changed values, as a new run; the original run is not changed."""
     from wdtui.schema.steering import parse_assignment
 
     def add(service: Service, parent: RunRecord) -> tuple[int, str]:
@@ -64,7 +67,7 @@ def replay(
     threads: ThreadsOption = None,
     store: StoreOption = None,
 ) -> int:
-    """Train a run once more from its beginning, with all that was steered at the same steps, as a new run."""
+    """Train a run again from its beginning, with the same steering at the same steps, as a new run."""
 
     def add(service: Service, original: RunRecord) -> tuple[int, str]:
         run_id = service.replay(original.id, name=name, threads=threads)

@@ -1,4 +1,4 @@
-"""Where runs are trained: the options that say so, and the executor that they ask for."""
+"""The options that select where runs train, and the executor that implements them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from wdtui.store.store import Store
 
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Runs at once; by default as many as suit this machine.")
+    int | None,
+    typer.Option("--workers", min=1, help="Number of runs that train at once; by default chosen for this machine."),
 ]
 ExecutorOption = Annotated[
-    Literal["local", "ray"], typer.Option("--executor", help="Train on this machine, or on the nodes of a Ray cluster.")
+    Literal["local", "ray"], typer.Option("--executor", help="Train on this machine or on the nodes of a Ray cluster.")
 ]
 AddressOption = Annotated[
     str | None,
@@ -47,9 +48,11 @@ class Machines:
 
     def __post_init__(self) -> None:
         if self.executor == "local" and self.address:
-            raise CommandError("--address is that of a Ray cluster; give --executor ray with it.")
+            raise CommandError("--address needs --executor ray.")
         if self.executor == "ray" and self.workers:
-            raise CommandError("--workers is for this machine; on Ray as many train at once as there is room for.")
+            raise CommandError(
+                "--workers is for this machine only. Ray trains as many runs at once as fit on the cluster."
+            )
         if self.executor == "ray" and self.device.partition(":")[0] not in ("auto", "cpu", "cuda"):
             raise CommandError(f"--device {self.device}: on a Ray cluster give auto, cpu or cuda.")
         if self.executor == "local" and self.device not in _EVERYWHERE:
@@ -60,7 +63,7 @@ class Machines:
     def check_forks(self, experiment: str) -> None:
         """Raise CommandError where an experiment's forks could not be trained."""
         if self.executor != "local":
-            raise CommandError(f"The forks of {experiment} start from files of this machine; leave out --executor.")
+            raise CommandError(f"The forks of {experiment} start from files on this machine. Leave out --executor.")
 
     def prepared(self, store: Store) -> Callable[[], Executor]:
         """What makes the executor for a store. Raises ClusterError where there is no cluster to join."""
@@ -81,10 +84,10 @@ def _cluster(store: Store, device: str, address: str | None) -> Executor:
 
     if not address and (found := os.environ.get("RAY_ADDRESS")):
         hint = f"give --address {clean(found)} to train on that cluster"
-        typer.echo(f"wdtui: $RAY_ADDRESS is not followed, {hint}.", err=True)
+        typer.echo(f"wdtui: $RAY_ADDRESS is ignored, {hint}.", err=True)
     try:
         join(address)
         from wdtui.runs.cluster import RayCluster
     except ImportError as error:
-        raise CommandError("Ray is not here: pip install 'wdtui[ray]', on every node of the cluster.") from error
+        raise CommandError("Ray is not installed: pip install 'wdtui[ray]', on every node of the cluster.") from error
     return RayCluster(store, device=device)

@@ -1,4 +1,4 @@
-"""The command line's entry: its commands, and the one place where an error becomes a sentence and an exit status.
+"""Entry point of the command line: its commands, and the mapping from errors to messages and exit statuses.
 
 Only typer is imported here; each command imports what it needs when it is called, so that `--help` comes at once.
 """
@@ -76,13 +76,15 @@ _TRAINING = ("run", "sweep", "experiments")
 def root(
     context: typer.Context,
     store: Annotated[Path | None, typer.Option(help="Folder of the run store; also $WDTUI_HOME.")] = None,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N|mps", help="Where the app trains.")] = "",
+    device: Annotated[
+        str, typer.Option(metavar="auto|cpu|cuda|cuda:N|mps", help="Device that the app trains on.")
+    ] = "",
     fps: FpsOption = None,
     mouse: MouseOption = None,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
 ) -> int:
-    """A terminal workbench for the peculiar effects of weight decay. Without a command it opens the app."""
+    """A terminal workbench for the effects of weight decay. Without a command it opens the app."""
     if version:
         from importlib.metadata import version as installed_version
 

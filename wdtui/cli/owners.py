@@ -1,4 +1,4 @@
-"""Runs whose owner this machine cannot look at: what a command does before it takes one over."""
+"""Waits for a heartbeat before a command takes over a run whose owner this machine cannot look up."""
 
 from __future__ import annotations
 

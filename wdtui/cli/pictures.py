@@ -23,7 +23,7 @@ def require_matplotlib() -> None:
     from wdtui.plots.paper.style import installed
 
     if not installed():
-        raise CommandError("Pictures are drawn with matplotlib, which is not here: pip install 'wdtui[plot]'.")
+        raise CommandError("Pictures need matplotlib, which is not installed: pip install 'wdtui[plot]'.")
 
 
 def subjects(store: Store, runs: Sequence[RunRecord]) -> list[Subject]:

@@ -23,19 +23,20 @@ if TYPE_CHECKING:
 def plot(
     what: Annotated[
         list[str],
-        typer.Argument(metavar="RUN… | SWEEP", help="Runs' numbers or names, or last; or one sweep, as S3."),
+        typer.Argument(metavar="RUN… | SWEEP", help="Runs' numbers or names, or last; or one sweep such as S3."),
     ],
     metric: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A metric to show, also of one layer as NAME/LAYER; can be given again."),
+        typer.Option(metavar="NAME", help="A metric to show, or of one layer as NAME/LAYER; can be repeated."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE.png|.svg", help="Where to write; by default here, named by the runs.")
+        Path | None,
+        typer.Option(metavar="FILE.png|.svg", help="Output file; by default in this folder, named after the runs."),
     ] = None,
     force: ForceOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Draw training curves of runs, or what a sweep came to, into a file."""
+    """Draw training curves of runs, or the results of a sweep, to a file."""
     from wdtui.cli.pictures import require_matplotlib, write
     from wdtui.cli.sweep import is_sweep
     from wdtui.plots.paper.writing import SUFFIXES, save
@@ -44,7 +45,7 @@ def plot(
 
     sweeps = list(filter(is_sweep, what))
     if sweeps and len(what) > 1:
-        raise CommandError(f"{sweeps[0]} is a sweep; a picture shows one sweep, or runs.")
+        raise CommandError(f"{sweeps[0]} is a sweep, and a picture shows either one sweep or runs.")
     path = output or Path(_file_name("sweep" if sweeps else "run", what))
     if path.suffix.lower() not in SUFFIXES:
         raise CommandError(f"A picture cannot be written as {path}; give a name that ends in {' or '.join(SUFFIXES)}.")
@@ -66,7 +67,7 @@ def _of_runs(store: Store, runs: Sequence[RunRecord], metrics: Sequence[str]) ->
     from wdtui.plots.paper.style import MOST_LINES
 
     if len(runs) > MOST_LINES:
-        raise CommandError(f"{len(runs)} runs cannot be told apart in one picture; give at most {MOST_LINES}.")
+        raise CommandError(f"{len(runs)} runs cannot be distinguished in one picture. Give at most {MOST_LINES}.")
     shown = subjects(store, runs)
     for run, subject in zip(runs, shown, strict=True):
         if not len(subject.curves):
@@ -89,7 +90,7 @@ def _of_sweep(store: Store, sweep: Sweep, metrics: Sequence[str]) -> Figure:
     _check(table.schema, metrics, [*pooled, *MILESTONES], "known of each run of a sweep")
     if not table.measured:
         how = f"`wdtui resume {sweep.label}` trains what is missing"
-        raise CommandError(f"No run of {sweep.label} is trained yet, without steering; {how}.")
+        raise CommandError(f"No run of {sweep.label} has been trained without steering. {how}.")
     title = ": ".join([sweep.label, clean(sweep.name or sweep.experiment) or sweep.grid.title])
     first = table.schema.charts_of(())[0]
     match len(table.axes):
@@ -99,7 +100,7 @@ def _of_sweep(store: Store, sweep: Sweep, metrics: Sequence[str]) -> Figure:
             return heatmap(table, metrics or [first.main], title)
         case axes:
             told = "no axis but seeds" if not axes else f"{axes} axes"
-            raise CommandError(f"{sweep.label} has {told}, and a picture shows one or two; plot its runs instead.")
+            raise CommandError(f"{sweep.label} has {told}, and a picture shows one or two. Plot its runs instead.")
 
 
 def _check(schema: Schema, metrics: Iterable[str], known: Iterable[str], where: str) -> None:

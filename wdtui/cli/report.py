@@ -1,4 +1,4 @@
-"""`wdtui experiments report`: what the store holds of an experiment, as one page to read, print or send."""
+"""`wdtui experiments report`: the results of an experiment as one HTML page."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def report(
     ],
     quick: QuickOption = False,
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Where to write; by default here, as EXPERIMENT.html.")
+        Path | None, typer.Option(metavar="FILE.html", help="Output file; by default EXPERIMENT.html in this folder.")
     ] = None,
     force: ForceOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Write a page about an experiment: claims, figures, tables, by the runs in the store. Trains nothing."""
+    """Write an HTML report of an experiment: claims, figures and tables of the runs in the store. Trains nothing."""
     from wdtui.cli.pictures import require_matplotlib, write
     from wdtui.cli.report_page import page
     from wdtui.store.store import Store
@@ -125,9 +125,7 @@ def _overviews(table: Table, measures: Sequence[str]) -> Iterator[_Drawn]:
         return
     axes = list(table.axes)
     if len(axes) == 1 and len(table.rows) > 1:
-        words = (
-            f"Against {axis_name(table.schema, axes[0])}: the median over seeds, and from the least to the greatest."
-        )
+        words = f"Against {axis_name(table.schema, axes[0])}: median over seeds, with minimum and maximum."
         yield curve(table, measures), words
     elif len(axes) == 2:
         yield _over_two(table, measures)
@@ -144,9 +142,9 @@ def _over_two(table: Table, measures: Sequence[str]) -> _Drawn:
     named = partial(axis_name, table.schema)
     other, along = sorted(table.axes, key=lambda axis: (_ordered(table.axes[axis]), len(table.axes[axis])))
     if len(table.axes[other]) > _MOST_CURVES or len(table.axes[along]) < 3:
-        return heatmap(table, measures), "The median over seeds of each cell; – where there is none."
+        return heatmap(table, measures), "Median over the seeds of each cell; – if there is none."
     words = f"Against {named(along)}, a line for each value of {named(other)}"
-    return family(table, along, measures), f"{words}: the median over seeds, and from the least to the greatest."
+    return family(table, along, measures), f"{words}: median over seeds, with minimum and maximum."
 
 
 def _ordered(values: Sequence[object]) -> bool:
@@ -173,7 +171,7 @@ def _examples(store: Store, experiment: Experiment, table: Table) -> Iterator[_D
             family = [run, *(fork for fork in forks if fork.parent == run.id)]
             yield _curves(store, family), f"Run {run.id} and its forks."
     else:
-        yield _curves(store, chosen[: _FEW + 1]), words if len(chosen) > 1 else "Training curves of the one run."
+        yield _curves(store, chosen[: _FEW + 1]), words if len(chosen) > 1 else "Training curves of the run."
 
 
 def _curves(store: Store, runs: Sequence[RunRecord]) -> Figure:

@@ -73,12 +73,12 @@ def _parts(found: Findings) -> Iterator[str]:
 
 def _standing(found: Findings) -> str:
     total, there = len(found.standing.verdicts), len(found.runs)
-    said = f"{total} claim{'s' * (total != 1)}: {found.standing.words}." if total else "Nothing is claimed."
+    said = f"{total} claim{'s' * (total != 1)}: {found.standing.words}." if total else "There are no claims."
     if not there:
         return f"{said} None of the {number(found.wanted)} runs is trained yet."
     if there == found.wanted:
         return f"{said} {f'All {number(there)} runs are' if there > 1 else 'The one run is'} trained."
-    return f"{said} {number(there)} of {number(found.wanted)} runs are trained; what follows is what these show."
+    return f"{said} {number(there)} of {number(found.wanted)} runs are trained; this page shows their results."
 
 
 def _claims(verdicts: Sequence[Verdict]) -> str:
@@ -90,7 +90,7 @@ def _claims(verdicts: Sequence[Verdict]) -> str:
         kind = verdict.state.value.replace(" ", "-")
         measured = verdict.measured
         if verdict.value is None:
-            measured += f" Claimed of the {verdict.claim.subject}: {verdict.claim.bounds}."
+            measured += f" Claim: the {verdict.claim.subject}: {verdict.claim.bounds}."
         items.append(
             f'<li><span class="state {kind}">{state}</span><p>{_text(verdict.claim.says)}</p>'
             f'<p class="measured">{_text(measured)}</p></li>'
@@ -103,7 +103,7 @@ def _table(found: Findings) -> str:
     heads = [f"<th>{_text(schema.symbol(axis))}</th>" for axis in axes] + ['<th class="text">state</th>']
     heads += [f"<th>{_text(label(schema, name))}</th>" for name in found.columns]
     rows = "\n".join(f"<tr>{''.join(_row(schema, row, found.columns))}</tr>" for row in found.table.rows)
-    caption = "Median over the seeds, with the least and the greatest below it."
+    caption = "Median over the seeds, with minimum and maximum below it."
     return (
         f'<h2>Cells</h2>\n<p class="dim">{caption}</p>\n<div class="wide"><table>\n<thead><tr>{"".join(heads)}</tr>'
         f"</thead>\n<tbody>\n{rows}\n</tbody>\n</table></div>"
@@ -126,7 +126,7 @@ def _configs(found: Findings) -> str:
     varied = {name: ", ".join(map(format_value, values)) for name, values in experiment.axes.items()}
     parts = [f"<h2>Configuration</h2>\n{_pairs(own | varied)}"]
     rest = {name: value for name, value in experiment.schema.defaults.items() if name not in own | varied}
-    parts.append(f"<details><summary>All else is as by default</summary>\n{_pairs(_listed(rest))}</details>")
+    parts.append(f"<details><summary>All other fields have their defaults</summary>\n{_pairs(_listed(rest))}</details>")
     if experiment.fork:
         from wdtui.studies.branches import in_words
 
@@ -158,7 +158,7 @@ def _commands(found: Findings) -> str:
     act = "verify" if found.standing.verdicts else "run"
     lines = [f"wdtui experiments {act} {name}", f"wdtui experiments report {name}"]
     says = "The first trains what is missing" + (" and checks the claims" if act == "verify" else "")
-    return f'<h2>To reproduce it</h2>\n<pre>{_text(chr(10).join(lines))}</pre>\n<p class="dim">{says}.</p>'
+    return f'<h2>How to reproduce it</h2>\n<pre>{_text(chr(10).join(lines))}</pre>\n<p class="dim">{says}.</p>'
 
 
 def _listed(values: Mapping[str, object]) -> dict[str, str]:

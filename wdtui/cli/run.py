@@ -29,14 +29,14 @@ def run(
     headless: HeadlessOption = False,
     detach: DetachOption = False,
     json: JsonOption = False,
-    name: Annotated[str, typer.Option(help="What to call the run.")] = "",
+    name: Annotated[str, typer.Option(help="Name of the run.")] = "",
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     store: StoreOption = None,
     fps: FpsOption = None,
     mouse: MouseOption = None,
 ) -> int:
-    """Train one network: an experiment's config, or the defaults, with the fields that you give."""
+    """Train one run: an experiment's config or the defaults, with the given values."""
     from wdtui.studies.experiments import load
 
     question = load(experiment) if experiment else None
@@ -44,7 +44,7 @@ def run(
     if json and not (headless or detach):
         raise CommandError("--json needs --headless or --detach.")
     if (headless or detach) and (fps, mouse) != (None, None):
-        raise CommandError("--fps and --mouse are for the app; with --headless and --detach leave them out.")
+        raise CommandError("--fps and --mouse are for the app. Leave them out with --headless and --detach.")
     origin = question.name if question else ""
     if not (headless or detach):
         from wdtui.tui import Opening, open_app

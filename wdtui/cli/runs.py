@@ -1,4 +1,4 @@
-"""`wdtui runs`: what the store holds."""
+"""`wdtui runs`: list, show and change the runs in the store."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RunsArgument = Annotated[
 
 @app.command("list")
 def list_runs(json: JsonOption = False, store: StoreOption = None) -> None:
-    """List all runs, the newest first."""
+    """List all runs, newest first."""
     from wdtui.store.store import Store
     from wdtui.support.text import clean
 
@@ -50,7 +50,7 @@ def list_runs(json: JsonOption = False, store: StoreOption = None) -> None:
 
 @app.command()
 def show(run: RunArgument, json: JsonOption = False, store: StoreOption = None) -> None:
-    """Show one run: what was seen, its chart, its config and its events."""
+    """Show one run: its chart, summary, config and events."""
     from wdtui.analysis.summary import summary
     from wdtui.runs.inspection import lost_points
     from wdtui.store.store import Store
@@ -85,7 +85,7 @@ def compare(
     json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Lay runs over one another: test accuracy as a chart, how each ended, its fit, generalisation and blow-ups."""
+    """Compare runs: test accuracy in one chart, and the final values, fit, generalisation and blow-ups of each."""
     from wdtui.analysis.milestones import milestones
     from wdtui.runs.labels import labels
     from wdtui.store.store import Store
@@ -113,7 +113,7 @@ def compare(
 
 @app.command()
 def check(run: RunArgument, json: JsonOption = False, store: StoreOption = None) -> int:
-    """Hold a run's points, events and checkpoints to its config and plan; exit status 3 where they contradict it."""
+    """Check a run's points, events and checkpoints against its config and plan; exit with status 3 if they differ."""
     from wdtui.cli.errors import CLAIM_FAILS
     from wdtui.runs.checks import check_run
     from wdtui.store.store import Store
@@ -154,10 +154,10 @@ def note(run: RunArgument, text: str, store: StoreOption = None) -> None:
 @app.command()
 def delete(
     runs: RunsArgument,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     store: StoreOption = None,
 ) -> None:
-    """Delete runs with all that was measured."""
+    """Delete runs with their points and checkpoints."""
     from wdtui.runs.service import Service
     from wdtui.store.store import Store
 
@@ -167,7 +167,7 @@ def delete(
         titles = ", ".join(f"{record.id} ({record.title})" for record in records)
         if not yes:
             if not sys.stdin.isatty():
-                raise CommandError("Without a terminal to ask at, give --yes to delete.")
+                raise CommandError("There is no terminal for the confirmation: give --yes to delete.")
             typer.confirm(f"Delete {titles}?", abort=True, err=True)
         service.delete(record.id for record in records)
     typer.echo(f"Deleted {titles}.", err=True)

@@ -16,7 +16,7 @@ app = typer.Typer(help="Check, back up and move the run store.", no_args_is_help
 
 @app.command()
 def check(json: JsonOption = False, store: StoreOption = None) -> int:
-    """Read all of the store and its checkpoints, and name what is damaged, a line each; exit status 3 if any is."""
+    """Read the whole store with its checkpoints and print a line for each damaged part; exit status 3 if any."""
     from wdtui.runs.inspection import Finding, findings
     from wdtui.store.store import Store, StoreError
 
@@ -39,9 +39,9 @@ def backup(
     force: ForceOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Copy all runs, points, events and sweeps to one file, also while runs train; checkpoints are left out.
+    """Copy all runs, points, events and sweeps to one file, also while runs train; checkpoints are not copied.
 
-    To go back to it, put it into an empty folder as wdtui.sqlite3: runs that were not finished begin anew there, which
+    To restore it, put it into an empty folder as wdtui.sqlite3. Unfinished runs start from the beginning there, which
     gives the same points.
     """
     from wdtui.store.moving import backup as copy
@@ -57,11 +57,11 @@ def backup(
 def move(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")], store: StoreOption = None
 ) -> None:
-    """Move the store with its checkpoints, logs and kept form to another folder; refused while a run is live."""
+    """Move the store with its checkpoints, logs and saved form to another folder; refused while a run is live."""
     from wdtui.store.moving import move as relocate
     from wdtui.store.store import Store
 
     with Store(store) as opened:
         relocate(opened, folder)
     there = folder.expanduser().absolute()
-    typer.echo(f"The store is in {there} now. `wdtui config set store {there}`, or WDTUI_HOME, says so to wdtui.")
+    typer.echo(f"The store is in {there} now. `wdtui config set store {there}`, or WDTUI_HOME, makes it the default.")

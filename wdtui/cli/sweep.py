@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from wdtui.studies.experiments import Experiment
     from wdtui.studies.grid import Grid
 
-SeedsOption = Annotated[int | None, typer.Option("--seeds", min=1, help="Repeat with so many seeds from the seed on.")]
+SeedsOption = Annotated[
+    int | None, typer.Option("--seeds", min=1, help="Number of seeds, starting from the config's seed.")
+]
 
 
 @takes_fields
@@ -46,9 +48,11 @@ def sweep(
         ),
     ] = None,
     seeds: SeedsOption = None,
-    headless: Annotated[bool, typer.Option("--headless", help="Train without a screen and end with a table.")] = False,
+    headless: Annotated[
+        bool, typer.Option("--headless", help="Train without the app and print a table at the end.")
+    ] = False,
     json: JsonOption = False,
-    name: Annotated[str, typer.Option(help="What to call the sweep.")] = "",
+    name: Annotated[str, typer.Option(help="Name of the sweep.")] = "",
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     workers: WorkersOption = None,
@@ -58,14 +62,14 @@ def sweep(
     fps: FpsOption = None,
     mouse: MouseOption = None,
 ) -> int:
-    """Train a grid of networks: all combinations of the axes' values, over an experiment's config or the defaults."""
+    """Train a grid of runs: all combinations of the axes' values, with an experiment's config or the defaults."""
     from wdtui.studies.experiments import load
     from wdtui.studies.grid import read_axes
 
     question = load(experiment) if experiment else None
     own = read_axes((question or load(registry.DEFAULT)).schema, axis or [])
     if not own and not (question and question.axes) and not seeds:
-        raise CommandError("A sweep needs something that varies: give --axis FIELD=V1,V2,… or --seeds N.")
+        raise CommandError("A sweep needs an axis or several seeds: give --axis FIELD=V1,V2,… or --seeds N.")
     grid = grid_of(question, fields, own, seeds)
     if json and not headless:
         raise CommandError("--json needs --headless.")
@@ -81,7 +85,7 @@ def sweep(
         opening = Opening(config=grid.base, grid=grid, experiment=origin, name=name, threads=threads, workers=workers)
         return open_app(store, device=device, opening=opening, fps=fps, mouse=mouse)
     if (fps, mouse) != (None, None):
-        raise CommandError("--fps and --mouse are for the app; with --headless leave them out.")
+        raise CommandError("--fps and --mouse are for the app. Leave them out with --headless.")
     return train_new_sweep(grid, experiment=origin, name=name, machines=machines, store=store, json=json)
 
 
@@ -160,9 +164,9 @@ def _what_is_left(progress: Any, reasons: list[str]) -> str:
 
     label, done = progress.sweep.label, f"{progress.finished} of {len(progress.runs)} runs are done"
     if reasons:
-        return f"{reasons[0]}; {done}, and `wdtui resume {label}` goes on from there."
+        return f"{reasons[0]}; {done}, and `wdtui resume {label}` continues from there."
     left = [run for run in progress.runs if run and run.status_text not in FINISHED]
     run = min(left, key=lambda run: (run.status_text != "failed", not run.reason), default=None)
     why = f": {clean(run.reason).rstrip('.')}" if run and run.reason else ""
     ended = f"; run {run.id} is {run.status_text}{why}" if run else ""
-    return f"{done}{ended}; `wdtui resume {label}` tries again what is left."
+    return f"{done}{ended}; `wdtui resume {label}` trains the rest again."

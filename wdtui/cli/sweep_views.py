@@ -32,7 +32,7 @@ _PLAIN_SECONDS = 5.0
 
 
 class SweepView(Protocol):
-    """What follows a sweep: `begin`, `ended` for each cell as the count-th, `advance` as it goes on, and `finish`."""
+    """Protocol of a sweep view: `begin`, `ended` for each cell with its count, `advance` for progress, and `finish`."""
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *exception: Any) -> None: ...
@@ -167,7 +167,7 @@ class ProgressView(Bar):
 
 
 def cell_line(progress: SweepProgress, place: int, count: int) -> str:
-    """How one cell ended, as so-manieth of all."""
+    """A line about a cell that has ended, with the count of cells."""
     run, cell = progress.runs[place], progress.sweep.cells[place]
     assert run
     share = f"{count:>{len(str(len(progress.runs)))}}/{len(progress.runs)}"
@@ -213,7 +213,7 @@ def print_sweep(progress: SweepProgress, store: Store) -> None:
         console.print(drawn, "")
     console.print(_table(progress))
     done = f"{number(progress.finished)} of {number(len(progress.runs))} runs are done"
-    at = f", {number(round(progress.speed))} steps/s in all" if progress.speed else ""
+    at = f", {number(round(progress.speed))} steps/s in total" if progress.speed else ""
     console.print(f"Sweep {progress.sweep.label}: {done}{at}.")
 
 

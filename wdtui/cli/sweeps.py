@@ -1,4 +1,4 @@
-"""`wdtui sweeps`: the sweeps that the store holds."""
+"""`wdtui sweeps`: list and show the sweeps in the store."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ app = typer.Typer(help="List and show the sweeps in the store.", no_args_is_help
 SweepArgument = Annotated[
     str,
     typer.Argument(
-        metavar="SWEEP", help="A sweep's number, as S3, or its name, or last.", autocompletion=completion.sweeps
+        metavar="SWEEP", help="A sweep's number such as S3, or its name, or last.", autocompletion=completion.sweeps
     ),
 ]
 
 
 @app.command("list")
 def list_sweeps(json: JsonOption = False, store: StoreOption = None) -> None:
-    """List all sweeps, the newest first."""
+    """List all sweeps, newest first."""
     from wdtui.cli.sweep_views import print_sweeps, sweep_json
     from wdtui.runs.sweeps import Progress
     from wdtui.store.store import Store
@@ -46,7 +46,7 @@ def list_sweeps(json: JsonOption = False, store: StoreOption = None) -> None:
 
 @app.command()
 def show(sweep: SweepArgument, json: JsonOption = False, store: StoreOption = None) -> None:
-    """Show what a sweep came to: a chart over its axes, and a table of its cells."""
+    """Show the results of a sweep: a chart over its axes and a table of its cells."""
     from wdtui.cli.sweep_views import print_sweep, sweep_json
     from wdtui.runs.sweeps import Progress
     from wdtui.store.store import Store

@@ -1,4 +1,4 @@
-"""`wdtui experiments verify`: train what is missing of an experiment, then hold its claims to what was measured."""
+"""`wdtui experiments verify`: train the missing runs of an experiment, then check its claims."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from wdtui.studies.experiments import Experiment
     from wdtui.studies.verdicts import Verdict
 
-QuickOption = Annotated[bool, typer.Option("--quick", help="The variant that takes minutes, where there is one.")]
+QuickOption = Annotated[
+    bool, typer.Option("--quick", help="Use the quick variant, which takes minutes, if there is one.")
+]
 SeedsOption = Annotated[
     int | None, typer.Option("--seeds", min=1, metavar="N", help="Seeds 0 to N − 1 instead of the experiment's own.")
 ]
@@ -33,7 +35,7 @@ def verify(
     address: AddressOption = None,
     store: StoreOption = None,
 ) -> int:
-    """Check an experiment's claims, after training those of its runs that the store does not hold yet."""
+    """Check an experiment's claims, after training the runs that are missing in the store."""
     from wdtui.cli.headless import signals_interrupting
     from wdtui.cli.verify_views import choose_view
     from wdtui.runs.evidence import Evidence
@@ -44,7 +46,7 @@ def verify(
 
     chosen = load(experiment).variant(quick)
     if not chosen.claims:
-        raise CommandError(f"{chosen.name} claims nothing, so there is nothing to verify.")
+        raise CommandError(f"{chosen.name} has no claims, so there is nothing to verify.")
     if seeds:
         chosen = chosen.with_seeds(seeds)
     machines = Machines(device, threads, workers, executor, address)
@@ -65,7 +67,7 @@ def verify(
                 stop=lambda: next(iter(reasons), ""),
             )
         if received:
-            _say(f"wdtui: {reasons[0]}; the same command goes on from there.")
+            _say(f"wdtui: {reasons[0]}; the same command continues from there.")
             return 128 + received[0]
         verdicts = Evidence(opened).verdicts(chosen)
     unfinished = [run for run in runs.values() if run.status not in FINISHED]

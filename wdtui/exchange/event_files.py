@@ -88,7 +88,7 @@ def read(folder: Path) -> tuple[list[Recorded], list[str]]:
     to import and nothing to refuse.
     """
     if not folder.is_dir():
-        raise ExchangeError(f"{folder} is no folder; give one with TensorBoard event files in it or below it.")
+        raise ExchangeError(f"{folder} is not a folder. Give a folder that contains TensorBoard event files.")
     files: dict[Path, list[Path]] = {}
     refused: list[str] = []
     for file in sorted(folder.rglob("*tfevents*")):
@@ -155,7 +155,7 @@ def _recorded(path: Path, files: Sequence[Path]) -> Recorded | None:
     try:
         config = RunConfig.from_mapping(values)
     except ConfigError as error:
-        raise ExchangeError(f"{path} is of a run that wdtui cannot describe: {error}") from error
+        raise ExchangeError(f"{path} contains a run that wdtui does not know: {error}") from error
     names = config.columns
     rows: dict[int, dict[str, float]] = {}
     for tag in sorted(scalars, key=len):  # what a second validation set says comes after what may be either's
@@ -170,7 +170,9 @@ def _recorded(path: Path, files: Sequence[Path]) -> Recorded | None:
     ordered = sorted(rows.items())
     epochs, counted = _epochs(path, ordered, _first_epoch(scalars))
     if counted:
-        remarks.append(f"At {counted:,} of {len(ordered):,} points the epoch is no number: these were counted on.")
+        remarks.append(
+            f"At {counted:,} of {len(ordered):,} points the epoch is not a number. These epochs were counted."
+        )
     points = [
         Point(step, epoch, tuple(row.get(name, math.nan) for name in names))
         for (step, row), epoch in zip(ordered, epochs, strict=True)
@@ -254,8 +256,8 @@ def _epochs(path: Path, rows: Sequence[tuple[int, Mapping[str, float]]], first: 
             )
         if epochs and epoch < before:
             raise ExchangeError(
-                f"{path} records the epoch {recorded:g} at step {step:,} after {before - first}: epochs never fall, so "
-                "two trainings may lie in this folder."
+                f"{path} records the epoch {recorded:g} at step {step:,} after {before - first}: epochs never "
+                "decrease, so this folder may contain two runs."
             )
         epochs.append(epoch)
     return epochs, counted

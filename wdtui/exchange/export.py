@@ -82,7 +82,9 @@ def _targets(runs: Sequence[Run], format: Format, output: Path | None) -> list[P
         if len(runs) == 1:
             return [output]
         if output.exists() or output.suffix.lower() in _SUFFIXES:
-            raise ExchangeError(f"{output} is a file's name, and {len(runs)} runs need a folder: give one as --output.")
+            raise ExchangeError(
+                f"{output} is the name of a file, but {len(runs)} runs need a folder. Give a folder as --output."
+            )
     return [folder / f"run-{run.id}{format.suffix}" for run in runs]
 
 

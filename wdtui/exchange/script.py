@@ -28,15 +28,15 @@ def script(run: Run) -> str:
     """The text of the script. Raises ExchangeError for a run that it cannot tell."""
     config = run.config
     if not isinstance(config, RunConfig):
-        raise ExchangeError(f"Run {run.id} is of the problem {config.problem}, and the script knows only addition's.")
+        raise ExchangeError(f"Run {run.id} is of the problem {config.problem}, but the script supports only addition.")
     if config.architecture == "transformer":
-        raise ExchangeError(f"Run {run.id} trains the transformer, and the script can only be of a residual network.")
+        raise ExchangeError(f"Run {run.id} trains the transformer, but the script supports only the residual network.")
     if config.optimizer not in ("adamw", "adam", "sgd"):
-        raise ExchangeError(f"Run {run.id} is trained by {config.optimizer}, which PyTorch alone does not have.")
+        raise ExchangeError(f"Run {run.id} uses {config.optimizer}, but the script supports only AdamW, Adam and SGD.")
     for steering in run.plan:
         if not run.record.schema.field(steering.field).steerable:
             raise ExchangeError(
-                f"Run {run.id} changes {steering.field} on the way, and the script can only follow changes of "
+                f"Run {run.id} changes {steering.field} while training, but the script supports only changes of "
                 "weight_decay, bn_epsilon and learning_rate."
             )
     parts = [

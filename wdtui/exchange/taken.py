@@ -144,7 +144,7 @@ def stream(store: Store, run: str | int) -> Run:
             count += len(part)
             yield part
         if count != len(short):
-            raise ExchangeError(f"Run {record.id} has changed while it was read: try again.")
+            raise ExchangeError(f"Run {record.id} changed while it was read. Try again.")
         if not count:
             yield none
 

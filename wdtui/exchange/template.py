@@ -73,7 +73,7 @@ optimizer = «optimizer»
 '''
 
 PLAN = '''
-# What was changed on the way: the epoch from which on it counts, the field, from, to, and over how many epochs.
+# What was changed while training: the epoch from which on it counts, the field, from, to, and over how many epochs.
 PLAN = [
 «plan»]
 

@@ -73,7 +73,7 @@ def _points(evidence: _Evidence) -> tuple[bool | None, str]:
     """Every logged epoch has its point, the first to the last, and there are no others."""
     run, curves = evidence.run, evidence.curves
     if evidence.imported:
-        return None, "They were imported, so no interval is known."
+        return None, "The run was imported, so the interval of its points is not known."
     config, reached = run.config, int(curves.epochs[-1]) if len(curves) else 0
     inherited = (run.parent_step or 0) // config.steps_per_epoch  # the parent may have logged at another interval
     due = {*range(config.log_every, reached + 1, config.log_every), *({config.epochs} & {reached})}
@@ -82,10 +82,13 @@ def _points(evidence: _Evidence) -> tuple[bool | None, str]:
     due = {epoch for epoch in due if epoch > inherited} | {epoch for epoch in found if epoch <= inherited}
     missing, odd = sorted(due.difference(found)), sorted({*found} - due)
     if missing or odd or len(found) != len(set(found)):
-        few = "; ".join([*_some("missing at epochs", missing), *_some("not to be expected at epochs", odd)])
+        few = "; ".join([*_some("missing at epochs", missing), *_some("unexpected at epochs", odd)])
         return False, f"{number(len(found))} points where {number(len(due))} are due: {few or 'some are doubled'}."
     if (wrong := curves.steps != curves.epochs * config.steps_per_epoch).any():
-        return False, f"The step of the point of epoch {number(int(curves.epochs[wrong][0]))} is not that of its end."
+        return (
+            False,
+            f"The step of the point of epoch {number(int(curves.epochs[wrong][0]))} is not the end of that epoch.",
+        )
     if run.status == Status.DONE and reached != config.epochs:
         return False, f"The run is done, and its last point is of epoch {number(reached)} of {number(config.epochs)}."
     return True, f"{number(len(found))} points, one every {number(config.log_every)} epochs, none missing."
@@ -120,7 +123,7 @@ def _plan(evidence: _Evidence) -> tuple[bool | None, str]:
             return False, f"What was steered at step {number(event.step)} cannot be read."
         one = happened[-1]
         if event.step != one.step or one not in run.plan:
-            return False, f"At step {number(event.step)} {one.field} was steered, and the plan does not say so."
+            return False, f"At step {number(event.step)} {one.field} was steered, but the plan does not contain it."
     for one in planned:
         if happened.count(one) != 1:
             times = f"{happened.count(one)} times" if one in happened else "no"
@@ -144,8 +147,8 @@ def _checkpoints(evidence: _Evidence) -> tuple[bool | None, str]:
         if step >= next_point:
             return False, f"The checkpoint at step {number(step)} is beyond the newest point, at {number(run.step)}."
         if before(from_json(run.schema, checkpoint.position["plan"]), step) != before(run.plan, step):
-            return False, f"The checkpoint at step {number(step)} was steered otherwise than the plan says."
-    return True, f"{len(steps)} checkpoints, all whole: {', '.join(map(number, steps))}."
+            return False, f"The checkpoint at step {number(step)} was steered differently from the plan."
+    return True, f"{len(steps)} checkpoints, all undamaged: {', '.join(map(number, steps))}."
 
 
 CHECKS: dict[str, Callable[[_Evidence], tuple[bool | None, str]]] = {

@@ -125,7 +125,7 @@ class RayCluster:
             group = self._tasks[task]
         try:
             if isinstance(error, TaskCancelledError):
-                self._end(group, Status.INTERRUPTED, "Its node fell silent.", waiting=False)
+                self._end(group, Status.INTERRUPTED, "Its node stopped responding.", waiting=False)
             elif isinstance(error, RayError):
                 self._end(group, Status.FAILED, f"Its node or its process was lost, for the {_RETRIES + 1}th time.")
             elif isinstance(error, Exception) and not isinstance(error, StoreError):
@@ -230,7 +230,7 @@ class _StoreHost:
 
     def _check(self, attempt: str, run_id: int) -> None:
         if self._attempts.get(run_id) != attempt:
-            raise StoreError(f"Run {run_id} is trained by another node by now.")
+            raise StoreError(f"Run {run_id} is now trained by another node.")
         self._heard[run_id] = time.monotonic()
 
 

@@ -20,7 +20,7 @@ def leaving_none_live(executor: Executor, stop: Callable[[], str]) -> Iterator[N
     try:
         yield
     finally:
-        executor.interrupt(stop() or "What was to be trained could not go on")
+        executor.interrupt(stop() or "Training could not continue")
         executor.wait()
 
 

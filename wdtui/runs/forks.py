@@ -48,7 +48,7 @@ def check_trained_here(store: Store, run: RunRecord) -> None:
     """Raise ConfigError for a run that cannot be forked as another program trained it."""
     if any(event.kind == "imported" for event in store.events(run.id)):
         raise ConfigError(
-            f"Run {run.id} was trained by another program, which left nothing to go on from; "
+            f"Run {run.id} was trained by another program, so it has no checkpoint here. "
             f"`wdtui replay {run.id}` trains its config here."
         )
 
@@ -88,7 +88,7 @@ def forked(config: Config, plan: Plan, step: int, changes: Mapping[str, Any]) ->
     fork_config = config.steered(after | book)
     if fork_config.steps <= step:
         epochs = f"epochs {format_value(fork_config.epochs)} ends at step {number(fork_config.steps)}"
-        raise ConfigError(f"{epochs}, and the fork begins at step {number(step)}; give more epochs.", "epochs")
+        raise ConfigError(f"{epochs}, and the fork starts at step {number(step)}: give more epochs.", "epochs")
     return fork_config, plan
 
 
@@ -142,7 +142,7 @@ def _steerings(config: Config, now: Mapping[str, Any], step: int, changes: Mappi
 def check_forkable(config: Config, name: str, change: Any) -> None:
     """Raise ConfigError for a field that a fork takes over as it is."""
     if why := config.why_not_forked(name, change):
-        raise ConfigError(f"{name} {why}, so a fork cannot change it; start another run for that.", name)
+        raise ConfigError(f"{name} {why}, so a fork cannot change it. Start a new run instead.", name)
 
 
 def _is_bookkeeping(config: Config, name: str) -> bool:

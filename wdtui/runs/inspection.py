@@ -53,10 +53,10 @@ def _of_run(store: Store, run: RunRecord) -> Iterator[Finding]:
 def _unusable_checkpoints(store: Store, run: RunRecord) -> Iterator[str]:
     checkpoints = store.checkpoints(run)
     for step in checkpoints.unsound():
-        yield f"The checkpoint at step {number(step)} of run {run.id} is damaged: the one before it will be used."
+        yield f"The checkpoint at step {number(step)} of run {run.id} is damaged: the previous one will be used."
     if run.checkpoint_step is not None and max(checkpoints.steps(), default=-1) < run.checkpoint_step:
         which = f"The checkpoint at step {number(run.checkpoint_step)} of run {run.id}"
-        yield f"{which} is missing from {checkpoints.folder}: what remains is used."
+        yield f"{which} is missing from {checkpoints.folder}: the remaining ones are used."
 
 
 def _unreadable_events(store: Store, run: RunRecord) -> list[str]:
@@ -65,7 +65,7 @@ def _unreadable_events(store: Store, run: RunRecord) -> list[str]:
 
 def _unreadable_commands(store: Store, run: RunRecord) -> list[str]:
     unreadable = any(command.kind == UNREADABLE for command in store.commands(run.id))
-    return [f"A command to run {run.id} is damaged and will be left out: give it again."] if unreadable else []
+    return [f"A command to run {run.id} is damaged and will be ignored: send it again."] if unreadable else []
 
 
 def _told(what: str, run: RunRecord | None, ask: Callable[[], list[str] | None]) -> list[Finding]:

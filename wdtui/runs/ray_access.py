@@ -66,16 +66,16 @@ def _start_own() -> None:
         # below the private folder, as Ray opens its own to everybody
         ray.init("local", include_dashboard=False, _temp_dir=str(folder / "ray"), **_QUIET)
     except (OSError, RuntimeError, ValueError) as error:
-        raise ClusterError(f"No Ray cluster can be started here: {_first_line(error)}") from error
+        raise ClusterError(f"Ray could not start a cluster: {_first_line(error)}") from error
     if not ray.util.get_node_ip_address().startswith("127.") or os.environ.get("RAY_AUTH_MODE") != "token":
         ray.shutdown()
-        hint = "install the version that wdtui asks for"
-        raise ClusterError(f"Ray {ray.__version__} cannot be kept to this machine, {hint}.")
+        hint = "Install the version that wdtui requires"
+        raise ClusterError(f"Ray {ray.__version__} cannot be restricted to this machine. {hint}.")
 
 
 def _join(address: str) -> None:
     if address.startswith("ray://"):
-        raise ClusterError("A sweep cannot be steered through ray://; start it on a node of the cluster.")
+        raise ClusterError("A sweep cannot be steered through ray://. Start it on a node of the cluster.")
     if not _ADDRESS.fullmatch(address):
         raise ClusterError(f"--address {address}: give the cluster's HOST:PORT, as in 10.0.0.1:6379.")
     os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", str(_ATTEMPTS))
@@ -87,8 +87,11 @@ def _join(address: str) -> None:
         with _stderr_dropped():
             ray.init(address, **_QUIET)
     except (OSError, RuntimeError, ValueError, RayError) as error:
-        hint = "a cluster with a token wants RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or ~/.ray/auth_token, here too"
-        raise ClusterError(f"No Ray cluster can be joined at {address}: {_first_line(error)} ({hint}).") from error
+        hint = (
+            "a cluster with a token needs RAY_AUTH_MODE=token and "
+            "RAY_AUTH_TOKEN, or ~/.ray/auth_token, on this machine too"
+        )
+        raise ClusterError(f"Cannot join a Ray cluster at {address}: {_first_line(error)} ({hint}).") from error
 
 
 def _check_answers(address: str, own_ip: str) -> None:
@@ -105,7 +108,9 @@ def _check_answers(address: str, own_ip: str) -> None:
             with socket.create_connection((host, int(port)), _ANSWER_SECONDS) as connection:
                 connection.sendall(_GREETING)
                 answer = connection.recv(9, socket.MSG_WAITALL)
-            outcome.append("" if answer[3:4] == bytes([_SETTINGS]) else "what answers there is no Ray cluster")
+            outcome.append(
+                "" if answer[3:4] == bytes([_SETTINGS]) else "the program at this address is not a Ray cluster"
+            )
         except TimeoutError:
             outcome.append("nothing answers there")
         except (OSError, OverflowError) as error:
@@ -117,7 +122,7 @@ def _check_answers(address: str, own_ip: str) -> None:
     thread.join(_ANSWER_SECONDS)
     why = outcome[0] if outcome else "nothing answers there"
     if why:
-        raise ClusterError(f"No Ray cluster can be joined at {address}: {why}.")
+        raise ClusterError(f"Cannot join a Ray cluster at {address}: {why}.")
 
 
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}

@@ -300,7 +300,7 @@ class Runner:
     def _tell_damage(self, damaged: list[int]) -> None:
         steps = ", ".join(map(number, damaged))
         which = f"The checkpoint at step {steps} was" if len(damaged) == 1 else f"The checkpoints at steps {steps} were"
-        reason = f"{which} damaged; training went on from step {number(self._step)}."
+        reason = f"{which} damaged. Training continued from step {number(self._step)}."
         self._own(self.store.add_event, self._step, "damaged", {"reason": reason})
         self._own(self.store.set_status, Status.RUNNING, reason)
 
@@ -336,7 +336,7 @@ class Runner:
 
     def _leave(self, status: Status, reason: str) -> bool:
         self._save_checkpoint()
-        self._outcome = status, f"{reason} `wdtui resume {self.run_id}` goes on from there."
+        self._outcome = status, f"{reason} `wdtui resume {self.run_id}` continues from there."
         return False
 
     def _save_checkpoint(self, why: str = "") -> None:
@@ -376,7 +376,7 @@ class Runner:
                 self.store.give_up(self._claim, str(error))
             if len(self._measured) and (path := self.store.rescue(self.run_id, self._as_trained(), self._measured)):
                 points = f"The {len(self._measured):,} points that run {self.run_id} measured since it began here"
-                return f"{points} are in {path}, which `wdtui runs import {path}` reads back."
+                return f"{points} are in {path}, which `wdtui runs import {path}` imports."
             if not self._concluded:
                 self._own(self.store.set_status, Status.INTERRUPTED, str(error))
         return ""

@@ -104,7 +104,7 @@ class Scheduler:
     @slots.setter
     def slots(self, slots: int | None) -> None:
         if slots is not None and slots < 1:
-            raise ValueError(f"slots {slots}: give at least 1, or None for as many as suit this machine")
+            raise ValueError(f"slots {slots}: give at least 1, or None for the default of this machine")
         with self._changed:
             self._slots = slots
             self._changed.notify_all()
@@ -316,7 +316,7 @@ class Scheduler:
             self._notices.append(notice)
 
     def _mark_cancelled(self, run_id: int) -> None:
-        reason = f"Taken out of the queue; `wdtui resume {run_id}` trains it after all."
+        reason = f"Removed from the queue. `wdtui resume {run_id}` trains it."
         try:
             self._store.settle(run_id, Status.STOPPED, reason)
         except StoreError as error:
@@ -385,7 +385,7 @@ class Scheduler:
         """Stop runs with a checkpoint and wait until they have; returns those that are to go on, with their worker."""
         paused = {run_id for worker in workers for run_id in worker.run_ids if self._status(run_id) == Status.PAUSED}
         for worker in workers:
-            worker.interrupt("Handed over to another process")
+            worker.interrupt("Moved to another process")
         with self._changed:
             self._changed.wait_for(
                 lambda: not self._errands and not any(worker in self._live.values() for worker in workers)
@@ -422,7 +422,7 @@ class Scheduler:
         try:
             process = start_process(self._store.folder, groups, device=device, threads=threads, after=after)
         except OSError as error:
-            self._tell(Notice(groups[0][0], "failed", f"No process could be started to go on: {error}", None))
+            self._tell(Notice(groups[0][0], "failed", f"No process could be started to continue: {error}", None))
             return {}
         reap(process)
         with contextlib.suppress(StoreError):  # whoever trains a run will say so

@@ -104,7 +104,7 @@ class Service:
     def where_it_leaves(self, fork_id: int) -> str:
         """Where a fork begins, in a sentence."""
         fork = self.store.run(fork_id)
-        return f"Run {fork_id} leaves run {fork.parent} at step {number(fork.parent_step)}."
+        return f"Run {fork_id} forks run {fork.parent} at step {number(fork.parent_step)}."
 
     def replay(self, run_id: int, *, name: str = "", threads: int | None = None) -> int:
         """Train a run once more from its beginning, with all that was steered; returns the new number."""
@@ -127,7 +127,7 @@ class Service:
         if run.status == Status.RUNNING:
             raise RefusedError(f"Run {run_id} is running: there is nothing to resume.")
         if run_id in self._queue.at_work:
-            raise RefusedError(f"Run {run_id} waits for its turn.")
+            raise RefusedError(f"Run {run_id} is already queued.")
         if run.status in FINISHED and not self.store.curves(run_id).lost:
             raise RefusedError(f"Run {run_id} is {run.status}: there is nothing left to train.")
         return run
@@ -136,13 +136,13 @@ class Service:
         """Have a paused run go on where it is trained, or train another on from its last checkpoint."""
         run = self.check_resumable(run_id)
         if run.status == Status.PAUSED:
-            return self._send(run, "resume", f"Run {run_id} goes on, in the process that trains it.")
+            return self._send(run, "resume", f"Run {run_id} continues in the process that trains it.")
         queue_again(self.store, run)
         self._asked[run_id] = run
         self._train(run_id, like=run, threads=threads)
         if run.status in FINISHED:
             return f"Run {run_id} is trained again from before its first damaged point."
-        return f"Run {run_id} goes on here." if run.step else f"Run {run_id} is queued here."
+        return f"Run {run_id} continues here." if run.step else f"Run {run_id} is queued here."
 
     def pause(self, run_id: int) -> str:
         run = self._sound(run_id)
@@ -154,7 +154,7 @@ class Service:
         """Stop a live run with a checkpoint, or keep a queued one from beginning."""
         run = self.store.run(run_id)
         if self._queue.cancel(run_id) or self._settled(run):
-            return f"Run {run_id} will not begin."
+            return f"Run {run_id} will not start."
         run = self.store.run(run_id)  # it may have begun just now
         if run.damaged:
             raise RefusedError(run.reason)
@@ -173,7 +173,7 @@ class Service:
         """Change live fields of a live run from its next epoch on; a change is as for `forks.fork`."""
         run = self.check_steerable(run_id)
         check_steerable(run.schema, changes)
-        noted = f"Run {run_id} is paused. Noted for when it goes on: {in_words(run.schema, changes)}."
+        noted = f"Run {run_id} is paused. When it resumes, this takes effect: {in_words(run.schema, changes)}."
         return self._send(run, "steer", noted if run.status == Status.PAUSED else f"Steering run {run_id} …", changes)
 
     def check_deletable(self, run_ids: Iterable[int]) -> list[RunRecord]:
@@ -277,7 +277,7 @@ class Service:
         """Stop a run that waits elsewhere; False where it does not wait, or has begun meanwhile."""
         try:
             if waits := run.status == Status.QUEUED:
-                self.store.settle(run.id, Status.STOPPED, "Stopped before it began.")
+                self.store.settle(run.id, Status.STOPPED, "Stopped before it started.")
         except RunBusyError:
             return False
         return waits

@@ -12,7 +12,7 @@ from wdtui.support.text import NOTHING, duration, number
 
 def opening_line(progress: Progress, seconds: float) -> str:
     """What is about to be trained."""
-    already = f", {number(progress.finished)} of them trained already" if progress.finished else ""
+    already = f", {number(progress.finished)} of them already trained" if progress.finished else ""
     steps = f"; {number(progress.steps_left)} steps, about {duration(seconds)}" if not progress.complete else ""
     return f"Sweep {progress.sweep.label}: {progress.sweep.grid.title}: {counted(len(progress.runs))}{already}{steps}."
 

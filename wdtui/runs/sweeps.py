@@ -105,7 +105,7 @@ def complete(
 
     `executor` makes what trains them, with `threads` each, where anything is to be trained. `on_change` hears of every
     change, in this thread. Once `stop` says a reason, runs are interrupted with a checkpoint, as they are where
-    `on_change` raises; `complete` called again goes on from there. Raises StoreError, and what `executor` raises.
+    `on_change` raises; `complete` called again continues from there. Raises StoreError, and what `executor` raises.
     """
     sweep = store.sweeps.get(sweep_id)
     assign(store, sweep)

@@ -26,8 +26,8 @@ run's status in the store, and any other means that nothing was begun."""
 SIGNALS = {
     signal.SIGINT: "Interrupted by Ctrl-C",
     signal.SIGTERM: "Terminated",
-    signal.SIGUSR1: "Warned by SIGUSR1",
-    signal.SIGUSR2: "Warned by SIGUSR2",
+    signal.SIGUSR1: "Stopped by SIGUSR1",
+    signal.SIGUSR2: "Stopped by SIGUSR2",
 }
 """Signals that stop a run with a checkpoint, and how its reason begins.
 
@@ -51,8 +51,8 @@ class ChildDiedError(TrainingError):
     def __init__(self, run_ids: Sequence[int], code: int) -> None:
         """`code` is its exit status, or minus the signal that ended it."""
         how = signal.strsignal(-code) if code < 0 else f"exit status {code}"
-        hint = f"`wdtui resume {run_ids[0]}` goes on from its last checkpoint"
-        super().__init__(f"The process that trained run {run_ids[0]} ended without a word ({how}); {hint}.")
+        hint = f"`wdtui resume {run_ids[0]}` continues from its last checkpoint"
+        super().__init__(f"The process that trained run {run_ids[0]} ended without an error message ({how}). {hint}.")
         self.run_ids = tuple(run_ids)
         self.by_system = code == -signal.SIGKILL
         """Whether it was killed as the system kills what has taken the last of the memory."""
@@ -64,7 +64,7 @@ class KilledTwiceError(TrainingError):
     def __init__(self, run_id: int) -> None:
         super().__init__(
             f"The system killed the process that trained run {run_id}, and killed it again while it trained alone. "
-            "It most likely needs more memory than there is. "
+            "It probably needs more memory than is available. "
             f"`wdtui resume {run_id}` tries once more from its last checkpoint."
         )
 
@@ -205,7 +205,7 @@ class ChildWorker(Worker):
             raise ChildDiedError(killed, code)
         if self._interruption and record.pid != pid:
             return record.status
-        said = _last_line(log, seen) or f"Its process ended with status {code} before it had begun."
+        said = _last_line(log, seen) or f"Its process ended with status {code} before it started."
         raise {BUSY: RunBusyError, STORE_FAILED: StoreError}.get(code, ChildError)(said)
 
     def _interrupted_with(self, pid: int) -> list[int]:

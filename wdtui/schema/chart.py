@@ -38,7 +38,7 @@ class Chart:
     level: str = ""
     """The hyperparameter with which the values are to be compared: a line, or a curve where it was steered."""
     forecast: bool = False
-    """Whether it shows where blow-ups come near."""
+    """Whether it shows where blow-ups expected near."""
     about: str = ""
     """What there will be to see, for a screen without runs."""
     absent: str = ""

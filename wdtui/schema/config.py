@@ -184,7 +184,7 @@ def rivals_clash(name: str, rival: str) -> ConfigError:
 
 
 _NOT_FORKED = {
-    "data": "decides the pairs",
-    "shape": "decides the shape of the network",
-    "start": "decides how a run begins",
+    "data": "determines the pairs",
+    "shape": "determines the shape of the network",
+    "start": "determines how a run starts",
 }

@@ -81,14 +81,14 @@ class Schema:
         if name not in self.fields:
             meant = self.names.get(name.lower())
             hint = f"; did you mean {meant}?" if meant else nearest(name, self.fields)
-            raise ConfigError(f"{name} is no field of a run{hint}", name)
+            raise ConfigError(f"{name} is not a field of a run{hint}", name)
         return self.fields[name]
 
     def find(self, text: str) -> Hyperparameter:
         """The field that a person names by its name, symbol or alias, in any case. Raises ConfigError."""
         name = text.strip().lower().replace("-", "_")
         if name not in self.names:
-            raise ConfigError(f"{text} is no field of a run{nearest(name, self.names)}", text)
+            raise ConfigError(f"{text} is not a field of a run{nearest(name, self.names)}", text)
         return self.fields[self.names[name]]
 
     @cached_property

@@ -95,7 +95,7 @@ def read_change(text: str, field: Hyperparameter) -> Change:
     if not colon:
         return field.parse(text)
     if field.kind != "float" or not epochs.strip().isascii() or not epochs.strip().isdigit() or not int(epochs):
-        hint = "give VALUE, or VALUE:EPOCHS for a number that is to change over so many epochs"
+        hint = "give VALUE, or VALUE:EPOCHS to change a number over EPOCHS epochs"
         raise ConfigError(f"{field.name}: {format_value(text)} is not allowed; {hint}.", field.name)
     return field.parse(value), int(epochs)
 
@@ -104,7 +104,7 @@ def parse_assignment(schema: Schema, text: str) -> tuple[str, Change]:
     """Read FIELD=VALUE or FIELD=VALUE:EPOCHS for a run with such fields. Raises ConfigError."""
     name, equals, value = text.partition("=")
     if not equals:
-        raise ConfigError(f"{text}: give FIELD=VALUE, or FIELD=VALUE:EPOCHS for a change over so many epochs.")
+        raise ConfigError(f"{text}: give FIELD=VALUE, or FIELD=VALUE:EPOCHS for a change over EPOCHS epochs.")
     field = schema.find(name)
     return field.name, read_change(value, field)
 
@@ -116,7 +116,7 @@ def steering_to(field: Hyperparameter, change: Any, step: int, old: Value) -> St
     """
     value, epochs = change if isinstance(change, (list, tuple)) and field.kind == "float" else (change, 0)
     if not isinstance(epochs, int) or epochs < 0:
-        raise ConfigError(f"{field.name}: {format_value(epochs)} is no number of epochs.", field.name)
+        raise ConfigError(f"{field.name}: {format_value(epochs)} is not a number of epochs.", field.name)
     return Steering(step, field.name, old, field.check(value), epochs)
 
 

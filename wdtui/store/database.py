@@ -18,26 +18,28 @@ from wdtui.support import private
 BUSY_SECONDS = 30.0
 """How long one writer waits for another."""
 
-_WAY_OUT = "put a backup in its place, or move it aside with its -wal and -shm files, and a new store is started"
+_WAY_OUT = "Restore a backup, or move it away with its -wal and -shm files to start a new store"
 _NETWORK = frozenset(
     ("nfs", "nfs4", "cifs", "smb3", "smbfs", "sshfs", "afs", "ceph", "lustre", "gpfs", "beegfs", "glusterfs", "davfs")
 )
 notices: list[str] = []
 """What is worth saying once to the person who opened a store; the command line says and forgets it."""
 
-_GONE = (
-    "The run store {path} was moved, deleted or replaced while it was in use, so that nothing more is written to it."
-)
+_GONE = "The run store {path} was moved, deleted or replaced while it was in use. Nothing more is written to it."
 _SENTENCES = {
-    sqlite3.SQLITE_NOTADB: f"The file {{path}} is damaged or no run store: {_WAY_OUT}.",
-    sqlite3.SQLITE_CORRUPT: f"The file {{path}} is damaged, and `wdtui store check` says where: {_WAY_OUT}.",
-    sqlite3.SQLITE_FULL: "The disk that holds {path} is full; free some space and try again.",
-    sqlite3.SQLITE_IOERR: "The disk that holds {path} cannot be read or written ({error}); check its space and health.",
-    sqlite3.SQLITE_BUSY: "The run store {path} was locked by another process for {seconds:g} seconds; try again.",
-    sqlite3.SQLITE_READONLY: "The run store {path} is read-only; set WDTUI_HOME to a folder that you can write.",
-    sqlite3.SQLITE_CANTOPEN: "The run store {path} cannot be opened; check that it is a file that you may read.",
-    sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY: "The run has a point at this step already; has another process trained it?",
-    sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY: "The run is not in the store {path}, or no longer; it may have been deleted.",
+    sqlite3.SQLITE_NOTADB: f"The file {{path}} is damaged or not a run store. {_WAY_OUT}.",
+    sqlite3.SQLITE_CORRUPT: f"The file {{path}} is damaged, and `wdtui store check` shows where. {_WAY_OUT}.",
+    sqlite3.SQLITE_FULL: "The disk that holds {path} is full. Free some space and try again.",
+    sqlite3.SQLITE_IOERR: (
+        "The disk that holds {path} cannot be read or written ({error}). Check its free space and its condition."
+    ),
+    sqlite3.SQLITE_BUSY: "The run store {path} was locked by another process for {seconds:g} seconds. Try again.",
+    sqlite3.SQLITE_READONLY: "The run store {path} is read-only. Set WDTUI_HOME to a folder that you can write to.",
+    sqlite3.SQLITE_CANTOPEN: "The run store {path} cannot be opened. Check that it is a file that you may read.",
+    sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY: (
+        "The run already has a point at this step. Another process may have trained it."
+    ),
+    sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY: "The run is not in the store {path}. It may have been deleted.",
 }
 
 
@@ -62,7 +64,9 @@ class Database:
         self.read_only = not os.access(path if path.exists() else path.parent, os.W_OK)
         self.read_only |= not os.access(path.parent, os.W_OK)
         if self.read_only and not path.exists():
-            raise StoreError(f"The folder {path.parent} is read-only; set WDTUI_HOME to a folder that you can write.")
+            raise StoreError(
+                f"The folder {path.parent} is read-only. Set WDTUI_HOME to a folder that you can write to."
+            )
         self._network = network_file_system(path.parent)
         if not self.read_only:
             self._make_private(shared)
@@ -97,7 +101,7 @@ class Database:
             if not self.path.exists():
                 private.opened(self.path, "ab", private.is_shared(self.path.parent)).close()
         except OSError as error:
-            raise StoreError(f"The run store {self.path} cannot be made: {error.strerror}.") from error
+            raise StoreError(f"The run store {self.path} cannot be created: {error.strerror}.") from error
 
     def _say_network(self) -> None:
         """Once for each store and kind of file system."""
@@ -105,8 +109,8 @@ class Database:
             said = connection.execute("UPDATE counter SET network = ? WHERE network != ?", [self._network] * 2).rowcount
         if said:
             notices.append(
-                f"The run store {self.path} is on a network file system ({self._network}), so it is written with a"
-                " rollback journal: this is slower, and readers and writers wait for one another."
+                f"The run store {self.path} is on a network file system ({self._network}), so it uses a"
+                " rollback journal. This is slower, and readers and writers wait for each other."
             )
 
     def close(self) -> None:
@@ -253,10 +257,10 @@ def _make_folder(folder: Path, shared: bool) -> None:
     try:
         private.make_folder(folder, shared)
     except (FileExistsError, NotADirectoryError):
-        raise StoreError(f"{folder} cannot hold the run store: it, or a folder it lies in, is a file.") from None
+        raise StoreError(f"{folder} cannot hold the run store: it, or one of its parent folders, is a file.") from None
     except OSError as error:
-        hint = "set WDTUI_HOME to a folder that you can write"
-        raise StoreError(f"The folder {folder} cannot be made ({error.strerror}); {hint}.") from error
+        hint = "Set WDTUI_HOME to a folder that you can write to"
+        raise StoreError(f"The folder {folder} cannot be created ({error.strerror}). {hint}.") from error
 
 
 def _use_journal(connection: sqlite3.Connection, mode: str) -> None:

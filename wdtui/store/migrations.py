@@ -171,7 +171,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     if _version(connection) > len(MIGRATIONS):
         raise StoreError(
             f"The run store was written by a newer wdtui (format {_version(connection)}, this one reads up to "
-            f"{len(MIGRATIONS)}); upgrade wdtui, or set WDTUI_HOME to another folder."
+            f"{len(MIGRATIONS)}). Upgrade wdtui, or set WDTUI_HOME to another folder."
         )
 
 

@@ -35,9 +35,9 @@ def move(store: Store, folder: Path) -> None:
     """
     folder, old = folder.expanduser().absolute(), store.folder
     if folder == old or old in folder.parents:
-        raise StoreError(f"{folder} is the store's own folder or lies in it: give one elsewhere.")
+        raise StoreError(f"{folder} is the store's own folder or inside it. Give a folder elsewhere.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise StoreError(f"{folder} is not an empty folder: give a new one.")
+        raise StoreError(f"{folder} is not an empty folder. Give a new one.")
     try:
         with store.holding_still():
             _relocate(store, folder)
@@ -93,7 +93,9 @@ def _copy(store: Store, path: Path) -> None:
             copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
             verdict = str(copy.execute("PRAGMA quick_check(1)").fetchone()[0])
     except sqlite3.Error as error:
-        raise StoreError(f"The store cannot be copied to {path}: {error}. `wdtui store check` says more.") from error
+        raise StoreError(
+            f"The store cannot be copied to {path}: {error}. `wdtui store check` shows details."
+        ) from error
     if verdict != "ok":
         path.unlink(missing_ok=True)
-        raise StoreError(f"The store is damaged ({verdict}) and was not copied: `wdtui store check` says more.")
+        raise StoreError(f"The store is damaged ({verdict}) and was not copied: `wdtui store check` shows details.")

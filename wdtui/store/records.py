@@ -309,7 +309,7 @@ class RunRecord(_Row):
             return ORPHANED
         return UNCONFIRMED if self.unconfirmed else self.status_text
 
-    def judged(self, life: Life, reason: str = "Its process ended without a word.") -> RunRecord:
+    def judged(self, life: Life, reason: str = "Its process ended without an error message.") -> RunRecord:
         """This record as it is to be shown, given what is known about the owner of a live or queued run.
 
         `reason` says why a live run's owner is gone.
@@ -319,11 +319,11 @@ class RunRecord(_Row):
         if self.live and life == Life.GONE:
             return self._replace(status_text=Status.INTERRUPTED.value, reason=reason, ended=self.heartbeat)
         if self.live and life == Life.UNKNOWN:
-            reason = f"Process {self.pid} on host {self.host} trains it. No sign of life has been seen from it yet."
+            reason = f"Process {self.pid} on host {self.host} trains it. No heartbeat of it has been seen yet."
             return self._replace(owner_life=life, reason=reason)
         if life == Life.GONE:
-            commands = f"`wdtui resume {self.id}` trains it, `wdtui stop {self.id}` drops it."
-            return self._replace(owner_life=life, reason=f"The process that queued it is gone. {commands}")
+            commands = f"`wdtui resume {self.id}` trains it, `wdtui stop {self.id}` removes it from the queue."
+            return self._replace(owner_life=life, reason=f"The process that queued it has ended. {commands}")
         return self._replace(owner_life=life)
 
 

@@ -120,9 +120,9 @@ def read_rescue(path: Path) -> Rescued:
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
     except ConfigError as error:
-        raise StoreError(f"{path} is of a run that this version of wdtui cannot describe: {error}") from error
+        raise StoreError(f"{path} contains a run that this version of wdtui does not know: {error}") from error
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise StoreError(f"{path} is no rescue file of wdtui, or was changed: give one as it was written.") from error
+        raise StoreError(f"{path} is not a rescue file of wdtui, or was changed. Give an unchanged file.") from error
 
 
 def add_rescued(store: Store, rescued: Rescued) -> int:
@@ -136,7 +136,7 @@ def add_rescued(store: Store, rescued: Rescued) -> int:
         store.add_event(claim, 0, "rescued", {"from": clean(str(rescued.path))})
         seen = milestones(Curves.of(rescued.config.columns, rescued.points), rescued.config.schema().judged).to_json()
         store.append(claim, rescued.points, speed=None, milestones=seen)
-        reason = f"Read back from a rescue file: `wdtui resume {run_id}` trains it from its beginning."
+        reason = f"Imported from a rescue file. `wdtui resume {run_id}` trains it from its beginning."
         store.set_status(claim, Status.INTERRUPTED, reason)
     return run_id
 

@@ -119,7 +119,7 @@ def check_claim(connection: sqlite3.Connection, claim: Claim) -> None:
         raise OwnershipLostError(no_run(claim.run_id))
     if row[0] != claim.token:
         by = f"process {row[1]} on host {row[2]}" if row[1] else "another process"
-        raise OwnershipLostError(f"Run {claim.run_id} was taken over by {by}; this process leaves it alone.")
+        raise OwnershipLostError(f"Run {claim.run_id} was taken over by {by}; this process stops writing to it.")
 
 
 def columns_of(connection: sqlite3.Connection, run_id: int) -> tuple[str, ...]:
@@ -133,7 +133,7 @@ def columns_of(connection: sqlite3.Connection, run_id: int) -> tuple[str, ...]:
             return tuple(json.loads(columns))
     except (TypeError, ValueError):
         pass
-    what = f"The list of what run {run_id} measures is damaged, so that its points cannot be read"
+    what = f"The list of what run {run_id} measures is damaged, so its points cannot be read"
     raise StoreError(f"{what}: `wdtui replay {run_id}` trains it again as another run.")
 
 
@@ -158,4 +158,4 @@ def no_run(text: int | str, names: Iterable[str] = ()) -> str:
     """What to say to a person who names a run that is not there."""
     if text == "last":
         return "There are no runs yet."
-    return f"There is no run {text}{nearest(str(text), names)} `wdtui runs list` shows what there is."
+    return f"There is no run {text}{nearest(str(text), names)} `wdtui runs list` shows all runs."

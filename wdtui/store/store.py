@@ -185,7 +185,9 @@ class Store:
             run = select_run(connection, self._observer, run_id)
             _check_claimable(run)
             if run.status == Status.STOPPED:
-                raise RunStoppedError(f"Run {run_id} was stopped while it waited; `wdtui resume {run_id}` trains it.")
+                raise RunStoppedError(
+                    f"Run {run_id} was stopped while it was queued. `wdtui resume {run_id}` trains it."
+                )
             if run.started is not None:
                 connection.execute(
                     "DELETE FROM commands WHERE run_id = ? AND taken IS NULL AND kind != 'steer'", (run_id,)
@@ -299,9 +301,9 @@ class Store:
     def reopen(self, run_id: int) -> None:
         """Queue a finished run of which points are lost, so that they are trained again; raises StoreError."""
         if not self.curves(run_id).lost:
-            raise StoreError(f"Run {run_id} lacks no points, so there is nothing to train again.")
+            raise StoreError(f"Run {run_id} has no missing points, so there is nothing to train again.")
         if any(event.kind == "imported" for event in self.events(run_id)):
-            raise StoreError(f"Run {run_id} was trained by another program: import it again.")
+            raise StoreError(f"Run {run_id} was trained by another program. Import it again.")
         queuer = _owner_columns(this_process())
         with self._database.writing() as connection:
             run = select_run(connection, self._observer, run_id)
@@ -516,9 +518,7 @@ class Store:
                 for kind in ("runs", "sweeps")
             ]
         wrong = " and ".join(f"{there} of {should} {kind}" for kind, should, there in counts if there != should)
-        return (
-            wrong and f"The store is damaged, as only {wrong} can be found: `wdtui store check` says what can be done."
-        )
+        return wrong and f"The store is damaged, because only {wrong} can be found: `wdtui store check` shows details."
 
     def check_file(self) -> list[str]:
         """What SQLite finds wrong with the file, a sentence each; takes as long as reading all of it."""
@@ -545,7 +545,7 @@ def _check_claimable(run: RunRecord) -> None:
     if run.live:
         raise RunBusyError(f"{_busy(run)}.")
     if run.status not in CLAIMABLE:
-        raise StoreError(f"Run {run.id} is {run.status}, so there is nothing left to train.")
+        raise StoreError(f"Run {run.id} is {run.status}, so there is nothing to train.")
 
 
 def why_not_deleted(run: RunRecord) -> str:
@@ -554,7 +554,7 @@ def why_not_deleted(run: RunRecord) -> str:
 
 
 def _busy(run: RunRecord) -> str:
-    doubt = " as far as is known" if run.owner_life == Life.UNKNOWN else ""
+    doubt = " as far as known" if run.owner_life == Life.UNKNOWN else ""
     return f"Run {run.id} is being trained by process {run.pid} on host {run.host}{doubt}"
 
 

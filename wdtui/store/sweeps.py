@@ -178,7 +178,7 @@ def _run_ids(connection: sqlite3.Connection, sweep_id: int) -> list[int | None]:
 
 
 def _damage(sweep_id: int) -> str:
-    return f"Sweep S{sweep_id} is damaged in the store: `wdtui store check` says what can be done."
+    return f"Sweep S{sweep_id} is damaged in the store: `wdtui store check` shows details."
 
 
 def _sweep(row: tuple[Any, ...], cells: list[tuple[Any, ...]]) -> Sweep:
@@ -200,4 +200,4 @@ def fingerprint(problem: str, config_text: str) -> str:
 def _no_sweep(text: str, names: list[str]) -> str:
     if text == "last":
         return "There are no sweeps yet."
-    return f"There is no sweep {text}{nearest(text, names)} `wdtui sweeps list` shows what there is."
+    return f"There is no sweep {text}{nearest(text, names)} `wdtui sweeps list` shows all sweeps."

@@ -1,4 +1,4 @@
-"""The branches of an experiment: what each of its runs would have become, had something been changed on the way.
+"""The branches of an experiment: what each of its runs would have become, had something been changed while training.
 
 [fork]
 at_epoch = 108                                    after how many epochs the runs are forked
@@ -71,7 +71,7 @@ class Branching:
         """Read the table [fork] of an experiment with these fields. Raises ConfigError."""
         for key in table:
             if key not in ("at_epoch", "branches"):
-                raise ConfigError(f"{key} is no part of [fork]{nearest(key, ('at_epoch', 'branches'))}")
+                raise ConfigError(f"{key} is not a key of [fork]{nearest(key, ('at_epoch', 'branches'))}")
         at_epoch, branches = table.get("at_epoch"), table.get("branches")
         if not isinstance(at_epoch, int) or at_epoch < 0:
             raise ConfigError("[fork] needs at_epoch, a whole number ≥ 0.")

@@ -145,7 +145,7 @@ def read_claims(schema: Schema, tables: Any, cells: Sequence[Case], *, quick: bo
     for table in tables:
         says = table.get("says")
         if not isinstance(says, str) or not says.strip():
-            raise ConfigError('a claim says nothing: give says = "…".')
+            raise ConfigError('a claim has no sentence: give says = "…".')
         if why := too_long(says):
             raise ConfigError(f"what a claim says {why}.")
         try:
@@ -161,7 +161,7 @@ def read_claims(schema: Schema, tables: Any, cells: Sequence[Case], *, quick: bo
 def _variant(table: Mapping[str, Any]) -> str:
     for key, value in [*table.items(), *_table(table.get("quick", {}), "quick").items()]:
         if key not in _KEYS:
-            raise ConfigError(f"{key} is no part of a claim{nearest(key, _KEYS)}")
+            raise ConfigError(f"{key} is not a key of a claim{nearest(key, _KEYS)}")
         if not _is_of_kind(value, _KEYS[key]):
             raise ConfigError(f"{key} must be {_KEYS[key]}, not {format_value(value)}.")
     return str(_one_of("only", table.get("only", ""), ("", "full", "quick")))
@@ -169,20 +169,20 @@ def _variant(table: Mapping[str, Any]) -> str:
 
 def _claim(schema: Schema, table: dict[str, Any]) -> Claim:
     if "measure" not in table:
-        raise ConfigError('it measures nothing: give measure = "…".')
+        raise ConfigError('it has no measure: give measure = "…".')
     _one_of("measure", table["measure"], [*schema.metrics, *MILESTONES])
     if not isinstance(table.get("at"), int):
         _one_of("at", table.get("at", "end"), _PLACES)
     if table["measure"] in MILESTONES and "at" in table:
-        raise ConfigError(f"{table['measure']} is of the whole run; at is for metrics.")
+        raise ConfigError(f"{table['measure']} is a measure of the whole run, and at is for metrics.")
     _one_of("seeds", table.get("seeds", "median"), _SEEDS)
     _one_of("find", table.get("find", ""), ("", *_FINDS))
     if ("along" in table) != ("find" in table):
-        raise ConfigError("along and find need one another.")
+        raise ConfigError("along and find must be given together.")
     if "along" in table:
         _one_of("along", table["along"], schema.fields)
         if table.get("seeds") == "all":
-            raise ConfigError('seeds "all" makes no curve to find anything along; give median, mean, min or max.')
+            raise ConfigError('seeds "all" gives no curve for along: give median, mean, min or max.')
     if "minus" in table and "divided_by" in table:
         raise ConfigError("minus and divided_by clash: give one of the two.")
     wheres: dict[str, Any] = {
@@ -242,7 +242,7 @@ def _check_cells(claim: Claim, cells: Sequence[Case]) -> None:
             raise ConfigError(f"the experiment has no run with {wanted}; it has {there}.", *table)
         curve = curve_of(claim, chosen)
         if any(not isinstance(place, (int, float)) for place in curve):
-            raise ConfigError(f"{claim.along} has no numbers to look along.", claim.along)
+            raise ConfigError(f"{claim.along} has no numbers, so it cannot be used in along.", claim.along)
         for group in curve.values():
             fields = (*claim.schema.fields, BRANCH)
             if loose := [
@@ -250,9 +250,9 @@ def _check_cells(claim: Claim, cells: Sequence[Case]) -> None:
                 for name in fields
                 if name not in claim.schema.seeds and len({value_in(c, name) for c in group}) > 1
             ]:
-                raise ConfigError(f"it leaves open {loose[0]}: give it in where, or look along it.", loose[0])
+                raise ConfigError(f"it does not fix {loose[0]}: give it in where or in along.", loose[0])
         if claim.find and chosen and len(curve) < 2:
-            raise ConfigError(f"there is only one value of {claim.along} to look along.", claim.along)
+            raise ConfigError(f"there is only one value of {claim.along} for along.", claim.along)
         for config in map(config_of, chosen):
             if claim.measure not in MILESTONES and claim.measure not in config.columns:
                 raise ConfigError(f"{claim.measure} is not measured in such runs.")

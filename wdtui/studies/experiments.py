@@ -111,7 +111,7 @@ class Experiment:
         for claim in self.claims:
             first, second = claim.cells(cases)
             if not first or (not second and (claim.minus or claim.divided_by)):
-                raise ExperimentError(f"{self.name}: “{claim.says}” is about another seed than 0 to {count - 1}.")
+                raise ExperimentError(f"{self.name}: “{claim.says}” uses a seed outside 0 to {count - 1}.")
         return changed
 
     def to_json(self) -> dict[str, Any]:
@@ -235,7 +235,7 @@ def _variant(
         if isinstance(values, str):
             experiment.axes[field] = list(read_axis(experiment.schema, field, values))
         elif not isinstance(values, list) or not values:
-            raise ExperimentError(f"the axis {field} must be a list of values, or text as --axis takes it.")
+            raise ExperimentError(f"the axis {field} must be a list of values, or text in the format of --axis.")
     experiment.check_count()
     experiment.base()
     claims = read_claims(experiment.schema, content.get("claims", []), experiment.cases(), quick=quick)
@@ -245,7 +245,7 @@ def _variant(
 def _check_keys(content: dict[str, Any], keys: dict[str, tuple[type, str]], what: str) -> None:
     for key, value in content.items():
         if key not in keys:
-            raise ExperimentError(f"{key} is no part of {what}{nearest(key, keys)}")
+            raise ExperimentError(f"{key} is not a key of {what}{nearest(key, keys)}")
         kind, words = keys[key]
         if not isinstance(value, kind):
             raise ExperimentError(f"{key} must be {words}.")

@@ -59,7 +59,7 @@ class Grid:
         field = base.schema().field
         checked = {name: _distinct(map(field(name).check, values)) for name, values in axes.items()}
         if "seed" in checked and seeds is not None:
-            raise ConfigError("seed is an axis already, so there are seeds enough; give one of the two.", "seed")
+            raise ConfigError("seed is already an axis: give either the axis or the number of seeds.", "seed")
         own: Any = checked.pop("seed", None) or range(base.seed, base.seed + (seeds or 1))
         check_count(math.prod(map(len, checked.values())) * len(own), *axes)
         return cls(base=base, axes=checked, seeds=tuple(own))
@@ -131,7 +131,7 @@ def read_axes(schema: Schema, texts: Iterable[str]) -> dict[str, tuple[Value, ..
         except ConfigError as error:
             raise ConfigError(f"The axis {error}", *error.fields) from None
         if field.name in axes:
-            raise ConfigError(f"The axis {field.name} is given twice; give all its values at once.", field.name)
+            raise ConfigError(f"The axis {field.name} is given twice. Give all its values together.", field.name)
         axes[field.name] = read_axis(schema, field.name, values)
     return axes
 
@@ -146,7 +146,7 @@ def read_axis(schema: Schema, name: str, text: str) -> tuple[Value, ...]:
     taken = list(itertools.islice(values, MOST_CELLS + 1))
     if len(taken) > MOST_CELLS:
         raise ConfigError(
-            f"The axis {field.name} has more than {MOST_CELLS:,} values, which is the most that is allowed.", field.name
+            f"The axis {field.name} has more than {MOST_CELLS:,} values, which is the maximum.", field.name
         )
     return _distinct(taken)
 
@@ -163,7 +163,7 @@ def axes_over(
     """
     for name in own:
         if name in fields:
-            raise ConfigError(f"{name} is given both as a value and as an axis; give one of the two.", name)
+            raise ConfigError(f"{name} is given both as a value and as an axis: give one of the two.", name)
     given = fields.keys() | own.keys()
     given |= {rival for name, rival in kind.rivals.items() if name in given}  # of λ and λ_norm the later wins
     return {name: values for name, values in axes.items() if name not in given} | dict(own)
@@ -215,7 +215,7 @@ def _read_part(field: Hyperparameter, text: str) -> Iterable[Value]:
     name, arguments = call[1], [argument.strip() for argument in call[2].split(",")]
     if name not in _FUNCTIONS:
         known = ", ".join(_FUNCTIONS.values())
-        raise ConfigError(f"{field.name}: {name}(…) is not known{nearest(name, _FUNCTIONS)} There are {known}.")
+        raise ConfigError(f"{field.name}: {name}(…) is not known{nearest(name, _FUNCTIONS)} Known are {known}.")
     if field.kind not in ("int", "float"):
         raise ConfigError(f"{field.name}: {name}(…) makes numbers; give {field.allowed}.", field.name)
     if len(arguments) not in ((2, 3) if name == "range" else (3,)):

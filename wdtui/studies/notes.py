@@ -88,10 +88,10 @@ def _filled(note: Note, schema: Schema, curves: Curves, seen: Milestones, step: 
 def _note(schema: Schema, table: Mapping[str, Any]) -> Note:
     for key in table:
         if key not in _KEYS:
-            raise ConfigError(f"{key} is no part of a note{nearest(key, _KEYS)}")
+            raise ConfigError(f"{key} is not a key of a note{nearest(key, _KEYS)}")
     says = table.get("says")
     if not isinstance(says, str) or not says.strip():
-        raise ConfigError('a note says nothing: give says = "…".')
+        raise ConfigError('a note has no sentence: give says = "…".')
     if why := too_long(says):
         raise ConfigError(f"what a note says {why}.")
     try:
@@ -125,5 +125,5 @@ def _when(value: Any) -> str | tuple[str, int]:
         return value
     allowed = f"give {', '.join(MOMENTS)}, {{step = N}} or {{epoch = N}}."
     raise ConfigError(
-        f"when = {format_value(value)} is no moment: {allowed}" if value else f"when is missing: {allowed}"
+        f"when = {format_value(value)} is not a moment: {allowed}" if value else f"when is missing: {allowed}"
     )

@@ -69,7 +69,7 @@ def check(claim: Claim, cells: Iterable[Case], outcomes: Mapping[Case, Outcome])
     """Hold a claim to the outcomes of its runs; those of `outcomes` that it is not about do not matter."""
     first, second = claim.cells(cells)
     if not first or (not second and (claim.minus or claim.divided_by)):
-        return Verdict(claim, State.NOT_RUN, "The runs that it is about are left out.")
+        return Verdict(claim, State.NOT_RUN, "Its runs are not part of this selection.")
     needed = list(dict.fromkeys([*first, *second]))
     there = [outcomes[cell] for cell in needed if cell in outcomes]
     if len(there) < len(needed):
@@ -86,7 +86,7 @@ def check(claim: Claim, cells: Iterable[Case], outcomes: Mapping[Case, Outcome])
         word = "less" if claim.minus else "divided by"
         grounds = f"{grounds}, {word} {others} makes {_spoken(value, claim.shown)}"
     if not all(map(math.isfinite, value)):
-        grounds += ", which is no value"
+        grounds += ", which is not a number"
         return Verdict(claim, State.FAILS, f"{_sentence(claim, grounds)}.", value)
     holds = claim.at_least <= value[0] and value[1] <= claim.at_most
     return Verdict(claim, State.HOLDS if holds else State.FAILS, f"{_sentence(claim, grounds)}.", value)

@@ -72,9 +72,9 @@ def _check(found: os.stat_result, path: Path, most: int) -> None:
     if kind == stat.S_IFDIR:
         raise IsADirectoryError(errno.EISDIR, "Is a directory", str(path))
     if kind == stat.S_IFLNK:
-        raise OSError(errno.ELOOP, "it is a link, which is not followed here", str(path))
+        raise OSError(errno.ELOOP, "it is a link, and links are not followed", str(path))
     if kind != stat.S_IFREG:
-        raise OSError(errno.EINVAL, f"it is {_KINDS.get(kind, 'something else')}, not a regular file", str(path))
+        raise OSError(errno.EINVAL, f"it is {_KINDS.get(kind, 'a special file')}, not a regular file", str(path))
     if found.st_size > most:
         raise _too_large(path, most)
 

@@ -30,9 +30,9 @@ def check_file(path: Path, *, force: bool = False) -> None:
         if not path.exists():
             return
         if not path.is_file():
-            raise FileError(f"{path} is {'a folder' if path.is_dir() else 'no regular file'}: give another name.")
+            raise FileError(f"{path} is {'a folder' if path.is_dir() else 'not a regular file'}: give another name.")
         if not force:
-            raise FileError(f"{path} exists already: give --force to replace it, or another name.")
+            raise FileError(f"{path} already exists. Give --force to replace it, or another name.")
 
 
 @contextlib.contextmanager
@@ -67,7 +67,7 @@ def check_folder(folder: Path, pattern: str, *, force: bool = False) -> None:
     with _errors_of(folder):
         _check_place(folder)
         if folder.exists() and not folder.is_dir():
-            raise FileError(f"{folder} is a file, and a folder is needed: give another name.")
+            raise FileError(f"{folder} is a file, but a folder is needed. Give another name.")
         if not force and (before := next(folder.glob(pattern), None)):
             raise FileError(f"{folder} has {before.name} already: give --force to replace it, or another folder.")
 
@@ -98,12 +98,12 @@ def filling(folder: Path, pattern: str, *, force: bool = False) -> Iterator[Path
 def _check_place(path: Path) -> None:
     """Raise FileError for a link, and for what belongs to a run store, whichever store that is."""
     if path.is_symlink():
-        raise FileError(f"{path} is a link to {os.readlink(path)}: give the name of the file itself.")
+        raise FileError(f"{path} is a link to {os.readlink(path)}: give the name of the target file.")
     place = path.absolute().parent.resolve() / path.name
     for folder in place.parents:
         first = place.relative_to(folder).parts[0]
         if first.startswith(_STORE) or (first in _BESIDE_STORE and (folder / _STORE).exists()):
-            raise FileError(f"{path} belongs to the run store in {folder}: give another name.")
+            raise FileError(f"{path} belongs to the run store in {folder}. Give another name.")
 
 
 def _beside(path: Path) -> Path:
@@ -119,7 +119,7 @@ def _move(partial: Path, path: Path, force: bool) -> None:
     try:
         os.link(partial, path)
     except FileExistsError:
-        raise FileError(f"{path} exists already: give --force to replace it, or another name.") from None
+        raise FileError(f"{path} already exists. Give --force to replace it, or another name.") from None
     except OSError:  # a file system without links, as FAT
         check_file(path)
         os.replace(partial, path)

@@ -33,7 +33,7 @@ def resolve_device(name: str) -> str:
         return devices[0]
     wanted = "cuda:0" if name == "cuda" else name
     if wanted not in devices:
-        raise DeviceError(f"device {name}: this machine has none such; give auto or {' or '.join(devices)}.")
+        raise DeviceError(f"device {name}: it is not available on this machine. Give auto or {' or '.join(devices)}.")
     return wanted
 
 
@@ -54,4 +54,4 @@ def why_no_gpu() -> str:
         return ""
     if torch.version.cuda is None:
         return "none: this PyTorch is built for the CPU only"
-    return f"none: this PyTorch is built for CUDA {torch.version.cuda}, and no GPU or driver for it answers"
+    return f"none: this PyTorch is built for CUDA {torch.version.cuda}, and found no GPU or driver for it"

@@ -94,6 +94,6 @@ def check_terminal() -> None:
     """Raise TerminalError where Textual would wait forever or write escapes that nobody reads."""
     hint = "`wdtui run … --headless` trains without a screen"
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise TerminalError(f"The workbench needs a terminal, and there is none here; {hint}.")
+        raise TerminalError(f"The app needs a terminal, and there is none here. {hint}.")
     if os.environ.get("TERM", "") in ("dumb", ""):
-        raise TerminalError(f"The workbench needs a terminal with a cursor, and TERM says this one has none; {hint}.")
+        raise TerminalError(f"The app needs a terminal with a cursor, and TERM describes one without. {hint}.")

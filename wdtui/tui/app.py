@@ -262,7 +262,7 @@ class WorkbenchApp(KeyOrder):
 
     def _leave(self, answer: str | None) -> None:
         if answer == "stop":
-            self.run_worker(self.stop_and_exit("The workbench was left", 0))
+            self.run_worker(self.stop_and_exit("The app was closed", 0))
         elif answer == "let_go":
             self.run_worker(self.let_go_and_exit(0))
 
@@ -275,7 +275,7 @@ class WorkbenchApp(KeyOrder):
 
     async def let_go_and_exit(self, code: int) -> None:
         """Leave the runs to processes of their own, then leave."""
-        self._say("Handing the runs over to the background …")
+        self._say("Moving the runs to the background …")
         await asyncio.to_thread(self.controls.scheduler.let_go)
         self.exit(return_code=code)
 

@@ -43,6 +43,6 @@ class Controls(Service):
         """Let so many runs train at once; with an empty text as many as suit the machine."""
         text = text.strip()
         if text and not (text.isascii() and text.isdigit() and int(text) > 0):
-            return f"{text} is no number of runs: give 1 or more, or nothing for as many as suit this machine."
+            return f"{text} is not a number of runs: give 1 or more, or leave it empty for the default of this machine."
         self.scheduler.slots = int(text) if text else None
-        return f"{text or 'As many as suit this machine'} at once."
+        return f"{text or 'The default number of runs'} at once."

@@ -264,7 +264,7 @@ def _levels(chart: Chart, subjects: Sequence[Subject], view: View) -> Iterator[L
         yield from _field_levels(chart.level, [one for one in subjects if _recorded(chart, one, view)])
     if chart.forecast and len(subjects) == 1:
         value = threshold(subjects[0].shown.curves, subjects[0].shown.milestones)
-        yield Level(value, f"blow-ups come near {number(value)}")
+        yield Level(value, f"blow-ups happen near {number(value)}")
 
 
 def _field_levels(field: str, subjects: Sequence[Subject]) -> Iterator[Level]:

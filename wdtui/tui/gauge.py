@@ -17,5 +17,5 @@ def gauge(curves: Curves, seen: Milestones) -> list[str]:
         return []
     value, level = float(values[-1]), threshold(curves, seen)
     filled = round(_WIDTH * min(max(value / level, 0), 1))
-    source = "this run's blow-ups came" if seen.blowup_steps else "blow-ups of other runs came"
+    source = "this run's blow-ups were" if seen.blowup_steps else "blow-ups of other runs were"
     return [f"{'█' * filled}{'░' * (_WIDTH - filled)} {number(value)}", f"{source} near {number(level)}"]

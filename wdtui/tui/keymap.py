@@ -50,7 +50,7 @@ def _checked(name: str, key: str) -> str:
     known = {one.value for one in Keys if not one.value.startswith("<")}
     usual = character_to_key(last) if len(last) == 1 else last
     if not usual or any(part not in _MODIFIERS for part in modifiers) or not (usual in known or _is_character(usual)):
-        raise SettingsError(f"keys.{name}: {key or 'nothing'} is no key{nearest(key, known)}")
+        raise SettingsError(f"keys.{name}: {key or 'nothing'} is not a key{nearest(key, known)}")
     full = "+".join([*modifiers, usual])
     if full in _KEPT:
         raise SettingsError(f"keys.{name}: {key} has a meaning everywhere; give another key.")

@@ -92,11 +92,11 @@ def _part(part: str, schemas: Sequence[Schema]) -> Test:
     condition = _PART.match(part)
     if condition is None:
         if part[0] in "<>=!≤≥≠:":
-            raise QueryError(f"{part} compares nothing; put a name before it, as in λ{part}.")
+            raise QueryError(f"{part} has no name: write one before it, as in λ{part}.")
         return _word(part.lower())
     name, sign, value = condition["name"], condition["sign"], condition["value"]
     if not value:
-        raise QueryError(f"{part} lacks a value, as in {name}{sign}0.1.")
+        raise QueryError(f"{part} needs a value, as in {name}{sign}0.1.")
     return _condition(name.lower().replace("-", "_"), sign, value, schemas)
 
 
@@ -120,7 +120,7 @@ def _condition(name: str, sign: str, value: str, schemas: Sequence[Schema]) -> T
     read = _PROPERTIES.get(name)
     if read is None:
         if not kinds and not any(name in schema.metric_names for schema in schemas):
-            raise QueryError(f"{name} is neither a hyperparameter nor a result{_near(name, schemas)}")
+            raise QueryError(f"{name} is neither a hyperparameter nor a metric{_near(name, schemas)}")
         read = partial(_value, name)
     return lambda run: _compared(compare, read(run), wanted)
 
@@ -161,9 +161,9 @@ def _number(text: str) -> float:
     try:
         value = float(digits[:-1] if thousands else digits)
     except ValueError:
-        raise QueryError(f"{text} is no number.") from None
+        raise QueryError(f"{text} is not a number.") from None
     if not math.isfinite(value):
-        raise QueryError(f"{text} is no number.")
+        raise QueryError(f"{text} is not a number.")
     return value * (1000 if thousands else 1) / (100 if share else 1)
 
 

@@ -26,7 +26,9 @@ def told(shown: Shown) -> str:
     if run.reason and (run.orphaned or run.status not in (Status.DONE, Status.QUEUED)):
         return clean(run.reason)
     if not len(curves):
-        return "Waiting for a free place." if run.status == Status.QUEUED else "Starting: the first epoch is under way."
+        return (
+            "Queued: waiting for other runs." if run.status == Status.QUEUED else "Starting: training the first epoch."
+        )
     return " ".join([*_coming(shown), _reached(shown)])
 
 
@@ -44,14 +46,14 @@ def _reached(shown: Shown) -> str:
     train, test = (_newest(curves, f"{kind}_accuracy") for kind in ("train", "test"))
     if seen.blowup_steps:
         count = len(seen.blowup_steps)
-        every = f", every {number(seen.blowup_period)} steps or so" if seen.blowup_period else ""
+        every = f", every {number(seen.blowup_period)} steps" if seen.blowup_period else ""
         return f"Blew up {'once' if count == 1 else f'{count} times'}{every}; test accuracy is {test}."
     if seen.generalise_step is not None:
         later = f", {number(seen.delay)} steps after the fit" if seen.delay and seen.delay > 0 else ""
         return f"Generalised at step {number(seen.generalise_step)}{later}; test accuracy is {test}."
     if seen.fit_step is not None:
         watch = " Now watch the weight norm." if run.live else ""
-        return f"Fitted since step {number(seen.fit_step)}; test accuracy is {test}.{watch}"
+        return f"Fit reached at step {number(seen.fit_step)}; test accuracy is {test}.{watch}"
     return f"Training accuracy is {train}, test accuracy {test}."
 
 

@@ -106,15 +106,17 @@ def _own(name: str, colours: dict[str, str]) -> Theme:
     base_name = colours.pop("base", "dark")
     base = next((one for one in THEMES if one.name == f"wdtui-{base_name}"), None)
     if base is None or name in ("auto", "dark", "light", "plain"):
-        wrong = f"base {base_name}: give dark, light or plain" if base is None else "this is the name of a built-in one"
+        wrong = (
+            f"base {base_name}: give dark, light or plain" if base is None else "this is the name of a built-in theme"
+        )
         raise SettingsError(f"themes.{name}: {wrong}.")
     for part, colour in colours.items():
         if part not in (*_PARTS, *DEFAULTS):
-            raise SettingsError(f"themes.{name}: {part} is no part of a theme{nearest(part, [*_PARTS, *DEFAULTS])}")
+            raise SettingsError(f"themes.{name}: {part} is not a key of a theme{nearest(part, [*_PARTS, *DEFAULTS])}")
         try:
             Color.parse(colour)
         except ColorParseError:
-            raise SettingsError(f"themes.{name}.{part}: {colour} is no colour; give one as #56b4e9.") from None
+            raise SettingsError(f"themes.{name}.{part}: {colour} is not a colour: give one such as #56b4e9.") from None
     variables = base.variables | {part: colour for part, colour in colours.items() if part in DEFAULTS}
     return dataclasses.replace(
         base,

@@ -232,7 +232,7 @@ def _legend(schema: Schema, metric: str, shading: _Shading, signs: Sequence[str]
     explained = _ALWAYS_EXPLAINED | {
         sign: state for state, sign in _SIGNS.items() if sign in signs and sign not in _ALWAYS_EXPLAINED
     }
-    words = [f"{sign} {state}" for sign, state in explained.items()] + (["… more beyond"] if cut else [])
+    words = [f"{sign} {state}" for sign, state in explained.items()] + (["… more cells"] if cut else [])
     return Text(f"{label(schema, metric)}  {low} {scale} {high}   {'  '.join(words)}", "dim")
 
 

@@ -93,13 +93,13 @@ class RunConfig(Fields):
             and value in OPTIMIZERS
             and OPTIMIZERS[value].remembers != OPTIMIZERS[self.optimizer].remembers
         ):
-            return f"decides what the optimiser remembers, and {self.optimizer} and {value} remember other things"
+            return f"determines the optimiser's state, which differs between {self.optimizer} and {value}"
         if name == "engine":
-            return "decides how a run is computed"
+            return "determines how a run is computed"
         if name == "batch_size":
-            return "decides which pairs make a step"
+            return "determines the batches"
         if self.engine == "ensemble" and self.fields()[name].affects == "update":
-            return "is common to all runs of an ensemble"
+            return "is the same for all runs of a batch"
         return super().why_not_forked(name, value)
 
     @cached_property

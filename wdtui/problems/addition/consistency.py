@@ -45,39 +45,39 @@ def _check_architecture(config: Fields) -> None:
     if config.width % config.heads:
         raise _clash(config, "heads", "width", reason="each head takes an equal share of the width")
     if not config.batch_norm:
-        reason = "the transformer has no BatchNorm to leave out, so leave batch_norm at true"
+        reason = "the transformer has no BatchNorm, so leave batch_norm at true"
         raise _clash(config, "batch_norm", "architecture", reason=reason)
     if config.sharpness_every:
-        reason = "the sharpness is measured of residual networks only, so leave sharpness_every at 0"
+        reason = "sharpness is measured for residual networks only, so leave sharpness_every at 0"
         raise _clash(config, "sharpness_every", "architecture", reason=reason)
 
 
 def _check_ensemble(config: Fields) -> None:
     if config.architecture != "residual":
-        raise _clash(config, "engine", "architecture", reason="an ensemble trains residual networks")
+        raise _clash(config, "engine", "architecture", reason="a batch trains residual networks only")
     if config.sharpness_every:
-        raise _clash(config, "engine", "sharpness_every", reason="the sharpness is measured of runs on their own")
+        raise _clash(config, "engine", "sharpness_every", reason="sharpness is not measured in a batch")
     for name in ("width", "bits"):
         if getattr(config, name) % _LANES:
             raise _clash(
                 config,
                 "engine",
                 name,
-                reason=f"with a multiple of {_LANES} alone is a run the same to the last bit whoever trains beside it",
+                reason=(f"it must be a multiple of {_LANES}, or the other runs in the batch would change its result"),
             )
 
 
 def _check_digits(config: Fields, field: str, pairs: int, sizes: Collection[str]) -> None:
     digits: tuple[int, ...] = getattr(config, field)
     if len(set(digits)) != len(digits):
-        raise ConfigError(f"{field}: a digit count stands there twice; name each once.", field)
+        raise ConfigError(f"{field}: a digit count is given twice. Give each once.", field)
     largest = 10 ** max(digits) - 1
     answer, word = (2 * largest, "sum") if config.task == "add" else (largest**2, "product")
     if answer >= 2**config.bits:
         needed = f"the {word} of {max(digits)}-digit numbers needs {answer.bit_length()} bits"
         raise _clash(config, field, "bits", reason=needed)
     if pairs > sum(9 * 10 ** (d - 1) for d in digits):
-        raise _too_few(config, field, sizes, f"{pairs:,} pairs are more than there are numbers with so many digits")
+        raise _too_few(config, field, sizes, f"{pairs:,} pairs are more than the numbers with that many digits allow")
     for d, count in digit_counts(digits, pairs, f"{field} {config.data_seed}").items():
         available = 9 * 10 ** (d - 1)
         if count > available:
@@ -85,7 +85,7 @@ def _check_digits(config: Fields, field: str, pairs: int, sizes: Collection[str]
                 config,
                 field,
                 sizes,
-                f"{count:,} pairs of {d} digits are asked for and only {available:,} such numbers exist",
+                f"{count:,} pairs of {d} digits are requested, but only {available:,} such numbers exist",
             )
 
 

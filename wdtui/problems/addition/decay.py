@@ -32,6 +32,6 @@ def decay_by_rule(config: Fields, normalized: float, field: Hyperparameter) -> f
     largest = field.le or math.inf
     if not by_rule <= largest:
         given = f"normalized_weight_decay {exact(normalized)} and learning_rate {exact(config.learning_rate)}"
-        reason = f"they make a weight decay of {number(by_rule)}; the largest is {number(largest)}"
+        reason = f"they give a weight decay of {number(by_rule)}; the largest is {number(largest)}"
         raise ConfigError(f"{given} clash: {reason}.", "normalized_weight_decay", "learning_rate")
     return by_rule

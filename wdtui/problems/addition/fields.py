@@ -13,7 +13,7 @@ from wdtui.schema.config import Config
 from wdtui.schema.hyperparameters import knob
 
 GROUPS = {
-    "article": "The article's knobs",
+    "article": "Main parameters",
     "task": "Task",
     "model": "Model",
     "optimiser": "Optimiser",
@@ -49,7 +49,7 @@ class Fields(Config):
         gt=0,
         le=1e3,
         sweep="log",
-        help="Added to the batch variance before its root is divided by; PyTorch's default is 1e-5. "
+        help="Added to the batch variance before the square root. PyTorch's default is 1e-5. "
         "In the transformer it is LayerNorm's.",
     )
     width: int = knob(
@@ -63,7 +63,10 @@ class Fields(Config):
         ge=1,
         le=16_384,
         sweep="log",
-        help="Units of every hidden layer; in the transformer, numbers per bit position, four times that between.",
+        help=(
+            "Units of every hidden layer. In the transformer: features per "
+            "bit position, with a feed-forward layer four times as wide."
+        ),
     )
 
     task: str = knob(
@@ -73,7 +76,7 @@ class Fields(Config):
         affects="data",
         choices=("add", "multiply"),
         sweep="linear",
-        help="What is learned from the operands' bits: their sum or their product.",
+        help="The function of the operands to learn: their sum or their product.",
     )
     train_digits: tuple[int, ...] = knob(
         (2, 4),
@@ -83,7 +86,7 @@ class Fields(Config):
         affects="data",
         ge=1,
         le=18,
-        help="Digit counts of the operands in training and validation; a count d is drawn with weight 10^d.",
+        help="Digit counts of the operands in training and validation. A count d is drawn with weight 10^d.",
     )
     test_digits: tuple[int, ...] = knob(
         (3,),
@@ -93,7 +96,7 @@ class Fields(Config):
         affects="data",
         ge=1,
         le=18,
-        help="Digit counts of the operands in the test, which training never shows.",
+        help="Digit counts of the operands in the test set. They should not occur in training.",
     )
     bits: int = knob(
         32,
@@ -103,7 +106,7 @@ class Fields(Config):
         affects="shape",
         ge=1,
         le=62,
-        help="Bits of each operand and of the answer.",
+        help="Bits of each operand and of the result.",
     )
     train_size: int = knob(
         5000,
@@ -115,7 +118,7 @@ class Fields(Config):
         ge=1,
         le=10_000_000,
         sweep="log",
-        help="Pairs to train on.",
+        help="Number of training pairs.",
     )
     validation_size: int = knob(
         500,
@@ -125,7 +128,7 @@ class Fields(Config):
         affects="data",
         ge=1,
         le=1_000_000,
-        help="Held-out pairs with the digit counts of training.",
+        help="Number of held-out pairs with the digit counts of training.",
     )
     test_size: int = knob(
         500,
@@ -135,7 +138,7 @@ class Fields(Config):
         affects="data",
         ge=1,
         le=1_000_000,
-        help="Pairs with the digit counts of the test.",
+        help="Number of test pairs.",
     )
     label_noise: float = knob(
         0.0,
@@ -147,7 +150,9 @@ class Fields(Config):
         ge=0,
         le=1,
         sweep="linear",
-        help="Probability that a training or validation bit is replaced by a fair coin; the test stays clean.",
+        help=(
+            "Probability that a training or validation bit is replaced by a fair coin flip. The test set has no noise."
+        ),
     )
     data_seed: int = knob(
         0,
@@ -158,7 +163,7 @@ class Fields(Config):
         le=2**63 - 1,
         sweep="linear",
         identifier=True,
-        help="Decides the pairs, their split and their noise.",
+        help="Seed of the pairs, their split and their noise.",
     )
 
     architecture: str = knob(
@@ -191,7 +196,7 @@ class Fields(Config):
         ge=1,
         le=1024,
         sweep="log",
-        help="Heads of each attention in the transformer; they share its width.",
+        help="Attention heads in each layer of the transformer. They share the width.",
     )
     batch_norm: bool = knob(
         True,
@@ -199,7 +204,7 @@ class Fields(Config):
         group="model",
         affects="shape",
         sweep="linear",
-        help="Normalise after each hidden layer of a residual block; the transformer always has LayerNorm instead.",
+        help="Use BatchNorm after each hidden layer of a residual block. The transformer always uses LayerNorm.",
     )
     bn_momentum: float = knob(
         0.1,
@@ -208,7 +213,7 @@ class Fields(Config):
         affects="update",
         ge=0,
         le=1,
-        help="Weight of the newest batch in the running mean and variance that evaluation uses.",
+        help="Weight of the newest batch in the running mean and variance, which evaluation uses.",
     )
     loss: str = knob(
         "mse",
@@ -227,7 +232,7 @@ class Fields(Config):
         affects="update",
         choices=tuple(OPTIMIZERS),
         sweep="linear",
-        help="adamw and adam take the same step; they differ in what decay auto means.",
+        help="adamw and adam make the same step. They differ only in the meaning of decay auto.",
     )
     decay: str = knob(
         "auto",
@@ -236,7 +241,7 @@ class Fields(Config):
         affects="update",
         choices=("auto", "decoupled", "l2"),
         sweep="linear",
-        help="decoupled: shrink the parameters themselves; l2: add λ · parameters to the gradient; "
+        help="decoupled: shrink the parameters directly; l2: add λ · parameters to the gradient; "
         "auto: decoupled for adamw, l2 for adam and sgd.",
     )
     normalized_weight_decay: float | None = knob(
@@ -250,7 +255,7 @@ class Fields(Config):
         ge=0,
         le=1e6,
         sweep="log",
-        help="Sets λ to λ_norm · sqrt(batch size / (training pairs · epochs)) / learning rate; try 0.025 to 0.05.",
+        help="Sets λ to λ_norm · sqrt(batch size / (training pairs · epochs)) / learning rate. Try 0.025 to 0.05.",
     )
     learning_rate: float = knob(
         1e-3,
@@ -295,7 +300,7 @@ class Fields(Config):
         ge=1,
         le=1_000_000,
         sweep="log",
-        help="Pairs per step; an incomplete last batch is dropped.",
+        help="Pairs per step. An incomplete last batch is dropped.",
     )
     epochs: int = knob(
         385,
@@ -313,7 +318,7 @@ class Fields(Config):
         label="shuffle",
         group="training",
         affects="update",
-        help="Draw a new order each epoch; the article keeps the order of the split.",
+        help="Shuffle the training pairs in each epoch. The article does not.",
     )
     seed: int = knob(
         0,
@@ -324,7 +329,7 @@ class Fields(Config):
         le=2**63 - 1,
         sweep="linear",
         identifier=True,
-        help="Decides the initial parameters and the order of shuffled batches.",
+        help="Seed of the initial parameters and of the order of shuffled batches.",
     )
     log_every: int = knob(
         1,
@@ -334,7 +339,7 @@ class Fields(Config):
         affects="bookkeeping",
         ge=1,
         le=10_000_000,
-        help="Epochs from one logged point to the next.",
+        help="Number of epochs between logged points.",
     )
     sharpness_every: int = knob(
         0,
@@ -344,7 +349,10 @@ class Fields(Config):
         affects="bookkeeping",
         ge=0,
         le=10_000_000,
-        help="Epochs from one measurement of the sharpness to the next; 0 for none. Every 5 costs a tenth of the time.",
+        help=(
+            "Number of epochs between measurements of sharpness, or 0 "
+            "for none. A value of 5 costs a tenth of the training time."
+        ),
     )
     engine: str = knob(
         "auto",
@@ -352,8 +360,8 @@ class Fields(Config):
         group="training",
         affects="start",
         choices=("auto", "alone", "ensemble"),
-        help="ensemble: runs of one shape train side by side, many times as fast in all up to width 64, each slower; "
-        "auto: alone, but in sweeps as an ensemble where that is faster.",
+        help="ensemble: train runs of one shape as a batch, which is many times faster in total up to width 64. "
+        "auto: alone, and in sweeps as a batch if that is faster.",
     )
     keep_every: int = knob(
         0,
@@ -363,17 +371,17 @@ class Fields(Config):
         affects="bookkeeping",
         ge=0,
         le=10_000_000,
-        help="Epochs from one kept checkpoint to the next, besides the newest and those at milestones; 0 for none.",
+        help="Number of epochs between additional checkpoints that are kept, or 0 for none.",
     )
     keep_megabytes: int = knob(
         256,
-        label="room for checkpoints",
+        label="checkpoint space",
         unit="MB",
         group="training",
         affects="bookkeeping",
         ge=1,
         le=10_000_000,
-        help="Disk space for the checkpoints that are kept; the newest two are, whatever they take.",
+        help="Maximum disk space for a run's checkpoints. The newest two are always kept.",
     )
 
     @property

@@ -14,9 +14,9 @@ _ROLES: dict[str, Literal["fit", "generalise"]] = {"train": "fit", "test": "gene
 
 def _performance() -> Iterator[Metric]:
     kinds = {
-        "train": ("training", "mean over the epoch's batches, in training mode, as the steps are taken"),
+        "train": ("training", "mean over the epoch's batches, in training mode"),
         "validation": ("validation", "on held-out pairs with the digit counts of training, in evaluation mode"),
-        "test": ("test", "on pairs with digit counts that training never shows, in evaluation mode"),
+        "test": ("test", "on pairs with digit counts that are not in the training data, in evaluation mode"),
     }
     for kind, (label, how) in kinds.items():
         yield Metric(name=f"{kind}_loss", label=f"{label} loss", log=True, help=f"Loss {how}.")
@@ -123,7 +123,7 @@ METRICS: dict[str, Metric] = {
             label="speed",
             unit="steps/s",
             timing=True,
-            help="Steps per second since the last point.",
+            help="Steps per second since the previous point.",
         ),
     )
 }
@@ -139,14 +139,13 @@ _NO_BATCH_NORM = "Nothing to draw: this network has no BatchNorm."
 CHARTS = (
     _performance_chart(
         "accuracy",
-        about="The share of sums with every bit right: on the training pairs, and on numbers that training never "
-        "shows.",
+        about="Share of sums with every bit right, on the training pairs and on numbers with other digit counts.",
     ),
     Chart(
         name="norm",
         title="weight norm",
         traces=(Trace("weight_norm"),),
-        about="How large the weights are. It goes on falling when nothing more is to be gained on the training pairs.",
+        about="Size of the weights. It keeps falling after the training pairs are fitted.",
     ),
     Chart(
         name="variance",
@@ -156,13 +155,13 @@ CHARTS = (
         layers_title="smallest variance, per layer",
         log=True,
         level="bn_epsilon",
-        about="How much the inputs of BatchNorm vary, against the ε that is added to it before the division.",
+        about="Variance of the inputs of BatchNorm, beside the ε that is added to it.",
         absent=_NO_BATCH_NORM,
     ),
     _performance_chart(
         "loss",
         log=True,
-        about="What training minimises, on a logarithmic scale. It leaps where training blows up.",
+        about="The loss, on a logarithmic scale. It jumps when training blows up.",
     ),
     Chart(name="layer_norm", title="weight norm, per layer", layers="weight_norm", log=True),
     Chart(
@@ -178,7 +177,6 @@ CHARTS = (
         traces=(Trace("sharpness"),),
         forecast=True,
         instead="layer_norm",
-        about="How near the curvature of the loss is to throwing the weights out. It climbs to a blow-up and falls in "
-        "it.",
+        about="Curvature of the loss, relative to the learning rate. It rises before a blow-up and falls during it.",
     ),
 )

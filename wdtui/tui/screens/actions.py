@@ -64,7 +64,7 @@ class RunScreen(Screen[None]):
         run = self.run_in_hand
         if run is None:
             key = key_of("launch", self.workbench.keymap)
-            self.notify(f"There is no run to do this with; {key} starts one.", markup=False)
+            self.notify(f"There is no run yet: {key} starts one.", markup=False)
             return
         try:
             action(run)
@@ -124,7 +124,7 @@ class RunScreen(Screen[None]):
 
     def action_rename(self) -> None:
         def ask(run: RunRecord) -> None:
-            dialog = LineDialog(f"name of run {run.id}", run.name, "Enter keeps it, Escape leaves it as it was.")
+            dialog = LineDialog(f"name of run {run.id}", run.name, "Enter saves, Escape cancels.")
             self.app.push_screen(
                 dialog, lambda name: None if name is None else self.do(self.controls.rename, run.id, name)
             )
@@ -133,7 +133,7 @@ class RunScreen(Screen[None]):
 
     def action_note(self) -> None:
         def ask(run: RunRecord) -> None:
-            dialog = LineDialog(f"note on run {run.id}", run.note, "Enter keeps it, Escape leaves it as it was.")
+            dialog = LineDialog(f"note on run {run.id}", run.note, "Enter saves, Escape cancels.")
             self.app.push_screen(
                 dialog, lambda note: None if note is None else self.do(self.controls.annotate, run.id, note)
             )

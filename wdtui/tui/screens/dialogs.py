@@ -151,13 +151,13 @@ class ChangesDialog(Dialog[dict[str, Any]]):
 class SteerDialog(ChangesDialog):
     """New values for what can be changed while a run is live."""
 
-    hint = "VALUE at once, or VALUE:EPOCHS over so many epochs. Enter steers from the next epoch on."
+    hint = "VALUE at once, or VALUE:EPOCHS over EPOCHS epochs. Enter applies it from the next epoch."
 
     def __init__(self, run: RunRecord, values: dict[str, Any]) -> None:
         """`values` are those at the run's next point."""
         super().__init__(f"steer run {run.id}", run.schema.live_fields, values)
         if run.status == Status.PAUSED:
-            self.hint += f"\nThe run is paused: what you change counts once it goes on.{_pending(run, values)}"
+            self.hint += f"\nThe run is paused: changes take effect when it resumes.{_pending(run, values)}"
 
 
 def _pending(run: RunRecord, values: dict[str, Any]) -> str:
@@ -177,12 +177,12 @@ class ForkDialog(ChangesDialog):
     What was not typed follows the step: it is as the fork will have it there.
     """
 
-    hint = "VALUE at once, or VALUE:EPOCHS over so many epochs. Enter trains the fork as a new run."
+    hint = "VALUE at once, or VALUE:EPOCHS over EPOCHS epochs. Enter trains the fork as a new run."
 
     def __init__(self, run: RunRecord, step: int) -> None:
         """Raises StoreError for a run of another version."""
         self._run, self._step = run, step
-        field = Hyperparameter(name="step", kind="int", label="leave it at step", ge=0, le=run.step)
+        field = Hyperparameter(name="step", kind="int", label="fork at step", ge=0, le=run.step)
         fields = [field, *run.schema.live_fields, run.schema.field("epochs")]
         super().__init__(f"fork run {run.id}", fields, in_force(run.config, run.plan, step) | {"step": step})
 
@@ -222,7 +222,11 @@ def delete_question(runs: list[RunRecord]) -> Question:
     """Whether to delete these runs."""
     one = runs[0]
     what = f"run {one.id} ({one.title})" if len(runs) == 1 else f"the {len(runs)} marked runs"
-    text = f"Delete {what} with its points and checkpoints?" if len(runs) == 1 else f"Delete {what} with all they hold?"
+    text = (
+        f"Delete {what} and its points and checkpoints?"
+        if len(runs) == 1
+        else f"Delete {what} and all their points and checkpoints?"
+    )
     return Question("delete", text, {"no": "Keep", "yes": "Yes, delete"})
 
 
@@ -232,7 +236,7 @@ def quit_question(live: int, queued: int) -> Question:
     runs += [_count(queued, "waiting", "" if live else "run")] if queued else []
     answers = {
         "stop": "Stop them with a checkpoint",
-        "let_go": "Let them go on in the background",
+        "let_go": "Let them continue in the background",
         "cancel": "Cancel",
     }
     return Question("quit", f"{' and '.join(runs)}.", answers)
@@ -245,5 +249,5 @@ def _count(number: int, doing: str, noun: str) -> str:
 
 def slots_dialog(slots: int | None) -> LineDialog:
     """How many runs may train at once."""
-    hint = "Enter keeps it; nothing means as many as suit this machine."
+    hint = "Enter saves; empty means the default of this machine."
     return LineDialog("runs at once", "" if slots is None else str(slots), hint)

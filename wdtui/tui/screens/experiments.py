@@ -28,7 +28,7 @@ from wdtui.tui.keys import Key, bindings
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
 
 _KEYS = (
-    Key("enter", "choose(False)", "take into the form", "", shown="⏎"),
+    Key("enter", "choose(False)", "use in the form", "", shown="⏎"),
     Key("r", "choose(True)", "run it", ""),
     Key("up,down", "", "look around", "", shown="↑↓"),
     Key("escape,E", "back", "back", "", shown="esc"),

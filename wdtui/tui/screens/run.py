@@ -31,7 +31,7 @@ _RUN_KEYS = tuple(
     key for key in keys.RUNS if key.action in ("steer", "fork", "pause", "stop", "rename", "note", "delete")
 )
 _APP_KEYS = tuple(key for key in keys.APP if key.action.startswith("app."))
-_BACK = keys.Key("escape,enter,backspace", "back", "back", "Back to the runs.", shown="esc", footer=True)
+_BACK = keys.Key("escape,enter,backspace", "back", "back", "Return to the runs.", shown="esc", footer=True)
 _MOST_EVENTS = 200
 _CHARTS = 6
 _CONFIG_COLUMNS = 33
@@ -96,7 +96,7 @@ def facts(shown: Shown) -> Text:
     run, text = shown.run, Text()
     for title, lines in (
         ("", [clean(run.title), *([clean(run.note)] if run.note else [])]),
-        ("changed on the way", _changes(run)),
+        ("changed while training", _changes(run)),
         ("story", _story(shown)),
         ("sharpness", gauge(shown.curves, shown.milestones)),
         ("config", list(_config(run))),

@@ -29,7 +29,7 @@ from wdtui.tui.widgets.lines import HeaderLine, KeyLine
 from wdtui.tui.widgets.words import Words
 
 _APP_KEYS = tuple(key for key in keys.APP if key.action.startswith("app.") and key.action != "app.experiments")
-_BACK = keys.Key("escape,backspace", "back", "back", "Back to the runs.", shown="esc", footer=True)
+_BACK = keys.Key("escape,backspace", "back", "back", "Return to the runs.", shown="esc", footer=True)
 _BAR = 24
 
 
@@ -140,7 +140,7 @@ class SweepView(RunScreen):
         grid = dataclasses.replace(self._sweep.grid, axes=self._axes)
         text.append(f"{values_name(grid, self._values)}   ", "bold")
         if row is None:
-            return text.append("This combination is that of another cell.")
+            return text.append("This combination equals another cell.")
         text.append(states_text(row))
         if run:
             text.append(f"   run {run.id}" + (f", seed {run.values['seed']}" if len(row.runs) > 1 else ""))
@@ -208,7 +208,7 @@ class SweepView(RunScreen):
         run = self.run_in_hand
         if run is None:
             key = key_of("go_on", self.workbench.keymap)
-            self.notify(f"This cell has no run yet; {key} trains what is missing.", markup=False)
+            self.notify(f"This cell has no run yet: {key} trains the missing runs.", markup=False)
             return
         self.workbench.feed.show([run.id])
         self.workbench.open_run(run.id)

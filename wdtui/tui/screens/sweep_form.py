@@ -32,7 +32,7 @@ _ROWS = 3
 _SETTLE_SECONDS = 0.15
 _HINT = """\
 a,b,c · linspace(a,b,n) · logspace(a,b,n) · range(a,b)
-Enter trains them; all else is as the form says."""
+Enter trains them. All other fields are those of the form."""
 
 
 class SweepForm(Dialog[Grid]):
@@ -122,7 +122,7 @@ class SweepForm(Dialog[Grid]):
     def _amount(self, axes: dict[str, tuple[Any, ...]], seeds: int | None) -> str:
         """What the axes make, or why they cannot."""
         if not axes and not seeds:
-            return "Give an axis, or several seeds."
+            return "Give an axis or several seeds."
         try:
             grid = Grid.of(self._base, axes, seeds)
             cells = grid.cells()
@@ -157,7 +157,7 @@ class SweepList(Dialog[int]):
             return
         options = (Option(_line(progress), id=str(progress.sweep.id)) for progress in self._sweeps)
         yield OptionList(*options, compact=True)
-        yield Static("Enter opens one; Escape goes back.", classes="hint", markup=False)
+        yield Static("Enter opens a sweep, Escape goes back.", classes="hint", markup=False)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
@@ -192,7 +192,7 @@ def _fields_for(schema: Schema, text: str) -> str:
     return (
         " · ".join(near) + ("   → completes" if typed else "")
         if near
-        else f"No field that can be an axis begins with {typed}."
+        else f"No field that can be an axis starts with {typed}."
     )
 
 
@@ -204,11 +204,11 @@ def _count(text: str) -> int | None:
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise ConfigError(f"{text} is no number of seeds: give 1 or more.")
+        raise ConfigError(f"{text} is not a number of seeds: give 1 or more.")
     return int(text)
 
 
 def _another(axis: dict[str, tuple[Any, ...]], axes: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
     for name in axis.keys() & axes.keys():
-        raise ConfigError(f"The axis {name} is given twice; give all its values at once.", name)
+        raise ConfigError(f"The axis {name} is given twice. Give all its values together.", name)
     return axis

@@ -45,7 +45,7 @@ _SETTLE_SECONDS = 0.08
 _LOAD_SECONDS = 2.0
 """How often the machine is asked how busy it is, while this screen is seen and runs are live or its charts shown."""
 _CHARTS = 4
-_GREETING = "No runs yet: press Enter to train the demo and watch a network discover addition."
+_GREETING = "No runs yet: press Enter to train the demo and watch a network learn addition."
 _ALL_KEYS = (*keys.RUNS, *keys.TABLE, *keys.CHARTS, *keys.APP)
 
 
@@ -77,7 +77,7 @@ class Workbench(RunScreen):
         with Vertical(id="runs"):
             yield RunTable(lambda run_id: self.workbench.identities.of(run_id) if self._is_shown(run_id) else None)
             search = Input(
-                id="filter", placeholder="words and conditions, as λ>=0.1 ε<1e-3 test>0.9 done", compact=True
+                id="filter", placeholder="words and conditions, such as λ>=0.1 ε<1e-3 test>0.9 done", compact=True
             )
             search.cursor_blink = False
             yield search
@@ -234,7 +234,7 @@ class Workbench(RunScreen):
         """Ask for axes over the form's config, train what they make and show it."""
         form, slots = self.form, self.controls.scheduler.slots
         if form.config is None:
-            self.notify("The form has an error; correct it first.", severity="warning", markup=False)
+            self.notify("The form has an error: correct it first.", severity="warning", markup=False)
             return
         name = form.experiment.name if form.experiment else ""
 

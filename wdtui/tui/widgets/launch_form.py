@@ -207,7 +207,7 @@ class LaunchForm(VerticalScroll, can_focus=False):
 
     def submit(self) -> None:
         if self.config is None:
-            self.app.notify("The form has an error; correct it first.", severity="warning", markup=False)
+            self.app.notify("The form has an error: correct it first.", severity="warning", markup=False)
             return
         known = self._experiment and self.config in (self._experiment.base(), *self._experiment.cells())
         name = self._experiment.name if self._experiment and known else ""
@@ -311,7 +311,7 @@ def _changed(kind: type[Config], texts: Texts, group: str) -> str:
 def _asked(experiment: experiments.Experiment | None) -> str:
     """What an experiment asks, and what of it this form alone does not run."""
     if experiment is None:
-        return "A run of your own."
+        return "A run with your own values."
     axes = [
         f"{experiment.schema.symbol(field)} {', '.join(map(format_value, values))}"
         for field, values in experiment.axes.items()
@@ -323,4 +323,4 @@ def _explained(row: FieldRow) -> str:
     field = row.field
     unit = f" ({field.unit})" if field.unit else ""
     allowed = capital(field.allowed)
-    return f"{field.help}\n{allowed}{unit}; usually {format_value(field.default)}."
+    return f"{field.help}\n{allowed}{unit}; default {format_value(field.default)}."
