@@ -309,7 +309,9 @@ def test_a_superseded_owner_can_write_nothing(store: Store, write: str, how: str
     if how != "deleted":
         assert store.run(run_id) == before and len(store.commands(run_id)) == 1
         assert store.curves(run_id).steps.tolist() == [10] and not store.events(run_id)
-    assert sorted(folder.iterdir()) == files
+        assert sorted(folder.iterdir()) == files
+    else:
+        assert not folder.exists(), "nothing is written where the run has been deleted"
 
 
 def test_an_owner_that_is_superseded_while_it_writes_a_checkpoint_replaces_no_file(
