@@ -21,7 +21,7 @@ def names(folder: Path) -> list[str]:
 def test_what_is_there_is_replaced_with_force_alone(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     write_text(path, "one")
-    with pytest.raises(FileError, match=r"a.txt already exists: give --force to replace it, or another name\."):
+    with pytest.raises(FileError, match=r"a.txt already exists. Give --force to replace it, or another name\."):
         write_text(path, "two")
     assert path.read_text() == "one"
     write_text(path, "two", force=True)
@@ -79,7 +79,7 @@ def test_every_file_of_a_store_is_refused_also_by_another_way_to_it(force: bool,
         assert {path.name for path in own} >= {"wdtui.sqlite3", "wdtui.sqlite3-wal", "wdtui.sqlite3-shm"}
         for path in [*own, folder / "wdtui.sqlite3-journal", folder / "checkpoints" / "new"]:
             for way in (path, tmp_path / "way" / path.relative_to(folder)):
-                with pytest.raises(FileError, match=r"belongs to the run store in .*: give another name"):
+                with pytest.raises(FileError, match=r"belongs to the run store in .*\. Give another name"):
                     write_text(way, "gone", force=force)
         assert len(store.runs()) == 1
     write_text(folder / "run-1.csv", "step\n")  # a store may be the working directory

@@ -110,7 +110,7 @@ NOTHING = {
     "runs export 99": "There is no run 99",
     "runs export last --format nope": "'--format': 'nope' is not one of 'csv'",
     "runs script 99": "There is no run 99",
-    "runs import nowhere": "nowhere is no folder",
+    "runs import nowhere": "nowhere is not a folder",
     "sweep --axis foo=1": "The axis foo is not a field of a run",
     "sweep --axis widht=8": "did you mean width?",
     "fork last --at -1": "'--at': Input should be greater than or equal to 0",

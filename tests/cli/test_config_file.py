@@ -70,8 +70,8 @@ def test_the_file_keeps_its_comments_and_its_order(file: Path) -> None:
 
 
 WRONG = {
-    ("fsp", "1"): "fsp is no setting; did you mean fps?",
-    ("foo", "1"): "foo is no setting. The settings are theme, device, store, fps, threads, shared, keys, themes.",
+    ("fsp", "1"): "fsp is not a setting; did you mean fps?",
+    ("foo", "1"): "foo is not a setting. The settings are theme, device, store, fps, threads, shared, keys, themes.",
     ("fps", "99"): "fps: 99 is not allowed; give a number ≥ 0.1 and ≤ 30",
     ("device", "gpu"): "device: gpu is not allowed; give auto, cpu, cuda, cuda:N or mps",
     ("theme", "lihgt"): "there is no theme lihgt; did you mean light? The themes are auto, dark, light, plain.",
@@ -83,7 +83,7 @@ WRONG = {
     ("keys.launch", "f99"): "keys.launch: f99 is not a key",
     ("keys.launch", "escape"): "escape has a meaning everywhere",
     ("themes.sea.acent", "#fff"): "acent is not a key of a theme; did you mean accent?",
-    ("themes.sea.accent", "bluish"): "bluish is no colour",
+    ("themes.sea.accent", "bluish"): "bluish is not a colour",
 }
 
 

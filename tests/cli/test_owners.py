@@ -110,7 +110,7 @@ def test_lists_do_not_wait_for_a_sign_of_life(store: Store, capsys: pytest.Captu
     assert time.monotonic() - began < 20
     said = capsys.readouterr()
     assert "unconfirmed" in said.out and "No heartbeat of it has been seen" in said.out
-    assert "Stopping run 1 with a checkpoint … Process 7 on host elsewhere trains it. No sign of life" in said.err
+    assert "Stopping run 1 with a checkpoint … Process 7 on host elsewhere trains it. No heartbeat" in said.err
 
 
 def test_a_run_that_was_taken_over_ends_its_old_command_with_a_sentence(store: Store) -> None:

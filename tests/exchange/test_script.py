@@ -78,7 +78,7 @@ def test_what_the_script_cannot_tell_is_refused_in_one_sentence(tmp_path: Path) 
     assert refused.returncode == 2
     assert_one_sentence(refused.stderr)
     changed = stored(tmp_path, RunConfig(**TINY), (Steering(8, "loss", "mse", "cross_entropy"),))
-    with pytest.raises(ExchangeError, match="changes loss on the way"):
+    with pytest.raises(ExchangeError, match="changes loss while training"):
         script(changed)
 
 

@@ -45,7 +45,7 @@ from wdtui.tui.widgets.launch_form import LaunchForm
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry._known(), SMALL.name, SMALL)
+    monkeypatch.setitem(registry._registered, SMALL.name, SMALL)
     monkeypatch.setattr(runner, "_ATTEND_SECONDS", 0.0)
     monkeypatch.setattr(scheduling, "placement", lambda *_: "thread")  # no other process knows the problem
 
@@ -102,7 +102,7 @@ def test_any_field_that_is_declared_live_is_steered_and_no_other(store: Store) -
 def test_a_fork_changes_what_may_change_and_a_replay_has_the_same_bits(store: Store) -> None:
     parent = store.add_run(SmallConfig())
     train(store, parent)
-    with pytest.raises(ConfigError, match="target decides the pairs, so a fork cannot change it"):
+    with pytest.raises(ConfigError, match="target determines the pairs, so a fork cannot change it"):
         forks.fork(store, store.run(parent), 50, {"target": 2.0})
     fork = forks.fork(store, store.run(parent), 50, {"pull": 4.0})
     again = forks.replay(store, store.run(fork))
@@ -124,7 +124,7 @@ def test_it_is_exported(store: Store, tmp_path: Path) -> None:
 def test_where_the_problem_is_gone_its_runs_are_still_shown(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id = store.add_run(SmallConfig(pull=0.5))
     train(store, run_id)
-    monkeypatch.delitem(registry._known(), SMALL.name)
+    monkeypatch.delitem(registry._registered, SMALL.name)
     run = store.run(run_id)
     assert run.title == "p0.5 s0" and run.values["pull"] == 0.5 and run.steps == 100
     assert len(store.curves(run_id)) == 20
@@ -219,7 +219,7 @@ def test_tab_offers_its_fields(store: Store, experiment: str) -> None:
     assert offered == ["pull=", "rate=", "seed="]
     changes = completion.changes(_Context(run="1", store=store.folder), "")  # type: ignore[arg-type]
     assert [text for text, _ in changes] == ["pull=", "rate="]
-    assert ("small", "one weight") in completion.experiments("sm")
+    assert ("small", "") in completion.experiments("sm")
 
 
 def test_the_form_has_its_fields_and_starts_a_run_of_it(store: Store) -> None:

@@ -406,7 +406,7 @@ async def test_a_filter_that_is_still_typed_never_empties_the_table(recorded: Re
         for letter in "foo<":
             await press(pilot, f"type:{letter}")
             assert len(table.runs) == 2
-        assert "foo< lacks a value" in str(box.border_subtitle) and not box.has_class("-wrong")
+        assert "foo< needs a value" in str(box.border_subtitle) and not box.has_class("-wrong")
         await press(pilot, "enter")
         assert len(table.runs) == 2 and box.has_class("-wrong")
         await press(pilot, "escape", "slash")

@@ -79,7 +79,7 @@ async def test_a_note_gives_way_to_the_present_once_it_could_be_read(recorded: R
     at_once, soon, later = said
     assert at_once.startswith("Fitted at step 4,056; ")
     assert soon == f"Step 4,056: {at_once}"
-    assert later.startswith("Fitted at step 4,056; test accuracy is 50.0 %.")
+    assert later.startswith("Fit reached at step 4,056; test accuracy is 50.0 %.")
 
 
 @pytest.mark.usefixtures("speaking")
@@ -102,7 +102,7 @@ async def test_a_run_that_has_ended_is_told_of_as_a_whole(recorded: Recorded, ma
     recorded.add("epsilon-1e-2", experiment="speaking")
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape")
-        assert "Fitted at step" in pilot.app.screen.query_one("#quiet", Words).content.plain
+        assert "Fit reached at step" in pilot.app.screen.query_one("#quiet", Words).content.plain
 
 
 async def test_leaving_the_gallery_at_once_does_no_harm(recorded: Recorded, make_app: MakeApp) -> None:

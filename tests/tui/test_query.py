@@ -67,8 +67,8 @@ def test_what_passes(query: str, found: list[int], filled: Recorded) -> None:
     [
         (">3", "has no name"),
         ("λ>", "needs a value"),
-        ("λ>many", "many is no number"),
-        ("λ>inf", "inf is no number"),
+        ("λ>many", "many is not a number"),
+        ("λ>inf", "inf is not a number"),
         ("tset>0.9", "did you mean test?"),
         ("name>3", "name is text"),
         ("optimizer>sgd", "has no order"),

@@ -38,8 +38,7 @@ def runs_and_sweeps(context: typer.Context, incomplete: str) -> Offers:
 def experiments(incomplete: str) -> Offers:
     from wdtui.studies.experiments import names
 
-    known = {name: "" for name in names()} | {name: registry.find(name).title for name in registry.names()}
-    return _beginning(incomplete, list(known.items()))
+    return _beginning(incomplete, [(name, "") for name in (*names(), *registry.names())])
 
 
 def devices(incomplete: str) -> Offers:

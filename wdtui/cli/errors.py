@@ -20,7 +20,7 @@ class CommandError(WdtuiError):
 def sentence(error: BaseException) -> str:
     """The error in one line, with a full stop."""
     if isinstance(error, NoSuchOption):
-        text = f"there is no option {error.option_name}{_near(error.option_name, _options(error))}"
+        text = f"there is no option {error.option_name}{_near(error, _options(error))}"
     elif isinstance(error, typer.TyperException):
         text = error.format_message().replace("Value error, ", "")  # pydantic's, of choices
     elif isinstance(error, (WdtuiError, KeyboardInterrupt)):
@@ -31,13 +31,13 @@ def sentence(error: BaseException) -> str:
     return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
-def _near(given: str, options: list[str]) -> str:
+def _near(error: NoSuchOption, options: list[str]) -> str:
     """Which option may be meant, also by an alias of a field, as in --lr."""
-    for name in registry.names():
-        schema = registry.find(name).config.schema()
-        field = schema.fields.get(schema.names.get(given.removeprefix("--"), ""))
-        if field and field.flag in options:
-            return f"; did you mean {field.flag}?"
+    given, command = error.option_name, error.ctx and error.ctx.command
+    schema = getattr(command, "schema", None) or registry.find(registry.DEFAULT).config.schema()
+    field = schema.fields.get(schema.names.get(given.removeprefix("--"), ""))
+    if field and field.flag in options:
+        return f"; did you mean {field.flag}?"
     return nearest(given, options)
 
 

@@ -97,6 +97,9 @@ def _parsed(schema: Schema, name: str, given: Any) -> Any:
 class FieldsCommand(typer.core.TyperCommand):
     """A command made by `takes_fields`, whose flags are the fields of the problem of the experiment that is named."""
 
+    schema: Schema | None = None
+    """What the problem declares where it is not the default one."""
+
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         schema = schema_named(self._named(args))
         command = self if schema.problem == registry.DEFAULT else self._of(schema)
@@ -106,7 +109,7 @@ class FieldsCommand(typer.core.TyperCommand):
         app = typer.Typer(add_completion=False)
         app.command()(_with_flags(self.callback.plain, schema))  # type: ignore[union-attr]
         made, command = typer.main.get_command(app), copy.copy(self)
-        command.params, command.callback = made.params, made.callback
+        command.params, command.callback, command.schema = made.params, made.callback, schema
         return command
 
     def _named(self, args: Sequence[str]) -> Iterator[str]:

@@ -1,10 +1,13 @@
-"""The problems that can be trained: a declaration each, and the module that trains it. No torch."""
+"""The problems that can be trained, by name: a declaration each, which is imported once it is asked for. No torch."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import pkgutil
 from functools import cache
 
+from wdtui import problems
 from wdtui.schema.config import Config
 from wdtui.schema.hyperparameters import ConfigError, nearest
 
@@ -26,26 +29,28 @@ class Problem:
 DEFAULT = "addition"
 """The problem of an experiment that names none."""
 
-_problems: dict[str, Problem] = {}
+_registered: dict[str, Problem] = {}
 
 
 def register(problem: Problem) -> Problem:
     """Make a problem known by its name."""
-    _problems[problem.name] = problem
+    _registered[problem.name] = problem
     return problem
 
 
 def find(name: str) -> Problem:
     """A problem by its name. Raises ConfigError, with the nearest name, for one that there is not."""
-    known = _known()
-    if name not in known:
-        raise ConfigError(f"There is no problem {name}{nearest(name, known)} Known are {', '.join(known)}.")
-    return known[name]
+    if name in _registered:
+        return _registered[name]
+    if name not in names():
+        raise ConfigError(f"There is no problem {name}{nearest(name, names())} Known are {', '.join(names())}.")
+    problem: Problem = importlib.import_module(f"{problems.__name__}.{name}").PROBLEM
+    return register(problem)
 
 
 def names() -> tuple[str, ...]:
     """The names of all problems, that of the default first."""
-    return tuple(_known())
+    return tuple(dict.fromkeys([DEFAULT, *_built_in(), *_registered]))
 
 
 def of(config: Config) -> Problem:
@@ -53,13 +58,7 @@ def of(config: Config) -> Problem:
     return find(config.problem)
 
 
-def _known() -> dict[str, Problem]:
-    _register_built_in()
-    return _problems
-
-
 @cache
-def _register_built_in() -> None:
-    from wdtui.problems.addition.config import RunConfig
-
-    register(Problem(title="binary arithmetic", config=RunConfig, module="wdtui.problems.addition.engine.problem"))
+def _built_in() -> tuple[str, ...]:
+    """The modules and packages beside this one; each is named like its problem, and defines PROBLEM."""
+    return tuple(module.name for module in pkgutil.iter_modules(problems.__path__) if module.name != "registry")

@@ -99,7 +99,7 @@ class Config:
         return []
 
     def why_not_forked(self, name: str, value: Any) -> str:
-        """Why a fork cannot set a field to a value, as "decides …"; empty where it can."""
+        """Why a fork cannot set a field to a value, as "determines …"; empty if it can."""
         return _NOT_FORKED.get(self.fields()[name].affects, "")
 
     def steered(self, values: Mapping[str, Any]) -> Self:

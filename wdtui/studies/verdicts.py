@@ -86,7 +86,7 @@ def check(claim: Claim, cells: Iterable[Case], outcomes: Mapping[Case, Outcome])
         word = "less" if claim.minus else "divided by"
         grounds = f"{grounds}, {word} {others} makes {_spoken(value, claim.shown)}"
     if not all(map(math.isfinite, value)):
-        grounds += ", which is not a number"
+        grounds += ", so there is no value"
         return Verdict(claim, State.FAILS, f"{_sentence(claim, grounds)}.", value)
     holds = claim.at_least <= value[0] and value[1] <= claim.at_most
     return Verdict(claim, State.HOLDS if holds else State.FAILS, f"{_sentence(claim, grounds)}.", value)
