@@ -202,7 +202,7 @@ def test_the_measured_value_is_in_the_sentence() -> None:
     best = verdict(measure="test_accuracy", along="weight_decay", find="highest_at", between=[0.1, 0.3])
     assert best.measured.startswith("λ of the highest test accuracy at the end: 0.3 (0: 10.0 %, 0.1: 60.0 %, ")
     never = verdict(measure="delay", where={"weight_decay": 0.0}, at_most=3)
-    assert "never (median of never, never, never), which is not a number; claimed: at most 3." in never.measured
+    assert "never (median of never, never, never), so there is no value; claimed: at most 3." in never.measured
     assert never.to_json()["value"] == [None, None] and never.to_json()["state"] == "fails"
 
 

@@ -89,7 +89,7 @@ def test_every_file_of_a_store_is_refused_also_by_another_way_to_it(force: bool,
 def test_a_folder_and_what_is_no_regular_file_are_refused(force: bool, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
-    for name, what in (("folder", "a folder"), ("pipe", "no regular file")):
+    for name, what in (("folder", "a folder"), ("pipe", "not a regular file")):
         with pytest.raises(FileError, match=f"{name} is {what}: give another name"):
             write_text(tmp_path / name, "new", force=force)
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)

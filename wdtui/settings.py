@@ -26,7 +26,7 @@ THEMES = ("auto", "dark", "light", "plain")
 
 
 class SettingsError(WdtuiError, ValueError):
-    """Settings that cannot be used, said in one sentence."""
+    """Invalid settings; the message is one sentence."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,7 @@ class Settings:
         return self.values.get(name)
 
     def value(self, name: str) -> Any:
-        """What holds where no flag is given. Raises SettingsError."""
+        """The value that applies if no flag is given. Raises SettingsError."""
         given = self.given(name)
         return SETTINGS[name].default if given is None else given
 

@@ -1,4 +1,4 @@
-"""Changes one value in the text of a settings file, and leaves its comments and its order as they are."""
+"""Changes one value in the text of a settings file and keeps its comments and order."""
 
 from __future__ import annotations
 

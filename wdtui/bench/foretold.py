@@ -1,5 +1,5 @@
-"""How well blow-ups can be foretold: the tables of docs/crash-forecast.md, from the runs of that experiment in a store,
-as far as they have come.
+"""How well blow-ups can be predicted: the tables of docs/crash-forecast.md,
+from the runs of that experiment in a store. Unfinished runs are included up to their newest point.
 
     python -m wdtui.bench.foretold STORE [--horizon EPOCHS]…
 
@@ -28,7 +28,7 @@ Runs = list[tuple[RunConfig, Curves]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser("python -m wdtui.bench.foretold", description="How well blow-ups are foretold.")
+    parser = argparse.ArgumentParser("python -m wdtui.bench.foretold", description="How well blow-ups are predicted.")
     parser.add_argument("store", type=Path)
     parser.add_argument("--horizon", type=int, action="append", help="Epochs ahead; may be given several times.")
     given = parser.parse_args()

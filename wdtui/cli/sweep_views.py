@@ -1,4 +1,4 @@
-"""How a headless sweep is shown: a progress bar, plain lines without a terminal, or JSON lines; then a table.
+"""Views of a headless sweep: a progress bar, plain lines without a terminal, or JSON lines; then a table.
 
 A sweep of a single run ends as the run alone would: with its curves.
 """

@@ -1,4 +1,4 @@
-"""How a headless run is shown: a progress bar, plain lines where there is no terminal, or JSON lines."""
+"""Views of a headless run: a progress bar, plain lines without a terminal, or JSON lines."""
 
 from __future__ import annotations
 

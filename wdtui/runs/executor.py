@@ -18,7 +18,7 @@ class Executor(Protocol):
 
     @property
     def at_work(self) -> Set[int]:
-        """The runs that wait to be trained here, or are."""
+        """The runs that are queued or training here."""
 
     def submit(self, *run_ids: int, threads: int | None = None) -> None:
         """Queue runs that are to be begun or gone on with, with so many CPU threads each, or as many as suit them."""

@@ -1,7 +1,7 @@
-"""What people ask of runs and sweeps: the one road from a request to a training, for the command line and the app.
+"""Requests for runs and sweeps, made by the command line and the app.
 
-What a run's status allows, how a refusal reads, and what goes with a deleted run is decided here. The faces ask,
-confirm and show. No torch, no screen.
+This module decides which requests a run's status allows, words the refusals, and removes the files of a deleted run.
+The command line and the app only read input, ask for confirmation and show results. It imports neither torch nor a UI.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from wdtui.support.text import number
 
 
 class RefusedError(WdtuiError):
-    """What cannot be done to a run as it stands, in one sentence."""
+    """A request that the run's status does not allow; the message is one sentence."""
 
 
 class Queue(Protocol):
@@ -35,10 +35,10 @@ class Queue(Protocol):
 
     @property
     def at_work(self) -> Set[int]:
-        """The runs that wait to be trained here, or are."""
+        """The runs that are queued or training here."""
 
     def submit(self, *run_ids: int, device: str | None = None, threads: int | None = None) -> None:
-        """Queue runs, each with so many CPU threads; None for what suits."""
+        """Queue runs, each with this number of CPU threads; None chooses it by the run's width."""
 
     def cancel(self, run_id: int) -> bool:
         """Take a run out of the queue, a moment later STOPPED; returns whether it was there."""
@@ -48,7 +48,7 @@ class Queue(Protocol):
 
 
 class NoQueue:
-    """The queue of a process that trains nothing."""
+    """A queue for processes that do not train."""
 
     at_work: Set[int] = frozenset()
 
@@ -88,7 +88,7 @@ class Service:
     def fork(
         self, run_id: int, at: int | None, changes: Mapping[str, Any], *, name: str = "", threads: int | None = None
     ) -> int:
-        """Train a run on from one of its steps, by default its last, with something changed; returns the new number."""
+        """Continue from a step of a run, by default its last, with changed values; returns the new run's number."""
         parent = self.check_forkable(run_id)
         fork_id = forks.fork(self.store, parent, parent.step if at is None else at, changes, name=name)
         return self._begin(fork_id, like=parent, threads=threads)
@@ -102,12 +102,12 @@ class Service:
         return run
 
     def where_it_leaves(self, fork_id: int) -> str:
-        """Where a fork begins, in a sentence."""
+        """A sentence that names the step at which a fork starts."""
         fork = self.store.run(fork_id)
         return f"Run {fork_id} forks run {fork.parent} at step {number(fork.parent_step)}."
 
     def replay(self, run_id: int, *, name: str = "", threads: int | None = None) -> int:
-        """Train a run once more from its beginning, with all that was steered; returns the new number."""
+        """Train a run again from its beginning, with its steering; returns the new run's number."""
         run = self._sound(run_id)
         return self._begin(forks.replay(self.store, run, name=name), like=run, threads=threads)
 
@@ -133,7 +133,7 @@ class Service:
         return run
 
     def resume(self, run_id: int, *, threads: int | None = None) -> str:
-        """Have a paused run go on where it is trained, or train another on from its last checkpoint."""
+        """Resume a paused run in its process, or train another run from its last checkpoint."""
         run = self.check_resumable(run_id)
         if run.status == Status.PAUSED:
             return self._send(run, "resume", f"Run {run_id} continues in the process that trains it.")
@@ -151,7 +151,7 @@ class Service:
         return self._send(run, "pause", f"Pausing run {run_id} …")
 
     def stop(self, run_id: int) -> str:
-        """Stop a live run with a checkpoint, or keep a queued one from beginning."""
+        """Stop a live run with a checkpoint, or remove a queued run from its queue."""
         run = self.store.run(run_id)
         if self._queue.cancel(run_id) or self._settled(run):
             return f"Run {run_id} will not start."
@@ -170,7 +170,7 @@ class Service:
         return run
 
     def steer(self, run_id: int, changes: Mapping[str, Any]) -> str:
-        """Change live fields of a live run from its next epoch on; a change is as for `forks.fork`."""
+        """Change steerable fields of a live run from its next epoch; changes have the format of `forks.fork`."""
         run = self.check_steerable(run_id)
         check_steerable(run.schema, changes)
         noted = f"Run {run_id} is paused. When it resumes, this takes effect: {in_words(run.schema, changes)}."
@@ -213,7 +213,7 @@ class Service:
         return sweep
 
     def resume_sweep(self, sweep: Sweep) -> str:
-        """Train whatever of a sweep is missing, interrupted, stopped or failed."""
+        """Train the runs of a sweep that are missing, interrupted, stopped or failed."""
         with self._sweeping:
             assign(self.store, sweep)
             at_work = self._queue.at_work
@@ -224,7 +224,7 @@ class Service:
         return f"{len(waiting)} runs of sweep {sweep.label} are queued here."
 
     def stop_sweep(self, sweep: Sweep) -> str:
-        """Stop the live runs of a sweep with a checkpoint, and begin none of those that wait."""
+        """Stop the live runs of a sweep with checkpoints, and remove its queued runs from the queue."""
         at_work = self._queue.at_work
         runs = [
             run

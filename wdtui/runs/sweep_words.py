@@ -1,4 +1,4 @@
-"""How sweeps are spoken of: one wording for the command line and the app."""
+"""Texts about sweeps, shared by the command line and the app."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wdtui.support.text import NOTHING, duration, number
 
 
 def opening_line(progress: Progress, seconds: float) -> str:
-    """What is about to be trained."""
+    """A line about the runs that will be trained."""
     already = f", {number(progress.finished)} of them already trained" if progress.finished else ""
     steps = f"; {number(progress.steps_left)} steps, about {duration(seconds)}" if not progress.complete else ""
     return f"Sweep {progress.sweep.label}: {progress.sweep.grid.title}: {counted(len(progress.runs))}{already}{steps}."
@@ -22,7 +22,7 @@ def counted(runs: int) -> str:
 
 
 def progress_line(progress: Progress) -> str:
-    """Where a sweep stands."""
+    """A line about the progress of a sweep."""
     states = progress.states
     parts = [f"{number(progress.finished)}/{number(len(progress.runs))} runs done"]
     told = ("running", "paused", "failed", "diverged", "steered", "interrupted", "stopped", "missing")

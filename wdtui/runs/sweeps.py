@@ -29,7 +29,7 @@ _FIRST_SECONDS = 1.0
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """How a sweep stands at one moment."""
+    """Progress of a sweep at one moment."""
 
     sweep: Sweep
     runs: tuple[RunRecord | None, ...]
@@ -51,7 +51,7 @@ class Progress:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left to train."""
+        """Whether all runs have ended."""
         return self.finished == len(self.runs)
 
     @property
@@ -103,8 +103,8 @@ def complete(
 ) -> Progress:
     """Train whatever a sweep of the store lacks, and return how it stands then. Failures are states of its runs.
 
-    `executor` makes what trains them, with `threads` each, where anything is to be trained. `on_change` hears of every
-    change, in this thread. Once `stop` says a reason, runs are interrupted with a checkpoint, as they are where
+    `executor` makes what trains them, with `threads` each, where anything is to be trained. `on_change` is called at
+    every change, in this thread. Once `stop` says a reason, runs are interrupted with a checkpoint, as they are where
     `on_change` raises; `complete` called again continues from there. Raises StoreError, and what `executor` raises.
     """
     sweep = store.sweeps.get(sweep_id)

@@ -77,7 +77,7 @@ def trained(
     on_look: Callable[[Progress], None] = lambda progress: None,
     stop: Callable[[], str] = lambda: "",
 ) -> dict[Case, RunRecord]:
-    """The run of each case, after training those of which the store has no finished one; `tell` hears of each end.
+    """The run of each case, after training those without a finished run in the store; `tell` is called at each end.
 
     `on_look` is given how all stands, several times a second, in this thread. `executor` makes what trains them, with
     `threads` each, where anything is to be trained. Branches are trained once the runs that they leave have ended, so

@@ -1,4 +1,4 @@
-"""Where things lie in a store's folder."""
+"""Paths in a store's folder."""
 
 from __future__ import annotations
 

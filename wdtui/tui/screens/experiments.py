@@ -30,7 +30,7 @@ from wdtui.tui.widgets.lines import HeaderLine, KeyLine
 _KEYS = (
     Key("enter", "choose(False)", "use in the form", "", shown="⏎"),
     Key("r", "choose(True)", "run it", ""),
-    Key("up,down", "", "look around", "", shown="↑↓"),
+    Key("up,down", "", "move", "", shown="↑↓"),
     Key("escape,E", "back", "back", "", shown="esc"),
 )
 

@@ -97,7 +97,7 @@ def facts(shown: Shown) -> Text:
     for title, lines in (
         ("", [clean(run.title), *([clean(run.note)] if run.note else [])]),
         ("changed while training", _changes(run)),
-        ("story", _story(shown)),
+        ("summary", _story(shown)),
         ("sharpness", gauge(shown.curves, shown.milestones)),
         ("config", list(_config(run))),
         ("events", _events(shown)),
