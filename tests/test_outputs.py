@@ -118,7 +118,7 @@ def test_a_folder_is_filled_whole_beside_what_is_not_ones_own(tmp_path: Path) ->
             (partial / f"{text}.mine").write_text(text)
         (folder / "other.txt").write_text("another's")
     assert names(folder) == ["other.txt", "second.mine"] and names(tmp_path) == ["board"]
-    with pytest.raises(FileError, match=r"has second.mine already: give --force"), filling(folder, "*.mine"):
+    with pytest.raises(FileError, match=r"already has second.mine. Give --force"), filling(folder, "*.mine"):
         raise AssertionError("it was entered")
 
 

@@ -44,7 +44,7 @@ def test_a_fork_with_nothing_changed_equals_its_parent_bit_for_bit(trained: Path
     result = wdtui("fork", "1", "--at", "17", "--headless", "--json", store=trained)
     assert result.returncode == 0, result.stderr
     fork_id = events(result.stdout)[-1]["run_id"]
-    assert f"Run {fork_id} leaves run 1 at step 15." in result.stderr
+    assert f"Run {fork_id} forks run 1 at step 15." in result.stderr
     assert points(trained, fork_id) == points(trained, 1)
 
 

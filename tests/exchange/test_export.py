@@ -101,7 +101,7 @@ def test_several_runs_go_into_a_folder_under_their_numbers(tmp_path: Path) -> No
     runs = [stored_run(tmp_path / "store"), stored_run(tmp_path / "store")]
     paths = export(runs, "csv", tmp_path / "new")
     assert [path.relative_to(tmp_path).as_posix() for path in paths] == ["new/run-1.csv", "new/run-2.csv"]
-    with pytest.raises(ExchangeError, match="is a file"):
+    with pytest.raises(ExchangeError, match="is the name of a file"):
         export(runs, "csv", paths[0])
 
 
@@ -202,7 +202,7 @@ def test_an_export_replaces_what_is_there_with_force_alone(
     assert wdtui_here(tmp_path / "store", *command) == 2
     error = capsys.readouterr().err
     assert_one_sentence(error)
-    assert "already: give --force to replace it" in error and [file.read_bytes() for file in files] == before
+    assert "Give --force to replace it" in error and [file.read_bytes() for file in files] == before
     assert wdtui_here(tmp_path / "store", *command, "--force") == 0
     assert len([target] if target.is_file() else list(target.iterdir())) == 1
 
@@ -210,7 +210,7 @@ def test_an_export_replaces_what_is_there_with_force_alone(
 def test_where_one_of_several_runs_would_be_replaced_none_is_written(tmp_path: Path) -> None:
     runs = [stored_run(tmp_path / "store"), stored_run(tmp_path / "store")]
     (tmp_path / "run-2.csv").write_text("mine")
-    with pytest.raises(FileError, match=r"run-2\.csv exists already"):
+    with pytest.raises(FileError, match=r"run-2\.csv already exists"):
         export(runs, "csv", tmp_path)
     assert not (tmp_path / "run-1.csv").exists() and (tmp_path / "run-2.csv").read_text() == "mine"
 

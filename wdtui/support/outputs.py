@@ -69,7 +69,7 @@ def check_folder(folder: Path, pattern: str, *, force: bool = False) -> None:
         if folder.exists() and not folder.is_dir():
             raise FileError(f"{folder} is a file, but a folder is needed. Give another name.")
         if not force and (before := next(folder.glob(pattern), None)):
-            raise FileError(f"{folder} has {before.name} already: give --force to replace it, or another folder.")
+            raise FileError(f"{folder} already has {before.name}. Give --force to replace it, or another folder.")
 
 
 @contextlib.contextmanager
