@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import settings
 
 os.environ.pop("NO_COLOR", None)
 os.environ.pop("TEXTUAL_THEME", None)
+settings.register_profile("wdtui", deadline=None)  # how long an example takes depends on what else the machine does
+settings.load_profile("wdtui")
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from command_line import TINY, assert_one_sentence, wdtui
+from command_line import TINY, assert_one_sentence, in_own_process, wdtui
 
 from wdtui.cli.main import main
 
@@ -83,7 +83,7 @@ def test_a_full_disk_ends_the_run_with_a_sentence_and_what_was_stored_stays(tmp_
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", mounted], capture_output=True).returncode:
         pytest.skip("a small file system cannot be mounted here")
     try:
-        result = wdtui("run", *TINY, "--epochs", "20000", "--headless", "--json", store=mounted)
+        result = in_own_process("run", *TINY, "--epochs", "20000", "--headless", "--json", store=mounted)
         assert result.returncode == 1
         assert_one_sentence(result.stderr)
         assert "full" in result.stderr

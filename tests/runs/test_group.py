@@ -251,7 +251,7 @@ def test_runs_that_others_deleted_or_finished_while_they_waited_do_not_hold_up_t
     store.delete([gone])
     assert group.run() == Status.DONE
     assert store.run(left).step == store.run(left).config.steps and store.run(finished).step == 0
-    with pytest.raises(StoreError, match="nothing left to train"):
+    with pytest.raises(StoreError, match="nothing to train"):
         Group(store, [deleted, finished], device="cpu").run()
 
 

@@ -205,7 +205,7 @@ def test_a_run_that_cannot_be_trained_is_a_notice(store: Store, scheduler: Sched
     )
     store.set_status(store.run(done).claim, Status.DONE)
     scheduler.submit(done)
-    assert only_notice(scheduler).text == f"Run {done} is done, so there is nothing left to train."
+    assert only_notice(scheduler).text == f"Run {done} is done, so there is nothing to train."
     scheduler.submit(99)
     assert only_notice(scheduler).kind == "refused"
     scheduler.submit(homeless, device="cuda:77")

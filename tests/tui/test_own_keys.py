@@ -51,7 +51,7 @@ def test_the_help_page_shows_the_new_key() -> None:
         console.print(guide({"launch": "f5"}))
     lines = shown.get().splitlines()
     assert any(line.split()[:2] == ["f5", "Train"] for line in lines)
-    assert any("; f5 or Enter trains it." in line for line in lines)
+    assert any("f5 or Enter trains it." in line for line in lines)
 
 
 async def test_a_theme_of_ones_own_is_used(recorded: Recorded, make_app: Callable[..., Any]) -> None:
@@ -76,7 +76,7 @@ async def test_messages_name_the_new_key(recorded: Recorded, make_app: Callable[
         app.open_sweep(recorded.store.sweeps.get(sweep))
         await settle(pilot)
         await press(pilot, "enter")
-        assert "f7 trains what is missing" in _said(app)
+        assert "f7 trains the missing runs" in _said(app)
 
 
 def _said(app: Any) -> str:
