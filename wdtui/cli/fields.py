@@ -125,9 +125,9 @@ class FieldsCommand(typer.core.TyperCommand):
 
 def schema_named(names: Iterator[str] | Sequence[str]) -> Schema:
     """What the problem of the first experiment among some words declares; that of the default where there is none."""
-    from wdtui.studies.experiments import ExperimentError, load
-
     for name in names:
+        from wdtui.studies.experiments import ExperimentError, load  # not to be waited for where none is named
+
         try:
             return load(name).schema
         except (ExperimentError, ConfigError):  # told by the command, if it is meant as an experiment

@@ -9,13 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from functools import cache, cached_property
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from wdtui.schema.chart import Chart
-from wdtui.schema.curves import Point
 from wdtui.schema.hyperparameters import ConfigError, Hyperparameter, hyperparameters_of
 from wdtui.schema.metric import Metric
 from wdtui.schema.schema import Schema
+
+if TYPE_CHECKING:  # numpy takes longer to import than `wdtui --help` to answer
+    from wdtui.schema.curves import Point
 
 
 class Config:
