@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wdtui.problems.addition.config import ConfigError, RunConfig
+from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Curves
+from wdtui.schema.hyperparameters import ConfigError
 from wdtui.studies.branches import Branching, Case, config_of, forked_at
 from wdtui.studies.claims import read_claims
 from wdtui.studies.verdicts import Outcome, State, Verdict, check

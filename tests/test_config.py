@@ -11,8 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wdtui.problems.addition.config import GROUPS, ConfigError, RunConfig, nearest, normalized_decay
-from wdtui.schema.hyperparameters import Hyperparameter, format_value
+from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.decay import normalized_decay
+from wdtui.problems.addition.fields import GROUPS
+from wdtui.schema.hyperparameters import ConfigError, Hyperparameter, format_value, nearest
 
 NUMBERS = [field for field in RunConfig.fields().values() if field.kind in ("int", "float", "ints", "floats")]
 WHOLE = [field for field in NUMBERS if field.kind in ("int", "ints")]

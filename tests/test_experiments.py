@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from odd_files import at_once
 
-from wdtui.problems.addition.config import ConfigError, RunConfig
+from wdtui.problems.addition.config import RunConfig
+from wdtui.schema.hyperparameters import ConfigError
 from wdtui.studies import experiments
 from wdtui.studies.experiments import ExperimentError, load
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from odd_files import at_once
 
-from wdtui.problems.addition.config import ConfigError, RunConfig
+from wdtui.problems.addition.config import RunConfig
+from wdtui.schema.hyperparameters import ConfigError
 from wdtui.studies.grid import Grid, axes_over, coarse_to_fine, read_axes, read_axis
 
 SCHEMA = RunConfig.schema()

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from wdtui.analysis.milestones import milestones
-from wdtui.problems.addition.config import ConfigError, RunConfig
+from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.addition.metrics import METRICS
 from wdtui.schema.curves import Curves
+from wdtui.schema.hyperparameters import ConfigError
 from wdtui.schema.steering import Steering
 from wdtui.studies import experiments
 from wdtui.studies.experiments import load, names, notes_of

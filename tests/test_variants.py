@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wdtui.problems.addition.config import ConfigError
+from wdtui.schema.hyperparameters import ConfigError
 from wdtui.studies.experiments import ExperimentError, load, names
 from wdtui.studies.verdicts import State, check
 

@@ -17,7 +17,7 @@ from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.addition.engine.losses import loss_value
 from wdtui.problems.addition.engine.residual import residual_network
 from wdtui.problems.addition.engine.sharpness import Sharpness, largest_eigenvalue
-from wdtui.problems.addition.engine.training import Training, train
+from wdtui.problems.addition.engine.training import Training
 from wdtui.schema.curves import Curves, Point
 
 TINY = RunConfig(
@@ -154,7 +154,7 @@ def test_a_resumed_training_measures_the_same_bit_for_bit(stop: int) -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_sharpness_that_is_not_finite_is_no_divergence(value: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Sharpness, "measure", lambda self: torch.tensor(value))
-    points = list(train(TINY))
+    points = list(Training(TINY).points())
     assert len(points) == TINY.epochs
     assert repr(column(TINY, points, "sharpness")[-1]) == repr(value)
 
@@ -174,7 +174,7 @@ def test_it_is_measured_at_the_first_point_from_each_multiple_on_and_at_the_last
 def test_sharpness_climbs_to_the_first_crash_and_falls_in_it() -> None:
     """The article's run at ε 1e-5, of which a plain port crashed in epoch 116, from 4.1 to 1.3 on ten batches."""
     config = RunConfig(bn_epsilon=1e-5, epochs=125, seed=1234, sharpness_every=5)
-    curves = Curves.of(config.columns, train(config))
+    curves = Curves.of(config.columns, Training(config).points())
     sharpness = dict(zip(curves.epochs.tolist(), curves["sharpness"].tolist(), strict=True))
     assert curves["train_accuracy"][110:120].min() < 0.95
     assert sharpness[110] > 2 * sharpness[60] and sharpness[110] > 2 * sharpness[125]

@@ -10,9 +10,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from wdtui.problems.addition.config import ConfigError, RunConfig
+from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.addition.consistency import digit_counts
 from wdtui.problems.addition.engine.tasks import Split, Task, make_task
+from wdtui.schema.hyperparameters import ConfigError
 
 SMALL: dict[str, Any] = {"train_size": 200, "validation_size": 50, "test_size": 60}
 

@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from wdtui.bench.plain import plain_network, plain_optimizer
-from wdtui.problems.addition.config import ConfigError, RunConfig
+from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.addition.engine import epoch as epoch_module
 from wdtui.problems.addition.engine.losses import loss_value
 from wdtui.problems.addition.engine.tasks import Split, make_task
-from wdtui.problems.addition.engine.training import DivergedError, Training, train
+from wdtui.problems.addition.engine.training import DivergedError, Training
 from wdtui.problems.addition.sizes import layer_names
 from wdtui.schema.curves import Point
+from wdtui.schema.hyperparameters import ConfigError
 from wdtui.schema.steering import Steering
 
 SMALL = RunConfig(width=16, train_size=205, validation_size=30, test_size=20, batch_size=20, epochs=4, bn_epsilon=1e-3)
@@ -204,7 +205,7 @@ def plain_points(config: RunConfig, steering: tuple[tuple[int, str, float], ...]
 @functools.cache
 def engine_points(config: RunConfig) -> list[dict[str, float]]:
     with float64(), window_of(3):
-        return [by_name(config, point) for point in train(config)]
+        return [by_name(config, point) for point in Training(config).points()]
 
 
 @pytest.mark.parametrize(
@@ -252,28 +253,28 @@ def test_weight_norm_is_the_articles_at_its_start() -> None:
 )
 def test_equal_configs_give_equal_points_bit_for_bit(changes: dict[str, Any]) -> None:
     config = SMALL.replace(**changes)
-    points, again = list(train(config)), list(train(config))
+    points, again = list(Training(config).points()), list(Training(config).points())
     assert measured(points) == measured(again)
     for point in points:
         assert len(point.values) == len(config.columns) and all(map(math.isfinite, point.values))
         assert point.step == point.epoch * config.steps_per_epoch
         assert by_name(config, point)["steps_per_second"] > 0
-    assert measured(list(train(config.replace(seed=1)))) != measured(points)
+    assert measured(list(Training(config.replace(seed=1)).points())) != measured(points)
 
 
 @pytest.mark.parametrize(("log_every", "epochs"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (5, [5]), (99, [5])])
 def test_points_come_every_so_many_epochs_and_at_the_last(log_every: int, epochs: list[int]) -> None:
-    all_points = {point.epoch: point for point in train(SMALL.replace(epochs=5))}
-    points = list(train(SMALL.replace(epochs=5, log_every=log_every)))
+    all_points = {point.epoch: point for point in Training(SMALL.replace(epochs=5)).points()}
+    points = list(Training(SMALL.replace(epochs=5, log_every=log_every)).points())
     assert [point.epoch for point in points] == epochs
     assert measured(points) == measured([all_points[epoch] for epoch in epochs])
 
 
 @pytest.mark.parametrize("size", [1, 3, 10])
 def test_how_many_steps_are_summed_at_once_makes_no_difference(size: int) -> None:
-    points = [by_name(SMALL, point) for point in train(SMALL)]
+    points = [by_name(SMALL, point) for point in Training(SMALL).points()]
     with window_of(size):
-        for point, other in zip(points, train(SMALL), strict=True):
+        for point, other in zip(points, Training(SMALL).points(), strict=True):
             assert by_name(SMALL, other) | {"steps_per_second": 0} == pytest.approx(
                 point | {"steps_per_second": 0}, rel=1e-5
             )
@@ -456,7 +457,7 @@ def test_steering_takes_effect_at_the_next_epoch_and_is_reported_once(asked_at: 
         Steering(begins, "bn_epsilon", 1e-3, 0.05),
     ]
     assert training.take_steerings() == []
-    expected = measured(list(train(SMALL)))
+    expected = measured(list(Training(SMALL).points()))
     assert measured(points)[: begins // 10] == expected[: begins // 10]
     assert measured(points)[begins // 10 :] != expected[begins // 10 :]
 

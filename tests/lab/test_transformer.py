@@ -17,7 +17,7 @@ from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.addition.engine import transformer as transformer_module
 from wdtui.problems.addition.engine.losses import loss_value
 from wdtui.problems.addition.engine.tasks import make_task
-from wdtui.problems.addition.engine.training import DivergedError, Training, train
+from wdtui.problems.addition.engine.training import DivergedError, Training
 from wdtui.problems.addition.engine.transformer import Transformer
 from wdtui.problems.addition.sizes import parameter_shapes
 from wdtui.schema.curves import Point
@@ -114,7 +114,7 @@ def test_the_curve_equals_that_of_torchs_encoder_layers_in_the_plain_loop(optimi
     task = make_task(config)
     plain = plain_transformer(config, Transformer(config).parameters)
     update = plain_optimizer(config, plain, fused=False)
-    for point in train(config):
+    for point in Training(config).points():
         losses = []
         for start in range(0, 70, 10):
             logits = plain(task.train.inputs[start : start + 10])
@@ -179,13 +179,13 @@ def test_a_point_says_nothing_of_batch_norm_and_all_of_the_layers() -> None:
     layers = [name.split("/")[1] for name in names if name.startswith("weight_norm/")]
     assert layers[:4] == ["input", "position", "block1.attention", "block1.mixing"] and layers[-1] == "output"
     assert {f"{layer}.weight" for layer in layers} <= Transformer(SMALL).named.keys()
-    (point, *_) = train(SMALL)
+    (point, *_) = Training(SMALL).points()
     assert len(point.values) == len(names) and all(map(math.isfinite, point.values))
 
 
 @functools.cache
 def uninterrupted(shuffle: bool) -> list[tuple[Any, ...]]:
-    return measured(list(train(SMALL.replace(shuffle=shuffle))))
+    return measured(list(Training(SMALL.replace(shuffle=shuffle)).points()))
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -216,4 +216,4 @@ def test_a_transformer_is_steered_like_any_run() -> None:
 def test_a_transformer_that_diverges_says_at_which_step() -> None:
     config = SMALL.replace(optimizer="sgd", decay="decoupled", learning_rate=1e3, weight_decay=10.0, epochs=30)
     with pytest.raises(DivergedError, match="no longer finite"):
-        list(train(config))
+        list(Training(config).points())

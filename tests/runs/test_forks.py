@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wdtui.analysis.milestones import milestones
-from wdtui.problems.addition.config import ConfigError, RunConfig
+from wdtui.problems.addition.config import RunConfig
 from wdtui.runs import forks, keeping, runner
 from wdtui.runs.keeping import Watch
 from wdtui.runs.runner import Runner
 from wdtui.schema.curves import Curves
+from wdtui.schema.hyperparameters import ConfigError
 from wdtui.schema.steering import Steering, planned, read_change, values_at
 from wdtui.store.checkpoints import Checkpoints
 from wdtui.store.records import RunRecord, Status

@@ -14,11 +14,9 @@ from wdtui.problems.addition.metrics import CHARTS, METRICS
 from wdtui.problems.addition.optimizers import OPTIMIZERS
 from wdtui.problems.addition.sizes import count_parameters, layer_names, step_flops, training_bytes
 from wdtui.schema.chart import Chart
-from wdtui.schema.hyperparameters import ConfigError, nearest
+from wdtui.schema.hyperparameters import ConfigError
 from wdtui.schema.metric import Metric
 from wdtui.support.text import number
-
-__all__ = ["GROUPS", "ConfigError", "RunConfig", "nearest", "normalized_decay"]
 
 _NARROW = 64
 """Up to this width many runs are trained fastest as an ensemble."""

@@ -30,7 +30,3 @@ class Graphs:
             with torch.cuda.graph(graph):  # records, does nothing
                 steps()
         graph.replay()
-
-    def forget(self) -> None:
-        """Forget all that was recorded."""
-        self._graphs.clear()

@@ -23,15 +23,7 @@ from wdtui.schema.steering import Plan
 from wdtui.support.errors import DivergedError
 from wdtui.training.session import Poll
 
-__all__ = ["DivergedError", "Training", "train"]
-
-
-def train(config: RunConfig, device: torch.device | str = "cpu", poll: Poll = lambda: True) -> Iterator[Point]:
-    """Train one run from its beginning and yield a point per logged epoch.
-
-    Raises DivergedError, after the point of that epoch, when a loss is not finite.
-    """
-    return Training(config, device).points(poll)
+__all__ = ["DivergedError", "Training"]
 
 
 class Training(AdditionSession):
