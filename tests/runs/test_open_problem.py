@@ -32,15 +32,22 @@ from wdtui.runs.evidence import Evidence
 from wdtui.runs.runner import Runner
 from wdtui.runs.scheduler import Scheduler
 from wdtui.runs.sweeps import complete
+from wdtui.schema.curves import Point
 from wdtui.schema.hyperparameters import ConfigError
 from wdtui.store.store import Status, Store, StoreError
 from wdtui.studies.experiments import load
 from wdtui.studies.grid import Grid
 from wdtui.tui.app import WorkbenchApp
+from wdtui.tui.feed import Feed
+from wdtui.tui.figures import figure, subjects
+from wdtui.tui.identity import Identities
 from wdtui.tui.query import QueryError, parse
+from wdtui.tui.view import View
 from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.choice import Choice
+from wdtui.tui.widgets.field_row import FieldRow
 from wdtui.tui.widgets.launch_form import LaunchForm
+from wdtui.tui.widgets.words import Words
 
 
 @pytest.fixture(autouse=True)
@@ -269,6 +276,87 @@ def test_the_screen_shows_its_charts_and_columns_beside_those_of_others(store: S
     import asyncio
 
     assert asyncio.run(looked()) == ["loss", "w", "speed"]
+
+
+@pytest.mark.parametrize("first", ["small", "addition"])
+def test_it_is_laid_over_a_live_run_of_another_problem(store: Store, first: str) -> None:
+    kinds = [SmallConfig, registry.find("addition").config]
+    live = []
+    for kind in kinds if first == "small" else reversed(kinds):
+        claim = store.claim(run_id := store.add_run(kind()), device="cpu", threads=1, versions={})
+        points = [Point(kind().steps_per_epoch * at, at, (0.5,) * len(kind().columns)) for at in (1, 2, 3)]
+        store.append(claim, points, speed=1.0, milestones={})
+        live.append(run_id)
+    feed = Feed(store)
+    feed.show(live)
+    snapshot = feed.poll()
+    assert snapshot
+    shown = subjects(snapshot.shown, Identities().of)
+    for chart in shown[0].shown.run.schema.charts_of(shown[0].shown.curves.names):
+        assert figure(chart, shown, View()).title
+
+    async def looked() -> None:
+        app = WorkbenchApp(store, FakeScheduler(), device="cpu")  # type: ignore[arg-type]
+        async with app.run_test(size=(160, 40)) as pilot:
+            await settle(pilot)
+            for key in ("escape", "m", "down", "m", "left", "left", "enter", "escape"):
+                await pilot.press(key)
+                await settle(pilot)
+
+    import asyncio
+
+    asyncio.run(looked())
+    assert main(["runs", "compare", "1", "2", "--store", str(store.folder)]) == 0
+
+
+def test_its_dialogs_and_the_screen_of_a_sweep_are_those_of_its_fields(store: Store) -> None:
+    sweep = store.sweeps.get(
+        store.sweeps.add(Grid.of(SmallConfig(epochs=4), {"pull": [0.0, 1.0], "rate": [0.01, 0.1]}))
+    )
+    complete(store, sweep.id, executor=lambda: Scheduler(store, device="cpu"))
+
+    async def looked() -> None:
+        app = WorkbenchApp(store, FakeScheduler(), device="cpu")  # type: ignore[arg-type]
+        async with app.run_test(size=(120, 40)) as pilot:
+            await settle(pilot)
+            await pilot.press("escape", "f")
+            await settle(pilot)
+            assert [row.field.name for row in app.screen.query(FieldRow)] == ["step", "pull", "rate", "epochs"]
+            await pilot.press("escape")
+            await settle(pilot)
+            form = app.screen.query_one(LaunchForm)
+            form.use_experiment("small")
+            await settle(pilot)
+            app.screen.action_sweep()  # type: ignore[attr-defined]
+            await settle(pilot)
+            assert app.screen.query("#axis-0 Input")
+            app.screen.query_one("#axis-0 Input", Input).value = "p=0,1"
+            await pilot.pause(0.3)
+            await settle(pilot)
+            assert "2 runs" in str(app.screen.query_one("#amount", Words).render())
+            await pilot.press("escape")
+            app.open_sweep(sweep)
+            await settle(pilot)
+            for key in ("right", "down", "M", "m", "enter", "escape", "escape"):
+                await pilot.press(key)
+                await settle(pilot)
+
+    import asyncio
+
+    asyncio.run(looked())
+
+
+def test_pictures_and_the_report_of_its_experiment_are_written(store: Store, experiment: str, tmp_path: Path) -> None:
+    at = ("--store", str(store.folder))
+    assert command("experiments", "run", experiment, "--json", "--device", "cpu", *at) == 0
+    assert command("plot", "1", "--output", str(tmp_path / "run.svg"), *at) == 0
+    assert command("plot", "1", "2", "--metric", "weight", "--output", str(tmp_path / "runs.svg"), *at) == 0
+    assert command("plot", "S1", "--output", str(tmp_path / "sweep.svg"), *at) == 0
+    assert command("experiments", "show", experiment) == 0
+    assert command("experiments", "report", experiment, "--output", str(tmp_path / "page.html"), *at) == 0
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "2 claims: 2 hold." in page and "Does a pull keep the weight away" in page
+    assert command("sweeps", "show", "S1", *at) == 0
 
 
 def test_a_filter_takes_its_fields_and_its_metrics(store: Store) -> None:

@@ -273,7 +273,8 @@ def _field_levels(field: str, subjects: Sequence[Subject]) -> Iterator[Level]:
         {
             (subject.shown.run.values[field], subject.shown.run.schema.symbol(field))
             for subject in subjects
-            if len(subjects) > 1 or not _steerings(subject, field)
+            if field in subject.shown.run.values  # a run of another problem may not have it
+            and (len(subjects) > 1 or not _steerings(subject, field))
         }
     ):
         yield Level(value, f"{symbol} {number(value)}")
