@@ -105,7 +105,7 @@ def _fit(curves: Curves, schema: Schema) -> str:
         return f"{label} was not recorded."
     passed = next((mark for mark in (FIT, RECOVERED) if max(train) > mark), None)
     if passed is None:
-        return f"{label} reached at most {percent(max(train))}: the training pairs are not fitted."
+        return f"{label} reached at most {percent(max(train))}: the training data are not fitted."
     step = int(steps[(train > passed).argmax()])
     at = f"{label} passed {percent(passed)} at step {number(step)}"
     steps, test = curves.measured(schema.judged.generalise)

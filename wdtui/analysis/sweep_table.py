@@ -179,7 +179,7 @@ def written(schema: Schema, name: str, value: float | None) -> str:
 
 
 def columns(schema: Schema) -> tuple[str, ...]:
-    """What is told of each cell of a sweep: what runs are judged by, what the first charts show, and milestones."""
+    """The quantities shown for each cell of a sweep: headline metrics, those of the first charts, milestones."""
     shown = (chart.main for chart in schema.charts_of(())[:2])
     seen = ("fit_step", "generalise_step", "blowups") if any(schema.judged) else ()
     return tuple(dict.fromkeys([*schema.headline, *shown, *seen]))

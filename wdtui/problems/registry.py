@@ -14,7 +14,7 @@ from wdtui.schema.hyperparameters import ConfigError, nearest
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What can be trained: its hyperparameters and metrics are those of `config`."""
+    """A problem that can be trained; `config` declares its hyperparameters, metrics and charts."""
 
     title: str
     config: type[Config]

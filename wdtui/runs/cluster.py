@@ -77,7 +77,7 @@ class RayCluster:
             task.future().add_done_callback(partial(self._finish, task))
 
     def interrupt(self, reason: str) -> None:
-        """A task that waits for room, be it once more, is cancelled; the others hear of it from the store."""
+        """A task that waits for room, also for a retry, is cancelled; the others read it from the store."""
         with self._changed:
             self._interruption = reason
             tasks = dict(self._tasks)
@@ -186,7 +186,7 @@ class _StoreHost:
         return this_process()
 
     def interrupt(self, reason: str) -> set[int]:
-        """Have all attempts end; returns the runs of those that will hear of it, as they have asked a moment ago."""
+        """End all attempts; returns the runs of those that will notice, because they asked a moment ago."""
         self._reason = reason
         now = time.monotonic()
         return {run_id for run_id, heard in self._heard.items() if now - heard < _SILENT_SECONDS}

@@ -21,17 +21,17 @@ class Executor(Protocol):
         """The runs that are queued or training here."""
 
     def submit(self, *run_ids: int, threads: int | None = None) -> None:
-        """Queue runs that are to be begun or gone on with, with so many CPU threads each, or as many as suit them."""
+        """Queue runs to start or continue, with this many CPU threads each, or as many as suit them."""
 
     def interrupt(self, reason: str) -> None:
-        """Have all live runs stop with a checkpoint and start no more, for good; those that wait are interrupted."""
+        """Stop all live runs with a checkpoint and start no more, permanently; waiting runs are interrupted."""
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait, for seconds, until no run is live; True says that none is."""
 
 
 def queue_again(store: Store, run: RunRecord) -> None:
-    """Queue a run that is to be begun or gone on with, for this process to train; one that waits already stays so.
+    """Queue a run to start or continue in this process; a run that is queued already does not change.
 
     Raises RunBusyError where a living process trains it, StoreError where there is nothing left to train.
     """

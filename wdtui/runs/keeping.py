@@ -121,7 +121,7 @@ class Writer:
         self._thread.start()
 
     def put(self, snapshot: Snapshot, why: str = "") -> None:
-        """Have it written; waits where one is being written and another waits already."""
+        """Queue it for writing; blocks while one is being written and another waits."""
         self._complain()
         self._queue.put((snapshot, why))
 

@@ -31,7 +31,7 @@ def labels(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def schemas_of(runs: Iterable[RunRecord]) -> list[Schema]:
-    """What the problems of some runs declare, each once; where there are no runs, what the default one does."""
+    """The distinct schemas of some runs; without runs, the schema of the default problem."""
     distinct = {id(run.schema): run.schema for run in runs}  # the store reads equal ones as one object
     return list(distinct.values()) or [registry.find(registry.DEFAULT).config.schema()]
 
@@ -47,18 +47,18 @@ def knobs(schemas: Iterable[Schema]) -> dict[str, str]:
 
 
 def results(schemas: Sequence[Schema]) -> list[str]:
-    """What heads the columns that `result` fills: the metrics by which runs of the first problem are judged."""
+    """The headings of the columns that `result` fills: the headline metrics of the first problem."""
     return [schemas[0].metrics[name].short for name in schemas[0].headline]
 
 
 def result(place: int, run: RunRecord) -> str:
-    """The newest value of the so-manieth metric by which a run of its problem is judged."""
+    """The newest value of the headline metric at a place, as its problem declares it."""
     name = result_metric(place, run)
     return run.schema.metrics[name].written(run.latest.get(name)) if name else NOTHING
 
 
 def result_metric(place: int, run: RunRecord) -> str:
-    """Its name; empty where there is none."""
+    """The name of that metric; empty if the problem has none at this place."""
     return next(iter(run.schema.headline[place : place + 1]), "")
 
 

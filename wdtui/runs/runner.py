@@ -101,7 +101,7 @@ class Runner:
             raise self.lost
         return self._outcome[0]
 
-    # What `run` is made of, for whoever trains several runs at once
+    # The parts of `run`, for training several runs at once
 
     def claim(self) -> None:
         """Become the run's owner; `close` must follow. Raises RunBusyError and StoreError."""
@@ -224,7 +224,7 @@ class Runner:
         self._points = []
 
     def let_go(self) -> None:
-        """Have all written down that is left of the training, and hold it no longer; `begin` may take up the next."""
+        """Write everything that is left of the training and release it; `begin` may take the next one."""
         if hasattr(self, "training"):
             self.write_down()
             self._judging = _Judging(self.config.schema().judged)
@@ -345,7 +345,7 @@ class Runner:
         self._writer.flush()
 
     def _save(self, snapshot: Snapshot, why: str = "") -> None:
-        """Have a checkpoint written; the points up to it are written down first, so that none can be missing."""
+        """Queue a checkpoint for writing; the points up to it are written first, so none can be missing."""
         self.write_down()
         self._writer.put(snapshot, why)
         self._saved = time.monotonic()

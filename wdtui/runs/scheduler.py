@@ -138,7 +138,7 @@ class Scheduler:
         self._send(self._import_torch)
 
     def submit(self, *run_ids: int, device: str | None = None, threads: int | None = None) -> None:
-        """Queue runs that are to be begun or gone on with; whether they can be is told by notices.
+        """Queue runs to start or continue; notices tell whether they can be.
 
         None starts before all are queued, so that those of one shape may be trained side by side.
         """
@@ -165,7 +165,7 @@ class Scheduler:
                 self._queued.pop(run_id, None)
 
     def interrupt(self, reason: str) -> None:
-        """Have all live runs stop with a checkpoint and start no more, for good; those in `queue` are interrupted too.
+        """Stop all live runs with a checkpoint and start no more, permanently; runs in `queue` are interrupted too.
 
         `queue` stays as it is.
         """
@@ -283,7 +283,7 @@ class Scheduler:
         return alike[: group_size(job.width, device, len(alike) + 1, free) - 1]
 
     def _admit(self, job: _Job) -> None:
-        """Find out what a run needs, and show one that is to be gone on with as queued."""
+        """Determine what a run needs, and show a run that is continued as queued."""
         if self._leaving:
             self._mark_interrupted((job.run_id,))
             return

@@ -122,7 +122,7 @@ class Service:
     # Runs that are there
 
     def check_resumable(self, run_id: int) -> RunRecord:
-        """The run; raises RefusedError or StoreError where it cannot be gone on with."""
+        """The run. Raises RefusedError or StoreError if it cannot be continued."""
         run = self._sound(run_id)
         if run.status == Status.RUNNING:
             raise RefusedError(f"Run {run_id} is running: there is nothing to resume.")
@@ -244,7 +244,7 @@ class Service:
     def undone_on_error(self) -> Iterator[None]:
         """Leave the store as it was where an error ends the block before what was asked for in it has begun.
 
-        New runs are deleted; those that were to be gone on with stand again as they stood.
+        New runs are deleted; runs that were to be continued get their former status back.
         """
         try:
             yield

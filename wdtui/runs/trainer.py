@@ -39,7 +39,7 @@ class Trainer:
         self.pid = self._process.pid
 
     def begin(self, job: Job) -> None:
-        """Have it train a run; `outcome` must have told of the one before."""
+        """Start training a run; `outcome` must have returned for the one before."""
         assert self._process.stdin
         with contextlib.suppress(BrokenPipeError):  # it has died, as `outcome` will tell
             self._process.stdin.write(f"{_words(job.run_ids)} {job.device} {job.threads or ''}\n".encode())
@@ -59,7 +59,7 @@ class Trainer:
         return self._process.poll() is not None
 
     def terminate(self) -> None:
-        """Have it stop its run with a checkpoint, and end."""
+        """Stop its run with a checkpoint, and end the process."""
         self._process.terminate()
 
     def dismiss(self) -> None:

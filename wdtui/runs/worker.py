@@ -106,7 +106,7 @@ class Worker(threading.Thread):
         self._on_end(self)
 
     def interrupt(self, reason: str) -> None:
-        """Have the run stop before its next step, with a checkpoint; returns at once, and may come before `start`."""
+        """Ask the run to stop before its next step, with a checkpoint; may be called before `start`."""
         self._interruption = reason
         if self._runner:
             self._runner.interruption = reason
@@ -169,7 +169,7 @@ class ChildWorker(Worker):
         self.launched.set()
 
     def interrupt(self, reason: str) -> None:
-        """Have the process stop its run before the next step, with a checkpoint, or never start the process.
+        """Ask the process to stop its run before the next step, with a checkpoint, or do not start the process.
 
         The run's reason in the store is that its process was terminated.
         """

@@ -20,7 +20,7 @@ _Declared = TypeVar("_Declared", Hyperparameter, Metric, Chart)
 
 
 class Judged(NamedTuple):
-    """The metrics by which it is judged whether a run fits and whether it generalises; empty where there is none."""
+    """The metrics that decide whether a run fits and whether it generalises; empty if there is none."""
 
     fit: str = ""
     generalise: str = ""
@@ -47,13 +47,13 @@ class Schema:
 
     @cached_property
     def main(self) -> dict[str, str]:
-        """What a run without a name is called by, its fields that have a symbol and its seed: the fields by symbol."""
+        """The fields that name a run without a name, by symbol: those with a symbol, and the seed."""
         fields = [field for name, field in self.fields.items() if field.symbol and name not in self.derived]
         return {field.symbol: field.name for field in fields} | {"s": "seed"}
 
     @cached_property
     def names(self) -> dict[str, str]:
-        """The fields by all that a person may type for one, in lower case: names, symbols and aliases.
+        """The field names by everything a person may type for one, in lower case: names, symbols and aliases.
 
         Where fields are typed (axes, `--set`, the filter) all of these count. Files and Python take full names alone.
         """
@@ -62,22 +62,22 @@ class Schema:
 
     @cached_property
     def metric_names(self) -> dict[str, str]:
-        """The metrics by all that a person may type for one: names and aliases."""
+        """The metric names by everything a person may type for one: names and aliases."""
         return {text: name for name, metric in self.metrics.items() for text in (name, *metric.aliases)}
 
     @cached_property
     def judged(self) -> Judged:
-        """By which metrics a run's milestones are judged."""
+        """The metrics that decide a run's milestones."""
         return Judged(**{metric.role: name for name, metric in self.metrics.items() if metric.role})
 
     @cached_property
     def headline(self) -> tuple[str, ...]:
-        """The metrics that are told of a run where there is room for two: those it is judged by, or the first."""
+        """The two metrics shown for a run in little room: the judged ones, or else the first ones."""
         pooled = [name for name, metric in self.metrics.items() if metric.pooled and not metric.timing]
         return tuple(dict.fromkeys([*filter(None, self.judged), *pooled]))[:2]
 
     def field(self, name: str) -> Hyperparameter:
-        """A field by its name; raises ConfigError, with the nearest name, for one that there is not."""
+        """The field with this name. Raises ConfigError, with the nearest name, if there is none."""
         if name not in self.fields:
             meant = self.names.get(name.lower())
             hint = f"; did you mean {meant}?" if meant else nearest(name, self.fields)
@@ -103,20 +103,20 @@ class Schema:
 
     @cached_property
     def seeds(self) -> tuple[str, ...]:
-        """The fields in which runs that are to show the same thing may differ."""
+        """The fields in which repetitions of a run differ."""
         return tuple(name for name, field in self.fields.items() if field.identifier)
 
     def symbol(self, name: str) -> str:
-        """What a field is called in little room; its name for one that there is not."""
+        """A field's symbol, or its label if it has no symbol; the name itself if there is no such field."""
         field = self.fields.get(name)
         return (field.symbol or field.label) if field else name
 
     def metric(self, column: str) -> Metric | None:
-        """The metric that a column of a run's points is of, which may be a layer's; None where it is none."""
+        """The metric of a column of a run's points, `metric` or `metric/layer`; None if there is none."""
         return self.metrics.get(column.partition("/")[0])
 
     def trace(self, metric: str) -> tuple[Chart, Trace] | None:
-        """The first chart that has a metric among others as a curve, and the curve; None where there is none."""
+        """The first chart in which a metric is a labelled curve, with that curve; None if there is none."""
         traces = ((chart, trace) for chart in self.charts for trace in chart.traces if trace.label)
         return next((found for found in traces if found[1].metric == metric), None)
 
@@ -128,7 +128,7 @@ class Schema:
         return tuple(others.get(chart.name, chart) for chart in charts if not chart.instead)
 
     def to_json(self) -> str:
-        """As text; equal schemas give equal texts. What is as the declarations have it by default is left out."""
+        """The schema as JSON; equal schemas give equal texts. Properties with their default value are left out."""
         return json.dumps(
             {
                 "problem": self.problem,

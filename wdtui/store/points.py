@@ -73,7 +73,7 @@ def newest(point: Point, names: Sequence[str]) -> dict[str, Any]:
 
 
 def follow_points(connection: sqlite3.Connection, run_id: int, names: Sequence[str]) -> None:
-    """Have the run's row say what its newest point says, where points were removed or copied."""
+    """Update the run's row from its newest point, after points were removed or copied."""
     curves = read_points(connection, run_id, names, -1, -1)
     said = newest(points_of(curves)[-1], names) if len(curves) else {"step": 0, "epoch": 0, "latest": "{}"}
     change(connection, run_id, **said)

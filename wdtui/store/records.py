@@ -63,7 +63,7 @@ LIVE = frozenset({Status.RUNNING, Status.PAUSED})
 FINISHED = frozenset({Status.DONE, Status.DIVERGED})
 """There is nothing left to train."""
 CLAIMABLE = frozenset(Status) - LIVE - FINISHED - {Status.DAMAGED}
-"""The run can be begun or gone on with; one that was STOPPED is queued again first."""
+"""The run can be started or continued; a STOPPED run is queued again first."""
 
 UNREADABLE = "unreadable"
 """The kind of an event or command that is damaged or missing in the store."""

@@ -1,4 +1,4 @@
-"""The run store: the one notebook between the laboratory and whoever watches or steers it.
+"""The run store: the only channel between training and the programs that watch or steer it.
 
 All queries live here, those about sweeps in `sweep_store.py`; `migrations.py` has the tables, `database.py` the
 connections, `rows.py` and `points.py` how rows are read and written, `records.py` what is handed out.
@@ -157,7 +157,7 @@ class Store:
         return run_id
 
     def hand_queue(self, run_ids: Iterable[int], pid: int) -> None:
-        """Have a process that this one has started own queued runs; those that it has claimed already stay as they are.
+        """Make a process started by this one the owner of queued runs; runs that it has claimed already do not change.
 
         It does nothing where the process is gone by now: the runs are then seen to have been left by this one.
         """

@@ -10,7 +10,7 @@ look_for = "..."            what to watch
 [fork]                      optional: forks of each of those runs, see `branches.py`
 [quick.config] [quick.axes] optional: what is different in a variant that takes minutes
 [[claims]]                  optional: what is held to be true of the runs, see `claims.py`
-[[notes]]                   optional: what is said to whoever watches a run, see `notes.py`
+[[notes]]                   optional: texts shown while a run trains, see `notes.py`
 """
 
 from __future__ import annotations

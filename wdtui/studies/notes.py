@@ -1,4 +1,4 @@
-"""Notes: what an experiment says to whoever watches one of its runs, when the run gets there. Pure functions.
+"""Notes: texts that an experiment shows while one of its runs trains, at given moments. Pure functions.
 
 In TOML, under [[notes]]:
 

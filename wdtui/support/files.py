@@ -1,6 +1,6 @@
 """Reading files that somebody else may have written: regular ones alone, of a bounded size, and never by waiting.
 
-A named pipe would block whoever opens it, a device has no end, and a file of gigabytes fills the memory. Plain Python.
+Opening a named pipe blocks, a device has no end, and a file of gigabytes fills the memory. Plain Python.
 """
 
 from __future__ import annotations

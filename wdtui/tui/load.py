@@ -73,7 +73,7 @@ class _Quantity:
     most: float | None = None
     """The end of the value axis; None where that depends on the hardware."""
     cpu: bool = False
-    """Whether it is told of the CPU and its memory too, if not at every look."""
+    """Whether it also applies to the CPU and its memory, which may be missing in some samples."""
 
 
 def _percent(device: Load | Gpu) -> float | None:

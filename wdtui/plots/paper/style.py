@@ -71,7 +71,7 @@ def styled(**more: object) -> Iterator[None]:
 
 
 def drawn(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
-    """Have a function draw in this style."""
+    """Decorate a function so that it draws in this style."""
 
     @wraps(draw)
     def styled_draw(*arguments: _P.args, **options: _P.kwargs) -> Figure:
@@ -96,7 +96,7 @@ def titled(figure: Figure, title: str) -> None:
 
 
 def look(place: int) -> tuple[str, object]:
-    """Colour and line style of the so-manieth of several lines; no two of the first MOST_LINES are alike."""
+    """Colour and line style of the line at a place among several; the first MOST_LINES differ."""
     return RUN_COLORS[place % len(RUN_COLORS)], LINE_STYLES[place % len(LINE_STYLES)]
 
 

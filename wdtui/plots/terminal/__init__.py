@@ -125,7 +125,7 @@ class _Look:
 
 
 def look(place: int) -> tuple[str, str]:
-    """Colour and sign of the so-manieth of several runs; no two of the first 49 are alike."""
+    """Colour and sign of the run at a place among several; the first 49 differ."""
     colors, markers = len(RUN_COLORS), len(RUN_MARKERS)
     return RUN_COLORS[place % colors], RUN_MARKERS[(place + place // colors) % markers]
 

@@ -199,7 +199,7 @@ def _cell(shade: str, value: str, wide: int, selected: bool, color: bool) -> Tex
 
 
 def _marked(cell: Text, place: tuple[int, int]) -> Text:
-    """The cell with its place in the meta of its style, for whoever is clicked on it."""
+    """The cell with its place in the meta data of its style, for clicks."""
     cell.stylize(Style(meta={"cell": place}))
     return cell
 

@@ -127,7 +127,7 @@ class LaunchForm(VerticalScroll, can_focus=False):
         self._fill()
 
     def _keep(self) -> None:
-        """Have the memory know what the form says."""
+        """Save what the form contains."""
         asked = texts_of(self._experiment.base() if self._experiment else self._kind())
         name = self._experiment.name if self._experiment else _NONE
         self._memory.write(Kept(name, {name: text for name, text in self._texts.items() if text != asked.get(name)}))
