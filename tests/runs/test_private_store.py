@@ -192,16 +192,21 @@ def test_a_store_with_a_log_that_was_moved_to_a_network_file_system_is_converted
     assert sqlite3.connect(tmp_path / "wdtui.sqlite3").execute("PRAGMA journal_mode").fetchone() != ("wal",)
 
 
+@pytest.mark.parametrize("system", ["Linux", "another"])
 @pytest.mark.parametrize(
     ("kind", "found"), [("nfs4", "nfs4"), ("fuse.sshfs", "fuse.sshfs"), ("ext4", ""), ("tmpfs", ""), ("CIFS", "cifs")]
 )
 def test_a_network_file_system_is_known_by_its_mount(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, found: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, found: str, system: str
 ) -> None:
     import psutil
 
-    here = tmp_path / "mounted"
+    here, listed = tmp_path / "a mount", tmp_path / "mounts"
+    if system == "Linux":
+        escaped = str(here).replace(" ", "\\040")
+        listed.write_text(f"/dev/sda1 / ext4 rw 0 0\nserver:/data {escaped} {kind} rw 0 0\n")
     mounts = [SimpleNamespace(mountpoint=str(here), fstype=kind), SimpleNamespace(mountpoint="/", fstype="ext4")]
+    monkeypatch.setattr(database, "_MOUNTS", listed)
     monkeypatch.setattr(psutil, "disk_partitions", lambda all=False: mounts)
     assert database.network_file_system(here / "lab" / "wdtui") == found
     assert database.network_file_system(tmp_path / "elsewhere") == ""

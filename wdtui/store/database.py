@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 import threading
 import time
@@ -19,6 +20,9 @@ BUSY_SECONDS = 30.0
 """How long one writer waits for another."""
 
 _WAY_OUT = "Restore a backup, or move it away with its -wal and -shm files to start a new store"
+_MOUNTS = Path("/proc/self/mounts")
+_ESCAPED = re.compile(rb"\\([0-7]{3})")
+"""How a blank and the like are written there."""
 _NETWORK = frozenset(
     ("nfs", "nfs4", "cifs", "smb3", "smbfs", "sshfs", "afs", "ceph", "lustre", "gpfs", "beegfs", "glusterfs", "davfs")
 )
@@ -245,12 +249,25 @@ def _inode(path: Path) -> tuple[int, int] | None:
 
 def network_file_system(folder: Path) -> str:
     """The kind of network file system that a folder is on, where a write-ahead log does not work; else empty."""
-    import psutil
-
-    mounts = {Path(one.mountpoint): one.fstype for one in psutil.disk_partitions(all=True)}
-    resolved = folder.resolve()
-    kind = next((mounts[path] for path in (resolved, *resolved.parents) if path in mounts), "").lower()
+    mounts, resolved = _mounts(), folder.resolve()
+    kind = next((mounts[str(path)] for path in (resolved, *resolved.parents) if str(path) in mounts), "").lower()
     return kind if kind.removeprefix("fuse.") in _NETWORK else ""
+
+
+def _mounts() -> dict[str, str]:
+    """The kind of file system at each mount point. On Linux read directly, as psutil takes 30 ms of the app's start."""
+    try:
+        lines = _MOUNTS.read_bytes().splitlines()
+    except OSError:
+        import psutil
+
+        return {one.mountpoint: one.fstype for one in psutil.disk_partitions(all=True)}
+    entries = (line.split(b" ") for line in lines)
+    return {os.fsdecode(_ESCAPED.sub(_unescaped, entry[1])): entry[2].decode() for entry in entries}
+
+
+def _unescaped(code: re.Match[bytes]) -> bytes:
+    return bytes([int(code[1], 8)])
 
 
 def _make_folder(folder: Path, shared: bool) -> None:
