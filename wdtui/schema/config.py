@@ -186,7 +186,7 @@ def rivals_clash(name: str, rival: str) -> ConfigError:
 
 
 _NOT_FORKED = {
-    "data": "determines the pairs",
+    "data": "determines the data",
     "shape": "determines the shape of the network",
     "start": "determines how a run starts",
 }

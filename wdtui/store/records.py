@@ -194,7 +194,7 @@ class RunRecord(_Row):
     @property
     def steps(self) -> int:
         """How many steps the run has when it is done; 0 where its row is damaged."""
-        return 0 if self.damaged else self.steps_per_epoch * int(self.values["epochs"])
+        return 0 if self.damaged else self.steps_per_epoch * int(self.values[self.schema.length])
 
     @cached_property
     def config(self) -> Config:
@@ -202,7 +202,7 @@ class RunRecord(_Row):
         if self.damaged:
             raise StoreError(self.reason)
         try:
-            return registry.find(self.schema.problem).config.from_mapping(json.loads(self.config_text))
+            return registry.config_of(self.schema).from_mapping(json.loads(self.config_text))
         except ConfigError as error:
             raise StoreError(f"Run {self.id} was made by another version of wdtui: {error}") from error
 

@@ -77,6 +77,15 @@ class Session(abc.ABC):
         """Have other values in force of fields that are not live, which may take other parts with the same state."""
         raise NotImplementedError
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the values of a point; a session that finds out what it records may add some before the last."""
+        return self.config.columns
+
+    def is_finite(self, point: Point) -> bool:
+        """Whether training can go on after a point; with False, this is the last one."""
+        return self.config.finite(point)
+
     # What follows
 
     @property
@@ -137,12 +146,15 @@ class Session(abc.ABC):
 
     def restore(self, state: Mapping[str, Tensor], position: Mapping[str, Any]) -> None:
         """Take over what `state` and `position` gave, at any point between two steps."""
+        self._restore_position(position)
+        for name, tensor in self.state().items():
+            tensor.copy_(state[name])
+
+    def _restore_position(self, position: Mapping[str, Any]) -> None:
         self.move_to(position["epoch"], position["batch"])
         self.plan = from_json(self.config.schema(), position["plan"])
         self._follow_plan()
         self.diverged_at = position["diverged_at"]
-        for name, tensor in self.state().items():
-            tensor.copy_(state[name])
 
     def restart_clock(self) -> None:
         """Begin to measure speed anew, as after a pause."""
@@ -160,7 +172,7 @@ class Session(abc.ABC):
         speed = (self.step - self._clock_step) / max(time.perf_counter() - self._clock, 1e-9)
         self.restart_clock()
         point = Point(self.step, self.epoch, (*values, speed))
-        if self.diverged_at is None and not self.config.finite(point):
+        if self.diverged_at is None and not self.is_finite(point):
             self.diverged_at = self.step
         return point
 

@@ -183,7 +183,7 @@ class ForkDialog(ChangesDialog):
         """Raises StoreError for a run of another version."""
         self._run, self._step = run, step
         field = Hyperparameter(name="step", kind="int", label="fork at step", ge=0, le=run.step)
-        fields = [field, *run.schema.live_fields, run.schema.field("epochs")]
+        fields = [field, *run.schema.live_fields, run.schema.field(run.schema.length)]
         super().__init__(f"fork run {run.id}", fields, in_force(run.config, run.plan, step) | {"step": step})
 
     def _read(self) -> dict[str, Any] | None:
@@ -199,7 +199,7 @@ class ForkDialog(ChangesDialog):
         try:
             forked(config, plan, step - step % config.steps_per_epoch, values)
         except ConfigError as error:  # there are too few epochs
-            self.query_one("#field-epochs", FieldRow).set_error(str(error))
+            self.query_one(f"#field-{self._run.schema.length}", FieldRow).set_error(str(error))
             return None
         return values | {"step": step}
 
