@@ -102,7 +102,7 @@ class FieldsCommand(typer.core.TyperCommand):
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         schema = schema_named(self._named(args))
-        command = self if schema.problem == registry.DEFAULT else self._of(schema)
+        command = self if schema.code == registry.DEFAULT else self._of(schema)
         return super(FieldsCommand, command).make_context(info_name, args, parent, **extra)
 
     def _of(self, schema: Schema) -> FieldsCommand:

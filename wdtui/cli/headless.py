@@ -15,7 +15,7 @@ from wdtui.cli.views import View, choose_view
 from wdtui.runs.executor import interrupt_waiting
 from wdtui.runs.service import NoQueue, Service
 from wdtui.runs.trainer import start_process
-from wdtui.runs.worker import SIGNALS, Worker
+from wdtui.runs.worker import SIGNALS, ChildWorker, Worker
 from wdtui.store.paths import log_path
 from wdtui.store.store import OwnershipLostError, RunBusyError, Status, Store, StoreError
 from wdtui.support.errors import TrainingError
@@ -88,8 +88,9 @@ class Detached(Foreground):
 
 def train(store: Store, run_id: int, *, device: str, threads: int | None, view: View) -> int:
     """Train a run of the store to its end or to a signal, showing it in a view; return the exit status."""
-    worker = Worker(store, run_id, device=device, threads=threads)
     record, unseen = store.run(run_id), None
+    kind = ChildWorker if record.schema.source else Worker  # somebody's code may end the process that runs it
+    worker = kind(store, run_id, device=device, threads=threads)
     with signals_interrupting(worker.interrupt) as received:
         try:
             with view:

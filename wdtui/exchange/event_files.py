@@ -115,11 +115,11 @@ def read(folder: Path) -> tuple[list[Recorded], list[str]]:
 def imported_before(store: Store, recorded: Recorded) -> int | None:
     """The run that was made when the same config and points were taken in before; None where the store has none."""
     curves = Curves.of(recorded.config.columns, recorded.points)
-    config = fingerprint(recorded.config.problem, json.dumps(recorded.config.to_mapping()))
+    config = fingerprint(recorded.config.schema(), json.dumps(recorded.config.to_mapping()))
     for run in store.runs():
         if run.damaged or run.schema.problem != recorded.config.problem or run.step != recorded.points[-1].step:
             continue
-        if fingerprint(run.schema.problem, run.config_text) == config:
+        if fingerprint(run.schema, run.config_text) == config:
             other = store.curves(run.id)
             same = np.array_equal(curves.steps, other.steps) and np.array_equal(curves.values, other.values, True)
             if same and any(event.kind == "imported" for event in store.events(run.id)):

@@ -19,7 +19,8 @@ from functools import cache, lru_cache
 from typing import Any, ClassVar, cast
 
 from wdtui.schema.config import Config
-from wdtui.schema.hyperparameters import ConfigError, Hyperparameter, Value, kind_of, knob
+from wdtui.schema.hyperparameters import ConfigError, Hyperparameter, Value, kind_of
+from wdtui.schema.hyperparameters import knob as knob
 from wdtui.schema.metric import Metric
 from wdtui.schema.recorded import SPEED, charts_of, recorded
 from wdtui.schema.schema import Schema

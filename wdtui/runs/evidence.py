@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 
-from wdtui.problems import registry
 from wdtui.runs.forks import forked
 from wdtui.schema.config import Config
 from wdtui.store.records import FINISHED, RunRecord, Status, StoreError
@@ -48,9 +47,8 @@ class Evidence:
         self._store = store
         self._unmodified = {run.id for run in store.sweeps.unmodified_runs()}
         self._runs: dict[str, list[RunRecord]] = {}
-        known = registry.names()
-        for run in [run for run in store.runs() if not run.damaged and run.schema.problem in known]:
-            self._runs.setdefault(fingerprint(run.schema.problem, run.config_text), []).append(run)
+        for run in [run for run in store.runs() if not run.damaged]:
+            self._runs.setdefault(fingerprint(run.schema, run.config_text), []).append(run)
 
     def run(self, case: Case, statuses: Collection[Status] = FINISHED) -> RunRecord | None:
         """The newest run that is what a case says, finished unless asked for others. Raises ConfigError for a branch
@@ -86,7 +84,7 @@ class Evidence:
             return None
 
     def _alike(self, config: Config) -> Sequence[RunRecord]:
-        return self._runs.get(fingerprint(config.problem, json.dumps(config.to_mapping())), ())
+        return self._runs.get(fingerprint(config.schema(), json.dumps(config.to_mapping())), ())
 
     def verdicts(self, experiment: Experiment) -> tuple[Verdict, ...]:
         """What becomes of the claims of this variant of an experiment."""

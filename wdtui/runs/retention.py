@@ -71,8 +71,7 @@ class RetentionPolicy:
         self._config = config
         self._fork_step = fork_step
         self._watch = Watch()
-        self._judged = config.schema().judged
-        for fit, generalised in zip(*(before[name].tolist() for name in self._judged), strict=True):
+        for fit, generalised in zip(*(before[name].tolist() for name in training.schema.judged), strict=True):
             self._watch.add(fit, generalised)
         self._epoch = training.epoch
         self._copies: deque[Snapshot] = deque(maxlen=2)
@@ -83,8 +82,8 @@ class RetentionPolicy:
     def after(self, point: Point, training: Session) -> Iterator[tuple[Snapshot, str]]:
         """What to keep, given the point just measured and the training as it stands at that point."""
         config, last, self._epoch = self._config, self._epoch, point.epoch
-        measured = dict(zip(config.columns, point.values, strict=True))
-        reasons = self._watch.add(*(measured.get(name, math.nan) for name in self._judged))
+        measured = dict(zip(training.columns, point.values, strict=True))
+        reasons = self._watch.add(*(measured.get(name, math.nan) for name in training.schema.judged))
         if config.keep_every and point.epoch // config.keep_every > last // config.keep_every:
             reasons.append("interval")
         if point.step == self._fork_step:

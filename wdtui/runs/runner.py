@@ -75,9 +75,8 @@ class Runner:
         self._record = record
         self._concluded = False
         self._points: list[Point] = []
-        self._measured = Measured()
+        self._measured = Measured(self.config.columns)
         """All points since `begin`, should the store be lost."""
-        self._judging = _Judging(self.config.schema().judged)
         self._outcome = Status.DONE, ""
         self._heartbeat_at = self._saved = time.monotonic()
         self._polled_at = -math.inf  # what was asked before it began counts from its first step
@@ -142,7 +141,9 @@ class Runner:
         if parent:
             self._own(self.store.inherit, parent.id, self._step)
         curves = self.store.curves(self.run_id)
-        self._judging.add(curves)
+        self._columns = curves.names
+        self._measured.widen(self._columns)
+        self._judging = _Judging(self.store.run(self.run_id).schema.judged, curves)
         self._retention = RetentionPolicy(self.config, self.training, curves, run.parent_step)
         if parent:
             self._save_checkpoint("fork" if self._step == run.parent_step else "")
@@ -202,8 +203,11 @@ class Runner:
 
     def take(self, point: Point) -> None:
         """Take what was measured, with the training as it stands at that point."""
-        self._points.append(point)
-        self._measured.add(point)
+        if not {*self.training.columns} <= {*self._columns}:
+            self._add_columns()
+        stored = point.under(self.training.columns, self._columns)
+        self._points.append(stored)
+        self._measured.add(stored)
         for snapshot, why in self._retention.after(point, self.training):
             self._save(snapshot, why)
 
@@ -213,7 +217,7 @@ class Runner:
             self._own(self.store.add_event, steering.step, "steered", dataclasses.asdict(steering))
         if not self._points:
             return
-        self._judging.add(Curves.of(self.config.columns, self._points))
+        self._judging.add(Curves.of(self._columns, self._points))
         self._own(
             self.store.append,
             self._points,
@@ -227,9 +231,15 @@ class Runner:
         """Write everything that is left of the training and release it; `begin` may take the next one."""
         if hasattr(self, "training"):
             self.write_down()
-            self._judging = _Judging(self.config.schema().judged)
             del self.training
         self._writer.flush()
+
+    def _add_columns(self) -> None:
+        """The training records something that it has not recorded before."""
+        self.write_down()
+        self._columns = self._own(self.store.add_columns, self.training.columns) or self.training.columns
+        self._measured.widen(self._columns)
+        self._judging = _Judging(self.training.schema.judged, self.store.curves(self.run_id))
 
     def complete(self, diverged_at: int | None = None) -> None:
         """There is nothing left to train."""
@@ -241,7 +251,7 @@ class Runner:
     def fail(self, error: Exception) -> None:
         """End with what PyTorch raised, out of memory above all, and write it down."""
         self._outcome = Status.FAILED, " ".join(sentence(error).split())
-        trace = "".join(traceback.format_exception(error))
+        trace = getattr(error, "trace", "") or "".join(traceback.format_exception(error))
         self._own(self.store.add_event, self._step, "error", {"traceback": trace})
 
     def conclude(self) -> Status:
@@ -390,9 +400,11 @@ class Runner:
 class _Judging:
     """What a whole run is judged by, of which each new point may make a milestone."""
 
-    def __init__(self, judged: Judged) -> None:
+    def __init__(self, judged: Judged, curves: Curves) -> None:
+        """`curves` are those of the points before."""
         self._judged = judged
         self._steps, self._values = array("q"), array("d")
+        self.add(curves)
 
     def add(self, curves: Curves) -> None:
         self._steps.extend(curves.steps.tolist())

@@ -47,6 +47,11 @@ class Schema:
     """The file that declares the problem; None for a built-in one and for a run that a script trains itself."""
 
     @property
+    def code(self) -> str:
+        """What trains its runs: the problem's name, and for a file the hash of what it was."""
+        return f"{self.problem}@{self.source.hash}" if self.source else self.problem
+
+    @property
     def defaults(self) -> dict[str, Any]:
         """The default of each hyperparameter."""
         return {name: field.default for name, field in self.fields.items()}

@@ -13,7 +13,7 @@ import math
 import os
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from wdtui.problems import registry
 from wdtui.schema.config import Config
 from wdtui.schema.curves import Curves, Point
 from wdtui.schema.hyperparameters import ConfigError
+from wdtui.schema.schema import Schema
 from wdtui.schema.steering import Plan, from_json
 from wdtui.store.records import RunRecord, Status, StoreError
 from wdtui.support.files import check_regular
@@ -39,13 +40,23 @@ _MOST_BYTES = 10_000_000_000
 class Measured:
     """The points that a process has measured of one run, at eight bytes a value."""
 
-    def __init__(self) -> None:
+    def __init__(self, columns: Sequence[str]) -> None:
+        self.columns = tuple(columns)
+        """The names of the values of a point."""
         self._places, self._values = array("q"), array("d")
 
     def add(self, point: Point) -> None:
         """Add the next point."""
         self._places.extend((point.step, point.epoch))
         self._values.extend(point.values)
+
+    def widen(self, columns: Sequence[str]) -> None:
+        """Have the values of each point be of other columns, NaN where there is none."""
+        points = [point.under(self.columns, columns) for point in self.points()]
+        self.columns = tuple(columns)
+        self._places, self._values = array("q"), array("d")
+        for point in points:
+            self.add(point)
 
     def forget_after(self, step: int) -> None:
         """Drop the points after a step, which are to be measured again."""
@@ -74,6 +85,7 @@ class Rescued:
     experiment: str
     config: Config
     plan: Plan
+    columns: tuple[str, ...]
     points: list[Point]
 
 
@@ -90,9 +102,10 @@ def write_rescue(folder: Path, run: RunRecord, measured: Measured) -> Path:
         "name": run.name,
         "experiment": run.experiment,
         "problem": run.schema.problem,
+        "schema": run.schema.recording(measured.columns).to_json() if run.schema.source else "",
         "config": json.loads(run.config_text),
         "plan": json.loads(run.plan_text),
-        "columns": run.config.columns,
+        "columns": measured.columns,
     }
     with writing(path, mode=0o600) as partial, partial.open("wb") as file:
         file.write(json.dumps(header).encode() + b"\n")
@@ -110,13 +123,13 @@ def read_rescue(path: Path) -> Rescued:
             header = _parsed(file.readline())
             if header.get("kind") != _KIND:
                 raise ValueError
-            config = registry.find(header.get("problem", registry.DEFAULT)).config.from_mapping(header["config"])
+            config = _config_class(header).from_mapping(header["config"])
             names = tuple(map(str, header["columns"]))
-            points = [_point(_parsed(line), names, config).under(names, config.columns) for line in file]
+            points = [_point(_parsed(line), names, config) for line in file]
             if [point.step for point in points] != sorted({point.step for point in points}):
                 raise ValueError
             plan = from_json(config.schema(), header["plan"])
-            return Rescued(path, str(header["name"]), str(header["experiment"]), config, plan, points)
+            return Rescued(path, str(header["name"]), str(header["experiment"]), config, plan, names, points)
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
     except ConfigError as error:
@@ -134,8 +147,10 @@ def add_rescued(store: Store, rescued: Rescued) -> int:
     with whole(store, run_id):
         claim = store.claim(run_id, device="", threads=1, versions={})
         store.add_event(claim, 0, "rescued", {"from": clean(str(rescued.path))})
-        seen = milestones(Curves.of(rescued.config.columns, rescued.points), rescued.config.schema().judged).to_json()
-        store.append(claim, rescued.points, speed=None, milestones=seen)
+        columns = store.add_columns(claim, rescued.columns)
+        points = [point.under(rescued.columns, columns) for point in rescued.points]
+        seen = milestones(Curves.of(columns, points), store.run(run_id).schema.judged).to_json()
+        store.append(claim, points, speed=None, milestones=seen)
         reason = f"Imported from a rescue file. `wdtui resume {run_id}` trains it from its beginning."
         store.set_status(claim, Status.INTERRUPTED, reason)
     return run_id
@@ -151,6 +166,12 @@ def whole(store: Store, run_id: int) -> Iterator[None]:
             store.set_status(store.run(run_id).claim, Status.FAILED)  # a live one cannot be deleted
             store.delete([run_id])
         raise
+
+
+def _config_class(header: Mapping[str, Any]) -> type[Config]:
+    if header.get("schema"):
+        return registry.config_of(Schema.from_json(header["schema"]))
+    return registry.find(header.get("problem", registry.DEFAULT)).config
 
 
 def _parsed(line: str) -> dict[str, Any]:

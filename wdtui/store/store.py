@@ -55,6 +55,7 @@ from wdtui.store.rows import (
     select_runs,
     storable,
 )
+from wdtui.store.seals import seal
 from wdtui.store.sweeps import Sweeps
 from wdtui.support.outputs import FileError
 
@@ -244,6 +245,30 @@ class Store:
                 milestones=json.dumps(dict(milestones)),
                 **(newest(points[-1], names) if points else {}),
             )
+
+    def add_columns(self, claim: Claim, columns: Iterable[str]) -> tuple[str, ...]:
+        """Have the points of a run hold further values; those that it has get NaN. Returns all columns, in order.
+
+        The metrics of the new columns are added to the run's schema.
+        """
+        run_id = claim.run_id
+        with self._database.writing() as connection:
+            check_claim(connection, claim)
+            names = columns_of(connection, run_id)
+            if new := [name for name in columns if name not in names]:
+                points = points_of(read_points(connection, run_id, names, -1, -1))
+                known, names = names, (*names[:-1], *new, *names[-1:])
+                schema = select_run(connection, self._observer, run_id).schema.recording(names)
+                change(connection, run_id, columns=json.dumps(names), schema=schema_id(connection, schema))
+                connection.execute("UPDATE runs SET columns_seal = ? WHERE id = ?", (seal(json.dumps(names)), run_id))
+                connection.execute("DELETE FROM points WHERE run_id = ?", (run_id,))
+                add_points(connection, run_id, [point.under(known, names) for point in points], names)
+        return names
+
+    def columns(self, run_id: int) -> tuple[str, ...]:
+        """The names of the values of a run's points."""
+        with self._database.reading() as connection:
+            return columns_of(connection, run_id)
 
     def truncate(self, claim: Claim, after_step: int) -> None:
         """Remove points and events after a step, before training goes on from there; the milestones stay till then.

@@ -12,6 +12,7 @@ from typing import Any
 from wdtui.analysis.sweep_table import Table
 from wdtui.problems import registry
 from wdtui.schema.hyperparameters import ConfigError, nearest
+from wdtui.schema.schema import Schema
 from wdtui.store.database import Database
 from wdtui.store.observer import Observer
 from wdtui.store.records import RunRecord, StoreError
@@ -53,9 +54,9 @@ class Sweep:
             raise StoreError(f"Sweep {self.label} was made by another version of wdtui: {error}") from error
 
     @property
-    def problem(self) -> str:
-        """The name of the problem that its runs are of. Raises StoreError as `grid` does."""
-        return self.grid.base.problem
+    def schema(self) -> Schema:
+        """What the problem of its runs declares. Raises StoreError as `grid` does."""
+        return self.grid.base.schema()
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -189,12 +190,12 @@ def _sweep(row: tuple[Any, ...], cells: list[tuple[Any, ...]]) -> Sweep:
     return Sweep(number, created, name, experiment, device, threads, spec, texts)
 
 
-def fingerprint(problem: str, config_text: str) -> str:
+def fingerprint(schema: Schema, config_text: str) -> str:
     """The same text for equal configs of a problem, also where one was stored before a field was added."""
-    values, schema = json.loads(config_text), registry.find(problem).config.schema()
+    values, schema = json.loads(config_text), registry.config_of(schema).schema()
     derived = {other for name, other in schema.derived.items() if values.get(name) is not None}
     defaults = {name: value for name, value in schema.defaults.items() if name not in derived}
-    return f"{problem} {json.dumps(defaults | values, sort_keys=True)}"
+    return f"{schema.code} {json.dumps(defaults | values, sort_keys=True)}"
 
 
 def _no_sweep(text: str, names: list[str]) -> str:

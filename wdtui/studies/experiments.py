@@ -167,7 +167,7 @@ def _essence(config: Config) -> tuple[Any, ...]:
     """What a run must have in common with an experiment's to be one of its runs and show what that is about."""
     fields = config.fields().values()
     telling = [field.name for field in fields if field.affects not in ("start", "bookkeeping")]
-    return config.problem, *(getattr(config, name) for name in telling)
+    return config.schema().code, *(getattr(config, name) for name in telling)
 
 
 def load(name: str) -> Experiment:
@@ -175,8 +175,9 @@ def load(name: str) -> Experiment:
 
     The name of a problem stands for its defaults.
     """
-    if name in registry.names() and name not in names():
-        return Experiment(name=name, question=registry.find(name).title, problem=name)
+    if registry.is_file(name) or (name in registry.names() and name not in names()):
+        problem = registry.find(name)
+        return Experiment(name=problem.name, question=problem.title, problem=name)
     path = Path(name) if name.endswith(".toml") else folder() / f"{name}.toml"
     if not name.endswith(".toml") and name not in names():
         near = nearest(name, names())
@@ -187,7 +188,7 @@ def load(name: str) -> Experiment:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ExperimentError(f"{path} cannot be read: {reason}.") from error
     try:
-        return _experiment(clean(path.stem), parse_toml(text))
+        return _experiment(clean(path.stem), parse_toml(text), path.parent)
     except tomllib.TOMLDecodeError as error:
         raise ExperimentError(f"{path} is not valid TOML: {error}.") from error
     except ConfigError as error:
@@ -196,12 +197,14 @@ def load(name: str) -> Experiment:
         raise ExperimentError(f"{path.name}: {error}") from error
 
 
-def _experiment(name: str, content: dict[str, Any]) -> Experiment:
+def _experiment(name: str, content: dict[str, Any], beside: Path) -> Experiment:
+    """An experiment from what its TOML says; a problem's file is named relative to the folder `beside`."""
     _check_keys(content, _KEYS, "an experiment")
     if "question" not in content:
         raise ExperimentError('the question is missing: question = "…".')
     parts: dict[str, Any] = {key: clean(content[key]) for key in _TEXTS if key in content}
-    parts["problem"] = content.get("problem", registry.DEFAULT)
+    problem = content.get("problem", registry.DEFAULT)
+    parts["problem"] = str(beside / problem) if registry.is_file(problem) else problem
     schema = registry.find(parts["problem"]).config.schema()
     parts["notes"] = read_notes(schema, content.get("notes", []))
     if "fork" in content:

@@ -103,12 +103,18 @@ class Grid:
     def to_mapping(self) -> dict[str, Any]:
         """The grid as plain JSON types; `from_mapping` reads it back."""
         spec = {"config": self.base.to_mapping(), "axes": self.axes, "seeds": self.seeds}
-        return spec | ({"problem": self.base.problem} if self.base.problem != registry.DEFAULT else {})
+        schema = self.base.schema()
+        if schema.source:
+            return spec | {"schema": schema.to_json()}
+        return spec | ({"problem": schema.problem} if schema.problem != registry.DEFAULT else {})
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Grid:
         """Raises ConfigError where another version of wdtui had other fields, or the problem is not known here."""
-        kind = registry.find(mapping.get("problem", registry.DEFAULT)).config
+        if "schema" in mapping:
+            kind = registry.config_of(Schema.from_json(mapping["schema"]))
+        else:
+            kind = registry.find(mapping.get("problem", registry.DEFAULT)).config
         base = kind.from_mapping(mapping["config"])
         return cls.of(base, mapping["axes"] | {"seed": mapping["seeds"]})
 

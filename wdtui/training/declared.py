@@ -24,6 +24,7 @@ from wdtui.problems.user_code import UserCodeError, load, reporting
 from wdtui.schema.curves import Point
 from wdtui.schema.hyperparameters import Value
 from wdtui.schema.recorded import SPEED
+from wdtui.schema.schema import Schema
 from wdtui.schema.source import Source
 from wdtui.schema.steering import Plan, values_at
 from wdtui.training import Batch
@@ -69,6 +70,10 @@ class DeclaredSession(Session):
     @property
     def columns(self) -> tuple[str, ...]:
         return self._columns
+
+    @property
+    def schema(self) -> Schema:
+        return self.config.declared.recording(self._columns)
 
     def points(self, poll: Poll = lambda: True) -> Iterator[Point]:
         while not self.ended:

@@ -12,6 +12,7 @@ from torch import Tensor
 from wdtui.schema.config import Config
 from wdtui.schema.curves import Point
 from wdtui.schema.hyperparameters import Value
+from wdtui.schema.schema import Schema
 from wdtui.schema.steering import Plan, Steering, check_steerable, from_json, planned, steering_to, to_json, values_at
 
 Poll = Callable[[], bool]
@@ -81,6 +82,11 @@ class Session(abc.ABC):
     def columns(self) -> tuple[str, ...]:
         """The names of the values of a point; a session that finds out what it records may add some before the last."""
         return self.config.columns
+
+    @property
+    def schema(self) -> Schema:
+        """What the run declares and records; `columns` are of its metrics."""
+        return self.config.schema()
 
     def is_finite(self, point: Point) -> bool:
         """Whether training can go on after a point; with False, this is the last one."""

@@ -125,6 +125,9 @@ class Feed:
         if growing is None or growing.last_step > run.step:  # new here, or truncated and trained again from there
             growing = self._curves[run.id] = _Growing()
         newer = self._store.curves(run.id, after_step=growing.last_step)
+        if growing.names not in ((), newer.names):  # it records more than it did
+            growing = self._curves[run.id] = _Growing()
+            newer = self._store.curves(run.id)
         growing.add(newer)
         curves = growing.curves()
         return Shown(run, curves, tuple(self._store.events(run.id)), milestones(curves, run.schema.judged))
@@ -139,7 +142,7 @@ class _Growing:
     """Curves that grow at their end; what is handed out stays as it was."""
 
     def __init__(self) -> None:
-        self._names: tuple[str, ...] = ()
+        self.names: tuple[str, ...] = ()
         self._steps: NDArray[np.int64] = np.empty(0, np.int64)
         self._epochs: NDArray[np.int64] = np.empty(0, np.int64)
         self._values: NDArray[np.float64] = np.empty((0, 0))
@@ -152,7 +155,7 @@ class _Growing:
 
     def add(self, newer: Curves) -> None:
         needed = self._used + len(newer)
-        self._names = newer.names
+        self.names = newer.names
         self._lost += newer.lost
         if needed > len(self._steps) or not self._used:
             self._grow(max(needed * 3 // 2, 64), len(newer.names))
@@ -178,7 +181,7 @@ class _Growing:
 
     def curves(self) -> Curves:
         used = self._used
-        return Curves(self._names, self._steps[:used], self._epochs[:used], self._values[:used], self._lost)
+        return Curves(self.names, self._steps[:used], self._epochs[:used], self._values[:used], self._lost)
 
 
 def _differs(run: RunRecord, before: RunRecord | None) -> bool:

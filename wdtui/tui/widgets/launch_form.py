@@ -99,7 +99,7 @@ class LaunchForm(VerticalScroll, can_focus=False):
 
     def _groups(self) -> Iterator[GroupHeading | Vertical]:
         """All fields of the problem, those of the first group unfolded."""
-        self._shown = self.schema.problem
+        self._shown = self.schema.code
         for place, (group, title) in enumerate(self.schema.groups.items()):
             if place:
                 yield GroupHeading(group, title.lower(), id=f"heading-{group}")
@@ -160,7 +160,7 @@ class LaunchForm(VerticalScroll, can_focus=False):
         self._kind, self._texts = type(config), texts_of(config)
 
     def _fill(self) -> None:
-        if self._shown != self.schema.problem:
+        if self._shown != self.schema.code:
             self.call_later(self._lay_out)
         else:
             for row in self.query(FieldRow):
