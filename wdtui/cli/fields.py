@@ -37,8 +37,9 @@ DeviceOption = Annotated[
     ),
 ]
 _EXPERIMENT: Any = {
-    "help": "An experiment's or a problem's name, or the path of a TOML file or a problem's file.", "autocompletion": completion.experiments
-}  # fmt: skip
+    "help": "An experiment's or a problem's name, or the path of a TOML file or a problem's file.",
+    "autocompletion": completion.experiments,
+}
 ExperimentArgument = Annotated[str, typer.Argument(metavar="EXPERIMENT", **_EXPERIMENT)]
 FileArgument = Annotated[
     str, typer.Argument(metavar="FILE.py[:CLASS]", help="A file that declares a problem.", show_default=False)
