@@ -111,7 +111,7 @@ def test_any_field_that_is_declared_live_is_steered_and_no_other(store: Store) -
 def test_a_fork_changes_what_may_change_and_a_replay_has_the_same_bits(store: Store) -> None:
     parent = store.add_run(SmallConfig())
     train(store, parent)
-    with pytest.raises(ConfigError, match="target determines the pairs, so a fork cannot change it"):
+    with pytest.raises(ConfigError, match="target determines the data, so a fork cannot change it"):
         forks.fork(store, store.run(parent), 50, {"target": 2.0})
     fork = forks.fork(store, store.run(parent), 50, {"pull": 4.0})
     again = forks.replay(store, store.run(fork))

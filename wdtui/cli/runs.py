@@ -264,6 +264,8 @@ def _print_details(run: Any, events: list[Any]) -> None:
         typer.echo(f"Note: {clean(run.note)}")
     for event in events:
         typer.echo(f"step {number(event.step)}: {_told(event)}".rstrip())
+        for line in str(event.data.get("traceback", "")).splitlines():
+            typer.echo(f"  {clean(line)}")
 
 
 def _told(event: Any) -> str:

@@ -256,7 +256,7 @@ def _check_cells(claim: Claim, cells: Sequence[Case]) -> None:
         if claim.find and chosen and len(curve) < 2:
             raise ConfigError(f"there is only one value of {claim.along} for along.", claim.along)
         for config in map(config_of, chosen):
-            if claim.measure not in MILESTONES and claim.measure not in config.columns:
+            if claim.measure not in MILESTONES and not config.may_record(claim.measure):
                 raise ConfigError(f"{claim.measure} is not measured in such runs.")
             if isinstance(claim.at, int) and not 1 <= claim.at <= config.steps:
                 raise ConfigError(f"at {claim.at:,} is not within the {config.steps:,} steps of its runs.")
