@@ -206,7 +206,7 @@ def test_a_run_that_begins_while_it_is_being_stopped_is_stopped_with_a_checkpoin
     store: Store, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = a_run(store, Status.QUEUED)
-    settle = Store.settle
+    settle = Store.transition
 
     def late(self: Store, *arguments: Any) -> None:
         store.claim(run_id, device="cpu", threads=1, versions={})
