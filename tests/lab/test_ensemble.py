@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.addition.engine.ensemble import Ensemble, Member, is_stacked, shape_of
@@ -208,3 +210,35 @@ def test_how_many_steps_are_taken_between_two_looks_makes_no_difference(pace: in
     assert {row: values(points) for row, points in strides.items()} == {
         row: values(points) for row, points in trained(stepwise).items()
     }
+
+
+class Calls(TorchDispatchMode):
+    """Counts the operations that PyTorch is asked for, by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.counts[func.overloadpacket.__name__] += 1
+        return func(*args, **kwargs or {})
+
+
+def calls_to_begin_an_epoch(models: int, plan: Plan = ()) -> Counter[str]:
+    ensemble = Ensemble([SMALL.replace(seed=seed) for seed in range(models)], "cpu", [plan] * models)
+    ensemble.run_epoch()
+    ensemble.end_epoch()
+    with Calls() as calls:
+        ensemble.begin_epoch()
+    return calls.counts
+
+
+def test_an_epoch_of_1024_models_in_which_nothing_changes_begins_without_a_call_to_the_device() -> None:
+    assert not calls_to_begin_an_epoch(1024)
+
+
+def test_an_epoch_of_1024_models_whose_values_change_begins_with_as_many_calls_as_one_of_two() -> None:
+    ramps = tuple(Steering(10, name, 1e-3, 1e-2, 3) for name in ("weight_decay", "learning_rate", "bn_epsilon"))
+    counts = calls_to_begin_an_epoch(1024, ramps)
+    assert counts == calls_to_begin_an_epoch(2, ramps)
+    assert counts["copy_"] == 3

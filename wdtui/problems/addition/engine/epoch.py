@@ -15,8 +15,8 @@ from wdtui.problems.addition.engine.losses import performance
 _WINDOW_STEPS = 128
 _WINDOW_NUMBERS = 4_000_000
 
-MODELS_AXIS = {"sums": 1, "variance": 1, "logits": 1, "inverse_deviations": 2}
-"""Which axis of the tensors of `EpochRecord.state` is that of the models, where there are several."""
+MODELS_AXIS = {"record.sums": 1, "record.variance": 1, "record.logits": 1, "record.inverse_deviations": 2}
+"""Which axis of a tensor in the state of several models is that of the models; of all others it is the first."""
 
 
 class EpochRecord:

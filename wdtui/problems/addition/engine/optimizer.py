@@ -1,4 +1,4 @@
-"""The optimisers, on one flat vector of parameters, and the weight decay that wdtui exists to study."""
+"""The optimisers, on one flat vector of parameters for each model, and the weight decay that wdtui studies."""
 
 from __future__ import annotations
 
@@ -41,22 +41,20 @@ class Optimizer:
 
 
 class StackedOptimizer:
-    """The same for several models at once, whose parameters are [models, parameters], each with a λ and lr of its own.
+    """The same for several models, whose parameters are [models, parameters], each with its own λ and learning rate.
 
-    The decay of all models is one operation here, as the fused update knows only one λ.
+    The decay of all models is one operation here, as the fused update takes only one λ.
     """
 
     def __init__(self, configs: Sequence[RunConfig], parameters: Tensor, gradients: Tensor) -> None:
         config = configs[0]
         self.parameters, self.gradients = parameters, gradients
-        self.weight_decays = [one.weight_decay for one in configs]
-        self.learning_rates = [one.learning_rate for one in configs]
         self.decoupled = config.decoupled
         self.learning_rate = parameters.new_empty(len(configs))
         self._decay = parameters.new_empty(len(configs), 1)
-        """What the parameters are multiplied by where decay is decoupled; else λ, for the gradient."""
+        """The factor of the parameters where decay is decoupled, else λ, which adds to the gradient."""
         self._update = steps_of(config).StackedStep(config, parameters)
-        self.refresh()
+        self.set_rates([one.weight_decay for one in configs], [one.learning_rate for one in configs])
 
     @property
     def state(self) -> dict[str, Tensor]:
@@ -66,14 +64,15 @@ class StackedOptimizer:
     @property
     def fixed(self) -> tuple[Hashable, ...]:
         """The numbers that a recorded step keeps, as they are not in tensors."""
-        return tuple(self.learning_rates)
+        return tuple(self._learning_rates)
 
-    def refresh(self) -> None:
-        """Take over what is in `weight_decays` and `learning_rates` now."""
-        rates = list(zip(self.weight_decays, self.learning_rates, strict=True))
+    def set_rates(self, weight_decays: Sequence[float], learning_rates: Sequence[float]) -> None:
+        """Use another λ and learning rate of each model from the next step on."""
+        rates = zip(weight_decays, learning_rates, strict=True)
         factors = [1 - rate * decay if self.decoupled else decay for decay, rate in rates]
         self._decay.copy_(torch.tensor(factors).unsqueeze(1))
-        self.learning_rate.copy_(torch.tensor(self.learning_rates))
+        self.learning_rate.copy_(torch.tensor(learning_rates))
+        self._learning_rates = tuple(learning_rates)
 
     def step(self) -> None:
         """Decay the parameters and move them along the gradients."""
@@ -82,4 +81,4 @@ class StackedOptimizer:
             self.parameters.mul_(self._decay)
         else:
             gradients = torch.addcmul(gradients, self.parameters, self._decay)
-        self._update.step(self.parameters, gradients, self.learning_rates, self.learning_rate)
+        self._update.step(self.parameters, gradients, self._learning_rates, self.learning_rate)
