@@ -31,7 +31,7 @@ def assert_a_sentence(error: BaseException) -> None:
 def test_a_shipped_experiment_says_what_it_asks_and_can_be_run(name: str) -> None:
     experiment = load(name)
     assert experiment.name == name and experiment.title.startswith(name)
-    assert experiment.question.endswith("?") and experiment.article and experiment.look_for
+    assert experiment.question.endswith("?") and experiment.article and experiment.expected
     cells = experiment.cells()
     assert len(cells) == len(set(cells)) >= 1
     assert isinstance(experiment.base({"epochs": 1}), RunConfig)
@@ -173,7 +173,7 @@ def test_the_forks_of_an_experiment_count_as_well(tmp_path: Path) -> None:
         load(path)
 
 
-@pytest.mark.parametrize("key", ["question", "article", "look_for"])
+@pytest.mark.parametrize("key", ["question", "article", "expected"])
 def test_a_text_of_many_pages_is_refused(tmp_path: Path, key: str) -> None:
     path = write(
         tmp_path, f'question = "Why?"\n{key} = "{"x" * 20_001}"\n'.removeprefix(QUESTION * (key == "question"))

@@ -116,7 +116,7 @@ def test_what_is_telling_of_a_long_run_is_little_and_keeps_every_crash() -> None
     accuracy[crashes] = rng.uniform(0, 0.9, 20)
     steps = np.arange(1, 50_001)
     curves = Curves(("train_accuracy",), steps, steps, accuracy[:, None])
-    kept = curves.telling(32, ["train_accuracy", "test_accuracy", "sharpness"])
+    kept = curves.downsample(32, ["train_accuracy", "test_accuracy", "sharpness"])
     assert set(crashes) <= set(kept) and {0, 49_999} <= set(kept)
     assert len(kept) < 50_000 / 3 and (np.diff(kept) > 0).all()
 
@@ -127,5 +127,5 @@ def test_of_what_is_measured_now_and_then_the_highest_and_the_lowest_are_telling
     steps = np.arange(64)
     curves = Curves(("sharpness",), steps, steps, values[:, None])
     assert {5, 10, 37, 42} <= set(
-        curves.telling(32, ["train_accuracy", "test_accuracy", "sharpness"])
-    ) and 15 not in curves.telling(32, ["train_accuracy", "test_accuracy", "sharpness"])
+        curves.downsample(32, ["train_accuracy", "test_accuracy", "sharpness"])
+    ) and 15 not in curves.downsample(32, ["train_accuracy", "test_accuracy", "sharpness"])

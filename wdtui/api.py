@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from wdtui.exchange.taken import Run, take
+from wdtui.exchange.exported import Run, take
 from wdtui.problems import registry
 from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.config import Config

@@ -20,7 +20,7 @@ from wdtui.studies.grid import Grid
 
 FILE = """
 question = "Does <b>weight decay</b> shrink & generalise?"
-look_for = "The norm."
+expected = "The norm."
 [config]
 width = 8
 epochs = 3

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from wdtui.exchange.taken import Run, take
+from wdtui.exchange.exported import Run, take
 from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Point
 from wdtui.store.records import Status

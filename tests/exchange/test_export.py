@@ -14,9 +14,9 @@ from command_line import TINY, assert_one_sentence, wdtui
 from exchange_tools import CONFIG, NAMES, stored_run
 
 from wdtui.cli.main import main
-from wdtui.exchange import taken
+from wdtui.exchange import exported
 from wdtui.exchange.export import FORMATS, export
-from wdtui.exchange.taken import ExchangeError, Run, stream, take
+from wdtui.exchange.exported import ExchangeError, Run, stream, take
 from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Point
 from wdtui.store.store import Store
@@ -265,13 +265,13 @@ def long_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 PEAK = """
 import sys, tracemalloc
 from pathlib import Path
-from wdtui.exchange import taken
+from wdtui.exchange import exported
 from wdtui.exchange.export import export
-from wdtui.exchange.taken import stream
+from wdtui.exchange.exported import stream
 from wdtui.store.store import Store
 
 store, short, format, out = sys.argv[1:]
-taken._POINTS, taken._COLUMN_BYTES = 500, 200_000
+exported._POINTS, exported._COLUMN_BYTES = 500, 200_000
 with Store(Path(short)) as opened:
     export([stream(opened, 1)], format, Path(out, f"warm.{format}"))  # what is imported does not count
 with Store(Path(store)) as opened:
@@ -299,8 +299,8 @@ def test_points_read_in_parts_make_the_same_file_as_all_at_once(
     pytest.importorskip("pyarrow")
     pytest.importorskip("tensorboard")
     whole = stored_run(tmp_path / "store")
-    monkeypatch.setattr(taken, "_POINTS", 2)
-    monkeypatch.setattr(taken, "_COLUMN_BYTES", 50)
+    monkeypatch.setattr(exported, "_POINTS", 2)
+    monkeypatch.setattr(exported, "_COLUMN_BYTES", 50)
     with Store(tmp_path / "store") as store:
         run = stream(store, 1)
         assert len(run) == 3 and run.milestones == whole.milestones

@@ -10,7 +10,7 @@ import pytest
 from exchange_tools import CONFIG, ORIGINAL, stored_run, taken_in, write_original
 
 from wdtui.exchange.export import export
-from wdtui.exchange.taken import ExchangeError, take
+from wdtui.exchange.exported import ExchangeError, take
 from wdtui.problems.addition.config import RunConfig
 from wdtui.runs.evidence import Evidence
 from wdtui.store.store import Store, StoreError
@@ -39,7 +39,7 @@ def test_what_another_program_trained_is_evidence_for_no_claim_and_fills_no_swee
     with Store(tmp_path / "store") as store:
         taken_in(tmp_path, store)
         assert Evidence(store).run(RunConfig(weight_decay=0.3, width=128, epochs=3)) is None
-        assert store.sweeps.faithful_runs() == []
+        assert store.sweeps.unmodified_runs() == []
 
 
 def test_a_store_that_cannot_take_a_run_keeps_no_half_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

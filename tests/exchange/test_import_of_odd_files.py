@@ -15,7 +15,7 @@ from exchange_tools import ORIGINAL, taken_in, write_events, write_original
 from odd_files import ODD, at_once, make_odd
 
 from wdtui.cli.main import main
-from wdtui.exchange.taken import Run, take
+from wdtui.exchange.exported import Run, take
 from wdtui.store.store import Store
 
 pytest.importorskip("tensorboard")

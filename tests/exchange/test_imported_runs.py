@@ -100,4 +100,4 @@ def test_a_damaged_row_keeps_no_run_from_being_taken_in(store: Path) -> None:
 
     with Store(store) as opened:
         [recorded], _ = event_files.read(store.parent / "logs" / "e")
-        assert event_files.taken_before(opened, recorded) is None
+        assert event_files.imported_before(opened, recorded) is None

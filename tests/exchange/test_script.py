@@ -15,8 +15,8 @@ import pytest
 from command_line import assert_one_sentence, wdtui
 
 import wdtui as api
+from wdtui.exchange.exported import ExchangeError, Run, take
 from wdtui.exchange.script import script
-from wdtui.exchange.taken import ExchangeError, Run, take
 from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.addition.engine.training import Training
 from wdtui.schema.curves import Curves

@@ -85,7 +85,7 @@ def attempt(folder: Path, scenario: Scenario, nth: int, lasting: bool = False) -
     log = os.open(folder / "log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
 
     def training() -> None:
-        runner._ATTEND_SECONDS = 0.0
+        runner._POLL_SECONDS = 0.0
         runner._CHECKPOINT_SECONDS, runner._CHECKPOINT_SHARE = 0.0, 1.0
         append = Store.append
 

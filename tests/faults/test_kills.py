@@ -111,7 +111,7 @@ def leave_the_app(store: Path) -> int:
         scheduler = Scheduler(opened, device="cpu", slots=1, threads=1)
         scheduler.submit(*(run.id for run in reversed(opened.runs()) if run.status in CLAIMABLE))
         time.sleep(random.random() * 0.3)
-        scheduler.let_go()
+        scheduler.detach()
     return 0
 
 

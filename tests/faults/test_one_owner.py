@@ -95,7 +95,7 @@ def assert_taken(store: Store, run_id: int) -> None:
     with pytest.raises(RunBusyError):
         claim(store, run_id)
     with pytest.raises(RunBusyError):
-        store.settle(run_id, Status.QUEUED)
+        store.transition(run_id, Status.QUEUED)
     with pytest.raises(StoreError, match="stop it before you delete it"):
         store.delete([run_id])
 
@@ -203,7 +203,7 @@ def test_a_process_that_comes_back_after_its_run_was_taken_over_leaves_it_alone(
     stop_between_writes(store, stale)
     until(lambda: store.run(run_id).status == Status.INTERRUPTED)
     left_at = store.run(run_id).step
-    store.settle(run_id, Status.QUEUED)
+    store.transition(run_id, Status.QUEUED)
     store.send(run_id, "steer", {"weight_decay": 0.05})
     if moment == "after the run is done":
         trained(store.folder, run_id)
@@ -273,7 +273,7 @@ WRITES = {
     "append": lambda store, claim: store.append(claim, [point(90)], speed=1.0, milestones={}),
     "truncate": lambda store, claim: store.truncate(claim, 0),
     "inherit": lambda store, claim: store.inherit(claim, 1, 10),
-    "beat": lambda store, claim: store.beat(claim),
+    "beat": lambda store, claim: store.heartbeat(claim),
     "set_status": lambda store, claim: store.set_status(claim, Status.DONE),
     "set_checkpoint": lambda store, claim: store.set_checkpoint(claim, 5),
     "add_event": lambda store, claim: store.add_event(claim, 5, "error"),
@@ -296,7 +296,7 @@ def test_a_superseded_owner_can_write_nothing(store: Store, write: str, how: str
     if how == "claimed":
         claim(store, run_id)
     if how == "queued":
-        store.settle(run_id, Status.QUEUED)
+        store.transition(run_id, Status.QUEUED)
     store.send(run_id, "pause")
     folder = Checkpoints.of(store.folder, store.run(run_id)).folder
     before, files = store.run(run_id), sorted(folder.iterdir())

@@ -92,13 +92,13 @@ def test_steering_one_run_leaves_the_others_as_they_are_and_works_as_it_does_alo
     configs = [SMALL.replace(**changes) for changes in DIFFERENT[:3]]
     change = {"weight_decay": 2.0, "bn_epsilon": 1e-4, "learning_rate": 5e-3}
 
-    def attend() -> bool:
+    def poll_commands() -> bool:
         if ensemble.epoch == 1 and ensemble.steps.batch == 4:
             ensemble.sessions[1].steer(**change)
         return True
 
     ensemble, undisturbed = Ensemble(configs), Ensemble(configs)
-    for _ in ensemble.points(attend):
+    for _ in ensemble.points(poll_commands):
         pass
     trained(undisturbed)
     for row in (0, 2):

@@ -316,10 +316,12 @@ def test_shuffle_leaves_out_other_pairs_each_epoch() -> None:
 DIVERGING = SMALL.replace(optimizer="sgd", decay="decoupled", learning_rate=100.0, epochs=50)
 
 
-def run_until_it_diverges(training: Training, attend: Callable[[], bool] = lambda: True) -> tuple[list[Point], int]:
+def run_until_it_diverges(
+    training: Training, poll_commands: Callable[[], bool] = lambda: True
+) -> tuple[list[Point], int]:
     points = []
     with pytest.raises(DivergedError) as diverged:
-        for point in training.points(attend):
+        for point in training.points(poll_commands):
             points.append(point)
     assert f"step {diverged.value.step:,}" in str(diverged.value)
     return points, diverged.value.step
@@ -441,14 +443,14 @@ def test_steering_takes_effect_at_the_next_epoch_and_is_reported_once(asked_at: 
     training = Training(SMALL)
     knobs: dict[int, dict[str, float]] = {}
 
-    def attend() -> bool:
+    def poll_commands() -> bool:
         if training.step == asked_at:
             knobs[-1] = training.live_values
             training.steer(weight_decay=0.7, bn_epsilon=0.05)
         knobs[training.step] = training.live_values
         return True
 
-    points = list(training.points(attend))
+    points = list(training.points(poll_commands))
     last_as_before = begins if asked_at < begins else begins - 1  # between two epochs it is done at once
     assert all((knobs[step] == knobs[-1]) == (step <= last_as_before) for step in knobs)
     assert training.live_values == {"weight_decay": 0.7, "bn_epsilon": 0.05, "learning_rate": 1e-3}
@@ -478,11 +480,11 @@ def test_the_last_of_several_steerings_before_an_epoch_counts() -> None:
     training = Training(SMALL)
     asked = {3: {"weight_decay": 0.5, "learning_rate": 0.1}, 5: {"weight_decay": 0.6}}
 
-    def attend() -> bool:
+    def poll_commands() -> bool:
         training.steer(**asked.get(training.step, {}))
         return training.step < 12
 
-    list(training.points(attend))
+    list(training.points(poll_commands))
     assert training.live_values["weight_decay"] == 0.6 and training.live_values["learning_rate"] == 0.1
     assert {(s.field, s.old, s.new) for s in training.take_steerings()} == {
         ("weight_decay", 0.1, 0.6),
@@ -493,12 +495,12 @@ def test_the_last_of_several_steerings_before_an_epoch_counts() -> None:
 @pytest.mark.parametrize("stop", [10, 13, 20, 24])
 def test_steering_survives_a_checkpoint_whether_it_has_taken_effect_or_not(stop: int) -> None:
     def steered(training: Training) -> Callable[[], bool]:
-        def attend() -> bool:
+        def poll_commands() -> bool:
             if training.step == 13 and not training.plan:
                 training.steer(bn_epsilon=0.1)
             return training.step < stop
 
-        return attend
+        return poll_commands
 
     whole = Training(SMALL)
     expected = list(whole.points(lambda: steered(whole)() or True))

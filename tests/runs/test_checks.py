@@ -30,7 +30,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture(autouse=True)
 def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands are looked for after every step."""
-    monkeypatch.setattr(runner_module, "_ATTEND_SECONDS", 0.0)
+    monkeypatch.setattr(runner_module, "_POLL_SECONDS", 0.0)
 
 
 def train(store: Store, run_id: int) -> int:
@@ -41,14 +41,14 @@ def train(store: Store, run_id: int) -> int:
 def interrupted(store: Store, run_id: int, at: int) -> None:
     """Train a run up to a step."""
     runner = Runner(store, run_id, device="cpu", threads=1)
-    attend = runner.attend
+    poll_commands = runner.poll_commands
 
     def until_then() -> bool:
         if runner.training.step == at:
             runner.interruption = "Enough"
-        return attend()
+        return poll_commands()
 
-    runner.attend = until_then  # type: ignore[method-assign]
+    runner.poll_commands = until_then  # type: ignore[method-assign]
     assert runner.run() == Status.INTERRUPTED
 
 

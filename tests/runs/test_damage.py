@@ -158,7 +158,7 @@ def test_an_unreadable_row_costs_that_run_only(store: Store, column: str) -> Non
     with pytest.raises(StoreError, match="row of run 2 in the store is damaged"):
         claim(store, second)
     assert [run.id for run in store.runs_since(-1)] == [third, second, first]
-    assert Evidence(store)._alike(CONFIG) and second not in Evidence(store)._faithful
+    assert Evidence(store)._alike(CONFIG) and second not in Evidence(store)._unmodified
     store.delete([store.find("2").id])
     assert [run.id for run in store.runs()] == [third, first]
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from wdtui.analysis.milestones import milestones
 from wdtui.problems.addition.config import RunConfig
-from wdtui.runs import forks, keeping, runner
-from wdtui.runs.keeping import Watch
+from wdtui.runs import forks, retention, runner
+from wdtui.runs.retention import Watch
 from wdtui.runs.runner import Runner
 from wdtui.schema.curves import Curves
 from wdtui.schema.hyperparameters import ConfigError
@@ -137,7 +137,7 @@ def test_a_fork_of_a_fork_goes_on_from_the_nearest_ancestor(store: Store) -> Non
 def test_a_parent_that_was_steered_since_lends_nothing_from_after_that(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "_ATTEND_SECONDS", 0.0)
+    monkeypatch.setattr(runner, "_POLL_SECONDS", 0.0)
     early = store.add_run(TINY)
     child = forks.fork(store, store.run(early), 80, {}, ahead=True)
     store.send(early, "steer", {"learning_rate": 0.5})
@@ -209,7 +209,7 @@ def test_a_change_that_cannot_be_read_is_refused(text: str) -> None:
 
 
 def test_a_live_run_is_steered_over_some_epochs_and_replayed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "_ATTEND_SECONDS", 0.0)
+    monkeypatch.setattr(runner, "_POLL_SECONDS", 0.0)
     run_id = store.add_run(TINY)
     store.send(run_id, "steer", {"bn_epsilon": [0.5, 6]})
     run = trained(store, run_id)
@@ -224,12 +224,12 @@ def test_of_two_changes_the_later_counts_although_a_pause_came_before_both(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Wavering(Runner):
-        def stand_still(self) -> bool:
+        def wait_while_paused(self) -> bool:
             store.send(run_id, "steer", {"weight_decay": 0.5})
             store.send(run_id, "resume")
-            return super().stand_still()
+            return super().wait_while_paused()
 
-    monkeypatch.setattr(runner, "_ATTEND_SECONDS", 0.0)
+    monkeypatch.setattr(runner, "_POLL_SECONDS", 0.0)
     run_id = store.add_run(TINY)
     store.send(run_id, "pause")
     store.send(run_id, "steer", {"weight_decay": 0.2})
@@ -258,7 +258,7 @@ def test_milestones_are_seen_as_they_come(accuracies: list[tuple[float, float]])
 def watched(monkeypatch: pytest.MonkeyPatch, found: dict[int, list[str]]) -> None:
     """Have milestones found at these epochs, whatever the accuracies."""
     epochs = iter(range(1, 1000))
-    monkeypatch.setattr(keeping.Watch, "add", lambda *_: found.get(next(epochs), []).copy())
+    monkeypatch.setattr(retention.Watch, "add", lambda *_: found.get(next(epochs), []).copy())
 
 
 def test_milestones_and_the_time_before_a_blow_up_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

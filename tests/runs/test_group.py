@@ -46,7 +46,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture(autouse=True)
 def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands are looked for after every step."""
-    monkeypatch.setattr(runner_module, "_ATTEND_SECONDS", 0.0)
+    monkeypatch.setattr(runner_module, "_POLL_SECONDS", 0.0)
     monkeypatch.setattr(group_module, "_LOOK_SECONDS", 0.01)
 
 
@@ -103,7 +103,7 @@ def test_stopped_paused_and_steered_runs_leave_the_others_as_they_are(store: Sto
         np.testing.assert_array_equal(points(store, run_id), points(store, alone(store, store.run(run_id).config)))
     stopped = store.run(run_ids[0])
     assert 0 < stopped.step < stopped.config.steps
-    store.settle(stopped.id, Status.QUEUED)
+    store.transition(stopped.id, Status.QUEUED)
     Runner(store, stopped.id, device="cpu").run()
     np.testing.assert_array_equal(points(store, stopped.id), points(store, alone(store, stopped.config)))
 
@@ -113,15 +113,15 @@ def test_what_a_run_is_steered_to_while_it_is_paused_counts_once_it_goes_on(
     store: Store, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     class Asked(group_module._Companion):
-        def attend(self) -> bool:
+        def poll_commands(self) -> bool:
             if self.run_id == run_ids[0] and self.training.step == step and not store.run(self.run_id).plan:
                 store.send(self.run_id, "pause")
-            return super().attend()
+            return super().poll_commands()
 
-        def look_up(self) -> bool:
+        def poll_paused(self) -> bool:
             store.send(self.run_id, "steer", {"weight_decay": 0.5})
             store.send(self.run_id, "resume")
-            return super().look_up()
+            return super().poll_paused()
 
     monkeypatch.setattr(group_module, "_Companion", Asked)
     run_ids = add(store)
@@ -134,7 +134,7 @@ def test_what_a_run_is_steered_to_while_it_is_paused_counts_once_it_goes_on(
 def test_a_change_that_took_effect_is_told_although_another_run_ends_just_then(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner_module, "_ATTEND_SECONDS", 1e9)
+    monkeypatch.setattr(runner_module, "_POLL_SECONDS", 1e9)
     short, long = TINY.replace(epochs=2), TINY.replace(epochs=4)
     change = Steering(long.steps_per_epoch, "weight_decay", 1.0, 0.5)
     steered = store.add_run(long, plan=(change,))
@@ -200,7 +200,7 @@ def test_where_memory_gives_out_on_the_way_half_of_the_runs_go_on_first(
 
     monkeypatch.setattr(problem_module, "Ensemble", Growing)
     monkeypatch.setattr(runner_module, "milestones", seen)
-    monkeypatch.setattr(runner_module, "_ATTEND_SECONDS", seconds)
+    monkeypatch.setattr(runner_module, "_POLL_SECONDS", seconds)
     run_ids = add(store, keep_every=2, epochs=4)
     Group(store, run_ids, device="cpu").run()
     assert {(run.status, run.reason) for run in store.runs()} == {(Status.DONE, "")}

@@ -67,7 +67,7 @@ def test_a_run_without_room_fails_in_a_sentence_before_it_takes_any(
     small = store.add_run(SMALL)
     assert Runner(store, small, device="cpu", threads=1).run() == Status.FAILED
     with_available(monkeypatch, training_bytes(SMALL))
-    store.settle(small, Status.QUEUED)
+    store.transition(small, Status.QUEUED)
     assert Runner(store, small, device="cpu", threads=1).run() == Status.DONE
 
 

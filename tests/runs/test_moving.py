@@ -131,7 +131,7 @@ def test_a_store_is_moved_with_all_that_belongs_to_it(tmp_path: Path) -> None:
 def test_a_store_with_a_live_run_is_not_moved(tmp_path: Path) -> None:
     folder = furnished(tmp_path / "store")
     with Store(folder) as store:
-        store.settle(1, Status.QUEUED)
+        store.transition(1, Status.QUEUED)
         claim(store, 1)
         with pytest.raises(StoreError, match="Run 1 is being trained"):
             move(store, tmp_path / "new")

@@ -22,7 +22,7 @@ import wdtui
 from wdtui.cli import completion
 from wdtui.cli.main import main
 from wdtui.exchange.export import export
-from wdtui.exchange.taken import stream
+from wdtui.exchange.exported import stream
 from wdtui.plots.paper.curves import Subject, training_curves
 from wdtui.plots.terminal.sweeps import curve, heatmap, title
 from wdtui.problems import registry
@@ -53,7 +53,7 @@ from wdtui.tui.widgets.words import Words
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry._registered, SMALL.name, SMALL)
-    monkeypatch.setattr(runner, "_ATTEND_SECONDS", 0.0)
+    monkeypatch.setattr(runner, "_POLL_SECONDS", 0.0)
     monkeypatch.setattr(scheduling, "placement", lambda *_: "thread")  # no other process knows the problem
 
 
@@ -86,11 +86,13 @@ def test_it_stops_and_goes_on_to_the_same_bits(store: Store) -> None:
     whole, stopped = store.add_run(SmallConfig()), store.add_run(SmallConfig())
     train(store, whole)
     first = Runner(store, stopped, device="cpu")
-    attend = first.attend
-    first.attend = lambda: attend() and (first.training.step < 43 or (bool(store.send(stopped, "stop")) and attend()))  # type: ignore[method-assign]
+    poll_commands = first.poll_commands
+    first.poll_commands = lambda: (
+        poll_commands() and (first.training.step < 43 or (bool(store.send(stopped, "stop")) and poll_commands()))
+    )  # type: ignore[method-assign]
     assert first.run() == Status.STOPPED
     assert 0 < store.run(stopped).step < 100
-    store.settle(stopped, Status.QUEUED)
+    store.transition(stopped, Status.QUEUED)
     assert train(store, stopped) == Status.DONE
     assert weights(store, stopped) == weights(store, whole)
 

@@ -20,7 +20,7 @@ from store_tools import claim, in_python
 from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.addition.sizes import training_bytes
 from wdtui.runs import scheduler as scheduling
-from wdtui.runs.placement import company, has_room, placement
+from wdtui.runs.placement import batch_key, has_room, placement
 from wdtui.runs.scheduler import Notice, Scheduler, _Job
 from wdtui.runs.worker import ChildDiedError, ChildWorker, Worker, _last_line
 from wdtui.schema.steering import Steering
@@ -128,9 +128,9 @@ def test_room_on_four_cores(
 
 def test_a_run_that_is_to_change_its_loss_on_the_way_has_no_company_on_a_gpu() -> None:
     config = tiny(3)
-    assert company(config, "cuda:0", (Steering(10, "weight_decay", 0.1, 0.5),)) == company(config, "cuda:0", ())
-    assert company(config, "cuda:0", ()) is not None
-    assert company(config, "cuda:0", (Steering(10, "loss", "mse", "cross_entropy"),)) is None
+    assert batch_key(config, "cuda:0", (Steering(10, "weight_decay", 0.1, 0.5),)) == batch_key(config, "cuda:0", ())
+    assert batch_key(config, "cuda:0", ()) is not None
+    assert batch_key(config, "cuda:0", (Steering(10, "loss", "mse", "cross_entropy"),)) is None
 
 
 def test_the_scheduler_is_there_without_torch() -> None:
@@ -396,7 +396,7 @@ def test_a_terminated_process_leaves_a_checkpoint(store: Store, scheduler: Sched
 
 def test_a_run_that_comes_after_the_interruption_is_interrupted_too(store: Store) -> None:
     late, stopped = add(store, 3), add(store, 3)
-    store.settle(stopped, Status.STOPPED, "Stopped before it started.")
+    store.transition(stopped, Status.STOPPED, "Stopped before it started.")
     scheduler = Scheduler(store, device="cpu", slots=1)
     scheduler.interrupt("Interrupted by Ctrl-C")
     scheduler.submit(late, stopped)
@@ -487,7 +487,7 @@ def test_runs_that_are_let_go_go_on_in_other_processes(store: Store, places: lis
     for run_id in (going, queued, last):
         scheduler.submit(run_id)
     until(under_way(store, going))
-    assert scheduler.let_go() == (going, queued, last)
+    assert scheduler.detach() == (going, queued, last)
     assert (scheduler.live, scheduler.queue) == ((), ())
     assert [store.run(run_id).status for run_id in (going, paused)] == [Status.INTERRUPTED] * 2
     waiting = store.run(last)  # it is the new process's from now on, whatever becomes of this one

@@ -189,7 +189,7 @@ def test_what_goes_on_trains_where_it_was_trained_unless_a_device_is_asked_for(s
         service.replay(run_id, threads=1)
         service.start(CONFIG)
         assert [how for _, *how in queue.submitted] == [[expected, 3], [expected, 3], [expected, 1], [device, None]]
-        store.settle(run_id, Status.INTERRUPTED)
+        store.transition(run_id, Status.INTERRUPTED)
 
 
 def test_a_queued_run_that_waits_here_is_neither_queued_twice_nor_begun_once_it_is_stopped(

@@ -269,7 +269,7 @@ def test_each_change_takes_a_revision_and_a_heartbeat_none(store: Store) -> None
     append(store, second, point(10))
     assert [run.id for run in store.runs_since(seen)] == [second, first]
     assert store.runs_since(seen)[0].revision == store.revision() == seen + 2
-    store.beat(store.run(first).claim)
+    store.heartbeat(store.run(first).claim)
     assert store.revision() == seen + 2
 
 

@@ -64,11 +64,11 @@ def test_a_run_that_ended_early_can_be_claimed_again(store: Store, status: Statu
 
 def test_a_stopped_run_is_claimed_once_it_is_queued_again(store: Store) -> None:
     run_id = store.add_run(CONFIG)
-    store.settle(run_id, Status.STOPPED, "Stopped before it started.")
+    store.transition(run_id, Status.STOPPED, "Stopped before it started.")
     with pytest.raises(RunStoppedError, match="`wdtui resume 1` trains it"):
         claim(store, run_id)
     assert store.run(run_id).reason == "Stopped before it started."
-    store.settle(run_id, Status.QUEUED)
+    store.transition(run_id, Status.QUEUED)
     claim(store, run_id)
     assert store.run(run_id).status == Status.RUNNING
 

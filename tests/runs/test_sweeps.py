@@ -167,11 +167,11 @@ def test_a_run_that_fails_is_tried_once_and_does_not_end_the_sweep(
     trained: list[float] = []
     points = Training.points
 
-    def failing(self: Training, attend: Any) -> Any:
+    def failing(self: Training, poll_commands: Any) -> Any:
         trained.append(self.config.weight_decay)
         if self.config.weight_decay == 0.1:
             raise RuntimeError("no memory left")
-        return points(self, attend)
+        return points(self, poll_commands)
 
     monkeypatch.setattr(Training, "points", failing)
     sweep_id = add(store, Grid.of(BASE, {"weight_decay": [0.0, 0.1, 1.0]}))

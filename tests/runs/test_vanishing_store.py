@@ -57,7 +57,7 @@ def test_writing_to_a_store_that_is_gone_is_refused(tmp_path: Path, lose: Callab
         lose(folder)
         for write in (
             lambda: store.append(owned, [point(20)], speed=100.0, milestones={}),
-            lambda: store.beat(owned),
+            lambda: store.heartbeat(owned),
             lambda: store.add_run(CONFIG),
         ):
             with pytest.raises(StoreGoneError, match=r"store .* was moved, deleted or replaced"):
@@ -74,7 +74,7 @@ def test_a_file_whose_content_became_another_store_s_is_refused(tmp_path: Path, 
             connection.execute(f"UPDATE counter SET {change}")
         connection.close()
         with pytest.raises(StoreGoneError, match="was moved, deleted or replaced"):
-            store.beat(store.run(run_id).claim)
+            store.heartbeat(store.run(run_id).claim)
 
 
 def test_a_thread_that_opens_the_file_later_takes_no_other_store_for_it(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_thread_that_opens_the_file_later_takes_no_other_store_for_it(tmp_path
 def test_a_run_whose_store_is_lost_leaves_its_points_in_a_rescue_file(
     tmp_path: Path, lose: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "_ATTEND_SECONDS", 0.01)
+    monkeypatch.setattr(runner, "_POLL_SECONDS", 0.01)
     folder = tmp_path / "store"
     store = Store(folder)
     run_id = store.add_run(TINY, name="rescued")
@@ -144,7 +144,7 @@ def test_a_run_whose_store_is_lost_leaves_its_points_in_a_rescue_file(
 
 
 def test_runs_trained_together_leave_a_rescue_file_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "_ATTEND_SECONDS", 0.01)
+    monkeypatch.setattr(runner, "_POLL_SECONDS", 0.01)
     folder = tmp_path / "store"
     with Store(folder) as store:
         config = TINY.replace(engine="ensemble", width=16, epochs=5000)

@@ -12,7 +12,7 @@ from wdtui.runs.sweeps import assign
 from wdtui.store.records import Status
 from wdtui.studies.grid import Grid
 from wdtui.tui.controls import Controls
-from wdtui.tui.story import told
+from wdtui.tui.status_line import status_line
 from wdtui.tui.widgets.run_table import RunTable
 
 MakeApp = Callable[..., Any]
@@ -52,7 +52,7 @@ async def test_lost_points_are_named_in_the_story_and_trained_again_by_the_key(
         await press(pilot, "escape")
         [shown] = pilot.app.snapshot.shown
         assert shown.curves.lost == (step,) and len(shown.curves) == 19
-        assert f"`wdtui resume {run_id}` trains it again" in told(shown)
+        assert f"`wdtui resume {run_id}` trains it again" in status_line(shown)
         controls: Controls = pilot.app.controls
         assert "trained again" in controls.pause_or_resume(run_id)
         assert controls.scheduler.submitted == [run_id], "which reopens it"

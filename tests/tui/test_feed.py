@@ -116,7 +116,7 @@ def test_heartbeats_are_no_news(recorded: Recorded) -> None:
     feed = Feed(recorded.store)
     feed.show([run_id])
     feed.poll()
-    recorded.store.beat(recorded.store.run(run_id).claim)
+    recorded.store.heartbeat(recorded.store.run(run_id).claim)
     assert feed.poll() is None
 
 

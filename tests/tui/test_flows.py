@@ -280,7 +280,7 @@ async def test_how_many_runs_train_at_once_can_be_changed(make_app: MakeApp) -> 
 
 
 @pytest.mark.parametrize(
-    ("answer", "asked"), [(("enter",), ["interrupt", "wait"]), (("l",), ["let_go"]), (("escape",), [])]
+    ("answer", "asked"), [(("enter",), ["interrupt", "wait"]), (("l",), ["detach"]), (("escape",), [])]
 )
 async def test_leaving_with_live_runs_asks(answer: tuple[str, ...], asked: list[str], make_app: MakeApp) -> None:
     scheduler = FakeScheduler()
@@ -357,7 +357,7 @@ async def test_nothing_is_painted_when_nothing_changed(
         await press(pilot, "escape")
         painted: list[object] = []
         monkeypatch.setattr(app, "_display", lambda screen, update: painted.append(update))
-        recorded.store.beat(recorded.store.run(1).claim)
+        recorded.store.heartbeat(recorded.store.run(1).claim)
         for _ in range(5):
             app.look()
             await pilot.pause(0.05)

@@ -61,8 +61,8 @@ class FakeScheduler:
         self.asked.append("wait")
         return True
 
-    def let_go(self) -> tuple[int, ...]:
-        self.asked.append("let_go")
+    def detach(self) -> tuple[int, ...]:
+        self.asked.append("detach")
         return ()
 
 

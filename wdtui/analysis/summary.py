@@ -65,7 +65,7 @@ def speeds(curves: Curves, batched: int | None) -> str:
     return text + (f", in a batch of {batched} runs" if batched and batched > 1 else "")
 
 
-def story(curves: Curves, schema: Schema) -> Iterator[str]:
+def summary_sentences(curves: Curves, schema: Schema) -> Iterator[str]:
     """What was seen, a sentence at a time."""
     if not len(curves):
         yield "Nothing has been measured yet."

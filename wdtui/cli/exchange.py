@@ -41,7 +41,7 @@ def export(
     """Export all metrics of runs to files for other tools."""
     from wdtui.exchange.export import FORMATS, format_of
     from wdtui.exchange.export import export as write
-    from wdtui.exchange.taken import stream
+    from wdtui.exchange.exported import stream
     from wdtui.runs.inspection import lost_points
     from wdtui.store.store import Store
 
@@ -73,8 +73,8 @@ def script(
     store: StoreOption = None,
 ) -> None:
     """Write a short script in plain PyTorch that repeats the run, including steering, without wdtui."""
+    from wdtui.exchange.exported import stream
     from wdtui.exchange.script import script as text_of
-    from wdtui.exchange.taken import stream
     from wdtui.store.store import Store
     from wdtui.support.outputs import write_text
 
@@ -86,7 +86,7 @@ def script(
         typer.echo(text, nl=False)
 
 
-def take_in(
+def import_runs(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER|FILE", help="A folder with TensorBoard event files, or a rescue file.")
     ],
@@ -114,7 +114,7 @@ def take_in(
         with Store(store) as opened:
             for one in found:
                 points, path = f"{len(one.points):,} points", clean(str(one.path))
-                if (before := event_files.taken_before(opened, one)) is not None:
+                if (before := event_files.imported_before(opened, one)) is not None:
                     typer.echo(f"Run {before} has the {points} of {path} already; nothing was imported.")
                 else:
                     typer.echo(f"Run {event_files.add(opened, one)}: {points} from {path}.")

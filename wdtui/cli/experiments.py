@@ -68,7 +68,7 @@ def show(experiment: ExperimentArgument, json: JsonOption = False) -> None:
 
     console = Console(highlight=False, markup=False)
     source = [f"Source: {loaded.article}"] if loaded.article else []
-    console.print(f"{loaded.title}\n", loaded.question, *source, "", loaded.look_for.strip(), sep="\n")
+    console.print(f"{loaded.title}\n", loaded.question, *source, "", loaded.expected.strip(), sep="\n")
     settings = [f"{name} {format_value(value)}" for name, value in loaded.config.items()]
     console.print(f"\nConfig: {', '.join(settings) or 'the defaults'}.")
     if loaded.quick:

@@ -59,7 +59,7 @@ def _parts(found: Findings) -> Iterator[str]:
     yield f'<p class="eyebrow">wdtui experiment · {_text(experiment.name)}{variant}</p>'
     yield f"<h1>{_text(experiment.question)}</h1>"
     yield f'<p class="dim">Source: {_text(experiment.article)}</p>' if experiment.article else ""
-    yield f"<p>{_text(experiment.look_for.strip())}</p>" if experiment.look_for.strip() else ""
+    yield f"<p>{_text(experiment.expected.strip())}</p>" if experiment.expected.strip() else ""
     yield f'<p class="standing">{_standing(found)}</p>'
     yield _claims(found.standing.verdicts)
     yield "<h2>Figures</h2>" if found.figures else ""

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from wdtui.analysis.milestones import milestones
-from wdtui.analysis.summary import finite, speeds, story, summary, time_left
+from wdtui.analysis.summary import finite, speeds, summary, summary_sentences, time_left
 from wdtui.schema.config import Config
 from wdtui.schema.curves import Curves
 from wdtui.schema.schema import Schema
@@ -205,7 +205,7 @@ def print_result(run: RunRecord, curves: Curves) -> None:
     console = Console(highlight=False)
     if len(curves):
         console.print(first_chart(run.schema, curves, console), "")
-    for sentence in story(curves, run.schema):
+    for sentence in summary_sentences(curves, run.schema):
         console.print(sentence, markup=False)
     if len(curves):
         notes, seen = notes_of(run.experiment, run.config, run.plan), milestones(curves, run.schema.judged)

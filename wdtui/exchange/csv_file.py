@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 from typing import TextIO
 
-from wdtui.exchange.taken import Run
+from wdtui.exchange.exported import Run
 
 
 def write(run: Run, path: Path) -> None:

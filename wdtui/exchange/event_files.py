@@ -21,7 +21,7 @@ from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.error import HParamsError
 
 from wdtui.analysis.milestones import milestones
-from wdtui.exchange.taken import ExchangeError
+from wdtui.exchange.exported import ExchangeError
 from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Curves, Point
 from wdtui.schema.hyperparameters import ConfigError, format_value
@@ -112,7 +112,7 @@ def read(folder: Path) -> tuple[list[Recorded], list[str]]:
     return found, refused
 
 
-def taken_before(store: Store, recorded: Recorded) -> int | None:
+def imported_before(store: Store, recorded: Recorded) -> int | None:
     """The run that was made when the same config and points were taken in before; None where the store has none."""
     curves = Curves.of(recorded.config.columns, recorded.points)
     config = fingerprint(recorded.config.problem, json.dumps(recorded.config.to_mapping()))

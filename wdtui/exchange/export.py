@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from wdtui.exchange.taken import ExchangeError, Run
+from wdtui.exchange.exported import ExchangeError, Run
 from wdtui.support.outputs import check_file, check_folder, filling, writing
 
 

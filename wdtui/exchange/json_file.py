@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import TextIO
 
-from wdtui.exchange.taken import Column, Run
+from wdtui.exchange.exported import Column, Run
 
 _NUMBERS = 8192
 """So many are turned into text at a time."""

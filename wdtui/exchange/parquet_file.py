@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 
-from wdtui.exchange.taken import Run
+from wdtui.exchange.exported import Run
 
 
 def write(run: Run, path: Path) -> None:

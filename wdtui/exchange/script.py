@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from importlib import resources
 
-from wdtui.exchange.taken import ExchangeError, Run
+from wdtui.exchange.exported import ExchangeError, Run
 from wdtui.exchange.template import DATA, DECOUPLED_SGD, LOOP, NETWORK, NOISE, PLAN
 from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.steering import Plan

@@ -17,7 +17,7 @@ from tensorboard.plugins.hparams.summary_v2 import HParam, Metric, hparams_confi
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from wdtui.analysis import sweep_table
-from wdtui.exchange.taken import Run
+from wdtui.exchange.exported import Run
 from wdtui.schema.hyperparameters import format_value
 
 PATTERN = "events.out.tfevents.*.wdtui"

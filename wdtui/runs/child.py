@@ -102,7 +102,7 @@ def _train(store: Store, job: Job, interruption: _Interruption) -> int:
     except Exception as error:
         traceback.print_exc()
         for run_id in job.run_ids:
-            store.settle(run_id, Status.FAILED, sentence(error))
+            store.transition(run_id, Status.FAILED, sentence(error))
     finally:
         interruption.runner = None
     return 0

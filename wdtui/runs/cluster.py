@@ -23,7 +23,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledE
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from wdtui.runs.executor import interrupt_waiting, queue_again
-from wdtui.runs.placement import RUNS_PER_GPU, company, group_size, suiting_threads
+from wdtui.runs.placement import RUNS_PER_GPU, batch_key, group_size, suiting_threads
 from wdtui.runs.ray_access import ClusterError
 from wdtui.runs.worker import sentence
 from wdtui.store.processes import Owner, this_process
@@ -105,7 +105,7 @@ class RayCluster:
                 queue_again(self._store, record)
             except StoreError:  # deleted, or another process trains it by now
                 continue
-            shape = company(record.config, self._device, record.plan)
+            shape = batch_key(record.config, self._device, record.plan)
             key: Hashable = run_id if shape is None else (shape,)
             alike[key].append(run_id)
             configs[key] = record.config
@@ -145,7 +145,7 @@ class RayCluster:
                 if run.live and run.owner == self._owner:
                     self._store.set_status(run.claim, status, reason)
                 elif waiting and run.status in _UNDER_WAY:
-                    self._store.settle(run_id, status, reason)
+                    self._store.transition(run_id, status, reason)
 
 
 def _device(name: str) -> str:

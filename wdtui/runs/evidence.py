@@ -46,7 +46,7 @@ class Evidence:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._faithful = {run.id for run in store.sweeps.faithful_runs()}
+        self._unmodified = {run.id for run in store.sweeps.unmodified_runs()}
         self._runs: dict[str, list[RunRecord]] = {}
         known = registry.names()
         for run in [run for run in store.runs() if not run.damaged and run.schema.problem in known]:
@@ -75,7 +75,7 @@ class Evidence:
                     yield run
             return
         for run in self._alike(case):
-            if run.id in self._faithful and run.status in statuses:
+            if run.id in self._unmodified and run.status in statuses:
                 yield run
 
     def _lost(self, run: RunRecord) -> tuple[int, ...] | None:

@@ -38,7 +38,7 @@ def queue_again(store: Store, run: RunRecord) -> None:
     if run.status in FINISHED and store.curves(run.id).lost:
         store.reopen(run.id)
     elif run.status != Status.QUEUED or run.orphaned:
-        store.settle(run.id, Status.QUEUED)
+        store.transition(run.id, Status.QUEUED)
 
 
 def interrupt_waiting(store: Store, run_ids: Iterable[int], reason: str) -> None:
@@ -49,4 +49,4 @@ def interrupt_waiting(store: Store, run_ids: Iterable[int], reason: str) -> None
             run = store.run(run_id)
             if run.status == Status.QUEUED and (run.owner == me or run.owner_life):  # None says that it lives
                 said = f"{reason} while run {run_id} waited. `wdtui resume {run_id}` trains it."
-                store.settle(run_id, Status.INTERRUPTED, said)
+                store.transition(run_id, Status.INTERRUPTED, said)

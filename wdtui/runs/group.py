@@ -11,8 +11,8 @@ from typing import TypeVar
 
 import torch
 
-from wdtui.runs.keeping import Snapshot
 from wdtui.runs.memory import TooLargeError, check_room
+from wdtui.runs.retention import Snapshot
 from wdtui.runs.runner import Runner, with_rescues
 from wdtui.schema.steering import to_json
 from wdtui.store.store import Status, Store, StoreError
@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 class _Companion(Runner):
     """A run among others: paused, it steps aside instead of holding them up."""
 
-    def stand_still(self) -> bool:
+    def wait_while_paused(self) -> bool:
         return False
 
 
@@ -99,7 +99,7 @@ class Group:
         for team in [self._teams.popleft() for _ in range(len(self._teams))]:
             self._advance(team)
         for runner in list(self._paused):
-            if not runner.look_up():
+            if not runner.poll_paused():
                 del self._paused[runner]
                 runner.conclude()
             elif not runner.paused:
@@ -156,7 +156,7 @@ class Group:
         half = len(runners) // 2
         if half and _is_out_of_memory(error):
             for runner in runners:
-                runner.let_go()
+                runner.release()
             self._later += [runners[half:], runners[:half]]
             return
         for runner in runners:
@@ -183,7 +183,7 @@ class _Team:
 
     def run_epoch(self) -> bool:
         """Train for an epoch, or what is left of one; returns whether all of them are to go on together."""
-        if not self._batch.run_epoch(self._attend):
+        if not self._batch.run_epoch(self._poll_commands):
             return False
         for place, point in self._batch.end_epoch():
             self.runners[place].take(point)
@@ -195,8 +195,8 @@ class _Team:
             runner.write_down()
         return [(runner, Snapshot.of(runner.training)) for runner in self.runners]
 
-    def _attend(self) -> bool:
-        return all([runner.attend() for runner in self.runners])  # each must be asked
+    def _poll_commands(self) -> bool:
+        return all([runner.poll_commands() for runner in self.runners])  # each must be asked
 
 
 def _claimed(runner: _Companion) -> _Companion:

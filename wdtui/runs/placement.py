@@ -54,7 +54,7 @@ def group_size(width: int, device: str, runs: int, places: int) -> int:
     return min(most, math.ceil(runs / places))
 
 
-def company(config: Config, device: str, plan: Plan) -> Hashable:
+def batch_key(config: Config, device: str, plan: Plan) -> Hashable:
     """What a run must have in common with those it is trained beside; None where it is trained alone."""
     from wdtui.training import trainer
 

@@ -20,8 +20,8 @@ import torch
 
 from wdtui.analysis.milestones import Milestones, milestones
 from wdtui.runs import forks
-from wdtui.runs.keeping import Keeper, Snapshot, Writer
 from wdtui.runs.memory import check_room
+from wdtui.runs.retention import RetentionPolicy, Snapshot, Writer
 from wdtui.runs.worker import sentence
 from wdtui.schema.config import Config
 from wdtui.schema.curves import Curves, Point
@@ -38,9 +38,9 @@ from wdtui.training import trainer
 from wdtui.training.devices import default_threads, resolve_device
 from wdtui.training.session import Session
 
-_ATTEND_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 """How often a run writes down its points and looks for commands; what a watcher reads is at most this old."""
-_BEAT_SECONDS = 5.0
+_HEARTBEAT_SECONDS = 5.0
 _CHECKPOINT_SECONDS = 10.0
 _CHECKPOINT_SHARE = 0.02
 """Of the time at most this much goes into checkpoints: those of large networks come less often."""
@@ -79,8 +79,8 @@ class Runner:
         """All points since `begin`, should the store be lost."""
         self._judging = _Judging(self.config.schema().judged)
         self._outcome = Status.DONE, ""
-        self._beaten = self._saved = time.monotonic()
-        self._attended = -math.inf  # what was asked before it began counts from its first step
+        self._heartbeat_at = self._saved = time.monotonic()
+        self._polled_at = -math.inf  # what was asked before it began counts from its first step
 
     def run(self) -> Status:
         """Claim the run, train it from its newest checkpoint or its beginning, and leave it with its final status.
@@ -143,7 +143,7 @@ class Runner:
             self._own(self.store.inherit, parent.id, self._step)
         curves = self.store.curves(self.run_id)
         self._judging.add(curves)
-        self._keeper = Keeper(self.config, self.training, curves, run.parent_step)
+        self._retention = RetentionPolicy(self.config, self.training, curves, run.parent_step)
         if parent:
             self._save_checkpoint("fork" if self._step == run.parent_step else "")
             self._own(self.store.add_event, self._step, "forked", {"parent": parent.id})
@@ -153,18 +153,18 @@ class Runner:
             self._tell_damage(damaged)
         self.begun.set()
 
-    def attend(self) -> bool:
+    def poll_commands(self) -> bool:
         """Between two steps: write down, beat, obey. Returns whether to go on."""
         if self.lost:
             return False
         if self.interruption:
             return self._leave(Status.INTERRUPTED, f"{self.interruption} at step {self._step:,}.")
         now = time.monotonic()
-        if now - self._attended < _ATTEND_SECONDS:
+        if now - self._polled_at < _POLL_SECONDS:
             return True
-        self._attended = now
+        self._polled_at = now
         self.write_down()
-        self._beat()
+        self._heartbeat()
         if now - self._saved > max(_CHECKPOINT_SECONDS, self._writer.seconds / _CHECKPOINT_SHARE):
             self._save(Snapshot.of(self.training))
         while commands := self.store.commands(self.run_id):  # anew after each: a pause obeys those that follow
@@ -172,15 +172,15 @@ class Runner:
                 return False
         return not self.lost
 
-    def stand_still(self) -> bool:
+    def wait_while_paused(self) -> bool:
         """Wait, paused, for the command to go on, or to stop. Returns whether to go on."""
         while self.paused:
-            if not self.look_up():
+            if not self.poll_paused():
                 return False
-            time.sleep(_ATTEND_SECONDS if self.paused else 0)
+            time.sleep(_POLL_SECONDS if self.paused else 0)
         return True
 
-    def look_up(self) -> bool:
+    def poll_paused(self) -> bool:
         """While paused: beat, obey; `paused` tells whether it still is. Returns False where the run is to end here."""
         if self.lost:
             return False
@@ -197,14 +197,14 @@ class Runner:
                 self._own(self.store.take, command)
             elif not self._obey(command):
                 return False
-        self._beat()
+        self._heartbeat()
         return not self.lost
 
     def take(self, point: Point) -> None:
         """Take what was measured, with the training as it stands at that point."""
         self._points.append(point)
         self._measured.add(point)
-        for snapshot, why in self._keeper.after(point, self.training):
+        for snapshot, why in self._retention.after(point, self.training):
             self._save(snapshot, why)
 
     def write_down(self) -> None:
@@ -223,7 +223,7 @@ class Runner:
         )
         self._points = []
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Write everything that is left of the training and release it; `begin` may take the next one."""
         if hasattr(self, "training"):
             self.write_down()
@@ -247,7 +247,7 @@ class Runner:
     def conclude(self) -> Status:
         """Write down all that is left, and the final status."""
         try:
-            self.let_go()
+            self.release()
             self._own(self.store.set_status, *self._outcome)
         except StoreError as error:
             raise with_rescues(error, [self.give_up(error)]) from error
@@ -277,7 +277,7 @@ class Runner:
             plan = self.store.run(self.run_id).plan
             training = trainer(self.config).open_session(self.config, self.device, plan)
             self.begin(training)
-            for point in training.points(self.attend):
+            for point in training.points(self.poll_commands):
                 self.take(point)
             if not self.left:
                 self.complete()
@@ -324,7 +324,7 @@ class Runner:
         self._save_checkpoint()
         self._own(self.store.set_status, Status.PAUSED)
         self.paused = True
-        return self.stand_still()
+        return self.wait_while_paused()
 
     def _steer(self, command: Command) -> None:
         """Steer; the store takes the command and the plan that follows from it at once, so that it cannot be lost."""
@@ -361,10 +361,10 @@ class Runner:
                 self.store.add_event, snapshot.step, "dropped", {"checkpoint": step, "kept for": reason, "as": room}
             )
 
-    def _beat(self) -> None:
-        if time.monotonic() - self._beaten > _BEAT_SECONDS:
-            self._beaten = time.monotonic()
-            self._own(self.store.beat)
+    def _heartbeat(self) -> None:
+        if time.monotonic() - self._heartbeat_at > _HEARTBEAT_SECONDS:
+            self._heartbeat_at = time.monotonic()
+            self._own(self.store.heartbeat)
 
     def give_up(self, error: StoreError) -> str:
         """The store cannot be written: say so in it all the same if that still can be done.

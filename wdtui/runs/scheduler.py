@@ -13,8 +13,8 @@ from typing import Literal
 from wdtui.runs.executor import interrupt_waiting, queue_again
 from wdtui.runs.memory import Budget
 from wdtui.runs.placement import (
+    batch_key,
     choice_of_devices,
-    company,
     group_size,
     has_room,
     machine_cores,
@@ -61,9 +61,9 @@ class _Job:
 class Scheduler:
     """Queues runs of a store and trains each when there is room for it, in order among those for the same device.
 
-    Threads may share a Scheduler. All methods but `wait` and `let_go` return at once: store, torch and processes are
+    Threads may share a Scheduler. All methods but `wait` and `detach` return at once: store, torch and processes are
     left to one dispatcher thread and a thread per live run, all daemons. Before the store is closed or the process
-    exits, call `interrupt` and `wait`, or `let_go`. Where it exits without, runs in threads are interrupted, with a
+    exits, call `interrupt` and `wait`, or `detach`. Where it exits without, runs in threads are interrupted, with a
     checkpoint if the store is still open, and those in processes go on. A paused run keeps its place.
     """
 
@@ -180,7 +180,7 @@ class Scheduler:
         with self._changed:
             return self._changed.wait_for(lambda: not (self._live or self._errands or self._looking), timeout)
 
-    def let_go(self) -> tuple[int, ...]:
+    def detach(self) -> tuple[int, ...]:
         """Have live and queued runs go on without this process, which may exit then; returns those that do.
 
         Runs in processes are left alone. Runs in threads stop with a checkpoint, from which a process goes on; those
@@ -199,8 +199,8 @@ class Scheduler:
             child.launched.wait()
         pids = {run_id: child.pid for child in children if child.pid for run_id in child.run_ids}
         for run_ids, worker in interrupted:
-            pids |= self._hand_over([run_ids], worker.device, worker.threads, ())
-        return (*pids, *self._hand_over_queue(queued, list(pids.values())))
+            pids |= self._start_detached([run_ids], worker.device, worker.threads, ())
+        return (*pids, *self._detach_queue(queued, list(pids.values())))
 
     # In the dispatcher thread
 
@@ -260,7 +260,7 @@ class Scheduler:
         kind: Callable[..., Worker] = Worker
         if placement(device) == "process":
             kind = partial(ChildWorker, trainer=self._idle.pop() if self._idle else None)
-        beside = self._company(job, device)
+        beside = self._batch_of(job, device)
         worker = kind(self._store, job.run_id, beside=beside, device=device, threads=job.needs, on_end=self._finish)
         worker.start()
         self._memory.begin(worker.run_ids, job.bytes)
@@ -269,7 +269,7 @@ class Scheduler:
             del self._queued[run_id]
             self._live[run_id] = worker
 
-    def _company(self, job: _Job, device: str) -> list[int]:
+    def _batch_of(self, job: _Job, device: str) -> list[int]:
         """Queued runs to train beside one, so many that each free place gets a like share of those there are."""
         if job.shape is None:
             return []
@@ -295,7 +295,7 @@ class Scheduler:
             needs = job.threads or suiting_threads(config, devices[0])
             if job.again:
                 reason = f"The system killed its process after step {record.step:,}. It is tried once more, alone."
-                self._store.settle(job.run_id, Status.QUEUED, reason)
+                self._store.transition(job.run_id, Status.QUEUED, reason)
                 claim = self._store.run(job.run_id).claim
                 self._store.add_event(claim, record.checkpoint_step or 0, "killed", {"reason": reason})
             else:
@@ -305,7 +305,7 @@ class Scheduler:
         else:
             job.width, job.needs, job.devices = config.layer_width, needs, devices
             job.bytes = config.training_bytes() if devices[0] == "cpu" else 0
-            shape = None if job.again else company(config, devices[0], record.plan)
+            shape = None if job.again else batch_key(config, devices[0], record.plan)
             job.shape = (shape, devices, needs) if shape is not None else None
 
     def _refuse(self, job: _Job, error: Exception) -> None:
@@ -318,7 +318,7 @@ class Scheduler:
     def _mark_cancelled(self, run_id: int) -> None:
         reason = f"Removed from the queue. `wdtui resume {run_id}` trains it."
         try:
-            self._store.settle(run_id, Status.STOPPED, reason)
+            self._store.transition(run_id, Status.STOPPED, reason)
         except StoreError as error:
             self._tell(Notice(run_id, "failed", str(error), None))
 
@@ -359,7 +359,7 @@ class Scheduler:
         """How a run stands that is not queued or live here any more: FAILED from now on where it could not begin."""
         try:
             if error and not isinstance(error, StoreError | ChildDiedError):
-                self._store.settle(run_id, Status.FAILED, sentence(error))
+                self._store.transition(run_id, Status.FAILED, sentence(error))
             record = self._store.run(run_id)
         except StoreError as store_error:
             return Notice(run_id, kind, sentence(error or store_error), None)
@@ -402,7 +402,7 @@ class Scheduler:
     def _status(self, run_id: int) -> Status:
         return self._store.run(run_id).status
 
-    def _hand_over_queue(self, jobs: list[_Job], after: list[int]) -> list[int]:
+    def _detach_queue(self, jobs: list[_Job], after: list[int]) -> list[int]:
         """One process for all, or one after the other where not all are for the same device and threads."""
         places: dict[tuple[str, int | None], dict[Hashable, list[int]]] = {}
         for job in jobs:
@@ -410,12 +410,12 @@ class Scheduler:
             groups.setdefault(job.shape or job.run_id, []).append(job.run_id)
         handed_over: list[int] = []
         for (device, threads), groups in places.items():
-            pids = self._hand_over(list(map(tuple, groups.values())), device, threads, after)
+            pids = self._start_detached(list(map(tuple, groups.values())), device, threads, after)
             after = list(pids.values()) or after
             handed_over += pids
         return handed_over
 
-    def _hand_over(
+    def _start_detached(
         self, groups: list[tuple[int, ...]], device: str, threads: int | None, after: Sequence[int]
     ) -> dict[int, int]:
         """The process that goes on with each run, or none and a notice where none can be started."""

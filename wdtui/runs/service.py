@@ -254,7 +254,7 @@ class Service:
                     run = self.store.run(run_id)
                     if run.status == Status.QUEUED and run.owner == this_process():
                         if before:
-                            self.store.settle(run_id, before.status, before.reason)
+                            self.store.transition(run_id, before.status, before.reason)
                         else:
                             self.store.delete([run_id])
             raise
@@ -277,7 +277,7 @@ class Service:
         """Stop a run that waits elsewhere; False where it does not wait, or has begun meanwhile."""
         try:
             if waits := run.status == Status.QUEUED:
-                self.store.settle(run.id, Status.STOPPED, "Stopped before it started.")
+                self.store.transition(run.id, Status.STOPPED, "Stopped before it started.")
         except RunBusyError:
             return False
         return waits

@@ -134,7 +134,7 @@ def assign(store: Store, sweep: Sweep) -> None:
     if not missing:
         return
     equal: dict[str, list[RunRecord]] = defaultdict(list)
-    for run in store.sweeps.faithful_runs():
+    for run in store.sweeps.unmodified_runs():
         if run.schema.problem == sweep.problem:
             equal[fingerprint(sweep.problem, run.config_text)].append(run)
     for place in missing:

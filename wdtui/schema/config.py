@@ -92,7 +92,7 @@ class Config:
         """The layers of which a metric of this kind records a value each."""
         return ()
 
-    def in_company(self) -> Self:
+    def for_batch(self) -> Self:
         """This config as one among many: with what trains many like it fastest, where that is left open."""
         return self
 

@@ -74,7 +74,7 @@ class Curves:
         """The newest point, by metric; empty before the first."""
         return dict(zip(self.names, self.values[-1].tolist(), strict=True)) if len(self) else {}
 
-    def telling(self, bucket: int, names: Iterable[str]) -> NDArray[np.intp]:
+    def downsample(self, bucket: int, names: Iterable[str]) -> NDArray[np.intp]:
         """Indices of the points without which a chart would look different, of a long run's many.
 
         Of every `bucket` points: the first, and those at which one of the metrics `names` is smallest or largest.

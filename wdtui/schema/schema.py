@@ -133,9 +133,9 @@ class Schema:
             {
                 "problem": self.problem,
                 "groups": dict(self.groups),
-                "fields": [_told(field) for field in self.fields.values()],
-                "metrics": [_told(metric) for metric in self.metrics.values()],
-                "charts": [_told(chart) for chart in self.charts],
+                "fields": [_compact(field) for field in self.fields.values()],
+                "metrics": [_compact(metric) for metric in self.metrics.values()],
+                "charts": [_compact(chart) for chart in self.charts],
                 "derived": dict(self.derived),
             },
             ensure_ascii=False,
@@ -162,7 +162,7 @@ class Schema:
         )
 
 
-def _told(declared: Hyperparameter | Metric | Chart) -> dict[str, Any]:
+def _compact(declared: Hyperparameter | Metric | Chart) -> dict[str, Any]:
     """The properties that differ from those that are assumed."""
     properties = ((field.name, getattr(declared, field.name), field.default) for field in dataclasses.fields(declared))
     told = {name: value for name, value, assumed in properties if value != assumed or name == "default"}

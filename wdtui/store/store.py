@@ -177,8 +177,8 @@ class Store:
 
         Commands that an earlier owner left untaken are dropped, but for steering; those sent to a run that nobody has
         owned are kept.
-        Raises RunBusyError when a living owner has it, RunStoppedError when it was stopped while it waited (`settle` it
-        to go on with it), StoreError when it is finished.
+        Raises RunBusyError when a living owner has it, StoreError when it is finished, and RunStoppedError when it was
+        stopped while it waited; `transition` queues it again.
         """
         owner, now = _owner_columns(this_process()), time.time()
         with self._database.writing() as connection:
@@ -235,7 +235,7 @@ class Store:
             check_claim(connection, claim)
             names = columns_of(connection, claim.run_id)
             add_points(connection, claim.run_id, points, names)
-            _beat(connection, claim)
+            _heartbeat(connection, claim)
             change(
                 connection,
                 claim.run_id,
@@ -276,11 +276,11 @@ class Store:
                     _add_event(connection, run_id, event.step, event.time, event.kind, event.data)
             follow_points(connection, run_id, names)
 
-    def beat(self, claim: Claim) -> None:
+    def heartbeat(self, claim: Claim) -> None:
         """Say that the owner lives; takes no revision."""
         with self._database.writing() as connection:
             check_claim(connection, claim)
-            _beat(connection, claim)
+            _heartbeat(connection, claim)
 
     def set_status(self, claim: Claim, status: Status, reason: str = "") -> None:
         """Set the status, and the reason for it in one sentence; the run has ended unless it is queued or live."""
@@ -310,7 +310,7 @@ class Store:
             if run.status in FINISHED:
                 change(connection, run_id, status=Status.QUEUED, reason="", token=run.token + 1, **queuer)
 
-    def settle(self, run_id: int, status: Status, reason: str = "") -> None:
+    def transition(self, run_id: int, status: Status, reason: str = "") -> None:
         """Give a run that nobody trains another status; raises RunBusyError, or StoreError when it is finished.
 
         It takes away the claim of an owner that seemed gone. A run that is QUEUED then is this process's to train.
@@ -571,5 +571,5 @@ def _add_event(
     )
 
 
-def _beat(connection: sqlite3.Connection, claim: Claim) -> None:
+def _heartbeat(connection: sqlite3.Connection, claim: Claim) -> None:
     connection.execute("UPDATE runs SET heartbeat = ?, beats = beats + 1 WHERE id = ?", (time.time(), claim.run_id))

@@ -149,7 +149,7 @@ class Sweeps:
             )
         return bool(cursor.rowcount)
 
-    def faithful_runs(self) -> list[RunRecord]:
+    def unmodified_runs(self) -> list[RunRecord]:
         """The runs that their config alone made what they are: not steered, forked nor imported; newest first."""
         imported = "SELECT run_id FROM events WHERE kind = 'imported'"
         with self._database.reading() as connection:

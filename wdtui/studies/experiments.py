@@ -3,7 +3,7 @@
 question = "..."            what is asked
 problem = "addition"        optional: the problem that is trained
 article = "..."             where the article or a paper speaks of it
-look_for = "..."            what to watch
+expected = "..."            what to watch
 [config]                    fields of the problem that differ from their defaults
 [axes]                      optional: field = [values], or text as `--axis` takes it: "logspace(0.01,1,5)"; the grid of
                             all combinations is the experiment's cells
@@ -37,7 +37,7 @@ from wdtui.support.errors import WdtuiError
 from wdtui.support.files import parse_toml, read_toml_text
 from wdtui.support.text import clean, too_long
 
-_TEXTS, _TABLES, _LISTS = ("question", "article", "look_for"), ("config", "axes"), ("claims", "notes")
+_TEXTS, _TABLES, _LISTS = ("question", "article", "expected"), ("config", "axes"), ("claims", "notes")
 _KEYS: dict[str, tuple[type, str]] = (
     dict.fromkeys((*_TEXTS, "problem"), (str, "text"))
     | dict.fromkeys((*_TABLES, "fork", "quick"), (dict, "a table"))
@@ -57,7 +57,7 @@ class Experiment:
     question: str
     problem: str = registry.DEFAULT
     article: str = ""
-    look_for: str = ""
+    expected: str = ""
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
     axes: dict[str, Sequence[Any]] = dataclasses.field(default_factory=dict)
     fork: Branching | None = None
@@ -84,7 +84,7 @@ class Experiment:
         """One config for each combination of the axes' values; the layers lie over config and axes alike."""
         combinations = itertools.product(*self.axes.values())
         cells = [self.kind.from_mapping(self.config, dict(zip(self.axes, cell)), *layers) for cell in combinations]  # noqa: B905
-        return list(dict.fromkeys(cell.in_company() for cell in cells) if len(cells) > 1 else cells)
+        return list(dict.fromkeys(cell.for_batch() for cell in cells) if len(cells) > 1 else cells)
 
     def check_count(self) -> None:
         """Raise ConfigError, before any is made, where it has too many runs."""

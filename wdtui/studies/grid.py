@@ -79,7 +79,7 @@ class Grid:
         for seed, places in itertools.product(self.seeds, self._places()):
             values = tuple(axis[place] for axis, place in zip(self.axes.values(), places, strict=True))
             config = self.base.from_mapping(base, dict(zip(self.axes, values, strict=True)), {"seed": seed})
-            config = config.in_company() if self.size > 1 else config
+            config = config.for_batch() if self.size > 1 else config
             cells.setdefault(config, Cell(values, config))
         return list(cells.values())
 

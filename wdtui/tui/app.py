@@ -263,8 +263,8 @@ class WorkbenchApp(KeyOrder):
     def _leave(self, answer: str | None) -> None:
         if answer == "stop":
             self.run_worker(self.stop_and_exit("The app was closed", 0))
-        elif answer == "let_go":
-            self.run_worker(self.let_go_and_exit(0))
+        elif answer == "detach":
+            self.run_worker(self.detach_and_exit(0))
 
     async def stop_and_exit(self, reason: str, code: int) -> None:
         """Stop all runs of this app with a checkpoint, then leave."""
@@ -273,10 +273,10 @@ class WorkbenchApp(KeyOrder):
         await asyncio.to_thread(_stopped, scheduler, reason)
         self.exit(return_code=code)
 
-    async def let_go_and_exit(self, code: int) -> None:
+    async def detach_and_exit(self, code: int) -> None:
         """Leave the runs to processes of their own, then leave."""
         self._say("Moving the runs to the background …")
-        await asyncio.to_thread(self.controls.scheduler.let_go)
+        await asyncio.to_thread(self.controls.scheduler.detach)
         self.exit(return_code=code)
 
     def _say(self, text: str) -> None:

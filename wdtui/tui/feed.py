@@ -165,7 +165,7 @@ class _Growing:
     def _thin(self) -> None:
         """Forget points between those that a chart can show, so that watching for days costs no more memory."""
         curves = self.curves()
-        kept = curves.telling(_BUCKET, [name for name in curves.names if "/" not in name])
+        kept = curves.downsample(_BUCKET, [name for name in curves.names if "/" not in name])
         self._steps, self._epochs, self._values = self._steps[kept], self._epochs[kept], self._values[kept]
         self._used = len(kept)
 

@@ -35,7 +35,7 @@ def handle_signals(app: WorkbenchApp) -> None:
 
     def hang_up() -> None:
         # Not in the event loop: on a terminal that is gone, the next thing drawn may block it for ever.
-        threading.Thread(target=_let_go_and_leave, args=(app, loop), name="hang up").start()
+        threading.Thread(target=_detach_and_exit, args=(app, loop), name="hang up").start()
 
     def terminate(number: signal.Signals) -> None:
         _end_at_last(128 + number)
@@ -47,11 +47,11 @@ def handle_signals(app: WorkbenchApp) -> None:
             loop.add_signal_handler(number, terminate, number)
 
 
-def _let_go_and_leave(app: WorkbenchApp, loop: asyncio.AbstractEventLoop) -> None:
+def _detach_and_exit(app: WorkbenchApp, loop: asyncio.AbstractEventLoop) -> None:
     """Leave the runs to the background, then the terminal as it was if it still is there, then the process."""
     code = 128 + signal.SIGHUP
     _end_at_last(code)
-    app.controls.scheduler.let_go()
+    app.controls.scheduler.detach()
     loop.call_soon_threadsafe(lambda: app.exit(return_code=code))
     time.sleep(_GRACE_SECONDS)
     os._exit(code)

@@ -94,7 +94,7 @@ def _metrics(chart: Chart) -> list[str]:
     return [trace.metric for trace in chart.traces] or [chart.layers]
 
 
-def story(subject: Subject) -> str:
+def curve_label(subject: Subject) -> str:
     """A run's name and its milestones, on one line."""
     return "; ".join([subject.label, ", ".join(_seen(subject))])
 
@@ -138,7 +138,7 @@ def _points(subject: Subject, metric: str) -> tuple[NDArray[np.int64], NDArray[n
     curves, declared = subject.curves, subject.schema.metric(metric)
     if len(curves) <= _MOST_POINTS or (declared and declared.every):
         return curves.measured(metric)
-    kept = curves.telling(len(curves) // 500, [metric])
+    kept = curves.downsample(len(curves) // 500, [metric])
     steps, values = curves.steps[kept], curves[metric][kept]
     finite = np.isfinite(values)
     return steps[finite], values[finite]
@@ -209,7 +209,7 @@ def _legend(figure: Figure, axes: Axes, subjects: Sequence[Subject]) -> None:
     handles = []
     for place, subject in enumerate(subjects):
         color, style = look(place)
-        handles.append(Line2D([], [], color=color, linestyle=style, label=story(subject)))  # type: ignore[arg-type]
+        handles.append(Line2D([], [], color=color, linestyle=style, label=curve_label(subject)))  # type: ignore[arg-type]
         seen = milestones(subject.curves, subject.schema.judged)
         signs = [("^", seen.fit_step), ("s", seen.generalise_step), *(("v", step) for step in seen.blowup_steps)]
         for sign, step in signs:

@@ -236,7 +236,7 @@ def quit_question(live: int, queued: int) -> Question:
     runs += [_count(queued, "waiting", "" if live else "run")] if queued else []
     answers = {
         "stop": "Stop them with a checkpoint",
-        "let_go": "Let them continue in the background",
+        "detach": "Let them continue in the background",
         "cancel": "Cancel",
     }
     return Question("quit", f"{' and '.join(runs)}.", answers)

@@ -116,7 +116,7 @@ def page(name: str, standing: Standing | None = None) -> Text:
         return Text(str(error))
     text, fields = Text(), experiment.schema.fields
     text.append(f"{clean(experiment.question)}\n\n", "bold")
-    text.append(f"{clean(experiment.look_for.strip())}\n\n")
+    text.append(f"{clean(experiment.expected.strip())}\n\n")
     text.append(f"{clean(experiment.article)}\n\n", "italic")
     for field, value in experiment.config.items():
         if field in experiment.axes:

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, VerticalScroll
 
-from wdtui.analysis.summary import speeds, story
+from wdtui.analysis.summary import speeds, summary_sentences
 from wdtui.runs.forks import begun_from
 from wdtui.schema.hyperparameters import format_value
 from wdtui.store.records import RunRecord, StoreError
@@ -21,7 +21,7 @@ from wdtui.tui.feed import Shown, Snapshot
 from wdtui.tui.figures import steering_text
 from wdtui.tui.gauge import gauge
 from wdtui.tui.screens.actions import RunScreen
-from wdtui.tui.story import told
+from wdtui.tui.status_line import status_line
 from wdtui.tui.widgets.chart_grid import ChartGrid
 from wdtui.tui.widgets.columns import progress, state
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
@@ -54,7 +54,7 @@ class RunView(RunScreen):
     def compose(self) -> ComposeResult:
         yield HeaderLine(f"run {self._run_id}")
         with Horizontal():
-            yield ChartGrid(self._schema, _CHARTS, self.workbench.identities.of, told, per_layer=True, id="grid")
+            yield ChartGrid(self._schema, _CHARTS, self.workbench.identities.of, status_line, per_layer=True, id="grid")
             with VerticalScroll(id="about"):
                 yield Words(id="facts")
         yield KeyLine([key for key in (*_RUN_KEYS, *keys.CHARTS, _BACK, *_APP_KEYS) if key.footer])
@@ -97,7 +97,7 @@ def facts(shown: Shown) -> Text:
     for title, lines in (
         ("", [clean(run.title), *([clean(run.note)] if run.note else [])]),
         ("changed while training", _changes(run)),
-        ("summary", _story(shown)),
+        ("summary", _summary(shown)),
         ("sharpness", gauge(shown.curves, shown.milestones)),
         ("config", list(_config(run))),
         ("events", _events(shown)),
@@ -109,8 +109,8 @@ def facts(shown: Shown) -> Text:
     return text
 
 
-def _story(shown: Shown) -> list[str]:
-    sentences = list(story(shown.curves, shown.run.schema))
+def _summary(shown: Shown) -> list[str]:
+    sentences = list(summary_sentences(shown.curves, shown.run.schema))
     return [*sentences, *([clean(shown.run.reason)] if shown.run.reason else [])]
 
 

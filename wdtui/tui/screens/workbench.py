@@ -29,7 +29,7 @@ from wdtui.tui.load import LoadHistory
 from wdtui.tui.query import QueryError, as_typed, parse
 from wdtui.tui.screens.actions import RunScreen
 from wdtui.tui.screens.sweep_form import SweepForm, SweepList
-from wdtui.tui.story import headline, told
+from wdtui.tui.status_line import headline, status_line
 from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.chart_grid import ChartGrid
 from wdtui.tui.widgets.group_heading import GroupHeading
@@ -72,7 +72,7 @@ class Workbench(RunScreen):
             form = LaunchForm(FormMemory(self.controls.store.folder), id="form")
             yield form
             with Vertical(id="views"):
-                yield ChartGrid(form.schema, _CHARTS, self.workbench.identities.of, told, id="grid")
+                yield ChartGrid(form.schema, _CHARTS, self.workbench.identities.of, status_line, id="grid")
                 yield LoadStrip(id="machine")
         with Vertical(id="runs"):
             yield RunTable(lambda run_id: self.workbench.identities.of(run_id) if self._is_shown(run_id) else None)

@@ -15,7 +15,7 @@ from wdtui.tui.feed import Feed, Shown
 from wdtui.tui.figures import Figure, figure, subjects
 from wdtui.tui.gauge import gauge
 from wdtui.tui.identity import Identities
-from wdtui.tui.story import told
+from wdtui.tui.status_line import status_line
 from wdtui.tui.view import View
 
 ACCURACY, LOSS, SHARPNESS = (
@@ -48,14 +48,14 @@ def expected_marks(runs: tuple[Shown, ...], chart: object) -> list[Mark]:
 
 def test_a_live_run_is_told_its_next_blowup(live: Shown) -> None:
     assert live.forecast and live.forecast.earliest <= THIRD_BLOWUP <= live.forecast.latest
-    assert f"A blow-up is expected near step {live.forecast.step:,} (" in told(live)
+    assert f"A blow-up is expected near step {live.forecast.step:,} (" in status_line(live)
     for chart, label in ((ACCURACY, "blow-up expected"), (LOSS, "")):
         assert expected_marks((live,), chart) == [Mark(live.forecast.step, label, "dim")]
 
 
 def test_a_run_that_has_ended_expects_nothing(recorded: Recorded) -> None:
     (done,) = shown(recorded, recorded.add("crash-forecast", points=228))
-    assert done.forecast is None and "expected" not in told(done) and not expected_marks((done,), ACCURACY)
+    assert done.forecast is None and "expected" not in status_line(done) and not expected_marks((done,), ACCURACY)
 
 
 def test_among_several_runs_no_forecast_is_drawn(recorded: Recorded, live: Shown) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from wdtui.analysis.hindsight import GAUGES, Score, best_threshold, forecasts, score, sum_of, telling
-from wdtui.bench.foretold import ranges, rankings, scores, teeth
+from wdtui.analysis.backtest import GAUGES, Score, best_threshold, forecasts, ranking, score, sum_of
+from wdtui.bench.forecasts import ranges, rankings, scores, teeth
 from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Curves
 
@@ -75,10 +75,10 @@ def test_a_clock_foretells_a_regular_run_and_a_drift_never_ceases_to_warn() -> N
 
 def test_a_gauge_is_telling_when_it_is_higher_before_blowups_than_elsewhere() -> None:
     regular = saw(5)
-    assert telling(regular, SHARPNESS, 10 * EPOCH) == 1.0
-    assert telling(regular, lambda curves: 1 / curves["sharpness"], 10 * EPOCH) == 0.0
-    assert telling(regular, lambda curves: np.ones(len(curves)), 10 * EPOCH) == 0.5
-    assert math.isnan(telling(saw(3, crash=lambda tooth: False), SHARPNESS, 10 * EPOCH))
+    assert ranking(regular, SHARPNESS, 10 * EPOCH) == 1.0
+    assert ranking(regular, lambda curves: 1 / curves["sharpness"], 10 * EPOCH) == 0.0
+    assert ranking(regular, lambda curves: np.ones(len(curves)), 10 * EPOCH) == 0.5
+    assert math.isnan(ranking(saw(3, crash=lambda tooth: False), SHARPNESS, 10 * EPOCH))
 
 
 def test_the_tables_have_a_column_for_each_run_and_a_row_for_each_gauge() -> None:

@@ -18,7 +18,7 @@ _NOTE_SECONDS = 10.0
 """How long a note stays, at the run's present speed, before what holds now is told instead."""
 
 
-def told(shown: Shown) -> str:
+def status_line(shown: Shown) -> str:
     """What is to be known of one run now: why it ended, its experiment's newest note, or how far its story has come."""
     run, curves = shown.run, shown.curves
     if curves.lost:

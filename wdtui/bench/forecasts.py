@@ -1,7 +1,7 @@
 """How well blow-ups can be predicted: the tables of docs/crash-forecast.md,
 from the runs of that experiment in a store. Unfinished runs are included up to their newest point.
 
-    python -m wdtui.bench.foretold STORE [--horizon EPOCHS]…
+    python -m wdtui.bench.forecasts STORE [--horizon EPOCHS]…
 
 Thresholds are chosen on the runs with the first λ and seed, which are then no test of them.
 """
@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from wdtui.analysis.backtest import GAUGES, SLACK, Score, best_threshold, forecasts, ranking, score, sum_of
 from wdtui.analysis.forecast import THRESHOLD
-from wdtui.analysis.hindsight import GAUGES, SLACK, Score, best_threshold, forecasts, score, sum_of, telling
 from wdtui.analysis.milestones import milestones
 from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Curves
@@ -28,7 +28,7 @@ Runs = list[tuple[RunConfig, Curves]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser("python -m wdtui.bench.foretold", description="How well blow-ups are predicted.")
+    parser = argparse.ArgumentParser("python -m wdtui.bench.forecasts", description="How well blow-ups are predicted.")
     parser.add_argument("store", type=Path)
     parser.add_argument("--horizon", type=int, action="append", help="Epochs ahead; may be given several times.")
     given = parser.parse_args()
@@ -75,7 +75,7 @@ def rankings(runs: Runs, horizon: int) -> Iterator[str]:
     yield f"| higher in the {horizon} epochs before a blow-up | " + " | ".join(_titles(runs)) + " |"
     yield "|---" * (len(runs) + 1) + "|"
     for name, gauge in GAUGES.items():
-        shares = [telling(curves, gauge, horizon * config.steps_per_epoch) for config, curves in runs]
+        shares = [ranking(curves, gauge, horizon * config.steps_per_epoch) for config, curves in runs]
         yield f"| {name} | " + " | ".join(f"{share:.2f}" for share in shares) + " |"
 
 

@@ -92,7 +92,7 @@ def score(curves: Curves, gauge: Gauge, threshold: float, horizon: int) -> Score
     return Score(len(blowups), len(hits), false_alarms, tuple(hits))
 
 
-def telling(curves: Curves, gauge: Gauge, horizon: int) -> float:
+def ranking(curves: Curves, gauge: Gauge, horizon: int) -> float:
     """How often a gauge is higher within `horizon` steps before a blow-up than at another measurement since the fit.
 
     The area under the ROC curve: 1 for a gauge that passes one threshold before every blow-up and only then, 0.5 for

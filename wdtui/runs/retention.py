@@ -63,7 +63,7 @@ class Watch:
         return seen
 
 
-class Keeper:
+class RetentionPolicy:
     """Says after each point what is worth a checkpoint that stays, and why."""
 
     def __init__(self, config: Config, training: Session, before: Curves, fork_step: int | None) -> None:
