@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from wdtui.bench.plain import plain_network, plain_optimizer
 from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.addition.engine import epoch as epoch_module
+from wdtui.problems.addition.engine.ensemble import Ensemble
 from wdtui.problems.addition.engine.losses import loss_value
 from wdtui.problems.addition.engine.tasks import Split, make_task
 from wdtui.problems.addition.engine.training import DivergedError, Training
@@ -417,6 +418,20 @@ def test_a_training_resumed_at_any_step_goes_on_bit_for_bit(config: RunConfig, w
         points += list(training.points())
     assert measured(points) == expected
     assert torch.equal(training.network.parameters, parameters)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam"])
+def test_step_counters_are_float32_in_float64_too_and_old_ones_of_float64_are_taken_over(optimizer: str) -> None:
+    config = SMALL.replace(optimizer=optimizer)
+    with float64():
+        training = Training(config)
+        list(training.points(until(training, 15)))
+        state, position = snapshot(training)
+        assert state["optimizer.steps"].dtype == torch.float32 and state["optimizer.mean"].dtype == torch.float64
+        for resumed in (Training(config), Ensemble([config]).sessions[0]):
+            resumed.restore(state | {"optimizer.steps": state["optimizer.steps"].double()}, position)
+            assert resumed.state()["optimizer.steps"].dtype == torch.float32
+            assert resumed.state()["optimizer.steps"] == 15
 
 
 def test_a_training_may_be_taken_back_to_an_earlier_step() -> None:

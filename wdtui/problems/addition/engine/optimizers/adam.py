@@ -11,6 +11,9 @@ from torch import Tensor
 from wdtui.problems.addition.config import RunConfig
 from wdtui.support.third_party import fused_adam, fused_adamw
 
+COUNTER = torch.float32
+"""Of the step counters, also in float64: the fused update on CUDA reads them as float32."""
+
 
 class Step:
     """One fused call, which also does the decay: that saves a pass over the parameters."""
@@ -22,12 +25,13 @@ class Step:
         self.state = {
             "mean": torch.zeros_like(parameters),
             "square": torch.zeros_like(parameters),
-            "steps": torch.zeros((), device=parameters.device),
+            "steps": torch.zeros((), dtype=COUNTER, device=parameters.device),
         }
 
     def denominator(self) -> Tensor:
         """sqrt(v̂) + epsilon, v̂ the bias-corrected running square; before the first step only epsilon."""
-        corrected = self.state["square"] / (1 - self.beta2 ** self.state["steps"]).clamp_min(1e-12)
+        square = self.state["square"]
+        corrected = square / (1 - self.beta2 ** self.state["steps"].to(square.dtype)).clamp_min(1e-12)
         return corrected.sqrt() + self.epsilon
 
     def step(self, parameters: Tensor, gradients: Tensor, learning_rate: float, weight_decay: float) -> None:
@@ -49,7 +53,7 @@ class StackedStep:
         self.state = {
             "mean": torch.zeros_like(parameters),
             "square": torch.zeros_like(parameters),
-            "steps": parameters.new_zeros(len(parameters)),
+            "steps": torch.zeros(len(parameters), dtype=COUNTER, device=parameters.device),
         }
 
     def step(self, parameters: Tensor, gradients: Tensor, learning_rates: Sequence[float], _: Tensor) -> None:
