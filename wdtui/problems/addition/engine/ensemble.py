@@ -7,6 +7,7 @@ and seed.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.addition.engine.epoch import MODELS_AXIS, EpochRecord
-from wdtui.problems.addition.engine.graphs import Graphs
+from wdtui.problems.addition.engine.graphs import graphs_on
 from wdtui.problems.addition.engine.measure import measure
 from wdtui.problems.addition.engine.network import Network
 from wdtui.problems.addition.engine.optimizer import StackedOptimizer
@@ -74,8 +75,8 @@ class Ensemble:
         self.optimizer = StackedOptimizer(configs, self.network.parameters, self.network.gradients)
         self.record = EpochRecord(self.config, device, (len(configs),))
         self.sharpness = None  # it derives one run's loss twice
-        graphs = Graphs() if torch.device(device).type == "cuda" else None
-        self.steps = Steps(self, graphs)
+        self._graphs = graphs_on(device)
+        self.steps = Steps(self, self._graphs)
         self.steps.use(self.config, self.network, self.optimizer, self.record)
         self._live: dict[str, list[float]] = {name: [getattr(config, name) for config in configs] for name in LIVE}
         self._stale = True
@@ -103,13 +104,15 @@ class Ensemble:
         due = [member for member in self.sessions if member.point_due]
         if not due:
             return []
-        values = measure(self, self.steps.before_last_step)
+        with self._stream():
+            values = measure(self, self.steps.before_last_step)
         return [(member.row, member.point(values[member.row])) for member in due]
 
     def run_epoch(self, poll: Poll = lambda: True) -> bool:
         """Take the remaining steps of this epoch, until `poll` returns False. Returns whether the epoch is complete."""
-        self._copy_live_values()  # as a run may have been restored within an epoch
-        return self.steps.run_epoch(poll)
+        with self._stream():
+            self._copy_live_values()  # as a run may have been restored within an epoch
+            return self.steps.run_epoch(poll)
 
     @property
     def epoch(self) -> int:
@@ -148,6 +151,10 @@ class Ensemble:
             for old, new in zip(self._batches, self._drawn_batches(), strict=True):
                 old.copy_(new)
         return self._batches
+
+    def _stream(self) -> contextlib.AbstractContextManager[None]:
+        """What all work on the device is done inside of."""
+        return self._graphs.stream() if self._graphs else contextlib.nullcontext()
 
     def _drawn_batches(self) -> tuple[Tensor, Tensor]:
         each = zip(self.configs, self._tasks, strict=True)
