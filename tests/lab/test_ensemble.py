@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from calls import Calls
 
 from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.addition.engine.ensemble import Ensemble, Member, is_stacked, shape_of
@@ -210,18 +210,6 @@ def test_how_many_steps_are_taken_between_two_looks_makes_no_difference(pace: in
     assert {row: values(points) for row, points in strides.items()} == {
         row: values(points) for row, points in trained(stepwise).items()
     }
-
-
-class Calls(TorchDispatchMode):
-    """Counts the operations that PyTorch is asked for, by name."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.counts: Counter[str] = Counter()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.counts[func.overloadpacket.__name__] += 1
-        return func(*args, **kwargs or {})
 
 
 def calls_to_begin_an_epoch(models: int, plan: Plan = ()) -> Counter[str]:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import pytest
 import torch
+from calls import Calls
 from fake_cuda import FakeCuda
 
+from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.engine import ensemble as ensemble_module
+from wdtui.problems.addition.engine import epoch as epoch_module
+from wdtui.problems.addition.engine.ensemble import Ensemble
 from wdtui.problems.addition.engine.graphs import Graphs, graphs_on
+from wdtui.schema.steering import Plan, Steering
 
 
 @pytest.fixture
@@ -130,3 +137,124 @@ def test_what_fails_while_steps_are_recorded_is_raised_itself() -> None:
 @pytest.mark.usefixtures("cuda")
 def test_only_cuda_records_its_steps(device: str, records: bool) -> None:
     assert (graphs_on(device) is not None) == records
+
+
+# Trainings: an ensemble whose steps are recorded, against one whose steps are called.
+
+SMALL = RunConfig(width=16, train_size=205, validation_size=30, test_size=20, batch_size=20, epochs=4, bn_epsilon=1e-3)
+"""Ten steps an epoch."""
+RUNS = [
+    SMALL.replace(seed=1),
+    SMALL.replace(seed=2, learning_rate=1e-2, weight_decay=2.0),
+    SMALL.replace(bn_epsilon=0.1, learning_rate=3e-3, data_seed=5),
+    SMALL.replace(learning_rate=1e-2),
+]
+PLANS: list[Plan] = [
+    (),
+    (Steering(10, "learning_rate", 1e-2, 1e-3, 3), Steering(20, "weight_decay", 2.0, 0.1)),
+    (Steering(20, "bn_epsilon", 0.1, 1e-4),),
+    (Steering(10, "weight_decay", 0.1, 1.0, 2),),
+]
+"""A learning rate that changes from epoch to epoch, and changes of the other values on the way."""
+
+
+class CalledSteps(Graphs):
+    """Calls all steps instead of recording them."""
+
+    def __init__(self) -> None: ...
+
+    def stream(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def run(self, key: Hashable, steps: Callable[[], None]) -> None:
+        steps()
+
+
+def opened(
+    graphs: Graphs, patch: pytest.MonkeyPatch, configs: list[RunConfig], plans: list[Plan] | None = None
+) -> Ensemble:
+    patch.setattr(ensemble_module, "graphs_on", lambda _: graphs)
+    return Ensemble(configs, "cpu", plans)
+
+
+def measured(ensemble: Ensemble) -> list[tuple[int, int, tuple[float, ...]]]:
+    """All points but their speeds, with whose they are."""
+    return [(member.row, point.step, point.values[:-1]) for member, point in ensemble.points()]
+
+
+def assert_equal_states(one: Ensemble, other: Ensemble) -> None:
+    for member, twin in zip(one.sessions, other.sessions, strict=True):
+        for name, tensor in member.state().items():
+            assert torch.equal(tensor, twin.state()[name]), name
+
+
+@pytest.mark.parametrize("window", [2, 3, 128])
+@pytest.mark.parametrize("changes", [{}, {"shuffle": True}, {"optimizer": "sgd"}, {"decay": "l2"}], ids=str)
+def test_recorded_steps_train_as_called_ones_do_bit_for_bit(
+    cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], window: int
+) -> None:
+    monkeypatch.setattr(epoch_module, "_WINDOW_STEPS", window)
+    configs = [config.replace(**changes) for config in RUNS]
+    recorded = opened(Graphs("cuda:1"), monkeypatch, configs, PLANS)
+    called = opened(CalledSteps(), monkeypatch, configs, PLANS)
+    assert measured(recorded) == measured(called)
+    assert_equal_states(recorded, called)
+    assert cuda.named("replay")
+
+
+@pytest.mark.parametrize("stop", [5, 10, 23])
+def test_recorded_steps_go_on_from_a_checkpoint_of_any_step_bit_for_bit(
+    cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    monkeypatch.setattr(epoch_module, "_WINDOW_STEPS", 4)
+    whole, first = (opened(CalledSteps(), monkeypatch, RUNS, PLANS) for _ in range(2))
+    expected = measured(whole)
+    first.steps.pace = 1
+    points = [
+        (member.row, point.step, point.values[:-1])
+        for member, point in first.points(lambda: first.sessions[0].step < stop)
+    ]
+    rest = opened(Graphs("cuda:1"), monkeypatch, RUNS, PLANS)
+    for member, before in zip(rest.sessions, first.sessions, strict=True):
+        member.restore({name: tensor.clone() for name, tensor in before.state().items()}, before.position())
+    assert points + measured(rest) == expected
+    assert_equal_states(rest, whole)
+    assert cuda.named("replay")
+
+
+def test_a_long_epoch_with_changing_learning_rates_takes_two_graphs(
+    cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(epoch_module, "_WINDOW_STEPS", 3)
+    measured(opened(Graphs("cuda:1"), monkeypatch, RUNS, PLANS))
+    assert len(cuda.named("graph")) == 2
+    assert len(cuda.named("replay")) == 4 * 4 - 2  # four windows an epoch, of which the first of each kind was called
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+def test_one_update_moves_all_models_however_their_learning_rates_differ(
+    monkeypatch: pytest.MonkeyPatch, optimizer: str
+) -> None:
+    counts = []
+    for rates in ([1e-3] * 4, [1e-3, 1e-2, 1e-3, 3e-3]):
+        configs = [SMALL.replace(optimizer=optimizer, learning_rate=rate) for rate in rates]
+        ensemble = opened(CalledSteps(), monkeypatch, configs)
+        with torch.inference_mode(), Calls() as calls:
+            ensemble.optimizer.step()
+        counts.append(calls.counts)
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+def test_recorded_steps_train_as_those_of_a_cpu_do(monkeypatch: pytest.MonkeyPatch, optimizer: str) -> None:
+    configs = [config.replace(optimizer=optimizer) for config in RUNS]
+    torch.set_default_dtype(torch.float64)
+    try:
+        ours = measured(opened(CalledSteps(), monkeypatch, configs, PLANS))
+        monkeypatch.undo()
+        expected = measured(Ensemble(configs, "cpu", PLANS))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for (row, step, values), (other_row, other_step, others) in zip(ours, expected, strict=True):
+        assert (row, step) == (other_row, other_step)
+        assert values == pytest.approx(others, rel=1e-9, abs=1e-12)

@@ -72,10 +72,11 @@ class Ensemble:
         self._tasks = [made[_pairs_of(config)] for config in configs]
         self.task = _stacked_task(self._tasks)
         self.network = Network(configs, device)
-        self.optimizer = StackedOptimizer(configs, self.network.parameters, self.network.gradients)
+        self._graphs = graphs_on(device)
+        parameters, gradients = self.network.parameters, self.network.gradients
+        self.optimizer = StackedOptimizer(configs, parameters, gradients, recorded=self._graphs is not None)
         self.record = EpochRecord(self.config, device, (len(configs),))
         self.sharpness = None  # it derives one run's loss twice
-        self._graphs = graphs_on(device)
         self.steps = Steps(self, self._graphs)
         self.steps.use(self.config, self.network, self.optimizer, self.record)
         self._live: dict[str, list[float]] = {name: [getattr(config, name) for config in configs] for name in LIVE}
@@ -144,12 +145,9 @@ class Ensemble:
         return state_of(self.network, self.optimizer, self.record, self.steps.batch)
 
     def batches(self) -> tuple[Tensor, Tensor]:
-        """As `Steps` wants them, always in the same memory."""
-        if self._batches is None:
+        if self._batches is None or any(config.shuffle for config in self.configs):
+            self._batches = None  # whose memory the next ones may take
             self._batches = self._drawn_batches()
-        elif any(config.shuffle for config in self.configs):
-            for old, new in zip(self._batches, self._drawn_batches(), strict=True):
-                old.copy_(new)
         return self._batches
 
     def _stream(self) -> contextlib.AbstractContextManager[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -26,11 +26,6 @@ class Optimizer:
         """What the optimiser remembers from step to step, by name; writing into these tensors restores it."""
         return self._update.state
 
-    @property
-    def fixed(self) -> tuple[Hashable, ...]:
-        """The numbers that a recorded step keeps, as they are not in tensors."""
-        return self.weight_decay, self.learning_rate
-
     def denominator(self) -> Tensor:
         """What the next update divides the gradient by: [parameters] for Adam, 1 for SGD."""
         return self._update.denominator()
@@ -46,25 +41,24 @@ class StackedOptimizer:
     The decay of all models is one operation here, as the fused update takes only one λ.
     """
 
-    def __init__(self, configs: Sequence[RunConfig], parameters: Tensor, gradients: Tensor) -> None:
+    def __init__(
+        self, configs: Sequence[RunConfig], parameters: Tensor, gradients: Tensor, *, recorded: bool = False
+    ) -> None:
+        """With `recorded` its steps can be recorded in a graph: all that may change between them is in tensors."""
         config = configs[0]
         self.parameters, self.gradients = parameters, gradients
         self.decoupled = config.decoupled
         self.learning_rate = parameters.new_empty(len(configs))
         self._decay = parameters.new_empty(len(configs), 1)
         """The factor of the parameters where decay is decoupled, else λ, which adds to the gradient."""
-        self._update = steps_of(config).StackedStep(config, parameters)
+        steps = steps_of(config)
+        self._update = (steps.RecordedStep if recorded else steps.StackedStep)(config, parameters)
         self.set_rates([one.weight_decay for one in configs], [one.learning_rate for one in configs])
 
     @property
     def state(self) -> dict[str, Tensor]:
         """What the optimiser remembers from step to step, [models, ...] by name."""
         return self._update.state
-
-    @property
-    def fixed(self) -> tuple[Hashable, ...]:
-        """The numbers that a recorded step keeps, as they are not in tensors."""
-        return tuple(self._learning_rates)
 
     def set_rates(self, weight_decays: Sequence[float], learning_rates: Sequence[float]) -> None:
         """Use another λ and learning rate of each model from the next step on."""

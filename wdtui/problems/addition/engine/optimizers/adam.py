@@ -16,7 +16,7 @@ COUNTER = torch.float32
 
 
 class Step:
-    """One fused call, which also does the decay: that saves a pass over the parameters."""
+    """One fused call that also does the decay, which saves a pass over the parameters."""
 
     def __init__(self, config: RunConfig, parameters: Tensor) -> None:
         self.beta1, self.beta2 = config.betas
@@ -45,7 +45,7 @@ class Step:
 
 
 class StackedStep:
-    """One fused call for all neighbours with the same learning rate."""
+    """One fused call for all neighbours with the same learning rate. Each run gets the bits that it gets alone."""
 
     def __init__(self, config: RunConfig, parameters: Tensor) -> None:
         self.beta1, self.beta2 = config.betas
@@ -56,14 +56,38 @@ class StackedStep:
             "steps": torch.zeros(len(parameters), dtype=COUNTER, device=parameters.device),
         }
 
-    def step(self, parameters: Tensor, gradients: Tensor, learning_rates: Sequence[float], _: Tensor) -> None:
-        mean, square, steps = self.state.values()
-        steps += 1
+    def step(
+        self, parameters: Tensor, gradients: Tensor, learning_rates: Sequence[float], learning_rate: Tensor
+    ) -> None:
+        self.state["steps"] += 1
         start = 0
         for rate, same in itertools.groupby(learning_rates):
             rows = slice(start, start := start + len(list(same)))
-            fused_adam(
-                [parameters[rows]], [gradients[rows]], [mean[rows]], [square[rows]], [], [steps[rows.start]],
-                weight_decay=0.0, lr=rate,
-                beta1=self.beta1, beta2=self.beta2, eps=self.epsilon, amsgrad=False, maximize=False,
-            )  # fmt: skip
+            self._move(parameters, gradients, rows, rate)
+
+    def _move(self, parameters: Tensor, gradients: Tensor, rows: slice, learning_rate: float) -> None:
+        """Move the models of some rows, which have taken equally many steps."""
+        mean, square, steps = self.state.values()
+        fused_adam(
+            [parameters[rows]], [gradients[rows]], [mean[rows]], [square[rows]], [], [steps[rows.start]],
+            weight_decay=0.0, lr=learning_rate,
+            beta1=self.beta1, beta2=self.beta2, eps=self.epsilon, amsgrad=False, maximize=False,
+        )  # fmt: skip
+
+
+class RecordedStep(StackedStep):
+    """One fused call for all models, with the learning rates from a tensor, as a recorded step needs them.
+
+    The fused update takes one learning rate. So it moves zeros with 1, and each model goes its rate along that.
+    """
+
+    def __init__(self, config: RunConfig, parameters: Tensor) -> None:
+        super().__init__(config, parameters)
+        self._moves = torch.empty_like(parameters)
+
+    def step(
+        self, parameters: Tensor, gradients: Tensor, learning_rates: Sequence[float], learning_rate: Tensor
+    ) -> None:
+        self.state["steps"] += 1
+        self._move(self._moves.zero_(), gradients, slice(0, len(parameters)), 1.0)
+        parameters.addcmul_(self._moves, learning_rate.unsqueeze(1))
