@@ -13,6 +13,7 @@ import torch
 from calls import Calls
 
 from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.engine import epoch as epoch_module
 from wdtui.problems.addition.engine.ensemble import Ensemble, Member, is_stacked, shape_of
 from wdtui.problems.addition.engine.training import Training
 from wdtui.schema.curves import Point
@@ -195,6 +196,34 @@ def test_an_ensemble_trains_what_is_meant_for_it_and_on_a_gpu_whatever_it_can(
     changes: dict[str, Any], device: str, plan: Plan, stacked: bool
 ) -> None:
     assert is_stacked(SMALL.replace(**changes), device, plan) == stacked
+
+
+@pytest.mark.parametrize("window", [1, 4, 128])
+def test_the_losses_of_an_epoch_are_looked_at_once_at_its_end(monkeypatch: pytest.MonkeyPatch, window: int) -> None:
+    monkeypatch.setattr(epoch_module, "_WINDOW_STEPS", window)
+    ensemble = Ensemble([SMALL.replace(**changes) for changes in DIFFERENT])
+    with Calls() as calls:
+        ensemble.run_epoch()
+    assert not calls.waits
+    with Calls() as calls:
+        ensemble.end_epoch()
+    assert calls.waits == 1
+
+
+def test_a_checkpoint_within_an_epoch_says_at_which_step_of_it_a_run_diverged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(epoch_module, "_WINDOW_STEPS", 2)
+    ensemble = Ensemble([SMALL, SMALL.replace(seed=1)])
+
+    def spoil() -> bool:
+        if ensemble.steps.batch == 4:
+            ensemble.network.parameters[1] = math.nan
+        return ensemble.steps.batch < 8
+
+    assert not ensemble.run_epoch(spoil)
+    assert [member.position()["diverged_at"] for member in ensemble.sessions] == [None, 5]
+    ensemble.run_epoch()
+    ensemble.end_epoch()
+    assert [member.diverged_at for member in ensemble.sessions] == [None, 5]
 
 
 @pytest.mark.parametrize("pace", [3, 10, 100])

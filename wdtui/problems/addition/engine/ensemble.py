@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -84,6 +85,8 @@ class Ensemble:
         """Whether `_live` has changed since it was last copied to the device."""
         self.sessions = [Member(self, row, plan) for row, plan in enumerate(plans or [()] * len(configs))]
         self._batches: tuple[Tensor, Tensor] | None = None
+        self._unseen: list[tuple[Tensor, int]] = []
+        """Losses at which nobody has looked yet, with the step of the epoch to which the first of them belongs."""
 
     def points(self, poll: Poll = lambda: True) -> Iterator[tuple[Member, Point]]:
         """Train until a run has ended. After each epoch yield the points of all runs, each with its member.
@@ -100,7 +103,11 @@ class Ensemble:
 
     @torch.inference_mode()
     def end_epoch(self) -> list[tuple[int, Point]]:
-        """Count the epoch whose last step was taken. Returns the points that are due, each with its session's index."""
+        """Count the epoch whose last step was taken. Returns the points that are due, each with its session's index.
+
+        The host waits for the device only here: for the losses, then for the values of all points at once.
+        """
+        self.look_at_losses()
         self.steps.end_epoch()
         due = [member for member in self.sessions if member.point_due]
         if not due:
@@ -136,9 +143,18 @@ class Ensemble:
         self._copy_live_values()
 
     def see_losses(self, losses: Tensor, first: int) -> None:
-        if not losses.isfinite().all():
-            for member, column in zip(self.sessions, losses.unbind(1), strict=True):
-                member.see_losses(column, first)
+        self._unseen.append((losses, first))
+
+    def look_at_losses(self) -> None:
+        """Tell the members of losses that are not finite, of the steps since this was last called."""
+        if not self._unseen:
+            return
+        with self._stream():
+            losses, first = torch.cat([losses for losses, _ in self._unseen]), self._unseen[0][1]
+            self._unseen = []
+            if not losses.isfinite().all():
+                for member, column in zip(self.sessions, losses.unbind(1), strict=True):
+                    member.see_losses(column, first)
 
     def state(self) -> dict[str, Tensor]:
         """The state of all runs, by the names in the state of one. `MODELS_AXIS` gives the axis of the models."""
@@ -195,6 +211,10 @@ class Member(AdditionSession):
 
     def set(self, name: str, value: float) -> None:
         self._ensemble.set_live_value(name, self.row, value)
+
+    def position(self) -> dict[str, Any]:
+        self._ensemble.look_at_losses()
+        return super().position()
 
     def state(self) -> dict[str, Tensor]:
         return self._share(self._ensemble.state())
