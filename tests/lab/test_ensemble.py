@@ -137,6 +137,29 @@ def test_a_run_interrupted_in_an_ensemble_goes_on_in_another_bit_for_bit(stop: i
         assert values(points[row]) == values(expected[row])
 
 
+def test_the_members_share_one_copy_of_their_state_which_stays_as_it_was() -> None:
+    ensemble = Ensemble([SMALL.replace(**changes) for changes in DIFFERENT])
+    ensemble.run_epoch()
+    ensemble.end_epoch()
+    expected = [{name: tensor.clone() for name, tensor in member.state().items()} for member in ensemble.sessions]
+    with Calls() as calls:
+        copies = [member.copied_state() for member in ensemble.sessions]
+    assert calls.counts["clone"] == len(ensemble.state())
+    ensemble.run_epoch(lambda: ensemble.steps.batch < 5)
+    for copy, state, member in zip(copies, expected, ensemble.sessions, strict=True):
+        assert copy.keys() == state.keys() and all(torch.equal(copy[name], state[name]) for name in state)
+        assert not torch.equal(member.copied_state()["network.parameters"], state["network.parameters"])
+
+
+def test_a_copy_after_a_run_was_restored_is_of_what_it_was_restored_to() -> None:
+    ensemble, other = Ensemble([SMALL, SMALL.replace(seed=1)]), Ensemble([SMALL.replace(seed=2)])
+    for member in ensemble.sessions:
+        member.copied_state()
+    ensemble.sessions[1].restore(other.sessions[0].state(), other.sessions[0].position())
+    parameters = ensemble.sessions[1].copied_state()["network.parameters"]
+    assert torch.equal(parameters, other.network.parameters[0])
+
+
 @pytest.mark.usefixtures("double_precision")
 def test_a_run_may_leave_an_ensemble_and_go_on_alone() -> None:
     ensemble = Ensemble([SMALL, SMALL.replace(seed=5)])

@@ -229,6 +229,8 @@ class Runner:
             self.write_down()
             self._judging = _Judging(self.config.schema().judged)
             del self.training
+        if hasattr(self, "_retention"):  # which holds copies of it
+            del self._retention
         self._writer.flush()
 
     def complete(self, diverged_at: int | None = None) -> None:

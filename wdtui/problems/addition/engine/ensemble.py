@@ -85,6 +85,7 @@ class Ensemble:
         """Whether `_live` has changed since it was last copied to the device."""
         self.sessions = [Member(self, row, plan) for row, plan in enumerate(plans or [()] * len(configs))]
         self._batches: tuple[Tensor, Tensor] | None = None
+        self._copy: dict[str, Tensor] | None = None
         self._unseen: list[tuple[Tensor, int]] = []
         """Losses at which nobody has looked yet, with the step of the epoch to which the first of them belongs."""
 
@@ -118,6 +119,7 @@ class Ensemble:
 
     def run_epoch(self, poll: Poll = lambda: True) -> bool:
         """Take the remaining steps of this epoch, until `poll` returns False. Returns whether the epoch is complete."""
+        self.forget_copy()
         with self._stream():
             self._copy_live_values()  # as a run may have been restored within an epoch
             return self.steps.run_epoch(poll)
@@ -159,6 +161,16 @@ class Ensemble:
     def state(self) -> dict[str, Tensor]:
         """The state of all runs, by the names in the state of one. `MODELS_AXIS` gives the axis of the models."""
         return state_of(self.network, self.optimizer, self.record, self.steps.batch)
+
+    def copied_state(self) -> dict[str, Tensor]:
+        """A copy of `state`, the same for all members that ask between the same two steps."""
+        if self._copy is None:
+            self._copy = {name: tensor.clone() for name, tensor in self.state().items()}
+        return self._copy
+
+    def forget_copy(self) -> None:
+        """The next copy is to be made anew, as the state changes."""
+        self._copy = None
 
     def batches(self) -> tuple[Tensor, Tensor]:
         if self._batches is None or any(config.shuffle for config in self.configs):
@@ -218,6 +230,13 @@ class Member(AdditionSession):
 
     def state(self) -> dict[str, Tensor]:
         return self._share(self._ensemble.state())
+
+    def copied_state(self) -> dict[str, Tensor]:
+        return self._share(self._ensemble.copied_state())
+
+    def restore(self, state: Mapping[str, Tensor], position: Mapping[str, Any]) -> None:
+        self._ensemble.forget_copy()
+        super().restore(state, position)
 
     def _share(self, stacked: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """This run's part of a state of all, as views."""
