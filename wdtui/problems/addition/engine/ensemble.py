@@ -3,6 +3,9 @@
 At small widths a CPU spends its time between the operations, and a GPU does at almost any width. One call for many
 models costs little more than a call for one. The models never mix. Each has its own λ, ε, learning rate, pairs, order
 and seed.
+
+On a CPU the result of a run does not depend on the other runs, bit for bit. On CUDA this can hold only for as many
+other runs, because the order in which cuBLAS adds depends on how many models it multiplies.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from wdtui.problems.addition.engine.tasks import Split, Task, make_task
 from wdtui.schema.curves import Point
 from wdtui.schema.steering import Plan
 from wdtui.support.errors import DivergedError
+from wdtui.training.devices import use_full_precision
 from wdtui.training.session import Poll
 
 OWN = frozenset(
@@ -66,6 +70,7 @@ class Ensemble:
     def __init__(
         self, configs: Sequence[RunConfig], device: torch.device | str = "cpu", plans: Sequence[Plan] | None = None
     ) -> None:
+        use_full_precision(device)
         self.config = configs[0]
         self.configs = tuple(configs)
         tasks = {_pairs_of(config): config for config in configs}

@@ -21,6 +21,7 @@ from wdtui.schema.curves import Point
 from wdtui.schema.hyperparameters import Value
 from wdtui.schema.steering import Plan
 from wdtui.support.errors import DivergedError
+from wdtui.training.devices import use_full_precision
 from wdtui.training.session import Poll
 
 __all__ = ["DivergedError", "Training"]
@@ -35,6 +36,7 @@ class Training(AdditionSession):
 
     def __init__(self, config: RunConfig, device: torch.device | str = "cpu", plan: Plan = ()) -> None:
         """`plan` says what changes at which step. It may change all but what decides the pairs and the shapes."""
+        use_full_precision(device)
         self.config = config
         self.device = torch.device(device)
         self.task = make_task(config, device)

@@ -45,7 +45,7 @@ class Step:
 
 
 class StackedStep:
-    """One fused call for all neighbours with the same learning rate. Each run gets the bits that it gets alone."""
+    """One fused call for all neighbours with the same learning rate. Each gets the bits it gets without the others."""
 
     def __init__(self, config: RunConfig, parameters: Tensor) -> None:
         self.beta1, self.beta2 = config.betas
