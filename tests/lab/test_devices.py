@@ -21,6 +21,8 @@ from wdtui.problems.addition.engine.training import Training
 from wdtui.schema.curves import Point
 from wdtui.schema.steering import Steering
 
+pytestmark = pytest.mark.cpu_only
+
 SMALL = RunConfig(width=16, train_size=205, validation_size=30, test_size=20, batch_size=20, epochs=4, bn_epsilon=1e-3)
 
 

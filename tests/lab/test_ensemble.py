@@ -80,6 +80,7 @@ def test_an_ensemble_trains_networks_of_any_shape(changes: dict[str, Any]) -> No
         assert_goes_as_alone(member, points[member.row])
 
 
+@pytest.mark.cpu_only
 @pytest.mark.parametrize("width", [16, 48, 64])
 def test_the_company_a_run_has_changes_not_one_bit_of_it(width: int) -> None:
     configs = [SMALL.replace(width=width, **changes) for changes in DIFFERENT]
@@ -89,6 +90,7 @@ def test_the_company_a_run_has_changes_not_one_bit_of_it(width: int) -> None:
     assert torch.equal(together.network.parameters[1], alone.network.parameters[0])
 
 
+@pytest.mark.cpu_only
 def test_steering_one_run_leaves_the_others_as_they_are_and_works_as_it_does_alone() -> None:
     configs = [SMALL.replace(**changes) for changes in DIFFERENT[:3]]
     change = {"weight_decay": 2.0, "bn_epsilon": 1e-4, "learning_rate": 5e-3}
@@ -117,6 +119,7 @@ def test_steering_one_run_leaves_the_others_as_they_are_and_works_as_it_does_alo
     torch.testing.assert_close(ensemble.network.parameters[1], alone.network.parameters, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.cpu_only
 @pytest.mark.parametrize("stop", [10, 17])
 def test_a_run_interrupted_in_an_ensemble_goes_on_in_another_bit_for_bit(stop: int) -> None:
     configs = [SMALL.replace(**changes) for changes in DIFFERENT]
@@ -151,6 +154,7 @@ def test_the_members_share_one_copy_of_their_state_which_stays_as_it_was() -> No
         assert not torch.equal(member.copied_state()["network.parameters"], state["network.parameters"])
 
 
+@pytest.mark.cpu_only
 def test_a_copy_after_a_run_was_restored_is_of_what_it_was_restored_to() -> None:
     ensemble, other = Ensemble([SMALL, SMALL.replace(seed=1)]), Ensemble([SMALL.replace(seed=2)])
     for member in ensemble.sessions:
@@ -160,6 +164,7 @@ def test_a_copy_after_a_run_was_restored_is_of_what_it_was_restored_to() -> None
     assert torch.equal(parameters, other.network.parameters[0])
 
 
+@pytest.mark.cpu_only
 @pytest.mark.usefixtures("double_precision")
 def test_a_run_may_leave_an_ensemble_and_go_on_alone() -> None:
     ensemble = Ensemble([SMALL, SMALL.replace(seed=5)])
@@ -173,6 +178,7 @@ def test_a_run_may_leave_an_ensemble_and_go_on_alone() -> None:
     torch.testing.assert_close(alone.network.parameters, undisturbed.network.parameters, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.cpu_only
 def test_a_run_that_diverges_ends_and_spoils_no_other() -> None:
     wild = SMALL.replace(optimizer="sgd", learning_rate=900.0, batch_norm=False, loss="cross_entropy", epochs=6)
     calm = wild.replace(learning_rate=1e-2)
@@ -233,6 +239,7 @@ def test_the_losses_of_an_epoch_are_looked_at_once_at_its_end(monkeypatch: pytes
     assert calls.waits == 1
 
 
+@pytest.mark.cpu_only
 def test_a_checkpoint_within_an_epoch_says_at_which_step_of_it_a_run_diverged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(epoch_module, "_WINDOW_STEPS", 2)
     ensemble = Ensemble([SMALL, SMALL.replace(seed=1)])
@@ -265,7 +272,7 @@ def test_how_many_steps_are_taken_between_two_looks_makes_no_difference(pace: in
 
 
 def calls_to_begin_an_epoch(models: int, plan: Plan = ()) -> Counter[str]:
-    ensemble = Ensemble([SMALL.replace(seed=seed) for seed in range(models)], "cpu", [plan] * models)
+    ensemble = Ensemble([SMALL.replace(seed=seed) for seed in range(models)], plans=[plan] * models)
     ensemble.run_epoch()
     ensemble.end_epoch()
     with Calls() as calls:

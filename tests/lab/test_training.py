@@ -286,7 +286,7 @@ def batches(config: RunConfig, epoch: int) -> Tensor:
     training.move_to(epoch, 0)
     inputs, targets = training.batches()
     assert inputs.shape == (config.steps_per_epoch, config.batch_size, config.inputs)
-    return torch.cat([inputs, targets], 2).flatten(0, 1)
+    return torch.cat([inputs, targets], 2).flatten(0, 1).cpu()
 
 
 def test_without_shuffle_every_epoch_takes_the_pairs_in_the_order_of_the_split() -> None:
@@ -550,6 +550,7 @@ def test_what_cannot_be_steered_is_refused_and_changes_nothing(changes: dict[str
     assert training.position() == before
 
 
+@pytest.mark.cpu_only
 def test_numbers_below_the_smallest_normal_one_do_not_slow_a_training_down() -> None:
     smallest = torch.finfo(torch.float32).tiny
     training = Training(RunConfig(width=8, train_size=128, validation_size=16, test_size=16, weight_decay=100.0))
