@@ -12,7 +12,7 @@ from wdtui.problems.addition.engine.optimizers import steps_of
 
 
 class Optimizer:
-    """One of OPTIMIZERS; λ and the learning rate may be changed between steps."""
+    """One of OPTIMIZERS. λ and the learning rate may be changed between steps."""
 
     def __init__(self, config: RunConfig, parameters: Tensor, gradients: Tensor) -> None:
         self.weight_decay = config.weight_decay
@@ -23,7 +23,7 @@ class Optimizer:
 
     @property
     def state(self) -> dict[str, Tensor]:
-        """What the optimiser remembers from step to step, by name; writing into these tensors restores it."""
+        """What the optimiser keeps from step to step, by name. Writing into these tensors restores it."""
         return self._update.state
 
     def denominator(self) -> Tensor:
@@ -57,7 +57,7 @@ class StackedOptimizer:
 
     @property
     def state(self) -> dict[str, Tensor]:
-        """What the optimiser remembers from step to step, [models, ...] by name."""
+        """What the optimiser keeps from step to step, [models, ...] by name."""
         return self._update.state
 
     def set_rates(self, weight_decays: Sequence[float], learning_rates: Sequence[float]) -> None:

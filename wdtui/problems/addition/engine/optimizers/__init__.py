@@ -13,10 +13,10 @@ from wdtui.problems.addition.optimizers import OPTIMIZERS
 
 
 class Step(Protocol):
-    """What one model's optimiser remembers, and its step."""
+    """One model's optimiser: its state, and its step."""
 
     state: dict[str, Tensor]
-    """What it remembers from step to step, by name; writing into these tensors restores it."""
+    """What it keeps from step to step, by name. Writing into these tensors restores it."""
 
     def denominator(self) -> Tensor:
         """What the next update divides the gradient by: [parameters], or a number that holds for all."""
