@@ -148,7 +148,14 @@ def test_the_members_share_one_copy_of_their_state_which_stays_as_it_was() -> No
     with Calls() as calls:
         copies = [member.copied_state() for member in ensemble.sessions]
     assert calls.counts["clone"] == len(ensemble.state())
-    ensemble.run_epoch(lambda: ensemble.steps.batch < 5)
+    parameters = []
+
+    def poll() -> bool:
+        parameters.append(ensemble.sessions[0].copied_state()["network.parameters"])
+        return ensemble.steps.batch < 5
+
+    ensemble.run_epoch(poll)
+    assert not any(torch.equal(one, next_one) for one, next_one in itertools.pairwise(parameters))
     for copy, state, member in zip(copies, expected, ensemble.sessions, strict=True):
         assert copy.keys() == state.keys() and all(torch.equal(copy[name], state[name]) for name in state)
         assert not torch.equal(member.copied_state()["network.parameters"], state["network.parameters"])

@@ -91,6 +91,7 @@ class Ensemble:
         self.sessions = [Member(self, row, plan) for row, plan in enumerate(plans or [()] * len(configs))]
         self._batches: tuple[Tensor, Tensor] | None = None
         self._copy: dict[str, Tensor] | None = None
+        self._copied_at = 0, 0
         self._unseen: list[tuple[Tensor, int]] = []
         """Losses at which nobody has looked yet, with the step of the epoch to which the first of them belongs."""
 
@@ -169,8 +170,10 @@ class Ensemble:
 
     def copied_state(self) -> dict[str, Tensor]:
         """A copy of `state`, the same for all members that ask between the same two steps."""
-        if self._copy is None:
+        now = self.epoch, self.steps.batch
+        if self._copy is None or self._copied_at != now:
             self._copy = {name: tensor.clone() for name, tensor in self.state().items()}
+            self._copied_at = now
         return self._copy
 
     def forget_copy(self) -> None:
