@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from calls import Calls
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +24,7 @@ from wdtui.store.checkpoints import Checkpoints
 from wdtui.store.records import RunRecord, Status
 from wdtui.store.store import Store
 from wdtui.studies.branches import Branching, in_words
+from wdtui.training import trainer
 
 SCHEMA = RunConfig.schema()
 TINY = RunConfig(width=4, train_size=40, validation_size=10, test_size=10, batch_size=8, epochs=20, keep_every=8)
@@ -268,6 +270,22 @@ def test_milestones_and_the_time_before_a_blow_up_are_kept(store: Store, monkeyp
     assert kept == {15: "fit", 20: "blow-up", 75: "generalised", 100: ""}
     expected = trained(store, store.add_run(TINY))
     assert_equal(store.curves(trained(store, forks.fork(store, run, 20, {})).id), store.curves(expected.id))
+
+
+def test_copies_of_the_time_before_a_blow_up_are_fetched_from_the_device_only_at_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watched(monkeypatch, {11: ["blow-up"]})
+    config = TINY.replace(keep_every=0)
+    training = trainer(config).open_session(config, "cpu", ())
+    policy = retention.RetentionPolicy(config, training, Curves.of(config.columns, []), None)
+    fetched = {}
+    for point in training.points():
+        with Calls() as calls:
+            kept = [(snapshot.step, why) for snapshot, why in policy.after(point, training)]
+        assert kept == ([(4 * config.steps_per_epoch, "blow-up")] if point.epoch == 11 else [])
+        fetched[point.epoch] = calls.counts["_to_copy"]
+    assert {epoch for epoch, count in fetched.items() if count} == {11}
 
 
 def test_where_room_is_short_intervals_give_way_first_and_it_is_told(

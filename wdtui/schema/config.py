@@ -175,6 +175,8 @@ class Config:
 
     def finite(self, point: Point) -> bool:
         """Whether all that is measured at every point is a finite number."""
+        if all(map(math.isfinite, point.values)):
+            return True
         sparse = {column for metric in self._recorded() if metric.every for column in metric.columns(self)}
         values = zip(self.columns, point.values, strict=True)
         return all(math.isfinite(value) for name, value in values if name not in sparse)
