@@ -207,7 +207,7 @@ def test_where_memory_gives_out_on_the_way_half_of_the_runs_go_on_first(
 
     copied = Snapshot.on_device
     monkeypatch.setattr(Snapshot, "on_device", on_device)
-    monkeypatch.setattr(retention, "_EPOCHS_BEFORE", 1)
+    monkeypatch.setattr(retention, "_POINTS_BEFORE", 1)
     monkeypatch.setattr(problem_module, "Ensemble", Growing)
     monkeypatch.setattr(runner_module, "milestones", seen)
     monkeypatch.setattr(runner_module, "_POLL_SECONDS", seconds)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from wdtui.training.session import Session
 
-_EPOCHS_BEFORE = 4
-"""A blow-up is best understood from some epochs before its fall: so many at least, and less than twice as many."""
+_POINTS_BEFORE = 4
+"""A blow-up is best understood from some points before its fall: so many at least, and less than twice as many."""
 _MOST_BYTES = 256e6
 """Of larger networks no copies are held in memory, so that nothing is kept of the time before a blow-up."""
 
@@ -84,6 +84,8 @@ class RetentionPolicy:
         for fit, generalised in zip(*(before[name].tolist() for name in training.schema.judged), strict=True):
             self._watch.add(fit, generalised)
         self._epoch = training.epoch
+        self._before = _POINTS_BEFORE * config.log_every
+        """How many epochs before a blow-up the copy is to be that is kept of it."""
         self._copies: deque[Snapshot] = deque(maxlen=2)
         size = sum(tensor.numel() * tensor.element_size() for tensor in training.state().values())
         self._copying = size <= _MOST_BYTES
@@ -101,7 +103,7 @@ class RetentionPolicy:
             reasons.append("fork")
         if "blow-up" in reasons:
             reasons.remove("blow-up")
-            latest = point.step - _EPOCHS_BEFORE * config.steps_per_epoch
+            latest = point.step - self._before * config.steps_per_epoch
             before = next((copy for copy in reversed(self._copies) if copy.step <= latest), None)
             if before:
                 yield before.fetched(), "blow-up"
@@ -110,7 +112,7 @@ class RetentionPolicy:
                 Snapshot.of(training),
                 next(why for why in ("fork", "fit", "generalised", "interval") if why in reasons),
             )
-        if self._copying and point.epoch // _EPOCHS_BEFORE > last // _EPOCHS_BEFORE:
+        if self._copying and point.epoch // self._before > last // self._before:
             self._copies.append(Snapshot.on_device(training))
 
 
