@@ -79,7 +79,7 @@ def test_a_run_that_lacks_points_does_not_count_and_the_claim_says_so(store: Sto
     assert Evidence(store).run(CONFIG) is None
     (verdict,) = Evidence(store).verdicts(experiment())
     assert verdict.state == State.NOT_RUN
-    assert verdict.measured == "Run 2 lacks damaged points: `wdtui resume 2` trains them again."
+    assert verdict.measured == "Run 2 has damaged points: `wdtui resume 2` trains them again."
 
 
 def test_what_a_claim_lacks_because_of_damage_is_trained_again(store: Store) -> None:
