@@ -13,7 +13,7 @@ from rich.text import Text
 from test_sweep_table import Run
 
 from wdtui.analysis.sweep_table import Table
-from wdtui.plots.terminal.sweeps import axis_places, curve, heatmap, title
+from wdtui.plots.terminal.sweeps import axis_positions, curve, heatmap, title
 from wdtui.problems.addition.config import RunConfig
 
 SCHEMA = RunConfig.schema()
@@ -51,12 +51,12 @@ def lines(chart: Text) -> list[str]:
 
 
 def test_zero_stands_at_the_left_edge_of_a_logarithmic_axis() -> None:
-    zero, *others = axis_places(SCHEMA, "weight_decay", DECAYS)
+    zero, *others = axis_positions(SCHEMA, "weight_decay", DECAYS)
     assert others == [-2, -1, 0] and zero < -2
-    assert axis_places(SCHEMA, "blocks", (1, 2, 4)) == [1, 2, 4]
-    assert axis_places(SCHEMA, "loss", ("mse", "cross_entropy")) == [0, 1]
-    assert axis_places(SCHEMA, "normalized_weight_decay", (None, 0.05)) == [0, 1]
-    assert axis_places(SCHEMA, "weight_decay", (0.0,)) == [0]
+    assert axis_positions(SCHEMA, "blocks", (1, 2, 4)) == [1, 2, 4]
+    assert axis_positions(SCHEMA, "loss", ("mse", "cross_entropy")) == [0, 1]
+    assert axis_positions(SCHEMA, "normalized_weight_decay", (None, 0.05)) == [0, 1]
+    assert axis_positions(SCHEMA, "weight_decay", (0.0,)) == [0]
 
 
 def test_the_curve_names_values_and_marks_the_threshold() -> None:

@@ -89,7 +89,7 @@ def resume(
 
 
 def _open(store: Store, device: str, opening: Opening) -> int:
-    """Go on in the app, which opens the store anew."""
+    """Continue in the app, which opens the store itself."""
     from wdtui.tui import open_app
 
     store.close()
@@ -107,7 +107,7 @@ def _from_where(store: Store, record: RunRecord) -> str:
     if sound:
         return f"{spoilt}Run {record.id} continues from its checkpoint at step {number(sound[-1])}."
     if record.parent is not None:
-        return f"{spoilt}Run {record.id} begins anew, from what run {record.parent} has kept."
+        return f"{spoilt}Run {record.id} starts again from what run {record.parent} has kept."
     without = "starts over" if damaged else "has no checkpoint yet and starts from the beginning"
     return f"{spoilt}Run {record.id} {without}, which measures the same points again."
 

@@ -3,7 +3,7 @@
 Every claim compares one value with bounds. In TOML, under [[claims]]:
 
 says       = "…"                    the claim as a sentence
-measure    = "test_accuracy"        a metric, or one of MILESTONES
+measure    = "test_accuracy"        a metric, or one of MEASURES
 at         = "end"                  where a metric is read: "end" (the default), "fit", "highest", "lowest" or a step
 where      = {weight_decay = 0.1}   the cells it is about; a list allows any of its values. {branch = "bn_epsilon=0.01"}
                                     selects a branch of them (see `branches.py`) instead of the runs themselves
@@ -35,7 +35,7 @@ from wdtui.schema.schema import Schema
 from wdtui.studies.branches import BRANCH, Case, config_of, value_in
 from wdtui.support.text import clean, number, percent, too_long
 
-MILESTONES: dict[str, tuple[str, Callable[[Milestones], float | None]]] = {
+MEASURES: dict[str, tuple[str, Callable[[Milestones], float | None]]] = {
     "fit_step": ("step of the fit", lambda seen: seen.fit_step),
     "generalise_step": ("step of generalisation", lambda seen: seen.generalise_step),
     "delay": ("steps from fit to generalisation", lambda seen: seen.delay),
@@ -82,8 +82,8 @@ class Claim:
     @property
     def subject(self) -> str:
         """A description of the measure."""
-        if self.measure in MILESTONES:
-            label = MILESTONES[self.measure][0]
+        if self.measure in MEASURES:
+            label = MEASURES[self.measure][0]
         else:
             label = self.schema.metrics[self.measure].label
             if isinstance(self.at, int):
@@ -170,10 +170,10 @@ def _variant(table: Mapping[str, Any]) -> str:
 def _claim(schema: Schema, table: dict[str, Any]) -> Claim:
     if "measure" not in table:
         raise ConfigError('it has no measure: give measure = "…".')
-    _one_of("measure", table["measure"], [*schema.metrics, *MILESTONES])
+    _one_of("measure", table["measure"], [*schema.metrics, *MEASURES])
     if not isinstance(table.get("at"), int):
         _one_of("at", table.get("at", "end"), _PLACES)
-    if table["measure"] in MILESTONES and "at" in table:
+    if table["measure"] in MEASURES and "at" in table:
         raise ConfigError(f"{table['measure']} is a measure of the whole run, and at is for metrics.")
     _one_of("seeds", table.get("seeds", "median"), _SEEDS)
     _one_of("find", table.get("find", ""), ("", *_FINDS))
@@ -254,7 +254,7 @@ def _check_cells(claim: Claim, cells: Sequence[Case]) -> None:
         if claim.find and chosen and len(curve) < 2:
             raise ConfigError(f"there is only one value of {claim.along} for along.", claim.along)
         for config in map(config_of, chosen):
-            if claim.measure not in MILESTONES and claim.measure not in config.columns:
+            if claim.measure not in MEASURES and claim.measure not in config.columns:
                 raise ConfigError(f"{claim.measure} is not measured in such runs.")
             if isinstance(claim.at, int) and not 1 <= claim.at <= config.steps:
                 raise ConfigError(f"at {claim.at:,} is not within the {config.steps:,} steps of its runs.")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from wdtui.analysis.milestones import Milestones
 from wdtui.schema.curves import Curves
 from wdtui.studies.branches import Case
-from wdtui.studies.claims import MILESTONES, Claim, curve_of
+from wdtui.studies.claims import MEASURES, Claim, curve_of
 from wdtui.support.text import number
 
 Range = tuple[float, float]
@@ -131,10 +131,10 @@ def _found(find: str, positions: Sequence[float], heights: NDArray[np.float64]) 
 
 def _measured(claim: Claim, outcome: Outcome) -> float:
     """The value of one run; infinity for a milestone that was not reached, NaN if not measured."""
-    if claim.measure in MILESTONES:
+    if claim.measure in MEASURES:
         if not outcome.milestones:
             return math.nan
-        value = MILESTONES[claim.measure][1](_seen(outcome))
+        value = MEASURES[claim.measure][1](_seen(outcome))
         return math.inf if value is None else float(value)
     if claim.at == "end":
         return outcome.final.get(claim.measure, math.nan)

@@ -181,11 +181,11 @@ class SweepView(RunScreen):
     @on(ChartPanel.Pointed)
     def _point(self, event: ChartPanel.Pointed) -> None:
         """Take the value of the single axis that is nearest to a click in its curve."""
-        from wdtui.plots.terminal.sweeps import axis_places
+        from wdtui.plots.terminal.sweeps import axis_positions
 
         event.stop()
-        (places,) = (axis_places(self._schema, axis, values) for axis, values in self._axes.items())
-        self._place[0] = min(range(len(places)), key=lambda place: abs(places[place] - event.x))
+        (positions,) = (axis_positions(self._schema, axis, values) for axis, values in self._axes.items())
+        self._place[0] = min(range(len(positions)), key=lambda place: abs(positions[place] - event.x))
         self._show()
 
     def action_next_metric(self) -> None:
