@@ -206,7 +206,7 @@ async def test_a_cell_is_opened_and_left_again(recorded: Recorded, make_app: Mak
         for _ in range(3):
             await press(pilot, "enter")
             assert isinstance(pilot.app.screen, RunView)
-            opened.append(pilot.app.screen.run_in_hand.id)
+            opened.append(pilot.app.screen.selected_run.id)
             assert [shown.run.id for shown in pilot.app.snapshot.shown] == opened[-1:]
             await press(pilot, "escape", "n")
             assert isinstance(pilot.app.screen, SweepView)

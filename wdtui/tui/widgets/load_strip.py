@@ -1,4 +1,4 @@
-"""A row of small charts: how busy the machine was in the last minutes."""
+"""A row of small charts of the machine's load in the last minutes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wdtui.tui.widgets.words import Words
 
 
 class LoadStrip(Container):
-    """As many charts as the hardware has something to tell, and a line that names their lines."""
+    """A chart for each quantity that the hardware reports, and a legend."""
 
     DEFAULT_CSS = """
     LoadStrip > #gauges { height: 1fr; }
@@ -26,12 +26,12 @@ class LoadStrip(Container):
         with Horizontal(id="gauges"):
             for _ in range(MOST_CHARTS):
                 panel = ChartPanel(Figure("", "", ()))
-                panel.can_focus = False  # there is nothing to choose here
+                panel.can_focus = False  # it has no actions
                 yield panel
         yield Words(id="devices")
 
     def show(self, history: LoadHistory) -> None:
-        """Show what has been seen."""
+        """Show the samples."""
         figures = load_figures(history)
         for panel, figure in itertools.zip_longest(self.query(ChartPanel), figures):
             panel.display = figure is not None

@@ -1,4 +1,4 @@
-"""A line of text in a dialog: its name, what is typed, and an error under it."""
+"""A text box in a dialog, with its name and an error below it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wdtui.tui.widgets.words import Words
 
 
 class TextRow(Vertical):
-    """Posts Changed as it is typed in, Submitted on Enter."""
+    """Posts Changed while text is typed, Submitted on Enter."""
 
     DEFAULT_CSS = """
     TextRow { height: auto; }
@@ -25,7 +25,7 @@ class TextRow(Vertical):
     """
 
     class Changed(Message):
-        """The text is another one."""
+        """The text has changed."""
 
     class Submitted(Message):
         """Enter was pressed."""
@@ -39,10 +39,10 @@ class TextRow(Vertical):
         suggester: Suggester | None = None,
         id: str | None = None,
     ) -> None:
-        """`suggester` completes what is typed; → at its end takes that."""
+        """`suggester` proposes completions, which → accepts."""
         super().__init__(id=id)
         self.text = text.strip()
-        """What stands there, without blanks around it."""
+        """The text without surrounding spaces."""
         self._label, self._placeholder, self._suggester = label, placeholder, suggester
 
     def compose(self) -> ComposeResult:
@@ -54,7 +54,7 @@ class TextRow(Vertical):
         yield Words(classes="error")
 
     def set_error(self, sentence: str) -> None:
-        """Show what is wrong; an empty sentence takes it away."""
+        """Show an error; an empty sentence removes it."""
         error = self.query_one(".error", Words)
         error.say(sentence)
         error.display = bool(sentence)

@@ -1,4 +1,4 @@
-"""Text that is laid out and painted again only when it says something else."""
+"""Text that is laid out and painted again only when it changes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from textual.widgets import Static
 
 
 class Words(Static):
-    """A Static without markup whose `say` costs nothing where nothing changes."""
+    """A Static without markup whose `say` is cheap if nothing changes."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes, markup=False)
         self._said: tuple[str, object] = "", ()
 
     def say(self, words: str | Text, *, same_size: bool = False) -> None:
-        """Show words; where they take as much room as those before, the rest of the screen need not be painted."""
+        """Show a text. With `same_size` the rest of the screen is not laid out again."""
         said = (words.plain, tuple(words.spans)) if isinstance(words, Text) else (words, ())
         if said != self._said:
             self._said = said
