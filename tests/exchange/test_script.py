@@ -70,7 +70,7 @@ def test_the_script_runs_in_a_process_that_cannot_import_wdtui(tmp_path: Path) -
     assert len(result.stdout.splitlines()) == 2
 
 
-def test_what_the_script_cannot_tell_is_refused_in_one_sentence(tmp_path: Path) -> None:
+def test_unsupported_runs_are_refused_in_one_sentence(tmp_path: Path) -> None:
     run = stored(tmp_path, RunConfig(**TINY | {"architecture": "transformer"}))
     with pytest.raises(ExchangeError, match="supports only the residual network"):
         script(run)

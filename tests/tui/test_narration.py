@@ -48,7 +48,7 @@ def speaking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("speaking")
-async def test_the_quiet_line_says_the_note_that_the_run_has_got_to(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_the_status_line_shows_the_note_that_the_run_has_reached(recorded: Recorded, make_app: MakeApp) -> None:
     recorded.add("epsilon-1e-2", points=10, status=Status.RUNNING, experiment="speaking")
     recorded.add("epsilon-1e-2", points=150, status=Status.RUNNING, experiment="speaking")
     recorded.add("epsilon-1e-2", points=150, status=Status.RUNNING, experiment="another")
@@ -64,7 +64,7 @@ async def test_the_quiet_line_says_the_note_that_the_run_has_got_to(recorded: Re
 
 
 @pytest.mark.usefixtures("speaking")
-async def test_a_note_gives_way_to_the_present_once_it_could_be_read(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_a_note_is_replaced_by_the_current_state_after_a_while(recorded: Recorded, make_app: MakeApp) -> None:
     run_id = recorded.add("epsilon-1e-2", points=52, status=Status.RUNNING, experiment="speaking")
     config = recorded.store.run(run_id).config
     async with make_app().run_test(size=(120, 40)) as pilot:
@@ -83,7 +83,7 @@ async def test_a_note_gives_way_to_the_present_once_it_could_be_read(recorded: R
 
 
 @pytest.mark.usefixtures("speaking")
-async def test_the_gallery_says_how_claims_stand_by_the_runs_there_are(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_the_gallery_shows_verdicts_from_the_stored_runs(recorded: Recorded, make_app: MakeApp) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "E")
         assert isinstance(pilot.app.screen, Gallery)
@@ -98,14 +98,14 @@ async def test_the_gallery_says_how_claims_stand_by_the_runs_there_are(recorded:
 
 
 @pytest.mark.usefixtures("speaking")
-async def test_a_run_that_has_ended_is_told_of_as_a_whole(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_the_status_line_summarises_a_finished_run(recorded: Recorded, make_app: MakeApp) -> None:
     recorded.add("epsilon-1e-2", experiment="speaking")
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape")
         assert "Fit reached at step" in pilot.app.screen.query_one("#quiet", Words).content.plain
 
 
-async def test_leaving_the_gallery_at_once_does_no_harm(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_leaving_the_gallery_at_once_is_safe(recorded: Recorded, make_app: MakeApp) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
         await settle(pilot)
         await pilot.press("E", "escape", "E", "escape")
