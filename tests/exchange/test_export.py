@@ -16,7 +16,7 @@ from exchange_tools import CONFIG, NAMES, stored_run
 from wdtui.cli.main import main
 from wdtui.exchange import exported
 from wdtui.exchange.export import FORMATS, export
-from wdtui.exchange.exported import ExchangeError, Run, stream, take
+from wdtui.exchange.exported import ExchangeError, Run, load, stream
 from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Point
 from wdtui.store.store import Store
@@ -91,7 +91,7 @@ def test_a_run_without_points_is_exported_in_every_format(tmp_path: Path) -> Non
     pytest.importorskip("pyarrow")
     pytest.importorskip("tensorboard")
     with Store(tmp_path) as store:
-        run = take(store, store.add_run(CONFIG))
+        run = load(store, store.add_run(CONFIG))
     for format in FORMATS:
         (path,) = export([run], format, tmp_path / f"empty.{format}")
         assert path.exists()
@@ -161,7 +161,7 @@ def test_the_documented_commands_export_and_import_runs(tmp_path: Path) -> None:
 
 def take_last(folder: Path) -> Run:
     with Store(folder) as store:
-        return take(store, "last")
+        return load(store, "last")
 
 
 def test_a_run_can_be_exported_to_stdout(tmp_path: Path) -> None:

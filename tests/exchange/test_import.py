@@ -10,7 +10,7 @@ import pytest
 from exchange_tools import CONFIG, ORIGINAL, stored_run, taken_in, write_original
 
 from wdtui.exchange.export import export
-from wdtui.exchange.exported import ExchangeError, take
+from wdtui.exchange.exported import ExchangeError, load
 from wdtui.problems.addition.config import RunConfig
 from wdtui.runs.evidence import Evidence
 from wdtui.store.store import Store, StoreError
@@ -22,7 +22,7 @@ def test_a_run_of_the_original_code_is_imported_as_finished(tmp_path: Path) -> N
     write_original(tmp_path / "logs" / "version_0", ORIGINAL)
     with Store(tmp_path / "store") as store:
         (run_id,) = taken_in(tmp_path / "logs", store)
-        run = take(store, run_id)
+        run = load(store, run_id)
         assert run.status == "done" and run.name == "version_0, imported"
         assert run.config == RunConfig(weight_decay=0.3, width=128, epochs=3)
         assert run.curves["epoch"].tolist() == [1, 2, 3] and run.curves["step"].tolist() == [77, 155, 233]
@@ -58,7 +58,7 @@ def test_an_import_without_hyperparameters_uses_the_defaults(tmp_path: Path) -> 
     write_original(tmp_path / "version_0")
     with Store(tmp_path / "store") as store:
         (run_id,) = taken_in(tmp_path, store)
-        assert take(store, run_id).config == RunConfig(epochs=3)
+        assert load(store, run_id).config == RunConfig(epochs=3)
 
 
 def test_a_tensorboard_export_can_be_imported(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_tensorboard_export_can_be_imported(tmp_path: Path) -> None:
     export([run], "tensorboard", tmp_path / "board")
     with Store(tmp_path / "other") as store:
         (run_id,) = taken_in(tmp_path / "board", store)
-        back = take(store, run_id)
+        back = load(store, run_id)
     assert back.config == CONFIG and back.milestones == run.milestones
     for name, column in run.curves.items():
         np.testing.assert_array_equal(np.float32(back.curves[name]), np.float32(column))

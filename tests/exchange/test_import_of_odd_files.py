@@ -15,7 +15,7 @@ from exchange_tools import ORIGINAL, taken_in, write_events, write_original
 from odd_files import ODD, at_once, make_odd
 
 from wdtui.cli.main import main
-from wdtui.exchange.exported import Run, take
+from wdtui.exchange.exported import Run, load
 from wdtui.store.store import Store
 
 pytest.importorskip("tensorboard")
@@ -26,7 +26,7 @@ from wdtui.exchange import event_files
 def only_run(folder: Path, store: Path) -> Run:
     with Store(store) as opened:
         (run_id,) = taken_in(folder, opened)
-        return take(opened, run_id)
+        return load(opened, run_id)
 
 
 @pytest.mark.parametrize("missing", [1, 7, 40])

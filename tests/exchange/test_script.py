@@ -15,7 +15,7 @@ import pytest
 from command_line import assert_one_sentence, wdtui
 
 import wdtui as api
-from wdtui.exchange.exported import ExchangeError, Run, take
+from wdtui.exchange.exported import ExchangeError, Run, load
 from wdtui.exchange.script import script
 from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.addition.engine.training import Training
@@ -35,7 +35,7 @@ PLAN = (
 
 def stored(folder: Path, config: RunConfig, plan: Plan = ()) -> Run:
     with Store(folder) as store:
-        return take(store, store.add_run(config, plan=plan))
+        return load(store, store.add_run(config, plan=plan))
 
 
 @pytest.mark.parametrize(

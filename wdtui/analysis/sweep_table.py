@@ -174,8 +174,9 @@ def label(schema: Schema, name: str) -> str:
 
 
 def written(schema: Schema, name: str, value: float | None) -> str:
-    """The value of a metric or milestone as text."""
-    return schema.metrics[name].written(value) if name in schema.metrics else number(value)
+    """The value of a metric, also of one layer, or of a milestone as text."""
+    metric = schema.metric(name)
+    return metric.written(value) if metric else number(value)
 
 
 def columns(schema: Schema) -> tuple[str, ...]:

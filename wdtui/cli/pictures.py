@@ -55,12 +55,9 @@ def title(run: RunRecord) -> str:
     from wdtui.runs.labels import knobs
     from wdtui.support.text import clean, number
 
-    values = [f"{head} {_digits(run.written(name, number))}" for name, head in knobs([run.schema]).items()]
+    shown = knobs([run.schema]).items()
+    values = [f"{head} {run.written(name, number).replace(',', '')}" for name, head in shown]
     return ": ".join(filter(None, [clean(run.name), ", ".join(values)]))
-
-
-def _digits(text: str) -> str:
-    return text.replace(",", "")
 
 
 def _in_force(run: RunRecord, curves: Curves, field: str) -> NDArray[np.float64]:
@@ -76,7 +73,7 @@ def _in_force(run: RunRecord, curves: Curves, field: str) -> NDArray[np.float64]
     return np.array([values_at(plan, int(step) - length, length)[field] for step in curves.steps], np.float64)
 
 
-def write(path: Path, save: Callable[[Path], None], *, force: bool) -> None:
+def write(path: Path, save: Callable[[Path], object], *, force: bool) -> None:
     """Write a file and print its path on stdout. Raises FileError."""
     import typer
 

@@ -57,11 +57,7 @@ def report(
     require_matplotlib()
     with Store(store) as opened:
         text = page(_findings(opened, loaded.variant(quick), experiment, quick))
-    write(path, lambda partial: _save(partial, text), force=force)
-
-
-def _save(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    write(path, lambda partial: partial.write_text(text, encoding="utf-8"), force=force)
 
 
 def _findings(store: Store, experiment: Experiment, argument: str, quick: bool) -> Findings:

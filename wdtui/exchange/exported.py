@@ -114,7 +114,7 @@ class Run:
         return {name: np.concatenate(several) for name, several in parts.items()}
 
 
-def take(store: Store, run: str | int) -> Run:
+def load(store: Store, run: str | int) -> Run:
     """Read a run, given its number, its name or "last", with all its points. Raises StoreError."""
     record = store.find(str(run))
     curves = store.curves(record.id)

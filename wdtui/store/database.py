@@ -84,10 +84,8 @@ class Database:
         self._closed = False
         try:
             with self.reading() as connection:
-                self._name, self._revision = connection.execute("SELECT store, revision FROM counter").fetchone() or (
-                    "",
-                    0,
-                )
+                counter = connection.execute("SELECT store, revision FROM counter").fetchone()
+                self._name, self._revision = counter or ("", 0)
                 self._inode = _inode(path)
             if self._network and not self.read_only:
                 self._say_network()

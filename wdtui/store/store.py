@@ -352,9 +352,7 @@ class Store:
     def holding_still(self) -> Iterator[None]:
         """Block all writers while no run is live. Raises RunBusyError if one is."""
         with self._database.writing() as connection:
-            for run in select_runs(
-                connection, self._observer, f"WHERE status IN ({', '.join('?' * len(LIVE))})", *sorted(LIVE)
-            ):
+            for run in select_runs(connection, self._observer, "WHERE status IN (?, ?)", *sorted(LIVE)):
                 if run.live:
                     raise RunBusyError(f"{_busy(run)}: stop it first.")
             yield
@@ -398,13 +396,8 @@ class Store:
             if text == "last":
                 found = select_runs(connection, self._observer, "ORDER BY id DESC LIMIT 1")
             else:
-                found = select_runs(
-                    connection,
-                    self._observer,
-                    "WHERE CAST(id AS TEXT) = ? OR name = ? ORDER BY id",
-                    text,
-                    storable(text),
-                )
+                condition = "WHERE CAST(id AS TEXT) = ? OR name = ? ORDER BY id"
+                found = select_runs(connection, self._observer, condition, text, storable(text))
             names = [row[0] for row in connection.execute("SELECT DISTINCT name FROM runs")] if not found else []
         matches = [run for run in found if str(run.id) == text] or found
         if not matches:
@@ -506,17 +499,12 @@ class Store:
 
     def missing(self) -> str:
         """A sentence about runs and sweeps that vanished without being deleted; empty if there are none."""
+        query = "SELECT {0}, (SELECT COUNT(*) FROM {0} NOT INDEXED) FROM counter"
         with self._database.snapshot() as connection:
-            counts = [
-                (
-                    kind,
-                    *connection.execute(
-                        f"SELECT {kind}, (SELECT COUNT(*) FROM {kind} NOT INDEXED) FROM counter"
-                    ).fetchone(),
-                )
-                for kind in ("runs", "sweeps")
-            ]
-        wrong = " and ".join(f"{there} of {should} {kind}" for kind, should, there in counts if there != should)
+            counts = {kind: connection.execute(query.format(kind)).fetchone() for kind in ("runs", "sweeps")}
+        wrong = " and ".join(
+            f"{there} of {should} {kind}" for kind, (should, there) in counts.items() if there != should
+        )
         return wrong and f"The store is damaged, because only {wrong} can be found: `wdtui store check` shows details."
 
     def check_file(self) -> list[str]:

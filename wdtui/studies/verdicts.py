@@ -160,13 +160,7 @@ def _over_seeds(way: str, values: list[float]) -> Range:
     """The combined value of several seeds. For "all", the smallest and the largest."""
     if way == "all":
         return float(np.min(values)), float(np.max(values))
-    middle: dict[str, Callable[[list[float]], Any]] = {
-        "median": np.median,
-        "mean": np.mean,
-        "min": np.min,
-        "max": np.max,
-    }
-    value = float(middle[way](values))
+    value = float(getattr(np, way)(values))
     return value, value
 
 

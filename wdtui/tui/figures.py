@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rich.text import Text
 
 from wdtui.analysis.forecast import threshold
+from wdtui.analysis.sweep_table import written
 from wdtui.plots.terminal import RUN_COLORS, TONES, Level, Mark, Series
 from wdtui.runs.labels import labels
 from wdtui.schema.chart import Chart
@@ -76,12 +77,6 @@ def _lines(chart: Chart, view: View, curves: Curves) -> tuple[_Line, ...]:
 def title(chart: Chart, view: View) -> str:
     """The title of a chart in a view."""
     return (chart.layers_title if view.per_layer else "") or chart.title
-
-
-def written(schema: Schema, metric: str, value: float | None) -> str:
-    """The value of a metric as text."""
-    declared = schema.metric(metric)
-    return declared.written(value) if declared else number(value)
 
 
 def subjects(shown: Sequence[Shown], identity: Callable[[int], Identity]) -> list[Subject]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from rich.style import Style
+from textual.app import App
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
@@ -124,6 +126,12 @@ def _own(name: str, colours: dict[str, str]) -> Theme:
         variables=variables,
         **{part: colour for part, colour in colours.items() if part in _PARTS},  # type: ignore[arg-type]
     )
+
+
+def style_of(app: App[object], variable: str) -> Style:
+    """The foreground style of a theme variable; empty if the theme does not define it."""
+    value = app.theme_variables.get(variable, "")
+    return Style.from_color(Color.parse(value).rich_color) if value else Style()
 
 
 def suited_to(color_system: str | None) -> str:

@@ -220,14 +220,9 @@ class Waiting(ModalScreen[None]):
 
 def delete_question(runs: list[RunRecord]) -> Question:
     """Ask whether to delete these runs."""
-    first = runs[0]
-    what = f"run {first.id} ({first.title})" if len(runs) == 1 else f"the {len(runs)} marked runs"
-    text = (
-        f"Delete {what} and its points and checkpoints?"
-        if len(runs) == 1
-        else f"Delete {what} and all their points and checkpoints?"
-    )
-    return Question("delete", text, {"no": "Keep", "yes": "Yes, delete"})
+    one = f"run {runs[0].id} ({runs[0].title}) and its"
+    what = one if len(runs) == 1 else f"the {len(runs)} marked runs and all their"
+    return Question("delete", f"Delete {what} points and checkpoints?", {"no": "Keep", "yes": "Yes, delete"})
 
 
 def quit_question(live: int, queued: int) -> Question:

@@ -17,6 +17,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from wdtui.tui.figures import Figure
+from wdtui.tui.theme import style_of
 
 if TYPE_CHECKING:
     from wdtui.plots.terminal import Drawing
@@ -175,7 +176,7 @@ class ChartPanel(Widget, can_focus=True):
 
     def _framed(self, text: Text) -> list[Strip]:
         width = self.size.width
-        base, edge = self.rich_style, self._color("accent" if self.has_focus else "line")
+        base, edge = self.rich_style, style_of(self.app, "accent" if self.has_focus else "line")
         side = Segment("│", base + edge)
         blank = Segment(" ", base)
         body = [Strip([side, blank, *self._segments(line, base), blank, side], width) for line in text.split("\n")]
@@ -201,7 +202,7 @@ class ChartPanel(Widget, can_focus=True):
         if len(left) + len(right) + 4 > width:
             left = right = ""
         rule = "─" * (width - 4 - len(left) - len(right))
-        line, words = base + edge, base + self._color("muted")
+        line, words = base + edge, base + style_of(self.app, "muted")
         parts = [("╰─", line), (left, words), (rule, line), (right, words), ("─╯", line)]
         return Strip([Segment(text, style) for text, style in parts if text]).adjust_cell_length(width, base)
 
@@ -218,15 +219,9 @@ class ChartPanel(Widget, can_focus=True):
         if not style.dim or self.app.native_ansi_color:
             return style
         if style.color is None:
-            return self._color("muted")
+            return style_of(self.app, "muted")
         color = Color.from_rich_color(style.color).blend(self.background_colors[1], 0.5)
         return Style.from_color(color.rich_color)
-
-    def _color(self, name: str) -> Style:
-        value = self.app.theme_variables.get(name, "")
-        if not value:
-            return Style()
-        return Style.from_color(Color.parse(value).rich_color)
 
 
 def message(sentence: str, width: int, height: int) -> Text:

@@ -12,6 +12,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container
 
+from wdtui.analysis.sweep_table import written
 from wdtui.schema.chart import Chart
 from wdtui.schema.schema import Schema
 from wdtui.support.text import number
@@ -25,7 +26,6 @@ from wdtui.tui.figures import (
     title,
     value_at,
     whole_span,
-    written,
     written_values,
 )
 from wdtui.tui.identity import Identity

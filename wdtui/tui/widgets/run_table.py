@@ -10,7 +10,6 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import BindingType
-from textual.color import Color
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
@@ -20,6 +19,7 @@ from wdtui.runs.labels import schemas_of
 from wdtui.store.records import RunRecord
 from wdtui.tui.identity import Identity
 from wdtui.tui.keys import ROWS, bindings
+from wdtui.tui.theme import style_of
 from wdtui.tui.widgets.columns import Column, columns_of, fitting, sorted_by
 
 _CHIP = 2
@@ -219,10 +219,10 @@ class RunTable(ScrollView, can_focus=True):
         return self._row(self._runs[index], width, base)
 
     def _header(self, width: int, base: Style) -> Strip:
-        muted = base + self._color("muted")
+        muted, emphasised = (base + style_of(self.app, name) for name in ("muted", "foreground"))
         parts = [Segment(" " * _CHIP, base)]
         for column, cells in self._columns:
-            style, arrow = (base + self._color("foreground"), self._arrow) if column is self._sort else (muted, "")
+            style, arrow = (emphasised, self._arrow) if column is self._sort else (muted, "")
             parts.append(Segment(column.aligned(column.title + arrow, cells), style))
         return Strip(parts).adjust_cell_length(width, base)
 
@@ -238,14 +238,10 @@ class RunTable(ScrollView, can_focus=True):
         parts = [chip]
         for column, cells in self._columns:
             tone = "" if base.reverse else column.tone(run)
-            parts.append(Segment(column.cell(run, cells), base + self._color(tone) if tone else base))
+            parts.append(Segment(column.cell(run, cells), base + style_of(self.app, tone) if tone else base))
         return Strip(parts).adjust_cell_length(width, base)
 
     def _cursor_style(self) -> Style:
         if self.app.native_ansi_color:
             return Style(reverse=self.has_focus or None, bold=True)
-        return Style(bgcolor=self._color("selection").color, bold=self.has_focus or None)
-
-    def _color(self, name: str) -> Style:
-        value = self.app.theme_variables.get(name, "")
-        return Style.from_color(Color.parse(value).rich_color) if value else Style()
+        return Style(bgcolor=style_of(self.app, "selection").color, bold=self.has_focus or None)
