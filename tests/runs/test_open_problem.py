@@ -47,7 +47,7 @@ from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.choice import Choice
 from wdtui.tui.widgets.field_row import FieldRow
 from wdtui.tui.widgets.launch_form import LaunchForm
-from wdtui.tui.widgets.words import Words
+from wdtui.tui.widgets.plain_text import PlainText
 
 
 @pytest.fixture(autouse=True)
@@ -333,7 +333,7 @@ def test_dialogs_and_sweep_screen_use_the_fields_of_a_custom_problem(store: Stor
             app.screen.query_one("#axis-0 Input", Input).value = "p=0,1"
             await pilot.pause(0.3)
             await settle(pilot)
-            assert "2 runs" in str(app.screen.query_one("#amount", Words).render())
+            assert "2 runs" in str(app.screen.query_one("#amount", PlainText).render())
             await pilot.press("escape")
             app.open_sweep(sweep)
             await settle(pilot)

@@ -1,4 +1,4 @@
-"""An experiment speaks: its notes on the quiet line as the run gets there, its claims' state in the gallery."""
+"""Notes on the status line while a run trains, and verdicts of claims in the gallery."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wdtui.schema.curves import Point
 from wdtui.store.records import Status
 from wdtui.studies import experiments
 from wdtui.tui.screens.experiments import Gallery
-from wdtui.tui.widgets.words import Words
+from wdtui.tui.widgets.plain_text import PlainText
 
 MakeApp = Callable[..., Any]
 
@@ -56,7 +56,7 @@ async def test_the_status_line_shows_the_note_that_the_run_has_reached(recorded:
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape")
         for _ in range(3):
-            lines.append(pilot.app.screen.query_one("#quiet", Words).content.plain)
+            lines.append(pilot.app.screen.query_one("#status", PlainText).content.plain)
             await press(pilot, "down")
     another, fitted, started = lines
     assert started == "Step 78: Off it goes."
@@ -69,13 +69,13 @@ async def test_a_note_is_replaced_by_the_current_state_after_a_while(recorded: R
     config = recorded.store.run(run_id).config
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape")
-        said = [pilot.app.screen.query_one("#quiet", Words).content.plain]
+        said = [pilot.app.screen.query_one("#status", PlainText).content.plain]
         for epoch in (53, 300):
             values = tuple({"train_accuracy": 1.0, "test_accuracy": 0.5}.get(name, 1.0) for name in config.columns)
             points = [Point(epoch * 78, epoch, values)]
             recorded.store.append(recorded.store.run(run_id).claim, points, speed=40.0, milestones={})
             await settle(pilot)
-            said.append(pilot.app.screen.query_one("#quiet", Words).content.plain)
+            said.append(pilot.app.screen.query_one("#status", PlainText).content.plain)
     at_once, soon, later = said
     assert at_once.startswith("Fitted at step 4,056; ")
     assert soon == f"Step 4,056: {at_once}"
@@ -102,7 +102,7 @@ async def test_the_status_line_summarises_a_finished_run(recorded: Recorded, mak
     recorded.add("epsilon-1e-2", experiment="speaking")
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape")
-        assert "Fit reached at step" in pilot.app.screen.query_one("#quiet", Words).content.plain
+        assert "Fit reached at step" in pilot.app.screen.query_one("#status", PlainText).content.plain
 
 
 async def test_leaving_the_gallery_at_once_is_safe(recorded: Recorded, make_app: MakeApp) -> None:

@@ -24,8 +24,8 @@ from wdtui.tui.screens.sweep import SweepView
 from wdtui.tui.screens.sweep_form import SweepForm, SweepList
 from wdtui.tui.screens.workbench import Workbench
 from wdtui.tui.widgets.chart import ChartPanel
+from wdtui.tui.widgets.plain_text import PlainText
 from wdtui.tui.widgets.text_row import TextRow
-from wdtui.tui.widgets.words import Words
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:\s*Can not relate snapshot")
 
@@ -313,7 +313,7 @@ async def test_a_click_in_the_curve_of_a_sweep_selects_the_nearest_value(recorde
 
 
 def fields_said(app: Any) -> str:
-    return str(app.screen.query_one("#fields", Words).content)
+    return str(app.screen.query_one("#fields", PlainText).content)
 
 
 async def test_the_dialog_lists_the_fields_that_can_be_axes_and_completes_their_names(

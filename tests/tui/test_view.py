@@ -15,7 +15,7 @@ from wdtui.store.records import Status
 from wdtui.tui.view import View
 from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.chart_grid import ChartGrid
-from wdtui.tui.widgets.words import Words
+from wdtui.tui.widgets.plain_text import PlainText
 
 WHOLE = (0.0, 1000.0)
 
@@ -179,14 +179,14 @@ async def test_the_status_line_shows_the_values_at_the_cursor(recorded: Recorded
     recorded.add("epsilon-1e-2")
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape", "0")
-        quiet = pilot.app.screen.query_one("#quiet", Words)
-        told = quiet.content.plain
+        status = pilot.app.screen.query_one("#status", PlainText)
+        told = status.content.plain
         await press(pilot, *["left"] * 15)
-        said = quiet.content.plain
+        said = status.content.plain
         await press(pilot, "v")
-        norm = quiet.content.plain
+        norm = status.content.plain
         await press(pilot, "0")
-        assert quiet.content.plain == told
+        assert status.content.plain == told
     step, _, values = said.partition("   ")
     assert step.startswith("step ") and told not in said
     assert re.fullmatch(r"accuracy   train \S+ %  validation \S+ %  test \S+ %", values)

@@ -61,7 +61,7 @@ def _devices() -> Iterator[Finding]:
     load = machine.sample()
     yield True, "memory", f"{load.memory[0] / 1e9:.1f} of {load.memory[1] / 1e9:.1f} GB in use"
     for gpu in load.gpus:
-        yield True, "gpu", f"{gpu.name}: {machine.gpu_in_words(gpu).removeprefix('GPU').strip()}"
+        yield True, "gpu", f"{gpu.name}: {machine.gpu_text(gpu).removeprefix('GPU').strip()}"
     yield True, "devices", f"{', '.join(devices.available_devices())}; {os.cpu_count()} CPU cores"
     reason = devices.why_no_gpu()
     if reason:

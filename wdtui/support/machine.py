@@ -97,13 +97,13 @@ def _text(file: Path) -> str:
         return ""
 
 
-def in_words(load: Load) -> str:
+def load_text(load: Load) -> str:
     """The load as text, e.g. `CPU 87 % · 3.1 of 8.3 GB`, followed by each GPU."""
     cpu = "" if load.cpu_percent is None else f"CPU {load.cpu_percent:.0f} %"
-    return " · ".join(filter(None, [cpu, _gigabytes(load.memory), *map(gpu_in_words, load.gpus)]))
+    return " · ".join(filter(None, [cpu, _gigabytes(load.memory), *map(gpu_text, load.gpus)]))
 
 
-def gpu_in_words(gpu: Gpu) -> str:
+def gpu_text(gpu: Gpu) -> str:
     """One GPU as text: use, memory, temperature and power, if it reports them."""
     parts = (
         "GPU" if gpu.percent is None else f"GPU {gpu.percent:.0f} %",

@@ -25,7 +25,7 @@ from wdtui.tui.status_line import status_line
 from wdtui.tui.widgets.chart_grid import ChartGrid
 from wdtui.tui.widgets.columns import progress, state
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
-from wdtui.tui.widgets.words import Words
+from wdtui.tui.widgets.plain_text import PlainText
 
 _RUN_KEYS = tuple(
     key for key in keys.RUNS if key.action in ("steer", "fork", "pause", "stop", "rename", "note", "delete")
@@ -56,7 +56,7 @@ class RunView(RunScreen):
         with Horizontal():
             yield ChartGrid(self._schema, _CHARTS, self.workbench.identities.of, status_line, per_layer=True, id="grid")
             with VerticalScroll(id="about"):
-                yield Words(id="facts")
+                yield PlainText(id="facts")
         yield KeyLine([key for key in (*_RUN_KEYS, *keys.CHARTS, _BACK, *_APP_KEYS) if key.footer])
 
     def on_mount(self) -> None:
@@ -78,7 +78,7 @@ class RunView(RunScreen):
         self.query_one(HeaderLine).show(f"{state(shown.run)} · step {progress(shown.run)}")
         words = facts(shown)
         lines, self._lines = self._lines, words.plain.count("\n")
-        self.query_one("#facts", Words).say(words, same_size=lines == self._lines)
+        self.query_one("#facts", PlainText).set_text(words, same_size=lines == self._lines)
 
     def on_resize(self, event: events.Resize) -> None:
         self.set_class(event.size.width < 100, "-narrow")

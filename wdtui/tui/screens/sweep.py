@@ -26,7 +26,7 @@ from wdtui.tui.keymap import key_of
 from wdtui.tui.screens.actions import RunScreen
 from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
-from wdtui.tui.widgets.words import Words
+from wdtui.tui.widgets.plain_text import PlainText
 
 _APP_KEYS = tuple(key for key in keys.APP if key.action.startswith("app.") and key.action != "app.experiments")
 _BACK = keys.Key("escape,backspace", "back", "back", "Return to the runs.", shown="esc", footer=True)
@@ -56,8 +56,8 @@ class SweepView(RunScreen):
         name = clean(self._sweep.name or self._sweep.experiment)
         yield HeaderLine(" · ".join(filter(None, [f"sweep {self._sweep.label}", name])))
         yield ChartPanel(Figure("", "", ()), id="map")
-        yield Words(id="cell")
-        yield Words(id="progress")
+        yield PlainText(id="cell")
+        yield PlainText(id="progress")
         yield KeyLine([_BACK, *(key for key in (*keys.SWEEP, *_APP_KEYS) if key.footer)])
 
     def on_mount(self) -> None:
@@ -110,8 +110,8 @@ class SweepView(RunScreen):
         else:
             self._table = Table.of(self._schema, self._axes, (((cell.config.seed,), run) for cell, run in cells))
         self.query_one("#map", ChartPanel).show(self._figure())
-        self.query_one("#cell", Words).say(self._about_cell(), same_size=True)
-        self.query_one("#progress", Words).say(self._about_progress(), same_size=True)
+        self.query_one("#cell", PlainText).set_text(self._about_cell(), same_size=True)
+        self.query_one("#progress", PlainText).set_text(self._about_progress(), same_size=True)
         sizes = [f"{len(values)} {self._schema.symbol(axis)}" for axis, values in self._axes.items()]
         seeds = len(self._sweep.grid.seeds)
         sizes += [f"{seeds} seeds"] if self._sweep.grid.axes and seeds > 1 else []

@@ -25,8 +25,8 @@ from wdtui.studies.grid import Grid, read_axes
 from wdtui.support.text import clean, duration, number
 from wdtui.tui.keymap import key_of
 from wdtui.tui.screens.dialogs import Dialog
+from wdtui.tui.widgets.plain_text import PlainText
 from wdtui.tui.widgets.text_row import TextRow
-from wdtui.tui.widgets.words import Words
 
 _ROWS = 3
 _SETTLE_SECONDS = 0.15
@@ -69,8 +69,8 @@ class SweepForm(Dialog[Grid]):
             placeholder = "" if index else f"{next(iter(self._schema.sweepable), 'FIELD')}=0,logspace(0.01,1,5)"
             yield TextRow(f"axis {index + 1}", text, placeholder=placeholder, suggester=suggester, id=f"axis-{index}")
         yield TextRow("seeds", "", placeholder="1", id="seeds")
-        yield Words(id="amount", classes="hint")
-        yield Words(id="fields", classes="hint")
+        yield PlainText(id="amount", classes="hint")
+        yield PlainText(id="fields", classes="hint")
         yield Static(_HINT, classes="hint", markup=False)
 
     def on_mount(self) -> None:
@@ -88,7 +88,9 @@ class SweepForm(Dialog[Grid]):
     def _say_fields(self) -> None:
         """Show the fields that match the focused row, or a description of its field."""
         row = next((row for row in self.query(TextRow) if row.has_focus_within), None)
-        self.query_one("#fields", Words).say(_fields_for(self._schema, row.text) if row and row.id != "seeds" else "")
+        self.query_one("#fields", PlainText).set_text(
+            _fields_for(self._schema, row.text) if row and row.id != "seeds" else ""
+        )
 
     @on(TextRow.Changed)
     def _typed(self) -> None:
@@ -117,7 +119,7 @@ class SweepForm(Dialog[Grid]):
         for row in self.query(TextRow):
             row.set_error(wrong.get(row.id or "", ""))
         said = "" if wrong else self._amount(axes, seeds)
-        self.query_one("#amount", Words).say(said)
+        self.query_one("#amount", PlainText).set_text(said)
 
     def _amount(self, axes: dict[str, tuple[Any, ...]], seeds: int | None) -> str:
         """The size and duration of the grid, or why it is not valid."""

@@ -156,7 +156,7 @@ class Workbench(RunScreen):
         if self.app.screen is self and (charted or any(run.live for run in self.snapshot.runs)):
             sample = machine.sample()
             self._loads.add(sample, _seconds())
-            load = machine.in_words(sample)
+            load = machine.load_text(sample)
             self._show_loads()
         if load != self._load:
             self._load = load

@@ -31,7 +31,7 @@ from wdtui.tui.figures import (
 from wdtui.tui.identity import Identity
 from wdtui.tui.view import View
 from wdtui.tui.widgets.chart import ChartPanel
-from wdtui.tui.widgets.words import Words
+from wdtui.tui.widgets.plain_text import PlainText
 
 
 class ChartGrid(Container):
@@ -44,7 +44,7 @@ class ChartGrid(Container):
     ChartGrid > #charts.-one ChartPanel { display: none; height: 1fr; }
     ChartGrid > #charts.-one ChartPanel.-current { display: block; }
     ChartGrid > #charts ChartPanel.-unused { display: none; }
-    ChartGrid > #quiet { height: 1; padding: 0 2; color: $muted; text-wrap: nowrap; text-overflow: ellipsis; }
+    ChartGrid > #status { height: 1; padding: 0 2; color: $muted; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class ChartGrid(Container):
         with Container(id="charts"):
             for index in range(self._most):
                 yield ChartPanel(Figure("", "", ()), id=f"chart-{index}")
-        yield Words(id="quiet")
+        yield PlainText(id="status")
 
     def on_mount(self) -> None:
         self._arrange()
@@ -133,9 +133,9 @@ class ChartGrid(Container):
         for index, (chart, panel) in enumerate(zip(self._charts, self.panels, strict=False)):
             if index == self._current or not single:
                 panel.show(figure(chart, self._subjects, self._view))
-        self.query_one("#quiet", Words).say(self._quiet(), same_size=True)
+        self.query_one("#status", PlainText).set_text(self._status(), same_size=True)
 
-    def _quiet(self) -> Text:
+    def _status(self) -> Text:
         text = Text(no_wrap=True, overflow="ellipsis")
         if self._view.cursor is not None and self._subjects:
             text.append(f"step {number(int(self._view.cursor))}   ", "bold")

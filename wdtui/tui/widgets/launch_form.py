@@ -29,7 +29,7 @@ from wdtui.tui.form_memory import FormMemory, Kept
 from wdtui.tui.widgets.choice import Choice
 from wdtui.tui.widgets.field_row import FieldRow
 from wdtui.tui.widgets.group_heading import GroupHeading
-from wdtui.tui.widgets.words import Words
+from wdtui.tui.widgets.plain_text import PlainText
 
 _DEMO = "demo"
 _NONE = "none"
@@ -79,13 +79,13 @@ class LaunchForm(VerticalScroll, can_focus=False):
         if kept and kept.experiment == first:
             self._texts |= {name: text for name, text in kept.texts.items() if name in self._texts}
         yield Choice(names, first, id="experiment")
-        yield Words(id="question")
+        yield PlainText(id="question")
         with Vertical(id="groups"):
             yield from self._groups()
-        yield Words(id="arithmetic")
-        yield Words(id="problem")
+        yield PlainText(id="arithmetic")
+        yield PlainText(id="problem")
         yield Button("Run", id="run", compact=True)
-        yield Words(id="explanation")
+        yield PlainText(id="explanation")
 
     def on_mount(self) -> None:
         self.border_title = "experiment"
@@ -189,8 +189,8 @@ class LaunchForm(VerticalScroll, can_focus=False):
         for name, row in rows.items():
             row.set_error(wrong.get(name, ""))
         hidden = [sentence for name, sentence in wrong.items() if name not in rows]
-        problem = self.query_one("#problem", Words)
-        problem.say(" ".join(hidden))
+        problem = self.query_one("#problem", PlainText)
+        problem.set_text(" ".join(hidden))
         problem.display = bool(hidden)
         for heading in self.query(GroupHeading):
             heading.show(_changed(self._kind, self._texts, heading.group))
@@ -198,8 +198,8 @@ class LaunchForm(VerticalScroll, can_focus=False):
 
     def _calculate(self) -> None:
         lines = arithmetic(self.config, self._runs, getattr(self.app, "device", "auto")) if self.config else []
-        self.query_one("#question", Words).say(_asked(self._experiment))
-        self.query_one("#arithmetic", Words).say("\n".join(lines))
+        self.query_one("#question", PlainText).set_text(_asked(self._experiment))
+        self.query_one("#arithmetic", PlainText).set_text("\n".join(lines))
         run = self.query_one("#run", Button)
         if run.disabled != (self.config is None):
             run.disabled = self.config is None
@@ -263,8 +263,8 @@ class LaunchForm(VerticalScroll, can_focus=False):
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         row = next((widget for widget in event.widget.ancestors_with_self if isinstance(widget, FieldRow)), None)
-        explanation = self.query_one("#explanation", Words)
-        explanation.say(_explained(row) if row else "")
+        explanation = self.query_one("#explanation", PlainText)
+        explanation.set_text(_explained(row) if row else "")
         explanation.display = row is not None
         if row:
             self.call_after_refresh(row.scroll_visible, animate=False)  # the explanation must not cover it

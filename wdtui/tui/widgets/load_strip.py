@@ -10,7 +10,7 @@ from textual.containers import Container, Horizontal
 from wdtui.tui.figures import Figure
 from wdtui.tui.load import MOST_CHARTS, LoadHistory, load_figures, load_legend
 from wdtui.tui.widgets.chart import ChartPanel
-from wdtui.tui.widgets.words import Words
+from wdtui.tui.widgets.plain_text import PlainText
 
 
 class LoadStrip(Container):
@@ -28,7 +28,7 @@ class LoadStrip(Container):
                 panel = ChartPanel(Figure("", "", ()))
                 panel.can_focus = False  # it has no actions
                 yield panel
-        yield Words(id="devices")
+        yield PlainText(id="devices")
 
     def show(self, history: LoadHistory) -> None:
         """Show the samples."""
@@ -37,4 +37,4 @@ class LoadStrip(Container):
             panel.display = figure is not None
             if figure:
                 panel.show(figure)
-        self.query_one("#devices", Words).say(load_legend(history), same_size=True)
+        self.query_one("#devices", PlainText).set_text(load_legend(history), same_size=True)

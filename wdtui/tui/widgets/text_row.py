@@ -9,7 +9,7 @@ from textual.message import Message
 from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
-from wdtui.tui.widgets.words import Words
+from wdtui.tui.widgets.plain_text import PlainText
 
 
 class TextRow(Vertical):
@@ -51,12 +51,12 @@ class TextRow(Vertical):
             box = Input(self.text, compact=True, placeholder=self._placeholder, suggester=self._suggester)
             box.cursor_blink = False
             yield box
-        yield Words(classes="error")
+        yield PlainText(classes="error")
 
     def set_error(self, sentence: str) -> None:
         """Show an error; an empty sentence removes it."""
-        error = self.query_one(".error", Words)
-        error.say(sentence)
+        error = self.query_one(".error", PlainText)
+        error.set_text(sentence)
         error.display = bool(sentence)
 
     @on(Input.Changed)
