@@ -91,7 +91,7 @@ def test_decimate_spreads_columns_evenly_over_a_logarithmic_axis() -> None:
     st.lists(CURVES, max_size=3),
     st.integers(1, 90),
     st.integers(1, 24),
-    st.fixed_dictionaries({name: st.booleans() for name in ("x_log", "y_log", "legend", "ascii", "color")}),
+    st.fixed_dictionaries({name: st.booleans() for name in ("x_log", "y_log", "legend", "ascii")}),
     st.one_of(st.none(), st.tuples(ANY, ANY)),
     st.one_of(st.none(), st.tuples(ANY, ANY)),
     st.lists(ANY, max_size=4),
@@ -240,11 +240,10 @@ def test_lines_differ_by_marker_too() -> None:
     assert len(set(RUN_MARKERS)) == len(RUN_MARKERS) == len(RUN_COLORS)
 
 
-def test_colours_can_be_disabled_and_there_is_never_a_background() -> None:
+def test_a_chart_sets_no_background() -> None:
     curve = [Series("", STEPS, STEPS, RUN_COLORS[0])]
     colored = {str(span.style) for span in draw(curve, width=60, height=14).spans}
     assert colored == {"dim", RUN_COLORS[0]}
-    assert {str(span.style) for span in draw(curve, width=60, height=14, color=False).spans} == {"dim"}
 
 
 def test_drawing_in_many_threads_gives_the_same_charts() -> None:

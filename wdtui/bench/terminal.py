@@ -90,10 +90,10 @@ def opened(store: Path, *arguments: str) -> Iterator[Terminal]:
         terminal.close()
 
 
-def first_frame(store: Path, times: int = 5) -> dict[str, float]:
+def first_frame(store: Path) -> dict[str, float]:
     """Seconds from the start of the process to the first frame, whose last part is the footer."""
     seconds = []
-    for _ in range(times):
+    for _ in range(5):
         with opened(store) as terminal:
             seconds.append(terminal.wait_for("quit") - terminal.started)
     return {"median_s": statistics.median(seconds), "worst_s": max(seconds)}

@@ -98,8 +98,8 @@ def _train(
         like = opened.find(run)
 
         def added(service: Service) -> int:
-            run_id, said = add(service, like)
-            typer.echo(said, err=True)
+            run_id, message = add(service, like)
+            typer.echo(message, err=True)
             return run_id
 
         if headless or detach:

@@ -72,13 +72,13 @@ def _parts(found: Findings) -> Iterator[str]:
 
 
 def _standing(found: Findings) -> str:
-    total, there = len(found.standing.verdicts), len(found.runs)
-    said = f"{total} claim{'s' * (total != 1)}: {found.standing.words}." if total else "There are no claims."
-    if not there:
-        return f"{said} None of the {number(found.wanted)} runs is trained yet."
-    if there == found.wanted:
-        return f"{said} {f'All {number(there)} runs are' if there > 1 else 'The one run is'} trained."
-    return f"{said} {number(there)} of {number(found.wanted)} runs are trained; this page shows their results."
+    total, trained = len(found.standing.verdicts), len(found.runs)
+    claims = f"{total} claim{'s' * (total != 1)}: {found.standing.words}." if total else "There are no claims."
+    if not trained:
+        return f"{claims} None of the {number(found.wanted)} runs is trained yet."
+    if trained == found.wanted:
+        return f"{claims} {f'All {number(trained)} runs are' if trained > 1 else 'The one run is'} trained."
+    return f"{claims} {number(trained)} of {number(found.wanted)} runs are trained; this page shows their results."
 
 
 def _claims(verdicts: Sequence[Verdict]) -> str:

@@ -49,8 +49,8 @@ def script(run: Run) -> str:
         LOOP,
     ]
     text = "".join(parts)
-    for place, code in _choices(run, config).items():
-        text = text.replace(f"«{place}»", code)
+    for placeholder, code in _choices(run, config).items():
+        text = text.replace(f"«{placeholder}»", code)
     return text
 
 

@@ -37,11 +37,11 @@ def write(run: Run, path: Path) -> None:
 def _events(run: Run) -> Iterator[Any]:
     points = _timed(run)
     first = next(points, None)
-    begun = first[0] if first else run.record.created
+    started = first[0] if first else run.record.created
     hyperparameters = {name: _hyperparameter(getattr(run.config, name)) for name in run.config.fields()}
-    config = hparams_config_pb(list(map(HParam, hyperparameters)), list(map(Metric, _tabled(run))), begun)
-    yield Event(wall_time=begun, summary=config)
-    yield Event(wall_time=begun, summary=hparams_pb(hyperparameters, run.name or f"run-{run.id}", begun))
+    config = hparams_config_pb(list(map(HParam, hyperparameters)), list(map(Metric, _tabled(run))), started)
+    yield Event(wall_time=started, summary=config)
+    yield Event(wall_time=started, summary=hparams_pb(hyperparameters, run.name or f"run-{run.id}", started))
     last = first
     for last in itertools.chain([first] if first else [], points):
         time, step, values = last

@@ -106,8 +106,8 @@ class Database:
     def _say_network(self) -> None:
         """Add a notice, once for each store and kind of file system."""
         with self.writing() as connection:
-            said = connection.execute("UPDATE counter SET network = ? WHERE network != ?", [self._network] * 2).rowcount
-        if said:
+            new = connection.execute("UPDATE counter SET network = ? WHERE network != ?", [self._network] * 2).rowcount
+        if new:
             notices.append(
                 f"The run store {self.path} is on a network file system ({self._network}), so it uses a"
                 " rollback journal. This is slower, and readers and writers wait for each other."

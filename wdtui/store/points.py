@@ -76,8 +76,8 @@ def newest(point: Point, names: Sequence[str]) -> dict[str, Any]:
 def follow_points(connection: sqlite3.Connection, run_id: int, names: Sequence[str]) -> None:
     """Update the run's row from its newest point after points were removed or copied."""
     curves = read_points(connection, run_id, names, -1, -1)
-    said = newest(points_of(curves)[-1], names) if len(curves) else {"step": 0, "epoch": 0, "latest": "{}"}
-    change(connection, run_id, **said)
+    latest = newest(points_of(curves)[-1], names) if len(curves) else {"step": 0, "epoch": 0, "latest": "{}"}
+    change(connection, run_id, **latest)
 
 
 def points_of(curves: Curves) -> list[Point]:

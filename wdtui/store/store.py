@@ -341,12 +341,12 @@ class Store:
         """Mark a command as done and set the resulting plan, in one transaction; False if it was already done."""
         with self._database.writing() as connection:
             check_claim(connection, claim)
-            taken = connection.execute(
+            done = connection.execute(
                 "UPDATE commands SET taken = ? WHERE id = ? AND taken IS NULL", (time.time(), command.id)
             )
             if plan is not None:
                 change(connection, command.run_id, plan=json.dumps(to_json(plan)))
-        return bool(taken.rowcount)
+        return bool(done.rowcount)
 
     @contextlib.contextmanager
     def holding_still(self) -> Iterator[None]:
@@ -503,7 +503,7 @@ class Store:
         with self._database.snapshot() as connection:
             counts = {kind: connection.execute(query.format(kind)).fetchone() for kind in ("runs", "sweeps")}
         wrong = " and ".join(
-            f"{there} of {should} {kind}" for kind, (should, there) in counts.items() if there != should
+            f"{found} of {expected} {kind}" for kind, (expected, found) in counts.items() if found != expected
         )
         return wrong and f"The store is damaged, because only {wrong} can be found: `wdtui store check` shows details."
 

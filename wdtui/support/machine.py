@@ -133,19 +133,19 @@ def _nvml() -> Any:
 
 
 def _gpu(nvml: Any, handle: Any) -> Gpu:
-    def asked(question: str, *arguments: Any) -> Any:
+    def ask(question: str, *arguments: Any) -> Any:
         try:
             return getattr(nvml, question)(handle, *arguments)
         except nvml.NVMLError:  # for example, a virtual GPU has no thermometer
             return None
 
-    name = asked("nvmlDeviceGetName") or "NVIDIA GPU"
-    use, memory = asked("nvmlDeviceGetUtilizationRates"), asked("nvmlDeviceGetMemoryInfo")
-    milliwatts = asked("nvmlDeviceGetPowerUsage")
+    name = ask("nvmlDeviceGetName") or "NVIDIA GPU"
+    use, memory = ask("nvmlDeviceGetUtilizationRates"), ask("nvmlDeviceGetMemoryInfo")
+    milliwatts = ask("nvmlDeviceGetPowerUsage")
     return Gpu(
         name.decode() if isinstance(name, bytes) else name,
         None if use is None else use.gpu,
         None if memory is None else (memory.used, memory.total),
-        asked("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU),
+        ask("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU),
         None if milliwatts is None else milliwatts / 1000,
     )

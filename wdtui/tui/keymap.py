@@ -48,10 +48,14 @@ def key_of(name: str, mapped: Mapping[str, str]) -> str:
 def _checked(name: str, key: str) -> str:
     *modifiers, last = key.split("+") if len(key) > 1 else [key]
     known = {key.value for key in Keys if not key.value.startswith("<")}
-    usual = character_to_key(last) if len(last) == 1 else last
-    if not usual or any(part not in _MODIFIERS for part in modifiers) or not (usual in known or _is_character(usual)):
+    textual_name = character_to_key(last) if len(last) == 1 else last
+    if (
+        not textual_name
+        or any(part not in _MODIFIERS for part in modifiers)
+        or not (textual_name in known or _is_character(textual_name))
+    ):
         raise SettingsError(f"keys.{name}: {key or 'nothing'} is not a key{nearest(key, known)}")
-    full = "+".join([*modifiers, usual])
+    full = "+".join([*modifiers, textual_name])
     if full in _KEPT:
         raise SettingsError(f"keys.{name}: {key} has a meaning everywhere; give another key.")
     return full

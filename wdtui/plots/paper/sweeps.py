@@ -58,7 +58,7 @@ def curve(table: Table, metrics: Sequence[str], title: str = "") -> Figure:
 
 
 @drawn
-def family(table: Table, along: str, metrics: Sequence[str], title: str = "") -> Figure:
+def family(table: Table, along: str, metrics: Sequence[str]) -> Figure:
     """Quantities of a table with two axes over one of them, one per panel, with a line for each value of the other."""
     (other,) = (axis for axis in table.axes if axis != along)
     tables = [(value, table.at({other: value})) for value in table.axes[other]]
@@ -70,7 +70,7 @@ def family(table: Table, along: str, metrics: Sequence[str], title: str = "") ->
             for index, (value, part) in enumerate(tables)
         ]
         panels.append(([metric], lines))
-    return _panels(tables[0][1], panels, title)
+    return _panels(tables[0][1], panels)
 
 
 @drawn
@@ -114,7 +114,7 @@ def _look(schema: Schema, name: str) -> tuple[str, Any, str]:
 # Curves over one axis
 
 
-def _panels(table: Table, panels: Sequence[tuple[Sequence[str], list[_Line]]], title: str) -> Figure:
+def _panels(table: Table, panels: Sequence[tuple[Sequence[str], list[_Line]]], title: str = "") -> Figure:
     (axis, values), *_ = table.axes.items()
     positions = dict(zip(values, axis_positions(table.schema, axis, values), strict=True))
     figure, axes = stacked([2.6 if len(panels) == 1 else 2.1] * len(panels))

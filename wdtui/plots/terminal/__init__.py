@@ -82,10 +82,9 @@ class _Look:
 
     palette: Palette
     ascii: bool
-    color: bool
 
     def style(self, color: str | None) -> int:
-        return self.palette.number(color if self.color else None)
+        return self.palette.number(color)
 
     @property
     def dim(self) -> int:
@@ -149,7 +148,6 @@ def draw(
     cursor: float | None = None,
     legend: bool = False,
     ascii: bool = False,
-    color: bool = True,
     x_ticks: Sequence[tuple[float, str]] | None = None,
 ) -> Drawing:
     """Draw curves over steps as exactly `height` lines of `width` cells.
@@ -161,7 +159,7 @@ def draw(
     """
     if width < 1 or height < 1:
         return Drawing([], Palette(), None, range(0))
-    look = _Look(Palette(), ascii, color)
+    look = _Look(Palette(), ascii)
     points = [_points(curve) for curve in series]
     finite = [_finite(x, y) for x, y in points]
     x_scale = time_scale(_deciding([x for x, _ in finite]), x_log, x_range)

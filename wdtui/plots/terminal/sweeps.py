@@ -43,7 +43,6 @@ def curve(
     metrics: Sequence[str],
     selected: int | None = None,
     ascii: bool = False,
-    color: bool = True,
 ) -> Text:
     """Metrics over the values of a table's only axis, as exactly `height` lines of `width` cells.
 
@@ -71,7 +70,6 @@ def curve(
         marks=marks,
         cursor=None if selected is None else positions[selected],
         ascii=ascii,
-        color=color,
         x_ticks=[(positions[index], written(values[index])) for index in coarse_to_fine(len(values))],
     )
 
@@ -155,7 +153,6 @@ def heatmap(
     height: int,
     selected: tuple[int, int] | None = None,
     ascii: bool = False,
-    color: bool = True,
 ) -> Text:
     """A metric or milestone over a table's two axes, as exactly `height` lines of `width` cells.
 
@@ -184,7 +181,7 @@ def heatmap(
         for column in shown:
             shade, value = texts.get((rows[row], columns[column]), ("", ""))
             value = (value if named else "").rjust(longest)
-            cell = _cell(shade, value, wide, selected == (row, column), color)
+            cell = _cell(shade, value, wide, selected == (row, column))
             text.append_text(_marked(cell, (row, column)))
         lines.append(text)
     lines += [Text()] * (height - 1 - len(lines))
@@ -193,12 +190,11 @@ def heatmap(
     return _fitted(lines[:height], width, ascii)
 
 
-def _cell(shade: str, value: str, wide: int, selected: bool, color: bool) -> Text:
+def _cell(shade: str, value: str, wide: int, selected: bool) -> Text:
     """One line of a cell of the map, with the shade left of the value."""
     shaded = wide - len(value) - 3 if shade else 0
     cell = Text("  " + shade * shaded + value.rjust(wide - 2 - shaded), "not dim")
-    if color:
-        cell.stylize(_MAP_COLOR, 2, 2 + shaded)
+    cell.stylize(_MAP_COLOR, 2, 2 + shaded)
     if selected:
         cell.stylize("reverse", wide - len(value) - 1)
     return cell

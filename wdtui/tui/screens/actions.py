@@ -51,12 +51,12 @@ class RunScreen(Screen[None]):
     def do(self, action: Callable[..., str], *arguments: Any) -> None:
         """Do something to the store and show the outcome."""
         try:
-            said = action(*arguments)
+            outcome = action(*arguments)
         except WdtuiError as error:
             self.say_error(error)
         else:
-            if said:
-                self.notify(said, markup=False, timeout=3)
+            if outcome:
+                self.notify(outcome, markup=False, timeout=3)
         self.workbench.look()
 
     def with_run(self, action: Callable[[RunRecord], None]) -> None:

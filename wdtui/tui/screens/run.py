@@ -132,9 +132,9 @@ def _config(run: RunRecord) -> Iterator[str]:
         yield str(error)
         return
     fields, steered = config.fields(), run.steered_fields
-    usual = {name for name in fields if getattr(config, name) == fields[name].default and name not in steered}
-    for name in sorted(fields, key=usual.__contains__):
-        field, sign = fields[name], " " if name in usual else "•"
+    unchanged = {name for name in fields if getattr(config, name) == fields[name].default and name not in steered}
+    for name in sorted(fields, key=unchanged.__contains__):
+        field, sign = fields[name], " " if name in unchanged else "•"
         value = run.written(name) if name in steered else format_value(getattr(config, name))
         label = f"{field.symbol} {field.label}" if field.symbol and len(field.symbol) < 3 else field.label
         yield f"{sign} {label}{value:>{_CONFIG_COLUMNS - len(label)}}"

@@ -217,7 +217,7 @@ class SweepView(RunScreen):
 
     def action_go_on(self) -> None:
         go_on = partial(self.controls.resume_sweep, self._sweep)
-        self.workbench.do_in_thread(go_on, lambda said: self.notify(said, markup=False, timeout=3))
+        self.workbench.do_in_thread(go_on, lambda outcome: self.notify(outcome, markup=False, timeout=3))
 
     def action_stop_sweep(self) -> None:
         self.do(self.controls.stop_sweep, self._sweep)

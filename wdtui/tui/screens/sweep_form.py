@@ -118,8 +118,8 @@ class SweepForm(Dialog[Grid]):
                 wrong[row.id or ""] = str(error)
         for row in self.query(TextRow):
             row.set_error(wrong.get(row.id or "", ""))
-        said = "" if wrong else self._amount(axes, seeds)
-        self.query_one("#amount", PlainText).set_text(said)
+        text = "" if wrong else self._amount(axes, seeds)
+        self.query_one("#amount", PlainText).set_text(text)
 
     def _amount(self, axes: dict[str, tuple[Any, ...]], seeds: int | None) -> str:
         """The size and duration of the grid, or why it is not valid."""

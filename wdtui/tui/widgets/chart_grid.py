@@ -93,9 +93,9 @@ class ChartGrid(Container):
     def panels(self) -> list[ChartPanel]:
         return list(self.query(ChartPanel))
 
-    def show(self, shown: tuple[Shown, ...], *, anew: bool = False) -> None:
-        """Show these runs. Nothing happens if they are the same as before, unless `anew` asks to label them again."""
-        if shown == self._shown and shown and not anew:
+    def show(self, shown: tuple[Shown, ...]) -> None:
+        """Show these runs. Nothing happens if they are the same as before."""
+        if shown == self._shown and shown:
             return
         if [run.run.id for run in shown] != [run.run.id for run in self._shown]:
             self._view = dataclasses.replace(self._view, span=None, cursor=None)
