@@ -33,6 +33,7 @@ VERDICTS = (0, 3)
 ELSEWHERE = {
     "ray start": "starts nodes that stay; test_ray.py starts nodes that end with it",
     "srun": "needs Slurm",
+    "env WDTUI_TEST_DEVICE=cuda": "needs a GPU",
     "head=$(scontrol": "needs Slurm",
 }
 """How commands begin that need other machines, and why they are left alone."""
