@@ -29,6 +29,7 @@ from wdtui.bench.engine import WARM_UPS, Epoch, batch_epoch, compare, machine, r
 from wdtui.bench.profile import operations, where_time_goes
 from wdtui.bench.same_bits import same_bits
 from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.sizes import count_parameters
 from wdtui.runs.worker import sentence
 from wdtui.store.store import Store
 from wdtui.support.errors import WdtuiError
@@ -138,7 +139,8 @@ def out_of_memory(setting: Setting) -> dict[str, Any]:
         raise LeftOutError("It needs CUDA.")
     config = RunConfig(width=1024, train_size=640)
     free, _ = torch.cuda.mem_get_info(setting.device)
-    left = config.training_bytes(40) + 2**30  # and what CUDA itself takes in the sweep's process
+    copies = 5 * 4 * count_parameters(config)  # bytes of parameters as they are and were, gradients and two moments
+    left = 44 * copies + 2**30  # the latter for CUDA itself in the sweep's process
     taken = torch.empty(max(0, free - left), dtype=torch.uint8, device=setting.device)
     with tempfile.TemporaryDirectory() as folder:
         _sweep(folder, setting, seeds=64, epochs=2, fields={"width": 1024, "train_size": 640})
