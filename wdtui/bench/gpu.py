@@ -123,7 +123,8 @@ def engine_tests(setting: Setting) -> dict[str, Any]:
     if not tests.is_dir():
         raise LeftOutError("It needs a checkout with the folder tests/lab.")
     which = tests / "test_tasks.py" if setting.small else tests
-    command = ("-m", "pytest", "-q", "-p", "no:cacheprovider", str(which))
+    side_by_side = ("-n", "4") if setting.on_cuda else ()  # small trainings leave most of a GPU idle
+    command = ("-m", "pytest", "-q", "-p", "no:cacheprovider", *side_by_side, str(which))
     return _command(*command, WDTUI_TEST_DEVICE=setting.device)
 
 
@@ -254,7 +255,7 @@ PARTS: dict[str, tuple[Measure, float]] = {
     "hardware": (hardware, 60),
     "ceilings": (ceilings, 60),
     "doctor": (doctor, 150),
-    "engine tests": (engine_tests, 240),
+    "engine tests": (engine_tests, 300),
     "correctness": (correctness, 120),
     "out of memory": (out_of_memory, 90),
     "bench, width 256": (Bench(256, (1, 4, 16, 64, 256, 1024)), 150),

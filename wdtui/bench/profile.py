@@ -16,8 +16,8 @@ KINDS = {
 }
 """Operations of the CPU, by kind."""
 KERNELS = {
-    "matrix products": ("gemm", "gemv", "cutlass", "splitk"),
-    "BatchNorm": ("batch_norm", "batchnorm"),
+    "matrix products": ("gemm", "gemv", "cutlass", "nvjet", "splitk"),
+    "BatchNorm": ("batch_norm", "batchnorm", "bn_fw", "bn_bw"),
     "optimiser": ("adam",),
 }
 """Parts of the names of CUDA's kernels, by kind. They are guesses until a profile from a GPU confirms them."""
