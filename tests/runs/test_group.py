@@ -158,13 +158,18 @@ def test_an_interrupted_group_goes_on_where_it_was(store: Store) -> None:
         np.testing.assert_array_equal(points(store, run_id), points(store, alone(store, config)))
 
 
-def test_where_memory_does_not_suffice_half_of_the_runs_go_first(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "message", ["CUDA error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED", "MPS backend out of memory"]
+)
+def test_where_memory_does_not_suffice_half_of_the_runs_go_first(
+    store: Store, monkeypatch: pytest.MonkeyPatch, message: str
+) -> None:
     sizes: list[int] = []
 
     def scarce(configs: Any, *rest: Any) -> Any:
         sizes.append(len(configs))
         if len(configs) > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
+            raise RuntimeError(message)
         return ensemble(configs, *rest)
 
     ensemble = problem_module.Ensemble

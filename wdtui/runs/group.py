@@ -9,9 +9,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-import torch
-
-from wdtui.runs.memory import TooLargeError, check_room
+from wdtui.runs.memory import check_room, is_out_of_memory
 from wdtui.runs.retention import Snapshot
 from wdtui.runs.runner import Runner, with_rescues
 from wdtui.schema.steering import to_json
@@ -154,7 +152,7 @@ class Group:
         if isinstance(error, StoreError):
             raise error
         half = len(runners) // 2
-        if half and _is_out_of_memory(error):
+        if half and is_out_of_memory(error):
             for runner in runners:
                 runner.release()
             self._later += [runners[half:], runners[:half]]
@@ -215,7 +213,3 @@ def _possible(make: Callable[[_T], _Companion], given: Iterable[_T]) -> list[_Co
     if not made:
         raise error
     return made
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | TooLargeError) or "can't allocate memory" in str(error)
