@@ -60,12 +60,11 @@ def of_kind(kind: str) -> list[Any]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_threads: None) -> Path:
     """Where a reader might stand: runs 1 to 3, the last one live, sweep S1, and what another program recorded."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WDTUI_HOME", str(tmp_path / "store"))
     monkeypatch.setattr(experiments, "load", _shortened(experiments.load))
-    monkeypatch.setattr("wdtui.runs.scheduler.placement", lambda *_: "thread")  # not PyTorch anew for each command
     (tmp_path / "docs" / "figures").mkdir(parents=True)
     write_original(tmp_path / "lightning_logs" / "version_0")
     stored_run(tmp_path / "store", "first")

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 from store_tools import claim
@@ -44,9 +45,17 @@ def test_a_run_whose_node_is_lost_goes_on_for_the_next_attempt_alone(store: Stor
     store.set_status(store.run(stopped).claim, Status.STOPPED)
     assert host.begin("second", [lost, stopped]) == [lost]
     assert [event.kind for event in store.events(lost)] == ["lost"]
-    host.call("second", "beat", store.run(lost).claim)
+    host.call("second", "heartbeat", store.run(lost).claim)
     with pytest.raises(StoreError, match="another node"):
-        host.call("first", "beat", old)
+        host.call("first", "heartbeat", old)
+
+
+def test_a_task_on_a_gpu_has_a_gpu_and_a_process_to_itself(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_device", lambda name: "cuda")
+    monkeypatch.setattr(cluster, "_on_this_node", lambda actor: MagicMock())
+    monkeypatch.setattr(cluster.ray, "get", lambda answer: this_process())
+    options = RayCluster(store)._task._default_options
+    assert (options["num_gpus"], options["max_calls"]) == (1, 1)
 
 
 def hand_over(store: Store, run_id: int, pid: int) -> None:
@@ -96,7 +105,7 @@ def test_a_host_that_was_taken_over_writes_nothing_for_its_attempts(store: Store
     before = store.run(run_id)
     for ask in (
         lambda: host.call("first", "set_status", old, Status.DONE),
-        lambda: host.call("first", "beat", old),
+        lambda: host.call("first", "heartbeat", old),
         lambda: host.checkpoints("first", before, old, "save", 5, {"plan": []}, {}),
         lambda: host.checkpoints("first", before, old, "drop_after", -1),
     ):

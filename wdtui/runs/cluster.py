@@ -23,7 +23,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledE
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from wdtui.runs.executor import interrupt_waiting, queue_again
-from wdtui.runs.placement import RUNS_PER_GPU, batch_key, group_size, suiting_threads
+from wdtui.runs.placement import batch_key, group_size, suiting_threads
 from wdtui.runs.ray_access import ClusterError
 from wdtui.runs.worker import sentence
 from wdtui.store.processes import Owner, this_process
@@ -53,7 +53,9 @@ class RayCluster:
         self._device = _device(device)
         self._host = _on_this_node(_StoreHost).remote(store.folder)
         self._owner: Owner = ray.get(self._host.owner.remote())
-        self._task = ray.remote(max_retries=_RETRIES)(_train)
+        # a GPU task has its process to itself: said here, as Ray's `options` cannot say it later
+        needs: dict[str, Any] = {"num_gpus": 1} if self._device == "cuda" else {}
+        self._task = ray.remote(max_retries=_RETRIES, **needs)(_train)
         self._changed = threading.Condition()
         """Guards what follows."""
         self._tasks: dict[Any, tuple[int, ...]] = {}
@@ -67,7 +69,7 @@ class RayCluster:
 
     def submit(self, *run_ids: int, threads: int | None = None) -> None:
         for needs, group in self._groups(run_ids, threads):
-            resources = {"num_cpus": needs} if self._device == "cpu" else {"num_gpus": 1 / RUNS_PER_GPU}
+            resources = {"num_cpus": needs} if self._device == "cpu" else {}
             with self._changed:
                 if self._interruption:
                     interrupt_waiting(self._store, group, self._interruption)

@@ -35,7 +35,7 @@ from wdtui.store.store import Claim, Command, OwnershipLostError, Status, Store,
 from wdtui.support.errors import DivergedError
 from wdtui.support.text import number
 from wdtui.training import trainer
-from wdtui.training.devices import default_threads, resolve_device
+from wdtui.training.devices import default_threads, hardware, resolve_device, use_device
 from wdtui.training.session import Session
 
 _POLL_SECONDS = 0.2
@@ -105,7 +105,9 @@ class Runner:
 
     def claim(self) -> None:
         """Become the run's owner; `close` must follow. Raises RunBusyError and StoreError."""
-        self._claim = self.store.claim(self.run_id, device=self.device, threads=self.threads, versions=software())
+        use_device(self.device)
+        versions = software(self.device)
+        self._claim = self.store.claim(self.run_id, device=self.device, threads=self.threads, versions=versions)
         self._checkpoints = self.store.checkpoints(self._record, self._claim)
         torch.set_num_threads(self.threads)
         self._writer = Writer(self._write)
@@ -240,7 +242,7 @@ class Runner:
 
     def fail(self, error: Exception) -> None:
         """End with what PyTorch raised, out of memory above all, and write it down."""
-        self._outcome = Status.FAILED, " ".join(sentence(error).split())
+        self._outcome = Status.FAILED, sentence(error)
         trace = "".join(traceback.format_exception(error))
         self._own(self.store.add_event, self._step, "error", {"traceback": trace})
 
@@ -415,6 +417,7 @@ def with_rescues(error: StoreError, rescues: Iterable[str]) -> StoreError:
     return type(error)(" ".join(filter(None, (str(error), *rescues))))
 
 
-def software() -> dict[str, str]:
-    """The versions that decide what a run computes."""
-    return {"wdtui": version("wdtui"), "torch": torch.__version__, "python": platform.python_version()}
+def software(device: str) -> dict[str, str]:
+    """What decides what a run computes: the versions of the software, and of a GPU its name and its use of TF32."""
+    versions = {"wdtui": version("wdtui"), "torch": torch.__version__, "python": platform.python_version()}
+    return versions | hardware(device)

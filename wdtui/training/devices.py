@@ -41,6 +41,20 @@ def resolve_device(name: str) -> str:
     return wanted
 
 
+def use_device(device: str) -> None:
+    """Make a GPU the default of the calling thread. Otherwise PyTorch also takes memory on the first GPU."""
+    if device.startswith("cuda"):
+        torch.cuda.set_device(device)
+
+
+def hardware(device: str) -> dict[str, str]:
+    """What decides a run's speed and rounding on a GPU: its name, and whether TF32 is on. Empty for the CPU."""
+    if not device.startswith("cuda"):
+        return {}
+    tf32 = "off" if torch.get_float32_matmul_precision() == "highest" else "on"
+    return {"gpu": torch.cuda.get_device_name(device), "tf32": tf32}
+
+
 def default_threads(config: Config, device: str) -> int:
     """How many threads should share a run's operations.
 
