@@ -24,7 +24,7 @@ from wdtui.store.paths import log_path
 from wdtui.support import private
 
 _MODULE = "-P", "-m", "wdtui.runs.child"
-"""With -P and PYTHONPATH it imports what this process would, and nothing from the folder that it runs in."""
+"""With -P it imports nothing from the folder that it runs in."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -167,16 +167,20 @@ def answer(answers: IO[bytes], code: int) -> bool:
 
 
 def _start(arguments: Sequence[str], log: Path, *, pipe: int) -> subprocess.Popen[bytes]:
-    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)
     with _opened_log(log) as errors:
         return subprocess.Popen(
             [sys.executable, *_MODULE, *arguments],
-            env=os.environ | {"PYTHONPATH": path},
+            env=own_environment(),
             stdin=pipe,
             stdout=subprocess.PIPE if pipe == subprocess.PIPE else errors,
             stderr=errors,
             start_new_session=True,
         )
+
+
+def own_environment() -> dict[str, str]:
+    """The environment for a process that imports what this one would."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)}
 
 
 def _opened_log(path: Path) -> IO[bytes]:
