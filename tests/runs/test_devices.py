@@ -12,6 +12,7 @@ import torch
 from wdtui.cli import doctor
 from wdtui.problems.addition.engine.optimizer import StackedOptimizer
 from wdtui.runs import probe
+from wdtui.runs.runner import software
 from wdtui.training.devices import DeviceError, available_devices, resolve_device
 
 
@@ -84,3 +85,12 @@ def test_doctor_tries_every_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {subject: (well, said) for well, subject, said in doctor._devices()}
     assert found["cuda:0"] == (True, "a small batch trained twice with the same result")
     assert found["cuda:1"] == (False, "A small training failed: no kernel image")
+
+
+@pytest.mark.parametrize(("precision", "tf32"), [("highest", "off"), ("high", "on")])
+def test_a_run_on_a_gpu_says_on_which_and_with_what_precision(
+    monkeypatch: pytest.MonkeyPatch, precision: str, tf32: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", {"cuda:1": "NVIDIA H200"}.get)
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: precision)
+    assert software("cuda:1") == software("cpu") | {"gpu": "NVIDIA H200", "tf32": tf32}
