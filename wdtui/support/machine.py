@@ -1,28 +1,31 @@
-"""How busy this machine is: CPU and memory by psutil, NVIDIA GPUs by NVML where the extra `gpu` is installed.
+"""How busy this machine is: CPU and memory from psutil, NVIDIA GPUs from NVML if the extra `gpu` is installed.
 
-Nothing is sampled unless somebody asks, and what is not there is simply absent: no GPU, no driver, a sensor without a
+Nothing is sampled without a call. What does not exist is absent from the sample: a GPU, a driver, a sensor without a
 value. No torch, no UI.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import importlib
 import itertools
 import math
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
 class Gpu:
-    """One NVIDIA GPU at one moment; None where it does not say."""
+    """One NVIDIA GPU at one moment; None for what it does not report."""
 
     name: str
     percent: float | None = None
     memory: tuple[int, int] | None = None
-    """Bytes in use, and bytes there are."""
+    """Bytes in use, and bytes in all."""
     celsius: float | None = None
     watts: float | None = None
 
@@ -32,9 +35,9 @@ class Load:
     """The machine at one moment."""
 
     cpu_percent: float | None
-    """Of all cores, since the sample before; None at the first."""
+    """Of all cores, since the previous sample; None in the first."""
     memory: tuple[int, int]
-    """Bytes in use, and bytes there are."""
+    """Bytes in use, and bytes in all."""
     gpus: tuple[Gpu, ...] = ()
 
 
@@ -42,7 +45,7 @@ _samples = itertools.count()
 
 
 def sample() -> Load:
-    """Look once: well below a millisecond without a GPU. The first look at a GPU loads its library."""
+    """Take a sample. Without a GPU it takes well below a millisecond. The first sample of a GPU loads its library."""
     import psutil
 
     memory, since_before = psutil.virtual_memory(), psutil.cpu_percent(None)
@@ -50,21 +53,19 @@ def sample() -> Load:
 
 
 def gpus() -> tuple[Gpu, ...]:
-    """The NVIDIA GPUs, none where the library, the driver or the hardware is missing."""
+    """The NVIDIA GPUs in PyTorch's order, so that the first is cuda:0; none without the library, a driver or a GPU.
+
+    CUDA_VISIBLE_DEVICES limits and orders them, by index, UUID or MIG device. NVML counts in the order of the PCI bus,
+    as CUDA does for equal GPUs; for different ones CUDA does so with CUDA_DEVICE_ORDER=PCI_BUS_ID.
+    """
     nvml = _nvml()
-    if nvml is None:
-        return ()
-    try:
-        handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
-        return tuple(_gpu(nvml, handle) for handle in handles)
-    except nvml.NVMLError:
-        return ()
+    return () if nvml is None else tuple(_gpu(nvml, handle) for handle in _visible(nvml))
 
 
 def available_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that this process may still take before the system ends a process: of the machine, and of its cgroups.
+    """How many bytes this process may still take before the system ends one, of the machine and of its cgroups.
 
-    A container's limit is that of a cgroup, its own or one above; what is there is read, of version 1 and 2.
+    A container's limit is that of its cgroup or of one above it. Both versions of cgroups are read.
     """
     import psutil
 
@@ -78,7 +79,7 @@ def available_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/c
 
 
 def _room(folder: Path) -> float:
-    """What a cgroup's limit leaves; caches of files, which give way, count as free."""
+    """What a cgroup's limit leaves. Caches of files can be dropped, so they count as free."""
     for limit, use, cache in (
         ("memory.max", "memory.current", "inactive_file"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -91,7 +92,7 @@ def _room(folder: Path) -> float:
 
 
 def _text(file: Path) -> str:
-    """What a file of the kernel says, nothing where it is not there or not ours to read."""
+    """The text of a kernel file; empty if it does not exist or cannot be read."""
     try:
         return file.read_text()
     except OSError:
@@ -99,13 +100,13 @@ def _text(file: Path) -> str:
 
 
 def in_words(load: Load) -> str:
-    """The load in a few words, as `CPU 87 % · 3.1 of 8.3 GB`, and each GPU after it."""
+    """The load in a few words, such as `CPU 87 % · 3.1 of 8.3 GB`, followed by each GPU."""
     cpu = "" if load.cpu_percent is None else f"CPU {load.cpu_percent:.0f} %"
     return " · ".join(filter(None, [cpu, _gigabytes(load.memory), *map(gpu_in_words, load.gpus)]))
 
 
 def gpu_in_words(gpu: Gpu) -> str:
-    """One GPU in a few words: use, memory, temperature, power, as far as it says them."""
+    """One GPU in a few words: use, memory, temperature and power, as far as it reports them."""
     parts = (
         "GPU" if gpu.percent is None else f"GPU {gpu.percent:.0f} %",
         "" if gpu.memory is None else _gigabytes(gpu.memory),
@@ -121,7 +122,7 @@ def _gigabytes(memory: tuple[int, int]) -> str:
 
 @functools.cache
 def _nvml() -> Any:
-    """NVIDIA's library, begun once; None where it cannot be."""
+    """NVIDIA's library, loaded and initialised once; None where that fails."""
     try:
         nvml = importlib.import_module("pynvml")
     except ImportError:
@@ -133,18 +134,52 @@ def _nvml() -> Any:
     return nvml
 
 
+def _visible(nvml: Any) -> list[Any]:
+    """The handles of the GPUs that CUDA shows to this process; of one that is lost, none."""
+    found, wanted = {}, os.environ.get("CUDA_VISIBLE_DEVICES")
+    with contextlib.suppress(nvml.NVMLError):
+        for index in range(nvml.nvmlDeviceGetCount()):
+            with contextlib.suppress(nvml.NVMLError):
+                found[index] = nvml.nvmlDeviceGetHandleByIndex(index)
+    if wanted is None:
+        return list(found.values())
+    visible = []
+    for name in map(str.strip, wanted.split(",")):
+        try:
+            visible.append(found[int(name)] if name.isdecimal() else _by_uuid(nvml, name, found.values()))
+        except (KeyError, nvml.NVMLError):  # CUDA too ignores everything after an unknown device
+            break
+    return visible
+
+
+def _by_uuid(nvml: Any, name: str, handles: Iterable[Any]) -> Any:
+    """A GPU by the beginning of its UUID, or a MIG device by its name. Raises KeyError or NVMLError without one."""
+    if name.startswith("MIG-"):
+        return nvml.nvmlDeviceGetHandleByUUID(name)
+    if name.startswith("GPU-"):
+        for handle in handles:
+            if _text_of(nvml.nvmlDeviceGetUUID(handle)).startswith(name):
+                return handle
+    raise KeyError(name)
+
+
+def _text_of(value: str | bytes) -> str:
+    """Text from NVML, which is bytes in some versions of its Python package."""
+    return value.decode() if isinstance(value, bytes) else value
+
+
 def _gpu(nvml: Any, handle: Any) -> Gpu:
     def asked(question: str, *arguments: Any) -> Any:
         try:
             return getattr(nvml, question)(handle, *arguments)
-        except nvml.NVMLError:  # a virtual GPU, say, has no thermometer
+        except nvml.NVMLError:  # for example, a virtual GPU or a MIG device has no thermometer
             return None
 
     name = asked("nvmlDeviceGetName") or "NVIDIA GPU"
     use, memory = asked("nvmlDeviceGetUtilizationRates"), asked("nvmlDeviceGetMemoryInfo")
     milliwatts = asked("nvmlDeviceGetPowerUsage")
     return Gpu(
-        name.decode() if isinstance(name, bytes) else name,
+        _text_of(name),
         None if use is None else use.gpu,
         None if memory is None else (memory.used, memory.total),
         asked("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU),
