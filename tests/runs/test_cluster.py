@@ -92,7 +92,7 @@ def test_nothing_begins_once_all_are_to_end(store: Store) -> None:
     host = _StoreHost(store.folder)
     host.begin("first", [begun])
     assert host.interrupt("Enough") == {begun}
-    assert host.begin("second", [waiting]) == [] and host.commands("first", begun) == ([], "Enough")
+    assert host.begin("second", [waiting]) == [] and host.commands_to("first", [begun]) == ({}, "Enough")
 
 
 def test_a_host_that_was_taken_over_writes_nothing_for_its_attempts(store: Store) -> None:

@@ -185,7 +185,7 @@ def test_a_disk_that_takes_no_more_ends_the_sweep_which_goes_on_once_it_does(
 
     sweep_id = add(store, Grid.of(BASE, {"weight_decay": [0.0, 0.1]}))
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "append", full)
+        patch.setattr(Store, "report", full)
         patch.setattr(Store, "set_status", full)
         progress = complete(store, sweep_id, executor=here(store, 1))
     assert progress.states == {"interrupted": 2}

@@ -17,7 +17,7 @@ from wdtui.store.processes import Life
 from wdtui.store.records import LIVE, Claim, RunRecord, Status
 
 SILENCE_SECONDS = 60.0
-"""An owner that cannot be looked at and sends no heartbeat for so long is gone; one comes every 5 seconds at least."""
+"""An owner that cannot be looked at and sends no heartbeat for so long is gone; one comes every 10 seconds at least."""
 _HELD = {*LIVE, Status.QUEUED}
 
 
