@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from wdtui.api import ConfigError, DivergedError, Run, RunConfig, StoreError, WdtuiError, load, train
+    from wdtui.problems.declared import Problem, knob
 
-__all__ = ["ConfigError", "DivergedError", "Run", "RunConfig", "StoreError", "WdtuiError", "load", "train"]
+__all__ = [
+    "ConfigError", "DivergedError", "Problem", "Run", "RunConfig", "StoreError", "WdtuiError", "knob", "load", "train",
+]  # fmt: skip
+_DECLARATIONS = {"Problem", "knob"}
 
 
 def __getattr__(name: str) -> Any:
@@ -16,4 +20,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'wdtui' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module("wdtui.api"), name)
+    module = "wdtui.api" if name not in _DECLARATIONS else "wdtui.problems.declared"
+    return getattr(importlib.import_module(module), name)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from wdtui.problems.registry import Problem
+from wdtui.problems.registry import Entry
 from wdtui.schema.config import Config
 from wdtui.schema.curves import Point
 from wdtui.schema.hyperparameters import knob
@@ -49,7 +49,7 @@ class SmallConfig(Config):
         return STEPS_PER_EPOCH
 
 
-SMALL = Problem(title="one weight", config=SmallConfig, module=__name__)
+SMALL = Entry(title="one weight", config=SmallConfig, module=__name__)
 
 
 class SmallSession(Session):

@@ -1,4 +1,4 @@
-"""Examples that end each command's `--help`, all in one place; a test parses every one of them."""
+"""The examples at the end of each command's `--help`. A test parses every one of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "wdtui run --weight-decay 0.3 --bn-epsilon 1e-5 --headless --json",
         "wdtui run training-curves --seed 7 --name seventh --detach",
         "wdtui run mine.toml --device cuda",
+        "wdtui run mine.py --weight-decay 0.5",
     ),
+    "new": ("wdtui new mine.py",),
+    "check": ("wdtui check mine.py", "wdtui check mine.py:Mine --json"),
     "sweep": (
         "wdtui sweep --axis 'weight_decay=0,logspace(0.01,1,5)' --seeds 3 --headless",
         "wdtui sweep demo --axis width=64,128,256 --axis bn_epsilon=1e-5,1e-2",
@@ -87,12 +90,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 
 
 def epilog(command: str) -> str:
-    """The examples as they stand below a command's help, one a line."""
+    """The examples as shown below a command's help, one per line."""
     return "\n".join(["\b", "Examples:", *(f"  {example}" for example in EXAMPLES.get(command, ()))])
 
 
 def add_examples(app: typer.Typer, above: str = "") -> None:
-    """Give every command of an app, and of the apps below it, its examples."""
+    """Add the examples to every command of an app and of its groups."""
     for info in app.registered_commands:
         assert info.callback
         info.epilog = epilog(f"{above}{info.name or info.callback.__name__}")

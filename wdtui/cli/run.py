@@ -49,7 +49,8 @@ def run(
     if not (headless or detach):
         from wdtui.tui import Opening, open_app
 
-        opening = Opening(config=config, experiment=origin, name=name, threads=threads)
+        problem = question.problem if question and registry.is_file(question.problem) else ""
+        opening = Opening(config=config, experiment=origin, name=name, threads=threads, problem=problem)
         return open_app(store, device=device, opening=opening, fps=fps, mouse=mouse)
 
     from wdtui.cli.headless import carry_out
@@ -66,7 +67,7 @@ def run(
     def start(service: Service) -> None:
         service.start(config, experiment=origin, name=name, threads=threads)
 
-    if not detach:  # before a store is made
+    if not detach:  # raise an error before a store is created
         from wdtui.training.devices import resolve_device
 
         device = resolve_device(device)

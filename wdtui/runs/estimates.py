@@ -45,7 +45,7 @@ def expected_seconds(
     runs = list(islice(runs, _LOOKED_AT))
     alike: dict[tuple[Any, ...], list[tuple[Config, int]]] = defaultdict(list)
     for config, steps in work:
-        alike[(config.problem, *_shape(config), _engine(config))].append((config, steps))
+        alike[(config.schema().code, *_shape(config), _engine(config))].append((config, steps))
     total, batches, places = 0.0, 0, 1
     for members in alike.values():
         config, evidence = members[0][0], _alike(members[0][0], runs, device, threads)
@@ -90,7 +90,7 @@ def _alike(config: Config, runs: Iterable[RunRecord], device: str, threads: int 
         if run.speed
         and (device == "auto" or _kind(run.device) == _kind(device))
         and (threads is None or run.threads == threads)
-        and run.schema.problem == config.problem
+        and run.schema.code == config.schema().code
         and [run.values.get(name) for name in config.paced_by] == shape
     ]
     return [run for run in found if _hardware(run) == _hardware(found[0])]

@@ -48,9 +48,8 @@ class Evidence:
         self._store = store
         self._unmodified = {run.id for run in store.sweeps.unmodified_runs()}
         self._runs: dict[str, list[RunRecord]] = {}
-        known = registry.names()
-        for run in [run for run in store.runs() if not run.damaged and run.schema.problem in known]:
-            self._runs.setdefault(fingerprint(run.schema.problem, run.config_text), []).append(run)
+        for run in [run for run in store.runs() if not run.damaged and registry.trains(run.schema)]:
+            self._runs.setdefault(fingerprint(run.schema, run.config_text), []).append(run)
 
     def run(self, case: Case, statuses: Collection[Status] = FINISHED) -> RunRecord | None:
         """The newest run that is what a case says, finished unless asked for others. Raises ConfigError for a branch
@@ -86,7 +85,7 @@ class Evidence:
             return None
 
     def _alike(self, config: Config) -> Sequence[RunRecord]:
-        return self._runs.get(fingerprint(config.problem, json.dumps(config.to_mapping())), ())
+        return self._runs.get(fingerprint(config.schema(), json.dumps(config.to_mapping())), ())
 
     def verdicts(self, experiment: Experiment) -> tuple[Verdict, ...]:
         """What becomes of the claims of this variant of an experiment."""

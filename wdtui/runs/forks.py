@@ -87,8 +87,9 @@ def forked(config: Config, plan: Plan, step: int, changes: Mapping[str, Any]) ->
     after = {steering.field: steering.new for steering in plan if steering.step <= step}
     fork_config = config.steered(after | book)
     if fork_config.steps <= step:
-        epochs = f"epochs {format_value(fork_config.epochs)} ends at step {number(fork_config.steps)}"
-        raise ConfigError(f"{epochs}, and the fork starts at step {number(step)}: give more epochs.", "epochs")
+        length = config.schema().length
+        end = f"{length} {format_value(fork_config.epochs)} ends at step {number(fork_config.steps)}"
+        raise ConfigError(f"{end}, and the fork starts at step {number(step)}: give more {length}.", length)
     return fork_config, plan
 
 

@@ -68,8 +68,8 @@ def _differing(runs: Sequence[RunRecord]) -> list[str]:
     for name, other in runs[0].schema.derived.items() if runs else ():
         if {name, other} <= {*differing}:
             differing.remove(name)
-    if len(differing) > 1 and "epochs" in differing:
-        differing.remove("epochs")  # how long it ran is seen on the time axis
+    if len(differing) > 1:  # how long a run is can be seen on the time axis
+        differing = [name for name in differing if name not in ("epochs", "steps")]
     return differing[:_MOST]
 
 

@@ -77,7 +77,7 @@ class Runner:
         self._record = record
         self._concluded = False
         self._points: list[Point] = []
-        self._measured = Measured()
+        self._measured = Measured(self.config.columns)
         """All points since `begin`, in case the store is lost."""
         self._outcome = Status.DONE, ""
         self._reported_at = self.saved_at = time.monotonic()
@@ -142,8 +142,12 @@ class Runner:
         if checkpoint:
             self.training.restore(checkpoint.tensors, checkpoint.position | {"plan": to_json(run.plan)})
         if parent:
+            if run.schema.source:  # its config does not say what it records, its parent's points do
+                self._own(self.store.add_columns, self.store.columns(parent.id))
             self._own(self.store.inherit, parent.id, self._step)
         curves = self.store.curves(self.run_id)
+        self._columns = curves.names
+        self._measured.widen(self._columns)
         self._retention = RetentionPolicy(self.config, self.training, curves, run.parent_step)
         if parent:
             self._save_checkpoint("fork" if self._step == run.parent_step else "")
@@ -205,8 +209,12 @@ class Runner:
 
     def take(self, point: Point) -> None:
         """Take a measured point, with the training as it is at that point."""
-        self._points.append(point)
-        self._measured.add(point)
+        columns = self.training.columns
+        if columns != self._columns and not {*columns} <= {*self._columns}:
+            self._add_columns()
+        stored = point.under(columns, self._columns)
+        self._points.append(stored)
+        self._measured.add(stored)
         for snapshot, why in self._retention.after(point, self.training):
             self._save(snapshot, why)
 
@@ -228,7 +236,16 @@ class Runner:
         if hasattr(self, "training"):
             report([self])
             del self.training
+        if hasattr(self, "_retention"):  # which holds copies of it
+            del self._retention
         self._writer.flush()
+
+    def _add_columns(self) -> None:
+        """The training records something that it has not recorded before."""
+        report([self])
+        self._columns = self._own(self.store.add_columns, self.training.columns) or self.training.columns
+        self._measured.widen(self._columns)
+        self._retention.watch_from(self.training, self.store.curves(self.run_id))
 
     def complete(self, diverged_at: int | None = None) -> None:
         """Note that there is nothing left to train."""
@@ -240,7 +257,7 @@ class Runner:
     def fail(self, error: Exception) -> None:
         """End with an error, which PyTorch mostly raised, and write it down."""
         self._outcome = Status.FAILED, sentence(error)
-        trace = "".join(traceback.format_exception(error))
+        trace = getattr(error, "trace", "") or "".join(traceback.format_exception(error))
         self._own(self.store.add_event, self._step, "error", {"traceback": trace})
 
     def conclude(self) -> Status:

@@ -135,10 +135,10 @@ def assign(store: Store, sweep: Sweep) -> None:
         return
     equal: dict[str, list[RunRecord]] = defaultdict(list)
     for run in store.sweeps.unmodified_runs():
-        if run.schema.problem == sweep.problem:
-            equal[fingerprint(sweep.problem, run.config_text)].append(run)
+        if run.schema.code == sweep.schema.code:
+            equal[fingerprint(run.schema, run.config_text)].append(run)
     for place in missing:
-        if alike := equal[fingerprint(sweep.problem, sweep.config_texts[place])]:
+        if alike := equal[fingerprint(sweep.schema, sweep.config_texts[place])]:
             store.sweeps.attach(sweep.id, place, min(alike, key=_preference).id)
         else:
             run_id = store.add_run(sweep.cells[place].config, experiment=sweep.experiment)

@@ -12,11 +12,11 @@ import math
 import re
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from wdtui.support.errors import WdtuiError
-from wdtui.support.text import exact, number
+from wdtui.support.text import exact, number, too_long
 
 Value = bool | int | float | str | tuple[int, ...] | tuple[float, ...] | None
 
@@ -48,7 +48,7 @@ class Hyperparameter:
     name: str = ""
     """The field of RunConfig, which is also the TOML key; with dashes for underscores it is the flag."""
     kind: str = ""
-    """bool, int, float, choice, ints or floats."""
+    """bool, int, float, choice, str, ints or floats."""
     optional: bool = False
     """Whether None (nothing given) is a value."""
     default: Value = None
@@ -93,7 +93,8 @@ class Hyperparameter:
         """The allowed values in words, e.g. 'a number ≥ 0'."""
         if self.choices:
             return " or ".join(self.choices)
-        noun = {"bool": "true or false", "int": "a whole number", "float": "a number"}.get(self.kind)
+        nouns = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "a short text"}
+        noun = nouns.get(self.kind)
         noun = noun or ("whole numbers" if self.kind == "ints" else "numbers") + " with commas between them"
         bounds = [
             f"{sign} {int(bound):,}" if bound == int(bound) else f"{sign} {format_value(bound)}"
@@ -123,6 +124,10 @@ class Hyperparameter:
             if value not in self.choices:
                 raise self._refusal(value)
             return str(value)
+        if self.kind == "str":
+            if not isinstance(value, str) or too_long(value):
+                raise self._refusal(value)
+            return value
         number: int | float = self._checked_number(value, self.kind, value)
         return number
 
@@ -138,7 +143,9 @@ class Hyperparameter:
 
     def _parsed(self, text: str) -> Any:
         if self.kind == "choice":
-            return text.lower()
+            return next((choice for choice in self.choices if choice.lower() == text.lower()), text)
+        if self.kind == "str":
+            return text
         if self.kind == "bool":
             if text.lower() not in _BOOLEANS:
                 raise self._refusal(text)
@@ -183,7 +190,7 @@ def hyperparameters_of(config_class: type) -> dict[str, Hyperparameter]:
         field.name: Hyperparameter(
             name=field.name,
             default=typing.cast(Value, field.default),
-            **_kind_of(annotations[field.name], field.metadata["hyperparameter"]),
+            **kind_of(annotations[field.name], field.metadata["hyperparameter"]),
             **field.metadata["hyperparameter"],
         )
         for field in dataclasses.fields(config_class)
@@ -205,7 +212,8 @@ def format_value(value: Any) -> str:
     return str(value)[:80]
 
 
-def _kind_of(annotation: Any, properties: dict[str, Any]) -> dict[str, Any]:
+def kind_of(annotation: Any, properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The kind of a hyperparameter's values, and whether it is optional. Raises ConfigError for another type."""
     optional = False
     if isinstance(annotation, types.UnionType):
         optional = True
@@ -214,6 +222,8 @@ def _kind_of(annotation: Any, properties: dict[str, Any]) -> dict[str, Any]:
         return {"kind": "choice", "optional": optional}
     if typing.get_origin(annotation) is tuple:
         return {"kind": typing.get_args(annotation)[0].__name__ + "s", "optional": optional}
+    if annotation not in (bool, int, float, str):
+        raise ConfigError(f"{annotation} is not a type of hyperparameters; give bool, int, float or str.")
     return {"kind": annotation.__name__, "optional": optional}
 
 

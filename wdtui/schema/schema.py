@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, Self, TypeVar
 from wdtui.schema.chart import Chart, Trace, plain_charts
 from wdtui.schema.hyperparameters import ConfigError, Hyperparameter, nearest
 from wdtui.schema.metric import Metric
+from wdtui.schema.recorded import charts_of, recorded
+from wdtui.schema.source import Source
 
 _Declared = TypeVar("_Declared", Hyperparameter, Metric, Chart)
 
@@ -31,6 +33,8 @@ class Schema:
     """The hyperparameters and metrics of a problem, each by its name and in the order of declaration."""
 
     problem: str
+    title: str = ""
+    """What the problem is, in a few words."""
     groups: Mapping[str, str]
     """The groups of the fields, and their titles."""
     fields: Mapping[str, Hyperparameter]
@@ -39,6 +43,15 @@ class Schema:
     """The charts of a run: the first few are the overview, the later ones come where one run has the whole screen."""
     derived: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Fields that only set another, and which."""
+    source: Source | None = None
+    """The file that declares the problem; None for a built-in one and for a run that a script trains itself."""
+    watched: bool = False
+    """Whether a script trains the run itself, which wdtui watches."""
+
+    @property
+    def code(self) -> str:
+        """What trains its runs: the problem's name, and for a file the hash of what it was."""
+        return f"{self.problem}@{self.source.hash}" if self.source else self.problem
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -75,6 +88,16 @@ class Schema:
         """The two metrics shown for a run in little room: the judged ones, or else the first ones."""
         pooled = [name for name, metric in self.metrics.items() if metric.pooled and not metric.timing]
         return tuple(dict.fromkeys([*filter(None, self.judged), *pooled]))[:2]
+
+    @cached_property
+    def length(self) -> str:
+        """The field that says how long a run is."""
+        return "epochs" if "epochs" in self.fields else "steps"
+
+    def recording(self, columns: Iterable[str]) -> Schema:
+        """This schema with the metrics that these columns are of, and charts for them."""
+        metrics = recorded(self.metrics, columns)
+        return dataclasses.replace(self, metrics=metrics, charts=charts_of(metrics))
 
     def field(self, name: str) -> Hyperparameter:
         """The field with this name. Raises ConfigError, with the nearest name, if there is none."""
@@ -137,7 +160,10 @@ class Schema:
                 "metrics": [_compact(metric) for metric in self.metrics.values()],
                 "charts": [_compact(chart) for chart in self.charts],
                 "derived": dict(self.derived),
-            },
+            }
+            | ({"title": self.title} if self.title else {})
+            | ({"source": self.source.to_json()} if self.source else {})
+            | ({"watched": True} if self.watched else {}),
             ensure_ascii=False,
         )
 
@@ -159,6 +185,9 @@ class Schema:
             metrics={metric.name: metric for metric in metrics},
             charts=tuple(charts),
             derived=data["derived"],
+            title=data.get("title", ""),
+            source=Source(**data["source"]) if data.get("source") else None,
+            watched=data.get("watched", False),
         )
 
 

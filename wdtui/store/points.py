@@ -1,12 +1,12 @@
-"""Points as rows of the database: the bytes of a point, its checksum, and what a run's row says of its newest.
+"""Points as rows of the database: the bytes of a point and its checksum.
 
-A point's bytes are little-endian: step and epoch as int64, the values as float64, the step of the point before it as
-int64 (-1 for a run's first), and a checksum of all that and the run's number. So a point whose bits have changed is
-found, and so is one that has vanished. Points from before there were checksums end with their values.
+The bytes are little-endian: step and epoch as int64, the values as float64, the step of the previous point as int64
+(-1 for the first), and a checksum of all that and the run's number. This detects changed and missing points. Points
+written before there were checksums end after their values.
 
-The checksum has 64 bits and is computed of a hundred thousand points at once, as a CRC of each would take half as long
-as reading them: the 8-byte words, the high half of each folded into its low half, times powers of an odd number, added
-modulo 2⁶⁴. Each of these steps can be undone, so a change within one word always changes it.
+The checksum has 64 bits and is computed for a hundred thousand points at once; a CRC of each point would take half as
+long as reading them. Each 8-byte word has its high half folded into its low half and is multiplied by a power of an odd
+number; the products are added modulo 2⁶⁴. Each step is invertible, so a change within one word always changes it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from wdtui.store.rows import change, change_all, columns_of_all
 _TRAILER = 16
 _AT_ONCE = 1024
 _ODD = 0x9E3779B97F4A7C15
-"""2⁶⁴ over the golden ratio: its powers have no pattern."""
+"""2⁶⁴ divided by the golden ratio. Its powers have no pattern."""
 
 
 def add_points(connection: sqlite3.Connection, points: Mapping[int, Sequence[Point]], names: Sequence[str]) -> None:
@@ -82,9 +82,10 @@ def read_points(
     newest_step: int,
     most: int = -1,
 ) -> Curves:
-    """The sound points of a run after a step, and the steps of those that are damaged or missing.
+    """The sound points of a run after a step, and in `lost` the steps of those that are damaged or missing.
 
-    `newest_step` is that of the newest point as the run's row has it. `most` is how many are read; -1 for all.
+    `newest_step` is the step of the newest point according to the run's row. At most `most` points are read, or all
+    for -1.
     """
     rows, which = "FROM points WHERE run_id = ? AND step > ? ORDER BY step LIMIT ?", (run_id, after_step, most)
     blobs = list(map(itemgetter(0), connection.execute(f"SELECT data {rows}", which)))
@@ -101,7 +102,7 @@ def read_points(
 
 
 def _newest(point: Point, names: Sequence[str]) -> dict[str, Any]:
-    """The columns of a run's row that its newest point decides, without the values per layer."""
+    """The columns of a run's row that come from its newest point. Per-layer values are left out."""
     values = point.values
     latest = {name: values[at] if math.isfinite(values[at]) else None for at, name in _pooled(tuple(names))}
     return {"step": point.step, "epoch": point.epoch, "latest": json.dumps(latest)}
@@ -114,14 +115,14 @@ def _pooled(names: tuple[str, ...]) -> list[tuple[int, str]]:
 
 
 def follow_points(connection: sqlite3.Connection, run_id: int, names: Sequence[str]) -> None:
-    """Update the run's row from its newest point, after points were removed or copied."""
+    """Update the run's row from its newest point after points were removed or copied."""
     curves = read_points(connection, run_id, names, -1, -1)
-    said = _newest(points_of(curves)[-1], names) if len(curves) else {"step": 0, "epoch": 0, "latest": "{}"}
-    change(connection, run_id, **said)
+    latest = _newest(points_of(curves)[-1], names) if len(curves) else {"step": 0, "epoch": 0, "latest": "{}"}
+    change(connection, run_id, **latest)
 
 
 def points_of(curves: Curves) -> list[Point]:
-    """Curves as the points that they were made of."""
+    """The points of curves."""
     rows = zip(curves.steps.tolist(), curves.epochs.tolist(), curves.values.tolist(), strict=True)
     return [Point(step, epoch, tuple(values)) for step, epoch, values in rows]
 
@@ -142,9 +143,9 @@ def _packed(
 
 
 def _checksums(rows: NDArray[Any], run_ids: NDArray[np.uint64] | np.uint64) -> NDArray[np.uint64]:
-    """What the checksum of each row must be, [points]; `run_ids` are one or [points].
+    """The checksum of each row, [points], computed in chunks that fit a processor's cache.
 
-    As many are computed at once as fit in a processor's cache.
+    `run_ids` are the number of one run, or [points].
     """
     words = rows.view("<u8").reshape(len(rows), rows.itemsize // 8)[:, :-1]
     weights = np.full(words.shape[1] + 1, _ODD, dtype=np.uint64).cumprod()
@@ -163,7 +164,7 @@ def _form(names: Sequence[str]) -> np.dtype[Any]:
 
 
 def _sound(blobs: Sequence[bytes], run_id: int, names: Sequence[str], after_step: int) -> Curves | None:
-    """The curves where every point has a checksum that fits and none is missing between them; else None."""
+    """The curves, or None when a checksum is wrong or a point is missing."""
     form = _form(names)
     if set(map(type, blobs)) != {bytes} or set(map(len, blobs)) != {form.itemsize}:
         return None
@@ -177,7 +178,7 @@ def _sound(blobs: Sequence[bytes], run_id: int, names: Sequence[str], after_step
 
 
 def _salvaged(rows: Sequence[tuple[Any, Any]], run_id: int, names: Sequence[str], after_step: int) -> Curves:
-    """The points that are sound, and the steps of the others, a point at a time."""
+    """The sound points and the steps of the lost ones, checked one by one."""
     form, kept = _form(names), bytearray()
     lost: set[int] = set()
     last = after_step

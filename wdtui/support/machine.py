@@ -1,7 +1,6 @@
-"""How busy this machine is: CPU and memory from psutil, NVIDIA GPUs from NVML if the extra `gpu` is installed.
+"""The load of this machine: CPU and memory by psutil, NVIDIA GPUs by NVML if the extra `gpu` is installed.
 
-Nothing is sampled without a call. What does not exist is absent from the sample: a GPU, a driver, a sensor without a
-value. No torch, no UI.
+Everything is sampled on demand. A missing GPU, driver or sensor value is left out. No torch, no UI.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Gpu:
-    """One NVIDIA GPU at one moment; None for what it does not report."""
+    """One NVIDIA GPU at one moment. A value that it does not report is None."""
 
     name: str
     percent: float | None = None
     memory: tuple[int, int] | None = None
-    """Bytes in use, and bytes in all."""
+    """Bytes in use, and bytes in total."""
     celsius: float | None = None
     watts: float | None = None
 
@@ -35,9 +34,9 @@ class Load:
     """The machine at one moment."""
 
     cpu_percent: float | None
-    """Of all cores, since the previous sample; None in the first."""
+    """Of all cores, since the previous sample; None at the first."""
     memory: tuple[int, int]
-    """Bytes in use, and bytes in all."""
+    """Bytes in use, and bytes in total."""
     gpus: tuple[Gpu, ...] = ()
 
 
@@ -45,7 +44,7 @@ _samples = itertools.count()
 
 
 def sample() -> Load:
-    """Take a sample. Without a GPU it takes well below a millisecond. The first sample of a GPU loads its library."""
+    """Take a sample: well below a millisecond without a GPU. The first sample of a GPU loads its library."""
     import psutil
 
     memory, since_before = psutil.virtual_memory(), psutil.cpu_percent(None)
@@ -63,9 +62,9 @@ def gpus() -> tuple[Gpu, ...]:
 
 
 def available_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
-    """How many bytes this process may still take before the system ends one, of the machine and of its cgroups.
+    """The bytes that this process can still allocate, limited by the machine and by its cgroups (version 1 or 2).
 
-    A container's limit is that of its cgroup or of one above it. Both versions of cgroups are read.
+    The limit of a container is that of its cgroup or of one above it.
     """
     import psutil
 
@@ -79,7 +78,7 @@ def available_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/c
 
 
 def _room(folder: Path) -> float:
-    """What a cgroup's limit leaves. Caches of files can be dropped, so they count as free."""
+    """The free bytes within a cgroup's limit. Caches of files count as free."""
     for limit, use, cache in (
         ("memory.max", "memory.current", "inactive_file"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -92,21 +91,21 @@ def _room(folder: Path) -> float:
 
 
 def _text(file: Path) -> str:
-    """The text of a kernel file; empty if it does not exist or cannot be read."""
+    """The content of a kernel file; empty if it does not exist or cannot be read."""
     try:
         return file.read_text()
     except OSError:
         return ""
 
 
-def in_words(load: Load) -> str:
-    """The load in a few words, such as `CPU 87 % · 3.1 of 8.3 GB`, followed by each GPU."""
+def load_text(load: Load) -> str:
+    """The load as text, e.g. `CPU 87 % · 3.1 of 8.3 GB`, followed by each GPU."""
     cpu = "" if load.cpu_percent is None else f"CPU {load.cpu_percent:.0f} %"
-    return " · ".join(filter(None, [cpu, _gigabytes(load.memory), *map(gpu_in_words, load.gpus)]))
+    return " · ".join(filter(None, [cpu, _gigabytes(load.memory), *map(gpu_text, load.gpus)]))
 
 
-def gpu_in_words(gpu: Gpu) -> str:
-    """One GPU in a few words: use, memory, temperature and power, as far as it reports them."""
+def gpu_text(gpu: Gpu) -> str:
+    """One GPU as text: use, memory, temperature and power, if it reports them."""
     parts = (
         "GPU" if gpu.percent is None else f"GPU {gpu.percent:.0f} %",
         "" if gpu.memory is None else _gigabytes(gpu.memory),
@@ -122,7 +121,7 @@ def _gigabytes(memory: tuple[int, int]) -> str:
 
 @functools.cache
 def _nvml() -> Any:
-    """NVIDIA's library, loaded and initialised once; None where that fails."""
+    """NVIDIA's library, initialised once; None if that fails."""
     try:
         nvml = importlib.import_module("pynvml")
     except ImportError:
@@ -169,19 +168,19 @@ def _text_of(value: str | bytes) -> str:
 
 
 def _gpu(nvml: Any, handle: Any) -> Gpu:
-    def asked(question: str, *arguments: Any) -> Any:
+    def ask(question: str, *arguments: Any) -> Any:
         try:
             return getattr(nvml, question)(handle, *arguments)
         except nvml.NVMLError:  # for example, a virtual GPU or a MIG device has no thermometer
             return None
 
-    name = asked("nvmlDeviceGetName") or "NVIDIA GPU"
-    use, memory = asked("nvmlDeviceGetUtilizationRates"), asked("nvmlDeviceGetMemoryInfo")
-    milliwatts = asked("nvmlDeviceGetPowerUsage")
+    name = ask("nvmlDeviceGetName") or "NVIDIA GPU"
+    use, memory = ask("nvmlDeviceGetUtilizationRates"), ask("nvmlDeviceGetMemoryInfo")
+    milliwatts = ask("nvmlDeviceGetPowerUsage")
     return Gpu(
         _text_of(name),
         None if use is None else use.gpu,
         None if memory is None else (memory.used, memory.total),
-        asked("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU),
+        ask("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU),
         None if milliwatts is None else milliwatts / 1000,
     )

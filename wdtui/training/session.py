@@ -12,6 +12,7 @@ from torch import Tensor
 from wdtui.schema.config import Config
 from wdtui.schema.curves import Point
 from wdtui.schema.hyperparameters import Value
+from wdtui.schema.schema import Schema
 from wdtui.schema.steering import Plan, Steering, check_steerable, from_json, planned, steering_to, to_json, values_at
 
 Poll = Callable[[], bool]
@@ -77,7 +78,25 @@ class Session(abc.ABC):
         """Have other values in force of fields that are not live, which may take other parts with the same state."""
         raise NotImplementedError
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the values of a point; a session that finds out what it records may add some before the last."""
+        return self.config.columns
+
+    @property
+    def schema(self) -> Schema:
+        """What the run declares and records; `columns` are of its metrics."""
+        return self.config.schema()
+
+    def is_finite(self, point: Point) -> bool:
+        """Whether training can go on after a point; with False, this is the last one."""
+        return self.config.finite(point)
+
     # What follows
+
+    def copied_state(self) -> dict[str, Tensor]:
+        """A copy of `state` on the same device, which stays as it is while training goes on."""
+        return {name: tensor.clone() for name, tensor in self.state().items()}
 
     @property
     def batched(self) -> int:
@@ -137,12 +156,15 @@ class Session(abc.ABC):
 
     def restore(self, state: Mapping[str, Tensor], position: Mapping[str, Any]) -> None:
         """Take over what `state` and `position` gave, at any point between two steps."""
+        self._restore_position(position)
+        for name, tensor in self.state().items():
+            tensor.copy_(state[name])
+
+    def _restore_position(self, position: Mapping[str, Any]) -> None:
         self.move_to(position["epoch"], position["batch"])
         self.plan = from_json(self.config.schema(), position["plan"])
         self._follow_plan()
         self.diverged_at = position["diverged_at"]
-        for name, tensor in self.state().items():
-            tensor.copy_(state[name])
 
     def restart_clock(self) -> None:
         """Begin to measure speed anew, as after a pause."""
@@ -160,7 +182,7 @@ class Session(abc.ABC):
         speed = (self.step - self._clock_step) / max(time.perf_counter() - self._clock, 1e-9)
         self.restart_clock()
         point = Point(self.step, self.epoch, (*values, speed))
-        if self.diverged_at is None and not self.config.finite(point):
+        if self.diverged_at is None and not self.is_finite(point):
             self.diverged_at = self.step
         return point
 

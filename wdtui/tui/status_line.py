@@ -1,4 +1,4 @@
-"""Single lines that tell how things stand. Pure functions of what the feed has read."""
+"""Single lines about the current state. Pure functions of what the feed has read."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from collections.abc import Iterator, Sequence
 
 from wdtui.runs.inspection import lost_points
 from wdtui.schema.curves import Curves
+from wdtui.schema.metric import Metric
 from wdtui.store.records import RunRecord, Status, StoreError
 from wdtui.studies.experiments import notes_of
 from wdtui.studies.notes import reached
-from wdtui.support.text import clean, number, percent
+from wdtui.support.text import capital, clean, number
 from wdtui.tui.feed import Shown
 
 _NOTE_SECONDS = 10.0
-"""How long a note stays, at the run's present speed, before what holds now is told instead."""
+"""How long a note is shown, at the run's present speed, before the current state is shown instead."""
 
 
 def status_line(shown: Shown) -> str:
-    """What is to be known of one run now: why it ended, its experiment's newest note, or how far its story has come."""
+    """The most important fact about a run: why it ended, its experiment's newest note, or its progress."""
     run, curves = shown.run, shown.curves
     if curves.lost:
         return lost_points(run, curves.lost)
@@ -33,7 +34,7 @@ def status_line(shown: Shown) -> str:
 
 
 def _coming(shown: Shown) -> Iterator[str]:
-    """What is to be expected of a live run."""
+    """The forecast of a live run."""
     if expected := shown.forecast:
         span = f"{number(expected.earliest)} to {number(expected.latest)}"
         yield f"A blow-up is expected near step {number(expected.step)} ({span})."
@@ -43,34 +44,40 @@ def _reached(shown: Shown) -> str:
     run, curves, seen = shown.run, shown.curves, shown.milestones
     if note := _note(shown):
         return note
-    train, test = (_newest(curves, f"{kind}_accuracy") for kind in ("train", "test"))
+    said = [
+        f"{metric.label} is {_newest(curves, metric)}"
+        for metric in map(run.schema.metrics.get, run.schema.headline)
+        if metric
+    ]
+    result = f"; {said[-1]}." if said else "."
     if seen.blowup_steps:
         count = len(seen.blowup_steps)
         every = f", every {number(seen.blowup_period)} steps" if seen.blowup_period else ""
-        return f"Blew up {'once' if count == 1 else f'{count} times'}{every}; test accuracy is {test}."
+        return f"Blew up {'once' if count == 1 else f'{count} times'}{every}{result}"
     if seen.generalise_step is not None:
         later = f", {number(seen.delay)} steps after the fit" if seen.delay and seen.delay > 0 else ""
-        return f"Generalised at step {number(seen.generalise_step)}{later}; test accuracy is {test}."
+        return f"Generalised at step {number(seen.generalise_step)}{later}{result}"
     if seen.fit_step is not None:
-        watch = " Now watch the weight norm." if run.live else ""
-        return f"Fit reached at step {number(seen.fit_step)}; test accuracy is {test}.{watch}"
-    return f"Training accuracy is {train}, test accuracy {test}."
+        watch = " Now watch the weight norm." if run.live and "weight_norm" in curves else ""
+        return f"Fit reached at step {number(seen.fit_step)}{result}{watch}"
+    both = ", ".join([*said[:1], *(one.replace(" is ", " ") for one in said[1:])])
+    return f"{capital(both.replace('train ', 'training ', 1))}." if both else ""
 
 
-def _newest(curves: Curves, metric: str) -> str:
-    _, values = curves.measured(metric)
-    return percent(float(values[-1])) if len(values) else "unknown"
+def _newest(curves: Curves, metric: Metric) -> str:
+    _, values = curves.measured(metric.name)
+    return metric.written(float(values[-1])) if len(values) else "unknown"
 
 
 def _note(shown: Shown) -> str:
-    """The newest note that the run has got to, with its step once the run has gone on, as long as it takes to read.
+    """The newest note that the run has reached, with its step if the run is past it, for as long as it takes to read.
 
-    Of a run that has ended, only what is to be said at its end.
+    For a run that has ended, only a note for its end.
     """
     run = shown.run
     try:
         notes = reached(notes_of(run.experiment, run.config, run.plan), run.config, shown.curves, shown.milestones)
-    except StoreError:  # another version's config, of which nothing is known
+    except StoreError:  # the config of another version, which cannot be read
         return ""
     if not notes:
         return ""
@@ -82,7 +89,7 @@ def _note(shown: Shown) -> str:
 
 
 def headline(runs: Sequence[RunRecord], device: str) -> str:
-    """The device and how many runs are at work, on the top right."""
+    """The device and the number of active runs, for the top right."""
     counts = Counter(run.status for run in runs)
     parts = [_device(runs, device)]
     for status in (Status.RUNNING, Status.PAUSED, Status.QUEUED):
@@ -92,7 +99,7 @@ def headline(runs: Sequence[RunRecord], device: str) -> str:
 
 
 def _device(runs: Sequence[RunRecord], asked: str) -> str:
-    """The device in use; until the first run says which, the one that was asked for."""
+    """The device in use, or the requested one until the first run has reported its device."""
     known = next((run.device for run in runs if run.device and run.live), "")
     device = known or asked
     return f"{device} ×{os.cpu_count()}" if device == "cpu" else device

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from wdtui.problems.addition.config import RunConfig
-from wdtui.problems.registry import Problem
+from wdtui.problems.registry import Entry
 
-PROBLEM = Problem(title="binary arithmetic", config=RunConfig, module=f"{__name__}.engine.problem")
+PROBLEM = Entry(title="binary arithmetic", config=RunConfig, module=f"{__name__}.engine.problem")

@@ -1,0 +1,98 @@
+"""What is known of metrics that nobody declared: a run records them, and their names say how they are looked at.
+
+Names that end in `_accuracy` are shares, those that end in `_loss` or `_norm` are read on a logarithmic scale, and what
+differs only in `train_`, `validation_` or `test_` shares a chart. `name/layer` is the value of one layer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+
+from wdtui.schema.chart import Chart, Tone, Trace
+from wdtui.schema.metric import Metric
+
+SPEED = Metric(
+    name="steps_per_second", label="speed", help="Training steps per second.", unit="steps/s", timing=True,
+)  # fmt: skip
+"""What every run records, as its last column."""
+_ROLES = {"train_accuracy": "fit", "test_accuracy": "generalise"}
+_SPLITS: dict[str, tuple[str, Tone]] = {
+    "train": ("train", "train"), "validation": ("validation", "validation"), "valid": ("validation", "validation"),
+    "val": ("validation", "validation"), "eval": ("validation", "validation"), "test": ("test", "test"),
+}  # fmt: skip
+_ORDER = ("accuracy", "loss", "norm")
+"""The quantities whose charts come first."""
+
+
+def recorded(metrics: Mapping[str, Metric], columns: Iterable[str]) -> dict[str, Metric]:
+    """The metrics with those added that columns show to be recorded; the one of the speed stays last."""
+    found = dict(metrics)
+    for column in columns:
+        name, _, layer = column.partition("/")
+        metric = found.get(name) or dataclasses.replace(_by_name(name), pooled=not layer)
+        if layer and not metric.layers:
+            metric = dataclasses.replace(metric, layers="layer")
+        if not layer and not metric.pooled:
+            metric = dataclasses.replace(metric, pooled=True)
+        found[name] = metric
+    speed = found.pop(SPEED.name, SPEED)
+    return found | {SPEED.name: speed}
+
+
+def charts_of(metrics: Mapping[str, Metric]) -> tuple[Chart, ...]:
+    """A chart for each quantity, with a curve for each split of it; the best known quantities come first."""
+    groups: dict[str, list[Metric]] = {}
+    for metric in metrics.values():
+        groups.setdefault(_quantity(metric.name), []).append(metric)
+    names = sorted(groups, key=lambda name: (groups[name][0].timing, *(name != known for known in _ORDER)))
+    return tuple(_chart(name, groups[name]) for name in names)
+
+
+def _chart(quantity: str, metrics: list[Metric]) -> Chart:
+    pooled = sorted((metric for metric in metrics if metric.pooled), key=lambda one: _place(one.name))
+    layers = next((metric.name for metric in metrics if metric.layers), "")
+    traces = tuple(
+        Trace(
+            metric.name, *_SPLITS.get(_split(metric.name), ("", "test") if len(pooled) == 1 else (metric.label, "test"))
+        )
+        for metric in pooled
+    )
+    return Chart(
+        name=quantity,
+        title=quantity.replace("_", " ") if len(metrics) > 1 else metrics[0].label,
+        traces=traces,
+        compared=(traces[0].metric, traces[-1].metric) if len(traces) > 1 else (),
+        layers=layers,
+        layers_title=f"{quantity.replace('_', ' ')} per layer" if layers else "",
+        log=any(metric.log for metric in metrics),
+        about=metrics[0].help,
+    )
+
+
+def _by_name(name: str) -> Metric:
+    share = name == "accuracy" or name.endswith("_accuracy")
+    return Metric(
+        name=name,
+        label=name.replace("_", " "),
+        help=f"{name}, as the training records it.",
+        share=share,
+        role=_ROLES.get(name, ""),  # type: ignore[arg-type]
+        log=name in ("loss", "norm") or name.endswith(("_loss", "_norm")),
+    )
+
+
+def _split(name: str) -> str:
+    return name.partition("_")[0] if "_" in name else ""
+
+
+def _quantity(name: str) -> str:
+    split = _split(name)
+    return name.removeprefix(f"{split}_") if split in _SPLITS else name
+
+
+def _place(name: str) -> int:
+    """Where a curve lies among those of its chart: train below, test on top."""
+    order = ("train", "validation", "test")
+    split = _SPLITS.get(_split(name))
+    return order.index(split[0]) if split else len(order)

@@ -1,0 +1,108 @@
+"""What can be changed in any training while it runs: settings of optimizers, and the ε of normalisation layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+_NAMES = {"learning_rate": "lr"}
+"""Names that a field may have instead of the optimizer's own."""
+_FOLLOWS = {"lr": "initial_lr"}
+"""Settings of which a scheduler keeps where it began; the kept one is scaled with the setting."""
+
+
+class LiveSettings:
+    """Numbers in the param groups of optimizers, by name, and `bn_epsilon`, the ε of the normalisation layers.
+
+    The value of a setting is that of the first group that has it. The others keep their ratio to it, and what
+    schedulers remember of the learning rate follows. Where the first is 0, all get the value that is set.
+    """
+
+    def __init__(
+        self, optimizers: Iterable[Optimizer], modules: Iterable[nn.Module] = (), schedulers: Iterable[Any] = ()
+    ) -> None:
+        self._optimizers, self._schedulers = list(optimizers), list(schedulers)
+        self._norms = [one for module in modules for one in module.modules() if _is_norm(one)]
+
+    @property
+    def names(self) -> list[str]:
+        """What can be set here, under the names of the param groups."""
+        groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
+        names = [
+            name
+            for group in groups
+            for name, value in group.items()
+            if _is_number(value) and not name.startswith("initial_")
+        ]
+        return [*dict.fromkeys(names), *(["bn_epsilon"] if self._norms else [])]
+
+    def __contains__(self, name: str) -> bool:
+        return _NAMES.get(name, name) in self.names
+
+    def get(self, name: str) -> float:
+        """The value in force; raises KeyError for a name that is not in `names`."""
+        name = _NAMES.get(name, name)
+        if name == "bn_epsilon" and self._norms:
+            return float(_epsilon(self._norms[0]))
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                if name in group:
+                    return float(group[name])
+        raise KeyError(name)
+
+    def set(self, name: str, value: float) -> None:
+        """Have another value in force from the next update on; raises KeyError."""
+        self.scale(name, self.get(name), value)
+
+    def scale(self, name: str, before: float, value: float) -> None:
+        """Change a setting as it has to change for one of `before` to become `value`; raises KeyError.
+
+        So a schedule keeps its shape when the learning rate that it began with is changed.
+        """
+        name = _NAMES.get(name, name)
+        if name == "bn_epsilon":
+            for norm in self._norms:
+                setattr(norm, "eps", value)  # noqa: B010 mypy takes the attributes of modules for tensors
+            return
+        if name not in self.names:
+            raise KeyError(name)
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                if name in group:
+                    _assign(group, name, _scaled(group[name], before, value))
+                    if _FOLLOWS.get(name) in group:
+                        _assign(group, _FOLLOWS[name], _scaled(group[_FOLLOWS[name]], before, value))
+        if name == "lr":
+            for scheduler in self._schedulers:
+                scheduler.base_lrs = [_scaled(rate, before, value) for rate in scheduler.base_lrs]
+
+
+def _assign(group: dict[str, Any], name: str, value: float) -> None:
+    """Into the tensor where the setting is one, as it is in a captured or compiled optimizer."""
+    if hasattr(group[name], "fill_"):
+        group[name].fill_(value)
+    else:
+        group[name] = value
+
+
+def _scaled(old: Any, before: float, value: float) -> float:
+    if before == 0 or float(old) == before:
+        return value
+    return float(old) * (value / before)
+
+
+def _is_number(value: Any) -> bool:
+    if hasattr(value, "numel"):
+        return bool(value.numel() == 1)
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_norm(module: nn.Module) -> bool:
+    return isinstance(getattr(module, "eps", None), float) and "Norm" in type(module).__name__
+
+
+def _epsilon(module: nn.Module) -> Any:
+    return module.eps
