@@ -1,4 +1,8 @@
-"""Many runs at once: order, room, placement, and what is left of a run whose process or app has gone."""
+"""Many runs at once: order, room, and what is left of a run whose process or app has ended.
+
+`WDTUI_TEST_DEVICE=cuda pytest tests/runs/test_scheduler.py` trains on that device. Tests marked `cpu_only` need two
+processes at once on one device, or memory that this machine counts; they are skipped.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +33,8 @@ from wdtui.store.store import Status, Store
 from wdtui.support import machine
 
 FOREVER = 1_000_000
+DEVICE = os.environ.get("WDTUI_TEST_DEVICE", "cpu")
+cpu_only = pytest.mark.skipif(DEVICE != "cpu", reason=f"WDTUI_TEST_DEVICE is {DEVICE}")
 
 
 def tiny(epochs: int, seed: int = 0) -> RunConfig:
@@ -45,7 +51,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def scheduler(store: Store) -> Iterator[Scheduler]:
-    scheduler = Scheduler(store, device="cpu", slots=1)
+    scheduler = Scheduler(store, device=DEVICE, slots=1)
     yield scheduler
     scheduler.interrupt("The test is over")
     assert scheduler.wait(20)
@@ -124,6 +130,7 @@ def test_the_scheduler_is_there_without_torch() -> None:
 # The queue
 
 
+@cpu_only
 def test_runs_start_in_order_as_slots_permit(store: Store, scheduler: Scheduler) -> None:
     one, two, three, four = (add(store, FOREVER) for _ in range(4))
     for run_id in (two, one, three, four):
@@ -212,7 +219,7 @@ def test_a_run_claimed_in_the_meantime_is_a_notice(store: Store, scheduler: Sche
 
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(store: Store) -> None:
     undisturbed, disturbed, waiting = add(store, 700), add(store, 700), add(store, 3)
-    first = Scheduler(store, device="cpu", slots=2)
+    first = Scheduler(store, device=DEVICE, slots=2)
     first.submit(undisturbed)
     until(lambda: store.run(undisturbed).status == Status.DONE)
     first.submit(disturbed)
@@ -229,7 +236,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(store: Store) -> 
     )
     assert first.queue == (waiting,)
 
-    second = Scheduler(store, device="cpu")
+    second = Scheduler(store, device=DEVICE)
     second.submit(disturbed, threads=1)
     until(lambda: bool(second.notices()))
     assert [run.status for run in store.runs()] == [Status.INTERRUPTED, Status.DONE, Status.DONE]
@@ -268,6 +275,7 @@ def kill_its_process(store: Store, run_id: int, before: int | None = None) -> in
     return pid
 
 
+@cpu_only
 def test_a_run_whose_process_the_system_kills_is_tried_once_more_alone_and_others_go_on(
     store: Store, scheduler: Scheduler
 ) -> None:
@@ -317,6 +325,7 @@ def test_a_run_whose_process_is_killed_twice_has_failed_and_says_so(store: Store
     assert [(notice.run_id, notice.kind) for notice in scheduler.notices()] == [(other, "ended"), (run_id, "failed")]
 
 
+@cpu_only
 def test_runs_that_together_need_more_memory_than_there_is_wait_for_each_other(
     store: Store, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -352,6 +361,7 @@ def test_a_group_whose_process_is_killed_after_its_first_run_was_done_is_interru
     assert [store.run(run_id).status for run_id in run_ids] == [Status.DONE, *[Status.INTERRUPTED] * 2]
 
 
+@cpu_only
 def test_a_terminated_process_leaves_a_checkpoint(store: Store, scheduler: Scheduler) -> None:
     started, starting = add(store, FOREVER), add(store, FOREVER)
     scheduler.slots = 2
@@ -371,7 +381,7 @@ def test_a_terminated_process_leaves_a_checkpoint(store: Store, scheduler: Sched
 def test_a_run_that_comes_after_the_interruption_is_interrupted_too(store: Store) -> None:
     late, stopped = add(store, 3), add(store, 3)
     store.transition(stopped, Status.STOPPED, "Stopped before it started.")
-    scheduler = Scheduler(store, device="cpu", slots=1)
+    scheduler = Scheduler(store, device=DEVICE, slots=1)
     scheduler.interrupt("Interrupted by Ctrl-C")
     scheduler.submit(late, stopped)
     assert scheduler.wait(20)
@@ -444,9 +454,10 @@ def test_a_run_that_another_process_has_taken_over_is_no_failure(store: Store, s
 # Detaching
 
 
+@cpu_only
 def test_live_and_queued_runs_go_on_after_the_scheduler_detached(store: Store) -> None:
     undisturbed, going, paused, queued, last = (add(store, epochs) for epochs in (900, 900, FOREVER, 3, 3))
-    scheduler = Scheduler(store, device="cpu", slots=2)
+    scheduler = Scheduler(store, device=DEVICE, slots=2)
     scheduler.submit(undisturbed)
     until(lambda: store.run(undisturbed).status == Status.DONE)
     scheduler.submit(paused)
