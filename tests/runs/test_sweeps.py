@@ -133,13 +133,17 @@ def test_equal_configs_have_one_fingerprint_also_from_before_a_field_was_added()
     def text(config: RunConfig, *without: str) -> str:
         return json.dumps({name: value for name, value in config.to_mapping().items() if name not in without})
 
-    assert fingerprint("addition", text(RunConfig())) == fingerprint("addition", text(RunConfig(), "shuffle"))
-    assert fingerprint("addition", text(RunConfig())) != fingerprint("addition", text(RunConfig(shuffle=True)))
+    assert fingerprint(RunConfig.schema(), text(RunConfig())) == fingerprint(
+        RunConfig.schema(), text(RunConfig(), "shuffle")
+    )
+    assert fingerprint(RunConfig.schema(), text(RunConfig())) != fingerprint(
+        RunConfig.schema(), text(RunConfig(shuffle=True))
+    )
     normalized = RunConfig(normalized_weight_decay=0.05)
     assert (
-        fingerprint("addition", text(normalized))
-        == fingerprint("addition", text(normalized, "loss"))
-        != fingerprint("addition", text(RunConfig()))
+        fingerprint(RunConfig.schema(), text(normalized))
+        == fingerprint(RunConfig.schema(), text(normalized, "loss"))
+        != fingerprint(RunConfig.schema(), text(RunConfig()))
     )
 
 
