@@ -63,12 +63,11 @@ def of_kind(kind: str) -> list[Any]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_threads: None) -> Path:
     """Where a reader might stand: runs 1 to 3, the last one live, sweep S1, and what another program recorded."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WDTUI_HOME", str(tmp_path / "store"))
     monkeypatch.setattr(experiments, "load", _shortened(experiments.load))
-    monkeypatch.setattr("wdtui.runs.scheduler.placement", lambda *_: "thread")  # not PyTorch anew for each command
     monkeypatch.setenv("WDTUI_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(files, "_described", described)
     (tmp_path / "docs" / "figures").mkdir(parents=True)
