@@ -170,7 +170,7 @@ def test_the_app_comes_up(command: Command, folder: Path) -> None:
     streams = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
     process = subprocess.Popen(program, env=environment, start_new_session=True, **streams)
     os.close(terminal)
-    trains = command.words[1:2] not in ((), ("--fps",))
+    trains = command.words[1:2] not in ((), ("--fps",), ("--problem",))
     try:
         shown = _read(screen, lambda shown: b"quit" in shown)  # the end of the line of keys, which is drawn last
         assert b"Traceback" not in shown
