@@ -10,23 +10,20 @@ import platform
 import threading
 import time
 import traceback
-from array import array
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from typing import Concatenate, ParamSpec, TypeVar
 
-import numpy as np
 import torch
 
-from wdtui.analysis.milestones import Milestones, milestones
 from wdtui.runs import forks
+from wdtui.runs.judging import Judging
 from wdtui.runs.memory import check_room
 from wdtui.runs.retention import RetentionPolicy, Snapshot, Writer
 from wdtui.runs.worker import sentence
 from wdtui.schema.config import Config
 from wdtui.schema.curves import Curves, Point
 from wdtui.schema.hyperparameters import ConfigError
-from wdtui.schema.schema import Judged
 from wdtui.schema.steering import Plan, from_json, to_json
 from wdtui.store.checkpoints import Checkpoint
 from wdtui.store.records import RunRecord
@@ -143,7 +140,7 @@ class Runner:
         curves = self.store.curves(self.run_id)
         self._columns = curves.names
         self._measured.widen(self._columns)
-        self._judging = _Judging(self.store.run(self.run_id).schema.judged, curves)
+        self._judging = Judging(self.store.run(self.run_id).schema.judged, curves)
         self._retention = RetentionPolicy(self.config, self.training, curves, run.parent_step)
         if parent:
             self._save_checkpoint("fork" if self._step == run.parent_step else "")
@@ -239,7 +236,7 @@ class Runner:
         self.write_down()
         self._columns = self._own(self.store.add_columns, self.training.columns) or self.training.columns
         self._measured.widen(self._columns)
-        self._judging = _Judging(self.training.schema.judged, self.store.curves(self.run_id))
+        self._judging = Judging(self.training.schema.judged, self.store.curves(self.run_id))
 
     def complete(self, diverged_at: int | None = None) -> None:
         """There is nothing left to train."""
@@ -395,25 +392,6 @@ class Runner:
         """The run with what it was steered to in the meantime."""
         plan = self.training.plan if hasattr(self, "training") else self._record.plan
         return self._record._replace(plan_text=json.dumps(to_json(plan)))
-
-
-class _Judging:
-    """What a whole run is judged by, of which each new point may make a milestone."""
-
-    def __init__(self, judged: Judged, curves: Curves) -> None:
-        """`curves` are those of the points before."""
-        self._judged = judged
-        self._steps, self._values = array("q"), array("d")
-        self.add(curves)
-
-    def add(self, curves: Curves) -> None:
-        self._steps.extend(curves.steps.tolist())
-        self._values.extend(np.stack([curves[name] for name in self._judged], 1).flatten().tolist())
-
-    def milestones(self) -> Milestones:
-        steps = np.frombuffer(self._steps, dtype=np.int64)
-        values = np.frombuffer(self._values, dtype=np.float64).reshape(-1, 2)
-        return milestones(Curves(self._judged, steps, steps, values), self._judged)
 
 
 def _of_plan(config: Config, checkpoint: Checkpoint, plan: Plan) -> bool:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wdtui.problems import registry
 from wdtui.schema.steering import from_json
 from wdtui.store.records import RunRecord, StoreError
 from wdtui.support import private
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 _NEWEST = 2
 """So many are kept because they are the newest."""
-_FIRST_DROPPED = "interval", "blow-up", "generalised", "fit", "fork"
+_FIRST_DROPPED = "interval", "blow-up", "generalised", "fit", "fork", "request"
 """Why a checkpoint is kept beyond that, in the order in which the reasons give way where there is no room."""
 _NAME = re.compile(r"step-([0-9]{12,18})\.json")
 _MOST_JSON_BYTES = 16_000_000
@@ -91,7 +92,7 @@ class Checkpoints:
     ) -> dict[int, str]:
         """Write a checkpoint durably, then drop what is not to be kept; returns what was for want of room.
 
-        One with a reason, "interval", "blow-up", "generalised", "fit" or "fork", is kept for it while there is room,
+        One with a reason, one of _FIRST_DROPPED, is kept for it while there is room,
         and may be older than others. One without is the newest: those beyond it are of a past that the run went back
         from, or damaged. Raises StoreError when it cannot be written.
         """
@@ -186,8 +187,9 @@ class Checkpoints:
         from wdtui.training import trainer
 
         shapes, most = {}, _MOST_BYTES
-        if self._config:
+        if self._config and registry.trains(self._config.schema()):
             shapes = trainer(self._config).state_shapes(self._config, about["position"]["batch"])
+        if self._config and shapes:
             numbers = sum(map(math.prod, shapes.values())) + (
                 self._config.parameters or 0
             )  # those of the sharpness, too

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -22,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wdtui.schema.curves import Curves, Point
+from wdtui.schema.schema import Schema
+from wdtui.store.records import RunRecord
 from wdtui.store.rows import change
 
 _TRAILER = 16
@@ -65,18 +67,29 @@ def read_points(
     return curves
 
 
-def newest(point: Point, names: Sequence[str]) -> dict[str, Any]:
-    """The columns of a run's row that its newest point decides; per-layer values are left to the curves."""
-    pooled = {name: value for name, value in zip(names, point.values, strict=True) if "/" not in name}
-    latest = {name: value if math.isfinite(value) else None for name, value in pooled.items()}
-    return {"step": point.step, "epoch": point.epoch, "latest": json.dumps(latest)}
+def newest(
+    points: Sequence[Point], names: Sequence[str], schema: Schema, before: Mapping[str, float]
+) -> dict[str, Any]:
+    """The columns of a run's row that its newest points decide; per-layer values are left to the curves.
+
+    What is measured at some points only is as it was measured last, in these points or, as `before` says, earlier.
+    """
+    latest: dict[str, float | None] = {}
+    for place, name in enumerate(names):
+        if "/" in name:
+            continue
+        values = [points[-1].values[place]]
+        if (metric := schema.metrics.get(name)) and metric.every:
+            values = [before.get(name, math.nan), *(point.values[place] for point in points)]
+        latest[name] = next((value for value in reversed(values) if math.isfinite(value)), None)
+    return {"step": points[-1].step, "epoch": points[-1].epoch, "latest": json.dumps(latest)}
 
 
-def follow_points(connection: sqlite3.Connection, run_id: int, names: Sequence[str]) -> None:
-    """Update the run's row from its newest point, after points were removed or copied."""
-    curves = read_points(connection, run_id, names, -1, -1)
-    said = newest(points_of(curves)[-1], names) if len(curves) else {"step": 0, "epoch": 0, "latest": "{}"}
-    change(connection, run_id, **said)
+def follow_points(connection: sqlite3.Connection, run: RunRecord, names: Sequence[str]) -> None:
+    """Update a run's row from its newest point, after points were removed or copied."""
+    points = points_of(read_points(connection, run.id, names, -1, -1))
+    said = newest(points, names, run.schema, {}) if points else {"step": 0, "epoch": 0, "latest": "{}"}
+    change(connection, run.id, **said)
 
 
 def points_of(curves: Curves) -> list[Point]:

@@ -278,7 +278,8 @@ class RunRecord(_Row):
             return clean(self.name)
         if self.damaged:
             return "damaged"
-        return " ".join(symbol + self.written(name) for symbol, name in self.schema.main.items())
+        main = " ".join(symbol + self.written(name) for symbol, name in self.schema.main.items())
+        return main or clean(self.schema.problem)
 
     @property
     def claim(self) -> Claim:

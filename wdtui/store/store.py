@@ -10,7 +10,7 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -236,6 +236,7 @@ class Store:
             check_claim(connection, claim)
             names = columns_of(connection, claim.run_id)
             add_points(connection, claim.run_id, points, names)
+            run = select_run(connection, self._observer, claim.run_id)
             _heartbeat(connection, claim)
             change(
                 connection,
@@ -243,13 +244,13 @@ class Store:
                 speed=speed,
                 batched=batched,
                 milestones=json.dumps(dict(milestones)),
-                **(newest(points[-1], names) if points else {}),
+                **(newest(points, names, run.schema, run.latest) if points else {}),
             )
 
-    def add_columns(self, claim: Claim, columns: Iterable[str]) -> tuple[str, ...]:
+    def add_columns(self, claim: Claim, columns: Iterable[str], sparse: Collection[str] = ()) -> tuple[str, ...]:
         """Have the points of a run hold further values; those that it has get NaN. Returns all columns, in order.
 
-        The metrics of the new columns are added to the run's schema.
+        The metrics of the new columns are added to the run's schema. Not every point has the values of `sparse` ones.
         """
         run_id = claim.run_id
         with self._database.writing() as connection:
@@ -258,7 +259,7 @@ class Store:
             if new := [name for name in columns if name not in names]:
                 points = points_of(read_points(connection, run_id, names, -1, -1))
                 known, names = names, (*names[:-1], *new, *names[-1:])
-                schema = select_run(connection, self._observer, run_id).schema.recording(names)
+                schema = select_run(connection, self._observer, run_id).schema.recording(names, sparse)
                 change(connection, run_id, columns=json.dumps(names), schema=schema_id(connection, schema))
                 connection.execute("UPDATE runs SET columns_seal = ? WHERE id = ?", (seal(json.dumps(names)), run_id))
                 connection.execute("DELETE FROM points WHERE run_id = ?", (run_id,))
@@ -284,7 +285,7 @@ class Store:
             connection.execute(
                 "DELETE FROM events WHERE run_id = ? AND step = ? AND kind = 'steered'", (run_id, after_step)
             )
-            follow_points(connection, run_id, names)
+            follow_points(connection, select_run(connection, self._observer, run_id), names)
 
     def inherit(self, claim: Claim, parent: int, up_to_step: int) -> None:
         """Give a fork its parent's points up to a step, and the steerings before it, in place of its own."""
@@ -299,7 +300,7 @@ class Store:
             for event in read_events(connection, select_run(connection, self._observer, parent)):  # no damaged one
                 if event.kind == "steered" and event.step < up_to_step:
                     _add_event(connection, run_id, event.step, event.time, event.kind, event.data)
-            follow_points(connection, run_id, names)
+            follow_points(connection, select_run(connection, self._observer, run_id), names)
 
     def heartbeat(self, claim: Claim) -> None:
         """Say that the owner lives; takes no revision."""
