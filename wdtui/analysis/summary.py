@@ -83,7 +83,10 @@ def summary_sentences(curves: Curves, schema: Schema) -> Iterator[str]:
         if len(values):
             change = "fell" if values[-1] < values[0] else "rose"
             first, last = (schema.metrics[name].written(float(value)) for value in (values[0], values[-1]))
-            yield f"The {schema.metrics[name].label} {change} from {first} to {last}."
+            if first == last:
+                yield f"The {schema.metrics[name].label} is {last}, as at first."
+            else:
+                yield f"The {schema.metrics[name].label} {change} from {first} to {last}."
     if seen.fit_step is not None:
         yield _blowups(seen)
 
@@ -95,7 +98,7 @@ def _lost(curves: Curves, schema: Schema) -> bool:
         for place, name in enumerate(curves.names)
         if name in schema.metrics and not schema.metrics[name].timing and not schema.metrics[name].every
     ]
-    return not np.isfinite(curves.values[:, told]).any(axis=1).all()
+    return bool(told) and not np.isfinite(curves.values[:, told]).any(axis=1).all()
 
 
 def _fit(curves: Curves, schema: Schema) -> str:

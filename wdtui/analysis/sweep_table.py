@@ -101,6 +101,8 @@ class Table:
         runs: dict[tuple[Value, ...], list[Measured | None]] = {}
         for values, run in measured:
             runs.setdefault(values, []).append(run)
+        if schema.source:  # what it records is known from its runs
+            schema = schema.recording(name for row in runs.values() for run in row if run for name in run.latest)
         combinations = itertools.product(*axes.values())
         return cls(schema, axes, tuple(Row(values, tuple(runs[values])) for values in combinations if values in runs))
 

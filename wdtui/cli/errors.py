@@ -10,7 +10,7 @@ from wdtui.support.errors import WdtuiError
 from wdtui.support.text import clean
 from wdtui.support.third_party import NoSuchOption
 
-FAILED, BAD_INPUT, CLAIM_FAILS, DAMAGED, INTERRUPTED = 1, 2, 3, 3, 130
+FAILED, BAD_INPUT, CLAIM_FAILS, DAMAGED, INEXACT, INTERRUPTED = 1, 2, 3, 3, 3, 130
 
 
 class CommandError(WdtuiError):

@@ -12,7 +12,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "wdtui run --weight-decay 0.3 --bn-epsilon 1e-5 --headless --json",
         "wdtui run training-curves --seed 7 --name seventh --detach",
         "wdtui run mine.toml --device cuda",
+        "wdtui run mine.py --weight-decay 0.5",
     ),
+    "new": ("wdtui new mine.py",),
+    "check": ("wdtui check mine.py", "wdtui check mine.py:Mine --json"),
     "sweep": (
         "wdtui sweep --axis 'weight_decay=0,logspace(0.01,1,5)' --seeds 3 --headless",
         "wdtui sweep demo --axis width=64,128,256 --axis bn_epsilon=1e-5,1e-2",

@@ -37,9 +37,13 @@ DeviceOption = Annotated[
     ),
 ]
 _EXPERIMENT: Any = {
-    "help": "An experiment's or a problem's name, or the path of a TOML file.", "autocompletion": completion.experiments
-}  # fmt: skip
+    "help": "An experiment's or a problem's name, or the path of a TOML file or a problem's file.",
+    "autocompletion": completion.experiments,
+}
 ExperimentArgument = Annotated[str, typer.Argument(metavar="EXPERIMENT", **_EXPERIMENT)]
+FileArgument = Annotated[
+    str, typer.Argument(metavar="FILE.py[:CLASS]", help="A file that declares a problem.", show_default=False)
+]
 OptionalExperimentArgument = Annotated[str | None, typer.Argument(metavar="[EXPERIMENT]", **_EXPERIMENT)]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads of the run; by default chosen by its width.")

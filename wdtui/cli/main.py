@@ -20,6 +20,7 @@ from wdtui.cli import (
     bench,
     commands,
     config,
+    declared,
     doctor,
     examples,
     exchange,
@@ -36,6 +37,7 @@ from wdtui.cli import (
 )
 from wdtui.cli.errors import BAD_INPUT, FAILED, INTERRUPTED, CommandError, sentence
 from wdtui.cli.fields import FieldsCommand, FpsOption, MouseOption
+from wdtui.problems import registry
 from wdtui.support.errors import TrainingError, WdtuiError
 from wdtui.support.third_party import NoArgsIsHelpError
 
@@ -52,6 +54,8 @@ app = typer.Typer(
 )
 app.command(cls=FieldsCommand)(run.run)
 app.command(cls=FieldsCommand)(sweep.sweep)
+app.command()(declared.new)
+app.command(cls=FieldsCommand)(declared.check)
 app.add_typer(experiments.app, name="experiments")
 runs.app.command()(exchange.export)
 runs.app.command()(exchange.script)
@@ -81,6 +85,9 @@ def root(
     ] = "",
     fps: FpsOption = None,
     mouse: MouseOption = None,
+    problem: Annotated[
+        str, typer.Option(metavar="FILE.py", help="A file that declares a problem, to show its form in the app.")
+    ] = "",
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
 ) -> int:
@@ -91,9 +98,16 @@ def root(
         typer.echo(f"wdtui {installed_version('wdtui')}")
     elif context.invoked_subcommand is None:
         from wdtui import settings
-        from wdtui.tui import open_app
+        from wdtui.tui import Opening, open_app
 
-        return open_app(store, device=device or settings.read().value("device"), fps=fps, mouse=mouse)
+        opening = None
+        if problem:
+            registry.find(problem)  # what is wrong with it is said before anything is drawn
+            opening = Opening(problem=problem)
+        device = device or settings.read().value("device")
+        return open_app(store, device=device, opening=opening, fps=fps, mouse=mouse)
+    elif problem:
+        raise CommandError(f"--problem is for the app. Give the file to the command: wdtui run {problem}")
     elif device or (fps, mouse) != (None, None):
         raise CommandError(f"Give --device, --fps and --mouse after the command: wdtui {context.invoked_subcommand} …")
     elif context.invoked_subcommand in _TRAINING:

@@ -49,7 +49,8 @@ def run(
     if not (headless or detach):
         from wdtui.tui import Opening, open_app
 
-        opening = Opening(config=config, experiment=origin, name=name, threads=threads)
+        problem = question.problem if question and registry.is_file(question.problem) else ""
+        opening = Opening(config=config, experiment=origin, name=name, threads=threads, problem=problem)
         return open_app(store, device=device, opening=opening, fps=fps, mouse=mouse)
 
     from wdtui.cli.headless import carry_out

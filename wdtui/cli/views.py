@@ -134,7 +134,8 @@ class ProgressView(Bar):
 def progress_line(config: Config, newer: Curves) -> str:
     """Where a run stands at its newest point."""
     step, last = int(newer.steps[-1]), newer.last()
-    told = told_metrics(config.schema(), last)
+    schema = config.schema()
+    told = told_metrics(schema.recording(newer.names) if schema.source else schema, last)
     speed = last["steps_per_second"]
     left = time_left(config, step, speed)
     return f"step {number(step)}/{number(config.steps)}  {told}  {number(round(speed))} steps/s  {left} left"

@@ -21,7 +21,7 @@ def main() -> None:
     os.dup2(2, 1)
     source = Source(**json.load(sys.stdin))
     try:
-        answer = {"schema": _schema(source)}
+        answer = {"schema": described(source)}
     except WdtuiError as error:
         answer = {"error": str(error)}
     answers.write(json.dumps(answer))
@@ -29,7 +29,8 @@ def main() -> None:
     os._exit(0)  # threads and exit handlers of the file are not waited for
 
 
-def _schema(source: Source) -> str:
+def described(source: Source) -> str:
+    """What the class of a source declares, as JSON. Raises UserCodeError and ConfigError."""
     problem = load(source)
     named = Source(source.path, problem.__name__, source.files)
     try:

@@ -28,8 +28,8 @@ def schema_of(name: str) -> Schema:
     """What FILE.py or FILE.py:Class declares, with its source. Raises ConfigError."""
     path, class_name = split(name)
     source = Source.read(Path(path), class_name)
-    kept = _kept(source)
-    text = _read(kept)
+    kept = _kept(source, "schemas")
+    text = _text(kept)
     if text is None:
         text = _described(source)
         _write(kept, text)
@@ -39,6 +39,16 @@ def schema_of(name: str) -> Schema:
             json.dumps(json.loads(text) | {"source": source.to_json() | {"name": schema.source.name}})
         )
     return schema
+
+
+def known_exact(source: Source) -> bool | None:
+    """What the last check found: does a file resume to the same bits? None where it was not checked here."""
+    text = _text(_kept(source, "exact"))
+    return json.loads(text)["exact"] is True if text else None
+
+
+def remember_exact(source: Source, exact: bool) -> None:
+    _write(_kept(source, "exact"), json.dumps({"exact": exact}))
 
 
 def split(name: str) -> tuple[str, str]:
@@ -71,26 +81,35 @@ def _described(source: Source) -> str:
         with contextlib.suppress(ProcessLookupError):  # with whatever it has started
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    with contextlib.suppress(ValueError, AttributeError):
+    try:
         answer: dict[str, Any] = json.loads(output)
-        if "error" in answer:
-            raise ConfigError(str(answer["error"]))
+    except ValueError:
+        answer = {}
+    if "error" in answer:
+        raise ConfigError(str(answer["error"]))
+    if "schema" in answer:
         return str(answer["schema"])
     how = signal.strsignal(-process.returncode) if process.returncode < 0 else f"exit status {process.returncode}"
     raise ConfigError(f"{source.shown}: the process that imported it ended before it had finished ({how}).")
 
 
-def _kept(source: Source) -> Path:
+def _folder() -> Path:
+    """Where what is known of files is kept: $WDTUI_CACHE, or the place for a user's caches here."""
     import platformdirs
 
-    return platformdirs.user_cache_path("wdtui") / "schemas" / f"{source.hash}-{version('wdtui')}.json"
+    given = os.environ.get("WDTUI_CACHE")
+    return Path(given) if given else platformdirs.user_cache_path("wdtui")
 
 
-def _read(path: Path) -> str | None:
+def _kept(source: Source, what: str) -> Path:
+    return _folder() / what / f"{source.hash}-{version('wdtui')}.json"
+
+
+def _text(path: Path) -> str | None:
     try:
         text = path.read_text(encoding="utf-8")
-        Schema.from_json(text)
-    except (OSError, ValueError, KeyError, TypeError):
+        json.loads(text)
+    except (OSError, ValueError):
         return None
     return text
 

@@ -136,6 +136,8 @@ class Runner:
         if checkpoint:
             self.training.restore(checkpoint.tensors, checkpoint.position | {"plan": to_json(run.plan)})
         if parent:
+            if run.schema.source:  # its config does not say what it records, its parent's points do
+                self._own(self.store.add_columns, self.store.columns(parent.id))
             self._own(self.store.inherit, parent.id, self._step)
         curves = self.store.curves(self.run_id)
         self._columns = curves.names

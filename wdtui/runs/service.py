@@ -11,11 +11,12 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any, Protocol
 
-from wdtui.problems import registry
+from wdtui.problems import files, registry
 from wdtui.runs import forks
 from wdtui.runs.executor import queue_again
 from wdtui.runs.sweeps import assign
 from wdtui.schema.config import Config
+from wdtui.schema.schema import Schema
 from wdtui.schema.steering import check_steerable
 from wdtui.store.processes import this_process
 from wdtui.store.records import CLAIMABLE, FINISHED, RunRecord, Status, StoreError
@@ -105,7 +106,8 @@ class Service:
     def where_it_leaves(self, fork_id: int) -> str:
         """A sentence that names the step at which a fork starts."""
         fork = self.store.run(fork_id)
-        return f"Run {fork_id} forks run {fork.parent} at step {number(fork.parent_step)}."
+        said = f"Run {fork_id} forks run {fork.parent} at step {number(fork.parent_step)}."
+        return said + whether_exact(fork.schema)
 
     def replay(self, run_id: int, *, name: str = "", threads: int | None = None) -> int:
         """Train a run again from its beginning, with its steering; returns the new run's number."""
@@ -145,7 +147,8 @@ class Service:
         self._train(run_id, like=run, threads=threads)
         if run.status in FINISHED:
             return f"Run {run_id} is trained again from before its first damaged point."
-        return f"Run {run_id} continues here." if run.step else f"Run {run_id} is queued here."
+        said = f"Run {run_id} continues here." if run.step else f"Run {run_id} is queued here."
+        return said + (whether_exact(run.schema) if run.step else "")
 
     def pause(self, run_id: int) -> str:
         run = self._sound(run_id)
@@ -304,3 +307,13 @@ class Service:
         run = self._whole(run_id)
         _ = run.config
         return run
+
+
+def whether_exact(schema: Schema) -> str:
+    """What is to be said where a run of a problem's file is to equal another: empty where that is known to hold."""
+    source = schema.source
+    if source is None or (exact := files.known_exact(source)):
+        return ""
+    if exact is None:
+        return f" Whether it gives the same bits is not known: `wdtui check {source.shown}` finds out."
+    return f" It will not give the same bits: `wdtui check {source.shown}` says why."

@@ -82,6 +82,7 @@ def _chart(quantity: str, metrics: list[Metric]) -> Chart:
         name=quantity,
         title=quantity.replace("_", " ") if len(metrics) > 1 else metrics[0].label,
         traces=traces,
+        compared=(traces[0].metric, traces[-1].metric) if len(traces) > 1 else (),
         layers=layers,
         layers_title=f"{quantity.replace('_', ' ')} per layer" if layers else "",
         log=any(metric.log for metric in metrics),

@@ -170,6 +170,8 @@ def _variant(table: Mapping[str, Any]) -> str:
 def _claim(schema: Schema, table: dict[str, Any]) -> Claim:
     if "measure" not in table:
         raise ConfigError('it has no measure: give measure = "…".')
+    if schema.source and table["measure"] not in MILESTONES:  # what it records is known once it has been trained
+        schema = schema.recording([table["measure"]])
     _one_of("measure", table["measure"], [*schema.metrics, *MILESTONES])
     if not isinstance(table.get("at"), int):
         _one_of("at", table.get("at", "end"), _PLACES)

@@ -78,6 +78,8 @@ def _filled(note: Note, schema: Schema, curves: Curves, seen: Milestones, step: 
     """Step and note, with the values of the first point at the note's step or later, or of none before the first."""
     index = int(np.searchsorted(curves.steps, step))
     step = int(curves.steps[index]) if len(curves) else step
+    if schema.source:
+        schema = schema.recording({*curves.names, *_names(note.says)} - {*_VALUES})
     measured = {name: float(curves[name][index]) if len(curves) else None for name in schema.metrics}
     values = {name: schema.metrics[name].written(value) for name, value in measured.items()}
     values |= {"step": number(step), "epoch": number(int(curves.epochs[index]) if len(curves) else 0)}
@@ -95,6 +97,8 @@ def _note(schema: Schema, table: Mapping[str, Any]) -> Note:
     if why := too_long(says):
         raise ConfigError(f"what a note says {why}.")
     try:
+        if schema.source:  # what it records is known once it has been trained
+            schema = schema.recording(name for name in _names(says) if name not in _VALUES)
         for name in _names(says):
             if name not in (known := (*schema.metrics, *_VALUES)):
                 raise ConfigError(f"there is no value {{{name}}}{nearest(name, known)}")

@@ -27,6 +27,7 @@ from wdtui.schema.recorded import SPEED
 from wdtui.schema.schema import Schema
 from wdtui.schema.source import Source
 from wdtui.schema.steering import Plan, values_at
+from wdtui.support.errors import DivergedError
 from wdtui.training import Batch
 from wdtui.training.live import LiveSettings
 from wdtui.training.session import Poll, Session
@@ -80,9 +81,11 @@ class DeclaredSession(Session):
             if not poll():
                 return
             self.begin_epoch()
-            self._take_step()
+            self.take_step()
             if self.point_due:
-                yield self._measured()
+                yield self.measured()
+        if self.diverged_at:
+            raise DivergedError(self.diverged_at)
 
     def get(self, name: str) -> Any:
         return getattr(self.problem, name)
@@ -143,7 +146,8 @@ class DeclaredSession(Session):
             problem.setup()
         return problem
 
-    def _take_step(self) -> None:
+    def take_step(self) -> None:
+        """One step of the user's code, and what it returned."""
         with reporting(self.source, "in step"):
             returned = self.problem.step()
         for name, value in self._checked(returned, "step").items():
@@ -151,7 +155,8 @@ class DeclaredSession(Session):
             self._sums[name] = total + (value.detach() if isinstance(value, Tensor) else float(value)), count + 1
         self._step += 1
 
-    def _measured(self) -> Point:
+    def measured(self) -> Point:
+        """The point of the steps since the last one."""
         means = {name: total / count for name, (total, count) in self._sums.items()}
         self._sums = {}
         with reporting(self.source, "in measure"), _evaluating(self._modules()), torch.no_grad():

@@ -30,7 +30,7 @@ class Tensors(dict[str, Tensor]):
 def packed(value: Any, path: str, tensors: Tensors) -> Any:
     """A value as JSON, its tensors put under `path` into `tensors`. Raises StateError."""
     if path.count("/") > _DEEPEST:
-        raise StateError(f"{path.partition('/')[0]}: it is nested too deeply to be kept in a checkpoint.")
+        raise StateError(f"{_attribute(path)}: it is nested too deeply to be kept in a checkpoint.")
     if value is None or isinstance(value, (bool, int, float, str)):
         return (
             value
@@ -66,7 +66,7 @@ def packed(value: Any, path: str, tensors: Tensors) -> Any:
         return {kind: [packed(one, f"{path}/{i}", tensors) for i, one in enumerate(value)]}
     if isinstance(value, (torch.device, torch.dtype, torch.Size)):
         return {"constant": str(value)}
-    name = path.partition("/")[0]
+    name = _attribute(path)
     raise StateError(
         f"{name}: a checkpoint cannot hold {_named(value)}. Build it in setup under the name _{name} to leave it out, "
         "or give it state_dict and load_state_dict."
@@ -133,6 +133,11 @@ def restore_random_states(states: Mapping[str, Any]) -> None:
     random.setstate(states["random"])
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
+
+
+def _attribute(path: str) -> str:
+    """The attribute in whose value a path leads."""
+    return path.removeprefix("/attributes").strip("/").partition("/")[0]
 
 
 def _named(value: Any) -> str:

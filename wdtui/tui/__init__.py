@@ -31,6 +31,8 @@ class Opening:
     experiment: str = ""
     name: str = ""
     threads: int | None = None
+    problem: str = ""
+    """The file of a problem whose form is shown."""
     workers: int | None = None
     """How many runs train at once, None for as many as suit the machine."""
 

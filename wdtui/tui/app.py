@@ -69,6 +69,8 @@ class WorkbenchApp(KeyOrder):
         self.identities = Identities()
         self.device = device
         self._opening = opening
+        self.problem = opening.problem if opening else ""
+        """The file whose form is shown; empty for the experiments alone."""
         self._fps = fps
         self._complaint = ""
         self._rest_until = 0.0
@@ -101,7 +103,7 @@ class WorkbenchApp(KeyOrder):
                 self.start_sweep(opening.grid, threads=opening.threads, **about)
             elif opening.sweep_id is not None:
                 self.go_on_with_sweep(opening.sweep_id)
-            else:
+            elif opening.config or opening.run_id is not None:
                 self.start(opening)
         self.set_interval(1 / self._fps, self._look_again)
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 
 from wdtui.runs.inspection import lost_points
 from wdtui.schema.curves import Curves
+from wdtui.schema.metric import Metric
 from wdtui.store.records import RunRecord, Status, StoreError
 from wdtui.studies.experiments import notes_of
 from wdtui.studies.notes import reached
-from wdtui.support.text import clean, number, percent
+from wdtui.support.text import capital, clean, number
 from wdtui.tui.feed import Shown
 
 _NOTE_SECONDS = 10.0
@@ -43,23 +44,29 @@ def _reached(shown: Shown) -> str:
     run, curves, seen = shown.run, shown.curves, shown.milestones
     if note := _note(shown):
         return note
-    train, test = (_newest(curves, f"{kind}_accuracy") for kind in ("train", "test"))
+    said = [
+        f"{metric.label} is {_newest(curves, metric)}"
+        for metric in map(run.schema.metrics.get, run.schema.headline)
+        if metric
+    ]
+    result = f"; {said[-1]}." if said else "."
     if seen.blowup_steps:
         count = len(seen.blowup_steps)
         every = f", every {number(seen.blowup_period)} steps" if seen.blowup_period else ""
-        return f"Blew up {'once' if count == 1 else f'{count} times'}{every}; test accuracy is {test}."
+        return f"Blew up {'once' if count == 1 else f'{count} times'}{every}{result}"
     if seen.generalise_step is not None:
         later = f", {number(seen.delay)} steps after the fit" if seen.delay and seen.delay > 0 else ""
-        return f"Generalised at step {number(seen.generalise_step)}{later}; test accuracy is {test}."
+        return f"Generalised at step {number(seen.generalise_step)}{later}{result}"
     if seen.fit_step is not None:
-        watch = " Now watch the weight norm." if run.live else ""
-        return f"Fit reached at step {number(seen.fit_step)}; test accuracy is {test}.{watch}"
-    return f"Training accuracy is {train}, test accuracy {test}."
+        watch = " Now watch the weight norm." if run.live and "weight_norm" in curves else ""
+        return f"Fit reached at step {number(seen.fit_step)}{result}{watch}"
+    both = ", ".join([*said[:1], *(one.replace(" is ", " ") for one in said[1:])])
+    return f"{capital(both.replace('train ', 'training ', 1))}." if both else ""
 
 
-def _newest(curves: Curves, metric: str) -> str:
-    _, values = curves.measured(metric)
-    return percent(float(values[-1])) if len(values) else "unknown"
+def _newest(curves: Curves, metric: Metric) -> str:
+    _, values = curves.measured(metric.name)
+    return metric.written(float(values[-1])) if len(values) else "unknown"
 
 
 def _note(shown: Shown) -> str:

@@ -109,6 +109,7 @@ class SweepView(RunScreen):
             self._table = Table.of(self._schema, self._axes, ((cell.values, run) for cell, run in cells))
         else:
             self._table = Table.of(self._schema, self._axes, (((cell.config.seed,), run) for cell, run in cells))
+        self._schema = self._table.schema
         self.query_one("#map", ChartPanel).show(self._figure())
         self.query_one("#cell", Words).say(self._about_cell(), same_size=True)
         self.query_one("#progress", Words).say(self._about_progress(), same_size=True)

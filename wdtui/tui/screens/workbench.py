@@ -69,7 +69,7 @@ class Workbench(RunScreen):
     def compose(self) -> ComposeResult:
         yield HeaderLine("weight decay workbench")
         with Horizontal(id="bench"):
-            form = LaunchForm(FormMemory(self.controls.store.folder), id="form")
+            form = LaunchForm(FormMemory(self.controls.store.folder), problem=self.workbench.problem, id="form")
             yield form
             with Vertical(id="views"):
                 yield ChartGrid(form.schema, _CHARTS, self.workbench.identities.of, status_line, id="grid")

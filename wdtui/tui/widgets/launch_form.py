@@ -56,10 +56,10 @@ class LaunchForm(VerticalScroll, can_focus=False):
     class Left(Message):
         """Escape was pressed in the form."""
 
-    def __init__(self, memory: FormMemory, *, id: str | None = None) -> None:
-        """`memory` knows how the form was left, and is told."""
+    def __init__(self, memory: FormMemory, *, problem: str = "", id: str | None = None) -> None:
+        """`memory` keeps how the form was left; `problem` is a file that is offered before the experiments."""
         super().__init__(id=id)
-        self._memory = memory
+        self._memory, self._problem = memory, problem
         self._texts: Texts = {}
         self.config: Config | None = None
         """What the form says, None while it says nothing possible."""
@@ -70,9 +70,9 @@ class LaunchForm(VerticalScroll, can_focus=False):
         """The problem whose fields are on the screen."""
 
     def compose(self) -> ComposeResult:
-        names = _choices()
-        first = _DEMO if _DEMO in names else names[0]
-        kept = self._memory.read()
+        names = self._choices()
+        first = self._problem or (_DEMO if _DEMO in names else names[0])
+        kept = None if self._problem else self._memory.read()
         if kept and kept.experiment in names:
             first = kept.experiment
         self._take(first)
@@ -91,6 +91,11 @@ class LaunchForm(VerticalScroll, can_focus=False):
         self.border_title = "experiment"
         self.query_one("#run", Button).active_effect_duration = 0
         self._check()
+
+    def _choices(self) -> list[str]:
+        """What can be begun with: the experiments, the defaults, and those of other problems than the default one."""
+        others = [name for name in registry.names() if name != registry.DEFAULT]
+        return [*([self._problem] if self._problem else []), *experiments.names(), _NONE, *others]
 
     @property
     def schema(self) -> Schema:
@@ -121,7 +126,7 @@ class LaunchForm(VerticalScroll, can_focus=False):
 
     def use_experiment(self, name: str) -> None:
         """Fill in the config of an experiment; with a name that is none of them, the defaults."""
-        name = name if name in _choices() else _NONE
+        name = name if name in self._choices() else _NONE
         self.query_one("#experiment", Choice).value = name
         self._take(name)
         self._fill()
@@ -267,12 +272,6 @@ class LaunchForm(VerticalScroll, can_focus=False):
         explanation.display = row is not None
         if row:
             self.call_after_refresh(row.scroll_visible, animate=False)  # lest the explanation covers it
-
-
-def _choices() -> list[str]:
-    """What can be begun with: the experiments, the defaults, and those of other problems than the default one."""
-    others = [name for name in registry.names() if name != registry.DEFAULT]
-    return [*experiments.names(), _NONE, *others]
 
 
 def texts_of(config: Config) -> Texts:
