@@ -44,9 +44,9 @@ def test_a_run_whose_node_is_lost_goes_on_for_the_next_attempt_alone(store: Stor
     store.set_status(store.run(stopped).claim, Status.STOPPED)
     assert host.begin("second", [lost, stopped]) == [lost]
     assert [event.kind for event in store.events(lost)] == ["lost"]
-    host.call("second", "beat", store.run(lost).claim)
+    host.call("second", "heartbeat", store.run(lost).claim)
     with pytest.raises(StoreError, match="another node"):
-        host.call("first", "beat", old)
+        host.call("first", "heartbeat", old)
 
 
 def hand_over(store: Store, run_id: int, pid: int) -> None:
@@ -96,7 +96,7 @@ def test_a_host_that_was_taken_over_writes_nothing_for_its_attempts(store: Store
     before = store.run(run_id)
     for ask in (
         lambda: host.call("first", "set_status", old, Status.DONE),
-        lambda: host.call("first", "beat", old),
+        lambda: host.call("first", "heartbeat", old),
         lambda: host.checkpoints("first", before, old, "save", 5, {"plan": []}, {}),
         lambda: host.checkpoints("first", before, old, "drop_after", -1),
     ):

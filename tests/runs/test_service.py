@@ -160,7 +160,7 @@ def assert_carried_out(store: Store, queue: Queue, request: str, before: RunReco
 
 
 def test_the_faces_change_runs_through_the_service_alone() -> None:
-    changing = {"add_run", "settle", "reopen", "send", "set_note", "set_status"}
+    changing = {"add_run", "transition", "reopen", "send", "set_note", "set_status"}
     source = Path(wdtui.__file__).parent
     found = {
         f"{path.relative_to(source)}: {node.attr}"
@@ -206,13 +206,13 @@ def test_a_run_that_begins_while_it_is_being_stopped_is_stopped_with_a_checkpoin
     store: Store, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = a_run(store, Status.QUEUED)
-    settle = Store.settle
+    settle = Store.transition
 
     def late(self: Store, *arguments: Any) -> None:
         store.claim(run_id, device="cpu", threads=1, versions={})
         settle(self, *arguments)
 
-    monkeypatch.setattr(Store, "settle", late)
+    monkeypatch.setattr(Store, "transition", late)
     assert service.stop(run_id) == "Stopping run 1 with a checkpoint …"
     assert [command.kind for command in store.commands(run_id)] == ["stop"]
 

@@ -67,13 +67,13 @@ async def test_a_run_that_begins_while_it_is_being_stopped_is_stopped_all_the_sa
     recorded: Recorded, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = recorded.store.add_run(RunConfig())
-    settle_run = Store.settle
+    settle_run = Store.transition
 
     def late(self: Store, *arguments: Any) -> None:
         recorded.store.claim(run_id, device="cpu", threads=1, versions={})
         settle_run(self, *arguments)
 
-    monkeypatch.setattr(Store, "settle", late)
+    monkeypatch.setattr(Store, "transition", late)
     said = await ask(*STOP)
     assert "Stopping run 1 with a checkpoint …" in said
     assert [command.kind for command in recorded.store.commands(run_id)] == ["stop"]
