@@ -192,7 +192,7 @@ def rescued(folder: Path) -> Path:
     """A rescue file of a run with a few points."""
     with Store(folder) as store:
         run = store.run(store.add_run(TINY))
-    measured = Measured()
+    measured = Measured(TINY.columns)
     for epoch in (1, 2, 3):
         measured.add(Point(epoch * TINY.steps_per_epoch, epoch, (0.5,) * len(TINY.columns)))
     return write_rescue(folder, run, measured)
