@@ -15,7 +15,7 @@ from wdtui.problems.addition.config import RunConfig
 from wdtui.store.store import Store
 
 
-def test_a_run_is_loaded_by_number_or_name_with_all_that_is_known(tmp_path: Path) -> None:
+def test_a_run_is_loaded_by_number_or_name(tmp_path: Path) -> None:
     expected = stored_run(tmp_path)
     for key in (1, "1", "mine", "last"):
         run = wdtui.load(key, store=tmp_path)
@@ -28,7 +28,7 @@ def test_a_run_is_loaded_by_number_or_name_with_all_that_is_known(tmp_path: Path
         wdtui.load("theirs", store=tmp_path)
 
 
-def test_a_run_is_one_line_at_a_prompt(tmp_path: Path) -> None:
+def test_the_repr_of_a_run_is_one_line(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         store.add_run(RunConfig(), name="mine")
     assert repr(wdtui.load(1, store=tmp_path)) == "<Run 1 'mine': queued, 0 points>"
@@ -44,7 +44,7 @@ def test_training_yields_points_by_metric_name() -> None:
     assert [point["test_loss"] for point in again] == [point["test_loss"] for point in points]
 
 
-def test_a_config_that_no_run_can_have_is_refused_before_the_first_point() -> None:
+def test_an_invalid_config_is_refused_before_the_first_point() -> None:
     with pytest.raises(wdtui.ConfigError, match="did you mean width"):
         wdtui.train(widht=3)
 
@@ -59,6 +59,6 @@ def test_importing_wdtui_imports_nothing_else_and_loading_no_torch(tmp_path: Pat
     assert result.returncode == 0, result.stderr
 
 
-def test_what_the_module_does_not_have_is_an_attribute_error() -> None:
+def test_a_missing_attribute_of_the_module_raises_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'lode'"):
         wdtui.lode  # noqa: B018

@@ -34,7 +34,7 @@ def saw(
     )
 
 
-def test_every_blowup_of_a_regular_saw_tooth_is_foretold_shortly_before() -> None:
+def test_every_blowup_of_a_regular_saw_tooth_is_predicted() -> None:
     seen = score(saw(5), SHARPNESS, 6.0, 10 * EPOCH)
     assert (seen.blowups, seen.hits, seen.false_alarms, seen.success) == (4, 4, 0, 1.0)
     assert all(0 < lead <= 15 * EPOCH for lead in seen.leads)
@@ -45,27 +45,27 @@ def test_a_tooth_that_falls_without_a_blowup_is_a_false_alarm() -> None:
     assert (seen.blowups, seen.hits, seen.false_alarms) == (3, 3, 1)
 
 
-def test_a_level_out_of_reach_misses_and_one_too_low_cries_wolf() -> None:
+def test_a_high_level_misses_and_a_low_level_gives_false_alarms() -> None:
     first_only = saw(2)
     assert score(first_only, SHARPNESS, 1e6, 5 * EPOCH).hits == 0
     early = score(first_only, SHARPNESS, 1.5, 5 * EPOCH)
     assert early.false_alarms > 1
 
 
-def test_a_run_without_fit_or_blowups_has_nothing_to_foretell() -> None:
+def test_a_run_without_fit_or_blowups_has_an_empty_score() -> None:
     calm = saw(3, low=1.0, high=1.2, crash=lambda tooth: False)
     assert score(calm, SHARPNESS, 6.0, 10 * EPOCH) == Score()
     calm.values[:, 0] = 0.5
     assert score(calm, SHARPNESS, 0.1, 10 * EPOCH) == Score()
 
 
-def test_the_best_threshold_is_one_that_foretells_all_where_there_is_one() -> None:
+def test_the_best_threshold_predicts_all_blowups_if_one_can() -> None:
     runs = [saw(4), saw(3, high=7.0)]
     level = best_threshold(runs, SHARPNESS, 10 * EPOCH)
     assert sum_of(score(run, SHARPNESS, level, 10 * EPOCH) for run in runs).success == 1.0
 
 
-def test_a_clock_foretells_a_regular_run_and_a_drift_never_ceases_to_warn() -> None:
+def test_a_clock_predicts_a_regular_run_and_a_drift_always_warns() -> None:
     regular = saw(8)
     clock = score(regular, GAUGES["steps since the last blow-up"], math.exp(0.32), 10 * EPOCH)
     drift = score(regular, GAUGES["steps since the start"], math.exp(0.32), 10 * EPOCH)
@@ -73,7 +73,7 @@ def test_a_clock_foretells_a_regular_run_and_a_drift_never_ceases_to_warn() -> N
     assert drift.false_alarms >= 7
 
 
-def test_a_gauge_is_telling_when_it_is_higher_before_blowups_than_elsewhere() -> None:
+def test_a_gauge_ranks_high_if_it_is_higher_before_blowups() -> None:
     regular = saw(5)
     assert ranking(regular, SHARPNESS, 10 * EPOCH) == 1.0
     assert ranking(regular, lambda curves: 1 / curves["sharpness"], 10 * EPOCH) == 0.0
@@ -93,7 +93,7 @@ def test_the_tables_have_a_column_for_each_run_and_a_row_for_each_gauge() -> Non
     assert foretold[2].startswith("| 0 to 5 | ") and foretold[2].endswith("100% |")
 
 
-def test_forecasts_of_a_regular_saw_tooth_name_the_step_that_came() -> None:
+def test_forecasts_of_a_regular_saw_tooth_are_correct() -> None:
     made = list(forecasts(saw(5), SHARPNESS, 6.0))
     assert {came for _, came in made} <= {EPOCH * (40 * tooth + 1) for tooth in range(1, 5)}
     assert len(made) > 8

@@ -65,7 +65,7 @@ def test_decimate_keeps_the_extremes_of_every_column(points: list[tuple[float, f
 
 @QUICK
 @given(st.lists(st.sampled_from([0.0, 1.0, 2.0, np.nan]), max_size=60), st.integers(1, 6))
-def test_decimate_keeps_a_gap_wherever_it_lies_between_two_points_that_stay(values: list[float], columns: int) -> None:
+def test_decimate_keeps_a_gap_between_two_kept_points(values: list[float], columns: int) -> None:
     x, y = np.arange(len(values), dtype=float), np.array(values, dtype=float)
     kept_x, kept_y = decimate(x, y, columns, (0, max(len(values) - 1, 1)))
     stayed = kept_x[np.isfinite(kept_y)].astype(int)
@@ -74,7 +74,7 @@ def test_decimate_keeps_a_gap_wherever_it_lies_between_two_points_that_stay(valu
         assert gap == np.isnan(y[left:right]).any()
 
 
-def test_decimate_of_a_part_keeps_one_neighbour_on_either_side() -> None:
+def test_decimate_of_a_part_keeps_one_neighbour_on_each_side() -> None:
     x, _ = decimate(STEPS, STEPS, 5, (40.0, 60.0))
     assert x[0] == 39
     assert x[-1] == 61
@@ -91,12 +91,12 @@ def test_decimate_spreads_columns_evenly_over_a_logarithmic_axis() -> None:
     st.lists(CURVES, max_size=3),
     st.integers(1, 90),
     st.integers(1, 24),
-    st.fixed_dictionaries({name: st.booleans() for name in ("x_log", "y_log", "legend", "ascii", "color")}),
+    st.fixed_dictionaries({name: st.booleans() for name in ("x_log", "y_log", "legend", "ascii")}),
     st.one_of(st.none(), st.tuples(ANY, ANY)),
     st.one_of(st.none(), st.tuples(ANY, ANY)),
     st.lists(ANY, max_size=4),
 )
-def test_any_data_at_any_size_fills_exactly_its_cells(
+def test_any_data_at_any_size_fills_exactly_the_given_cells(
     curves: list[list[tuple[float, float]]],
     width: int,
     height: int,
@@ -126,7 +126,7 @@ def test_any_data_at_any_size_fills_exactly_its_cells(
 
 @pytest.mark.parametrize("position", [1, 777, 50_000, 99_998])
 @pytest.mark.parametrize("width", [12, 60, 200])
-def test_a_crash_of_one_point_among_a_hundred_thousand_is_seen(position: int, width: int) -> None:
+def test_a_crash_of_one_point_among_a_hundred_thousand_is_visible(position: int, width: int) -> None:
     y = np.ones(100_000)
     y[position] = 0.0
     chart = one(y, width=width, y_range=(0, 1))
@@ -142,24 +142,24 @@ def test_a_gap_is_not_bridged() -> None:
     assert missing == list(range(missing[0], missing[-1] + 1))
 
 
-def test_what_has_no_logarithm_is_a_gap() -> None:
+def test_values_without_a_logarithm_are_gaps() -> None:
     assert dots(one(np.where(STEPS == 50, -1.0, 10.0), y_log=True)) == dots(
         one(np.where(STEPS == 50, np.nan, 10.0), y_log=True)
     )
 
 
-def test_values_beyond_the_range_lie_on_its_edge() -> None:
+def test_values_beyond_the_range_are_drawn_at_its_edge() -> None:
     assert {row for row, _ in dots(one([5.0] * 9, y_range=(0, 1)))} == {0}
 
 
-def test_a_zoomed_line_comes_in_from_the_side() -> None:
+def test_a_zoomed_line_continues_to_the_edge() -> None:
     columns = {column for _, column in dots(one([0.0, 1.0], x=[0, 100], x_range=(40, 60), y_range=(0, 1)))}
     assert max(columns) == 59
     assert len(columns) == 60 - min(columns)
 
 
 @pytest.mark.parametrize(("y", "said"), [([], "no points yet"), ([np.nan] * 5, "no values"), ([np.inf], "no values")])
-def test_without_points_or_values_it_says_so(y: list[float], said: str) -> None:
+def test_a_chart_without_points_or_values_has_a_message(y: list[float], said: str) -> None:
     assert said in one(y).plain
     assert not dots(one(y))
 
@@ -174,7 +174,7 @@ def test_marks_are_labelled_triangles_on_the_time_axis() -> None:
     assert "generalise 29,796▲" in chart.plain
 
 
-def test_many_blow_ups_share_one_label() -> None:
+def test_many_blowups_share_one_label() -> None:
     chart = one(np.ones(1000), marks=[Mark(x, "blow-up") for x in (100, 500, 600, 700, 800)])
     assert chart.plain.count("▲") == 5
     assert chart.plain.count("▲blow-up ×5") == 1
@@ -228,7 +228,7 @@ def test_several_curves_are_named_beside_their_lines_or_in_a_legend() -> None:
     assert lines(draw(curves, width=60, height=14, legend=True))[0].split() == ["───", "train", "───", "test"]
 
 
-def test_a_legend_without_room_says_how_many_are_left() -> None:
+def test_a_full_legend_counts_the_remaining_curves() -> None:
     curves = [Series(f"a rather long name {index}", STEPS, STEPS) for index in range(9)]
     assert lines(draw(curves, width=60, height=14, legend=True))[0].rstrip().endswith("+7")
 
@@ -240,11 +240,10 @@ def test_lines_differ_by_marker_too() -> None:
     assert len(set(RUN_MARKERS)) == len(RUN_MARKERS) == len(RUN_COLORS)
 
 
-def test_colours_are_left_out_when_unwanted_and_there_is_never_a_background() -> None:
+def test_a_chart_sets_no_background() -> None:
     curve = [Series("", STEPS, STEPS, RUN_COLORS[0])]
     colored = {str(span.style) for span in draw(curve, width=60, height=14).spans}
     assert colored == {"dim", RUN_COLORS[0]}
-    assert {str(span.style) for span in draw(curve, width=60, height=14, color=False).spans} == {"dim"}
 
 
 def test_drawing_in_many_threads_gives_the_same_charts() -> None:
@@ -263,7 +262,7 @@ def test_drawing_in_many_threads_gives_the_same_charts() -> None:
     assert [drawn[k] for k in range(4)] == [{plain} for plain in expected]
 
 
-def test_a_chart_leaves_the_figure_that_all_of_plotext_shares_as_it_was() -> None:
+def test_a_chart_does_not_change_plotexts_shared_figure() -> None:
     plotext.clear_figure()
     plotext.plot_size(30, 8)
     plotext.plot([1, 2, 3], [3, 1, 2])
@@ -290,7 +289,7 @@ def test_the_size_of_the_terminal_changes_no_chart(terminal: tuple[str, str], mo
     assert one(STEPS, width=120, height=30) == expected
 
 
-def test_where_curves_meet_in_a_cell_the_dots_of_both_are_seen() -> None:
+def test_curves_in_the_same_cell_both_keep_their_dots() -> None:
     upper, lower = (Series("", STEPS, np.full(100, y)) for y in (0.99, 0.93))
     alone = [lines(draw([curve], width=60, height=14, y_range=(0, 1)))[0] for curve in (upper, lower)]
     both = lines(draw([upper, lower], width=60, height=14, y_range=(0, 1)))[0]
@@ -298,7 +297,7 @@ def test_where_curves_meet_in_a_cell_the_dots_of_both_are_seen() -> None:
     assert ord(both[20]) == ord(alone[0][20]) | ord(alone[1][20])
 
 
-def test_the_cursor_stands_on_the_time_axis() -> None:
+def test_the_cursor_reaches_the_time_axis() -> None:
     *above, axis, _ = lines(one(STEPS, cursor=20.0, y_range=(0, 1000)))
     column = axis.index("┴")
     assert {line[column] for line in above[:-1]} == {"│"}
@@ -306,7 +305,7 @@ def test_the_cursor_stands_on_the_time_axis() -> None:
 
 @pytest.mark.parametrize("height", [4, 5, 6, 7, 8, 14])
 @pytest.mark.parametrize("width", [24, 40, 60, 100])
-def test_a_mark_takes_away_no_tick(width: int, height: int) -> None:
+def test_a_mark_removes_no_tick(width: int, height: int) -> None:
     def ticks(*marks: Mark) -> list[str]:
         chart = one(np.ones(10_001), width=width, height=height, y_range=(0, 1), marks=marks)
         return re.findall(r"(?<!\S)(?:0|[\d,]+000|\d+k)(?!\S)", lines(chart)[-1])
@@ -317,7 +316,7 @@ def test_a_mark_takes_away_no_tick(width: int, height: int) -> None:
         assert ticks(Mark(step, "blow-up"), Mark(step + 400, f"fit@{step}")) == bare, step
 
 
-def test_marks_are_seen_in_a_chart_of_few_lines() -> None:
+def test_marks_are_visible_in_a_low_chart() -> None:
     chart = one(np.ones(10_000), height=6, y_range=(0, 1), marks=[Mark(3_000, "fit 3,000"), Mark(9_000)])
     assert chart.plain.count("▲") == 2
     assert "fit 3,000" in chart.plain
@@ -343,7 +342,7 @@ def test_a_logarithmic_time_axis_has_at_least_two_ticks(low: float, decades: flo
 
 
 @pytest.mark.parametrize("log", [False, True])
-def test_a_chart_knows_which_step_a_column_shows(log: bool) -> None:
+def test_a_column_of_a_chart_maps_to_its_step(log: bool) -> None:
     chart = one(STEPS + 1, x=STEPS + 1, x_log=log, cursor=50.0)
     (column, *_) = [place for place, char in enumerate(lines(chart)[0]) if char == "│" and place > 8]
     step = chart.x_at(column)
@@ -351,7 +350,7 @@ def test_a_chart_knows_which_step_a_column_shows(log: bool) -> None:
     assert chart.x_at(0) is None, "the margin shows no step"
 
 
-def test_a_chart_without_points_shows_no_step() -> None:
+def test_a_column_of_an_empty_chart_maps_to_no_step() -> None:
     assert one([]).x_at(30) is None
 
 

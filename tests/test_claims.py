@@ -123,7 +123,7 @@ def test_all_seeds_must_lie_within_the_bounds() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=3, max_size=3), st.floats(0, 1), st.floats(0, 1))
-def test_all_holds_just_where_it_holds_for_each_seed(values: list[float], one: float, other: float) -> None:
+def test_all_holds_exactly_if_it_holds_for_each_seed(values: list[float], one: float, other: float) -> None:
     low, high = sorted((one, other))
     outcomes = {
         cell: outcome(cell, final={"test_accuracy": values[cell.seed]}) for cell in CELLS if cell.weight_decay == 0.1
@@ -142,7 +142,7 @@ def test_a_curve_rises_where_its_largest_fall_is_zero(heights: list[float]) -> N
     assert (found.state == State.HOLDS) == (heights == sorted(heights))
 
 
-def test_missing_runs_leave_a_claim_open_and_are_counted() -> None:
+def test_missing_runs_are_counted_and_the_claim_is_not_run() -> None:
     rest = {cell: one for cell, one in OUTCOMES.items() if cell.seed != 2}
     found = verdict(rest, **AT, minus={"weight_decay": 0.0}, at_least=0)
     assert found.state == State.NOT_RUN and found.value is None
@@ -158,7 +158,7 @@ def test_a_diverged_run_fails_a_claim_and_says_so() -> None:
 
 
 @pytest.mark.parametrize("bound", [{"at_least": 0}, {"at_most": 1e9}, {"between": [0, 1e9]}])
-def test_a_milestone_that_never_came_fails_a_claim_whatever_the_bound(bound: dict[str, Any]) -> None:
+def test_a_milestone_that_was_not_reached_fails_any_claim(bound: dict[str, Any]) -> None:
     for table in (
         {"measure": "delay", "where": {"weight_decay": 0.0}},
         {"measure": "delay", "where": {"weight_decay": 0.1}, "seeds": "max"},
@@ -170,7 +170,7 @@ def test_a_milestone_that_never_came_fails_a_claim_whatever_the_bound(bound: dic
 
 
 @pytest.mark.parametrize("measure", ["test_loss", "test_accuracy"])
-def test_what_was_not_measured_fails_a_claim(measure: str) -> None:
+def test_a_missing_measurement_fails_a_claim(measure: str) -> None:
     outcomes = {cell: outcome(cell, final={"test_accuracy": math.nan}) for cell in CELLS}
     assert verdict(outcomes, measure=measure, where={"weight_decay": 0.1}, at_least=-1).state == State.FAILS
     assert state(measure="test_loss", at="highest", where={"weight_decay": 0.1}, at_least=-1) == State.FAILS
@@ -181,7 +181,7 @@ def test_a_ratio_to_zero_fails() -> None:
     assert verdict(zero, **AT, divided_by={"weight_decay": 0.3}, at_least=0).state == State.FAILS
 
 
-def test_a_ratio_of_what_may_be_negative_has_its_ends_where_they_are() -> None:
+def test_a_ratio_with_negative_values_has_correct_ends() -> None:
     delays = {0.3: (100, 200, 150), 0.1: (-500, 1000, 0)}
 
     def delayed(cell: RunConfig) -> Outcome:
@@ -218,7 +218,7 @@ def test_the_quick_variant_has_its_own_bounds_and_claims() -> None:
     assert len(read_claims(SCHEMA, only, CELLS, quick=False)) == 1 and not read_claims(SCHEMA, only, CELLS, quick=True)
 
 
-def test_a_list_in_where_means_any_of_its_values() -> None:
+def test_a_list_in_where_allows_any_of_its_values() -> None:
     found = verdict(
         measure="test_accuracy",
         where={"weight_decay": [0.1, 0.3]},
@@ -268,7 +268,7 @@ def test_a_list_in_where_means_any_of_its_values() -> None:
         ({"says": None}, "a claim has no sentence"),
     ],
 )
-def test_what_is_wrong_with_a_claim_is_said_in_a_sentence(table: dict[str, Any], said: str) -> None:
+def test_an_invalid_claim_gives_a_one_sentence_error(table: dict[str, Any], said: str) -> None:
     right = {"says": "So.", "measure": "test_accuracy", "where": {"weight_decay": 0.1, "width": 8}, "at_least": 0.5}
     read_claims(SCHEMA, [right], CELLS, quick=False)
     with pytest.raises(ConfigError) as error:
@@ -296,7 +296,7 @@ def of_branch(name: str | list[str], **table: Any) -> Verdict:
     return check(claim, [*CELLS, *BRANCHES], outcomes)
 
 
-def test_a_branch_is_measured_from_its_fork_on() -> None:
+def test_a_branch_is_measured_after_its_fork() -> None:
     """The fork is at step 10 of 20; its curve, with what its parent measured, rises from 0 and has two blow-ups."""
     assert BASE.steps_per_epoch == 1
     name = "bn_epsilon=0.5:3"
@@ -335,7 +335,7 @@ def test_without_a_branch_a_claim_is_about_the_runs_that_were_not_forked() -> No
     ],
     ids=str,
 )
-def test_a_branch_that_is_not_there_is_named(branch: Any, said: str) -> None:
+def test_the_error_names_a_missing_branch(branch: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         of_branch(branch, measure="blowups", at_least=0)
 

@@ -85,13 +85,13 @@ def assert_refused(field: Hyperparameter, value: Any, shown: str) -> None:
 
 
 @pytest.mark.parametrize("field", NUMBERS, ids=lambda field: field.name)
-def test_no_number_is_nan_infinite_or_a_boolean(field: Hyperparameter) -> None:
+def test_numbers_cannot_be_nan_infinite_or_boolean(field: Hyperparameter) -> None:
     for value in (math.nan, math.inf, -math.inf, True, False, 10**400):
         assert_refused(field, in_shape_of(field, value), format_value(value))
 
 
 @pytest.mark.parametrize("field", WHOLE, ids=lambda field: field.name)
-def test_a_whole_number_is_no_float(field: Hyperparameter) -> None:
+def test_a_float_is_not_accepted_as_a_whole_number(field: Hyperparameter) -> None:
     assert_refused(field, in_shape_of(field, 2.5), "2.5")
     with pytest.raises(ConfigError, match="whole number"):
         RunConfig(**{field.name: in_shape_of(field, 2.0)})
@@ -142,13 +142,13 @@ def test_every_field_can_be_shown(field: Hyperparameter) -> None:
 
 @pytest.mark.parametrize("field", RunConfig.fields().values(), ids=lambda field: field.name)
 @given(data=st.data())
-def test_what_is_written_is_read_back_as_the_same_value(field: Hyperparameter, data: st.DataObject) -> None:
+def test_written_values_are_read_back_exactly(field: Hyperparameter, data: st.DataObject) -> None:
     value = data.draw(value_of(field))
     assert field.parse(format_value(value)) == value
 
 
 @pytest.mark.parametrize("field", NUMBERS, ids=lambda field: field.name)
-def test_what_is_no_number_is_not_read_as_one(field: Hyperparameter) -> None:
+def test_text_that_is_not_a_number_is_refused(field: Hyperparameter) -> None:
     for text in ("1_000", "inf", "-inf", "nan", "١", "１", "0x10", "1e", "--1", "1 0", "1,", "1;2", "ten"):
         with pytest.raises(ConfigError) as refusal:
             field.parse(text)
@@ -156,7 +156,7 @@ def test_what_is_no_number_is_not_read_as_one(field: Hyperparameter) -> None:
 
 
 @pytest.mark.parametrize("field", RunConfig.fields().values(), ids=lambda field: field.name)
-def test_nothing_is_a_value_only_where_it_may_be(field: Hyperparameter) -> None:
+def test_only_optional_fields_accept_none(field: Hyperparameter) -> None:
     for text in ("", " ", "\t"):
         if field.optional:
             assert field.parse(text) is None
@@ -166,7 +166,7 @@ def test_nothing_is_a_value_only_where_it_may_be(field: Hyperparameter) -> None:
 
 
 @pytest.mark.parametrize("field", WHOLE, ids=lambda field: field.name)
-def test_a_whole_number_is_not_read_from_a_fraction(field: Hyperparameter) -> None:
+def test_a_fraction_is_not_read_as_a_whole_number(field: Hyperparameter) -> None:
     for text in ("2.0", "1e3"):
         with pytest.raises(ConfigError, match="whole number"):
             field.parse(text)
@@ -185,7 +185,7 @@ def test_any_text_is_either_read_or_refused_with_a_sentence(text: str, field: Hy
         assert field.check(value) == value
 
 
-def test_values_are_read_as_people_write_them() -> None:
+def test_values_are_parsed_in_common_notations() -> None:
     assert RunConfig.fields()["weight_decay"].parse(" 1e-5 ") == 1e-5
     assert (
         RunConfig.fields()["train_digits"].parse("2, 4") == RunConfig.fields()["train_digits"].parse("[2,4]") == (2, 4)
@@ -200,7 +200,7 @@ def test_values_are_read_as_people_write_them() -> None:
 @given(mappings())
 @example({})
 @example({"normalized_weight_decay": 0.05, "epochs": 7})
-def test_a_config_survives_json(mapping: dict[str, Any]) -> None:
+def test_a_config_round_trips_through_json(mapping: dict[str, Any]) -> None:
     config = RunConfig.from_mapping(mapping)
     again = RunConfig.from_mapping(json.loads(json.dumps(config.to_mapping())))
     assert again == config and hash(again) == hash(config)
@@ -220,14 +220,14 @@ def test_values_take_the_type_of_their_field() -> None:
     assert config.train_digits == (2, 4) and hash(config)
 
 
-def test_a_flag_lies_over_the_preset_and_the_preset_over_the_default() -> None:
+def test_flags_override_presets_and_presets_override_defaults() -> None:
     preset, flags = {"width": 32, "epochs": 10}, {"epochs": 20}
     config = RunConfig.from_mapping(preset, flags)
     assert (config.seed, config.width, config.epochs) == (0, 32, 20)
     assert RunConfig.from_mapping() == RunConfig()
 
 
-def test_of_the_two_weight_decays_the_later_layer_decides() -> None:
+def test_the_later_layer_decides_between_the_two_weight_decays() -> None:
     plain, normalized = {"weight_decay": 0.3}, {"normalized_weight_decay": 0.05}
     by_rule = RunConfig.from_mapping(plain, normalized)
     assert by_rule.weight_decay == normalized_decay(RunConfig(), 0.05)["pytorch"]
@@ -247,7 +247,7 @@ def test_both_weight_decays_in_one_layer_clash(weight_decay: float) -> None:
         RunConfig(weight_decay=0.3, normalized_weight_decay=0.05)
 
 
-def test_a_changed_copy_is_checked_anew_and_leaves_the_first_alone() -> None:
+def test_replace_validates_the_copy_and_keeps_the_original() -> None:
     config = RunConfig(normalized_weight_decay=0.05)
     longer = config.replace(epochs=4 * 385)
     assert longer.weight_decay == pytest.approx(config.weight_decay / 2) and config.epochs == 385
@@ -257,7 +257,7 @@ def test_a_changed_copy_is_checked_anew_and_leaves_the_first_alone() -> None:
         config.replace(batch_size=6000)
 
 
-def test_a_weight_decay_by_the_rule_is_held_to_the_bounds_of_weight_decay() -> None:
+def test_a_derived_weight_decay_must_be_within_its_bounds() -> None:
     with pytest.raises(ConfigError, match="weight_decay"):
         RunConfig(normalized_weight_decay=1e6, learning_rate=1e-12)
 
@@ -319,11 +319,11 @@ def test_values_that_clash_are_refused_by_name(values: dict[str, Any], fields: s
     ],
     ids=str,
 )
-def test_values_at_the_edge_of_a_clash_are_taken(values: dict[str, Any]) -> None:
+def test_values_at_the_edge_of_a_clash_are_accepted(values: dict[str, Any]) -> None:
     RunConfig(**values)
 
 
-def test_whether_there_are_enough_numbers_is_decided_by_the_very_draw_of_the_run() -> None:
+def test_the_check_for_enough_numbers_uses_the_draw_of_the_run() -> None:
     """9 one-digit numbers, of which 55 pairs need 5 on average: enough for most data seeds, not for all."""
     taken = 0
     for data_seed in range(100):
@@ -370,7 +370,7 @@ def test_the_default_run_is_the_articles() -> None:
         ("sgd", "decoupled", True),
     ],
 )
-def test_decay_is_decoupled_by_itself_for_adamw_alone(optimizer: str, decay: str, decoupled: bool) -> None:
+def test_decay_is_decoupled_by_default_only_for_adamw(optimizer: str, decay: str, decoupled: bool) -> None:
     assert RunConfig(optimizer=optimizer, decay=decay).decoupled is decoupled
 
 
@@ -385,7 +385,7 @@ def test_decay_is_decoupled_by_itself_for_adamw_alone(optimizer: str, decay: str
     ],
     ids=str,
 )
-def test_what_an_architecture_does_not_have_is_refused(changes: dict[str, Any], said: str) -> None:
+def test_fields_of_another_architecture_are_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         RunConfig(**changes)
 
@@ -403,6 +403,6 @@ def test_a_transformer_may_train_on_one_pair_at_a_time() -> None:
         ({"bits": 24}, "engine ensemble and bits 24 clash: it must be a multiple of 16"),
     ],
 )
-def test_what_an_ensemble_cannot_train_is_refused(changes: dict[str, Any], said: str) -> None:
+def test_configs_that_cannot_be_batched_are_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(said)):
         RunConfig(engine="ensemble", **changes)

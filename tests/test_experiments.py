@@ -28,7 +28,7 @@ def assert_a_sentence(error: BaseException) -> None:
 
 
 @pytest.mark.parametrize("name", experiments.names())
-def test_a_shipped_experiment_says_what_it_asks_and_can_be_run(name: str) -> None:
+def test_shipped_experiments_have_a_question_and_a_valid_config(name: str) -> None:
     experiment = load(name)
     assert experiment.name == name and experiment.title.startswith(name)
     assert experiment.question.endswith("?") and experiment.article and experiment.expected
@@ -39,7 +39,7 @@ def test_a_shipped_experiment_says_what_it_asks_and_can_be_run(name: str) -> Non
 
 @pytest.mark.parametrize("name", experiments.names())
 @pytest.mark.parametrize("quick", [False, True], ids=["full", "quick"])
-def test_a_claim_about_where_a_curve_peaks_says_the_range_that_is_checked(name: str, quick: bool) -> None:
+def test_a_claim_about_a_peak_shows_its_bounds(name: str, quick: bool) -> None:
     for claim in load(name).variant(quick).claims:
         said = re.search(r"([\d.]+) (?:to|and) ([\d.]+)\b", claim.says)
         if claim.find.endswith("_at") and said:
@@ -61,12 +61,12 @@ def test_cells_are_all_combinations_of_the_axes(tmp_path: Path) -> None:
     assert experiment.title == "mine (width 8, 16; weight_decay 0, 0.1, 1)"
 
 
-def test_a_layer_over_an_axis_leaves_each_cell_once(tmp_path: Path) -> None:
+def test_a_value_for_an_axis_leaves_no_duplicate_cells(tmp_path: Path) -> None:
     experiment = load(write(tmp_path, QUESTION + "[axes]\nwidth = [8, 16]\nseed = [0, 1, 1]\n"))
     assert [(cell.width, cell.seed) for cell in experiment.cells({"width": 32})] == [(32, 0), (32, 1)]
 
 
-def test_an_axis_lies_over_the_config(tmp_path: Path) -> None:
+def test_an_axis_overrides_the_config(tmp_path: Path) -> None:
     experiment = load(
         write(tmp_path, QUESTION + "[config]\nnormalized_weight_decay = 0.05\n[axes]\nweight_decay = [0.2]\n")
     )
@@ -74,12 +74,12 @@ def test_an_axis_lies_over_the_config(tmp_path: Path) -> None:
     assert experiment.base().normalized_weight_decay == 0.05
 
 
-def test_an_axis_may_run_over_lists(tmp_path: Path) -> None:
+def test_axis_values_can_be_lists(tmp_path: Path) -> None:
     cells = load(write(tmp_path, QUESTION + "[axes]\ntrain_digits = [[2, 4], [4]]\n")).cells()
     assert [cell.train_digits for cell in cells] == [(2, 4), (4,)]
 
 
-def test_one_cell_is_left_where_there_are_no_axes(tmp_path: Path) -> None:
+def test_an_experiment_without_axes_has_one_cell(tmp_path: Path) -> None:
     experiment = load(write(tmp_path, QUESTION))
     assert experiment.cells() == [experiment.base()] == [RunConfig()]
     assert experiment.title == experiment.name == "mine"
@@ -110,7 +110,7 @@ def test_one_cell_is_left_where_there_are_no_axes(tmp_path: Path) -> None:
         (QUESTION + QUESTION, ["is not valid TOML", "line 2"]),
     ],
 )
-def test_what_is_wrong_with_a_file_is_said_in_a_sentence(tmp_path: Path, content: str, said: list[str]) -> None:
+def test_an_invalid_file_gives_a_one_sentence_error(tmp_path: Path, content: str, said: list[str]) -> None:
     path = write(tmp_path, content)
     with pytest.raises((ExperimentError, ConfigError)) as error:
         load(path)
@@ -118,13 +118,13 @@ def test_what_is_wrong_with_a_file_is_said_in_a_sentence(tmp_path: Path, content
     assert all(part in str(error.value) for part in ["mine.toml", *said]), str(error.value)
 
 
-def test_a_refused_field_of_a_file_is_named_to_programs_too(tmp_path: Path) -> None:
+def test_errors_of_a_file_carry_the_field_names(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         load(write(tmp_path, QUESTION + "[config]\nwidth = 0"))
     assert error.value.fields == ("width",)
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_the_error_names_an_unreadable_file(tmp_path: Path) -> None:
     (tmp_path / "folder.toml").mkdir()
     (tmp_path / "latin.toml").write_bytes('question = "Müßig?"'.encode("latin-1"))
     for name, reason in (("absent", "No such file"), ("folder", "Is a directory"), ("latin", "not UTF-8")):
@@ -133,7 +133,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         assert_a_sentence(error.value)
 
 
-def test_an_unknown_name_is_answered_with_the_nearest_or_all() -> None:
+def test_an_unknown_experiment_name_suggests_the_nearest_one() -> None:
     with pytest.raises(
         ExperimentError, match=r"^There is no experiment training-curve; did you mean training-curves\?"
     ):
@@ -144,13 +144,13 @@ def test_an_unknown_name_is_answered_with_the_nearest_or_all() -> None:
         load("../experiments/demo")
 
 
-def test_a_path_with_blanks_and_umlauts_works_relative_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_paths_may_contain_spaces_and_umlauts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "\n# Versuch\n" + QUESTION, "mein größter.toml")
     monkeypatch.chdir(tmp_path)
     assert load("mein größter.toml").name == "mein größter"
 
 
-def test_an_axis_may_be_written_as_on_the_command_line(tmp_path: Path) -> None:
+def test_an_axis_accepts_the_syntax_of_the_command_line(tmp_path: Path) -> None:
     experiment = load(write(tmp_path, QUESTION + '[axes]\nweight_decay = "0,logspace(0.1,10,3)"\nwidth = [8]\n'))
     assert experiment.axes == {"weight_decay": [0, 0.1, 1, 10], "width": [8]}
     with pytest.raises(ConfigError, match=r"mine.toml: weight_decay: -1 is not allowed"):
@@ -165,7 +165,7 @@ def test_axes_are_counted_before_they_are_expanded(tmp_path: Path) -> None:
     assert_a_sentence(caught.value)
 
 
-def test_the_forks_of_an_experiment_count_as_well(tmp_path: Path) -> None:
+def test_the_limit_of_runs_includes_forks(tmp_path: Path) -> None:
     branches = ", ".join(["{}"] * 200)
     axes = '[axes]\nseed = "range(0,100)"\n'
     path = write(tmp_path, f"{QUESTION}{axes}[fork]\nat_epoch = 1\nbranches = [{branches}]\n")
@@ -174,7 +174,7 @@ def test_the_forks_of_an_experiment_count_as_well(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["question", "article", "expected"])
-def test_a_text_of_many_pages_is_refused(tmp_path: Path, key: str) -> None:
+def test_overlong_texts_are_refused(tmp_path: Path, key: str) -> None:
     path = write(
         tmp_path, f'question = "Why?"\n{key} = "{"x" * 20_001}"\n'.removeprefix(QUESTION * (key == "question"))
     )
@@ -183,7 +183,7 @@ def test_a_text_of_many_pages_is_refused(tmp_path: Path, key: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["notes", "claims"])
-def test_what_a_note_or_a_claim_says_is_bounded_too(tmp_path: Path, kind: str) -> None:
+def test_overlong_notes_and_claims_are_refused(tmp_path: Path, kind: str) -> None:
     path = write(tmp_path, f'{QUESTION}[[{kind}]]\nsays = "{"x" * 20_001}"\n')
     with pytest.raises(ConfigError, match="says has 20,001 characters"):
         load(path)

@@ -18,7 +18,7 @@ QUESTION = 'question = "Why?"\n'
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_what_is_no_regular_file_is_refused_at_once(kind: str, tmp_path: Path) -> None:
+def test_only_regular_files_are_read(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "odd"
     make_odd(kind, path)
     for act in (lambda: read_regular(path, 1000), lambda: check_regular(path, 1000)):
@@ -35,7 +35,7 @@ def test_a_socket_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             read_regular(Path("odd"), 1000)
 
 
-def test_a_link_is_followed_only_where_it_may_be(tmp_path: Path) -> None:
+def test_links_are_followed_only_if_allowed(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"content")
     (tmp_path / "link").symlink_to(tmp_path / "file")
     assert read_regular(tmp_path / "link", 1000) == b"content"
@@ -43,7 +43,7 @@ def test_a_link_is_followed_only_where_it_may_be(tmp_path: Path) -> None:
         read_regular(tmp_path / "link", 1000, links=False)
 
 
-def test_a_file_may_be_as_large_as_is_allowed_and_no_larger(tmp_path: Path) -> None:
+def test_files_above_the_size_limit_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x" * 1000)
     assert len(read_regular(tmp_path / "file", 1000)) == 1000
     for act in (read_regular, check_regular):
@@ -51,20 +51,20 @@ def test_a_file_may_be_as_large_as_is_allowed_and_no_larger(tmp_path: Path) -> N
             act(tmp_path / "file", 999)
 
 
-def test_a_file_whose_size_is_not_what_it_says_is_bounded_too() -> None:
+def test_files_that_report_a_wrong_size_are_bounded() -> None:
     with pytest.raises(OSError, match="is larger than 3 bytes"):
         read_regular(Path("/proc/cpuinfo"), 3)  # regular, with a size of 0
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_an_experiment_that_is_no_regular_file_is_refused_at_once(kind: str, tmp_path: Path) -> None:
+def test_an_experiment_must_be_a_regular_file(kind: str, tmp_path: Path) -> None:
     make_odd(kind, tmp_path / "odd.toml")
     with pytest.raises(ExperimentError, match=r"odd\.toml cannot be read: .*\.$"):
         at_once(lambda: experiments.load(str(tmp_path / "odd.toml")))
 
 
 @pytest.mark.parametrize("kind", ODD[:3])
-def test_settings_that_are_no_regular_file_are_refused_at_once(kind: str) -> None:
+def test_settings_must_be_a_regular_file(kind: str) -> None:
     make_odd(kind, settings.path())
     with pytest.raises(SettingsError, match=r"config\.toml cannot be read: .*\.$"):
         at_once(settings.read)
@@ -88,7 +88,7 @@ def test_a_toml_file_of_many_megabytes_is_refused(tmp_path: Path) -> None:
         settings.read()
 
 
-def test_toml_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
+def test_deeply_nested_toml_is_refused(tmp_path: Path) -> None:
     deep = "a = " + "[" * 100_000
     (tmp_path / "deep.toml").write_text(deep)
     with pytest.raises(ExperimentError, match="nested too deeply"):

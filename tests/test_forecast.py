@@ -44,9 +44,7 @@ def teeth(peaks: Sequence[float], rate: float = 5e-4) -> tuple[list[int], list[f
 
 
 @given(st.floats(2e-4, 2e-3), st.floats(0.5, 2), st.integers(4, 10))
-def test_an_exponential_climb_is_drawn_on_to_the_step_at_which_it_reaches_the_level(
-    rate: float, low: float, count: int
-) -> None:
+def test_an_exponential_rise_is_extrapolated_to_the_level(rate: float, low: float, count: int) -> None:
     steps, values = climb(low, rate, count)
     level = values[-1] * math.exp(rate * EVERY)
     expected = told(steps, values, level=level)
@@ -56,7 +54,7 @@ def test_an_exponential_climb_is_drawn_on_to_the_step_at_which_it_reaches_the_le
     assert (expected.made_at, expected.value, expected.threshold) == (steps[-1], values[-1], level)
 
 
-def test_a_gauge_that_has_passed_the_level_says_now() -> None:
+def test_a_gauge_above_the_level_forecasts_now() -> None:
     steps, values = climb(2.0, 1e-3, 5)
     expected = told(steps, values, level=3.0)
     assert expected and expected.step == expected.earliest == steps[-1]
@@ -67,11 +65,11 @@ def test_a_gauge_that_has_passed_the_level_says_now() -> None:
     "values",
     [[], [1.0], [1.0, 2.0, 3.0], [1.0] * 6, [3.0, 2.5, 2.2, 2.1, 2.05], [1.0, 2.0, 1.2, 1.9, 1.1, 2.0], [0.0] * 5],
 )
-def test_without_a_clear_climb_there_is_no_forecast(values: list[float]) -> None:
+def test_there_is_no_forecast_without_a_clear_rise(values: list[float]) -> None:
     assert told([EVERY * i for i in range(len(values))], values) is None
 
 
-def test_a_climb_whose_level_is_far_away_is_no_forecast() -> None:
+def test_there_is_no_forecast_if_the_level_is_far_away() -> None:
     steps, values = climb(1.0, 1e-5, 8)
     assert told(steps, values, level=5.0) is None
 
@@ -85,7 +83,7 @@ def test_noise_widens_the_range() -> None:
 
 
 @pytest.mark.parametrize("blowups", [True, False], ids=["counted", "too shallow to be counted"])
-def test_a_slope_is_taken_from_the_current_tooth_alone(blowups: bool) -> None:
+def test_the_slope_uses_only_the_current_tooth(blowups: bool) -> None:
     steps, values, came = teeth([6.0])
     tail = climb(1.0, 5e-4, 3, first=steps[-1] + EVERY)
     assert told(steps + tail[0], values + tail[1], came if blowups else ()) is None, "three measurements are too few"
@@ -95,14 +93,14 @@ def test_a_slope_is_taken_from_the_current_tooth_alone(blowups: bool) -> None:
     assert expected.step == pytest.approx(tail[0][0] + math.log(expected.threshold) / 5e-4, abs=2)
 
 
-def test_the_level_is_the_median_of_the_runs_own_once_it_has_blown_up() -> None:
+def test_after_blowups_the_level_is_the_median_of_the_runs_own() -> None:
     steps, values, came = teeth([3.0, 8.0, 4.0])
     tail = climb(1.0, 5e-4, 5, first=steps[-1] + EVERY)
     expected = told(steps + tail[0], values + tail[1], came, level=100.0)
     assert expected and expected.threshold == pytest.approx(4.0, rel=0.2)
 
 
-def test_what_is_measured_later_does_not_change_a_forecast() -> None:
+def test_later_measurements_do_not_change_a_forecast() -> None:
     steps, values, came = teeth([6.0, 5.0, 7.0])
     for end in range(1, len(steps)):
         known = [step for step in came if step <= steps[end - 1]]
@@ -115,7 +113,7 @@ def curves_of(sharpness: Sequence[float], accuracy: Sequence[float]) -> Curves:
     return Curves(("train_accuracy", "sharpness"), steps, steps // 80, np.array([accuracy, sharpness]).T)
 
 
-def test_a_run_is_forecast_from_the_points_at_which_it_was_measured() -> None:
+def test_a_forecast_uses_only_points_with_a_measurement() -> None:
     every_fifth = [math.nan] * 50
     every_fifth[4::5] = [math.exp(0.15 * i) for i in range(10)]
     curves = curves_of(every_fifth, [1.0] * 50)

@@ -25,9 +25,7 @@ DECAYS = st.lists(st.floats(0, 10), min_size=1, max_size=6)
 
 @QUICK
 @given(POSITIVE, POSITIVE, st.integers(2, 40), st.sampled_from(["linspace", "logspace"]))
-def test_spaced_values_ascend_from_end_to_end_and_stay_close_to_their_places(
-    a: float, b: float, count: int, kind: str
-) -> None:
+def test_spaced_values_ascend_and_stay_near_their_positions(a: float, b: float, count: int, kind: str) -> None:
     values = [float(str(value)) for value in read_axis(SCHEMA, "weight_decay", f"{kind}({a},{b},{count})")]
     low, high = sorted((a, b))
     place = math.log10 if kind == "logspace" else float
@@ -86,7 +84,7 @@ def test_an_axis_is_read(field: str, text: str, values: tuple[object, ...]) -> N
         ("width=linspace(8,64.5,3)", "width: 64.5"),
     ],
 )
-def test_an_axis_that_makes_no_sense_is_answered_with_a_sentence(text: str, said: str) -> None:
+def test_an_invalid_axis_gives_a_one_sentence_error(text: str, said: str) -> None:
     with pytest.raises(ConfigError) as error:
         read_axes(SCHEMA, [text])
     assert said in str(error.value)
@@ -127,14 +125,14 @@ def test_coarse_to_fine_leaves_no_wide_gap(count: int, taken: int) -> None:
         assert max(gaps) <= 2 * min(gaps) + 2
 
 
-def test_ends_and_middle_come_first_and_the_second_seed_last() -> None:
+def test_ends_and_middle_come_first_and_further_seeds_last() -> None:
     grid = Grid.of(RunConfig(), {"blocks": [1, 2, 3, 4, 5]}, 2)
     assert [(cell.config.blocks, cell.config.seed) for cell in grid.cells()] == [
         (blocks, seed) for seed in (0, 1) for blocks in (1, 3, 5, 2, 4)
     ]
 
 
-def test_an_axis_of_seeds_is_a_repetition() -> None:
+def test_an_axis_of_seeds_repeats_the_grid() -> None:
     grid = Grid.of(RunConfig(), {"seed": [5, 3], "width": [8]})
     assert grid.seeds == (3, 5) and list(grid.axes) == ["width"]
     with pytest.raises(ConfigError, match="seed is already an axis"):
@@ -158,7 +156,7 @@ def test_equal_configs_are_one_cell() -> None:
     assert len(cells()) == 1
 
 
-def test_a_grid_survives_json() -> None:
+def test_a_grid_round_trips_through_json() -> None:
     grid = Grid.of(RunConfig(normalized_weight_decay=0.05, train_digits=(2, 5)), {"epochs": [3, 9], "loss": ["mse"]}, 3)
     again = Grid.from_mapping(json.loads(json.dumps(grid.to_mapping())))
     assert again == grid and again.cells() == grid.cells()
@@ -172,7 +170,7 @@ def test_a_grid_that_is_too_large_or_clashes_is_refused() -> None:
         Grid.of(RunConfig(), {"batch_size": [64, 6000]}).cells()
 
 
-def test_what_is_given_replaces_an_experiments_axes() -> None:
+def test_given_axes_replace_those_of_an_experiment() -> None:
     axes = {"width": [8, 16], "weight_decay": [0, 1]}
     assert axes_over(RunConfig, axes, {"width": 32}, {}) == {"weight_decay": [0, 1]}
     assert axes_over(RunConfig, axes, {"normalized_weight_decay": 0.1}, {}) == {"width": [8, 16]}
@@ -181,7 +179,7 @@ def test_what_is_given_replaces_an_experiments_axes() -> None:
         axes_over(RunConfig, axes, {"width": 32}, {"width": (4,)})
 
 
-def test_narrow_runs_of_a_grid_train_side_by_side_unless_their_engine_is_given() -> None:
+def test_narrow_runs_of_a_grid_are_batched_by_default() -> None:
     axes = {"width": [12, 16, 64, 80]}
     cells = Grid.of(RunConfig(), axes).cells()
     engines = {cell.config.width: cell.config.engine for cell in cells}
@@ -195,6 +193,6 @@ def test_the_values_of_an_axis_are_counted_while_they_are_expanded() -> None:
         at_once(lambda: read_axis(SCHEMA, "seed", ",".join(["range(0,9999)"] * 60_000)))
 
 
-def test_a_long_list_of_values_is_read_in_no_time() -> None:
+def test_a_long_list_of_values_is_read_quickly() -> None:
     with pytest.raises(ConfigError, match=r"The axis seed has more than 10,000 values"):
         at_once(lambda: read_axis(SCHEMA, "seed", "1," * 400_000 + "1"))

@@ -61,16 +61,16 @@ def forget() -> Any:
     machine._nvml.cache_clear()
 
 
-def test_a_gpu_tells_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_reports_what_it_supports(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml())  # type: ignore[arg-type]
     gpus = machine.gpus()
     assert gpus == (Gpu("Fast", 93, (12_000_000_000, 80_000_000_000), 61, 402.4), Gpu("Virtual"))
-    shown = machine.in_words(Load(87.4, (3_100_000_000, 8_300_000_000), gpus))
+    shown = machine.load_text(Load(87.4, (3_100_000_000, 8_300_000_000), gpus))
     assert shown == "CPU 87 % · 3.1 of 8.3 GB · GPU 93 % 12.0 of 80.0 GB 61 °C 402 W · GPU"
 
 
 @pytest.mark.parametrize("library", [None, FakeNvml(works=False)], ids=["no library", "no driver"])
-def test_what_is_absent_is_absent(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_hardware_is_left_out(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", library)
     machine.sample()
     load = machine.sample()

@@ -23,7 +23,7 @@ def points(config: RunConfig, count: int, first: int = 0) -> list[Point]:
 
 
 @given(st.integers(0, 5), st.booleans())
-def test_every_column_is_a_metric_or_one_of_its_layers_and_stands_there_once(blocks: int, batch_norm: bool) -> None:
+def test_every_column_is_a_metric_or_layer_and_occurs_once(blocks: int, batch_norm: bool) -> None:
     names = RunConfig(blocks=blocks, batch_norm=batch_norm, sharpness_every=1).columns
     assert len(set(names)) == len(names)
     assert {name.partition("/")[0] for name in names} == set(METRICS) - (set() if blocks and batch_norm else NORMS)
@@ -36,7 +36,7 @@ def test_a_metric_that_is_switched_off_has_no_values() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_only_what_is_measured_now_and_then_may_be_no_number(value: float) -> None:
+def test_only_rarely_measured_metrics_may_be_nan(value: float) -> None:
     config = RunConfig(sharpness_every=5)
     names = config.columns
     for name in names:
@@ -70,13 +70,13 @@ def test_values_of_layers_follow_the_one_of_the_network() -> None:
     assert "weight_norm/input" in names and "weight_norm_squared/input" not in names
 
 
-def test_without_batch_norm_nothing_is_said_of_it() -> None:
+def test_without_batch_norm_there_are_no_batch_norm_metrics() -> None:
     names = RunConfig(batch_norm=False).columns
     assert not any("norm1" in name or name.startswith(("bn_", "running_", "effective_")) for name in names)
     assert "weight_norm/block2.linear2" in names
 
 
-def test_metrics_explain_themselves() -> None:
+def test_every_metric_has_a_description() -> None:
     for name, metric in METRICS.items():
         assert metric.name == name and metric.label and metric.help.endswith(".")
     assert [name for name, metric in METRICS.items() if metric.timing] == ["steps_per_second"]
@@ -104,12 +104,12 @@ def test_curves_without_points_are_empty() -> None:
     assert curves["nothing of the kind"].shape == (0,)
 
 
-def test_a_point_with_too_few_values_is_not_taken_for_a_curve() -> None:
+def test_a_point_with_too_few_values_is_refused() -> None:
     with pytest.raises(ValueError, match="reshape"):
         Curves.of(RunConfig().columns, [Point(1, 1, (0.5,))])
 
 
-def test_what_is_telling_of_a_long_run_is_little_and_keeps_every_crash() -> None:
+def test_downsampling_a_long_run_keeps_every_crash() -> None:
     rng = np.random.default_rng(0)
     crashes = rng.choice(50_000, 20, replace=False)
     accuracy = np.ones(50_000)
@@ -121,7 +121,7 @@ def test_what_is_telling_of_a_long_run_is_little_and_keeps_every_crash() -> None
     assert len(kept) < 50_000 / 3 and (np.diff(kept) > 0).all()
 
 
-def test_of_what_is_measured_now_and_then_the_highest_and_the_lowest_are_telling() -> None:
+def test_downsampling_keeps_extremes_of_rare_measurements() -> None:
     values = np.full(64, np.nan)
     values[[5, 10, 15, 37, 42]] = [2.0, 7.0, 3.0, 1.0, 4.0]
     steps = np.arange(64)

@@ -65,7 +65,9 @@ def test_blowups_are_counted_as_defined(train: list[float]) -> None:
 
 
 @given(accuracies, accuracies)
-def test_fit_and_generalisation_are_the_first_points_past_their_marks(train: list[float], test: list[float]) -> None:
+def test_fit_and_generalisation_are_the_first_points_past_their_thresholds(
+    train: list[float], test: list[float]
+) -> None:
     points = min(len(train), len(test))
     train, test = train[:points], test[:points]
     seen = milestones(curves_of(train, test), SCHEMA.judged)

@@ -48,7 +48,7 @@ def test_every_symbol_names_its_field_and_no_alias_names_two(field: object) -> N
     )
 
 
-def test_an_axis_under_two_names_is_given_twice() -> None:
+def test_an_axis_given_by_name_and_alias_is_a_duplicate() -> None:
     with pytest.raises(ConfigError, match="learning_rate is given twice"):
         read_axes(SCHEMA, ["lr=1e-3", "learning_rate=1e-2"])
 
@@ -57,7 +57,7 @@ def test_an_axis_under_two_names_is_given_twice() -> None:
     ("typed", "meant"),
     [("lerning_rate", "learning_rate"), ("lrr", "lr"), ("widht", "width"), ("weigth-decay", "weight_decay")],
 )
-def test_a_misspelt_name_is_answered_with_the_nearest(typed: str, meant: str) -> None:
+def test_a_misspelt_name_suggests_the_nearest_one(typed: str, meant: str) -> None:
     for read in (
         lambda: read_axes(SCHEMA, [f"{typed}=8"]),
         lambda: parse_assignment(SCHEMA, f"{typed}=8"),
@@ -69,7 +69,7 @@ def test_a_misspelt_name_is_answered_with_the_nearest(typed: str, meant: str) ->
 @pytest.mark.parametrize(
     "content", ["[config]\nlr = 1", "[axes]\nlr = [1, 2]", "[axes]\n'λ' = [1]", "[config]\nwd = 1"]
 )
-def test_a_file_wants_the_full_name_and_an_alias_is_answered_with_it(content: str, tmp_path: Path) -> None:
+def test_a_file_needs_full_names_and_the_error_suggests_them(content: str, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(f'question = "Why?"\n{content}\n', encoding="utf-8")
     with pytest.raises((ConfigError, ExperimentError), match=r"did you mean (learning_rate|weight_decay)\?"):
         load(str(tmp_path / "mine.toml"))
@@ -80,9 +80,7 @@ def test_a_file_wants_the_full_name_and_an_alias_is_answered_with_it(content: st
 @pytest.mark.parametrize(
     ("typed", "meant"), [("--lr", "--learning-rate"), ("--wd", "--weight-decay"), ("--eps", "--bn-epsilon")]
 )
-def test_an_alias_as_a_flag_is_answered_with_the_flag(
-    typed: str, meant: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_alias_as_a_flag_suggests_the_flag(typed: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", typed, "1", "--headless"]) == 2
     error = capsys.readouterr().err
     assert_one_sentence(error)

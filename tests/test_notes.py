@@ -49,7 +49,7 @@ def note(when: Any, says: str = "Here.", **more: Any) -> dict[str, Any]:
     ("when", "epoch"),
     [("start", 1), ("fit", 3), ("blow-up", 5), ("generalise", 7), ({"epoch": 4}, 4), ({"step": 4 * 78}, 4)],
 )
-def test_a_note_is_said_when_the_run_gets_there_and_not_before(when: Any, epoch: int) -> None:
+def test_a_note_appears_when_the_run_reaches_it(when: Any, epoch: int) -> None:
     for seen in range(1, len(TRAIN) + 1):
         assert told(seen, note(when)) == ([(epoch * 78, "Here.")] if seen >= epoch else [])
 
@@ -59,7 +59,7 @@ def test_the_end_is_the_last_step() -> None:
     assert told(7, note("end"), config=RunConfig(epochs=8)) == []
 
 
-def test_values_are_those_of_the_moment_and_stay_so() -> None:
+def test_the_values_in_a_note_are_fixed_at_its_step() -> None:
     says = "{train_accuracy} and {test_accuracy} at step {step}, epoch {epoch}, norm {weight_norm}"
     for seen in (3, 8):
         assert told(seen, note("fit", says)) == [(234, "100 % and 3.0 % at step 234, epoch 3, norm 117")]
@@ -80,7 +80,7 @@ def test_a_note_is_for_the_runs_it_names() -> None:
     assert told(8, one) == [] and told(8, one, config=CONFIG.replace(bn_epsilon=1e-5))
 
 
-def test_before_the_first_point_there_is_nothing_to_say_but_the_start() -> None:
+def test_only_the_start_note_appears_before_the_first_point() -> None:
     assert told(0, note("start", "{test_accuracy} {step}"), note("fit")) == [(0, "– 0")]
 
 
@@ -101,14 +101,14 @@ def test_before_the_first_point_there_is_nothing_to_say_but_the_start() -> None:
         (note("fit", whn=3), "whn is not a key of a note; did you mean when?"),
     ],
 )
-def test_what_is_wrong_with_a_note_is_said_in_a_sentence(table: dict[str, Any], said: str) -> None:
+def test_an_invalid_note_gives_a_one_sentence_error(table: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError) as error:
         read_notes(SCHEMA, [table])
     assert said in str(error.value) and str(error.value).endswith((".", "?"))
 
 
 @pytest.mark.parametrize("name", [name for name in names() if load(name).notes])
-def test_notes_are_for_the_runs_of_their_experiment_alone(name: str) -> None:
+def test_notes_appear_only_for_runs_of_their_experiment(name: str) -> None:
     experiment = load(name)
     assert notes_of(name, experiment.base()) == experiment.notes
     for cell in (*experiment.cells(), *(experiment.quick.cells() if experiment.quick else ())):
@@ -117,7 +117,7 @@ def test_notes_are_for_the_runs_of_their_experiment_alone(name: str) -> None:
     assert notes_of("", experiment.base()) == notes_of("gone", experiment.base()) == ()
 
 
-def test_a_cell_of_a_sweep_over_the_demo_has_none_of_its_notes() -> None:
+def test_a_cell_of_a_sweep_over_the_demo_has_no_notes() -> None:
     demo = load("demo").base()
     assert notes_of("demo", demo.replace(weight_decay=0.01)) == notes_of("demo", demo.replace(width=64)) == ()
 
@@ -128,7 +128,7 @@ def test_a_run_that_was_steered_has_no_notes() -> None:
 
 
 @pytest.mark.parametrize("name", names())
-def test_a_shipped_note_fits_the_quiet_line_with_its_step_before_it(name: str) -> None:
+def test_shipped_notes_fit_the_status_line(name: str) -> None:
     """Of a terminal of 120 columns."""
     longest = {metric: "100.0 %" if metric.endswith("accuracy") else "1.4e-4" for metric in METRICS}
     for one in load(name).notes:

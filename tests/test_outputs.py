@@ -18,7 +18,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_what_is_there_is_replaced_with_force_alone(tmp_path: Path) -> None:
+def test_files_are_replaced_only_with_force(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     write_text(path, "one")
     with pytest.raises(FileError, match=r"a.txt already exists. Give --force to replace it, or another name\."):
@@ -28,7 +28,7 @@ def test_what_is_there_is_replaced_with_force_alone(tmp_path: Path) -> None:
     assert path.read_text() == "two" and names(tmp_path) == ["a.txt"]
 
 
-def test_a_file_that_comes_to_be_there_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+def test_a_file_created_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     with pytest.raises(FileError, match="already exists"), writing(path) as partial:
         partial.write_text("mine")
@@ -38,9 +38,7 @@ def test_a_file_that_comes_to_be_there_meanwhile_is_not_replaced(tmp_path: Path)
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 @pytest.mark.parametrize("force", [False, True])
-def test_an_error_while_writing_leaves_everything_as_it_was(
-    error: type[BaseException], force: bool, tmp_path: Path
-) -> None:
+def test_an_error_while_writing_changes_nothing(error: type[BaseException], force: bool, tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     if force:
         path.write_text("before")
@@ -86,7 +84,7 @@ def test_every_file_of_a_store_is_refused_also_by_another_way_to_it(force: bool,
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_a_folder_and_what_is_no_regular_file_are_refused(force: bool, tmp_path: Path) -> None:
+def test_folders_and_special_files_are_refused(force: bool, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     for name, what in (("folder", "a folder"), ("pipe", "not a regular file")):
@@ -95,7 +93,7 @@ def test_a_folder_and_what_is_no_regular_file_are_refused(force: bool, tmp_path:
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
-def test_a_file_has_the_rights_that_a_new_one_has_and_keeps_those_that_it_had(tmp_path: Path) -> None:
+def test_a_new_file_has_default_permissions_and_a_replaced_one_keeps_its_own(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         write_text(tmp_path / "new", "x")
@@ -107,7 +105,7 @@ def test_a_file_has_the_rights_that_a_new_one_has_and_keeps_those_that_it_had(tm
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600
 
 
-def test_a_folder_is_filled_whole_beside_what_is_not_ones_own(tmp_path: Path) -> None:
+def test_filling_a_folder_keeps_other_files(tmp_path: Path) -> None:
     folder = tmp_path / "board"
     with contextlib.suppress(ValueError), filling(folder, "*.mine") as partial:
         (partial / "half.mine").write_text("half")
@@ -122,7 +120,7 @@ def test_a_folder_is_filled_whole_beside_what_is_not_ones_own(tmp_path: Path) ->
         raise AssertionError("it was entered")
 
 
-def test_what_the_system_refuses_is_a_sentence(tmp_path: Path) -> None:
+def test_errors_of_the_system_become_sentences(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"no/a.txt cannot be written: No such file or directory\."):
         write_text(tmp_path / "no" / "a.txt", "x")
     with pytest.raises(FileError, match="cannot be written: File name too long"):

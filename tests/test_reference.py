@@ -16,5 +16,5 @@ def test_the_reference_is_up_to_date() -> None:
     assert reference() == SHOWN, "run `python -m wdtui.reference > docs/reference.md`"
 
 
-def test_every_definition_is_in_it() -> None:
+def test_the_reference_lists_every_definition() -> None:
     assert all(f"| `{name}` |" in SHOWN for name in (*RunConfig.fields(), *METRICS, *SETTINGS))

@@ -24,7 +24,7 @@ def curves(*measured: float) -> Curves:
         ((), None, ""),
     ],
 )
-def test_the_average_and_the_newest_speed_are_told_by_name(
+def test_the_average_and_the_newest_speed_are_labelled(
     measured: tuple[float, ...], batched: int | None, said: str
 ) -> None:
     assert speeds(curves(*measured), batched) == said

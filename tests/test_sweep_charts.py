@@ -13,7 +13,7 @@ from rich.text import Text
 from test_sweep_table import Run
 
 from wdtui.analysis.sweep_table import Table
-from wdtui.plots.terminal.sweeps import axis_places, curve, heatmap, title
+from wdtui.plots.terminal.sweeps import axis_positions, curve, heatmap, title
 from wdtui.problems.addition.config import RunConfig
 
 SCHEMA = RunConfig.schema()
@@ -50,16 +50,16 @@ def lines(chart: Text) -> list[str]:
     return chart.plain.split("\n")
 
 
-def test_zero_stands_at_the_left_edge_of_a_logarithmic_axis() -> None:
-    zero, *others = axis_places(SCHEMA, "weight_decay", DECAYS)
+def test_zero_is_at_the_left_edge_of_a_logarithmic_axis() -> None:
+    zero, *others = axis_positions(SCHEMA, "weight_decay", DECAYS)
     assert others == [-2, -1, 0] and zero < -2
-    assert axis_places(SCHEMA, "blocks", (1, 2, 4)) == [1, 2, 4]
-    assert axis_places(SCHEMA, "loss", ("mse", "cross_entropy")) == [0, 1]
-    assert axis_places(SCHEMA, "normalized_weight_decay", (None, 0.05)) == [0, 1]
-    assert axis_places(SCHEMA, "weight_decay", (0.0,)) == [0]
+    assert axis_positions(SCHEMA, "blocks", (1, 2, 4)) == [1, 2, 4]
+    assert axis_positions(SCHEMA, "loss", ("mse", "cross_entropy")) == [0, 1]
+    assert axis_positions(SCHEMA, "normalized_weight_decay", (None, 0.05)) == [0, 1]
+    assert axis_positions(SCHEMA, "weight_decay", (0.0,)) == [0]
 
 
-def test_the_curve_names_values_and_marks_the_threshold() -> None:
+def test_the_curve_labels_values_and_marks_the_threshold() -> None:
     chart = curve(one_axis(0.0), metrics=ACCURACIES, width=90, height=16)
     assert lines(chart)[-1].split() == ["0", "0.01", "0.1", "1"]
     assert "interpolation threshold 0.1" in chart.plain
@@ -77,7 +77,7 @@ def test_bars_span_the_seeds() -> None:
     assert rows_at_the_end(one_axis(-0.2, 0.0, 0.3)) >= 7
 
 
-def test_the_map_has_a_shade_and_a_number_in_each_cell() -> None:
+def test_the_sweep_map_shows_a_shade_and_the_median_over_seeds() -> None:
     drawn = lines(heatmap(two_axes(), "test_accuracy", width=44, height=6))
     assert drawn[0].split() == ["λ", "╲", "H", "8", "9", "10", "11"]
     assert drawn[3].split() == ["2", "▓▓", "0.67", "▓▓", "0.75", "██", "0.83", "██", "0.92"]
@@ -113,7 +113,7 @@ def test_the_signs_on_the_map_are_explained_below_it() -> None:
 
 
 @pytest.mark.parametrize("metric", ["blowups", "train_accuracy", "weight_norm"])
-def test_a_quantity_that_is_0_everywhere_has_the_emptiest_shade(metric: str) -> None:
+def test_a_quantity_that_is_0_everywhere_has_the_lightest_shade(metric: str) -> None:
     axes: dict[str, Any] = {"weight_decay": (0.1, 0.2), "width": (8, 16)}
     zero = Run({"train_accuracy": 0.0, "weight_norm": 0.0}, {"blowups": {"count": 0}})
     drawn = lines(
@@ -127,7 +127,7 @@ def test_a_quantity_that_is_0_everywhere_has_the_emptiest_shade(metric: str) -> 
     assert all("0" in line and not set(line) & set("░▒▓█") for line in drawn[1:3])
 
 
-def test_the_curve_of_a_sweep_shows_the_values_so_far_as_lines_of_their_own() -> None:
+def test_unfinished_values_of_a_sweep_are_separate_lines() -> None:
     def drawn(status: str) -> str:
         return curve(
             Table.of(SCHEMA, axes, [((one,), run(0.2, 0.8, status=status)) for one in DECAYS]),
@@ -143,14 +143,14 @@ def test_the_curve_of_a_sweep_shows_the_values_so_far_as_lines_of_their_own() ->
     assert "so far" in (both := curve(part, metrics=ACCURACIES, width=90, height=16).plain) and "test accuracy " in both
 
 
-def test_cells_grow_with_the_room_and_name_themselves_once() -> None:
+def test_cells_grow_with_the_size_and_are_labelled_once() -> None:
     drawn = lines(heatmap(two_axes(), "test_accuracy", width=100, height=30))
     assert sum("0.92" in line for line in drawn) == 1
     shaded = [line for line in drawn[:-1] if "█████" in line]
     assert len(shaded) == 3 and len({(line.index("█"), line.rindex("█")) for line in shaded}) == 1
 
 
-def test_a_combination_that_is_no_cell_of_its_own_is_left_blank() -> None:
+def test_a_combination_that_equals_another_cell_is_blank() -> None:
     axes = {"weight_decay": (0.1, 0.2), "width": (8, 16)}
     table = Table.of(SCHEMA, axes, [((0.1, 8), run(0, 0.5)), ((0.2, 16), run(0, 0.5))])
     drawn = lines(heatmap(table, "test_accuracy", width=40, height=4))
@@ -158,7 +158,7 @@ def test_a_combination_that_is_no_cell_of_its_own_is_left_blank() -> None:
     assert lines(heatmap(Table(SCHEMA, axes, ()), "test_accuracy", width=40, height=4))[1].split() == ["0.1"]
 
 
-def test_a_map_with_little_room_shows_the_part_around_the_selected_cell() -> None:
+def test_a_small_map_shows_the_part_around_the_selected_cell() -> None:
     table = two_axes(rows=30, columns=30)
     chart = heatmap(table, "test_accuracy", width=60, height=10, selected=(20, 25))
     assert " 33 " in lines(chart)[0] and " 8 " not in lines(chart)[0]

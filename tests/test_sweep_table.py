@@ -57,7 +57,7 @@ def test_only_finished_unsteered_runs_with_finite_values_count() -> None:
     assert row.states == {"done": 1, "running": 2, "diverged": 2, "failed": 1, "steered": 1, "missing": 1}
 
 
-def test_until_a_run_of_a_row_has_finished_the_row_has_the_values_so_far() -> None:
+def test_a_row_without_finished_runs_has_the_values_so_far() -> None:
     runs = [
         Run({"test_loss": 9.0}, status="running"),
         Run({"test_loss": 5.0}, status="interrupted"),
@@ -71,7 +71,7 @@ def test_until_a_run_of_a_row_has_finished_the_row_has_the_values_so_far() -> No
     assert row.so_far("test_loss") == row.spread("test_loss") == Spread(4.0, 4.0, 4.0, 1)
 
 
-def test_rows_stand_in_the_order_of_the_axes_however_they_were_trained() -> None:
+def test_rows_are_in_the_order_of_the_axes() -> None:
     axes = {"width": (8, 16), "loss": ("mse", "cross_entropy")}
     table = Table.of(
         SCHEMA,
@@ -83,13 +83,13 @@ def test_rows_stand_in_the_order_of_the_axes_however_they_were_trained() -> None
     assert table.row((16, "cross_entropy")) is None
 
 
-def test_a_table_can_be_cut_at_a_value() -> None:
+def test_a_table_can_be_sliced_at_a_value() -> None:
     table = Table.of(SCHEMA, {"width": (8, 16), "blocks": (1, 2)}, [((w, b), None) for w in (8, 16) for b in (1, 2)])
     cut = table.at({"width": 16})
     assert list(cut.axes) == ["blocks"] and [row.values for row in cut.rows] == [(1,), (2,)]
 
 
-def test_milestones_are_quantities_too() -> None:
+def test_milestones_can_be_quantities() -> None:
     run = Run(
         {"weight_norm": 5.0},
         {
@@ -118,12 +118,14 @@ def test_milestones_are_quantities_too() -> None:
         ("seed", {0: [4]}, None),
     ],
 )
-def test_the_interpolation_threshold(axis: str, steps: dict[Any, list[int | None]], threshold: float | None) -> None:
+def test_the_interpolation_threshold_is_the_last_value_that_fits(
+    axis: str, steps: dict[Any, list[int | None]], threshold: float | None
+) -> None:
     measured = [((value,), fitted(step)) for value, own in steps.items() for step in own]
     assert Table.of(SCHEMA, {axis: tuple(steps)}, measured).threshold() == threshold
 
 
-def test_a_table_becomes_json() -> None:
+def test_a_table_converts_to_json() -> None:
     table = Table.of(SCHEMA, {"width": (8, 16)}, [((8,), Run({"test_loss": 0.5})), ((16,), None)])
     assert json.loads(json.dumps(table.to_json(["test_loss"]))) == [
         {

@@ -37,7 +37,7 @@ from wdtui.support.text import clean, duration, exact, number, percent
         (-math.inf, "-∞"),
     ],
 )
-def test_numbers_are_grouped_and_rounded_to_what_can_be_read(value: float | None, written: str) -> None:
+def test_numbers_are_grouped_and_rounded(value: float | None, written: str) -> None:
     assert number(value) == written
 
 
@@ -133,7 +133,7 @@ def test_durations_are_clocks_then_days(seconds: float | None, written: str) -> 
         ("zero\u200bwidth\ud800", "zerowidth"),
     ],
 )
-def test_text_from_outside_loses_what_could_move_the_screen(given_text: str, shown: str) -> None:
+def test_clean_removes_control_sequences(given_text: str, shown: str) -> None:
     assert clean(given_text) == shown
 
 

@@ -47,7 +47,7 @@ def foreign(tree: ast.AST, own: set[str], everywhere: set[str]) -> Iterator[str]
                     yield f"{ast.unparse(value)}.{name}"
 
 
-def test_private_parts_of_other_libraries_are_used_by_one_module_alone() -> None:
+def test_only_one_module_uses_private_parts_of_other_libraries() -> None:
     trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCE.rglob("*.py")}
     names = {path: defined(tree) for path, tree in trees.items()}
     everywhere = set().union(*names.values())
@@ -60,13 +60,13 @@ def test_private_parts_of_other_libraries_are_used_by_one_module_alone() -> None
     assert not found
 
 
-def test_the_search_finds_what_it_is_to_find() -> None:
+def test_the_search_finds_a_private_name() -> None:
     text = "import a._b\nfrom c._d import e\nfrom f import _g\nh._i()\nself._j = self._k = 1\nself._l()\nm._k\n"
     tree = ast.parse(text)
     own = defined(tree)
     assert set(foreign(tree, own, own)) == {"a._b", "c._d.e", "f._g", "self._l", "h._i"}
 
 
-def test_plotext_is_used_by_its_documented_names_alone() -> None:
+def test_only_documented_names_of_plotext_are_used() -> None:
     found = {path.name for path in SOURCE.rglob("*.py") if "plotext._" in path.read_text(encoding="utf-8")}
     assert not found

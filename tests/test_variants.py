@@ -64,12 +64,12 @@ def test_a_claim_about_one_seed_needs_that_seed(write: Callable[[str], str]) -> 
         ).with_seeds(5)
 
 
-def test_without_a_quick_variant_the_full_one_stands_for_it(write: Callable[[str], str]) -> None:
+def test_the_full_variant_replaces_a_missing_quick_one(write: Callable[[str], str]) -> None:
     experiment = load(write('question = "Why?"\n'))
     assert experiment.variant(True) is experiment
 
 
-def test_a_field_that_quick_sets_is_no_axis_there(write: Callable[[str], str]) -> None:
+def test_a_field_set_by_quick_is_not_an_axis_of_it(write: Callable[[str], str]) -> None:
     experiment = load(write('question = "Why?"\n[axes]\nseed = [0, 1]\n[quick.config]\nseed = 4\n'))
     assert [cell.seed for cell in experiment.variant(True).cells()] == [4]
 
@@ -85,14 +85,14 @@ def test_a_field_that_quick_sets_is_no_axis_there(write: Callable[[str], str]) -
         ('question = "Why?"\nquick = 3\n', ["quick must be a table"]),
     ],
 )
-def test_what_is_wrong_with_a_file_names_the_file(write: Callable[[str], str], content: str, said: list[str]) -> None:
+def test_errors_of_a_file_name_the_file(write: Callable[[str], str], content: str, said: list[str]) -> None:
     with pytest.raises((ConfigError, ExperimentError)) as error:
         load(write(content))
     assert all(part in str(error.value) for part in ["mine.toml", *said]), str(error.value)
 
 
 @pytest.mark.parametrize("name", names())
-def test_a_shipped_experiment_has_claims_that_can_be_told_and_checked(name: str) -> None:
+def test_claims_of_shipped_experiments_can_be_shown_and_checked(name: str) -> None:
     for variant in {load(name).variant(quick).title: load(name).variant(quick) for quick in (False, True)}.values():
         for claim in variant.claims:
             assert claim.says.endswith(".") and claim.subject and claim.bounds

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from wdtui.exchange.exported import Run, take
+from wdtui.exchange import exported
+from wdtui.exchange.exported import Run
 from wdtui.problems import registry
 from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.config import Config
@@ -27,7 +28,7 @@ def load(run: str | int, store: str | Path | None = None) -> Run:
     numpy arrays of shape [points] by metric name, and also have "step" and "epoch". Raises StoreError.
     """
     with Store(Path(store) if store else None) as opened:
-        return take(opened, run)
+        return exported.load(opened, run)
 
 
 def train(

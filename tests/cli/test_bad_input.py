@@ -33,7 +33,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("arguments", "said"), BAD.values(), ids=BAD.keys())
-def test_bad_input_is_answered_with_a_sentence(arguments: list[str], said: str, tmp_path: Path) -> None:
+def test_bad_input_gives_a_one_sentence_error(arguments: list[str], said: str, tmp_path: Path) -> None:
     result = wdtui("run", *arguments, "--headless", "--json", store=tmp_path / "store")
     assert result.returncode == 2 and result.stdout == ""
     assert_one_sentence(result.stderr)
@@ -50,7 +50,7 @@ def test_an_unknown_field_in_a_file_is_named_with_the_nearest(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("command", ["runs list", "run demo --headless", "runs show 1"])
-def test_a_corrupt_store_is_named_and_left_as_it_is(command: str, tmp_path: Path) -> None:
+def test_a_corrupt_store_is_reported_and_not_changed(command: str, tmp_path: Path) -> None:
     database = tmp_path / "wdtui.sqlite3"
     database.write_bytes(b"this is no database " * 100)
     result = wdtui(*command.split(), store=tmp_path)
@@ -60,7 +60,7 @@ def test_a_corrupt_store_is_named_and_left_as_it_is(command: str, tmp_path: Path
     assert database.read_bytes() == b"this is no database " * 100
 
 
-def test_a_store_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_store_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = wdtui("run", "demo", "--headless", store=tmp_path / "file")
     assert result.returncode == 2
@@ -77,7 +77,7 @@ def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     assert_one_sentence(result.stderr)
 
 
-def test_a_full_disk_ends_the_run_with_a_sentence_and_what_was_stored_stays(tmp_path: Path) -> None:
+def test_a_full_disk_ends_the_run_and_keeps_stored_points(tmp_path: Path) -> None:
     mounted = tmp_path / "small"
     mounted.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", mounted], capture_output=True).returncode:
@@ -97,7 +97,7 @@ def test_a_full_disk_ends_the_run_with_a_sentence_and_what_was_stored_stays(tmp_
 
 
 @pytest.mark.parametrize("command", ["runs show 7", "stop 7", "pause 7", "resume 7", "steer 7 --set width=3", "runz"])
-def test_commands_about_nothing_are_answered_with_a_sentence(command: str, tmp_path: Path) -> None:
+def test_commands_on_an_empty_store_give_a_one_sentence_error(command: str, tmp_path: Path) -> None:
     result = wdtui(*command.split(), store=tmp_path)
     assert result.returncode == 2
     assert_one_sentence(result.stderr)
@@ -121,7 +121,7 @@ NOTHING = {
 
 
 @pytest.mark.parametrize(("command", "said"), NOTHING.items(), ids=NOTHING.keys())
-def test_what_is_not_there_is_named(command: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_name_what_does_not_exist(command: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(command.split()) == 2
     error = capsys.readouterr().err
     assert_one_sentence(error)

@@ -60,7 +60,7 @@ def test_the_table_has_fit_generalisation_and_blow_ups_of_each_run(three: Path) 
     assert compared[-5] == "" and compared[-9].split()[:3] == ["run", "state", "name"]
 
 
-def test_json_has_the_milestones_of_each_run_also_of_one_without_points(three: Path) -> None:
+def test_json_has_the_milestones_of_each_run_even_without_points(three: Path) -> None:
     first, second, third = events(wdtui("runs", "compare", "1", "2", "3", "--json", store=three).stdout)
     assert first["milestones"] == {"fit_step": 156, "generalise_step": 312, "delay": 156}
     assert second["blowups"]["steps"] == [156, 312]

@@ -78,9 +78,7 @@ def test_experiments_fields_and_choices_are_offered(tab: Tab, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("content", [None, b"no database at all"])
-def test_without_a_store_to_read_nothing_is_made_and_nothing_said(
-    tab: Tab, content: bytes | None, tmp_path: Path
-) -> None:
+def test_completion_without_a_store_creates_and_prints_nothing(tab: Tab, content: bytes | None, tmp_path: Path) -> None:
     if content:
         (tmp_path / "wdtui.sqlite3").write_bytes(content)
     before = list(tmp_path.iterdir())

@@ -32,7 +32,7 @@ def shown(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return {row["name"]: (row["value"], row["source"]) for row in rows}
 
 
-def test_environment_over_file_over_built_in(
+def test_the_environment_overrides_the_file_and_the_file_the_defaults(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert shown(capsys)["fps"] == (4.0, "built in")
@@ -45,7 +45,7 @@ def test_environment_over_file_over_built_in(
     assert shown(capsys)["fps"] == (4.0, "built in")
 
 
-def test_a_flag_wins_and_without_one_a_run_takes_what_is_set(file: Path, tmp_path: Path) -> None:
+def test_a_flag_overrides_the_settings(file: Path, tmp_path: Path) -> None:
     main(["config", "set", "threads", "2"])
     main(["config", "set", "store", str(tmp_path / "lab")])
     run = ["run", *TINY[:-2], "--epochs", "1", "--headless", "--json"]
@@ -88,7 +88,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("given", "said"), WRONG.items())
-def test_what_cannot_be_set_is_said_and_not_written(
+def test_an_invalid_setting_is_reported_and_not_written(
     given: tuple[str, str], said: str, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["config", "set", *given]) == 2
@@ -97,7 +97,7 @@ def test_what_cannot_be_set_is_said_and_not_written(
     assert said in error and not file.exists()
 
 
-def test_a_theme_of_the_environment_that_does_not_exist_is_said(
+def test_an_unknown_theme_in_the_environment_is_reported(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("WDTUI_THEME", "lihgt")
@@ -112,7 +112,9 @@ def test_a_theme_of_the_environment_that_does_not_exist_is_said(
 
 
 @pytest.mark.parametrize("text", ["fps = [", "fsp = 1", 'keys = "f5"', "[keys]\nlaunch = 5", "theme = 3"])
-def test_a_bad_file_is_named_in_one_sentence(text: str, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_settings_file_gives_a_one_sentence_error(
+    text: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file.parent.mkdir()
     file.write_text(text)
     assert main(["run", "demo", "--headless"]) == 2
@@ -121,7 +123,7 @@ def test_a_bad_file_is_named_in_one_sentence(text: str, file: Path, capsys: pyte
     assert str(file) in error
 
 
-def test_what_is_written_by_hand_in_an_unusual_way_is_left_alone() -> None:
+def test_unusual_formatting_of_the_settings_is_preserved() -> None:
     with pytest.raises(settings.SettingsError, match="Edit it by hand"):
         changed('keys = { launch = "f5" }\n', "keys.launch", "f6")
 

@@ -60,7 +60,7 @@ def test_the_list_of_runs_shows_values_in_force_and_forks(trained: Path) -> None
     assert "bn_epsilon 0.01→0.5" in shown and "learning_rate 0.001→0.01" in shown
 
 
-def test_a_change_counts_from_the_fork_on(trained: Path) -> None:
+def test_a_change_applies_from_the_fork_on(trained: Path) -> None:
     result = wdtui("fork", "1", "--at", "15", "--set", "bn_epsilon=0.5", "--headless", "--json", store=trained)
     assert result.returncode == 0, result.stderr
     fork_id = events(result.stdout)[-1]["run_id"]
@@ -78,7 +78,7 @@ def test_a_change_counts_from_the_fork_on(trained: Path) -> None:
     ],
     ids=str,
 )
-def test_what_a_fork_cannot_be_is_said_in_a_sentence(trained: Path, arguments: tuple[str, ...], said: str) -> None:
+def test_an_impossible_fork_gives_a_one_sentence_error(trained: Path, arguments: tuple[str, ...], said: str) -> None:
     with Store(trained) as store:
         before = len(store.runs())
     result = wdtui("fork", "1", *arguments, "--headless", store=trained)
@@ -102,7 +102,7 @@ def test_a_replay_of_a_steered_run_equals_it_bit_for_bit(tmp_path: Path) -> None
     assert points(tmp_path, 3) == points(tmp_path, 1) != points(tmp_path, 2)
 
 
-def test_a_detached_run_and_its_fork_get_done_by_themselves(tmp_path: Path) -> None:
+def test_a_detached_run_and_its_fork_finish(tmp_path: Path) -> None:
     for run_id, command in ((1, ("run", *TINY, "--epochs", "3")), (2, ("fork", "1", "--set", "epochs=5"))):
         result = wdtui(*command, "--detach", "--json", store=tmp_path)
         assert result.returncode == 0, result.stderr
@@ -112,7 +112,7 @@ def test_a_detached_run_and_its_fork_get_done_by_themselves(tmp_path: Path) -> N
     assert points(tmp_path, 2)[:3] == points(tmp_path, 1) and len(points(tmp_path, 2)) == 5
 
 
-def test_a_detached_run_that_is_stopped_before_it_begins_does_not_begin(tmp_path: Path) -> None:
+def test_a_detached_run_stopped_before_it_starts_does_not_start(tmp_path: Path) -> None:
     detached = wdtui("run", *TINY, "--epochs", "3000", "--detach", "--json", store=tmp_path)
     process = psutil.Process(events(detached.stdout)[0]["pid"])
     stopped = wdtui("stop", "1", store=tmp_path)  # its process may have claimed it by now
@@ -122,7 +122,7 @@ def test_a_detached_run_that_is_stopped_before_it_begins_does_not_begin(tmp_path
     assert run(tmp_path, 1).status == Status.STOPPED
 
 
-def test_resuming_after_damage_says_so_and_takes_the_checkpoint_before(tmp_path: Path) -> None:
+def test_resuming_with_a_damaged_checkpoint_uses_the_previous_one(tmp_path: Path) -> None:
     process = start("run", *TINY, "--epochs", "800", "--keep-every", "20", "--headless", store=tmp_path)
     with Store(tmp_path) as store:
         until(lambda: any(one.step >= 250 for one in store.runs()), process)
@@ -139,7 +139,7 @@ def test_resuming_after_damage_says_so_and_takes_the_checkpoint_before(tmp_path:
         assert "damaged" in [event.kind for event in store.events(1)]
 
 
-def test_a_fork_is_said_to_begin_at_a_checkpoint_which_is_not_the_step_where_it_leaves_its_parent(
+def test_a_fork_shows_its_starting_checkpoint_and_its_step(
     tmp_path: Path,
 ) -> None:
     with Store(tmp_path) as store:

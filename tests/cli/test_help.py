@@ -27,7 +27,7 @@ def commands(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:
 @pytest.mark.parametrize(
     ("name", "command"), list(commands(ROOT)), ids=lambda value: value if isinstance(value, str) else ""
 )
-def test_a_command_says_what_it_does_and_how(name: str, command: Any) -> None:
+def test_every_command_has_help_and_examples(name: str, command: Any) -> None:
     assert command.help and EXAMPLES[name]
     shown = command.get_help(typer.Context(command, info_name=f"wdtui {name}"))
     assert all(f"  {example}\n" in f"{shown}\n" for example in EXAMPLES[name])
@@ -40,7 +40,7 @@ def test_examples_are_of_commands_that_exist() -> None:
 
 
 @pytest.mark.parametrize("example", [line for name, lines in EXAMPLES.items() if name for line in lines])
-def test_an_example_can_be_typed(example: str) -> None:
+def test_every_example_parses(example: str) -> None:
     assert subprocess.run(["bash", "-n", "-c", example], capture_output=True).returncode == 0
     words, known, command = shlex.split(example.partition("wdtui ")[2]), "", ROOT
     while hasattr(command, "commands"):

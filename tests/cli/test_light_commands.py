@@ -32,7 +32,7 @@ def test_help_lists_every_hyperparameter_with_its_default() -> None:
     assert all(field.flag in shown for field in RunConfig.fields().values())
 
 
-def test_doctor_finds_this_machine_well(tmp_path: Path) -> None:
+def test_doctor_reports_no_problem_on_this_machine(tmp_path: Path) -> None:
     result = wdtui("doctor", store=tmp_path)
     assert result.returncode == 0, result.stdout
     assert "torch" in result.stdout and str(tmp_path) in result.stdout and "cpu" in result.stdout

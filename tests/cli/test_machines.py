@@ -11,7 +11,7 @@ from wdtui.runs import scheduler as scheduling
 from wdtui.store.store import Store
 
 
-def test_all_devices_of_this_machine_are_there_for_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_can_use_all_devices_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scheduling.Scheduler, "_dispatch", lambda self: None)
     with Store(tmp_path) as store:
         scheduler = Machines("auto", None, None, "local", None).prepared(store)()

@@ -67,7 +67,7 @@ def heartbeats(store: Store) -> Iterator[threading.Event]:
 # An owner on another host
 
 
-def test_a_run_of_a_silent_host_is_taken_over_after_a_while_and_a_sentence_says_so(
+def test_a_run_of_a_silent_host_is_taken_over_with_a_message(
     store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(observer, "SILENCE_SECONDS", 1.0)
@@ -82,7 +82,7 @@ def test_a_run_of_a_silent_host_is_taken_over_after_a_while_and_a_sentence_says_
 
 
 @pytest.mark.parametrize("command", [["resume", "1"], ["runs", "delete", "1", "--yes"]])
-def test_a_run_of_a_living_host_is_left_to_it(
+def test_a_run_of_a_living_host_is_not_taken_over(
     store: Store, heartbeats: threading.Event, command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     owned_elsewhere(store)
@@ -101,7 +101,7 @@ def test_a_run_of_a_silent_host_can_be_deleted_after_a_while(store: Store, monke
     assert store.runs() == []
 
 
-def test_lists_do_not_wait_for_a_sign_of_life(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lists_do_not_wait_for_heartbeats(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     owned_elsewhere(store)
     began = time.monotonic()
     assert main(["runs", "list", "--store", str(store.folder)]) == 0
@@ -113,7 +113,7 @@ def test_lists_do_not_wait_for_a_sign_of_life(store: Store, capsys: pytest.Captu
     assert "Stopping run 1 with a checkpoint … Process 7 on host elsewhere trains it. No heartbeat" in said.err
 
 
-def test_a_run_that_was_taken_over_ends_its_old_command_with_a_sentence(store: Store) -> None:
+def test_the_command_of_a_run_taken_over_ends_with_a_message(store: Store) -> None:
     process = start("run", *TINY, "--epochs", "1000000", "--headless", store=store.folder)
     until(lambda: bool(store.runs() and store.run(1).step), process)
     with store._database.writing() as connection:  # as a claim elsewhere would
@@ -136,7 +136,7 @@ def queued_by_a_dead_process(store: Store) -> int:
     return run.id
 
 
-def test_a_queued_run_whose_process_is_gone_is_shown_as_such_and_trained_by_one_command(store: Store) -> None:
+def test_an_orphan_is_shown_and_resume_trains_it(store: Store) -> None:
     run_id = queued_by_a_dead_process(store)
     run = store.run(run_id)
     assert (run.status, run.state, run.orphaned) == (Status.QUEUED, "orphaned", True)
@@ -150,18 +150,18 @@ def test_a_queued_run_whose_process_is_gone_is_shown_as_such_and_trained_by_one_
     assert store.run(run_id).status == Status.DONE
 
 
-def test_a_queued_run_whose_process_is_gone_is_dropped_by_one_command(store: Store) -> None:
+def test_stop_removes_an_orphan_from_the_queue(store: Store) -> None:
     run_id = queued_by_a_dead_process(store)
     assert wdtui("stop", str(run_id), store=store.folder).returncode == 0
     assert store.run(run_id).status == Status.STOPPED
 
 
-def test_a_queued_run_of_a_living_process_is_no_orphan(store: Store) -> None:
+def test_a_queued_run_of_a_living_process_is_not_an_orphan(store: Store) -> None:
     store.add_run(CONFIG)
     assert "queued" in wdtui("runs", "list", store=store.folder).stdout
 
 
-def test_a_detached_run_belongs_to_its_process_at_once_and_is_an_orphan_once_that_is_killed(store: Store) -> None:
+def test_a_detached_run_belongs_to_its_process_at_once(store: Store) -> None:
     code = "import time; time.sleep(1e9)"  # a process that never gets as far as to claim the run
     python = store.folder / "python"
     python.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{code}'\n")
@@ -178,7 +178,7 @@ def test_a_detached_run_belongs_to_its_process_at_once_and_is_an_orphan_once_tha
 
 
 @pytest.mark.parametrize("how", ["--headless", "--detach"])
-def test_closed_output_leaves_no_run(store: Store, how: str) -> None:
+def test_closed_output_adds_no_run(store: Store, how: str) -> None:
     command = f"{sys.executable} -m wdtui run {' '.join(TINY)} --epochs 2 {how} --store {store.folder} >&-"
     result = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=120)
     assert result.returncode == 1
@@ -195,7 +195,7 @@ def test_a_run_that_cannot_be_detached_is_not_left_queued(store: Store) -> None:
     assert store.runs() == []
 
 
-def test_a_run_that_cannot_go_on_detached_stays_as_it_was(store: Store) -> None:
+def test_a_failed_detached_resume_leaves_the_run_unchanged(store: Store) -> None:
     run_id = store.add_run(CONFIG)
     claim = store.claim(run_id, device="cpu", threads=1, versions={})
     store.set_status(claim, Status.INTERRUPTED, "Because.")
@@ -219,7 +219,7 @@ def test_a_warning_before_a_time_limit_ends_a_run_with_a_checkpoint(store: Store
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_process_of_a_detached_run_heeds_the_warning_too(store: Store, number: signal.Signals) -> None:
+def test_a_detached_process_also_stops_at_the_warning_signal(store: Store, number: signal.Signals) -> None:
     run_id = store.add_run(CONFIG.replace(epochs=1_000_000))
     process = subprocess.Popen([sys.executable, "-m", "wdtui.runs.child", str(store.folder), str(run_id)])
     until(lambda: store.run(run_id).step > 0)
@@ -314,7 +314,7 @@ def spoilt(store: Store, run: RunRecord, what: str) -> None:
         ("a damaged checkpoint", "checkpoints"),
     ],
 )
-def test_what_contradicts_the_plan_is_said_and_is_the_exit_status(
+def test_check_reports_contradictions_to_the_plan_and_exits_with_3(
     store: Store, steered: RunRecord, what: str, check: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spoilt(store, steered, what)

@@ -82,7 +82,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_runs_and_sweeps_are_drawn_and_it_says_where(folder: Path, tmp_path: Path) -> None:
+def test_plot_draws_runs_and_sweeps_and_prints_the_path(folder: Path, tmp_path: Path) -> None:
     one = wdtui("plot", "1", store=folder, cwd=tmp_path)
     assert one.returncode == 0 and one.stdout == "Wrote run-1.png.\n" and one.stderr == ""
     assert (tmp_path / "run-1.png").read_bytes().startswith(b"\x89PNG")
@@ -106,16 +106,14 @@ def test_runs_and_sweeps_are_drawn_and_it_says_where(folder: Path, tmp_path: Pat
         (["4"], "no points yet"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused_in_a_sentence(
-    folder: Path, tmp_path: Path, arguments: list[str], says: str
-) -> None:
+def test_plot_refuses_in_one_sentence(folder: Path, tmp_path: Path, arguments: list[str], says: str) -> None:
     result = wdtui("plot", *arguments, store=folder, cwd=tmp_path)
     assert result.returncode == 2, result.stderr
     assert_one_sentence(result.stderr)
     assert says in result.stderr and not list(tmp_path.iterdir())
 
 
-def test_without_matplotlib_it_says_how_to_get_it(folder: Path, tmp_path: Path) -> None:
+def test_without_matplotlib_plot_says_how_to_install_it(folder: Path, tmp_path: Path) -> None:
     program = (
         "import importlib.util as u, sys; find = u.find_spec;"
         "u.find_spec = lambda name, *rest: None if name == 'matplotlib' else find(name, *rest);"
@@ -160,7 +158,7 @@ class Page(HTMLParser):
         self.text += data
 
 
-def test_the_report_is_one_page_on_its_own_and_shows_each_claim(folder: Path, tmp_path: Path) -> None:
+def test_the_report_is_self_contained_and_shows_each_claim(folder: Path, tmp_path: Path) -> None:
     result = wdtui("experiments", "report", str(folder / "mine.toml"), store=folder, cwd=tmp_path)
     assert result.returncode == 0 and result.stdout == "Wrote mine.html.\n" and result.stderr == ""
     text = (tmp_path / "mine.html").read_text(encoding="utf-8")
@@ -179,7 +177,7 @@ def test_the_report_is_one_page_on_its_own_and_shows_each_claim(folder: Path, tm
     assert "missing" in page.text, "the state of the cell that lacks a run"
 
 
-def test_a_report_of_what_was_never_run_says_so(folder: Path, tmp_path: Path) -> None:
+def test_a_report_without_runs_says_so(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "quick.html"
     experiment = str(folder / "mine.toml")
     result = wdtui("experiments", "report", experiment, "--quick", "--output", str(path), store=folder)
@@ -205,7 +203,7 @@ def test_a_report_that_cannot_be_written_is_refused(folder: Path, tmp_path: Path
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_command_replaces_what_is_there_with_force_alone_and_writes_through_no_link(
+def test_pictures_replace_files_only_with_force_and_follow_no_link(
     command: list[str],
     name: str,
     folder: Path,
@@ -229,7 +227,7 @@ def test_a_command_replaces_what_is_there_with_force_alone_and_writes_through_no
     assert (tmp_path / "kept").read_text() == "kept" and "is a link" in capsys.readouterr().err
 
 
-def test_the_results_of_a_benchmark_replace_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_benchmark_does_not_replace_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "speed.json").write_text("mine")
     assert main(["bench", "--output", str(tmp_path / "speed.json")]) == 2
     assert "speed.json already exists. Give --force" in capsys.readouterr().err

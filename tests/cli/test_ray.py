@@ -113,7 +113,7 @@ def test_commands_reach_a_run_on_another_node_and_ctrl_c_leaves_a_checkpoint(clu
         assert not any(run.status_text == "queued" for run in store.runs())
 
 
-def test_what_cannot_be_done_on_ray_is_said_in_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+def test_unsupported_ray_options_give_a_one_sentence_error(tmp_path: Path) -> None:
     refused = {
         ("--executor", "ray", "--address", "127.0.0.1:1"): "Cannot join a Ray cluster at 127.0.0.1:1",
         ("--executor", "ray", "--address", "ray://127.0.0.1:1"): "Start it on a node of the cluster",
@@ -157,7 +157,7 @@ def greet(connection: socket.socket) -> None:
     [(lambda connection: None, "nothing answers"), (socket.socket.close, ""), (greet, "is not a Ray cluster")],
     ids=["silent", "closing", "a web server"],
 )
-def test_what_answers_as_no_cluster_does_is_said_within_ten_seconds(
+def test_a_server_that_is_not_a_cluster_is_reported_within_ten_seconds(
     serve: Callable[[socket.socket], None], why: str
 ) -> None:
     with listening(serve) as (address, seen):
@@ -167,7 +167,7 @@ def test_what_answers_as_no_cluster_does_is_said_within_ten_seconds(
         assert time.monotonic() - began < 10 and seen
 
 
-def test_a_name_that_nobody_resolves_is_said_within_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unresolvable_name_is_reported_within_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
 
     def resolve(*_: object, **__: object) -> list[object]:
@@ -187,9 +187,7 @@ def listening_at(process: psutil.Process) -> set[tuple[str, int]]:
     return {(found.laddr.ip, found.laddr.port) for found in connections if found.status == psutil.CONN_LISTEN}
 
 
-def test_a_cluster_of_the_sweeps_own_is_for_this_machine_and_this_person_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sweeps_own_cluster_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with listening(socket.socket.close) as (decoy, seen):
         (tmp_path / "ray").mkdir()
         (tmp_path / "ray" / "ray_current_cluster").write_text(decoy)  # as any user of a machine may write one

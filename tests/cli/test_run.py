@@ -14,7 +14,7 @@ from wdtui.problems.addition.config import RunConfig
 from wdtui.store.store import Store
 
 
-def test_json_carries_a_point_for_each_epoch_and_a_summary(tmp_path: Path) -> None:
+def test_json_has_a_point_for_each_epoch_and_a_summary(tmp_path: Path) -> None:
     result = in_own_process("run", *TINY, "--epochs", "7", "--headless", "--json", store=tmp_path)
     assert result.returncode == 0, result.stderr
     *points, summary = events(result.stdout)
@@ -41,7 +41,7 @@ def test_the_same_config_gives_bit_identical_points_twice(tmp_path: Path) -> Non
     assert len(first) == 3 and points(wdtui) == points(in_own_process) == first
 
 
-def test_a_run_without_a_terminal_prints_plain_lines_a_chart_and_what_was_seen(tmp_path: Path) -> None:
+def test_a_run_without_a_terminal_prints_lines_a_chart_and_a_summary(tmp_path: Path) -> None:
     result = wdtui("run", "demo", *TINY, "--epochs", "3", "--headless", store=tmp_path)
     assert result.returncode == 0
     assert "\x1b" not in result.stdout + result.stderr
@@ -51,7 +51,7 @@ def test_a_run_without_a_terminal_prints_plain_lines_a_chart_and_what_was_seen(t
     assert "done" in listed and "demo" in listed
 
 
-def test_the_list_and_the_run_name_the_speed_that_they_show(tmp_path: Path) -> None:
+def test_list_and_show_label_their_speeds(tmp_path: Path) -> None:
     assert wdtui("run", *TINY, "--epochs", "8", "--headless", store=tmp_path).returncode == 0
     head, line = wdtui("runs", "list", store=tmp_path).stdout.splitlines()
     assert head.rstrip().endswith("last steps/s")
@@ -85,7 +85,7 @@ def wait_for_points(store: Path, process: Any) -> None:
         until(lambda: any(run.step for run in opened.runs()), process)
 
 
-def test_ctrl_c_keeps_everything_and_resuming_equals_a_run_that_was_never_interrupted(tmp_path: Path) -> None:
+def test_resuming_after_ctrl_c_gives_the_result_of_an_uninterrupted_run(tmp_path: Path) -> None:
     config = (*TINY, "--epochs", "800")
     process = start("run", *config, "--headless", "--json", store=tmp_path)
     wait_for_points(tmp_path, process)
@@ -124,7 +124,7 @@ def test_a_run_is_paused_steered_resumed_and_stopped_from_another_shell(tmp_path
     assert "steered bn_epsilon 0.01 → 0.5" in shown
 
 
-def test_a_killed_run_is_shown_as_interrupted_with_all_that_was_stored(tmp_path: Path) -> None:
+def test_a_killed_run_is_interrupted_and_keeps_its_points(tmp_path: Path) -> None:
     process = start("run", *TINY, "--epochs", "1000000", "--headless", "--json", store=tmp_path)
     wait_for_points(tmp_path, process)
     process.kill()
@@ -133,7 +133,7 @@ def test_a_killed_run_is_shown_as_interrupted_with_all_that_was_stored(tmp_path:
     assert run["status"] == "interrupted" and run["step"] > 0
 
 
-def test_deleting_asks_and_takes_the_run_away(tmp_path: Path) -> None:
+def test_deleting_asks_and_removes_the_run(tmp_path: Path) -> None:
     assert wdtui("run", *TINY, "--epochs", "1", "--headless", store=tmp_path).returncode == 0
     refused = wdtui("runs", "delete", "1", store=tmp_path)
     assert refused.returncode == 2 and "--yes" in refused.stderr
@@ -141,7 +141,7 @@ def test_deleting_asks_and_takes_the_run_away(tmp_path: Path) -> None:
     assert f"No runs in {tmp_path} yet" in wdtui("runs", "list", store=tmp_path).stdout
 
 
-def test_a_reader_that_leaves_early_does_not_cost_the_checkpoint(tmp_path: Path) -> None:
+def test_a_closed_pipe_does_not_lose_the_checkpoint(tmp_path: Path) -> None:
     process = start("run", *TINY, "--epochs", "1000000", "--headless", "--json", store=tmp_path)
     assert process.stdout and process.stdout.readline()
     process.stdout.close()
@@ -150,7 +150,7 @@ def test_a_reader_that_leaves_early_does_not_cost_the_checkpoint(tmp_path: Path)
     assert run["status"] == "interrupted" and "wdtui resume 1" in run["reason"]
 
 
-def test_a_new_store_in_an_old_folder_does_not_take_up_old_checkpoints(tmp_path: Path) -> None:
+def test_a_new_store_in_an_old_folder_ignores_old_checkpoints(tmp_path: Path) -> None:
     process = start("run", *TINY, "--epochs", "1000000", "--headless", "--json", store=tmp_path)
     wait_for_points(tmp_path, process)
     process.send_signal(signal.SIGTERM)
@@ -162,7 +162,7 @@ def test_a_new_store_in_an_old_folder_does_not_take_up_old_checkpoints(tmp_path:
     assert [event.get("epoch") for event in events(result.stdout)] == [1, 2, 3, None]
 
 
-def test_a_name_from_outside_is_shown_as_it_is(tmp_path: Path) -> None:
+def test_a_name_with_markup_is_shown_literally(tmp_path: Path) -> None:
     result = wdtui("run", *TINY, "--epochs", "1", "--headless", "--name", "[/x]\x1b[31m", store=tmp_path)
     assert result.returncode == 0 and "\x1b" not in result.stdout + result.stderr
     assert "[/x]" in wdtui("runs", "list", store=tmp_path).stdout
@@ -179,9 +179,7 @@ def test_runs_are_compared_named_and_noted(tmp_path: Path) -> None:
     assert "Note: look here" in shown
 
 
-def test_resume_opens_the_app_in_a_terminal_and_trains_without_a_screen_where_that_is_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resume_opens_the_app_unless_headless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from wdtui import tui
     from wdtui.cli import commands, headless
     from wdtui.store.store import Status

@@ -30,16 +30,14 @@ def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> set[str]:
     return {name for name in ("after", "before", "environment") if f"of-{name}" in said}
 
 
-def test_the_store_that_is_named_next_to_the_command_wins(
-    stores: dict[str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_store_option_after_the_command_wins(stores: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     before, after = ("--store", stores["before"]), ("--store", stores["after"])
     assert listed(capsys, *before, "runs", "list", *after) == {"after"}
     assert listed(capsys, *before, "runs", "list") == {"before"}
     assert listed(capsys, "runs", "list") == {"environment"}
 
 
-def test_a_store_that_is_named_leaves_the_environment_as_it_is(
+def test_the_store_option_does_not_change_the_environment(
     stores: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment = dict(os.environ)
@@ -47,7 +45,7 @@ def test_a_store_that_is_named_leaves_the_environment_as_it_is(
     assert dict(os.environ) == environment
 
 
-def test_a_detached_run_is_trained_in_the_store_that_is_named_before_the_command(stores: dict[str, str]) -> None:
+def test_a_detached_run_uses_the_store_option(stores: dict[str, str]) -> None:
     assert main(["--store", stores["before"], "run", *TINY, "--epochs", "1", "--device", "cpu", "--detach"]) == 0
     with Store(Path(stores["before"])) as store:
         until(lambda: store.run(2).status == "done")
@@ -55,7 +53,7 @@ def test_a_detached_run_is_trained_in_the_store_that_is_named_before_the_command
         assert store.count() == 1
 
 
-def test_every_command_that_opens_a_store_takes_one_that_is_named_before_it() -> None:
+def test_every_command_with_a_store_accepts_the_global_option() -> None:
     def leaves(command: object, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], object]]:
         inner = getattr(command, "commands", None)
         if inner is None:

@@ -65,7 +65,7 @@ def test_json_has_a_line_for_each_cell_and_a_table_with_the_spread_over_seeds(tm
     assert len({run["seed"] for run in cells}) == 3
 
 
-def test_a_sweep_that_was_killed_is_resumed_and_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
+def test_a_killed_sweep_resumes_to_the_same_result(tmp_path: Path) -> None:
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
     config = (*SHORT_AND_LONG, *TINY, "--log-every", "20")
     process = start(killed, "sweep", *config, "--headless", "--json")
@@ -91,7 +91,7 @@ def test_a_sweep_that_was_killed_is_resumed_and_ends_as_if_nothing_had_happened(
 
 
 @pytest.mark.usefixtures("in_threads")
-def test_equal_cells_are_trained_once_whatever_asked_for_them(tmp_path: Path) -> None:
+def test_equal_cells_are_trained_once(tmp_path: Path) -> None:
     run = wdtui("run", "--weight-decay", "0.1", *SHORT, "--headless", "--json", store=tmp_path)
     assert run.returncode == 0
     *cells, _ = sweep(tmp_path, "--axis", "weight_decay=0.1,0.3,0.1", *SHORT)
@@ -101,7 +101,7 @@ def test_equal_cells_are_trained_once_whatever_asked_for_them(tmp_path: Path) ->
     assert summary["steps"] == 0 and summary["complete"] and len(runs(tmp_path)) == 2
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+def test_ctrl_c_prints_how_to_continue(tmp_path: Path) -> None:
     process = start(tmp_path, "sweep", "--axis", "epochs=2,1000000", *TINY, "--headless", "--json")
     wait_for_cells(process, 1)
     process.send_signal(signal.SIGINT)
@@ -127,7 +127,7 @@ def test_ctrl_c_leaves_no_run_of_a_sweep_queued(tmp_path: Path) -> None:
     assert all(f"`wdtui resume {run['id']}`" in run["reason"] for run in left)
 
 
-def test_a_cell_that_fails_is_a_state_and_not_the_end(tmp_path: Path) -> None:
+def test_a_failed_cell_does_not_end_the_sweep(tmp_path: Path) -> None:
     (tmp_path / "logs" / "run-2.log").mkdir(parents=True)  # its process cannot open its log
     arguments = ("--axis", "weight_decay=0.1,0.2,0.3", *SHORT, "--headless")
     result = wdtui("sweep", *arguments, "--json", store=tmp_path)
@@ -151,7 +151,7 @@ def test_a_cell_that_diverges_is_a_result(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_threads")
-def test_a_deleted_run_leaves_its_cell_missing_and_resuming_trains_it_anew(tmp_path: Path) -> None:
+def test_resuming_trains_a_deleted_run_of_a_sweep_again(tmp_path: Path) -> None:
     sweep(tmp_path, "--axis", "blocks=1,2", "--name", "depths", *SHORT)
     assert wdtui("runs", "delete", "1", "--yes", store=tmp_path).returncode == 0
     (listed,) = events(wdtui("sweeps", "list", "--json", store=tmp_path).stdout)
@@ -222,7 +222,7 @@ def test_a_sweep_of_a_single_run_ends_with_its_curves_as_the_run_would(tmp_path:
         (("--axis", "width=8", "--device", "cuda:77"), "it is not available on this machine"),
     ],
 )
-def test_bad_input_is_answered_with_a_sentence_and_leaves_nothing(
+def test_bad_input_gives_a_one_sentence_error_and_leaves_nothing(
     arguments: tuple[str, ...], said: str, tmp_path: Path
 ) -> None:
     result = wdtui("sweep", *arguments, "--headless", "--json", store=tmp_path / "store")
@@ -232,7 +232,7 @@ def test_bad_input_is_answered_with_a_sentence_and_leaves_nothing(
     assert not (tmp_path / "store").exists()
 
 
-def test_an_unknown_sweep_is_answered_with_a_sentence(tmp_path: Path) -> None:
+def test_an_unknown_sweep_gives_a_one_sentence_error(tmp_path: Path) -> None:
     for command in (("resume", "S7"), ("sweeps", "show", "S7")):
         result = wdtui(*command, store=tmp_path)
         assert result.returncode == 2
@@ -251,7 +251,7 @@ def test_waiting_for_a_run_that_another_process_trains(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_threads")
-def test_a_sweep_goes_on_where_and_with_as_many_threads_as_it_was_begun(tmp_path: Path) -> None:
+def test_a_sweep_resumes_with_its_device_and_threads(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         base = RunConfig(width=8, train_size=320, validation_size=50, test_size=50, epochs=2)
         grid = Grid.of(base, {"weight_decay": (0.1, 0.3)})

@@ -45,7 +45,7 @@ def experiment(tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("in_threads")
-def test_a_claim_that_holds_ends_with_0_and_nothing_is_trained_twice(experiment: Path, tmp_path: Path) -> None:
+def test_verify_exits_with_0_and_trains_nothing_twice(experiment: Path, tmp_path: Path) -> None:
     first = wdtui("experiments", "verify", str(experiment), "--threads", "1", store=tmp_path / "store")
     assert first.returncode == 0, first.stderr
     assert "holds    With weight decay the norm is smaller." in first.stdout and "claimed: at most" in first.stdout
@@ -60,7 +60,7 @@ def test_a_claim_that_holds_ends_with_0_and_nothing_is_trained_twice(experiment:
 
 
 @pytest.mark.usefixtures("in_threads")
-def test_a_claim_that_is_false_ends_with_3_also_in_the_quick_variant(experiment: Path, tmp_path: Path) -> None:
+def test_verify_exits_with_3_if_a_claim_fails(experiment: Path, tmp_path: Path) -> None:
     experiment.write_text(FILE.replace("at_most = -0.1", "at_least = 0.1"), encoding="utf-8")
     result = wdtui("experiments", "verify", str(experiment), "--quick", "--threads", "1", store=tmp_path / "store")
     assert result.returncode == 3, result.stderr
@@ -69,7 +69,7 @@ def test_a_claim_that_is_false_ends_with_3_also_in_the_quick_variant(experiment:
     assert {run["config"]["epochs"] for run in runs} == {1}
 
 
-def test_a_run_that_cannot_be_trained_ends_with_1(experiment: Path, tmp_path: Path) -> None:
+def test_verify_exits_with_1_if_a_run_fails(experiment: Path, tmp_path: Path) -> None:
     """The logs of its processes have nowhere to go."""
     store = tmp_path / "store"
     store.mkdir()
@@ -101,7 +101,7 @@ def test_running_an_experiment_with_forks_ignores_no_option(experiment: Path, tm
     assert listed(tmp_path / "store") == []
 
 
-def test_what_cannot_be_verified_is_refused_in_a_sentence(experiment: Path, tmp_path: Path) -> None:
+def test_verify_refuses_in_one_sentence(experiment: Path, tmp_path: Path) -> None:
     experiment.write_text(FILE.replace("weight_norm", "weight_nrm"), encoding="utf-8")
     for arguments in ([str(experiment)], ["demoo"], ["demo", "--device", "tpu"]):
         result = wdtui("experiments", "verify", *arguments, store=tmp_path / "store")
@@ -122,7 +122,7 @@ def test_known_runs_are_verified_without_torch(experiment: Path, tmp_path: Path)
     assert result.returncode == 0, result.stderr
 
 
-def test_show_and_list_tell_of_the_claims(experiment: Path, tmp_path: Path) -> None:
+def test_show_and_list_include_the_claims(experiment: Path, tmp_path: Path) -> None:
     shown = wdtui("experiments", "show", str(experiment)).stdout
     assert "With weight decay the norm is smaller." in shown and "experiments verify" in shown and "Quick" in shown
     told = json.loads(wdtui("experiments", "show", str(experiment), "--json").stdout)
@@ -203,7 +203,7 @@ def test_each_run_of_an_experiment_is_trained_and_then_its_forks(experiment: Pat
     assert {run["status"] for run in runs} == {"done"}
 
 
-def test_a_branch_that_no_fork_can_be_is_refused_in_a_sentence(experiment: Path, tmp_path: Path) -> None:
+def test_an_impossible_branch_gives_a_one_sentence_error(experiment: Path, tmp_path: Path) -> None:
     experiment.write_text(FORKED.replace("at_epoch = 2", "at_epoch = 4"), encoding="utf-8")
     result = wdtui("experiments", "verify", str(experiment), store=tmp_path / "store")
     assert result.returncode == 2 and "give more epochs" in result.stderr

@@ -104,11 +104,11 @@ def test_every_fenced_command_is_tried_or_excepted() -> None:
     assert EXCEPTIONS.keys() <= {command.text for command in COMMANDS}
 
 
-def test_a_command_that_nobody_has_thought_of_is_unknown() -> None:
+def test_an_unlisted_command_is_detected() -> None:
     assert Command("new.md", ("make", "tea")).kind == "unknown"
 
 
-def test_a_line_falls_apart_into_its_commands() -> None:
+def test_a_line_is_split_into_its_commands() -> None:
     line = "$ .venv/bin/wdtui pause 3 · wdtui plot 'a b' --output x.svg && python -m wdtui.reference > y.md  # so"
     assert [Command("", words).text for words in commands_of(line)] == [
         "wdtui pause 3",
@@ -117,7 +117,7 @@ def test_a_line_falls_apart_into_its_commands() -> None:
     ]
 
 
-def test_no_command_hides_in_a_block_of_another_language() -> None:
+def test_no_command_is_in_a_block_of_another_language() -> None:
     for page in PAGES:
         for language, block in fences(page):
             assert language in (*SHELLS, "toml", "python", "")
@@ -128,9 +128,7 @@ def test_no_command_hides_in_a_block_of_another_language() -> None:
 
 
 @pytest.mark.parametrize("command", of_kind("wdtui"))
-def test_a_command_does_what_it_is_shown_for(
-    command: Command, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_documented_command_works(command: Command, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if command.words[1:2] == ("plot",) or "report" in command.words:
         pytest.importorskip("matplotlib")
     if "import" in command.words:
@@ -213,7 +211,7 @@ def test_the_toml_of_a_page_can_be_read_as_an_experiment(page: Path, folder: Pat
 
 
 @pytest.mark.parametrize("command", of_kind("checked"))
-def test_what_installs_or_checks_is_what_the_project_has(command: Command, request: pytest.FixtureRequest) -> None:
+def test_documented_setup_commands_match_the_project(command: Command, request: pytest.FixtureRequest) -> None:
     arguments = list(command.words[1:])
     if command.program == "pip":
         assert arguments.pop(0) == "install"
@@ -235,7 +233,7 @@ def test_what_installs_or_checks_is_what_the_project_has(command: Command, reque
 
 
 @pytest.mark.parametrize("command", [*of(inline()), *of_kind("exception")])
-def test_what_the_running_text_names_exists(command: Command) -> None:
+def test_commands_in_the_text_exist(command: Command) -> None:
     level, words = typer.main.get_command(app), list(command.words[1:])
     while hasattr(level, "commands") and words and not words[0].startswith("-") and words[0] != "…":
         level = level.commands[words.pop(0)]
@@ -244,5 +242,5 @@ def test_what_the_running_text_names_exists(command: Command) -> None:
     assert given <= known | {"--help"}
 
 
-def test_everything_that_is_only_looked_at_is_named() -> None:
+def test_commands_that_are_only_checked_are_listed() -> None:
     assert {command.program for command in COMMANDS if command.kind == "checked"} == set(CHECKED)

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from wdtui.exchange.exported import Run, take
+from wdtui.exchange.exported import Run, load
 from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Point
 from wdtui.store.records import Status
@@ -41,7 +41,7 @@ def stored_run(folder: Path, name: str = "mine") -> Run:
         store.append(store.run(run_id).claim, points, speed=100.0, milestones={})
         store.add_event(store.run(run_id).claim, 2, "steered", {"field": "weight_decay", "old": 0.3, "new": 0.1})
         store.set_status(store.run(run_id).claim, Status.DONE)
-        return take(store, run_id)
+        return load(store, run_id)
 
 
 def _value(epoch: int, name: str) -> float:

@@ -16,7 +16,7 @@ from exchange_tools import CONFIG, NAMES, stored_run
 from wdtui.cli.main import main
 from wdtui.exchange import exported
 from wdtui.exchange.export import FORMATS, export
-from wdtui.exchange.exported import ExchangeError, Run, stream, take
+from wdtui.exchange.exported import ExchangeError, Run, load, stream
 from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Point
 from wdtui.store.store import Store
@@ -87,11 +87,11 @@ def test_tensorboard_opens_the_scalars_and_the_hyperparameters(tmp_path: Path) -
     assert hyperparameters["batch_norm"].bool_value and hyperparameters["train_digits"].string_value == "2"
 
 
-def test_a_run_without_points_is_handed_over_in_every_format(tmp_path: Path) -> None:
+def test_a_run_without_points_is_exported_in_every_format(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     pytest.importorskip("tensorboard")
     with Store(tmp_path) as store:
-        run = take(store, store.add_run(CONFIG))
+        run = load(store, store.add_run(CONFIG))
     for format in FORMATS:
         (path,) = export([run], format, tmp_path / f"empty.{format}")
         assert path.exists()
@@ -105,7 +105,7 @@ def test_several_runs_go_into_a_folder_under_their_numbers(tmp_path: Path) -> No
         export(runs, "csv", paths[0])
 
 
-def test_a_missing_extra_is_one_sentence_that_says_what_to_install(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_extra_says_what_to_install(tmp_path: Path) -> None:
     stored_run(tmp_path)
     program = (
         "import sys; sys.modules['pyarrow'] = sys.modules['tensorboard'] = None;"
@@ -161,10 +161,10 @@ def test_the_documented_commands_export_and_import_runs(tmp_path: Path) -> None:
 
 def take_last(folder: Path) -> Run:
     with Store(folder) as store:
-        return take(store, "last")
+        return load(store, "last")
 
 
-def test_a_run_is_written_to_stdout_where_that_is_asked_for(tmp_path: Path) -> None:
+def test_a_run_can_be_exported_to_stdout(tmp_path: Path) -> None:
     stored_run(tmp_path / "store", "mine")
     result = wdtui("runs", "export", "1", "--output", "-", store=tmp_path / "store", cwd=tmp_path)
     assert result.returncode == 0 and result.stdout.startswith("step,epoch,")
@@ -186,7 +186,7 @@ def wdtui_here(store: Path, *arguments: str) -> int:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_an_export_replaces_what_is_there_with_force_alone(
+def test_an_export_replaces_files_only_with_force(
     format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("pyarrow")
@@ -207,7 +207,7 @@ def test_an_export_replaces_what_is_there_with_force_alone(
     assert len([target] if target.is_file() else list(target.iterdir())) == 1
 
 
-def test_where_one_of_several_runs_would_be_replaced_none_is_written(tmp_path: Path) -> None:
+def test_if_one_of_several_files_exists_nothing_is_exported(tmp_path: Path) -> None:
     runs = [stored_run(tmp_path / "store"), stored_run(tmp_path / "store")]
     (tmp_path / "run-2.csv").write_text("mine")
     with pytest.raises(FileError, match=r"run-2\.csv already exists"):
@@ -228,7 +228,9 @@ def test_no_export_writes_through_a_link_or_into_the_store(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["one.parquet", "one.csv", "one.JSON"])
-def test_several_runs_do_not_fit_into_one_file(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_runs_cannot_be_exported_to_one_file(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     stored_run(tmp_path / "store", "a")
     stored_run(tmp_path / "store", "b")
     target = tmp_path / name
@@ -240,7 +242,7 @@ def test_several_runs_do_not_fit_into_one_file(name: str, tmp_path: Path, capsys
     assert wdtui_here(tmp_path / "store", *same) == 0, "one run by two names"
 
 
-def test_the_format_is_that_of_the_files_name_where_none_is_asked_for(tmp_path: Path) -> None:
+def test_the_default_format_follows_the_file_name(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     stored_run(tmp_path / "store")
     for name in ("a.json", "a.parquet", "a.txt"):
@@ -283,7 +285,7 @@ with Store(Path(store)) as opened:
 
 
 @pytest.mark.parametrize("format", ["csv", "json", "parquet"])
-def test_an_export_holds_a_part_of_the_points_in_memory(format: str, long_run: Path, tmp_path: Path) -> None:
+def test_an_export_reads_the_points_in_chunks(format: str, long_run: Path, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     stored_run(tmp_path / "short")
     command = [sys.executable, "-c", PEAK, str(long_run), str(tmp_path / "short"), format, str(tmp_path)]
@@ -293,7 +295,7 @@ def test_an_export_holds_a_part_of_the_points_in_memory(format: str, long_run: P
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_points_read_in_parts_make_the_same_file_as_all_at_once(
+def test_reading_points_in_chunks_gives_the_same_file(
     format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("pyarrow")
@@ -319,9 +321,7 @@ def test_points_read_in_parts_make_the_same_file_as_all_at_once(
         assert parts.read_bytes() == once.read_bytes()
 
 
-def test_a_run_that_loses_points_while_it_is_read_is_a_sentence_and_leaves_no_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_changes_during_an_export_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stored_run(tmp_path / "store")
     with Store(tmp_path / "store") as store:
         run = stream(store, 1)

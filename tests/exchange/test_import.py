@@ -10,7 +10,7 @@ import pytest
 from exchange_tools import CONFIG, ORIGINAL, stored_run, taken_in, write_original
 
 from wdtui.exchange.export import export
-from wdtui.exchange.exported import ExchangeError, take
+from wdtui.exchange.exported import ExchangeError, load
 from wdtui.problems.addition.config import RunConfig
 from wdtui.runs.evidence import Evidence
 from wdtui.store.store import Store, StoreError
@@ -18,11 +18,11 @@ from wdtui.store.store import Store, StoreError
 pytest.importorskip("tensorboard")
 
 
-def test_a_run_of_the_original_is_taken_in_as_a_finished_run(tmp_path: Path) -> None:
+def test_a_run_of_the_original_code_is_imported_as_finished(tmp_path: Path) -> None:
     write_original(tmp_path / "logs" / "version_0", ORIGINAL)
     with Store(tmp_path / "store") as store:
         (run_id,) = taken_in(tmp_path / "logs", store)
-        run = take(store, run_id)
+        run = load(store, run_id)
         assert run.status == "done" and run.name == "version_0, imported"
         assert run.config == RunConfig(weight_decay=0.3, width=128, epochs=3)
         assert run.curves["epoch"].tolist() == [1, 2, 3] and run.curves["step"].tolist() == [77, 155, 233]
@@ -34,7 +34,7 @@ def test_a_run_of_the_original_is_taken_in_as_a_finished_run(tmp_path: Path) -> 
         assert [event.kind for event in run.events] == ["imported"]
 
 
-def test_what_another_program_trained_is_evidence_for_no_claim_and_fills_no_sweep(tmp_path: Path) -> None:
+def test_imported_runs_are_not_used_for_claims_or_sweeps(tmp_path: Path) -> None:
     write_original(tmp_path / "version_0", ORIGINAL)
     with Store(tmp_path / "store") as store:
         taken_in(tmp_path, store)
@@ -42,7 +42,7 @@ def test_what_another_program_trained_is_evidence_for_no_claim_and_fills_no_swee
         assert store.sweeps.unmodified_runs() == []
 
 
-def test_a_store_that_cannot_take_a_run_keeps_no_half_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_import_leaves_no_partial_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object, **options: object) -> None:
         raise StoreError("The disk is full.")
 
@@ -54,25 +54,25 @@ def test_a_store_that_cannot_take_a_run_keeps_no_half_of_it(tmp_path: Path, monk
         assert not store.runs()
 
 
-def test_without_hyperparameters_the_defaults_stand(tmp_path: Path) -> None:
+def test_an_import_without_hyperparameters_uses_the_defaults(tmp_path: Path) -> None:
     write_original(tmp_path / "version_0")
     with Store(tmp_path / "store") as store:
         (run_id,) = taken_in(tmp_path, store)
-        assert take(store, run_id).config == RunConfig(epochs=3)
+        assert load(store, run_id).config == RunConfig(epochs=3)
 
 
-def test_what_was_exported_to_tensorboard_comes_back(tmp_path: Path) -> None:
+def test_a_tensorboard_export_can_be_imported(tmp_path: Path) -> None:
     run = stored_run(tmp_path / "store")
     export([run], "tensorboard", tmp_path / "board")
     with Store(tmp_path / "other") as store:
         (run_id,) = taken_in(tmp_path / "board", store)
-        back = take(store, run_id)
+        back = load(store, run_id)
     assert back.config == CONFIG and back.milestones == run.milestones
     for name, column in run.curves.items():
         np.testing.assert_array_equal(np.float32(back.curves[name]), np.float32(column))
 
 
-def test_a_folder_without_runs_and_a_config_beyond_wdtui_are_one_sentence(tmp_path: Path) -> None:
+def test_folders_without_runs_and_unknown_configs_give_one_sentence_errors(tmp_path: Path) -> None:
     from wdtui.exchange import event_files
 
     with pytest.raises(ExchangeError, match="is not a folder"):

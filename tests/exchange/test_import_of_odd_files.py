@@ -15,7 +15,7 @@ from exchange_tools import ORIGINAL, taken_in, write_events, write_original
 from odd_files import ODD, at_once, make_odd
 
 from wdtui.cli.main import main
-from wdtui.exchange.exported import Run, take
+from wdtui.exchange.exported import Run, load
 from wdtui.store.store import Store
 
 pytest.importorskip("tensorboard")
@@ -26,18 +26,18 @@ from wdtui.exchange import event_files
 def only_run(folder: Path, store: Path) -> Run:
     with Store(store) as opened:
         (run_id,) = taken_in(folder, opened)
-        return take(opened, run_id)
+        return load(opened, run_id)
 
 
 @pytest.mark.parametrize("missing", [1, 7, 40])
-def test_a_file_cut_off_in_the_middle_of_a_record_is_read_up_to_there(missing: int, tmp_path: Path) -> None:
+def test_a_truncated_event_file_is_read_up_to_that_point(missing: int, tmp_path: Path) -> None:
     file = write_events(tmp_path / "killed", {step: {"train/loss": 1 / step} for step in (10, 20, 30)})
     file.write_bytes(file.read_bytes()[:-missing])
     run = only_run(tmp_path, tmp_path / "store")
     assert run.curves["step"].tolist() == [10, 20]
 
 
-def test_of_steps_measured_twice_the_later_measurement_counts(tmp_path: Path) -> None:
+def test_the_later_of_two_measurements_of_a_step_counts(tmp_path: Path) -> None:
     killed = {step: {"train/loss": 1.0, "val/accuracy/dataloader_idx_1": 0.25} for step in (10, 20, 30)}
     resumed = {step: {"train/loss": 2.0} for step in (30, 40)}
     write_events(tmp_path / "version_0", resumed, time=1000.0)  # its file is the first by name, yet the later one
@@ -48,21 +48,21 @@ def test_of_steps_measured_twice_the_later_measurement_counts(tmp_path: Path) ->
     assert run.curves["test_accuracy"].tolist()[:3] == [0.25] * 3 and math.isnan(run.curves["test_accuracy"][3])
 
 
-def test_the_hyperparameters_may_stand_in_any_of_the_files(tmp_path: Path) -> None:
+def test_hyperparameters_are_read_from_any_event_file(tmp_path: Path) -> None:
     write_events(tmp_path / "version_0", {10: {"train/loss": 1.0}}, hparams=ORIGINAL)
     write_events(tmp_path / "version_0", {20: {"train/loss": 0.5}}, time=9.0)
     run = only_run(tmp_path, tmp_path / "store")
     assert run.config.width == 128 and len(run) == 2
 
 
-def test_a_training_that_blew_up_keeps_what_is_not_a_number(tmp_path: Path) -> None:
+def test_nan_values_are_kept_on_import(tmp_path: Path) -> None:
     losses = {10: 1.0, 20: math.inf, 30: math.nan}
     write_events(tmp_path / "version_0", {step: {"train/loss": x, "train/accuracy": 0.0} for step, x in losses.items()})
     run = only_run(tmp_path, tmp_path / "store")
     assert run.curves["train_loss"].tolist()[:2] == [1, math.inf] and math.isnan(run.curves["train_loss"][2])
 
 
-def test_an_epoch_that_is_no_number_is_counted_instead(tmp_path: Path) -> None:
+def test_an_epoch_that_is_not_a_number_is_counted_instead(tmp_path: Path) -> None:
     write_events(tmp_path / "version_0", {9: {"train/loss": 1.0, "epoch": math.nan}, 19: {"train/loss": 0.5}})
     assert only_run(tmp_path, tmp_path / "store").curves["epoch"].tolist() == [1, 2]
 
@@ -75,7 +75,9 @@ def test_a_single_known_tag_is_enough_and_the_rest_are_gaps(tag: str, tmp_path: 
     assert len(known) == 3 and set(known) > {"step", "epoch"}
 
 
-def test_what_was_taken_in_before_is_said_and_not_doubled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_import_of_the_same_run_is_reported_and_skipped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_original(tmp_path / "logs" / "version_0", ORIGINAL)
     command = ["--store", str(tmp_path / "store"), "runs", "import", str(tmp_path / "logs")]
     assert main(command) == 0
@@ -90,7 +92,7 @@ def test_what_was_taken_in_before_is_said_and_not_doubled(tmp_path: Path, capsys
 
 
 @pytest.mark.parametrize("kind", ["nowhere", "empty", "a file", "only other tags", "no event file", "no records"])
-def test_what_holds_no_run_is_one_sentence_and_makes_no_store(
+def test_an_import_without_runs_gives_an_error_and_creates_no_store(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "logs"
@@ -110,7 +112,7 @@ def test_what_holds_no_run_is_one_sentence_and_makes_no_store(
     assert str(folder) in error and not (tmp_path / "store").exists()
 
 
-def test_a_record_that_is_no_event_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_record_gives_a_one_sentence_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from tensorboard.summary.writer.record_writer import RecordWriter
 
     with (tmp_path / "events.out.tfevents.1.host").open("wb") as file:
@@ -122,7 +124,7 @@ def test_a_record_that_is_no_event_is_one_sentence(tmp_path: Path, capsys: pytes
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ODD if kind != "folder"])  # a folder may have such a name
-def test_an_event_file_that_is_no_regular_file_is_refused_at_once(kind: str, tmp_path: Path) -> None:
+def test_event_files_that_are_not_regular_files_are_refused_at_once(kind: str, tmp_path: Path) -> None:
     write_events(tmp_path / "whole", {10: {"train/loss": 1.0}})
     make_odd(kind, tmp_path / "odd" / "events.out.tfevents.1")
     read: list[Any] = []
@@ -151,9 +153,7 @@ def test_an_event_file_of_terabytes_is_refused_at_once(tmp_path: Path) -> None:
     assert not found and "is larger than 1,000 MB" in reason
 
 
-def test_a_file_damaged_in_the_middle_is_imported_up_to_there_and_says_how_much_was_read(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_event_file_is_imported_up_to_the_damage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write_events(tmp_path / "logs", {step: {"train/loss": 1 / step} for step in range(10, 100, 10)})
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
@@ -168,7 +168,7 @@ def test_a_file_damaged_in_the_middle_is_imported_up_to_there_and_says_how_much_
         assert "is damaged" in event.data["remarks"]
 
 
-def test_a_file_cut_off_says_how_much_was_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_truncated_event_file_reports_how_much_was_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write_events(tmp_path / "logs", {step: {"train/loss": 1 / step} for step in (10, 20, 30)})
     file.write_bytes(file.read_bytes()[:-7])
     assert main(["--store", str(tmp_path / "store"), "runs", "import", str(tmp_path / "logs")]) == 0
@@ -185,7 +185,7 @@ def test_a_file_damaged_from_its_start_is_refused(tmp_path: Path, capsys: pytest
     assert not (tmp_path / "store").exists()
 
 
-def test_one_bad_folder_does_not_keep_the_others_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_bad_folder_does_not_block_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     logs = tmp_path / "logs"
     write_original(logs / "a", ORIGINAL | {"hidden_dim": -4})
     write_original(logs / "b", ORIGINAL)
@@ -208,7 +208,7 @@ def test_one_bad_folder_does_not_keep_the_others_out(tmp_path: Path, capsys: pyt
         ([5.0, 3.0], "records the epoch 3 at step 20 after 5: epochs never decrease"),
     ],
 )
-def test_epochs_that_no_training_has_are_a_sentence(
+def test_impossible_epochs_give_a_one_sentence_error(
     epochs: list[float], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = {10 * place: {"train/loss": 1.0, "epoch": epoch} for place, epoch in enumerate(epochs, start=1)}
@@ -219,7 +219,9 @@ def test_epochs_that_no_training_has_are_a_sentence(
     assert said in error and not (tmp_path / "store").exists()
 
 
-def test_epochs_that_are_no_numbers_are_counted_on_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_epochs_that_are_not_numbers_are_counted_and_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     epochs = {10: 4.0, 20: math.nan, 30: math.inf, 40: 7.0}
     write_events(tmp_path / "logs", {step: {"train/accuracy": 0.5, "epoch": epoch} for step, epoch in epochs.items()})
     assert main(["--store", str(tmp_path / "store"), "runs", "import", str(tmp_path / "logs")]) == 0
@@ -230,7 +232,7 @@ def test_epochs_that_are_no_numbers_are_counted_on_and_said(tmp_path: Path, caps
         assert store.curves(1).epochs.tolist() == [5, 6, 7, 8]
 
 
-def test_a_step_below_zero_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_negative_step_gives_a_one_sentence_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_events(tmp_path / "logs", {-10: {"train/loss": 1.0}, 10: {"train/loss": 1.0}})
     assert main(["--store", str(tmp_path / "store"), "runs", "import", str(tmp_path / "logs")]) == 2
     assert "records the step -10: steps are whole numbers from 0 on." in capsys.readouterr().err

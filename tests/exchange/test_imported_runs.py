@@ -41,9 +41,7 @@ def shown(capsys: pytest.CaptureFixture[str], *command: str) -> str:
     return " ".join(capsys.readouterr().out.split())
 
 
-def test_what_was_not_recorded_is_told_and_not_taken_for_a_failure(
-    store: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unrecorded_metrics_are_reported_and_are_not_failures(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = shown(capsys, "runs", "show", NORM)
     assert "no values" in text and "Training accuracy was not recorded. Test accuracy was not recorded." in text
     assert "The weight norm fell from 90 to 80." in text and "steps/s" not in text and "Started" not in text
@@ -54,7 +52,7 @@ def test_what_was_not_recorded_is_told_and_not_taken_for_a_failure(
     assert "imported" in shown(capsys, "runs", "show", ORIGINAL)
 
 
-def test_json_has_null_for_what_is_unknown(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_has_null_for_unknown_values(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def refuse(constant: str) -> Any:
         raise AssertionError(f"{constant} is no JSON")
 
@@ -64,7 +62,7 @@ def test_json_has_null_for_what_is_unknown(store: Path, capsys: pytest.CaptureFi
         assert (told["steps_per_second"] is None) == (run != NATIVE)
 
 
-def test_they_are_compared_listed_and_exported(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_imported_runs_are_compared_listed_and_exported(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     everything = [NATIVE, ORIGINAL, NORM, STAGGERED, BLOWN]
     assert shown(capsys, "runs", "compare", *everything).count("imported") == 4
     assert shown(capsys, "runs", "list").count("imported") == 4
@@ -73,7 +71,9 @@ def test_they_are_compared_listed_and_exported(store: Path, capsys: pytest.Captu
         assert shown(capsys, "runs", "export", *everything, "--format", format, "--output", "out").count("points") == 5
 
 
-def test_they_are_drawn_and_a_metric_without_values_is_said(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_imported_runs_are_drawn_and_empty_metrics_are_reported(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("matplotlib")
     for runs in ([NORM], [STAGGERED, NATIVE], [BLOWN], [NATIVE, ORIGINAL, NORM]):
         assert "Wrote" in shown(capsys, "plot", *runs, "--output", "picture.svg", "--force")
@@ -85,14 +85,14 @@ def test_they_are_drawn_and_a_metric_without_values_is_said(store: Path, capsys:
     assert "No value of train_loss was recorded" in error and not Path("none.svg").exists()
 
 
-def test_they_cannot_be_forked(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_imported_runs_cannot_be_forked(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fork", ORIGINAL, "--at", "78", "--set", "weight_decay=0", "--headless"]) == 2
     error = capsys.readouterr().err
     assert_one_sentence(error)
     assert "`wdtui replay 2`" in error
 
 
-def test_a_damaged_row_keeps_no_run_from_being_taken_in(store: Path) -> None:
+def test_a_damaged_row_does_not_block_imports(store: Path) -> None:
     with sqlite3.connect(store / "wdtui.sqlite3") as connection:
         connection.execute("UPDATE runs SET config = '{' WHERE id = 1")
     write_events(store.parent / "logs" / "e", {0: {"train/loss": 1.0}})

@@ -15,7 +15,7 @@ import pytest
 from command_line import assert_one_sentence, wdtui
 
 import wdtui as api
-from wdtui.exchange.exported import ExchangeError, Run, take
+from wdtui.exchange.exported import ExchangeError, Run, load
 from wdtui.exchange.script import script
 from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.addition.engine.training import Training
@@ -35,7 +35,7 @@ PLAN = (
 
 def stored(folder: Path, config: RunConfig, plan: Plan = ()) -> Run:
     with Store(folder) as store:
-        return take(store, store.add_run(config, plan=plan))
+        return load(store, store.add_run(config, plan=plan))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_the_script_runs_in_a_process_that_cannot_import_wdtui(tmp_path: Path) -
     assert len(result.stdout.splitlines()) == 2
 
 
-def test_what_the_script_cannot_tell_is_refused_in_one_sentence(tmp_path: Path) -> None:
+def test_unsupported_runs_are_refused_in_one_sentence(tmp_path: Path) -> None:
     run = stored(tmp_path, RunConfig(**TINY | {"architecture": "transformer"}))
     with pytest.raises(ExchangeError, match="supports only the residual network"):
         script(run)

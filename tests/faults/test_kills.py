@@ -70,14 +70,14 @@ def kill_often(folder: Path, kills: int, per_run: int) -> None:
     print(f"killed {counts}")
 
 
-def test_a_run_killed_now_and_then_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
+def test_a_repeatedly_killed_run_ends_with_the_same_result(tmp_path: Path) -> None:
     random.seed(1)
     kill_often(tmp_path, kills=6, per_run=6)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(4))
-def test_runs_killed_at_any_moment_end_as_if_nothing_had_happened(tmp_path: Path, seed: int) -> None:
+def test_runs_killed_at_any_moment_end_with_the_same_result(tmp_path: Path, seed: int) -> None:
     random.seed(seed)
     kill_often(tmp_path, kills=24, per_run=8)
 
@@ -254,14 +254,14 @@ def assert_as_undisturbed(scene: Scene, reference: Store) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_command_trains_is_the_same_where_processes_were_killed(tmp_path: Path, kind: str) -> None:
+def test_a_command_gives_the_same_result_after_kills(tmp_path: Path, kind: str) -> None:
     random.seed(1)
     kill_commands(tmp_path, KINDS[kind], kills=2)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_command_trains_is_the_same_wherever_processes_were_killed(tmp_path: Path, kind: str) -> None:
+def test_a_command_gives_the_same_result_after_kills_at_any_moment(tmp_path: Path, kind: str) -> None:
     random.seed(2)
     kill_commands(tmp_path, KINDS[kind], kills=27)
 
@@ -382,7 +382,7 @@ def test_a_full_disk_ends_a_run_that_goes_on_once_there_is_room(small_disk: Path
         assert store.curves(run_id)["train_loss"].tolist() == other.curves(undisturbed)["train_loss"].tolist()
 
 
-def test_a_store_made_read_only_can_be_read_and_its_run_goes_on_later(small_disk: Path, tmp_path: Path) -> None:
+def test_a_read_only_store_can_be_read_and_its_run_resumes_later(small_disk: Path, tmp_path: Path) -> None:
     remount(small_disk, "size=64m")
     undisturbed = reference(small_disk)
     with Store(small_disk) as store:
@@ -424,7 +424,7 @@ def test_many_processes_start_runs_on_one_store_at_once(tmp_path: Path, writers:
             assert store.curves(run.id)["train_loss"].tolist() == list(map(float, range(1, points + 1)))
 
 
-def test_of_processes_that_want_one_run_one_trains_it(tmp_path: Path) -> None:
+def test_only_one_of_several_processes_trains_a_run(tmp_path: Path) -> None:
     undisturbed = reference(tmp_path)
     with Store(tmp_path) as store:
         run_id = store.add_run(TINY)

@@ -104,7 +104,7 @@ def assert_taken(store: Store, run_id: int) -> None:
 
 
 @pytest.mark.parametrize("step", [3.0, -3.0, 70.0, -70.0])
-def test_a_clock_that_is_set_makes_no_second_owner(
+def test_setting_the_clock_makes_no_second_owner(
     store: Store, children: list[int], monkeypatch: pytest.MonkeyPatch, step: float
 ) -> None:
     run_id = owned_by_a_child(store, children)
@@ -116,7 +116,7 @@ def test_a_clock_that_is_set_makes_no_second_owner(
 
 
 @pytest.mark.parametrize("ahead", [70.0, -70.0, 0.0])
-def test_the_clock_of_another_host_decides_nothing(store: Store, ahead: float) -> None:
+def test_the_clock_of_another_host_is_ignored(store: Store, ahead: float) -> None:
     run_id = store.add_run(CONFIG)
     elsewhere = Owner("elsewhere", "another boot", os.getpid(), 5.0)
     began = time.monotonic()
@@ -130,7 +130,7 @@ def test_the_clock_of_another_host_decides_nothing(store: Store, ahead: float) -
     claim(store, run_id)
 
 
-def test_an_owner_elsewhere_is_unconfirmed_until_it_has_been_seen_to_live(store: Store) -> None:
+def test_a_remote_owner_is_unconfirmed_until_its_first_heartbeat(store: Store) -> None:
     run_id = store.add_run(CONFIG)
     elsewhere = Owner("elsewhere", "another boot", os.getpid(), 5.0)
     written_elsewhere(store, run_id, elsewhere, 0.0, 1)
@@ -154,7 +154,7 @@ def test_a_container_with_the_same_host_name_is_not_judged_by_its_process_ids(
     assert_taken(store, run_id)
 
 
-def test_seen_from_a_container_with_the_same_host_name_an_owner_outside_is_not_judged_by_its_process_id(
+def test_a_container_does_not_judge_an_outside_owner_by_its_process_id(
     store: Store, children: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = owned_by_a_child(store, children)
@@ -193,7 +193,7 @@ def stop_between_writes(store: Store, pid: int) -> None:
 
 
 @pytest.mark.parametrize("moment", ["while the run is trained", "after the run is done"])
-def test_a_process_that_comes_back_after_its_run_was_taken_over_leaves_it_alone(
+def test_a_process_that_returns_does_not_write_to_a_run_taken_over(
     store: Store, children: list[int], moment: str
 ) -> None:
     run_id = store.add_run(LONG)
@@ -237,9 +237,7 @@ def _all_of(store: Store, run_id: int) -> Any:
     return run, store.curves(run_id).values.tobytes(), store.events(run_id), files
 
 
-def test_one_of_several_runs_side_by_side_that_is_taken_over_leaves_the_others_to_their_process(
-    store: Store, children: list[int]
-) -> None:
+def test_taking_over_one_run_of_a_batch_does_not_affect_the_others(store: Store, children: list[int]) -> None:
     config = dataclasses.replace(LONG, engine="ensemble", width=16)
     lost, kept = store.add_run(config), store.add_run(dataclasses.replace(config, seed=1))
 
@@ -314,7 +312,7 @@ def test_a_superseded_owner_can_write_nothing(store: Store, write: str, how: str
         assert not folder.exists(), "nothing is written where the run has been deleted"
 
 
-def test_an_owner_that_is_superseded_while_it_writes_a_checkpoint_replaces_no_file(
+def test_an_owner_superseded_during_a_checkpoint_replaces_no_file(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = store.add_run(CONFIG)
@@ -338,7 +336,7 @@ def test_an_owner_that_is_superseded_while_it_writes_a_checkpoint_replaces_no_fi
     assert len(list(checkpoints.folder.iterdir())) == 2
 
 
-def test_a_checkpoint_of_another_past_than_the_plan_s_is_passed_over(store: Store) -> None:
+def test_a_checkpoint_that_contradicts_the_plan_is_skipped(store: Store) -> None:
     """What an owner may leave that was taken over in the very moment between looking and writing."""
     run_id = store.add_run(TINY)
     trained(store.folder, run_id)
@@ -359,9 +357,7 @@ def test_a_checkpoint_of_another_past_than_the_plan_s_is_passed_over(store: Stor
     np.testing.assert_array_equal(store.curves(run_id).steps, store.curves(other).steps)
 
 
-def test_an_owner_that_is_superseded_before_it_clears_out_removes_no_file_of_its_successor(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_superseded_owner_deletes_no_file_of_its_successor(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id = store.add_run(CONFIG)
     old = claim(store, run_id)
     mine, position = store.checkpoints(store.run(run_id), old), {"epoch": 0, "batch": 3, "plan": []}

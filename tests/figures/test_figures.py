@@ -70,7 +70,7 @@ def lambda_table() -> Table:
 # Training curves
 
 
-def test_one_run_has_the_articles_panels_its_lines_named_and_its_milestones_in_words() -> None:
+def test_one_run_has_the_articles_panels_with_labels_and_milestones() -> None:
     figure = training_curves([subject("λ 0.1")])
     accuracy, norm, variance = figure.axes
     assert [axes.get_ylabel() for axes in figure.axes] == ["accuracy", "weight norm", "BatchNorm variance\n(log)"]
@@ -82,7 +82,7 @@ def test_one_run_has_the_articles_panels_its_lines_named_and_its_milestones_in_w
     assert any(np.all(np.asarray(line.get_ydata()) == 0.01) for line in variance.lines), "the ε line"
 
 
-def test_several_runs_differ_by_colour_and_style_and_are_told_of_in_the_legend() -> None:
+def test_several_runs_differ_by_colour_and_style_and_have_a_legend() -> None:
     figure = training_curves([subject("a"), subject("b"), subject("c")])
     norm = figure.axes[1]
     assert len({(line.get_color(), str(line.get_linestyle())) for line in norm.lines}) == 3
@@ -93,7 +93,7 @@ def test_several_runs_differ_by_colour_and_style_and_are_told_of_in_the_legend()
     assert len({str(look(place)) for place in range(MOST_LINES)}) == MOST_LINES
 
 
-def test_metrics_choose_the_panels_and_what_is_missing_is_left_out() -> None:
+def test_metrics_select_the_panels_and_missing_values_are_left_out() -> None:
     figure = training_curves([subject()], ["test_loss", "bn_variance_min/block1.norm2"])
     assert [" ".join(axes.get_ylabel().split()) for axes in figure.axes] == [
         "test loss",
@@ -112,7 +112,7 @@ def test_steering_is_marked_and_epsilon_steps() -> None:
     assert any(set(np.asarray(line.get_ydata())) == {0.01, 0.1} for line in figure.axes[2].lines)
 
 
-def test_the_words_above_a_panel_do_not_cross_one_anothers_stems() -> None:
+def test_labels_above_a_panel_do_not_cross_other_stems() -> None:
     one = subject(changes=((250, "a long change of something"), (260, "another long change"), (270, "a third one")))
     marks = [text for text in training_curves([one]).axes[0].texts if text.arrow_patch is not None]
     rows = {text.get_text(): text.xyann[1] for text in marks}
@@ -125,7 +125,7 @@ def test_gaps_zeros_and_names_with_dollars_can_be_drawn(tmp_path: Path) -> None:
     assert (tmp_path / "odd.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_long_runs_are_thinned_to_what_can_be_seen() -> None:
+def test_long_runs_are_downsampled_without_visible_change() -> None:
     many = 20_000
     test = np.zeros(many)
     test[12_345] = 1.0
@@ -151,13 +151,13 @@ def test_the_curve_over_lambda_breaks_before_zero_and_marks_the_threshold() -> N
     assert np.allclose([band.min(), band.max()], [0.0, 1.0]), "from the least seed to the greatest"
 
 
-def test_each_kind_of_quantity_has_a_panel_and_one_without_values_says_so() -> None:
+def test_each_quantity_has_a_panel_and_an_empty_one_has_a_message() -> None:
     figure = curve(lambda_table(), ["train_accuracy", "test_accuracy", "fit_step", "generalise_step"])
     assert [axes.get_ylabel() for axes in figure.axes] == ["accuracy", "fit step", "generalise step"]
     assert "no run has a value" in words(figure)
 
 
-def test_what_is_counted_has_whole_numbers_on_its_axis() -> None:
+def test_counts_have_whole_numbers_on_their_axis() -> None:
     cells = [((decay,), run()) for decay in (0.1, 1.0)]
     for (_, cell), count in zip(cells, (0, 2), strict=True):
         cell.milestones["blowups"]["count"] = count
@@ -204,7 +204,7 @@ def test_equal_figures_make_equal_files(tmp_path: Path) -> None:
         assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
-def test_an_inline_svg_refers_to_nothing_outside_and_follows_the_page() -> None:
+def test_an_inline_svg_is_self_contained_and_themed() -> None:
     svg = inline_svg(curve(lambda_table(), ACCURACIES, title="<b>"), 7, 'say "λ" & more')
     assert svg.startswith("<svg ") and svg.endswith("</svg>") and "&lt;b&gt;" in svg and "<metadata" not in svg
     ids = set(re.findall(r' id="([^"]+)"', svg))
@@ -222,7 +222,7 @@ def test_nothing_opens_a_window() -> None:
 
 
 @pytest.mark.parametrize(("low", "high"), [(1.5, 16.0), (2e-4, 3e-3), (1e-9, 1.0), (0.9, 11.0)])
-def test_a_logarithmic_axis_is_named_so_and_has_at_least_two_round_ticks_in_words(low: float, high: float) -> None:
+def test_a_logarithmic_axis_is_labelled_and_has_two_round_ticks(low: float, high: float) -> None:
     made = curves([0.5] * 6, [0.5] * 6, train_loss=np.geomspace(low, high, 6).tolist())
     figure = training_curves([Subject("one", SCHEMA, made)], ["train_loss", "weight_norm"])
     loss, norm = figure.axes

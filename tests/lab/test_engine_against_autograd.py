@@ -16,6 +16,8 @@ from wdtui.problems.addition.engine.tasks import make_task
 from wdtui.problems.addition.engine.training import Training
 from wdtui.problems.addition.sizes import parameter_shapes
 
+pytestmark = pytest.mark.cpu_only
+
 SMALL = {"width": 24, "train_size": 320, "batch_size": 32, "epochs": 6, "weight_decay": 0.3}
 
 

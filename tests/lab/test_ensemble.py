@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
+from calls import Calls
 
 from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.engine import epoch as epoch_module
 from wdtui.problems.addition.engine.ensemble import Ensemble, Member, is_stacked, shape_of
 from wdtui.problems.addition.engine.training import Training
 from wdtui.schema.curves import Point
@@ -77,6 +80,7 @@ def test_an_ensemble_trains_networks_of_any_shape(changes: dict[str, Any]) -> No
         assert_goes_as_alone(member, points[member.row])
 
 
+@pytest.mark.cpu_only
 @pytest.mark.parametrize("width", [16, 48, 64])
 def test_the_company_a_run_has_changes_not_one_bit_of_it(width: int) -> None:
     configs = [SMALL.replace(width=width, **changes) for changes in DIFFERENT]
@@ -86,6 +90,7 @@ def test_the_company_a_run_has_changes_not_one_bit_of_it(width: int) -> None:
     assert torch.equal(together.network.parameters[1], alone.network.parameters[0])
 
 
+@pytest.mark.cpu_only
 def test_steering_one_run_leaves_the_others_as_they_are_and_works_as_it_does_alone() -> None:
     configs = [SMALL.replace(**changes) for changes in DIFFERENT[:3]]
     change = {"weight_decay": 2.0, "bn_epsilon": 1e-4, "learning_rate": 5e-3}
@@ -114,6 +119,7 @@ def test_steering_one_run_leaves_the_others_as_they_are_and_works_as_it_does_alo
     torch.testing.assert_close(ensemble.network.parameters[1], alone.network.parameters, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.cpu_only
 @pytest.mark.parametrize("stop", [10, 17])
 def test_a_run_interrupted_in_an_ensemble_goes_on_in_another_bit_for_bit(stop: int) -> None:
     configs = [SMALL.replace(**changes) for changes in DIFFERENT]
@@ -134,6 +140,38 @@ def test_a_run_interrupted_in_an_ensemble_goes_on_in_another_bit_for_bit(stop: i
         assert values(points[row]) == values(expected[row])
 
 
+def test_the_members_share_one_copy_of_their_state_which_stays_as_it_was() -> None:
+    ensemble = Ensemble([SMALL.replace(**changes) for changes in DIFFERENT])
+    ensemble.run_epoch()
+    ensemble.end_epoch()
+    expected = [{name: tensor.clone() for name, tensor in member.state().items()} for member in ensemble.sessions]
+    with Calls() as calls:
+        copies = [member.copied_state() for member in ensemble.sessions]
+    assert calls.counts["clone"] == len(ensemble.state())
+    parameters = []
+
+    def poll() -> bool:
+        parameters.append(ensemble.sessions[0].copied_state()["network.parameters"])
+        return ensemble.steps.batch < 5
+
+    ensemble.run_epoch(poll)
+    assert not any(torch.equal(one, next_one) for one, next_one in itertools.pairwise(parameters))
+    for copy, state, member in zip(copies, expected, ensemble.sessions, strict=True):
+        assert copy.keys() == state.keys() and all(torch.equal(copy[name], state[name]) for name in state)
+        assert not torch.equal(member.copied_state()["network.parameters"], state["network.parameters"])
+
+
+@pytest.mark.cpu_only
+def test_a_copy_after_a_run_was_restored_is_of_what_it_was_restored_to() -> None:
+    ensemble, other = Ensemble([SMALL, SMALL.replace(seed=1)]), Ensemble([SMALL.replace(seed=2)])
+    for member in ensemble.sessions:
+        member.copied_state()
+    ensemble.sessions[1].restore(other.sessions[0].state(), other.sessions[0].position())
+    parameters = ensemble.sessions[1].copied_state()["network.parameters"]
+    assert torch.equal(parameters, other.network.parameters[0])
+
+
+@pytest.mark.cpu_only
 @pytest.mark.usefixtures("double_precision")
 def test_a_run_may_leave_an_ensemble_and_go_on_alone() -> None:
     ensemble = Ensemble([SMALL, SMALL.replace(seed=5)])
@@ -147,6 +185,7 @@ def test_a_run_may_leave_an_ensemble_and_go_on_alone() -> None:
     torch.testing.assert_close(alone.network.parameters, undisturbed.network.parameters, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.cpu_only
 def test_a_run_that_diverges_ends_and_spoils_no_other() -> None:
     wild = SMALL.replace(optimizer="sgd", learning_rate=900.0, batch_norm=False, loss="cross_entropy", epochs=6)
     calm = wild.replace(learning_rate=1e-2)
@@ -195,6 +234,35 @@ def test_an_ensemble_trains_what_is_meant_for_it_and_on_a_gpu_whatever_it_can(
     assert is_stacked(SMALL.replace(**changes), device, plan) == stacked
 
 
+@pytest.mark.parametrize("window", [1, 4, 128])
+def test_the_losses_of_an_epoch_are_looked_at_once_at_its_end(monkeypatch: pytest.MonkeyPatch, window: int) -> None:
+    monkeypatch.setattr(epoch_module, "_WINDOW_STEPS", window)
+    ensemble = Ensemble([SMALL.replace(**changes) for changes in DIFFERENT])
+    with Calls() as calls:
+        ensemble.run_epoch()
+    assert not calls.waits
+    with Calls() as calls:
+        ensemble.end_epoch()
+    assert calls.waits == 1
+
+
+@pytest.mark.cpu_only
+def test_a_checkpoint_within_an_epoch_says_at_which_step_of_it_a_run_diverged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(epoch_module, "_WINDOW_STEPS", 2)
+    ensemble = Ensemble([SMALL, SMALL.replace(seed=1)])
+
+    def spoil() -> bool:
+        if ensemble.steps.batch == 4:
+            ensemble.network.parameters[1] = math.nan
+        return ensemble.steps.batch < 8
+
+    assert not ensemble.run_epoch(spoil)
+    assert [member.position()["diverged_at"] for member in ensemble.sessions] == [None, 5]
+    ensemble.run_epoch()
+    ensemble.end_epoch()
+    assert [member.diverged_at for member in ensemble.sessions] == [None, 5]
+
+
 @pytest.mark.parametrize("pace", [3, 10, 100])
 def test_how_many_steps_are_taken_between_two_looks_makes_no_difference(pace: int) -> None:
     configs = [SMALL.replace(**changes) for changes in DIFFERENT]
@@ -208,3 +276,23 @@ def test_how_many_steps_are_taken_between_two_looks_makes_no_difference(pace: in
     assert {row: values(points) for row, points in strides.items()} == {
         row: values(points) for row, points in trained(stepwise).items()
     }
+
+
+def calls_to_begin_an_epoch(models: int, plan: Plan = ()) -> Counter[str]:
+    ensemble = Ensemble([SMALL.replace(seed=seed) for seed in range(models)], plans=[plan] * models)
+    ensemble.run_epoch()
+    ensemble.end_epoch()
+    with Calls() as calls:
+        ensemble.begin_epoch()
+    return calls.counts
+
+
+def test_an_epoch_of_1024_models_in_which_nothing_changes_begins_without_a_call_to_the_device() -> None:
+    assert not calls_to_begin_an_epoch(1024)
+
+
+def test_an_epoch_of_1024_models_whose_values_change_begins_with_as_many_calls_as_one_of_two() -> None:
+    ramps = tuple(Steering(10, name, 1e-3, 1e-2, 3) for name in ("weight_decay", "learning_rate", "bn_epsilon"))
+    counts = calls_to_begin_an_epoch(1024, ramps)
+    assert counts == calls_to_begin_an_epoch(2, ramps)
+    assert counts["copy_"] == 3

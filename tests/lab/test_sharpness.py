@@ -20,6 +20,8 @@ from wdtui.problems.addition.engine.sharpness import Sharpness, largest_eigenval
 from wdtui.problems.addition.engine.training import Training
 from wdtui.schema.curves import Curves, Point
 
+pytestmark = pytest.mark.cpu_only
+
 TINY = RunConfig(
     width=6, blocks=1, train_digits=(1,), test_digits=(2,), bits=8, train_size=8, validation_size=1, test_size=9,
     batch_size=4, epochs=20, learning_rate=1e-2, bn_epsilon=1e-3, sharpness_every=5,

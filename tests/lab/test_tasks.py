@@ -15,6 +15,8 @@ from wdtui.problems.addition.consistency import digit_counts
 from wdtui.problems.addition.engine.tasks import Split, Task, make_task
 from wdtui.schema.hyperparameters import ConfigError
 
+pytestmark = pytest.mark.cpu_only
+
 SMALL: dict[str, Any] = {"train_size": 200, "validation_size": 50, "test_size": 60}
 
 

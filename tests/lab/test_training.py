@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from wdtui.bench.plain import plain_network, plain_optimizer
 from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.addition.engine import epoch as epoch_module
+from wdtui.problems.addition.engine.ensemble import Ensemble
 from wdtui.problems.addition.engine.losses import loss_value
 from wdtui.problems.addition.engine.tasks import Split, make_task
 from wdtui.problems.addition.engine.training import DivergedError, Training
@@ -285,7 +286,7 @@ def batches(config: RunConfig, epoch: int) -> Tensor:
     training.move_to(epoch, 0)
     inputs, targets = training.batches()
     assert inputs.shape == (config.steps_per_epoch, config.batch_size, config.inputs)
-    return torch.cat([inputs, targets], 2).flatten(0, 1)
+    return torch.cat([inputs, targets], 2).flatten(0, 1).cpu()
 
 
 def test_without_shuffle_every_epoch_takes_the_pairs_in_the_order_of_the_split() -> None:
@@ -419,6 +420,20 @@ def test_a_training_resumed_at_any_step_goes_on_bit_for_bit(config: RunConfig, w
     assert torch.equal(training.network.parameters, parameters)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "adam"])
+def test_step_counters_are_float32_in_float64_too_and_old_ones_of_float64_are_taken_over(optimizer: str) -> None:
+    config = SMALL.replace(optimizer=optimizer)
+    with float64():
+        training = Training(config)
+        list(training.points(until(training, 15)))
+        state, position = snapshot(training)
+        assert state["optimizer.steps"].dtype == torch.float32 and state["optimizer.mean"].dtype == torch.float64
+        for resumed in (Training(config), Ensemble([config]).sessions[0]):
+            resumed.restore(state | {"optimizer.steps": state["optimizer.steps"].double()}, position)
+            assert resumed.state()["optimizer.steps"].dtype == torch.float32
+            assert resumed.state()["optimizer.steps"] == 15
+
+
 def test_a_training_may_be_taken_back_to_an_earlier_step() -> None:
     with window_of(3):
         training = Training(SMALL)
@@ -535,6 +550,7 @@ def test_what_cannot_be_steered_is_refused_and_changes_nothing(changes: dict[str
     assert training.position() == before
 
 
+@pytest.mark.cpu_only
 def test_numbers_below_the_smallest_normal_one_do_not_slow_a_training_down() -> None:
     smallest = torch.finfo(torch.float32).tiny
     training = Training(RunConfig(width=8, train_size=128, validation_size=16, test_size=16, weight_decay=100.0))

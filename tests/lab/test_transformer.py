@@ -22,6 +22,8 @@ from wdtui.problems.addition.engine.transformer import Transformer
 from wdtui.problems.addition.sizes import parameter_shapes
 from wdtui.schema.curves import Point
 
+pytestmark = pytest.mark.cpu_only
+
 SMALL = RunConfig(
     architecture="transformer", width=12, heads=2, blocks=2, train_digits=(2,), test_digits=(1,), bits=8, train_size=70,
     validation_size=20, test_size=9, batch_size=10, epochs=6, learning_rate=1e-2, weight_decay=0.5,

@@ -56,14 +56,14 @@ def assert_newest(checkpoints: Checkpoints, step: int) -> None:
         assert bits_of(newest.tensors[name]) == bits_of(tensor)
 
 
-def test_a_checkpoint_comes_back_bit_for_bit(tmp_path: Path) -> None:
+def test_a_checkpoint_round_trips_bit_for_bit(tmp_path: Path) -> None:
     assert_newest(saved(tmp_path, 5), 5)
     assert_newest(Checkpoints(tmp_path, 1, 0.0), 5)
 
 
 @pytest.mark.parametrize("changes", [{}, {"batch_norm": False}, {"blocks": 0}, {"optimizer": "sgd"}], ids=str)
 @pytest.mark.parametrize("stop", [0, 7, 10])
-def test_a_training_goes_through_a_checkpoint_whole(tmp_path: Path, changes: dict[str, Any], stop: int) -> None:
+def test_training_resumes_completely_from_a_checkpoint(tmp_path: Path, changes: dict[str, Any], stop: int) -> None:
     config = RunConfig(**{"width": 4, "train_size": 40, "batch_size": 8, "epochs": 3, **changes})
     training = Training(config)
     list(training.points(lambda: training.step < stop))
@@ -127,7 +127,7 @@ def assert_damage_sends_back(kind: str, damaged: Callable[[bytes], bytes]) -> No
 @settings(deadline=None)
 @given(kind=st.sampled_from(("json", "safetensors")), where=st.floats(0, 1, exclude_max=True), mask=st.integers(1, 255))
 @example(kind="json", where=0.04296875, mask=41)  # a blank becomes a tab, which JSON reads as the same
-def test_one_damaged_byte_anywhere_sends_back_to_the_one_before(kind: str, where: float, mask: int) -> None:
+def test_one_damaged_byte_anywhere_falls_back_to_the_previous_checkpoint(kind: str, where: float, mask: int) -> None:
     def flip(data: bytes) -> bytes:
         at = int(where * len(data))
         return data[:at] + bytes([data[at] ^ mask]) + data[at + 1 :]
@@ -137,19 +137,19 @@ def test_one_damaged_byte_anywhere_sends_back_to_the_one_before(kind: str, where
 
 @settings(deadline=None)
 @given(kind=st.sampled_from(("json", "safetensors")), where=st.floats(0, 1, exclude_max=True))
-def test_a_truncated_file_sends_back_to_the_one_before(kind: str, where: float) -> None:
+def test_a_truncated_file_falls_back_to_the_previous_checkpoint(kind: str, where: float) -> None:
     assert_damage_sends_back(kind, lambda data: data[: int(where * len(data))])
 
 
 @pytest.mark.parametrize("content", ["null", "[]", "{}", '{"sha256": 3}', "5", '"step"'])
-def test_a_json_file_of_another_kind_sends_back_to_the_one_before(tmp_path: Path, content: str) -> None:
+def test_other_json_falls_back_to_the_previous_checkpoint(tmp_path: Path, content: str) -> None:
     checkpoints = saved(tmp_path, 100, 200)
     files(checkpoints, 200)["json"].write_text(content)
     assert_newest(checkpoints, 100)
 
 
 @pytest.mark.parametrize("kind", ["json", "safetensors"])
-def test_a_missing_file_sends_back_to_the_one_before_and_hinders_no_later_save(tmp_path: Path, kind: str) -> None:
+def test_a_missing_file_falls_back_to_the_previous_checkpoint(tmp_path: Path, kind: str) -> None:
     checkpoints = saved(tmp_path, 100, 200)
     files(checkpoints, 200)[kind].unlink()
     assert_newest(checkpoints, 100)
@@ -165,7 +165,7 @@ def test_when_all_are_damaged_there_is_none(tmp_path: Path) -> None:
     assert checkpoints.newest() is None
 
 
-def test_a_run_begun_anew_after_damage_keeps_its_new_checkpoints(tmp_path: Path) -> None:
+def test_a_run_restarted_after_damage_keeps_its_new_checkpoints(tmp_path: Path) -> None:
     checkpoints = saved(tmp_path, 100, 200)
     for step in (100, 200):
         files(checkpoints, step)["safetensors"].write_bytes(b"")
@@ -174,7 +174,7 @@ def test_a_run_begun_anew_after_damage_keeps_its_new_checkpoints(tmp_path: Path)
         assert_newest(checkpoints, step)
 
 
-def test_files_left_half_written_are_no_checkpoints(tmp_path: Path) -> None:
+def test_partially_written_files_are_not_checkpoints(tmp_path: Path) -> None:
     checkpoints = saved(tmp_path, 100)
     shutil.copy(files(checkpoints, 100)["safetensors"], checkpoints.folder / "step-000000000200.safetensors")
     (checkpoints.folder / "step-000000000200.json.partial").write_text('{"step": 200')
@@ -186,7 +186,7 @@ def test_files_left_half_written_are_no_checkpoints(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("broken", ["safetensors", "json"])
-def test_a_save_that_fails_midway_leaves_the_one_before(
+def test_a_failed_save_keeps_the_previous_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     checkpoints = saved(tmp_path, 100)
@@ -218,6 +218,6 @@ def test_nothing_is_pickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert json.loads(files(checkpoints, 5)["json"].read_bytes())["step"] == 5
 
 
-def test_a_checkpoint_cannot_be_changed_by_accident() -> None:
+def test_a_checkpoint_is_immutable() -> None:
     with pytest.raises(AttributeError):
         Checkpoint(1, {}, {}).step = 2  # type: ignore[misc]

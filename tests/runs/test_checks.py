@@ -92,7 +92,7 @@ def test_a_run_that_diverged(store: Store) -> None:
     assert_agrees(store, run_id)
 
 
-def test_runs_side_by_side(store: Store) -> None:
+def test_a_batch_of_runs(store: Store) -> None:
     config = TINY.replace(width=16, engine="ensemble")
     plan = (Steering(4 * STEPS, "weight_decay", 0.1, 0.4, 3),)
     run_ids = [store.add_run(config, plan=plan), store.add_run(config.replace(seed=1, epochs=7))]
@@ -101,12 +101,12 @@ def test_runs_side_by_side(store: Store) -> None:
         assert_agrees(store, run_id)
 
 
-def test_a_run_that_has_not_begun(store: Store) -> None:
+def test_a_run_that_has_not_started(store: Store) -> None:
     assert_agrees(store, store.add_run(TINY))
 
 
 @pytest.mark.parametrize("damage", ["point", "last point", "event"])
-def test_what_has_rotted_is_wrong(store: Store, damage: str) -> None:
+def test_damage_is_reported_as_wrong(store: Store, damage: str) -> None:
     run_id = train(store, store.add_run(TINY, plan=(Steering(4 * STEPS, "weight_decay", 0.1, 0.4),)))
     step = {"point": 6, "last point": 20}.get(damage, 0) * STEPS
     connection = sqlite3.connect(store.folder / "wdtui.sqlite3", isolation_level=None)
@@ -119,7 +119,7 @@ def test_what_has_rotted_is_wrong(store: Store, damage: str) -> None:
     assert finding.agrees is False and (str(step) if step else "event") in finding.says
 
 
-def test_a_fork_that_lacks_a_point_of_its_parent_s_past_is_wrong(store: Store) -> None:
+def test_a_fork_without_a_point_of_its_parent_is_wrong(store: Store) -> None:
     parent = train(store, store.add_run(TINY))
     fork = train(store, forks.fork(store, store.run(parent), 12 * STEPS, {"weight_decay": 0.5}))
     connection = sqlite3.connect(store.folder / "wdtui.sqlite3", isolation_level=None)

@@ -29,14 +29,14 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield store
 
 
-def test_a_run_that_was_stopped_or_deleted_while_it_waited_does_not_begin(store: Store) -> None:
+def test_a_run_stopped_or_deleted_in_the_queue_does_not_start(store: Store) -> None:
     waiting, stopped, deleted = (store.add_run(RunConfig()) for _ in range(3))
     store.set_status(store.run(stopped).claim, Status.STOPPED)
     store.delete([deleted])
     assert _StoreHost(store.folder).begin("first", [waiting, stopped, deleted]) == [waiting]
 
 
-def test_a_run_whose_node_is_lost_goes_on_for_the_next_attempt_alone(store: Store) -> None:
+def test_only_the_next_attempt_continues_a_run_of_a_lost_node(store: Store) -> None:
     lost, stopped = (store.add_run(RunConfig()) for _ in range(2))
     host = _StoreHost(store.folder)
     assert host.begin("first", [lost, stopped]) == [lost, stopped]
@@ -57,7 +57,7 @@ def hand_over(store: Store, run_id: int, pid: int) -> None:
         change(connection, run_id, pid=owner.pid, process_start=owner.start)
 
 
-def test_a_run_that_another_process_trains_is_left_to_it(store: Store) -> None:
+def test_a_run_of_another_process_is_not_touched(store: Store) -> None:
     theirs, ours = (store.add_run(RunConfig()) for _ in range(2))
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         host = _StoreHost(store.folder)
@@ -68,7 +68,7 @@ def test_a_run_that_another_process_trains_is_left_to_it(store: Store) -> None:
         assert store.run(theirs).live and not store.events(theirs)
 
 
-def test_what_has_fallen_silent_will_not_hear_that_it_is_to_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_counts_only_attempts_that_still_respond(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     lost, alive = (store.add_run(RunConfig()) for _ in range(2))
     host = _StoreHost(store.folder)
     host.begin("first", [lost, alive])
@@ -78,7 +78,7 @@ def test_what_has_fallen_silent_will_not_hear_that_it_is_to_end(store: Store, mo
     assert host.interrupt("Enough") == {alive}
 
 
-def test_nothing_begins_once_all_are_to_end(store: Store) -> None:
+def test_nothing_starts_after_a_stop(store: Store) -> None:
     begun, waiting = (store.add_run(RunConfig()) for _ in range(2))
     host = _StoreHost(store.folder)
     host.begin("first", [begun])
@@ -105,7 +105,7 @@ def test_a_host_that_was_taken_over_writes_nothing_for_its_attempts(store: Store
     assert store.run(run_id) == before and store.checkpoints(before).steps() == []
 
 
-def test_the_end_of_a_task_is_no_end_of_a_run_that_another_process_trains(store: Store) -> None:
+def test_the_end_of_a_task_does_not_end_a_run_of_another_process(store: Store) -> None:
     ours, theirs, waiting = (store.add_run(RunConfig()) for _ in range(3))
     claim(store, ours)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:

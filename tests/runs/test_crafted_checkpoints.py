@@ -49,7 +49,7 @@ def with_tensors(folder: Path, step: int, data: bytes, **changes: Any) -> None:
 
 @pytest.mark.parametrize("part", ["json", "safetensors"])
 @pytest.mark.parametrize("kind", ODD)
-def test_what_is_no_regular_file_sends_back_at_once(tmp_path: Path, kind: str, part: str) -> None:
+def test_a_special_file_falls_back_to_the_previous_checkpoint(tmp_path: Path, kind: str, part: str) -> None:
     checkpoints = saved(tmp_path, 100, 200)
     path = files(checkpoints, 200)[part]
     path.unlink()
@@ -66,7 +66,7 @@ def test_what_is_no_regular_file_sends_back_at_once(tmp_path: Path, kind: str, p
 
 
 @pytest.mark.parametrize("part", ["json", "safetensors"])
-def test_a_link_sends_back_even_to_the_very_same_content(tmp_path: Path, part: str) -> None:
+def test_a_link_falls_back_even_with_the_same_content(tmp_path: Path, part: str) -> None:
     checkpoints = saved(tmp_path, 100, 200)
     path = files(checkpoints, 200)[part]
     path.rename(tmp_path / "elsewhere")
@@ -81,7 +81,7 @@ def test_a_link_sends_back_even_to_the_very_same_content(tmp_path: Path, part: s
     ["[" * 200_000, '{"a":' * 200_000, "9" * 10_000, " " * 20_000_000 + "{}"],
     ids=["deep list", "deep table", "long number", "megabytes"],
 )
-def test_json_without_bounds_sends_back(tmp_path: Path, content: str) -> None:
+def test_unbounded_json_falls_back_to_the_previous_checkpoint(tmp_path: Path, content: str) -> None:
     checkpoints = saved(tmp_path, 100, 200)
     files(checkpoints, 200)["json"].write_text(content)
     at_once(lambda: assert_newest(checkpoints, 100))
@@ -96,7 +96,7 @@ def test_json_without_bounds_sends_back(tmp_path: Path, content: str) -> None:
     ],
     ids=str,
 )  # fmt: skip
-def test_sealed_nonsense_sends_back(tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_nonsense_with_a_valid_checksum_falls_back(tmp_path: Path, changes: dict[str, Any]) -> None:
     checkpoints = saved(tmp_path, 100, 200)
     path = files(checkpoints, 200)["json"]
     sealed(path, about(path) | changes)
@@ -109,7 +109,7 @@ def test_sealed_nonsense_sends_back(tmp_path: Path, changes: dict[str, Any]) -> 
 @pytest.mark.parametrize(
     "data", [b"", b"\xff" * 100, (2**40).to_bytes(8, "little") + b"{}"], ids=["none", "ff", "long"]
 )
-def test_sealed_tensors_that_are_none_send_back(tmp_path: Path, data: bytes) -> None:
+def test_invalid_tensors_with_a_valid_checksum_fall_back(tmp_path: Path, data: bytes) -> None:
     checkpoints = saved(tmp_path, 100, 200)
     with_tensors(checkpoints.folder, 200, data)
     assert_newest(checkpoints, 100)
@@ -119,7 +119,7 @@ def test_sealed_tensors_that_are_none_send_back(tmp_path: Path, data: bytes) -> 
 @pytest.mark.parametrize(
     "name", ["step-²².json", "step-5.json", f"step-{'9' * 5000}.json"[:250], "step-000000000007x.json"]
 )
-def test_a_name_that_no_checkpoint_has_is_no_checkpoint(tmp_path: Path, name: str) -> None:
+def test_a_file_with_another_name_is_not_a_checkpoint(tmp_path: Path, name: str) -> None:
     checkpoints = saved(tmp_path, 100)
     (checkpoints.folder / name).write_text("{}")
     assert checkpoints.steps() == [100] and checkpoints.damaged() == []
@@ -127,7 +127,7 @@ def test_a_name_that_no_checkpoint_has_is_no_checkpoint(tmp_path: Path, name: st
 
 @pytest.mark.parametrize("part", ["json", "safetensors"])
 @pytest.mark.parametrize("kind", ["fifo", "folder", "link"])
-def test_what_lies_where_a_checkpoint_is_written_is_replaced(tmp_path: Path, kind: str, part: str) -> None:
+def test_a_checkpoint_replaces_anything_at_its_path(tmp_path: Path, kind: str, part: str) -> None:
     checkpoints = saved(tmp_path, 100)
     partial = checkpoints.folder / f"step-000000000200.{part}.partial"
     (tmp_path / "precious").write_text("mine")
@@ -205,7 +205,7 @@ CRAFTED: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("crafted", CRAFTED)
-def test_a_run_goes_on_from_the_checkpoint_before_a_crafted_one_and_says_so(store: Store, crafted: str) -> None:
+def test_a_run_continues_from_the_checkpoint_before_a_crafted_one(store: Store, crafted: str) -> None:
     undisturbed = store.add_run(CONFIG)
     assert Runner(store, undisturbed, device="cpu", threads=1).run() == Status.DONE
     run_id, folder = interrupted(store)
@@ -228,7 +228,7 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_crafted_one_and_says_so(stor
     ids=str,
 )  # fmt: skip
 @pytest.mark.parametrize("stop", [0, 3, 5, 8])
-def test_the_shapes_that_are_asked_for_are_those_of_a_training(changes: dict[str, Any], stop: int) -> None:
+def test_the_expected_shapes_are_those_of_training(changes: dict[str, Any], stop: int) -> None:
     config = RunConfig.from_mapping(CONFIG.to_mapping(), changes)
     training = open_session(config)
     list(training.points(lambda: training.step < stop))
@@ -236,7 +236,7 @@ def test_the_shapes_that_are_asked_for_are_those_of_a_training(changes: dict[str
     assert shapes == state_shapes(config, training.batch)
 
 
-def test_checkpoints_of_a_run_know_what_fits_it(store: Store) -> None:
+def test_checkpoints_of_an_interrupted_run_are_valid(store: Store) -> None:
     run_id, _ = interrupted(store)
     checkpoints = store.checkpoints(store.run(run_id))
     assert isinstance(checkpoints, Checkpoints) and checkpoints.damaged() == []

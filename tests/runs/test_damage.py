@@ -54,7 +54,7 @@ def flip_in_point(folder: Path, run_id: int, step: int, byte: int, bit: int = 3)
 
 
 @pytest.mark.parametrize("byte", [0, 8, 16, 17, 8 * (2 + len(COLUMNS)), -1])
-def test_a_point_with_a_flipped_bit_is_named_and_left_out(store: Store, byte: int) -> None:
+def test_a_point_with_a_flipped_bit_is_reported_and_left_out(store: Store, byte: int) -> None:
     run_id = store.add_run(CONFIG)
     append(store, run_id, *(point(step) for step in range(10, 60, 10)))
     flip_in_point(store.folder, run_id, 30, byte)
@@ -62,7 +62,7 @@ def test_a_point_with_a_flipped_bit_is_named_and_left_out(store: Store, byte: in
     assert curves.steps.tolist() == [10, 20, 40, 50] and curves.lost == (30,)
 
 
-def test_a_point_that_vanished_is_named(store: Store) -> None:
+def test_a_missing_point_is_reported(store: Store) -> None:
     run_id = store.add_run(CONFIG)
     append(store, run_id, *(point(step) for step in range(10, 60, 10)))
     rotten(store.folder, "DELETE FROM points WHERE step = 30")
@@ -103,7 +103,7 @@ def test_points_from_before_there_were_checksums_stay_valid(tmp_path: Path) -> N
         assert store.curves(run_id).lost == (20,)
 
 
-def test_curves_that_grow_while_they_are_read_lack_nothing(store: Store) -> None:
+def test_curves_that_grow_while_they_are_read_are_complete(store: Store) -> None:
     run_id = store.add_run(CONFIG)
     for step in range(10, 100, 10):
         append(store, run_id, point(step))
@@ -113,7 +113,7 @@ def test_curves_that_grow_while_they_are_read_lack_nothing(store: Store) -> None
     assert store.curves(run_id).lost == ()
 
 
-def test_a_fork_inherits_no_damaged_point(store: Store) -> None:
+def test_a_fork_does_not_inherit_damaged_points(store: Store) -> None:
     parent = store.add_run(CONFIG)
     append(store, parent, point(10), point(20), point(30))
     fork = store.add_run(CONFIG, parent=(parent, 30))
@@ -140,7 +140,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("column", WRONG)
-def test_an_unreadable_row_costs_that_run_only(store: Store, column: str) -> None:
+def test_an_unreadable_row_affects_only_its_run(store: Store, column: str) -> None:
     first, second, third = (store.add_run(CONFIG, name=name) for name in ("first", "second", "third"))
     append(store, second, point(10))
     rotten(store.folder, f"UPDATE runs SET {column} = ? WHERE id = ?", WRONG[column], second)
@@ -163,7 +163,7 @@ def test_an_unreadable_row_costs_that_run_only(store: Store, column: str) -> Non
     assert [run.id for run in store.runs()] == [third, first]
 
 
-def test_a_row_that_was_never_sealed_is_read_by_its_meaning(store: Store) -> None:
+def test_a_row_without_a_checksum_is_judged_by_its_content(store: Store) -> None:
     """As one from another program's hand: it counts as damaged only where it cannot be read."""
     for name in ("fine", "broken"):
         store.add_run(CONFIG, name=name)
@@ -172,7 +172,7 @@ def test_a_row_that_was_never_sealed_is_read_by_its_meaning(store: Store) -> Non
     assert [run.status for run in store.runs()] == [Status.DAMAGED, Status.QUEUED]
 
 
-def test_a_damaged_row_is_not_made_good_by_the_next_write(store: Store) -> None:
+def test_a_later_write_does_not_hide_damage(store: Store) -> None:
     run_id = store.add_run(CONFIG)
     rotten(store.folder, "UPDATE runs SET config = replace(config, '0.3', '0.4')")
     store.rename(run_id, "renamed")
@@ -180,14 +180,14 @@ def test_a_damaged_row_is_not_made_good_by_the_next_write(store: Store) -> None:
     assert store.run(run_id).status == Status.DAMAGED
 
 
-def test_bytes_that_are_no_text_cost_that_row_only(store: Store) -> None:
+def test_invalid_text_affects_only_its_row(store: Store) -> None:
     one, other = store.add_run(CONFIG), store.add_run(CONFIG)
     rotten(store.folder, "UPDATE runs SET name = CAST(x'ff80' AS TEXT) WHERE id = ?", one)
     assert [run.status for run in store.runs()] == [Status.QUEUED, Status.DAMAGED]
     assert store.find("last").id == other
 
 
-def test_a_changed_list_of_metrics_is_noticed(store: Store) -> None:
+def test_a_changed_list_of_metrics_is_detected(store: Store) -> None:
     run_id = store.add_run(CONFIG)
     append(store, run_id, point(10))
     rotten(store.folder, "UPDATE runs SET columns = replace(columns, 'test_loss', 'tost_loss')")
@@ -209,7 +209,7 @@ def test_a_damaged_event_is_marked(store: Store) -> None:
     assert "1 event of this run is missing" in store.events(run_id)[-1].data["reason"]
 
 
-def test_a_damaged_command_is_dropped_and_the_others_are_taken(store: Store) -> None:
+def test_a_damaged_command_is_dropped_and_the_others_are_done(store: Store) -> None:
     run_id = store.add_run(CONFIG)
     for kind in ("steer", "pause"):
         store.send(run_id, kind, {"weight_decay": 0.1} if kind == "steer" else None)
@@ -221,7 +221,7 @@ def test_a_damaged_command_is_dropped_and_the_others_are_taken(store: Store) -> 
     assert [command.kind for command in store.commands(run_id)] == ["pause"]
 
 
-def test_a_damaged_sweep_costs_that_sweep_only(store: Store) -> None:
+def test_a_damaged_sweep_affects_only_itself(store: Store) -> None:
     grid = Grid.of(CONFIG, {"weight_decay": [0.1, 0.2]})
     for name in ("one", "two", "three"):
         assign(store, store.sweeps.get(store.sweeps.add(grid, name=name)))
@@ -254,7 +254,7 @@ def test_deleting_a_run_leaves_its_sweep_sound(store: Store) -> None:
     assert store.missing() == "" and findings(store) == []
 
 
-def test_a_store_of_the_version_before_is_sealed_as_it_is(tmp_path: Path) -> None:
+def test_a_store_of_the_previous_version_gets_checksums(tmp_path: Path) -> None:
     path = tmp_path / "wdtui.sqlite3"
     connection = sqlite3.connect(path, isolation_level=None)
     released = migrations.MIGRATIONS[:4]
@@ -280,7 +280,7 @@ def test_a_store_of_the_version_before_is_sealed_as_it_is(tmp_path: Path) -> Non
         assert store.run(1).status == Status.DAMAGED
 
 
-def test_a_fork_inherits_no_damaged_event(store: Store) -> None:
+def test_a_fork_does_not_inherit_damaged_events(store: Store) -> None:
     parent, fork = store.add_run(CONFIG), store.add_run(CONFIG)
     for run_id in (parent, fork):
         claim(store, run_id)
@@ -294,7 +294,7 @@ def test_a_fork_inherits_no_damaged_event(store: Store) -> None:
     assert [(event.kind, event.step) for event in store.events(fork)] == [("steered", 20)]
 
 
-def test_a_run_of_another_version_does_not_keep_a_check_from_naming_the_rest(store: Store) -> None:
+def test_a_run_of_another_version_does_not_stop_a_check(store: Store) -> None:
     other, damaged = store.add_run(CONFIG), store.add_run(CONFIG)
     claim(store, damaged)
     append(store, damaged, point(10), point(20))
@@ -329,9 +329,7 @@ def files_of(store: Store, run_id: int) -> list[str]:
 
 
 @pytest.mark.parametrize("damage", ["", "UPDATE runs SET note = 'x'", "UPDATE runs SET created = 7.0"])
-def test_a_run_is_deleted_with_its_checkpoints_and_its_log_also_where_its_row_is_damaged(
-    store: Store, damage: str
-) -> None:
+def test_a_damaged_run_is_deleted_with_its_checkpoints_and_log(store: Store, damage: str) -> None:
     others, run_id = [with_files(store) for _ in range(10)], with_files(store)
     if damage:
         rotten(store.folder, f"{damage} WHERE id IN (1, {run_id})")
@@ -341,7 +339,7 @@ def test_a_run_is_deleted_with_its_checkpoints_and_its_log_also_where_its_row_is
     assert all(len(files_of(store, other)) == 2 for other in others[1:])
 
 
-def test_of_two_folders_that_may_be_a_damaged_run_s_neither_is_removed(store: Store) -> None:
+def test_an_ambiguous_folder_of_a_damaged_run_is_not_removed(store: Store) -> None:
     """As one may belong to a store that was moved aside, of which the other has taken over the number."""
     run_id = with_files(store)
     (store.folder / "checkpoints" / f"{run_id}-1.000000").mkdir()
@@ -468,17 +466,17 @@ def flips(folder: Path, count: int, seed: int) -> None:
     print(f"{count} flips, {harmless} without a trace")
 
 
-def test_of_random_flips_nothing_wrong_is_shown_as_right(tmp_path: Path) -> None:
+def test_random_bit_flips_are_never_shown_as_valid_data(tmp_path: Path) -> None:
     flips(tmp_path, 60, seed=1)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(4))
-def test_of_many_random_flips_nothing_wrong_is_shown_as_right(tmp_path: Path, seed: int) -> None:
+def test_many_random_bit_flips_are_never_shown_as_valid_data(tmp_path: Path, seed: int) -> None:
     flips(tmp_path, 400, seed)
 
 
-def test_a_flip_in_a_measured_value_was_shown_as_right_before(store: Store) -> None:
+def test_a_flipped_bit_that_gives_a_plausible_value_is_detected(store: Store) -> None:
     """The weight norm that one bit turned from 36.3 into 2.27."""
     run_id = store.add_run(CONFIG)
     place = COLUMNS.index("weight_norm")

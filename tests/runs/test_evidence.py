@@ -69,7 +69,7 @@ def lose_a_point(store: Store, run_id: int) -> None:
         connection.execute("UPDATE points SET data = zeroblob(length(data)) WHERE run_id = ?", (run_id,))
 
 
-def test_a_run_that_lacks_points_does_not_count_and_the_claim_says_so(store: Store, add: Add) -> None:
+def test_a_run_with_lost_points_does_not_count_and_the_claim_says_so(store: Store, add: Add) -> None:
     whole, spoilt = add(value=0.5), add(value=0.6)
     lose_a_point(store, spoilt)
     run = Evidence(store).run(CONFIG)
@@ -79,10 +79,10 @@ def test_a_run_that_lacks_points_does_not_count_and_the_claim_says_so(store: Sto
     assert Evidence(store).run(CONFIG) is None
     (verdict,) = Evidence(store).verdicts(experiment())
     assert verdict.state == State.NOT_RUN
-    assert verdict.measured == "Run 2 lacks damaged points: `wdtui resume 2` trains them again."
+    assert verdict.measured == "Run 2 has damaged points: `wdtui resume 2` trains them again."
 
 
-def test_what_a_claim_lacks_because_of_damage_is_trained_again(store: Store) -> None:
+def test_damaged_runs_of_a_claim_are_trained_again(store: Store) -> None:
     from wdtui.runs.trained import trained
 
     short = CONFIG.replace(epochs=3, width=128, keep_every=1)
@@ -110,7 +110,7 @@ def test_a_steered_run_and_a_fork_do_not_count(store: Store, add: Add) -> None:
     assert Evidence(store).run(CONFIG) is not None
 
 
-def test_a_config_stored_before_a_field_was_born_still_counts(
+def test_a_config_stored_before_a_field_was_added_still_counts(
     store: Store, add: Add, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = CONFIG.to_mapping()
@@ -132,7 +132,7 @@ def test_a_rule_and_the_decay_that_it_makes_are_different_configs(store: Store, 
     assert Evidence(store).run(ruled) and not Evidence(store).run(CONFIG.replace(weight_decay=ruled.weight_decay))
 
 
-def test_claims_stand_as_the_runs_have_it(store: Store, add: Add) -> None:
+def test_the_runs_decide_the_standing_of_claims(store: Store, add: Add) -> None:
     one = experiment()
     assert Evidence(store).standing(one).words == "not run"
     add(value=0.5)
@@ -144,7 +144,7 @@ def test_claims_stand_as_the_runs_have_it(store: Store, add: Add) -> None:
     assert verdict.state == State.FAILS and "diverged" in verdict.measured
 
 
-def test_the_quick_variant_stands_in_where_the_full_one_was_not_run(store: Store, add: Add) -> None:
+def test_the_quick_variant_is_used_if_the_full_one_was_not_run(store: Store, add: Add) -> None:
     one = experiment(epochs=400, quick=experiment())
     add(value=0.5)
     assert Evidence(store).standing(one).words == "1 holds (quick)"
@@ -152,14 +152,14 @@ def test_the_quick_variant_stands_in_where_the_full_one_was_not_run(store: Store
     assert Evidence(store).standing(one).words == "1 fails"
 
 
-def test_nothing_is_said_where_nothing_is_claimed(store: Store) -> None:
+def test_an_experiment_without_claims_has_no_standing(store: Store) -> None:
     assert Evidence(store).standing(Experiment(name="e", question="?")).words == ""
 
 
 FORK = Branching.read(SCHEMA, {"at_epoch": 1, "branches": [{}, {"betas": [0.5, 0.6], "bn_epsilon": "0.5:2"}]})
 
 
-def test_a_fork_counts_for_the_branch_that_it_is(store: Store, add: Add) -> None:
+def test_a_fork_counts_for_its_branch(store: Store, add: Add) -> None:
     unchanged, changed = FORK.of(CONFIG)
     config, plan = forked(CONFIG, (), unchanged.step, dict(changed.changes))
     parent = add()
@@ -193,7 +193,7 @@ def test_runs_and_their_branches_are_trained_once(store: Store) -> None:
     assert len(store.runs()) == 3 and len(told) == 4
 
 
-def test_once_there_is_a_reason_to_stop_nothing_more_is_begun(store: Store) -> None:
+def test_nothing_starts_once_there_is_a_reason_to_stop(store: Store) -> None:
     from wdtui.runs.trained import trained
 
     cases: list[Case] = [CONFIG, *FORK.of(CONFIG)]
@@ -201,7 +201,7 @@ def test_once_there_is_a_reason_to_stop_nothing_more_is_begun(store: Store) -> N
     assert runs == {} and store.runs() == []
 
 
-def test_a_run_that_another_process_trains_is_waited_for_and_a_planned_one_is_not_taken(store: Store) -> None:
+def test_runs_of_other_processes_are_waited_for(store: Store) -> None:
     from wdtui.runs.trained import trained
 
     live = store.add_run(CONFIG)
@@ -220,7 +220,7 @@ def test_a_run_that_another_process_trains_is_waited_for_and_a_planned_one_is_no
     assert len(store.runs()) == 2 and time.monotonic() - began > 0.5
 
 
-def test_what_is_missing_is_trained_and_an_interrupted_run_goes_on(store: Store, add: Add) -> None:
+def test_missing_runs_are_trained_and_interrupted_ones_resumed(store: Store, add: Add) -> None:
     from wdtui.runs.trained import trained
 
     short = CONFIG.replace(epochs=2, width=128)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from calls import Calls
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +24,7 @@ from wdtui.store.checkpoints import Checkpoints
 from wdtui.store.records import RunRecord, Status
 from wdtui.store.store import Store
 from wdtui.studies.branches import Branching, in_words
+from wdtui.training import trainer
 
 SCHEMA = RunConfig.schema()
 TINY = RunConfig(width=4, train_size=40, validation_size=10, test_size=10, batch_size=8, epochs=20, keep_every=8)
@@ -76,7 +78,7 @@ def test_a_fork_with_nothing_changed_equals_its_parent_bit_for_bit(
     assert [(event.step, event.data) for event in store.events(child.id) if event.kind == "steered"] == told
 
 
-def test_a_fork_needs_its_parent_no_more(store: Store) -> None:
+def test_a_fork_does_not_need_its_parent(store: Store) -> None:
     original = parent(store)
     changes = {"learning_rate": 0.01, "betas": (0.5, 0.6), "loss": "cross_entropy"}
     first, second = (forks.fork(store, original, 52, changes) for _ in range(2))
@@ -96,7 +98,7 @@ def test_a_fork_needs_its_parent_no_more(store: Store) -> None:
     [{"bn_epsilon": 0.1}, {"weight_decay": (0.0, 5)}, {"bn_momentum": 0.5}, {"shuffle": True}, {"adam_epsilon": 0.1}],
     ids=str,
 )
-def test_a_fork_is_what_it_says_from_its_step_on(store: Store, changes: dict[str, Any]) -> None:
+def test_a_fork_has_its_changes_from_its_step_on(store: Store, changes: dict[str, Any]) -> None:
     original = parent(store)
     child = trained(store, forks.fork(store, original, 50, changes))
     before, after = store.curves(original.id), store.curves(child.id)
@@ -134,7 +136,7 @@ def test_a_fork_of_a_fork_goes_on_from_the_nearest_ancestor(store: Store) -> Non
     assert_equal(store.curves(grandchild.id), store.curves(trained(store, child).id))
 
 
-def test_a_parent_that_was_steered_since_lends_nothing_from_after_that(
+def test_a_fork_takes_nothing_after_a_later_steering_of_its_parent(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "_POLL_SECONDS", 0.0)
@@ -152,8 +154,8 @@ def test_a_parent_that_was_steered_since_lends_nothing_from_after_that(
         ({"width": 8}, "width determines the shape of the network, so a fork cannot change it"),
         ({"blocks": 1}, "blocks determines the shape"),
         ({"batch_norm": False}, "batch_norm determines the shape"),
-        ({"train_size": 50}, "train_size determines the pairs"),
-        ({"data_seed": 1}, "data_seed determines the pairs"),
+        ({"train_size": 50}, "train_size determines the data"),
+        ({"data_seed": 1}, "data_seed determines the data"),
         ({"batch_size": 4}, "batch_size determines the batches"),
         ({"seed": 1}, "seed determines how a run starts"),
         ({"optimizer": "sgd"}, "optimizer determines the optimiser's state"),
@@ -162,7 +164,7 @@ def test_a_parent_that_was_steered_since_lends_nothing_from_after_that(
     ],
     ids=str,
 )
-def test_what_a_fork_cannot_change_is_said(store: Store, changes: dict[str, Any], said: str) -> None:
+def test_changes_that_a_fork_cannot_make_are_refused(store: Store, changes: dict[str, Any], said: str) -> None:
     original = parent(store)
     with pytest.raises(ConfigError, match=said):
         forks.fork(store, original, 50, changes)
@@ -171,7 +173,7 @@ def test_what_a_fork_cannot_change_is_said(store: Store, changes: dict[str, Any]
     assert len(store.runs()) == 1
 
 
-def test_the_branches_of_an_experiment_may_come_before_its_run(store: Store) -> None:
+def test_branches_can_be_added_before_their_run_is_trained(store: Store) -> None:
     branching = Branching.read(
         SCHEMA, {"at_epoch": 6, "branches": [{}, {"bn_epsilon": "0.5:4"}, {"weight_decay": 0.0}]}
     )
@@ -186,7 +188,7 @@ def test_the_branches_of_an_experiment_may_come_before_its_run(store: Store) -> 
 # Plans
 
 
-def test_a_number_gets_to_its_new_value_over_some_epochs() -> None:
+def test_a_gradual_change_reaches_its_value_over_several_epochs() -> None:
     plan = (Steering(20, "bn_epsilon", 1e-5, 1e-2, 3), Steering(30, "weight_decay", 0.1, 0.0, 2))
     values = [values_at(plan, step, 10) for step in (0, 10, 20, 30, 40, 50)]
     expected = [1e-5, 1e-5, 1e-4, 1e-3, 1e-2, 1e-2]
@@ -195,7 +197,7 @@ def test_a_number_gets_to_its_new_value_over_some_epochs() -> None:
     assert values[4]["bn_epsilon"] == 1e-2
 
 
-def test_what_is_steered_takes_the_place_of_what_was_planned_for_later() -> None:
+def test_steering_replaces_later_planned_changes() -> None:
     plan = planned((), Steering(20, "bn_epsilon", 1e-5, 1e-2), Steering(10, "weight_decay", 0.1, 0.2))
     assert [one.step for one in plan] == [10, 20]
     assert planned(plan, Steering(15, "bn_epsilon", 1e-5, 1.0)) == (plan[0], Steering(15, "bn_epsilon", 1e-5, 1.0))
@@ -220,9 +222,7 @@ def test_a_live_run_is_steered_over_some_epochs_and_replayed(store: Store, monke
     assert_equal(store.curves(again.id), store.curves(run_id))
 
 
-def test_of_two_changes_the_later_counts_although_a_pause_came_before_both(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_later_of_two_changes_counts_after_a_pause(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     class Wavering(Runner):
         def wait_while_paused(self) -> bool:
             store.send(run_id, "steer", {"weight_decay": 0.5})
@@ -270,9 +270,23 @@ def test_milestones_and_the_time_before_a_blow_up_are_kept(store: Store, monkeyp
     assert_equal(store.curves(trained(store, forks.fork(store, run, 20, {})).id), store.curves(expected.id))
 
 
-def test_where_room_is_short_intervals_give_way_first_and_it_is_told(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+def test_copies_of_the_time_before_a_blow_up_are_fetched_from_the_device_only_at_one(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    watched(monkeypatch, {11: ["blow-up"]})
+    config = TINY.replace(keep_every=0)
+    training = trainer(config).open_session(config, "cpu", ())
+    policy = retention.RetentionPolicy(config, training, Curves.of(config.columns, []), None)
+    fetched = {}
+    for point in training.points():
+        with Calls() as calls:
+            kept = [(snapshot.step, why) for snapshot, why in policy.after(point, training)]
+        assert kept == ([(4 * config.steps_per_epoch, "blow-up")] if point.epoch == 11 else [])
+        fetched[point.epoch] = calls.counts["_to_copy"]
+    assert {epoch for epoch, count in fetched.items() if count} == {11}
+
+
+def test_interval_checkpoints_are_dropped_first_and_reported(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     watched(monkeypatch, {3: ["fit"], 12: ["blow-up"]})
     wide = TINY.replace(keep_every=2, keep_megabytes=1, width=56)
     run = trained(store, store.add_run(wide))

@@ -17,8 +17,10 @@ from wdtui.analysis.milestones import Milestones, milestones
 from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.addition.engine import problem as problem_module
 from wdtui.runs import group as group_module
+from wdtui.runs import retention
 from wdtui.runs import runner as runner_module
 from wdtui.runs.group import Group, runner_of
+from wdtui.runs.retention import Snapshot
 from wdtui.runs.runner import Runner
 from wdtui.runs.scheduler import Scheduler
 from wdtui.schema.curves import Curves
@@ -179,14 +181,14 @@ def test_where_memory_does_not_suffice_half_of_the_runs_go_first(store: Store, m
 def test_where_memory_gives_out_on_the_way_half_of_the_runs_go_on_first(
     store: Store, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
-    ensembles: list[weakref.ref[Any]] = []
+    memory: list[weakref.ref[Any]] = []
     left: list[int] = []
 
     class Growing(problem_module.Ensemble):
         def __init__(self, configs: Any, *rest: Any) -> None:
-            left.append(sum(other() is not None for other in ensembles))
+            left.append(sum(other() is not None for other in memory))
             super().__init__(configs, *rest)
-            ensembles.append(weakref.ref(self))
+            memory.append(weakref.ref(self))
 
         def run_epoch(self, poll: Any) -> bool:
             complete = super().run_epoch(poll)
@@ -194,17 +196,25 @@ def test_where_memory_gives_out_on_the_way_half_of_the_runs_go_on_first(
                 raise torch.OutOfMemoryError("CUDA out of memory.")
             return complete
 
+    def on_device(training: Any) -> Snapshot:
+        snapshot = copied(training)
+        memory.append(weakref.ref(snapshot))
+        return snapshot
+
     def seen(curves: Curves, judged: Judged) -> Milestones:
         assert (np.diff(curves.steps) > 0).all(), "a point counts twice"
         return milestones(curves, judged)
 
+    copied = Snapshot.on_device
+    monkeypatch.setattr(Snapshot, "on_device", on_device)
+    monkeypatch.setattr(retention, "_POINTS_BEFORE", 1)
     monkeypatch.setattr(problem_module, "Ensemble", Growing)
     monkeypatch.setattr(runner_module, "milestones", seen)
     monkeypatch.setattr(runner_module, "_POLL_SECONDS", seconds)
     run_ids = add(store, keep_every=2, epochs=4)
     Group(store, run_ids, device="cpu").run()
     assert {(run.status, run.reason) for run in store.runs()} == {(Status.DONE, "")}
-    assert left == [0] * 3, "the larger ensemble still takes its memory"
+    assert left == [0] * 3, "the larger ensemble and the copies of it still take their memory"
     for run_id in run_ids:
         assert [event.step for event in store.events(run_id) if event.kind == "resumed"] == [10]
         np.testing.assert_array_equal(points(store, run_id), points(store, alone(store, store.run(run_id).config)))

@@ -39,7 +39,7 @@ def with_available(monkeypatch: pytest.MonkeyPatch, count: float) -> None:
     [{"width": 2048}, {"width": 2048, "optimizer": "sgd"}, {"width": 64, "batch_size": 65_536, "train_size": 200_000}],
     ids=str,
 )
-def test_a_training_takes_about_what_is_estimated(tmp_path: Path, changes: dict[str, object]) -> None:
+def test_training_uses_about_the_estimated_memory(tmp_path: Path, changes: dict[str, object]) -> None:
     values = {"epochs": 1, "train_digits": [6], "test_digits": [6], "train_size": 128, "batch_size": 64} | changes
     estimate = training_bytes(RunConfig.from_mapping(values))
     code = (
@@ -56,9 +56,7 @@ def test_a_training_takes_about_what_is_estimated(tmp_path: Path, changes: dict[
     assert 0.5 * (after - before) < estimate < 1.3 * (after - before)
 
 
-def test_a_run_without_room_fails_in_a_sentence_before_it_takes_any(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_without_enough_memory_fails_before_it_allocates(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id = store.add_run(RunConfig(width=16_384, blocks=256))
     assert Runner(store, run_id, device="cpu", threads=1).run() == Status.FAILED
     reason = store.run(run_id).reason
@@ -71,7 +69,7 @@ def test_a_run_without_room_fails_in_a_sentence_before_it_takes_any(
     assert Runner(store, small, device="cpu", threads=1).run() == Status.DONE
 
 
-def test_a_batch_without_room_is_trained_in_halves(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_without_enough_memory_is_split(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     config = SMALL.replace(engine="ensemble")
     with_available(monkeypatch, 2.5 * training_bytes(config))
     run_ids = [store.add_run(config.replace(seed=seed)) for seed in range(5)]
@@ -79,7 +77,7 @@ def test_a_batch_without_room_is_trained_in_halves(store: Store, monkeypatch: py
     assert [store.run(run_id).status for run_id in run_ids] == [Status.DONE] * 5
 
 
-def test_a_gpu_says_for_itself_that_it_is_full() -> None:
+def test_a_run_on_a_gpu_is_not_checked_against_the_memory_of_the_host() -> None:
     check_room([RunConfig(width=16_384, blocks=256)], "cuda:0")
     with pytest.raises(TooLargeError):
         check_room([RunConfig(width=16_384, blocks=256)], "cpu")
@@ -99,7 +97,7 @@ def test_a_cell_that_is_too_large_does_not_end_its_sweep(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_the_limit_of_a_container_counts_wherever_it_is_set(tmp_path: Path, version: int) -> None:
+def test_the_limit_of_a_container_counts_at_any_level(tmp_path: Path, version: int) -> None:
     proc, cgroups = tmp_path / "proc", tmp_path / "cgroup"
     (proc / "self").mkdir(parents=True)
     names = {

@@ -36,7 +36,7 @@ def furnished(folder: Path) -> Path:
     return folder
 
 
-def test_a_backup_holds_what_is_committed_while_runs_train(tmp_path: Path) -> None:
+def test_a_backup_has_all_commits_while_runs_train(tmp_path: Path) -> None:
     folder = furnished(tmp_path / "store")
     with Store(folder) as store:
         live = store.add_run(CONFIG)
@@ -56,7 +56,7 @@ def test_a_backup_holds_what_is_committed_while_runs_train(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("target", ["there", "link", "partial", "own"])
-def test_a_backup_replaces_nothing_unasked_and_is_written_through_no_link(tmp_path: Path, target: str) -> None:
+def test_a_backup_replaces_no_file_and_follows_no_link(tmp_path: Path, target: str) -> None:
     folder, other = furnished(tmp_path / "store"), tmp_path / "precious"
     other.write_text("mine")
     file = {"there": other, "own": folder / "wdtui.sqlite3-journal"}.get(target, tmp_path / "copy.db")
@@ -83,9 +83,7 @@ def test_a_backup_is_replaced_with_force(tmp_path: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_store_stays_whole_where_it_is_when_it_cannot_be_moved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_move_leaves_the_store_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, new = furnished(tmp_path / "store"), tmp_path / "new"
     (folder / "logs").mkdir()
     (folder / "logs" / "run-1.log").write_text("said")
@@ -112,7 +110,7 @@ def test_a_store_stays_whole_where_it_is_when_it_cannot_be_moved(
         assert store.checkpoints(store.run(1)).steps() == [10] and (new / "logs" / "run-1.log").exists()
 
 
-def test_a_store_is_moved_with_all_that_belongs_to_it(tmp_path: Path) -> None:
+def test_a_store_is_moved_with_all_its_files(tmp_path: Path) -> None:
     folder = furnished(tmp_path / "store")
     (folder / "notes.txt").write_text("not the store's")
     (folder / "form.json").write_text("{}")
@@ -145,7 +143,7 @@ def test_a_store_with_a_live_run_is_not_moved(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["store", "store/within", "taken", "file"])
-def test_a_store_is_moved_to_an_empty_folder_elsewhere_only(tmp_path: Path, where: str) -> None:
+def test_a_store_is_moved_only_to_an_empty_folder_elsewhere(tmp_path: Path, where: str) -> None:
     folder = furnished(tmp_path / "store")
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "something").write_text("")
@@ -157,7 +155,7 @@ def test_a_store_is_moved_to_an_empty_folder_elsewhere_only(tmp_path: Path, wher
         assert store.run(1).name == "kept"
 
 
-def test_check_names_what_is_damaged_a_line_each(tmp_path: Path) -> None:
+def test_check_prints_a_line_for_each_damaged_part(tmp_path: Path) -> None:
     folder = furnished(tmp_path / "store")
     sound = wdtui("store", "check", store=folder)
     assert sound.returncode == 0 and "Nothing is damaged" in sound.stdout and "1 run" in sound.stdout
@@ -178,7 +176,7 @@ def test_check_names_what_is_damaged_a_line_each(tmp_path: Path) -> None:
     assert len(wdtui("store", "check", store=folder).stdout.splitlines()) == 3
 
 
-def test_check_says_of_a_file_that_cannot_be_opened_that_it_is_damaged(tmp_path: Path) -> None:
+def test_check_reports_a_file_that_cannot_be_opened_as_damaged(tmp_path: Path) -> None:
     folder = furnished(tmp_path / "store")
     path = folder / "wdtui.sqlite3"
     path.write_bytes(b"\xff" * 100 + path.read_bytes()[100:])

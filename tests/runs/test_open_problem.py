@@ -47,7 +47,7 @@ from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.choice import Choice
 from wdtui.tui.widgets.field_row import FieldRow
 from wdtui.tui.widgets.launch_form import LaunchForm
-from wdtui.tui.widgets.words import Words
+from wdtui.tui.widgets.plain_text import PlainText
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +71,7 @@ def weights(store: Store, run_id: int) -> list[float]:
     return store.curves(run_id)["weight"].tolist()
 
 
-def test_it_is_trained_and_listed_with_what_it_declares(store: Store) -> None:
+def test_a_custom_problem_is_trained_and_listed(store: Store) -> None:
     run_id = store.add_run(SmallConfig(pull=0.5, seed=3))
     assert train(store, run_id) == Status.DONE
     run = store.run(run_id)
@@ -82,7 +82,7 @@ def test_it_is_trained_and_listed_with_what_it_declares(store: Store) -> None:
     assert weights(store, run_id)[-1] == pytest.approx(2 / 2.5, abs=1e-3)
 
 
-def test_it_stops_and_goes_on_to_the_same_bits(store: Store) -> None:
+def test_a_custom_problem_resumes_to_the_same_bits(store: Store) -> None:
     whole, stopped = store.add_run(SmallConfig()), store.add_run(SmallConfig())
     train(store, whole)
     first = Runner(store, stopped, device="cpu")
@@ -111,7 +111,7 @@ def test_any_field_that_is_declared_live_is_steered_and_no_other(store: Store) -
 def test_a_fork_changes_what_may_change_and_a_replay_has_the_same_bits(store: Store) -> None:
     parent = store.add_run(SmallConfig())
     train(store, parent)
-    with pytest.raises(ConfigError, match="target determines the pairs, so a fork cannot change it"):
+    with pytest.raises(ConfigError, match="target determines the data, so a fork cannot change it"):
         forks.fork(store, store.run(parent), 50, {"target": 2.0})
     fork = forks.fork(store, store.run(parent), 50, {"pull": 4.0})
     again = forks.replay(store, store.run(fork))
@@ -122,7 +122,7 @@ def test_a_fork_changes_what_may_change_and_a_replay_has_the_same_bits(store: St
     assert weights(store, again) == weights(store, fork)
 
 
-def test_it_is_exported(store: Store, tmp_path: Path) -> None:
+def test_a_run_of_a_custom_problem_is_exported(store: Store, tmp_path: Path) -> None:
     run_id = store.add_run(SmallConfig())
     train(store, run_id)
     (path,) = export([stream(store, run_id)], "csv", tmp_path / "small.csv")
@@ -130,7 +130,7 @@ def test_it_is_exported(store: Store, tmp_path: Path) -> None:
     np.testing.assert_array_equal([float(row["weight"]) for row in rows], weights(store, run_id))
 
 
-def test_where_the_problem_is_gone_its_runs_are_still_shown(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_of_a_removed_problem_are_still_shown(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id = store.add_run(SmallConfig(pull=0.5))
     train(store, run_id)
     monkeypatch.delitem(registry._registered, SMALL.name)
@@ -182,7 +182,7 @@ def command(*arguments: str) -> int:
 
 
 @pytest.mark.parametrize("what", ["run", "sweep"])
-def test_help_shows_the_flags_of_the_problem_that_is_named(
+def test_help_shows_the_flags_of_the_given_problem(
     what: str, experiment: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for named in ("small", experiment):
@@ -194,9 +194,7 @@ def test_help_shows_the_flags_of_the_problem_that_is_named(
     assert "λ:" in shown and "--pull" not in shown
 
 
-def test_flags_train_a_run_of_it_and_refuse_those_of_another_problem(
-    store: Store, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_flags_of_another_problem_are_refused(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     given = ("--headless", "--device", "cpu", "--store", str(store.folder))
     assert command("run", "small", "--pull", "0.5", "--epochs", "4", *given) == 0
     assert "speed" not in (shown := capsys.readouterr().out) and "Run 1 is done" in shown
@@ -222,7 +220,7 @@ class _Context:
         return self
 
 
-def test_tab_offers_its_fields(store: Store, experiment: str) -> None:
+def test_completion_offers_the_fields_of_a_custom_problem(store: Store, experiment: str) -> None:
     store.add_run(SmallConfig())
     offered = [text for text, _ in completion.axes(_Context(experiment=experiment), "")]  # type: ignore[arg-type]
     assert offered == ["pull=", "rate=", "seed="]
@@ -231,7 +229,7 @@ def test_tab_offers_its_fields(store: Store, experiment: str) -> None:
     assert ("small", "") in completion.experiments("sm")
 
 
-def test_the_form_has_its_fields_and_starts_a_run_of_it(store: Store) -> None:
+def test_the_form_has_the_fields_of_a_custom_problem_and_starts_a_run(store: Store) -> None:
     async def used() -> None:
         app = WorkbenchApp(store, FakeScheduler(), device="cpu")  # type: ignore[arg-type]
         async with app.run_test(size=(120, 40)) as pilot:
@@ -259,7 +257,7 @@ def test_the_form_has_its_fields_and_starts_a_run_of_it(store: Store) -> None:
     assert run.config == SmallConfig(pull=0.5) and run.schema.problem == "small"
 
 
-def test_the_screen_shows_its_charts_and_columns_beside_those_of_others(store: Store) -> None:
+def test_the_screen_shows_charts_and_columns_of_a_custom_problem(store: Store) -> None:
     run_id = store.add_run(SmallConfig(pull=0.5))
     train(store, run_id)
 
@@ -281,7 +279,7 @@ def test_the_screen_shows_its_charts_and_columns_beside_those_of_others(store: S
 
 
 @pytest.mark.parametrize("first", ["small", "addition"])
-def test_it_is_laid_over_a_live_run_of_another_problem(store: Store, first: str) -> None:
+def test_runs_of_two_problems_share_the_charts(store: Store, first: str) -> None:
     kinds = [SmallConfig, registry.find("addition").config]
     live = []
     for kind in kinds if first == "small" else reversed(kinds):
@@ -311,7 +309,7 @@ def test_it_is_laid_over_a_live_run_of_another_problem(store: Store, first: str)
     assert main(["runs", "compare", "1", "2", "--store", str(store.folder)]) == 0
 
 
-def test_its_dialogs_and_the_screen_of_a_sweep_are_those_of_its_fields(store: Store) -> None:
+def test_dialogs_and_sweep_screen_use_the_fields_of_a_custom_problem(store: Store) -> None:
     sweep = store.sweeps.get(
         store.sweeps.add(Grid.of(SmallConfig(epochs=4), {"pull": [0.0, 1.0], "rate": [0.01, 0.1]}))
     )
@@ -335,7 +333,7 @@ def test_its_dialogs_and_the_screen_of_a_sweep_are_those_of_its_fields(store: St
             app.screen.query_one("#axis-0 Input", Input).value = "p=0,1"
             await pilot.pause(0.3)
             await settle(pilot)
-            assert "2 runs" in str(app.screen.query_one("#amount", Words).render())
+            assert "2 runs" in str(app.screen.query_one("#amount", PlainText).render())
             await pilot.press("escape")
             app.open_sweep(sweep)
             await settle(pilot)
@@ -348,7 +346,7 @@ def test_its_dialogs_and_the_screen_of_a_sweep_are_those_of_its_fields(store: St
     asyncio.run(looked())
 
 
-def test_pictures_and_the_report_of_its_experiment_are_written(store: Store, experiment: str, tmp_path: Path) -> None:
+def test_pictures_and_report_of_a_custom_problem_are_written(store: Store, experiment: str, tmp_path: Path) -> None:
     at = ("--store", str(store.folder))
     assert command("experiments", "run", experiment, "--json", "--device", "cpu", *at) == 0
     assert command("plot", "1", "--output", str(tmp_path / "run.svg"), *at) == 0
@@ -361,7 +359,7 @@ def test_pictures_and_the_report_of_its_experiment_are_written(store: Store, exp
     assert command("sweeps", "show", "S1", *at) == 0
 
 
-def test_a_filter_takes_its_fields_and_its_metrics(store: Store) -> None:
+def test_a_filter_accepts_fields_and_metrics_of_a_custom_problem(store: Store) -> None:
     for pull in (0.0, 4.0):
         train(store, store.add_run(SmallConfig(pull=pull)))
     other = store.add_run(registry.find("addition").config())
@@ -376,7 +374,7 @@ def test_a_filter_takes_its_fields_and_its_metrics(store: Store) -> None:
         parse("wieght>1", schemas)
 
 
-def test_a_sweep_of_it_is_trained_and_drawn(store: Store) -> None:
+def test_a_sweep_of_a_custom_problem_is_trained_and_drawn(store: Store) -> None:
     grid = Grid.of(SmallConfig(epochs=4), {"pull": [0.0, 1.0], "rate": [0.01, 0.1]}, 2)
     sweep = store.sweeps.get(store.sweeps.add(grid))
     progress = complete(store, sweep.id, executor=lambda: Scheduler(store, device="cpu"))
@@ -389,7 +387,7 @@ def test_a_sweep_of_it_is_trained_and_drawn(store: Store) -> None:
     assert "┤" in curve(over_pull, width=60, height=10, metrics=["train_loss"]).plain
 
 
-def test_claims_about_it_are_checked(store: Store, experiment: str) -> None:
+def test_claims_about_a_custom_problem_are_checked(store: Store, experiment: str) -> None:
     loaded = load(experiment)
     runs = trained.trained(
         store, loaded.cases(), experiment=loaded.name, executor=lambda: Scheduler(store, device="cpu"),
@@ -400,7 +398,7 @@ def test_claims_about_it_are_checked(store: Store, experiment: str) -> None:
     assert [verdict.state for verdict in verdicts] == ["holds", "holds"], [one.measured for one in verdicts]
 
 
-def test_its_curves_are_drawn_on_the_screen_and_on_paper(store: Store) -> None:
+def test_curves_of_a_custom_problem_are_drawn_on_screen_and_paper(store: Store) -> None:
     run_id = store.add_run(SmallConfig())
     train(store, run_id)
     run, curves = store.run(run_id), store.curves(run_id)
@@ -414,7 +412,7 @@ def test_points_come_from_the_python_api() -> None:
     assert [p["weight"] for p in wdtui.train(SmallConfig(pull=0.5, epochs=3))] == [p["weight"] for p in points]
 
 
-def test_killed_at_any_moment_it_goes_on_to_the_same_bits(store: Store) -> None:
+def test_a_custom_problem_killed_at_any_moment_resumes_to_the_same_bits(store: Store) -> None:
     whole = store.add_run(SmallConfig(epochs=400))
     train(store, whole)
     for after in (0.01, 0.05, 0.1, 0.2):

@@ -47,14 +47,14 @@ def furnished(folder: Path) -> dict[str, int]:
         return {str(path.relative_to(folder)): path.stat().st_mode & 0o7777 for path in paths}
 
 
-def test_a_store_is_its_owner_s_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+def test_only_its_owner_can_access_a_store(tmp_path: Path, umask: int) -> None:
     modes = furnished(tmp_path / "store")
     assert {"wdtui.sqlite3", "wdtui.sqlite3-wal", "wdtui.sqlite3-shm", "logs/run-1.log", "form.json"} < set(modes)
     for name, mode in modes.items():
         assert mode == (0o700 if (tmp_path / "store" / name).is_dir() else 0o600), (name, oct(mode))
 
 
-def test_a_shared_store_is_its_group_s_too(tmp_path: Path, umask: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_group_can_access_a_shared_store(tmp_path: Path, umask: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WDTUI_SHARED", "true")
     for name, mode in furnished(tmp_path / "store").items():
         assert mode == (0o2770 if (tmp_path / "store" / name).is_dir() else 0o660), (name, oct(mode))
@@ -81,7 +81,7 @@ def test_a_folder_that_was_there_keeps_its_mode_and_its_files_follow_it(tmp_path
     assert furnished(tmp_path / "group")["wdtui.sqlite3"] == 0o644
 
 
-def test_the_settings_are_their_owner_s_alone(umask: int) -> None:
+def test_only_their_owner_can_access_the_settings(umask: int) -> None:
     path = Path(os.environ["WDTUI_CONFIG"])
     wdtui("config", "set", "theme", "light")
     assert path.stat().st_mode & 0o777 == 0o600

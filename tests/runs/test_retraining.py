@@ -44,7 +44,7 @@ def assert_same(curves: Curves, expected: Curves) -> None:
             np.testing.assert_array_equal(curves[name], expected[name], err_msg=name)
 
 
-def test_every_face_names_a_damaged_point_and_says_how_it_comes_back(tmp_path: Path) -> None:
+def test_app_and_command_line_report_damaged_points_and_the_remedy(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         run_id = trained(store)
         step = int(store.curves(run_id).steps[25])
@@ -96,7 +96,7 @@ def test_a_fork_of_a_run_with_a_damaged_point_has_all_its_points(tmp_path: Path)
         assert_same(store.curves(fork), store.curves(expected))
 
 
-def test_one_unreadable_row_is_listed_named_by_doctor_and_can_be_deleted(tmp_path: Path) -> None:
+def test_an_unreadable_row_is_listed_and_reported_and_can_be_deleted(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         for name in ("first", "second", "third"):
             store.add_run(SHORT, name=name)

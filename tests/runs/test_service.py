@@ -117,7 +117,7 @@ def refusal(request: str, status: Status) -> str | None:
 
 @pytest.mark.parametrize("status", STATUSES, ids=str)
 @pytest.mark.parametrize("request_name", REQUESTS)
-def test_each_status_allows_what_it_should_and_a_refusal_changes_nothing(
+def test_each_status_allows_its_requests_and_a_refusal_changes_nothing(
     store: Store, queue: Queue, service: Service, request_name: str, status: Status
 ) -> None:
     run_id = a_run(store, status)
@@ -159,7 +159,7 @@ def assert_carried_out(store: Store, queue: Queue, request: str, before: RunReco
             assert store.run(1).note == "look"
 
 
-def test_the_faces_change_runs_through_the_service_alone() -> None:
+def test_app_and_command_line_change_runs_only_through_the_service() -> None:
     changing = {"add_run", "transition", "reopen", "send", "set_note", "set_status"}
     source = Path(wdtui.__file__).parent
     found = {
@@ -172,14 +172,14 @@ def test_the_faces_change_runs_through_the_service_alone() -> None:
     assert not found
 
 
-def test_a_finished_run_that_lacks_points_is_trained_again(store: Store, queue: Queue, service: Service) -> None:
+def test_a_finished_run_with_lost_points_is_trained_again(store: Store, queue: Queue, service: Service) -> None:
     run_id = a_run(store, Status.DONE)
     damage_a_point(store, run_id)
     assert service.resume(run_id) == "Run 1 is trained again from before its first damaged point."
     assert store.run(run_id).status == Status.QUEUED and queue.submitted == [(1, "cpu", 3)]
 
 
-def test_what_goes_on_trains_where_it_was_trained_unless_a_device_is_asked_for(store: Store) -> None:
+def test_a_resumed_run_uses_its_former_device_by_default(store: Store) -> None:
     run_id = a_run(store, Status.INTERRUPTED)
     for device, expected in ((None, "cpu"), ("cuda", "cuda")):
         queue = Queue()
@@ -192,9 +192,7 @@ def test_what_goes_on_trains_where_it_was_trained_unless_a_device_is_asked_for(s
         store.transition(run_id, Status.INTERRUPTED)
 
 
-def test_a_queued_run_that_waits_here_is_neither_queued_twice_nor_begun_once_it_is_stopped(
-    store: Store, queue: Queue, service: Service
-) -> None:
+def test_a_queued_run_is_queued_once_and_not_started_after_a_stop(store: Store, queue: Queue, service: Service) -> None:
     run_id = service.start(CONFIG)
     with pytest.raises(RefusedError, match=r"^Run 1 is already queued\.$"):
         service.resume(run_id)
@@ -202,7 +200,7 @@ def test_a_queued_run_that_waits_here_is_neither_queued_twice_nor_begun_once_it_
     assert queue.at_work == set() and len(queue.submitted) == 1
 
 
-def test_a_run_that_begins_while_it_is_being_stopped_is_stopped_with_a_checkpoint(
+def test_a_run_that_starts_while_it_is_stopped_saves_a_checkpoint(
     store: Store, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = a_run(store, Status.QUEUED)
@@ -217,7 +215,7 @@ def test_a_run_that_begins_while_it_is_being_stopped_is_stopped_with_a_checkpoin
     assert [command.kind for command in store.commands(run_id)] == ["stop"]
 
 
-def test_an_owner_of_whom_nothing_is_known_is_spoken_of(store: Store, service: Service) -> None:
+def test_messages_mention_an_unconfirmed_owner(store: Store, service: Service) -> None:
     run_id = a_run(store, Status.RUNNING)
     with store._database.writing() as connection:  # which seals the row
         connection.execute("UPDATE runs SET host = 'elsewhere', domain = 'another boot', pid = 7")
@@ -226,7 +224,7 @@ def test_an_owner_of_whom_nothing_is_known_is_spoken_of(store: Store, service: S
     assert service.stop(run_id).endswith(doubt) and service.steer(run_id, {"weight_decay": 0.1}).endswith(doubt)
 
 
-def test_steering_a_paused_run_says_what_was_noted(store: Store, service: Service) -> None:
+def test_steering_a_paused_run_confirms_the_change(store: Store, service: Service) -> None:
     run_id = a_run(store, Status.PAUSED)
     said = service.steer(run_id, {"weight_decay": (0.5, 20)})
     assert said == "Run 1 is paused. When it resumes, this takes effect: λ → 0.5 over 20 epochs."
@@ -258,23 +256,21 @@ def test_a_deleted_run_takes_its_checkpoints_and_logs_with_it_and_leaves_rescue_
     assert rescue.exists()
 
 
-def test_where_one_of_several_runs_cannot_be_deleted_none_is_and_those_that_wait_go_on_waiting(
-    store: Store, queue: Queue, service: Service
-) -> None:
+def test_if_one_run_cannot_be_deleted_none_is(store: Store, queue: Queue, service: Service) -> None:
     waiting, live = service.start(CONFIG), a_run(store, Status.RUNNING)
     with pytest.raises(RefusedError, match="stop it before you delete it"):
         service.delete([waiting, live])
     assert store.count() == 2 and queue.at_work == {waiting} and store.run(waiting).status == Status.QUEUED
 
 
-def test_blanks_around_a_name_or_a_note_are_dropped(store: Store, service: Service) -> None:
+def test_spaces_around_a_name_or_a_note_are_removed(store: Store, service: Service) -> None:
     run_id = a_run(store, Status.DONE)
     service.rename(run_id, "  mine ")
     service.annotate(run_id, " look\n")
     assert (store.run(run_id).name, store.run(run_id).note) == ("mine", "look")
 
 
-def test_an_error_before_anything_has_begun_leaves_the_store_as_it_was(store: Store) -> None:
+def test_an_error_before_a_run_starts_leaves_the_store_unchanged(store: Store) -> None:
     interrupted, done = a_run(store, Status.INTERRUPTED), a_run(store, Status.DONE)
     damage_a_point(store, done)
     service = Service(store, Queue())
@@ -289,7 +285,7 @@ def test_an_error_before_anything_has_begun_leaves_the_store_as_it_was(store: St
     assert (store.run(done).status, store.run(done).reason) == (Status.DONE, "Because.")
 
 
-def test_an_error_leaves_a_run_that_has_begun_alone(store: Store) -> None:
+def test_an_error_does_not_affect_a_started_run(store: Store) -> None:
     service = Service(store, Queue())
     with pytest.raises(ZeroDivisionError), service.undone_on_error():
         run_id = service.start(CONFIG)
@@ -298,7 +294,7 @@ def test_an_error_leaves_a_run_that_has_begun_alone(store: Store) -> None:
     assert store.run(run_id).status == Status.RUNNING
 
 
-def test_a_queued_run_of_a_process_that_is_gone_becomes_this_processs(store: Store, service: Service) -> None:
+def test_resuming_an_orphan_makes_this_process_its_owner(store: Store, service: Service) -> None:
     with in_python("store.add_run(RunConfig(width=8))", store.folder) as process:
         assert process.wait(60) == 0
     assert store.run(1).orphaned
@@ -306,7 +302,7 @@ def test_a_queued_run_of_a_process_that_is_gone_becomes_this_processs(store: Sto
     assert not store.run(1).orphaned
 
 
-def test_a_sweep_is_begun_gone_on_with_and_stopped(store: Store, queue: Queue, service: Service) -> None:
+def test_a_sweep_is_started_resumed_and_stopped(store: Store, queue: Queue, service: Service) -> None:
     sweep = service.start_sweep(Grid.of(CONFIG, {"weight_decay": [0.0, 0.1, 0.2]}), threads=2)
     assert queue.submitted == [(1, "auto", 2), (2, "auto", 2), (3, "auto", 2)]
     queue.at_work.remove(3)

@@ -27,7 +27,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 # Writing and reading
 
 
-def test_a_config_comes_back_equal(store: Store) -> None:
+def test_a_config_round_trips(store: Store) -> None:
     ruled = RunConfig(normalized_weight_decay=0.025, betas=(0.8, 0.9))
     run = store.run(store.add_run(ruled, name="ruled", experiment="fig4", parent=(7, 100)))
     assert run.config == ruled
@@ -36,7 +36,7 @@ def test_a_config_comes_back_equal(store: Store) -> None:
     assert (run.status, run.reason, run.latest, run.milestones, run.versions) == (Status.QUEUED, "", {}, {}, {})
 
 
-def test_points_come_back_bit_for_bit(store: Store) -> None:
+def test_points_round_trip_bit_for_bit(store: Store) -> None:
     run_id = store.add_run(CONFIG)
     strange = (math.nan, math.inf, -math.inf, -0.0, 5e-324, 1 / 3)
     points = [Point(10 * i, i, (*strange[i:], *strange[:i], *range(len(COLUMNS) - 6))) for i in range(5)]
@@ -48,7 +48,7 @@ def test_points_come_back_bit_for_bit(store: Store) -> None:
     assert curves.steps.tolist() == [0, 10, 20, 30, 40] and curves.epochs.tolist() == [0, 1, 2, 3, 4]
 
 
-def test_curves_after_a_step_hold_only_newer_points(store: Store) -> None:
+def test_curves_after_a_step_have_only_newer_points(store: Store) -> None:
     run_id = store.add_run(CONFIG)
     assert len(store.curves(run_id)) == 0 and store.curves(run_id).last() == {}
     append(store, run_id, point(10), point(20))
@@ -70,7 +70,7 @@ def test_the_row_follows_the_newest_point(store: Store) -> None:
     assert store.run(run_id).step == 20
 
 
-def test_a_point_is_never_doubled(store: Store) -> None:
+def test_a_step_has_at_most_one_point(store: Store) -> None:
     run_id = store.add_run(CONFIG)
     append(store, run_id, point(10, 1.0))
     with pytest.raises(StoreError, match="already has a point at this step"):
@@ -87,7 +87,7 @@ def test_a_point_of_other_metrics_is_refused(store: Store) -> None:
     assert len(store.curves(run_id)) == 0
 
 
-def test_truncating_forgets_what_came_after(store: Store) -> None:
+def test_truncating_removes_later_points_and_events(store: Store) -> None:
     run_id = store.add_run(CONFIG)
     append(store, run_id, point(10, 1.0), point(20, 2.0), point(30, 3.0))
     for step in (10, 20, 30):
@@ -111,7 +111,7 @@ def test_events_keep_their_order_and_data(store: Store) -> None:
     assert events == [(10, "paused", {}), (20, "steered", {"weight_decay": 0.1})]
 
 
-def test_names_and_notes_change_and_survive_broken_bytes(store: Store) -> None:
+def test_names_and_notes_survive_invalid_bytes(store: Store) -> None:
     run_id = store.add_run(CONFIG)
     assert store.run(run_id).title == "λ0.3 ε0.01 H8 s0"
     store.rename(run_id, "grökk \udcff")
@@ -127,7 +127,7 @@ def test_listing_parses_no_json(store: Store) -> None:
     assert runs[0].config == CONFIG and set(vars(runs[0])) == {"config"}
 
 
-def test_a_config_of_another_version_is_said_to_be_one(store: Store) -> None:
+def test_the_error_says_that_a_config_is_of_another_version(store: Store) -> None:
     run = store.run(store.add_run(CONFIG))._replace(config_text='{"temperature": 1}')
     with pytest.raises(StoreError, match=f"Run {run.id} was made by another version of wdtui: temperature"):
         _ = run.config
@@ -145,7 +145,7 @@ def test_runs_are_found_by_number_name_and_last(store: Store) -> None:
     assert store.find("last").id == third
 
 
-def test_what_is_not_found_is_said_with_a_way_on(store: Store) -> None:
+def test_the_error_for_a_missing_run_suggests_a_command(store: Store) -> None:
     with pytest.raises(StoreError, match="There are no runs yet"):
         store.find("last")
     store.add_run(CONFIG, name="grokking")
@@ -160,7 +160,7 @@ def test_what_is_not_found_is_said_with_a_way_on(store: Store) -> None:
             store.find(missing)
 
 
-def test_every_method_knows_a_missing_run(store: Store) -> None:
+def test_every_method_reports_a_missing_run(store: Store) -> None:
     for call in (
         lambda: store.run(7),
         lambda: store.curves(7),
@@ -178,7 +178,7 @@ def test_every_method_knows_a_missing_run(store: Store) -> None:
         store.send(7, "stop")
 
 
-def test_deleting_takes_all_traces_and_no_number_is_used_again(store: Store) -> None:
+def test_deleting_removes_everything_and_numbers_are_not_reused(store: Store) -> None:
     kept, gone = store.add_run(CONFIG), store.add_run(CONFIG)
     for run_id in (kept, gone):
         append(store, run_id, point(10))
@@ -194,7 +194,7 @@ def test_deleting_takes_all_traces_and_no_number_is_used_again(store: Store) -> 
     assert store.add_run(CONFIG) > gone
 
 
-def test_a_live_run_is_not_deleted_nor_the_others_with_it(store: Store) -> None:
+def test_if_one_run_is_live_none_is_deleted(store: Store) -> None:
     idle, live = store.add_run(CONFIG), store.add_run(CONFIG)
     claim(store, live)
     with pytest.raises(StoreError, match=f"Run {live} is being trained by process {os.getpid()}.*stop it"):
@@ -209,7 +209,7 @@ def take_all(store: Store, run_id: int) -> list[Command]:
     return [command for command in store.commands(run_id) if store.take(store.run(run_id).claim, command)]
 
 
-def test_commands_are_taken_once_and_in_order(store: Store) -> None:
+def test_commands_are_done_once_and_in_order(store: Store) -> None:
     run_id, other = store.add_run(CONFIG), store.add_run(CONFIG)
     assert store.commands(run_id) == []
     store.send(run_id, "steer", {"weight_decay": 0.2})
@@ -223,7 +223,7 @@ def test_commands_are_taken_once_and_in_order(store: Store) -> None:
     assert store.commands(run_id) == [second] and len(take_all(store, other)) == 1
 
 
-def test_threads_that_take_commands_share_none(store: Store) -> None:
+def test_each_command_is_taken_by_one_thread(store: Store) -> None:
     run_id = store.add_run(CONFIG)
     sent = {store.send(run_id, "checkpoint") for _ in range(50)}
     with ThreadPoolExecutor(4) as pool:
@@ -231,7 +231,7 @@ def test_threads_that_take_commands_share_none(store: Store) -> None:
     assert sorted(taken) == sorted(sent)
 
 
-def test_a_claim_drops_what_was_asked_of_an_earlier_owner_but_no_steering(store: Store) -> None:
+def test_a_claim_drops_pending_commands_except_steering(store: Store) -> None:
     run_id = store.add_run(CONFIG)
     store.send(run_id, "stop")
     claim(store, run_id)
@@ -243,7 +243,7 @@ def test_a_claim_drops_what_was_asked_of_an_earlier_owner_but_no_steering(store:
     assert [command.kind for command in store.commands(run_id)] == ["steer"]
 
 
-def test_a_steering_is_taken_together_with_the_plan_that_follows(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_steering_and_its_plan_are_stored_together(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = (Steering(20, "bn_epsilon", 1e-5, 1e-2, 4), Steering(30, "betas", (0.9, 0.98), (0.8, 0.9)))
     run_id = store.add_run(CONFIG, plan=plan[:1])
     store.send(run_id, "steer", {"weight_decay": 0.2})
@@ -260,7 +260,7 @@ def test_a_steering_is_taken_together_with_the_plan_that_follows(store: Store, m
 # Watching
 
 
-def test_each_change_takes_a_revision_and_a_heartbeat_none(store: Store) -> None:
+def test_each_change_takes_a_revision_and_a_heartbeat_does_not(store: Store) -> None:
     first, second = store.add_run(CONFIG), store.add_run(CONFIG)
     seen = store.revision()
     assert store.runs_since(seen) == []
@@ -273,7 +273,7 @@ def test_each_change_takes_a_revision_and_a_heartbeat_none(store: Store) -> None
     assert store.revision() == seen + 2
 
 
-def test_the_data_version_moves_with_every_write_and_only_then(store: Store) -> None:
+def test_the_data_version_changes_exactly_with_writes(store: Store) -> None:
     run_id = store.add_run(CONFIG)
     before = store.data_version()
     store.runs()
@@ -286,7 +286,7 @@ def test_the_data_version_moves_with_every_write_and_only_then(store: Store) -> 
     assert store.data_version() > mine
 
 
-def test_a_name_or_a_note_of_many_pages_is_refused(store: Store) -> None:
+def test_overlong_names_and_notes_are_refused(store: Store) -> None:
     run_id = store.add_run(CONFIG)
     long = "x" * 20_001
     for act in (

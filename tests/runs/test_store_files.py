@@ -79,7 +79,7 @@ def test_a_newer_store_is_refused(tmp_path: Path) -> None:
         Store(tmp_path)
 
 
-def test_a_file_of_something_else_is_named_and_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_store_is_reported_and_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "wdtui.sqlite3"
     path.write_text("Dear diary, " * 200)
     with pytest.raises(
@@ -89,7 +89,7 @@ def test_a_file_of_something_else_is_named_and_left_alone(tmp_path: Path) -> Non
     assert path.read_text().startswith("Dear diary")
 
 
-def test_damage_within_the_file_is_told(tmp_path: Path) -> None:
+def test_damage_within_the_file_is_reported(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         for _ in range(50):
             store.add_run(CONFIG)
@@ -105,19 +105,19 @@ def test_damage_within_the_file_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("below", ["", "deeper"])
-def test_a_file_where_the_folder_should_be_is_named(tmp_path: Path, below: str) -> None:
+def test_a_file_in_place_of_the_folder_is_reported(tmp_path: Path, below: str) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="is a file"):
         Store(tmp_path / "file" / below)
 
 
-def test_a_folder_where_the_file_should_be_is_named(tmp_path: Path) -> None:
+def test_a_folder_in_place_of_the_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "wdtui.sqlite3").mkdir()
     with pytest.raises(StoreError, match=r"cannot be opened\. Check that it is a file"):
         Store(tmp_path)
 
 
-def test_a_full_disk_is_told_and_nothing_is_half_written(store: Store) -> None:
+def test_a_full_disk_is_reported_and_nothing_is_written_partially(store: Store) -> None:
     run_id = store.add_run(CONFIG)
     with store._database.reading() as connection:
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
@@ -127,7 +127,7 @@ def test_a_full_disk_is_told_and_nothing_is_half_written(store: Store) -> None:
     assert len(store.curves(run_id)) == 0 and store.run(run_id).step == 0
 
 
-def test_a_store_that_stays_locked_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_stays_locked_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
     with Store(tmp_path) as store, Store(tmp_path) as other, other._database.writing():
         with pytest.raises(StoreError, match=r"locked by another process for 0\.05 seconds"):
@@ -150,7 +150,7 @@ def test_a_read_only_store_can_be_read(tmp_path: Path, monkeypatch: pytest.Monke
     writer.close()
 
 
-def test_a_read_only_folder_without_a_store_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_folder_without_a_store_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database.os, "access", lambda *_: False)
     with pytest.raises(StoreError, match=r"is read-only\. Set WDTUI_HOME"):
         Store(tmp_path)

@@ -47,7 +47,7 @@ def rounds_alike(store: Store) -> bool:
     return bool(np.array_equal(measured(here), measured(store.curves(FINISHED))))
 
 
-def test_all_of_its_runs_are_listed_with_what_they_were(folder: Path) -> None:
+def test_runs_of_0_1_are_listed_with_their_values(folder: Path) -> None:
     with Store(folder) as store:
         runs = {run.id: run for run in store.runs()}
         assert [runs[number].status for number in (FINISHED, INTERRUPTED, STEERED, FORKED)] == [
@@ -60,7 +60,7 @@ def test_all_of_its_runs_are_listed_with_what_they_were(folder: Path) -> None:
         assert [run.status for run in store.sweeps.runs(sweep.id) if run] == [Status.DONE] * 4
 
 
-def test_its_runs_are_shown_and_exported_by_the_program(folder: Path) -> None:
+def test_runs_of_0_1_are_shown_and_exported(folder: Path) -> None:
     for command in (["list"], ["show", "steered"], ["compare", "1", "4"], ["export", "9", "--output", "-"]):
         result = wdtui("runs", *command, store=folder)
         assert result.returncode == 0, result.stderr
@@ -69,13 +69,13 @@ def test_its_runs_are_shown_and_exported_by_the_program(folder: Path) -> None:
     assert result.returncode == 0, result.stderr
 
 
-def test_an_interrupted_run_of_it_goes_on_to_the_same_bits(folder: Path) -> None:
+def test_an_interrupted_run_of_0_1_resumes_to_the_same_bits(folder: Path) -> None:
     with Store(folder) as store:
         assert Runner(store, INTERRUPTED, device="cpu", threads=1).run() == Status.DONE
         assert_same_run(store.curves(INTERRUPTED), store.curves(FINISHED), rounds_alike(store))
 
 
-def test_a_run_of_it_is_forked_and_a_steered_one_replayed(folder: Path) -> None:
+def test_runs_of_0_1_are_forked_and_replayed(folder: Path) -> None:
     with Store(folder) as store:
         exactly = rounds_alike(store)
         again = fork(store, store.run(FINISHED), 100, {"bn_epsilon": 1e-2})

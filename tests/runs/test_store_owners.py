@@ -36,7 +36,7 @@ def test_every_status_is_live_finished_or_claimable() -> None:
     assert set(Status) - {Status.DAMAGED} == records.LIVE | records.FINISHED | records.CLAIMABLE
 
 
-def test_a_claimed_run_is_this_process_s(store: Store) -> None:
+def test_claiming_makes_this_process_the_owner(store: Store) -> None:
     run_id = store.add_run(CONFIG)
     claim(store, run_id)
     run = store.run(run_id)
@@ -62,7 +62,7 @@ def test_a_run_that_ended_early_can_be_claimed_again(store: Store, status: Statu
     assert (run.status, run.reason, run.ended) == (Status.RUNNING, "", None)
 
 
-def test_a_stopped_run_is_claimed_once_it_is_queued_again(store: Store) -> None:
+def test_a_stopped_run_can_be_claimed_once_it_is_queued_again(store: Store) -> None:
     run_id = store.add_run(CONFIG)
     store.transition(run_id, Status.STOPPED, "Stopped before it started.")
     with pytest.raises(RunStoppedError, match="`wdtui resume 1` trains it"):
@@ -95,7 +95,7 @@ def test_of_many_claims_one_succeeds(store: Store) -> None:
         assert sum(pool.map(attempt, range(16))) == 1
 
 
-def test_a_killed_owner_leaves_its_points_and_the_run_to_be_claimed(store: Store) -> None:
+def test_the_run_of_a_killed_owner_keeps_its_points_and_can_be_claimed(store: Store) -> None:
     run_id = store.add_run(CONFIG)
     append(store, run_id, point(10))
     code = f"store.claim({run_id}, device='cpu', threads=1, versions={{}})\nprint('mine', flush=True)\ntime.sleep(60)"
@@ -115,7 +115,7 @@ def test_a_killed_owner_leaves_its_points_and_the_run_to_be_claimed(store: Store
     assert len(store.curves(run_id)) == 1
 
 
-def test_an_owner_is_known_by_its_boot_namespace_and_start() -> None:
+def test_an_owner_is_identified_by_boot_namespace_and_start() -> None:
     me = processes.this_process()
     assert processes.life(me) == Life.ALIVE
     assert processes.life(dataclasses.replace(me, start=me.start - 1)) == Life.GONE  # the number was given anew
@@ -123,7 +123,7 @@ def test_an_owner_is_known_by_its_boot_namespace_and_start() -> None:
     assert processes.find_process(os.getpid()) == me
 
 
-def test_without_proc_an_owner_is_known_by_its_host_and_recorded_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_proc_an_owner_is_identified_by_host_and_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "_PROC", Path("/nowhere"))
     me = processes.this_process()
     assert me.pid == os.getpid() and socket.gethostname() in me.domain
@@ -132,7 +132,7 @@ def test_without_proc_an_owner_is_known_by_its_host_and_recorded_start(monkeypat
     assert processes.life(dataclasses.replace(me, pid=max(psutil.pids()) + 1_000_000)) == Life.GONE
 
 
-def test_a_process_that_cannot_be_looked_at_is_not_taken_for_dead(
+def test_a_process_that_cannot_be_inspected_is_not_considered_dead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     me = processes.this_process()
@@ -150,7 +150,7 @@ def test_a_process_that_cannot_be_looked_at_is_not_taken_for_dead(
     assert processes.life(me) == Life.UNKNOWN
 
 
-def test_a_zombie_owns_nothing() -> None:
+def test_a_zombie_is_not_an_owner() -> None:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     owner = processes.find_process(child.pid)
     assert owner and processes.life(owner) == Life.ALIVE
@@ -164,7 +164,7 @@ def test_a_zombie_owns_nothing() -> None:
 # Threads and processes
 
 
-def test_threads_that_write_at_once_lose_nothing(store: Store) -> None:
+def test_concurrent_writes_of_threads_lose_nothing(store: Store) -> None:
     ids = [store.add_run(CONFIG) for _ in range(2)]
 
     def train(run_id: int) -> None:
@@ -188,7 +188,7 @@ def test_connections_of_ended_threads_are_closed(store: Store) -> None:
     assert len(store._database._connections) <= 2
 
 
-def test_processes_may_open_a_blank_store_at_once(tmp_path: Path) -> None:
+def test_processes_can_create_a_store_at_once(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "store"
     children = [in_python("for _ in range(20): store.add_run(RunConfig())", folder) for _ in range(4)]
     assert [child.wait(timeout=60) for child in children] == [0] * 4

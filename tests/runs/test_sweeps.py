@@ -58,7 +58,7 @@ def runs(store: Store, sweep_id: int) -> list[RunRecord]:
     return [run for run in found if run]
 
 
-def test_a_sweep_is_stored_as_itself_and_found_by_number_and_name(store: Store) -> None:
+def test_a_sweep_round_trips_and_is_found_by_number_and_name(store: Store) -> None:
     assert add(store) == 1
     assert add(store, name="decays", experiment="mine", device="cpu", threads=2) == 2
     sweep = store.sweeps.get(2)
@@ -72,7 +72,7 @@ def test_a_sweep_is_stored_as_itself_and_found_by_number_and_name(store: Store) 
         store.sweeps.find("decay")
 
 
-def test_a_store_from_before_there_were_sweeps_is_brought_up_to_date(tmp_path: Path) -> None:
+def test_a_store_without_sweeps_is_migrated(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "wdtui.sqlite3", isolation_level=None)
     migrations._apply(connection, 1, migrations.m001_notebook)
     connection.close()
@@ -101,7 +101,7 @@ def test_two_processes_that_assign_at_once_add_no_run_twice(store: Store) -> Non
     assert len(store.runs()) == len(runs(store, sweep.id)) == 6
 
 
-def test_a_cell_takes_the_best_of_equal_runs(store: Store) -> None:
+def test_a_cell_uses_the_best_of_equal_runs(store: Store) -> None:
     config = BASE.replace(weight_decay=0.1)
     failed, waiting, diverged, done, other = (store.add_run(config) for _ in range(5))
     for run_id, status in ((failed, Status.FAILED), (diverged, Status.DIVERGED), (done, Status.DONE)):
@@ -122,7 +122,7 @@ def test_a_cell_takes_the_best_of_equal_runs(store: Store) -> None:
 
 
 @pytest.mark.parametrize("way", ["steered", "forked"])
-def test_a_run_that_its_config_alone_did_not_make_is_not_taken_over(way: str, store: Store) -> None:
+def test_modified_runs_are_not_used_for_a_sweep(way: str, store: Store) -> None:
     grid = Grid.of(BASE, {"weight_decay": [0.1]})
     plan = (Steering(5, "weight_decay", 0.1, 1.0),)
     first = store.add_run(BASE, parent=(7, 30)) if way == "forked" else store.add_run(BASE, plan=plan)
@@ -148,7 +148,7 @@ def test_equal_configs_have_one_fingerprint_also_from_before_a_field_was_added()
     )
 
 
-def test_completing_trains_what_is_missing_and_reports_every_change(store: Store) -> None:
+def test_complete_trains_missing_runs_and_reports_every_change(store: Store) -> None:
     sweep_id = add(store)
     seen: list[Progress] = []
     progress = complete(store, sweep_id, executor=here(store, 2), on_change=seen.append)
@@ -182,9 +182,7 @@ def test_a_run_that_fails_is_tried_once_and_does_not_end_the_sweep(
     assert complete(store, sweep_id, executor=here(store)).complete
 
 
-def test_a_disk_that_takes_no_more_ends_the_sweep_which_goes_on_once_it_does(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_ends_a_sweep_that_resumes_later(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any, **__: Any) -> Any:
         raise StoreError("The disk is full.")
 
@@ -199,7 +197,7 @@ def test_a_disk_that_takes_no_more_ends_the_sweep_which_goes_on_once_it_does(
     assert complete(store, sweep_id, executor=here(store, 1)).complete
 
 
-def test_a_reason_to_stop_interrupts_with_a_checkpoint_and_begins_no_more(store: Store) -> None:
+def test_a_reason_to_stop_saves_checkpoints_and_starts_no_more_runs(store: Store) -> None:
     grid = Grid.of(BASE.replace(epochs=100_000, log_every=100), {"weight_decay": [0.0, 0.1]})
     sweep_id = add(store, grid)
     begun = lambda: any(run.step for run in runs(store, sweep_id))  # noqa: E731
@@ -210,7 +208,7 @@ def test_a_reason_to_stop_interrupts_with_a_checkpoint_and_begins_no_more(store:
     assert progress.states == {"interrupted": 2}
 
 
-def test_a_reason_to_stop_that_comes_before_anything_begins_leaves_no_run_queued(store: Store) -> None:
+def test_a_reason_to_stop_before_the_start_leaves_no_run_queued(store: Store) -> None:
     progress = complete(store, add(store), executor=here(store), stop=lambda: "Interrupted by Ctrl-C")
     assert progress.states == {"interrupted": 6} and progress.steps == 0
 
@@ -234,7 +232,7 @@ def test_a_run_that_another_process_trains_is_waited_for(store: Store, end: Stat
     assert ended and store.run(other).status == end  # whoever stops it there does not want it here either
 
 
-def test_runs_that_were_under_way_before_tell_their_own_speed_at_first(store: Store) -> None:
+def test_resumed_runs_report_their_own_speed_at_first(store: Store) -> None:
     sweep = store.sweeps.get(add(store))
     assign(store, sweep)
     for run in runs(store, sweep.id)[:2]:

@@ -36,7 +36,7 @@ def trained(
     store.set_status(store.run(run_id).claim, Status.DONE)
 
 
-def test_runs_of_a_batch_say_nothing_of_how_fast_a_run_alone_is(store: Store) -> None:
+def test_speeds_in_a_batch_are_not_used_for_a_run_alone(store: Store) -> None:
     trained(store, 800.0)
     for _ in range(12):
         trained(store, 50.0, batched=12)
@@ -44,7 +44,7 @@ def test_runs_of_a_batch_say_nothing_of_how_fast_a_run_alone_is(store: Store) ->
     assert expected_speed(CONFIG, store.runs()) == 800.0
 
 
-def test_with_nothing_but_a_batch_a_run_alone_is_guessed_from_its_size(store: Store) -> None:
+def test_without_other_speeds_a_run_is_estimated_from_its_size(store: Store) -> None:
     trained(store, 50.0, batched=12)
     assert expected_speed(CONFIG, store.runs()) == expected_speed(CONFIG, [])
 
@@ -57,7 +57,7 @@ def test_a_batch_is_as_fast_as_all_its_runs_together(store: Store) -> None:
     assert expected_seconds(work, store.runs(), workers=1, threads=1) == pytest.approx(8 * 1000 / (8 * 500))
 
 
-def test_the_batch_of_the_nearest_size_is_the_measure(store: Store) -> None:
+def test_the_batch_of_the_nearest_size_gives_the_estimate(store: Store) -> None:
     trained(store, 300.0, BATCHED, batched=2)
     trained(store, 200.0, BATCHED, batched=8)
     trained(store, 100.0, BATCHED, batched=16)
@@ -65,7 +65,7 @@ def test_the_batch_of_the_nearest_size_is_the_measure(store: Store) -> None:
     assert expected_seconds(work, store.runs(), workers=1, threads=1) == pytest.approx(10 * 1000 / (8 * 200))
 
 
-def test_before_the_first_batch_runs_alone_are_the_measure_of_a_sweep(store: Store) -> None:
+def test_without_a_batch_single_runs_give_the_estimate_of_a_sweep(store: Store) -> None:
     trained(store, 800.0)
     work = [(BATCHED.replace(seed=seed), 1000) for seed in range(4)]
     assert expected_seconds(work, store.runs(), workers=1, threads=1) == pytest.approx(4 * 1000 / 800)
@@ -76,7 +76,7 @@ def test_one_run_is_no_faster_on_two_workers(store: Store) -> None:
     assert expected_seconds([(CONFIG, 1000)], store.runs(), workers=2, threads=1) == pytest.approx(10)
 
 
-def test_another_device_and_other_threads_say_nothing(store: Store) -> None:
+def test_speeds_of_other_devices_and_threads_are_not_used(store: Store) -> None:
     trained(store, 100.0, threads=4)
     trained(store, 400.0, threads=1)
     trained(store, 9000.0, device="cuda:0")
@@ -87,7 +87,7 @@ def test_another_device_and_other_threads_say_nothing(store: Store) -> None:
     assert expected_speed(CONFIG, runs) == 9000.0  # where it is not known, that of the newest
 
 
-def test_a_run_of_a_batch_says_so_in_the_store(store: Store) -> None:
+def test_the_store_records_the_batch_size_of_a_run(store: Store) -> None:
     from wdtui.runs.group import runner_of
 
     tiny = RunConfig(width=16, train_size=320, validation_size=16, test_size=16, epochs=2, engine="ensemble")
@@ -98,7 +98,7 @@ def test_a_run_of_a_batch_says_so_in_the_store(store: Store) -> None:
     assert [run.batched for run in store.runs()] == [1, 3, 3, 3]
 
 
-def test_runs_from_before_this_was_stored_count_where_they_were_surely_alone(tmp_path: Path) -> None:
+def test_older_runs_count_if_they_were_certainly_alone(tmp_path: Path) -> None:
     place = migrations.MIGRATIONS.index(migrations.m005_batches)
     connection = sqlite3.connect(tmp_path / "wdtui.sqlite3")
     for migration in migrations.MIGRATIONS[:place]:

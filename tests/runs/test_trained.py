@@ -41,7 +41,7 @@ class Epochwise:
         return True
 
 
-def test_each_look_tells_runs_steps_and_the_time_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_has_runs_steps_and_the_time_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(completion, "_LOOK_SECONDS", 0.0)
     monkeypatch.setattr("wdtui.runs.trained._FIRST_SECONDS", 0.0)
     first, second = CONFIG.replace(epochs=4), CONFIG.replace(epochs=4, seed=1)

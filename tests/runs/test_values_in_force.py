@@ -47,7 +47,7 @@ def test_the_value_in_force_is_that_of_the_last_epoch(store: Store, epochs: int,
     assert run.values["weight_decay"] == 0.3 and run.in_force["width"] == CONFIG.width
 
 
-def test_a_live_run_shows_what_it_was_just_steered_to(store: Store) -> None:
+def test_a_live_run_shows_a_new_steering_at_once(store: Store) -> None:
     assert trained(store, STEERED, 3, Status.RUNNING).written("weight_decay") == "0.3→0.1"
 
 
@@ -58,12 +58,12 @@ def test_a_gradual_change_shows_the_value_that_it_has_reached(store: Store) -> N
     assert run.written("learning_rate") == run.written("learning_rate", number) == "0.001→3.2e-4"
 
 
-def test_many_changes_are_written_as_the_first_and_the_last(store: Store) -> None:
+def test_many_changes_are_shown_as_first_and_last(store: Store) -> None:
     plan = tuple(Steering(epoch * EPOCH, "bn_epsilon", 0.1 * epoch, 0.1 * (epoch + 1)) for epoch in range(1, 5))
     assert trained(store, plan, 6).written("bn_epsilon", number) == "0.1→…→0.5"
 
 
-def test_a_fork_shows_what_its_parent_had_and_what_it_has(store: Store) -> None:
+def test_a_fork_shows_the_parents_value_and_its_own(store: Store) -> None:
     parent = trained(store, (), 6)
     run = store.run(fork(store, parent, 4 * EPOCH, {"weight_decay": 0.01}))
     assert (run.written("weight_decay"), run.in_force["weight_decay"]) == ("0.3→0.01", 0.01)
@@ -76,5 +76,5 @@ def test_a_replay_of_a_fork_has_the_new_value_only_where_it_counts(store: Store)
     assert store.run(run_id).written("weight_decay") == "0.3"
 
 
-def test_labels_tell_a_steered_run_from_one_that_had_the_value_all_along(store: Store) -> None:
+def test_labels_distinguish_a_steered_run_from_a_constant_one(store: Store) -> None:
     assert labels([trained(store, STEERED, 4), trained(store, (), 4)]) == ["λ 0.3→0.1", "λ 0.3"]

@@ -65,7 +65,7 @@ def test_writing_to_a_store_that_is_gone_is_refused(tmp_path: Path, lose: Callab
 
 
 @pytest.mark.parametrize("change", ["store = 'another'", "revision = 0"])
-def test_a_file_whose_content_became_another_store_s_is_refused(tmp_path: Path, change: str) -> None:
+def test_a_file_replaced_by_another_store_is_refused(tmp_path: Path, change: str) -> None:
     """As where a backup, or another store, was copied over it."""
     with Store(tmp_path) as store:
         run_id = store.add_run(CONFIG)
@@ -77,7 +77,7 @@ def test_a_file_whose_content_became_another_store_s_is_refused(tmp_path: Path, 
             store.heartbeat(store.run(run_id).claim)
 
 
-def test_a_thread_that_opens_the_file_later_takes_no_other_store_for_it(tmp_path: Path) -> None:
+def test_a_new_thread_does_not_open_a_replaced_store(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     with Store(folder) as store:
         store.add_run(CONFIG)
@@ -180,7 +180,7 @@ def test_a_headless_run_whose_store_vanishes_ends_with_status_1(tmp_path: Path) 
     assert header["run"] == 1 and header["config"]["epochs"] == 20000
 
 
-def test_a_rescue_file_that_is_cut_off_or_changed_is_said_to_be(tmp_path: Path) -> None:
+def test_a_truncated_or_changed_rescue_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "run-1-rescued.jsonl"
     path.write_text("not a rescue file\n")
     told = wdtui("runs", "import", str(path), store=tmp_path / "store")
@@ -198,7 +198,7 @@ def rescued(folder: Path) -> Path:
     return write_rescue(folder, run, measured)
 
 
-def test_a_rescue_file_is_written_through_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rescue_file_does_not_follow_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "strftime", lambda form: "20260101-000000")
     (tmp_path / "precious").write_text("mine")
     (tmp_path / "store").mkdir()
@@ -222,7 +222,7 @@ def test_a_rescue_file_is_written_through_no_link(tmp_path: Path, monkeypatch: p
     ],
     ids=lambda line: line[:30],
 )
-def test_a_rescue_file_of_nonsense_is_refused_in_a_sentence_and_leaves_nothing(tmp_path: Path, line: str) -> None:
+def test_an_invalid_rescue_file_is_refused_and_leaves_nothing(tmp_path: Path, line: str) -> None:
     path = rescued(tmp_path / "old")
     with path.open("a") as file:
         file.write(line.replace("%s", str([0.5] * len(TINY.columns))) + "\n")
@@ -231,7 +231,7 @@ def test_a_rescue_file_of_nonsense_is_refused_in_a_sentence_and_leaves_nothing(t
     assert_one_sentence(told.stderr)
 
 
-def test_a_rescue_file_that_a_store_cannot_take_leaves_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_import_of_a_rescue_file_leaves_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = rescued(tmp_path / "old")
     with Store(tmp_path / "store") as store:
 
@@ -244,7 +244,7 @@ def test_a_rescue_file_that_a_store_cannot_take_leaves_no_run(tmp_path: Path, mo
         assert store.count() == 0
 
 
-def test_no_checkpoint_is_written_once_the_store_is_another(tmp_path: Path) -> None:
+def test_no_checkpoint_is_written_after_the_store_was_replaced(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     with Store(folder) as store:
         run_id = store.add_run(TINY)

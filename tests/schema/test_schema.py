@@ -8,13 +8,13 @@ from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.schema import Schema
 
 
-def test_a_schema_is_read_back_as_it_was() -> None:
+def test_a_schema_round_trips_through_json() -> None:
     schema = RunConfig.schema()
     assert Schema.from_json(schema.to_json()) == schema
     assert Schema.from_json(schema.to_json()).to_json() == schema.to_json()
 
 
-def test_it_holds_what_lists_and_charts_ask_for() -> None:
+def test_a_schema_has_the_declarations_for_lists_and_charts() -> None:
     schema = Schema.from_json(RunConfig.schema().to_json())
     assert schema.problem == "addition"
     assert schema.fields["weight_decay"].symbol == "λ" and schema.fields["weight_decay"].steerable
@@ -24,7 +24,7 @@ def test_it_holds_what_lists_and_charts_ask_for() -> None:
     assert schema.defaults == {name: field.default for name, field in RunConfig.fields().items()}
 
 
-def test_properties_that_a_newer_version_added_are_left_out() -> None:
+def test_unknown_properties_of_a_newer_version_are_ignored() -> None:
     data = json.loads(RunConfig.schema().to_json())
     data["fields"][0]["colour"] = "red"
     data["metrics"][0]["axis"] = 2

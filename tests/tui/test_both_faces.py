@@ -47,7 +47,7 @@ DELETE = ("d", "y"), ("runs", "delete", "1", "--yes")
 STOP = ("x",), ("stop", "1")
 
 
-async def test_deleting_takes_checkpoints_and_the_log_with_it(recorded: Recorded, ask: Ask) -> None:
+async def test_deleting_a_run_deletes_its_checkpoints_and_log(recorded: Recorded, ask: Ask) -> None:
     run = recorded.store.run(recorded.add("demo", points=5))
     folder, log = recorded.store.checkpoints(run).folder, log_path(recorded.store.folder, run.id)
     folder.mkdir(parents=True)
@@ -57,13 +57,13 @@ async def test_deleting_takes_checkpoints_and_the_log_with_it(recorded: Recorded
     assert recorded.store.runs() == [] and not folder.exists() and not log.exists()
 
 
-async def test_a_live_run_is_kept_before_anybody_is_asked(recorded: Recorded, ask: Ask) -> None:
+async def test_deleting_a_live_run_is_refused_without_a_question(recorded: Recorded, ask: Ask) -> None:
     run = recorded.store.run(recorded.add("demo", points=5, status=Status.RUNNING))
     said = await ask(("d",), ("runs", "delete", "1"))
     assert f"Run 1 is being trained by process {run.pid} on host {run.host}: stop it before you delete it." in said
 
 
-async def test_a_run_that_begins_while_it_is_being_stopped_is_stopped_all_the_same(
+async def test_a_run_that_starts_while_it_is_stopped_is_still_stopped(
     recorded: Recorded, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = recorded.store.add_run(RunConfig())
@@ -88,7 +88,7 @@ async def test_a_run_that_begins_while_it_is_being_stopped_is_stopped_all_the_sa
     ],
     ids=["stop", "steer", "resume"],
 )
-async def test_what_a_finished_run_does_not_allow_is_refused_in_the_same_words(
+async def test_app_and_command_line_refuse_with_the_same_message(
     recorded: Recorded, ask: Ask, keys: tuple[str, ...], command: tuple[str, ...], said: str
 ) -> None:
     recorded.add("demo", points=5)
@@ -107,7 +107,7 @@ async def test_what_a_finished_run_does_not_allow_is_refused_in_the_same_words(
     ],
     ids=["resume", "stop", "steer", "fork", "rename", "note"],
 )
-async def test_of_a_damaged_run_both_say_how_to_get_rid_of_it(
+async def test_both_explain_how_to_delete_a_damaged_run(
     recorded: Recorded, ask: Ask, keys: tuple[str, ...], command: tuple[str, ...]
 ) -> None:
     run_id = recorded.add("demo", points=5)
@@ -119,21 +119,19 @@ async def test_of_a_damaged_run_both_say_how_to_get_rid_of_it(
     assert recorded.store.run(run_id).damaged and recorded.store.count() == 1
 
 
-async def test_a_run_without_points_is_not_forked(recorded: Recorded, ask: Ask) -> None:
+async def test_forking_a_run_without_points_is_refused(recorded: Recorded, ask: Ask) -> None:
     recorded.store.add_run(RunConfig())
     said = await ask(("f",), ("fork", "1", "--headless"))
     assert "Run 1 has no points yet: there is nothing to fork." in said and recorded.store.count() == 1
 
 
-async def test_steering_a_paused_run_says_when_it_will_count(recorded: Recorded, ask: Ask) -> None:
+async def test_steering_a_paused_run_says_when_it_takes_effect(recorded: Recorded, ask: Ask) -> None:
     recorded.add("demo", points=5, status=Status.PAUSED)
     said = await ask(("s", "type:0.5", "enter"), ("steer", "1", "--set", "weight_decay=0.5"))
     assert "Run 1 is paused. When it resumes, this takes effect: λ → 0.5." in said
 
 
-async def test_an_owner_of_whom_nothing_has_been_seen_is_spoken_of_when_a_run_is_stopped(
-    recorded: Recorded, ask: Ask
-) -> None:
+async def test_stopping_a_run_mentions_an_unconfirmed_owner(recorded: Recorded, ask: Ask) -> None:
     recorded.add("demo", points=5, status=Status.RUNNING)
     with recorded.store._database.writing() as connection:  # which seals the row
         connection.execute("UPDATE runs SET host = 'elsewhere', domain = 'another boot', pid = 7")
@@ -141,7 +139,7 @@ async def test_an_owner_of_whom_nothing_has_been_seen_is_spoken_of_when_a_run_is
     assert "Process 7 on host elsewhere trains it. No heartbeat of it has been seen yet." in said
 
 
-async def test_blanks_around_a_name_are_dropped(recorded: Recorded, ask: Ask) -> None:
+async def test_spaces_around_a_name_are_removed(recorded: Recorded, ask: Ask) -> None:
     recorded.add("demo", points=5)
     await ask(("e", "type: mine ", "enter"), ("runs", "rename", "1", " mine "))
     assert recorded.store.run(1).name == "mine"
@@ -163,7 +161,7 @@ async def test_a_sweep_is_stopped_by_a_key_and_by_a_command(recorded: Recorded, 
 # What one face alone did worse
 
 
-async def test_the_app_goes_on_with_a_run_where_it_was_trained(recorded: Recorded) -> None:
+async def test_the_app_resumes_a_run_on_its_former_device(recorded: Recorded) -> None:
     recorded.add("demo", points=5, status=Status.STOPPED)
     devices: list[Any] = []
     scheduler = FakeScheduler()
@@ -174,7 +172,7 @@ async def test_the_app_goes_on_with_a_run_where_it_was_trained(recorded: Recorde
     assert devices == [("cpu", 2)]
 
 
-async def test_deleting_a_run_that_waits_in_the_app_is_no_failure(
+async def test_deleting_a_run_queued_in_the_app_succeeds(
     recorded: Recorded, make_app: Callable[..., WorkbenchApp]
 ) -> None:
     """It was taken out of the queue first, which then found no run to call stopped."""

@@ -44,12 +44,12 @@ def lost(screen: Terminal, bursts: dict[str, Typed], times: int) -> dict[str, in
     return counts
 
 
-def test_keys_typed_in_one_piece_go_into_what_the_first_one_opens_while_three_runs_train(tmp_path: Path) -> None:
+def test_keys_typed_at_once_go_to_the_dialog_that_the_first_opens(tmp_path: Path) -> None:
     with terminal(tmp_path, width=128) as screen:
         assert lost(screen, BURSTS | OTHERS, 2) == dict.fromkeys(BURSTS | OTHERS, 0)
 
 
 @pytest.mark.long
-def test_no_key_of_fifty_bursts_of_each_kind_is_lost_while_three_runs_train(tmp_path: Path) -> None:
+def test_no_key_of_fifty_bursts_is_lost_while_three_runs_train(tmp_path: Path) -> None:
     with terminal(tmp_path, width=128) as screen:
         assert lost(screen, BURSTS, 50) == dict.fromkeys(BURSTS, 0)

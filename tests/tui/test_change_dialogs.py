@@ -42,9 +42,7 @@ async def test_a_run_is_forked_where_the_cursor_is_and_both_are_marked(recorded:
     ]
 
 
-async def test_a_fork_trains_what_its_dialog_shows_at_the_step_that_was_typed(
-    recorded: Recorded, make_app: MakeApp
-) -> None:
+async def test_a_fork_uses_the_values_shown_for_the_typed_step(recorded: Recorded, make_app: MakeApp) -> None:
     parent = recorded.add("demo")
     later = Steering(7800, "weight_decay", 0.5, 0.9)
     taken(recorded, parent, Steering(5070, "weight_decay", 0.3, 0.5), later)
@@ -64,7 +62,7 @@ async def test_a_fork_trains_what_its_dialog_shows_at_the_step_that_was_typed(
     assert later not in held.plan
 
 
-async def test_a_fork_that_cannot_be_says_why(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_an_impossible_fork_shows_the_reason(recorded: Recorded, make_app: MakeApp) -> None:
     recorded.add("demo")
     scheduler = FakeScheduler()
     async with make_app(scheduler).run_test(size=(120, 40)) as pilot:
@@ -78,9 +76,7 @@ async def test_a_fork_that_cannot_be_says_why(recorded: Recorded, make_app: Make
     assert (config.weight_decay, config.epochs) == (0.5, 200)
 
 
-async def test_a_second_steering_starts_from_the_first_even_before_that_counts(
-    recorded: Recorded, make_app: MakeApp
-) -> None:
+async def test_a_second_steering_starts_from_a_pending_first_one(recorded: Recorded, make_app: MakeApp) -> None:
     run_id = recorded.add("demo", points=50, status=Status.PAUSED)
     taken(recorded, run_id, Steering(50 * 78, "weight_decay", 0.3, 0.5))
     async with make_app().run_test(size=(120, 40)) as pilot:
@@ -98,9 +94,7 @@ async def test_a_second_steering_starts_from_the_first_even_before_that_counts(
     ]
 
 
-async def test_steering_a_paused_run_says_when_it_will_count_and_the_dialog_says_what_is_pending(
-    recorded: Recorded, make_app: MakeApp
-) -> None:
+async def test_steering_a_paused_run_shows_pending_changes(recorded: Recorded, make_app: MakeApp) -> None:
     run_id = recorded.add("demo", points=50, status=Status.PAUSED)
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape", "s")
@@ -121,7 +115,7 @@ async def test_steering_a_paused_run_says_when_it_will_count_and_the_dialog_says
         assert "Pending: λ 0.3 → 0.5." in str(pilot.app.screen.query_one(".hint", Static).content)
 
 
-async def test_steering_a_running_run_says_from_when_it_counts(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_steering_a_running_run_says_when_it_takes_effect(recorded: Recorded, make_app: MakeApp) -> None:
     run_id = recorded.add("demo", points=50, status=Status.RUNNING)
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape", "s")

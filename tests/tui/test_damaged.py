@@ -42,9 +42,7 @@ async def test_a_damaged_run_is_listed_can_be_marked_and_opened_and_deleted(
         assert [run.id for run in pilot.app.snapshot.runs] == [sound]
 
 
-async def test_lost_points_are_named_in_the_story_and_trained_again_by_the_key(
-    recorded: Recorded, make_app: MakeApp
-) -> None:
+async def test_lost_points_are_reported_and_a_key_trains_them_again(recorded: Recorded, make_app: MakeApp) -> None:
     run_id = recorded.add("demo", points=20)
     step = int(recorded.store.curves(run_id).steps[7])
     rotten(recorded, f"UPDATE points SET data = zeroblob(length(data)) WHERE step = {step}")
@@ -58,7 +56,7 @@ async def test_lost_points_are_named_in_the_story_and_trained_again_by_the_key(
         assert controls.scheduler.submitted == [run_id], "which reopens it"
 
 
-async def test_what_no_row_can_show_is_said_at_the_start(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_missing_runs_and_damaged_sweeps_are_reported_at_the_start(recorded: Recorded, make_app: MakeApp) -> None:
     run = recorded.store.run(recorded.add("demo", points=5))
     store = recorded.store
     assign(store, store.sweeps.get(store.sweeps.add(Grid.of(run.config, {"weight_decay": [0.1, 0.2]}))))

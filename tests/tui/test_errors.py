@@ -33,7 +33,7 @@ def test_the_python_api_has_one_error_to_catch() -> None:
     assert issubclass(wdtui.DivergedError, wdtui.WdtuiError)
 
 
-def test_the_command_line_says_any_error_of_wdtui_and_tells_bad_input_from_broken_runs(
+def test_the_command_line_reports_every_error_with_the_right_status(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     class UnheardOfError(wdtui.WdtuiError):

@@ -10,7 +10,7 @@ from wdtui.runs.estimates import expected_speed
 from wdtui.tui.estimates import arithmetic
 
 
-def test_a_transformers_step_is_reckoned_to_cost_its_passes_over_all_positions() -> None:
+def test_the_estimate_of_a_transformer_step_counts_all_positions() -> None:
     residual = RunConfig(width=128)
     transformer = residual.replace(architecture="transformer")
     ratio = transformer.parameters * transformer.bits / residual.parameters
@@ -21,7 +21,7 @@ def test_a_transformers_step_is_reckoned_to_cost_its_passes_over_all_positions()
     assert "401,409 parameters" in arithmetic(transformer, [])
 
 
-def test_the_speed_of_one_architecture_says_nothing_of_the_other(recorded: Recorded) -> None:
+def test_speeds_of_another_architecture_are_not_used(recorded: Recorded) -> None:
     recorded.add("epsilon-1e-2", points=5)
     runs = recorded.store.runs()
     config = runs[0].config

@@ -25,7 +25,7 @@ def append(store: Store, run_id: int, steps: range) -> None:
     store.append(store.run(run_id).claim, points, speed=1.0, milestones={})
 
 
-def test_nothing_new_is_nothing(recorded: Recorded) -> None:
+def test_polling_without_changes_returns_none(recorded: Recorded) -> None:
     recorded.add("demo")
     feed = Feed(recorded.store)
     first = feed.poll()
@@ -34,7 +34,7 @@ def test_nothing_new_is_nothing(recorded: Recorded) -> None:
     assert feed.poll() is None
 
 
-def test_an_empty_store_is_told_once(recorded: Recorded) -> None:
+def test_an_empty_store_is_reported_once(recorded: Recorded) -> None:
     feed = Feed(recorded.store)
     first = feed.poll()
     assert first is not None
@@ -61,7 +61,7 @@ def test_only_new_points_are_read_and_earlier_snapshots_stay(recorded: Recorded)
         assert latest.shown[0].curves.steps.tolist()[3:] == list(range(1000, 1300))
 
 
-def test_a_truncated_run_is_read_anew(recorded: Recorded) -> None:
+def test_a_truncated_run_is_read_again(recorded: Recorded) -> None:
     run_id = recorded.add("demo", points=20, status=Status.RUNNING)
     feed = Feed(recorded.store)
     feed.show([run_id])
@@ -73,7 +73,7 @@ def test_a_truncated_run_is_read_anew(recorded: Recorded) -> None:
     assert snapshot.shown[0].curves.steps.tolist()[-4:] == [780, 800, 801, 802]
 
 
-def test_what_others_delete_disappears(recorded: Recorded) -> None:
+def test_runs_deleted_by_other_processes_disappear(recorded: Recorded) -> None:
     gone, kept = recorded.add("demo"), recorded.add("decay-1")
     feed = Feed(recorded.store)
     feed.show([gone, kept])
@@ -86,7 +86,7 @@ def test_what_others_delete_disappears(recorded: Recorded) -> None:
     assert [one.run.id for one in snapshot.shown] == [kept]
 
 
-def test_what_others_delete_disappears_although_others_train_on(recorded: Recorded) -> None:
+def test_deleted_runs_disappear_while_others_train(recorded: Recorded) -> None:
     gone, live = recorded.add("demo"), recorded.add("demo", points=20, status=Status.RUNNING)
     feed = Feed(recorded.store)
     feed.poll()
@@ -111,7 +111,7 @@ def test_a_run_whose_process_died_becomes_interrupted(recorded: Recorded, monkey
     assert snapshot.runs[0].status == Status.INTERRUPTED
 
 
-def test_heartbeats_are_no_news(recorded: Recorded) -> None:
+def test_heartbeats_do_not_change_the_snapshot(recorded: Recorded) -> None:
     run_id = recorded.add("demo", points=20, status=Status.RUNNING)
     feed = Feed(recorded.store)
     feed.show([run_id])
@@ -120,7 +120,7 @@ def test_heartbeats_are_no_news(recorded: Recorded) -> None:
     assert feed.poll() is None
 
 
-def test_runs_that_are_shown_no_longer_leave_memory(recorded: Recorded) -> None:
+def test_runs_that_are_no_longer_shown_are_freed(recorded: Recorded) -> None:
     first, second = recorded.add("demo"), recorded.add("decay-1")
     feed = Feed(recorded.store)
     feed.show([first, second])

@@ -40,9 +40,7 @@ async def test_enter_on_the_first_screen_trains_the_demo(recorded: Recorded, mak
     assert (run.experiment, run.config.weight_decay, run.config.epochs) == ("demo", 0.3, 130)
 
 
-async def test_fields_are_typed_and_a_changed_experiment_is_no_longer_that_experiment(
-    recorded: Recorded, make_app: MakeApp
-) -> None:
+async def test_a_run_with_changed_fields_has_no_experiment(recorded: Recorded, make_app: MakeApp) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, *("up",) * 7, "type:0.02", "down", "type:1e-5", "enter")
     (run,) = recorded.store.runs()
@@ -64,9 +62,7 @@ async def test_the_normalised_decay_overrides_the_plain_one(recorded: Recorded, 
     assert run.config.weight_decay == pytest.approx(0.496, abs=1e-3)
 
 
-async def test_the_field_in_hand_is_seen_where_its_explanation_takes_most_of_the_room(
-    recorded: Recorded, make_app: MakeApp
-) -> None:
+async def test_the_focused_field_stays_visible_beside_its_explanation(recorded: Recorded, make_app: MakeApp) -> None:
     recorded.add("demo")
     async with make_app().run_test(size=(40, 12)) as pilot:
         form = pilot.app.screen.query_one(LaunchForm)
@@ -78,7 +74,7 @@ async def test_the_field_in_hand_is_seen_where_its_explanation_takes_most_of_the
             assert not (explanation.display and explanation.region.overlaps(row))
 
 
-async def test_of_the_two_decays_the_one_typed_last_counts(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_the_last_typed_of_the_two_decays_counts(recorded: Recorded, make_app: MakeApp) -> None:
     async with make_app().run_test(size=(120, 60)) as pilot:
         form = pilot.app.screen.query_one(LaunchForm)
         form.use_config(RunConfig(normalized_weight_decay=0.05))
@@ -130,7 +126,7 @@ async def test_a_live_run_is_paused_stopped_and_steered_through_the_store(
     assert sent(recorded, run_id) == [("pause", {}), ("stop", {}), ("steer", {"bn_epsilon": 0.01})]
 
 
-async def test_a_paused_run_goes_on(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_a_paused_run_resumes(recorded: Recorded, make_app: MakeApp) -> None:
     run_id = recorded.add("demo", points=50, status=Status.PAUSED)
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape", "space")
@@ -148,14 +144,14 @@ async def test_a_stopped_run_is_submitted_again_and_a_finished_one_is_not(
     assert scheduler.submitted == [stopped]
 
 
-async def test_a_queued_run_is_taken_out_of_the_queue(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_a_queued_run_can_be_stopped(recorded: Recorded, make_app: MakeApp) -> None:
     scheduler = FakeScheduler()
     async with make_app(scheduler).run_test(size=(120, 40)) as pilot:
         await press(pilot, "enter", "x")
     assert scheduler.queue == ()
 
 
-async def test_deleting_asks_first(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_deleting_asks_for_confirmation(recorded: Recorded, make_app: MakeApp) -> None:
     recorded.add("demo")
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape", "d", "enter")
@@ -199,7 +195,7 @@ async def test_marked_runs_are_shown_together_with_the_selected_one(recorded: Re
         assert [one.run.id for one in pilot.app.snapshot.shown] == [1]
 
 
-async def test_the_filter_is_applied_as_typed_and_taken_away_by_escape(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_the_filter_applies_while_typing_and_escape_clears_it(recorded: Recorded, make_app: MakeApp) -> None:
     recorded.add("demo")
     recorded.add("decay-1")
     async with make_app().run_test(size=(120, 40)) as pilot:
@@ -213,7 +209,7 @@ async def test_the_filter_is_applied_as_typed_and_taken_away_by_escape(recorded:
         assert len(table.runs) == 2
 
 
-async def test_a_new_run_that_the_filter_hides_is_spoken_of(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_a_new_run_hidden_by_the_filter_is_announced(recorded: Recorded, make_app: MakeApp) -> None:
     recorded.add("demo")
     async with make_app(FakeScheduler()).run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape", "slash", "type:test>0.9", "enter", "r")
@@ -251,7 +247,7 @@ async def test_charts_are_zoomed_panned_and_reset(recorded: Recorded, make_app: 
         assert (grid.view.time_log, grid.view.cursor, grid.maximised) == (False, None, False)
 
 
-async def test_enter_opens_a_run_and_escape_leads_back(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_enter_opens_a_run_and_escape_returns(recorded: Recorded, make_app: MakeApp) -> None:
     recorded.add("epsilon-1e-5")
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape", "enter")
@@ -270,7 +266,7 @@ async def test_the_palette_finds_an_action(recorded: Recorded, make_app: MakeApp
     assert sent(recorded, 1) == [("stop", {})]
 
 
-async def test_how_many_runs_train_at_once_can_be_changed(make_app: MakeApp) -> None:
+async def test_the_number_of_concurrent_runs_can_be_changed(make_app: MakeApp) -> None:
     scheduler = FakeScheduler()
     async with make_app(scheduler).run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape", "w", "type:3", "enter")
@@ -282,7 +278,7 @@ async def test_how_many_runs_train_at_once_can_be_changed(make_app: MakeApp) -> 
 @pytest.mark.parametrize(
     ("answer", "asked"), [(("enter",), ["interrupt", "wait"]), (("l",), ["detach"]), (("escape",), [])]
 )
-async def test_leaving_with_live_runs_asks(answer: tuple[str, ...], asked: list[str], make_app: MakeApp) -> None:
+async def test_quitting_with_live_runs_asks(answer: tuple[str, ...], asked: list[str], make_app: MakeApp) -> None:
     scheduler = FakeScheduler()
     scheduler.live = (1,)
     app = make_app(scheduler)
@@ -294,7 +290,7 @@ async def test_leaving_with_live_runs_asks(answer: tuple[str, ...], asked: list[
     assert scheduler.asked == ["warm_up", *asked]
 
 
-async def test_leaving_without_live_runs_does_not_ask(make_app: MakeApp) -> None:
+async def test_quitting_without_live_runs_does_not_ask(make_app: MakeApp) -> None:
     app = make_app()
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("escape", "q")
@@ -302,7 +298,7 @@ async def test_leaving_without_live_runs_does_not_ask(make_app: MakeApp) -> None
         assert not app.is_running
 
 
-async def test_letters_typed_in_a_field_are_no_actions(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_letters_typed_in_a_field_trigger_no_actions(recorded: Recorded, make_app: MakeApp) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, *("up",) * 7, "type:[qrx")
         assert isinstance(pilot.app.focused, Input)
@@ -338,7 +334,7 @@ async def test_a_run_of_another_process_is_followed(recorded: Recorded, make_app
         assert len(shown.curves) == 30
 
 
-async def test_a_crash_leaves_with_an_exit_status(make_app: MakeApp) -> None:
+async def test_a_crash_gives_an_exit_status(make_app: MakeApp) -> None:
     app = make_app()
     with pytest.raises(ZeroDivisionError):
         async with app.run_test(size=(120, 40)) as pilot:
@@ -348,7 +344,7 @@ async def test_a_crash_leaves_with_an_exit_status(make_app: MakeApp) -> None:
     assert app.return_code == 1
 
 
-async def test_nothing_is_painted_when_nothing_changed(
+async def test_nothing_is_drawn_when_nothing_changed(
     recorded: Recorded, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorded.add("demo", points=30, status=Status.RUNNING)
@@ -365,9 +361,7 @@ async def test_nothing_is_painted_when_nothing_changed(
 
 
 @pytest.mark.parametrize("key", ["space", "x"])
-async def test_a_queued_run_whose_process_is_gone_is_shown_as_an_orphan_and_taken_up_or_dropped_by_a_key(
-    recorded: Recorded, make_app: MakeApp, key: str
-) -> None:
+async def test_an_orphan_is_shown_and_keys_resume_or_stop_it(recorded: Recorded, make_app: MakeApp, key: str) -> None:
     with in_python("store.add_run(RunConfig())", recorded.store.folder) as process:
         assert process.wait(60) == 0
     app = make_app()
@@ -397,7 +391,7 @@ async def test_a_queued_run_becomes_an_orphan_on_the_screen_once_its_process_die
             assert app.snapshot.runs[0].state == "orphaned"
 
 
-async def test_a_filter_that_is_still_typed_never_empties_the_table(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_typing_a_filter_never_empties_the_table(recorded: Recorded, make_app: MakeApp) -> None:
     recorded.add("demo")
     recorded.add("epsilon-1e-5")
     async with make_app().run_test(size=(120, 40)) as pilot:

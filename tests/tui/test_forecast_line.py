@@ -46,25 +46,25 @@ def expected_marks(runs: tuple[Shown, ...], chart: object) -> list[Mark]:
     return [mark for mark in drawn(runs, chart).marks if mark.color == "dim"]
 
 
-def test_a_live_run_is_told_its_next_blowup(live: Shown) -> None:
+def test_a_live_run_shows_its_next_blowup(live: Shown) -> None:
     assert live.forecast and live.forecast.earliest <= THIRD_BLOWUP <= live.forecast.latest
     assert f"A blow-up is expected near step {live.forecast.step:,} (" in status_line(live)
     for chart, label in ((ACCURACY, "blow-up expected"), (LOSS, "")):
         assert expected_marks((live,), chart) == [Mark(live.forecast.step, label, "dim")]
 
 
-def test_a_run_that_has_ended_expects_nothing(recorded: Recorded) -> None:
+def test_a_finished_run_has_no_forecast(recorded: Recorded) -> None:
     (done,) = shown(recorded, recorded.add("crash-forecast", points=228))
     assert done.forecast is None and "expected" not in status_line(done) and not expected_marks((done,), ACCURACY)
 
 
-def test_among_several_runs_no_forecast_is_drawn(recorded: Recorded, live: Shown) -> None:
+def test_several_runs_have_no_forecast(recorded: Recorded, live: Shown) -> None:
     runs = shown(recorded, 1, recorded.add("epsilon-1e-5"))
     assert not expected_marks(runs, ACCURACY)
     assert all(np.isfinite(series.y).all() for series in drawn(runs).series[1:])
 
 
-def test_sharpness_is_drawn_from_measurement_to_measurement(live: Shown) -> None:
+def test_sharpness_lines_join_the_measurements(live: Shown) -> None:
     steps, values = live.curves.measured("sharpness")
     (series,) = drawn((live,)).series
     assert len(steps) == 228 // 5 and list(series.x) == steps.tolist() and list(series.y) == values.tolist()  # type: ignore[call-overload]
@@ -73,7 +73,7 @@ def test_sharpness_is_drawn_from_measurement_to_measurement(live: Shown) -> None
 
 
 @pytest.mark.parametrize(("cursor", "at"), [(None, -1), (8600.0, 21), (0.0, 0)])
-def test_the_value_read_out_is_of_the_nearest_measurement(live: Shown, cursor: float | None, at: int) -> None:
+def test_the_value_at_the_cursor_is_the_nearest_measurement(live: Shown, cursor: float | None, at: int) -> None:
     from wdtui.support.text import number
 
     value = drawn((live,), view=dataclasses.replace(View(), cursor=cursor)).values[0]

@@ -25,7 +25,7 @@ def texts(app: Any) -> dict[str, str]:
     return {box.parent.parent.id: box.value for box in app.screen.query_one("#group-article").query(Input)}
 
 
-async def test_enter_on_a_group_heading_is_not_said_to_run(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_the_footer_of_a_group_heading_does_not_say_run(recorded: Recorded, make_app: MakeApp) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "c")
         assert "⏎ run" in footer(pilot.app)
@@ -36,7 +36,7 @@ async def test_enter_on_a_group_heading_is_not_said_to_run(recorded: Recorded, m
     assert recorded.store.runs() == []
 
 
-async def test_both_arrows_of_every_choice_are_seen(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_both_arrows_of_every_choice_are_visible(recorded: Recorded, make_app: MakeApp) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
         form = pilot.app.screen.query_one(LaunchForm)
         for heading in form.query(GroupHeading):
@@ -54,7 +54,7 @@ async def test_both_arrows_of_every_choice_are_seen(recorded: Recorded, make_app
                 assert choice.region.x + len(choice.render().plain) <= room.right, choice.value
 
 
-async def test_the_form_is_as_it_was_left_when_the_app_opens_again(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_the_form_is_restored_when_the_app_reopens(recorded: Recorded, make_app: MakeApp) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "c", "up", "right", "down", "type:0.25", "down", "type:1e-", "escape")
         chosen, typed = pilot.app.screen.form.experiment.name, texts(pilot.app)
@@ -78,9 +78,7 @@ async def test_the_form_is_as_it_was_left_when_the_app_opens_again(recorded: Rec
         b'{"texts": {"of_another_version": "1"}, "experiment": "demo"}',
     ],
 )
-async def test_a_form_that_was_kept_badly_or_by_another_version_is_the_demo(
-    content: bytes, recorded: Recorded, make_app: MakeApp
-) -> None:
+async def test_an_invalid_saved_form_becomes_the_demo(content: bytes, recorded: Recorded, make_app: MakeApp) -> None:
     (recorded.store.folder / "form.json").write_bytes(content)
     scheduler = FakeScheduler()
     async with make_app(scheduler).run_test(size=(120, 40)) as pilot:

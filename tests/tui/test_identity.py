@@ -11,13 +11,13 @@ from wdtui.runs.labels import labels
 from wdtui.tui.identity import Identities
 
 
-def test_only_what_differs_is_named(recorded: Recorded) -> None:
+def test_labels_show_only_differences(recorded: Recorded) -> None:
     recorded.add("epsilon-1e-5", points=5)
     recorded.add("epsilon-1e-2", points=5)
     assert labels(recorded.store.runs()) == ["ε 0.01", "ε 1e-5"]
 
 
-def test_epochs_are_named_only_where_nothing_else_differs(recorded: Recorded) -> None:
+def test_labels_show_epochs_only_without_other_differences(recorded: Recorded) -> None:
     recorded.add("epsilon-1e-2", points=5)
     recorded.add("epsilon-1e-2", points=5, epochs=400)
     assert labels(recorded.store.runs()) == ["epochs 400", "epochs 310"]
@@ -38,25 +38,25 @@ def test_a_run_older_than_a_hyperparameter_has_its_default(recorded: Recorded) -
     assert recorded.store.run(old).config == recorded.store.run(new).config.replace(bn_epsilon=1e-5)
 
 
-def test_equal_runs_are_named_by_name_or_number(recorded: Recorded) -> None:
+def test_equal_runs_are_labelled_by_name_or_number(recorded: Recorded) -> None:
     recorded.add("demo", points=5)
     recorded.add("demo", points=5, name="again")
     assert labels(recorded.store.runs()) == ["again", "#1"]
 
 
-def test_long_numbers_are_rounded_to_what_can_be_read(recorded: Recorded) -> None:
+def test_long_numbers_in_labels_are_rounded(recorded: Recorded) -> None:
     recorded.add("demo", points=5)
     recorded.add("demo", points=5, normalized_weight_decay=0.05)
     assert labels(recorded.store.runs()) == ["λ 0.496", "λ 0.3"]
 
 
-def test_numbers_that_differ_little_are_given_in_full(recorded: Recorded) -> None:
+def test_nearly_equal_numbers_in_labels_are_exact(recorded: Recorded) -> None:
     recorded.add("demo", points=5, learning_rate=0.0010001)
     recorded.add("demo", points=5)
     assert labels(recorded.store.runs()) == ["learning rate 0.001", "learning rate 0.0010001"]
 
 
-def test_colours_and_signs_stay_and_are_new_for_each_of_49_runs() -> None:
+def test_colours_and_markers_are_stable_and_distinct_for_49_runs() -> None:
     identities = Identities()
     first = identities.keep(7)
     preview = identities.of(9)

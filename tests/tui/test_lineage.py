@@ -67,13 +67,13 @@ def test_a_steered_value_is_never_cut(recorded: Recorded, value: float, shown: s
     assert narrow(steer(recorded, run_id, Steering(1560, "weight_decay", 0.1, value)), "λ") == shown
 
 
-def test_a_steered_learning_rate_is_said_beside_the_speed(recorded: Recorded) -> None:
+def test_a_steered_learning_rate_is_shown_beside_the_speed(recorded: Recorded) -> None:
     run_id = recorded.add("epsilon-1e-2", points=40, status=Status.RUNNING)
     run = steer(recorded, run_id, Steering(1560, "learning_rate", 0.001, 0.0001))
     assert "learning rate 0.001→1e-4" in cells(run, 200)[""]
 
 
-def test_the_row_of_a_fork_says_whose_it_is_and_where_it_leaves_it(recorded: Recorded) -> None:
+def test_the_row_of_a_fork_shows_parent_and_step(recorded: Recorded) -> None:
     forked(recorded)
     run = recorded.store.runs()[0]
     assert cells(run, 200)["name"] == "fork of 1 at 8,424" and narrow(run, "name") == "↳1 at 8,424"
@@ -101,7 +101,7 @@ async def test_the_table_sorts_by_the_value_in_force(recorded: Recorded, make_ap
         assert [run.id for run in table.runs] == [high, middle, low]
 
 
-async def test_the_page_of_a_fork_says_what_changed_from_which_step(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_the_page_of_a_fork_shows_changes_and_steps(recorded: Recorded, make_app: MakeApp) -> None:
     forked(recorded)
     recorded.store.add_event(recorded.store.runs()[0].claim, 8112, "forked", {"parent": 1})
     async with make_app().run_test(size=(120, 60)) as pilot:

@@ -43,7 +43,7 @@ async def test_the_header_shows_the_load_while_a_run_is_live(
         assert not asked
 
 
-async def test_nobody_asks_the_machine_when_nothing_trains(
+async def test_the_load_is_not_sampled_when_nothing_trains(
     recorded: Recorded, make_app: Callable[..., Any], asked: list[Load]
 ) -> None:
     recorded.add("demo")

@@ -58,7 +58,7 @@ def test_each_quantity_has_a_chart_with_a_line_for_each_device() -> None:
     assert load_legend(history(1, gpus=2)).plain == "this machine   ─── CPU   ─•─ GPU 0   ─×─ GPU 1"
 
 
-def test_what_is_absent_has_no_chart() -> None:
+def test_missing_sensors_have_no_chart() -> None:
     kept = history(10, gpus=0)
     assert titles(load_figures(kept)) == ["use", "memory"] and load_legend(kept).plain == "this machine   ─── CPU"
     kept.add(Load(50, (1, 2), (Gpu("Virtual", percent=20),)), 1020)
@@ -68,7 +68,7 @@ def test_what_is_absent_has_no_chart() -> None:
     assert load_figures(LoadHistory()) == []
 
 
-def test_the_first_look_which_knows_no_cpu_use_has_its_chart_already() -> None:
+def test_the_first_sample_without_cpu_use_already_has_a_chart() -> None:
     kept = LoadHistory()
     kept.add(Load(None, (1, 2)), 0)
     use, memory = load_figures(kept)
@@ -76,12 +76,12 @@ def test_the_first_look_which_knows_no_cpu_use_has_its_chart_already() -> None:
     assert list(np.asarray(memory.series[0].y)) == [50]
 
 
-def test_the_time_axis_holds_all_there_is_up_to_now() -> None:
+def test_the_time_axis_covers_all_samples_up_to_now() -> None:
     spans = [load_figures(history(looks))[0].x_range for looks in (1, 61, 62, 200, 5000)]
     assert spans == [(-2, 0), (-2, 0), (-4, 0), (-10, 0), (-10, 0)]
 
 
-def test_a_time_without_looks_is_a_gap() -> None:
+def test_a_time_without_samples_is_a_gap() -> None:
     kept = history(3)
     kept.add(load(3, 0), 1100)
     line = load_figures(kept)[0].series[0]
@@ -131,7 +131,7 @@ async def test_a_key_shows_the_machine_and_hides_it(
         assert not shown(app) and not drawn
 
 
-async def test_where_there_is_little_room_the_machine_takes_the_charts_place(
+async def test_on_a_small_screen_the_load_replaces_the_charts(
     recorded: Recorded, make_app: Callable[..., Any], asked: list[Load]
 ) -> None:
     recorded.add("demo")
@@ -162,7 +162,7 @@ async def test_a_machine_without_a_gpu_has_two_charts(
 
 
 @pytest.mark.parametrize("name, size", [("machine", (120, 40)), ("machine-80x24", (80, 24))])
-async def test_the_picture(
+async def test_snapshot_of_the_load_charts(
     name: str,
     size: tuple[int, int],
     recorded: Recorded,

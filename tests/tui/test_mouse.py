@@ -78,7 +78,7 @@ async def test_a_click_beside_the_plot_only_makes_the_chart_the_current_one(
         assert norm.current and grid.view.cursor is None
 
 
-async def test_clicks_and_the_wheel_do_nothing_where_there_are_no_runs(make_app: MakeApp) -> None:
+async def test_clicks_and_the_wheel_do_nothing_without_runs(make_app: MakeApp) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
         await settle(pilot)
         panel = pilot.app.screen.query_one("#chart-3", ChartPanel)
@@ -104,7 +104,7 @@ async def test_the_wheel_zooms_around_the_pointed_step(share: float, recorded: R
         assert grid.view.span is None
 
 
-async def test_the_wheel_with_shift_and_a_wheel_turned_sideways_pan(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_the_shifted_or_horizontal_wheel_pans(recorded: Recorded, make_app: MakeApp) -> None:
     recorded.add("demo")
     async with make_app().run_test(size=(120, 40)) as pilot:
         grid = await on_the_charts(pilot)
@@ -123,7 +123,7 @@ async def test_the_wheel_with_shift_and_a_wheel_turned_sideways_pan(recorded: Re
         assert grid.view.span == pytest.approx(newest)
 
 
-async def test_a_click_on_a_columns_title_sorts_by_it_and_another_turns_the_order_round(
+async def test_clicking_a_columns_title_sorts_and_a_second_click_reverses(
     recorded: Recorded, make_app: MakeApp
 ) -> None:
     for recording in ("decay-1", "demo", "epsilon-1e-2"):

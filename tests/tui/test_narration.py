@@ -1,4 +1,4 @@
-"""An experiment speaks: its notes on the quiet line as the run gets there, its claims' state in the gallery."""
+"""Notes on the status line while a run trains, and verdicts of claims in the gallery."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wdtui.schema.curves import Point
 from wdtui.store.records import Status
 from wdtui.studies import experiments
 from wdtui.tui.screens.experiments import Gallery
-from wdtui.tui.widgets.words import Words
+from wdtui.tui.widgets.plain_text import PlainText
 
 MakeApp = Callable[..., Any]
 
@@ -48,7 +48,7 @@ def speaking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("speaking")
-async def test_the_quiet_line_says_the_note_that_the_run_has_got_to(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_the_status_line_shows_the_note_that_the_run_has_reached(recorded: Recorded, make_app: MakeApp) -> None:
     recorded.add("epsilon-1e-2", points=10, status=Status.RUNNING, experiment="speaking")
     recorded.add("epsilon-1e-2", points=150, status=Status.RUNNING, experiment="speaking")
     recorded.add("epsilon-1e-2", points=150, status=Status.RUNNING, experiment="another")
@@ -56,7 +56,7 @@ async def test_the_quiet_line_says_the_note_that_the_run_has_got_to(recorded: Re
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape")
         for _ in range(3):
-            lines.append(pilot.app.screen.query_one("#quiet", Words).content.plain)
+            lines.append(pilot.app.screen.query_one("#status", PlainText).content.plain)
             await press(pilot, "down")
     another, fitted, started = lines
     assert started == "Step 78: Off it goes."
@@ -64,18 +64,18 @@ async def test_the_quiet_line_says_the_note_that_the_run_has_got_to(recorded: Re
 
 
 @pytest.mark.usefixtures("speaking")
-async def test_a_note_gives_way_to_the_present_once_it_could_be_read(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_a_note_is_replaced_by_the_current_state_after_a_while(recorded: Recorded, make_app: MakeApp) -> None:
     run_id = recorded.add("epsilon-1e-2", points=52, status=Status.RUNNING, experiment="speaking")
     config = recorded.store.run(run_id).config
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape")
-        said = [pilot.app.screen.query_one("#quiet", Words).content.plain]
+        said = [pilot.app.screen.query_one("#status", PlainText).content.plain]
         for epoch in (53, 300):
             values = tuple({"train_accuracy": 1.0, "test_accuracy": 0.5}.get(name, 1.0) for name in config.columns)
             points = [Point(epoch * 78, epoch, values)]
             recorded.store.append(recorded.store.run(run_id).claim, points, speed=40.0, milestones={})
             await settle(pilot)
-            said.append(pilot.app.screen.query_one("#quiet", Words).content.plain)
+            said.append(pilot.app.screen.query_one("#status", PlainText).content.plain)
     at_once, soon, later = said
     assert at_once.startswith("Fitted at step 4,056; ")
     assert soon == f"Step 4,056: {at_once}"
@@ -83,7 +83,7 @@ async def test_a_note_gives_way_to_the_present_once_it_could_be_read(recorded: R
 
 
 @pytest.mark.usefixtures("speaking")
-async def test_the_gallery_says_how_claims_stand_by_the_runs_there_are(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_the_gallery_shows_verdicts_from_the_stored_runs(recorded: Recorded, make_app: MakeApp) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "E")
         assert isinstance(pilot.app.screen, Gallery)
@@ -98,14 +98,14 @@ async def test_the_gallery_says_how_claims_stand_by_the_runs_there_are(recorded:
 
 
 @pytest.mark.usefixtures("speaking")
-async def test_a_run_that_has_ended_is_told_of_as_a_whole(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_the_status_line_summarises_a_finished_run(recorded: Recorded, make_app: MakeApp) -> None:
     recorded.add("epsilon-1e-2", experiment="speaking")
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape")
-        assert "Fit reached at step" in pilot.app.screen.query_one("#quiet", Words).content.plain
+        assert "Fit reached at step" in pilot.app.screen.query_one("#status", PlainText).content.plain
 
 
-async def test_leaving_the_gallery_at_once_does_no_harm(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_leaving_the_gallery_at_once_is_safe(recorded: Recorded, make_app: MakeApp) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
         await settle(pilot)
         await pilot.press("E", "escape", "E", "escape")

@@ -29,7 +29,7 @@ def with_a_new_field(recorded: Recorded, column: str, path: str) -> None:
 
 @pytest.mark.parametrize("decay", [{}, {"normalized_weight_decay": 0.05}])
 @pytest.mark.parametrize("status", [Status.DONE, Status.RUNNING])
-async def test_the_curves_of_such_a_run_are_drawn_and_its_config_is_told_in_a_sentence(
+async def test_a_run_of_a_newer_version_has_curves_and_an_error_as_config(
     decay: dict[str, float], status: Status, recorded: Recorded, make_app: MakeApp
 ) -> None:
     run_id = recorded.add("epsilon-1e-5", points=60, status=status, **decay)
@@ -47,7 +47,7 @@ async def test_the_curves_of_such_a_run_are_drawn_and_its_config_is_told_in_a_se
         assert _NEWER in str(pilot.app.screen.query_one("#facts").render())
 
 
-async def test_such_a_sweep_is_listed_and_opening_it_says_why_it_cannot_be(
+async def test_a_sweep_of_a_newer_version_is_listed_and_opening_it_shows_an_error(
     recorded: Recorded, make_app: MakeApp
 ) -> None:
     recorded.store.sweeps.add(Grid.of(RunConfig(), {"weight_decay": (0.1, 0.3)}), name="mine")

@@ -14,9 +14,7 @@ from wdtui.tui.widgets.run_table import RunTable
 MakeApp = Callable[..., Any]
 
 
-async def test_an_opened_run_is_followed_although_the_filter_no_longer_lets_it_through(
-    recorded: Recorded, make_app: MakeApp
-) -> None:
+async def test_an_opened_run_is_updated_although_the_filter_hides_it(recorded: Recorded, make_app: MakeApp) -> None:
     recorded.add("demo", points=20, status=Status.RUNNING)
     opened = recorded.add("demo", points=20, status=Status.RUNNING)
     async with make_app().run_test(size=(120, 40)) as pilot:
@@ -30,9 +28,7 @@ async def test_an_opened_run_is_followed_although_the_filter_no_longer_lets_it_t
         assert [one.run.id for one in pilot.app.snapshot.shown] == [pilot.app.screen.query_one(RunTable).selected]
 
 
-async def test_a_run_is_opened_in_the_moment_in_which_the_cursor_gets_there(
-    recorded: Recorded, make_app: MakeApp
-) -> None:
+async def test_a_run_opens_at_once_when_the_cursor_reaches_it(recorded: Recorded, make_app: MakeApp) -> None:
     first = recorded.add("demo", points=20)
     recorded.add("demo", points=20)
     async with make_app().run_test(size=(120, 40)) as pilot:

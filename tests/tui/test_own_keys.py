@@ -23,7 +23,7 @@ def test_every_action_has_a_name_of_its_own() -> None:
     assert len(ACTIONS) == len(named) and {"launch", "help", "log_time", "open_cell"} <= ACTIONS.keys()
 
 
-async def test_a_new_key_acts_is_shown_everywhere_and_frees_the_old(
+async def test_a_remapped_key_works_is_shown_and_frees_the_old_key(
     recorded: Recorded, make_app: Callable[..., Any]
 ) -> None:
     recorded.add("demo")
@@ -54,7 +54,7 @@ def test_the_help_page_shows_the_new_key() -> None:
     assert any("f5 or Enter trains it." in line for line in lines)
 
 
-async def test_a_theme_of_ones_own_is_used(recorded: Recorded, make_app: Callable[..., Any]) -> None:
+async def test_a_user_theme_is_used(recorded: Recorded, make_app: Callable[..., Any]) -> None:
     own = Settings(Path(), {"theme": "sea"}, themes={"sea": {"base": "light", "accent": "#56b4e9", "line": "#333333"}})
     app = make_app(settings=own)
     async with app.run_test(size=(120, 40)) as pilot:

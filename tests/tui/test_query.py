@@ -57,7 +57,7 @@ def filled(recorded: Recorded) -> Recorded:
         ("seed≠1", [1, 2, 3]),
     ],
 )
-def test_what_passes(query: str, found: list[int], filled: Recorded) -> None:
+def test_filters_select_the_matching_runs(query: str, found: list[int], filled: Recorded) -> None:
     keep = parse(query, [SCHEMA])
     assert sorted(run.id for run in filled.store.runs() if keep(run)) == found
 
@@ -75,12 +75,12 @@ def test_what_passes(query: str, found: list[int], filled: Recorded) -> None:
         ("zzzz=1", "neither a hyperparameter nor a metric"),
     ],
 )
-def test_what_is_refused(query: str, said: str) -> None:
+def test_invalid_filters_are_refused(query: str, said: str) -> None:
     with pytest.raises(QueryError, match=said.replace("?", r"\?")):
         parse(query, [SCHEMA])
 
 
-def test_runs_without_an_owner_are_found_by_what_they_are_shown_as(recorded: Recorded) -> None:
+def test_orphans_are_found_by_their_shown_state(recorded: Recorded) -> None:
     with in_python("store.add_run(RunConfig())", recorded.store.folder) as process:
         assert process.wait(60) == 0
     recorded.store.add_run(RunConfig())
@@ -109,7 +109,7 @@ def test_runs_without_an_owner_are_found_by_what_they_are_shown_as(recorded: Rec
         ("test>2", [], ""),
     ],
 )
-def test_what_is_still_typed_leaves_the_runs_that_the_rest_lets_through(
+def test_an_unfinished_last_part_of_a_filter_is_ignored(
     typed: str, found: list[int], said: str, filled: Recorded
 ) -> None:
     runs = sorted(filled.store.runs(), key=lambda run: run.id)
@@ -118,10 +118,10 @@ def test_what_is_still_typed_leaves_the_runs_that_the_rest_lets_through(
     assert said in unfinished and bool(said) == bool(unfinished)
 
 
-def test_a_part_that_makes_no_sense_before_the_one_that_is_typed_is_refused(filled: Recorded) -> None:
+def test_an_invalid_earlier_part_of_a_filter_is_refused(filled: Recorded) -> None:
     with pytest.raises(QueryError, match="foo is neither"):
         as_typed("foo<1 tes", filled.store.runs())
 
 
-def test_without_runs_and_without_a_filter_there_is_nothing_to_say() -> None:
+def test_an_empty_filter_has_no_message() -> None:
     assert as_typed("", [])[1] == ""

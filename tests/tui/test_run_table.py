@@ -29,7 +29,7 @@ def many(recorded: Recorded, count: int = 30) -> None:
         recorded.store.add_run(RunConfig(seed=seed))
 
 
-async def test_a_run_started_while_the_table_is_scrolled_is_in_sight(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_a_new_run_is_visible_although_the_table_was_scrolled(recorded: Recorded, make_app: MakeApp) -> None:
     many(recorded)
     async with make_app(FakeScheduler()).run_test(size=SIZE) as pilot:
         table = pilot.app.screen.query_one(RunTable)
@@ -41,7 +41,7 @@ async def test_a_run_started_while_the_table_is_scrolled_is_in_sight(recorded: R
 
 
 @pytest.mark.parametrize("key", ["home", "end"])
-async def test_the_selected_run_is_in_sight_after_leaving_a_sweep(
+async def test_the_selected_run_is_visible_after_leaving_a_sweep(
     key: str, recorded: Recorded, make_app: MakeApp
 ) -> None:
     many(recorded)
@@ -57,9 +57,7 @@ async def test_the_selected_run_is_in_sight_after_leaving_a_sweep(
         assert table.selected in rows_in_sight(table)
 
 
-async def test_the_selected_run_stays_in_sight_when_others_arrive_above_it(
-    recorded: Recorded, make_app: MakeApp
-) -> None:
+async def test_the_selected_run_stays_visible_when_runs_are_added_above(recorded: Recorded, make_app: MakeApp) -> None:
     many(recorded)
     async with make_app().run_test(size=SIZE) as pilot:
         table = pilot.app.screen.query_one(RunTable)
@@ -70,9 +68,7 @@ async def test_the_selected_run_stays_in_sight_when_others_arrive_above_it(
         assert 27 in rows_in_sight(table)
 
 
-async def test_a_table_scrolled_away_from_the_selected_run_is_left_there_when_a_run_changes(
-    recorded: Recorded, make_app: MakeApp
-) -> None:
+async def test_a_scrolled_table_stays_when_a_run_changes(recorded: Recorded, make_app: MakeApp) -> None:
     many(recorded)
     async with make_app().run_test(size=SIZE) as pilot:
         table = pilot.app.screen.query_one(RunTable)
@@ -83,7 +79,7 @@ async def test_a_table_scrolled_away_from_the_selected_run_is_left_there_when_a_
         assert table.scroll_offset.y == 15
 
 
-async def test_the_selected_run_is_in_sight_after_sorting_and_filtering(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_the_selected_run_is_visible_after_sorting_and_filtering(recorded: Recorded, make_app: MakeApp) -> None:
     many(recorded)
     async with make_app().run_test(size=SIZE) as pilot:
         table = pilot.app.screen.query_one(RunTable)
@@ -93,7 +89,7 @@ async def test_the_selected_run_is_in_sight_after_sorting_and_filtering(recorded
         assert table.selected in rows_in_sight(table)
 
 
-async def test_what_identifies_a_run_is_written_in_full_and_without_separators(
+async def test_seeds_and_run_numbers_are_shown_in_full_without_separators(
     recorded: Recorded, make_app: MakeApp
 ) -> None:
     for seed in (1234, 2**31 - 1):
@@ -108,7 +104,7 @@ async def test_what_identifies_a_run_is_written_in_full_and_without_separators(
         assert f" {2**31 - 1} " in newest and " #123456 " in newest
 
 
-async def test_columns_that_grow_leave_out_others_rather_than_being_cut(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_wide_columns_hide_others_and_are_not_truncated(recorded: Recorded, make_app: MakeApp) -> None:
     recorded.store.add_run(RunConfig(seed=2**31 - 1))
     async with make_app().run_test(size=(130, 40)) as pilot:
         await press(pilot, "escape")

@@ -148,7 +148,7 @@ async def test_no_color(
     assert await drawn(make_app(), size, *keys) == picture(name=f"{state}-no-color")
 
 
-async def test_question_before_leaving(recorded: Recorded, make_app: Callable[..., Any], picture: Any) -> None:
+async def test_quit_question(recorded: Recorded, make_app: Callable[..., Any], picture: Any) -> None:
     one_running(recorded)
     scheduler = FakeScheduler()
     scheduler.live, scheduler.queue = (3,), (4, 5)
@@ -156,9 +156,7 @@ async def test_question_before_leaving(recorded: Recorded, make_app: Callable[..
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (20, 5), (40, 10), (60, 15), (99, 29)])
-async def test_sizes_with_little_room_do_not_crash(
-    size: tuple[int, int], recorded: Recorded, make_app: Callable[..., Any]
-) -> None:
+async def test_tiny_sizes_do_not_crash(size: tuple[int, int], recorded: Recorded, make_app: Callable[..., Any]) -> None:
     blow_ups(recorded)
     app = make_app()
     async with app.run_test(size=SIZE) as pilot:

@@ -24,8 +24,8 @@ from wdtui.tui.screens.sweep import SweepView
 from wdtui.tui.screens.sweep_form import SweepForm, SweepList
 from wdtui.tui.screens.workbench import Workbench
 from wdtui.tui.widgets.chart import ChartPanel
+from wdtui.tui.widgets.plain_text import PlainText
 from wdtui.tui.widgets.text_row import TextRow
-from wdtui.tui.widgets.words import Words
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:\s*Can not relate snapshot")
 
@@ -105,7 +105,7 @@ async def test_sixteen_colours(state: str, recorded: Recorded, make_app: MakeApp
 
 @pytest.mark.parametrize("size", [(1, 1), (20, 5), (40, 10), (60, 15)])
 @pytest.mark.parametrize("fill", [one_axis, two_axes])
-async def test_little_room_does_not_crash(
+async def test_tiny_sizes_do_not_crash(
     fill: Callable[[Recorded], None], size: tuple[int, int], recorded: Recorded, make_app: MakeApp
 ) -> None:
     fill(recorded)
@@ -118,7 +118,7 @@ async def test_little_room_does_not_crash(
         await settle(pilot)
 
 
-async def test_axes_that_are_typed_are_trained_and_shown(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_typed_axes_are_trained_and_shown(recorded: Recorded, make_app: MakeApp) -> None:
     scheduler = FakeScheduler()
     async with make_app(scheduler).run_test(size=SIZE) as pilot:
         await press(pilot, "escape", "W")
@@ -133,7 +133,7 @@ async def test_axes_that_are_typed_are_trained_and_shown(recorded: Recorded, mak
     assert scheduler.submitted == [1, 2, 3, 4] == [run.id for run in reversed(recorded.store.runs())]
 
 
-async def test_keys_that_arrive_all_at_once_are_taken_in_their_order(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_keys_that_arrive_at_once_are_handled_in_order(recorded: Recorded, make_app: MakeApp) -> None:
     async with make_app().run_test(size=SIZE) as pilot:
         await press(pilot, "escape", "W")
         await press(pilot, "ctrl+u", "type:weight_decay=abc(1)")
@@ -144,7 +144,7 @@ async def test_keys_that_arrive_all_at_once_are_taken_in_their_order(recorded: R
         assert pilot.app.screen.query_one("#axis-0", TextRow).text == "width=8"
 
 
-async def test_the_screen_goes_on_while_a_sweep_is_started(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_the_screen_responds_while_a_sweep_is_started(recorded: Recorded, make_app: MakeApp) -> None:
     app = make_app()
     start, released = app.controls.start_sweep, threading.Event()
 
@@ -164,7 +164,7 @@ async def test_the_screen_goes_on_while_a_sweep_is_started(recorded: Recorded, m
         assert isinstance(app.screen, SweepView)
 
 
-async def test_what_is_typed_is_read_once_it_rests_or_is_entered(
+async def test_axes_are_read_when_typing_pauses_or_on_enter(
     recorded: Recorded, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     laid_out: list[int] = []
@@ -206,7 +206,7 @@ async def test_a_cell_is_opened_and_left_again(recorded: Recorded, make_app: Mak
         for _ in range(3):
             await press(pilot, "enter")
             assert isinstance(pilot.app.screen, RunView)
-            opened.append(pilot.app.screen.run_in_hand.id)
+            opened.append(pilot.app.screen.selected_run.id)
             assert [shown.run.id for shown in pilot.app.snapshot.shown] == opened[-1:]
             await press(pilot, "escape", "n")
             assert isinstance(pilot.app.screen, SweepView)
@@ -216,7 +216,7 @@ async def test_a_cell_is_opened_and_left_again(recorded: Recorded, make_app: Mak
     assert opened == expected
 
 
-async def test_a_sweep_is_gone_on_with_and_stopped(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_a_sweep_is_resumed_and_stopped(recorded: Recorded, make_app: MakeApp) -> None:
     one_axis(recorded)
     (sweep,) = recorded.store.sweeps.all()
     runs = [run for run in recorded.store.sweeps.runs(sweep.id) if run]
@@ -261,7 +261,7 @@ async def test_further_axes_and_clicks(recorded: Recorded, make_app: MakeApp) ->
         assert view._values == (0.1, 64, 1, "mse")
 
 
-async def test_a_sweep_of_seeds_alone_is_shown_over_the_seeds(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_a_sweep_of_only_seeds_is_shown_over_the_seeds(recorded: Recorded, make_app: MakeApp) -> None:
     sweep = sweep_of(recorded, Grid.of(BASE, {}, 4))
     finish(recorded, sweep, range(2))
     async with make_app().run_test(size=SIZE) as pilot:
@@ -313,7 +313,7 @@ async def test_a_click_in_the_curve_of_a_sweep_selects_the_nearest_value(recorde
 
 
 def fields_said(app: Any) -> str:
-    return str(app.screen.query_one("#fields", Words).content)
+    return str(app.screen.query_one("#fields", PlainText).content)
 
 
 async def test_the_dialog_lists_the_fields_that_can_be_axes_and_completes_their_names(

@@ -98,7 +98,7 @@ def small_run(screen: Screen, decay: str) -> None:
     screen.type("Enter", "Escape")
 
 
-def test_a_run_is_filled_in_watched_overlaid_resized_and_left(screen: Screen) -> None:
+def test_a_run_is_started_watched_compared_resized_and_left(screen: Screen) -> None:
     small_run(screen, "0.2")
     before = steps(screen.wait_for(lambda text: steps(text) > 0))
     screen.wait_for(lambda text: steps(text) > before)
@@ -121,7 +121,7 @@ def test_a_run_is_filled_in_watched_overlaid_resized_and_left(screen: Screen) ->
         assert [run.status for run in store.runs()] == [Status.DONE, Status.STOPPED]
 
 
-def test_a_killed_training_process_is_tried_once_more_and_the_app_goes_on(screen: Screen) -> None:
+def test_a_killed_training_process_is_retried_once_and_the_app_survives(screen: Screen) -> None:
     small_run(screen, "0.2")
     screen.wait_for(lambda text: steps(text) > 0)
     with Store(screen.store) as store:
@@ -150,7 +150,7 @@ def test_a_killed_training_process_is_tried_once_more_and_the_app_goes_on(screen
         assert store.runs()[0].status == Status.INTERRUPTED
 
 
-def test_a_dropped_line_leaves_the_run_going_and_the_app_finds_it_again(screen: Screen, tmp_path: Path) -> None:
+def test_a_run_survives_a_lost_terminal_and_the_app_finds_it_again(screen: Screen, tmp_path: Path) -> None:
     small_run(screen, "0.2")
     screen.wait_for(lambda text: steps(text) > 0)
     screen.close()  # the terminal is gone: SIGHUP

@@ -15,7 +15,7 @@ from wdtui.store.records import Status
 from wdtui.tui.view import View
 from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.chart_grid import ChartGrid
-from wdtui.tui.widgets.words import Words
+from wdtui.tui.widgets.plain_text import PlainText
 
 WHOLE = (0.0, 1000.0)
 
@@ -29,12 +29,12 @@ def test_zooming_keeps_the_cursor_where_it_is() -> None:
     assert view.span == pytest.approx((125, 625))
 
 
-def test_zooming_out_ends_at_everything() -> None:
+def test_zooming_out_ends_at_the_whole_axis() -> None:
     view = View().zoomed(0.5, WHOLE).zoomed(0.5, WHOLE)
     assert view.zoomed(2, WHOLE).zoomed(2, WHOLE).span is None
 
 
-def test_zooming_in_ends_somewhere() -> None:
+def test_zooming_in_has_a_limit() -> None:
     view = View()
     for _ in range(100):
         view = view.zoomed(0.5, WHOLE)
@@ -49,14 +49,12 @@ def test_panning_stops_at_the_ends() -> None:
     assert View().panned(1, WHOLE).span is None
 
 
-def test_a_logarithmic_axis_is_halved_in_decades() -> None:
+def test_zooming_a_logarithmic_axis_halves_its_decades() -> None:
     view = View(time_log=True).zoomed(0.5, (1.0, 10_000.0))
     assert view.span == pytest.approx((100, 10_000))
 
 
-async def test_the_cursor_gets_to_the_end_of_the_longest_run_also_where_another_has_more_points(
-    recorded: Recorded, make_app: Callable[..., Any]
-) -> None:
+async def test_the_cursor_reaches_the_end_of_the_longest_run(recorded: Recorded, make_app: Callable[..., Any]) -> None:
     recorded.add("demo", points=60)
     long = recorded.add("demo", points=1, status=Status.RUNNING)
     names = RunConfig().columns
@@ -74,7 +72,7 @@ async def test_the_cursor_gets_to_the_end_of_the_longest_run_also_where_another_
     assert 0 < cursors[1] < 4680
 
 
-def test_panning_takes_the_cursor_along() -> None:
+def test_panning_moves_the_cursor() -> None:
     view = View(cursor=900.0).zoomed(0.25, WHOLE).panned(-1, WHOLE)
     assert view.span is not None and view.span[0] <= (view.cursor or 0) <= view.span[1] < 900
 
@@ -87,7 +85,7 @@ def test_zooming_in_keeps_the_cursor_in_view_wherever_it_was_panned() -> None:
         assert view.span[0] <= view.cursor <= view.span[1]
 
 
-def test_zooming_around_a_step_leaves_that_step_where_it_is() -> None:
+def test_zooming_keeps_the_pointed_step_in_place() -> None:
     assert View().zoomed(0.5, WHOLE, around=200).span == pytest.approx((100, 600))
     assert View(cursor=900.0).zoomed(0.5, WHOLE, around=200).span == pytest.approx((100, 600))
 
@@ -118,7 +116,7 @@ async def test_the_cursor_is_in_view_on_a_logged_step_after_zooming_and_panning(
             assert cursor in pilot.app.snapshot.shown[0].curves.steps
 
 
-async def test_the_arrows_lead_the_cursor_out_of_a_zoomed_view_and_the_view_follows(
+async def test_the_view_follows_the_cursor_beyond_a_zoomed_part(
     recorded: Recorded, make_app: Callable[..., Any]
 ) -> None:
     recorded.add("demo")
@@ -129,7 +127,7 @@ async def test_the_arrows_lead_the_cursor_out_of_a_zoomed_view_and_the_view_foll
         assert low <= (grid.view.cursor or 0) <= high < 10_140
 
 
-async def test_zero_takes_back_every_setting_of_the_charts(recorded: Recorded, make_app: Callable[..., Any]) -> None:
+async def test_the_0_key_resets_every_setting_of_the_charts(recorded: Recorded, make_app: Callable[..., Any]) -> None:
     recorded.add("demo")
     async with make_app().run_test(size=(120, 40)) as pilot:
         grid = await on_the_demo(pilot)
@@ -169,7 +167,7 @@ async def test_a_chart_says_which_of_its_axes_are_logarithmic(
         assert said(pilot) == {name: (default[name] ^ (name == "chart-0"), True) for name in shown}
 
 
-async def test_an_empty_chart_says_nothing_of_its_axes(make_app: Callable[..., Any]) -> None:
+async def test_an_empty_chart_has_no_axis_labels(make_app: Callable[..., Any]) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape", "l")
         panels = list(pilot.app.screen.query(ChartPanel).filter("#chart-0, #chart-1, #chart-2, #chart-3"))
@@ -177,20 +175,18 @@ async def test_an_empty_chart_says_nothing_of_its_axes(make_app: Callable[..., A
         assert not any("log" in panel.render_line(panel.size.height - 1).text for panel in panels)
 
 
-async def test_the_line_below_the_charts_reads_out_the_step_under_the_cursor_not_the_end(
-    recorded: Recorded, make_app: Callable[..., Any]
-) -> None:
+async def test_the_status_line_shows_the_values_at_the_cursor(recorded: Recorded, make_app: Callable[..., Any]) -> None:
     recorded.add("epsilon-1e-2")
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape", "0")
-        quiet = pilot.app.screen.query_one("#quiet", Words)
-        told = quiet.content.plain
+        status = pilot.app.screen.query_one("#status", PlainText)
+        told = status.content.plain
         await press(pilot, *["left"] * 15)
-        said = quiet.content.plain
+        said = status.content.plain
         await press(pilot, "v")
-        norm = quiet.content.plain
+        norm = status.content.plain
         await press(pilot, "0")
-        assert quiet.content.plain == told
+        assert status.content.plain == told
     step, _, values = said.partition("   ")
     assert step.startswith("step ") and told not in said
     assert re.fullmatch(r"accuracy   train \S+ %  validation \S+ %  test \S+ %", values)

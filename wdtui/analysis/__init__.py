@@ -1,1 +1,1 @@
-"""What a run came to: milestones, forecasts, summaries, tables of sweeps. Pure functions of configs and curves."""
+"""Results of runs: milestones, forecasts, summaries, tables of sweeps. Pure functions of configs and curves."""

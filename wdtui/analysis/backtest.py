@@ -1,4 +1,4 @@
-"""How well forecasts of blow-ups would have done, replayed on finished runs with only what was known at each moment."""
+"""Backtests of blow-up forecasts: finished runs are replayed with only the data known at each moment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wdtui.schema.curves import Curves
 
 _JUDGED = RunConfig.schema().judged
 SLACK = 1.5
-"""An alarm says "within so many steps" and is right when the blow-up comes within this many times as many."""
+"""An alarm predicts a blow-up within N steps, and is right if it comes within this multiple of N."""
 Gauge = Callable[[Curves], NDArray[np.float64]]
 GAUGES: dict[str, Gauge] = {
     "sharpness": lambda curves: curves["sharpness"],
@@ -25,15 +25,15 @@ GAUGES: dict[str, Gauge] = {
     "steps since the last blow-up": lambda curves: _clock(curves),
     "steps since the start": lambda curves: np.exp(curves.steps / 10_000),
 }
-"""Positive quantities that should climb to a blow-up, each [points].
+"""Positive quantities that may rise before a blow-up, each [points].
 
-The last two ask what can be had without looking: by counting, and by never ceasing to warn, as the steps since the
-start are always beyond those of earlier blow-ups.
+The last two are baselines that do not look at the network: counting steps, and always warning, as the steps since the
+start always exceed those at earlier blow-ups.
 """
 
 
 def _clock(curves: Curves) -> NDArray[np.float64]:
-    """Steps since the last blow-up, or the start, such that the exponential extrapolation of a forecast is exact."""
+    """Steps since the last blow-up, or the start, scaled so that a forecast's exponential extrapolation is exact."""
     marks = np.array([0, *milestones(curves, _JUDGED).blowup_steps])
     since = curves.steps - marks[np.searchsorted(marks, curves.steps, side="right") - 1]
     scaled: NDArray[np.float64] = np.exp(since / 10_000)
@@ -42,18 +42,18 @@ def _clock(curves: Curves) -> NDArray[np.float64]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Score:
-    """What alarms were worth."""
+    """How well alarms predicted blow-ups."""
 
     blowups: int = 0
     hits: int = 0
-    """Blow-ups that an alarm foretold."""
+    """The number of blow-ups that an alarm predicted."""
     false_alarms: int = 0
     leads: tuple[int, ...] = ()
-    """How many steps before its blow-up each right alarm was raised."""
+    """The number of steps between each correct alarm and its blow-up."""
 
     @property
     def success(self) -> float:
-        """Hits in all that was or should have been foretold (critical success index), 0…1."""
+        """Hits divided by hits, misses and false alarms (critical success index), 0…1."""
         total = self.blowups + self.false_alarms
         return self.hits / total if total else 1.0
 
@@ -63,10 +63,10 @@ class Score:
 
 
 def score(curves: Curves, gauge: Gauge, threshold: float, horizon: int) -> Score:
-    """Replay one run: at each measurement of its sharpness, ask whether a blow-up is expected within `horizon` steps.
+    """Replay one run. At each measurement of its sharpness, check whether a blow-up is forecast within `horizon` steps.
 
-    All gauges are read at the same points. While an alarm may still prove right no other is counted. Counting begins
-    at the fit; blow-ups that come before the second measurement after it are counted too, as missed.
+    All gauges are read at the same points. While an alarm can still prove right, no other is counted. Counting starts
+    at the fit. Blow-ups before the second measurement after the fit count as missed.
     """
     seen = milestones(curves, _JUDGED)
     if seen.fit_step is None:
@@ -93,11 +93,11 @@ def score(curves: Curves, gauge: Gauge, threshold: float, horizon: int) -> Score
 
 
 def ranking(curves: Curves, gauge: Gauge, horizon: int) -> float:
-    """How often a gauge is higher within `horizon` steps before a blow-up than at another measurement since the fit.
+    """How often a gauge is higher within `horizon` steps before a blow-up than at other measurements since the fit.
 
-    The area under the ROC curve: 1 for a gauge that passes one threshold before every blow-up and only then, 0.5 for
-    one that knows nothing; NaN without blow-ups. No extrapolation is in it. The end of the run, of which it is not
-    known what would have come, is left out.
+    This is the area under the ROC curve: 1 for a gauge that exceeds a threshold before every blow-up and only then, 0.5
+    for a useless one, NaN without blow-ups. Nothing is extrapolated. The last `horizon` steps of the run are left out,
+    as what follows them is not known.
     """
     seen = milestones(curves, _JUDGED)
     measured = np.isfinite(curves["sharpness"]) & (curves.steps >= (seen.fit_step or 0))
@@ -112,7 +112,7 @@ def ranking(curves: Curves, gauge: Gauge, horizon: int) -> float:
 
 
 def forecasts(curves: Curves, gauge: Gauge, threshold: float) -> Iterator[tuple[Forecast, int]]:
-    """Every forecast since the fit as it would have been made, and the step of the blow-up that did come next."""
+    """All forecasts since the fit, as made at the time, each with the step of the next blow-up."""
     seen = milestones(curves, _JUDGED)
     measured = np.isfinite(curves["sharpness"])
     steps, values = curves.steps[measured], gauge(curves)[measured]
@@ -134,9 +134,9 @@ def _alarmed(
 
 
 def best_threshold(runs: Iterable[Curves], gauge: Gauge, horizon: int) -> float:
-    """The threshold with the greatest success on some runs, of thirty spread over the gauge's values after the fit.
+    """The threshold with the greatest success on some runs, among thirty quantiles of the gauge's values after the fit.
 
-    Of several that do equally well it is the middle one.
+    If several are equally good, the middle one.
     """
     runs = list(runs)
     after_fit = [gauge(curves)[curves.steps >= (milestones(curves, _JUDGED).fit_step or 0)] for curves in runs]

@@ -1,8 +1,8 @@
-"""When the next blow-up is to be expected, extrapolated from how a gauge climbs: pure functions of a run's curves.
+"""Forecasts the next blow-up by extrapolating a rising gauge. Pure functions of a run's curves.
 
-The sharpness of a run that blows up again and again is a saw-tooth: it climbs about exponentially and falls in the
-blow-up. A forecast draws the climb of the current tooth on to the level at which blow-ups come. It uses only what was
-measured before, so that a live run and a replay (`hindsight.py`) see the same. No torch, no UI.
+The sharpness of a run with repeated blow-ups is a saw-tooth: it rises about exponentially and falls in the blow-up. A
+forecast extrapolates the current tooth to the level at which blow-ups happen. It uses only earlier measurements, so a
+live run and a backtest (`backtest.py`) give the same forecast. No torch, no UI.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from wdtui.analysis.milestones import Milestones
 from wdtui.schema.curves import Curves
 
 THRESHOLD = 5.5
-"""The sharpness at which blow-ups come, until the run has shown its own: measured on one run, see crash-forecast.md."""
+"""The sharpness at blow-ups, until the run has had one. Measured on one run, see crash-forecast.md."""
 _FALLEN = 0.7
-"""A value below this share of the tooth's highest ends the tooth, as in a blow-up too shallow to be counted."""
+"""A value below this fraction of the tooth's maximum ends the tooth, as after a blow-up too small to be counted."""
 _FEWEST, _MOST = 4, 5
-"""How many measurements of the current tooth a slope is taken from: the newest."""
+"""The minimum and maximum number of measurements of the current tooth for a slope; the newest are used."""
 _CLEAR = 1.5
-"""How many standard errors the slope must be above zero."""
+"""The minimum slope in standard errors."""
 _SPREAD = 0.3
-"""Blow-ups come at the level give or take this much in its logarithm: about two thirds of those measured did."""
+"""The spread of the level at blow-ups, in its logarithm. About two thirds of the measured ones are within it."""
 _REACH = 2.0
-"""A forecast looks ahead at most so many times the steps that its slope was taken from."""
+"""How far a forecast looks ahead, as a multiple of the steps that its slope was computed from."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Forecast:
-    """A blow-up that is to be expected, in steps; `earliest` and `latest` are a standard error of the slope away."""
+    """A forecast blow-up, in steps. `earliest` and `latest` are one standard error of the slope away."""
 
     made_at: int
     """The step of the newest measurement."""
@@ -47,7 +47,7 @@ class Forecast:
 
 
 def expected_blowup(curves: Curves, seen: Milestones) -> Forecast | None:
-    """The next blow-up of a run by its sharpness, or None where that does not climb clearly enough to tell."""
+    """The forecast of the next blow-up from a run's sharpness, or None if that does not clearly rise."""
     if seen.fit_step is None:
         return None
     steps, values = curves.measured("sharpness")
@@ -55,7 +55,7 @@ def expected_blowup(curves: Curves, seen: Milestones) -> Forecast | None:
 
 
 def threshold(curves: Curves, seen: Milestones) -> float:
-    """The sharpness at which the next blow-up of a run is to be expected."""
+    """The sharpness at which the next blow-up of a run is expected."""
     steps, values = curves.measured("sharpness")
     return _level(steps, values, seen.blowup_steps, THRESHOLD)
 
@@ -63,10 +63,10 @@ def threshold(curves: Curves, seen: Milestones) -> float:
 def forecast(
     steps: NDArray[np.int64], values: NDArray[np.float64], blowup_steps: Sequence[int], default: float
 ) -> Forecast | None:
-    """Extrapolate any positive gauge that climbs to blow-ups; `default` is its level at them until one has been seen.
+    """Extrapolate a positive gauge. `default` is its level at blow-ups until one was seen.
 
-    None where fewer than a few measurements belong to the current tooth, where their slope is not clearly above zero,
-    and where the level lies too far ahead.
+    None if the current tooth has too few measurements, their slope is not clearly positive, or the level is too far
+    ahead.
     """
     positive = values > 0
     steps, values = steps[positive], values[positive]
@@ -96,7 +96,7 @@ def _level(steps: NDArray[np.int64], values: NDArray[np.float64], blowup_steps: 
 
 
 def _tooth(steps: NDArray[np.int64], values: NDArray[np.float64], blowup_steps: Sequence[int]) -> int:
-    """The index at which the current tooth begins: where the gauge was lowest since it last fell."""
+    """The index at which the current tooth begins: the minimum since the gauge last fell."""
     start = int(np.searchsorted(steps, blowup_steps[-1])) if blowup_steps else 0
     highest = 0.0
     for index in range(start, len(values)):

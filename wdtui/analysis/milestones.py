@@ -1,7 +1,4 @@
-"""The steps of a run that deserve a name, read off its curves by pure functions.
-
-It stands beside `metrics.py` rather than in the laboratory, because screens and listings need it and know no torch.
-"""
+"""Milestones: the named steps of a run, computed from its curves by pure functions. No torch."""
 
 from __future__ import annotations
 
@@ -15,16 +12,16 @@ from wdtui.schema.curves import Curves
 from wdtui.schema.schema import Judged
 
 FIT = 0.999
-"""The metric of the fit, as the training accuracy, above this means that what is trained on is fitted."""
+"""The training data are fitted if the metric of the fit, such as the training accuracy, is above this."""
 GENERALISED = 0.95
-"""That of generalisation, as the test accuracy, from here on means that the network generalises."""
+"""The network generalises if the metric of generalisation, such as the test accuracy, is at least this."""
 CRASHED, RECOVERED = 0.95, 0.99
-"""A blow-up is a fall of the fit's metric below the first; the next counts only after a rise above the second."""
+"""A blow-up is a fall of the fit's metric below the first. The next one counts only after a rise above the second."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Milestones:
-    """Steps worth a name; None where the run has not come so far."""
+    """The named steps of a run; None if the run has not reached one."""
 
     fit_step: int | None
     generalise_step: int | None
@@ -32,7 +29,7 @@ class Milestones:
 
     @property
     def delay(self) -> int | None:
-        """Steps from fit to generalisation; negative where the test came first."""
+        """Steps from the fit to generalisation; negative if generalisation came first."""
         if self.fit_step is None or self.generalise_step is None:
             return None
         return self.generalise_step - self.fit_step
@@ -44,7 +41,7 @@ class Milestones:
         return float(np.median(gaps)) if len(gaps) else None
 
     def to_json(self) -> dict[str, Any]:
-        """The two parts of a run's summary that come from its milestones."""
+        """The keys "milestones" and "blowups" of a run's summary."""
         return {
             "milestones": {"fit_step": self.fit_step, "generalise_step": self.generalise_step, "delay": self.delay},
             "blowups": {
@@ -56,7 +53,7 @@ class Milestones:
 
 
 def milestones(curves: Curves, judged: Judged) -> Milestones:
-    """Find the milestones of a run among its logged points; a problem that judges by no metric has none."""
+    """Find the milestones of a run in its logged points. A problem without judged metrics has none."""
     fit, generalised = curves[judged.fit], curves[judged.generalise]
     return Milestones(
         fit_step=_step(curves, _first(fit > FIT)),
@@ -66,7 +63,7 @@ def milestones(curves: Curves, judged: Judged) -> Milestones:
 
 
 def blowups(accuracy: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Indices of the points at which a blow-up begins: after the fit, a fall below CRASHED from above RECOVERED."""
+    """Indices of the points at which blow-ups begin: after the fit, a fall below CRASHED from above RECOVERED."""
     fit = _first(accuracy > FIT)
     if fit is None:
         return np.array([], dtype=np.intp)

@@ -1,4 +1,4 @@
-"""What a run came to, in numbers for machines and in sentences for people. Pure functions of its config and curves."""
+"""The results of a run, as JSON and as sentences. Pure functions of its config and curves."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from wdtui.support.text import capital, duration, number, percent
 
 
 def finite(values: Mapping[str, float]) -> dict[str, float | None]:
-    """Metrics as JSON can hold them: what is not a finite number becomes None."""
+    """Metrics as JSON can hold them: values that are not finite become None."""
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def summary(run_id: int, status: str, reason: str, curves: Curves, judged: Judged) -> dict[str, Any]:
-    """The last line of `--json`: how the run ended, its newest point, milestones and blow-ups."""
+    """The last line of `--json`: the status of the run, its newest point, milestones and blow-ups."""
     seen = milestones(curves, judged).to_json()
     steps = int(curves.steps[-1]) if len(curves) else 0
     speed = mean_speed(curves)
@@ -39,9 +39,9 @@ def summary(run_id: int, status: str, reason: str, curves: Curves, judged: Judge
 
 
 def mean_speed(curves: Curves) -> float:
-    """Steps per second of training over all points, each point's speed counting as long as its steps took.
+    """Steps per second of training over all points, weighted by the steps of each point.
 
-    NaN where no speed was recorded.
+    NaN if no speed was recorded.
     """
     steps = [float(step) for step in curves.steps]
     gaps = [after - before for before, after in zip([0.0, *steps], steps, strict=False)]
@@ -52,9 +52,9 @@ def mean_speed(curves: Curves) -> float:
 
 
 def speeds(curves: Curves, batched: int | None) -> str:
-    """How fast a run was trained, on average and at its newest point, and with how many others; "" where not recorded.
+    """The speed of a run, on average and at its newest point, and the size of its batch; "" if not recorded.
 
-    `batched` is how many runs shared a batch with it, this one included.
+    `batched` is how many runs shared a batch, including this one.
     """
     mean, last = mean_speed(curves), curves.last().get("steps_per_second", math.nan)
     if not math.isfinite(mean):
@@ -66,7 +66,7 @@ def speeds(curves: Curves, batched: int | None) -> str:
 
 
 def summary_sentences(curves: Curves, schema: Schema) -> Iterator[str]:
-    """What was seen, a sentence at a time."""
+    """The results, one sentence at a time."""
     if not len(curves):
         yield "Nothing has been measured yet."
         return
@@ -92,13 +92,13 @@ def summary_sentences(curves: Curves, schema: Schema) -> Iterator[str]:
 
 
 def _lost(curves: Curves, schema: Schema) -> bool:
-    """Whether some point has no finite number at all; of a run that was taken in, each has what was recorded there."""
-    told = [
-        place
-        for place, name in enumerate(curves.names)
+    """Whether some point has no finite number at all. In imported runs only the recorded metrics count."""
+    recorded = [
+        index
+        for index, name in enumerate(curves.names)
         if name in schema.metrics and not schema.metrics[name].timing and not schema.metrics[name].every
     ]
-    return bool(told) and not np.isfinite(curves.values[:, told]).any(axis=1).all()
+    return bool(recorded) and not np.isfinite(curves.values[:, recorded]).any(axis=1).all()
 
 
 def _fit(curves: Curves, schema: Schema) -> str:
@@ -143,5 +143,5 @@ def _blowups(seen: Milestones) -> str:
 
 
 def time_left(config: Config, step: int, speed: float | None) -> str:
-    """How long the rest of a run will take at `speed` steps/s, in words."""
+    """The time for the rest of a run at `speed` steps/s, as text."""
     return duration((config.steps - step) / speed if speed else None)

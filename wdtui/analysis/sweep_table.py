@@ -1,6 +1,6 @@
-"""What a sweep came to: for each combination of its axes' values, the middle and the range over its seeds.
+"""The results of a sweep: for each combination of its axes' values, the median and the range over its seeds.
 
-Pure: no torch, no store. It reads what a run's row holds of its newest point and its milestones, never its curves.
+Pure: no torch, no store. It uses the newest point and the milestones in a run's row, never its curves.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ MILESTONES = {
     "blowups": ("blowups", "count", "blow-ups"),
     "blowup_period": ("blowups", "median_period", "blow-up period"),
 }
-"""Quantities that a run's milestones hold: the two keys that lead there, and a label."""
+"""The milestones in a run's row: the two keys of each value, and a label."""
 
 _FINISHED = ("done", "diverged")
 
 
 class Measured(Protocol):
-    """A run as far as a table needs it; a RunRecord is one."""
+    """The part of a run that a table needs; a RunRecord is one."""
 
     @property
     def status(self) -> str: ...
@@ -44,7 +44,7 @@ class Measured(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Spread:
-    """A quantity over the seeds: `count` runs have it."""
+    """A quantity over the seeds, from `count` runs."""
 
     median: float
     low: float
@@ -54,29 +54,29 @@ class Spread:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """The runs of one combination of values, one a seed; None where a run is missing."""
+    """The runs of one combination of values, one per seed; None if a run is missing."""
 
     values: tuple[Value, ...]
     runs: tuple[Measured | None, ...]
 
     @property
     def states(self) -> Counter[str]:
-        """How many of its runs are in each state."""
+        """The number of its runs in each state."""
         return Counter(map(state, self.runs))
 
     def spread(self, name: str) -> Spread | None:
-        """A metric or milestone over the finished runs that have it; None where none has."""
+        """A metric or milestone over the finished runs that have it; None if none has."""
         return _spread(name, [run for run in self.runs if run is not None and state(run) in _FINISHED])
 
     def so_far(self, name: str) -> Spread | None:
-        """The same, but over the newest points of all its runs as long as none has finished."""
+        """The same, but over the newest points of all its runs if none has finished."""
         if self.finished:
             return self.spread(name)
         return _spread(name, [run for run in self.runs if run is not None and not run.steered])
 
     @property
     def finished(self) -> bool:
-        """Whether any of its runs counts."""
+        """Whether any of its runs has finished."""
         return any(self.states[state] for state in _FINISHED)
 
 
@@ -85,7 +85,7 @@ class Table:
     """The rows of a sweep, in the order of its axes' values, the last axis fastest."""
 
     schema: Schema
-    """What its runs declare."""
+    """The schema of its runs."""
     axes: Mapping[str, Sequence[Value]]
     """The values by field."""
     rows: tuple[Row, ...]
@@ -97,7 +97,7 @@ class Table:
         axes: Mapping[str, Sequence[Value]],
         measured: Iterable[tuple[tuple[Value, ...], Measured | None]],
     ) -> Table:
-        """Collect runs, each with its values on the axes. Combinations without a run of their own are left out."""
+        """Group runs by their values on the axes. Combinations without a run are left out."""
         runs: dict[tuple[Value, ...], list[Measured | None]] = {}
         for values, run in measured:
             runs.setdefault(values, []).append(run)
@@ -108,7 +108,7 @@ class Table:
 
     @property
     def measured(self) -> bool:
-        """Whether any run counts."""
+        """Whether any run has finished."""
         return any(row.finished for row in self.rows)
 
     def row(self, values: tuple[Value, ...]) -> Row | None:
@@ -117,17 +117,17 @@ class Table:
 
     def at(self, fixed: Mapping[str, Value]) -> Table:
         """The rows where some axes have these values, as a table over the other axes."""
-        kept = [place for place, axis in enumerate(self.axes) if axis not in fixed]
-        wanted = [(place, fixed[axis]) for place, axis in enumerate(self.axes) if axis in fixed]
-        rows = [row for row in self.rows if all(row.values[place] == value for place, value in wanted)]
-        cut = (Row(tuple(row.values[place] for place in kept), row.runs) for row in rows)
+        kept = [index for index, axis in enumerate(self.axes) if axis not in fixed]
+        wanted = [(index, fixed[axis]) for index, axis in enumerate(self.axes) if axis in fixed]
+        rows = [row for row in self.rows if all(row.values[index] == value for index, value in wanted)]
+        cut = (Row(tuple(row.values[index] for index in kept), row.runs) for row in rows)
         return Table(self.schema, {axis: values for axis, values in self.axes.items() if axis not in fixed}, tuple(cut))
 
     def threshold(self) -> Value:
         """On a single axis, the interpolation threshold: the largest λ, or smallest width, that still fits.
 
-        A value fits where at least half of the finished seeds reached the fit. None where none did, and on axes along
-        which it says nothing.
+        A value fits if at least half of the finished seeds reached the fit. None if no value fits, and for axes without
+        a threshold.
         """
         names = tuple(self.axes)
         side = self.schema.field(names[0]).fits if len(names) == 1 else ""
@@ -149,14 +149,14 @@ class Table:
 
 
 def state(run: Measured | None) -> str:
-    """A run's status; "steered" for one that ended with other values than its config's, of which it shows nothing."""
+    """A run's status, or "steered" for one that ended with other values than its config's and so is not counted."""
     if run is None:
         return "missing"
     return "steered" if run.steered and run.status in _FINISHED else str(run.status)
 
 
 def quantity(run: Measured, name: str) -> float | None:
-    """A metric at a run's newest point, or one of its milestones; None where the run has none."""
+    """A metric at a run's newest point, or one of its milestones; None if the run has none."""
     if name not in MILESTONES:
         return run.latest.get(name)
     part, key, _ = MILESTONES[name]
@@ -171,13 +171,14 @@ def _spread(name: str, runs: Iterable[Measured]) -> Spread | None:
 
 
 def label(schema: Schema, name: str) -> str:
-    """A metric or milestone in words."""
+    """The label of a metric or milestone."""
     return MILESTONES[name][2] if name in MILESTONES else schema.metrics[name].label
 
 
 def written(schema: Schema, name: str, value: float | None) -> str:
-    """The value of a metric or milestone as it is read."""
-    return schema.metrics[name].written(value) if name in schema.metrics else number(value)
+    """The value of a metric, also of one layer, or of a milestone as text."""
+    metric = schema.metric(name)
+    return metric.written(value) if metric else number(value)
 
 
 def columns(schema: Schema) -> tuple[str, ...]:

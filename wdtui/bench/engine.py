@@ -1,4 +1,4 @@
-"""The engine beside the plain loop, the original's way and the matrix products alone, interleaved in one process."""
+"""Compares the engine with the plain loop, the original code and bare matrix products, interleaved in one process."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ Epoch = Callable[[], object]
 
 
 def compare(width: int, threads: int, rounds: int, models: Sequence[int] = (), device: str = "cpu") -> dict[str, Any]:
-    """Median model-steps/s of each contestant over `rounds` epochs, at one width with all else as in the article.
+    """Median model-steps/s of each contestant over `rounds` epochs, at one width and otherwise the article's config.
 
-    Machines are shared and noisy: so the contestants take turns, and what counts is the median ratio within a turn.
-    `models` are the sizes of ensembles to measure, all metrics on.
+    Machines are shared and noisy, so the contestants take turns and ratios are computed within a turn. `models` are the
+    batch sizes to measure, with all metrics.
     """
     torch.set_num_threads(threads)
     config = RunConfig(width=width, epochs=10 * rounds + 100)
@@ -44,7 +44,7 @@ def compare(width: int, threads: int, rounds: int, models: Sequence[int] = (), d
     seconds: dict[str, list[float]] = {name: [] for name in contestants}  # for one model-epoch
     rng = random.Random(0)
     for _ in range(rounds):
-        for name in rng.sample(list(contestants), len(contestants)):  # whoever came before leaves caches behind
+        for name in rng.sample(list(contestants), len(contestants)):  # the previous contestant affects the caches
             count, run_epoch = contestants[name]
             seconds[name].append(_timed(run_epoch, device) / count)
     return {
@@ -56,7 +56,7 @@ def compare(width: int, threads: int, rounds: int, models: Sequence[int] = (), d
 
 
 def machine(threads: int, device: str = "cpu") -> dict[str, Any]:
-    """What the numbers were measured on."""
+    """The hardware and software of the measurement."""
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
     return {
         "device": name,
@@ -75,7 +75,7 @@ def median_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> 
 
 
 def _contestants(config: RunConfig, device: str) -> dict[str, tuple[int, Epoch]]:
-    """For each contestant how many models it trains, and a function that runs one epoch."""
+    """The number of models of each contestant, and a function that runs one epoch."""
     measured, unmeasured = Training(config, device).points(), Training(config, device)
     no_losses = torch.zeros(1)
     unmeasured.record.sum_window = lambda targets, epsilon: no_losses  # type: ignore[method-assign]
@@ -99,14 +99,14 @@ def _contestants(config: RunConfig, device: str) -> dict[str, tuple[int, Epoch]]
 
 
 def _ensemble(config: RunConfig, count: int, device: str) -> Epoch:
-    """An epoch of so many models that differ in λ and seed."""
+    """An epoch of `count` models that differ in λ and seed, trained as a batch."""
     configs = [config.replace(seed=seed, weight_decay=0.01 * (seed + 1)) for seed in range(count)]
     points = Ensemble(configs, device).points()
     return lambda: [next(points) for _ in configs]
 
 
 def _matrix_products(config: RunConfig, device: str) -> Epoch:
-    """An epoch of just the matrix products of a step at its shapes: the limit of this way of training."""
+    """An epoch of only the matrix products of a step, at its shapes: an upper limit for the engine."""
     widths = [config.inputs, *[config.width] * (2 * config.blocks + 1), config.bits]
     layers = []
     for index, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
@@ -127,7 +127,7 @@ def _matrix_products(config: RunConfig, device: str) -> Epoch:
 
 
 def _timed(run_epoch: Epoch, device: str) -> float:
-    """The seconds an epoch takes, by its own clock where it has one."""
+    """The seconds of an epoch, measured by the contestant itself if it returns them."""
     started = time.perf_counter()
     own = run_epoch()
     if device.startswith("cuda"):

@@ -1,9 +1,9 @@
-"""How well blow-ups can be predicted: the tables of docs/crash-forecast.md,
-from the runs of that experiment in a store. Unfinished runs are included up to their newest point.
+"""How well blow-ups can be predicted: prints the tables of docs/crash-forecast.md.
 
     python -m wdtui.bench.forecasts STORE [--horizon EPOCHS]…
 
-Thresholds are chosen on the runs with the first λ and seed, which are then no test of them.
+Reads the runs of that experiment in a store. Unfinished runs are included up to their newest point. Thresholds are
+chosen on the runs with the first λ and seed, which are therefore not used as a test.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def teeth(runs: Runs) -> Iterator[str]:
     for config, curves in runs:
         seen = milestones(curves, RunConfig.schema().judged)
         steps, values = curves.measured("sharpness")
-        places = np.searchsorted(steps, seen.blowup_steps)
-        before, after = values[places - 1], values[np.minimum(places + 1, len(values) - 1)]
+        following = np.searchsorted(steps, seen.blowup_steps)
+        before, after = values[following - 1], values[np.minimum(following + 1, len(values) - 1)]
         fitted = values[steps >= (seen.fit_step or 0)]
         spread = ", ".join(f"{value:.1f}" for value in np.quantile(fitted, (0.1, 0.5, 0.9)))
         yield (
@@ -70,7 +70,7 @@ def _span(values: NDArray[np.float64]) -> str:
 
 
 def rankings(runs: Runs, horizon: int) -> Iterator[str]:
-    """A Markdown table of how well each gauge's bare value tells the moments before a blow-up from the others."""
+    """A Markdown table of how well each gauge's value separates the moments before a blow-up from the others."""
     runs = [(config, curves) for config, curves in runs if milestones(curves, RunConfig.schema().judged).blowup_steps]
     yield f"| higher in the {horizon} epochs before a blow-up | " + " | ".join(_titles(runs)) + " |"
     yield "|---" * (len(runs) + 1) + "|"
@@ -87,16 +87,16 @@ def _titles(runs: Runs) -> list[str]:
 
 
 def ranges(runs: Runs) -> Iterator[str]:
-    """A Markdown table of when blow-ups came that the sharpness had foretold for so many epochs ahead."""
+    """A Markdown table of the actual epochs until a blow-up, by the forecast number of epochs."""
     yield "| forecast, epochs | forecasts | actual epochs: 10, 50, 90 % | within the forecast range |"
     yield "|---|---|---|---|"
-    made = [
-        (np.array([one.step, one.earliest, one.latest, came]) - one.made_at) / config.steps_per_epoch
+    rows = [
+        (np.array([made.step, made.earliest, made.latest, came]) - made.made_at) / config.steps_per_epoch
         for config, curves in runs
-        for one, came in forecasts(curves, GAUGES["sharpness"], THRESHOLD)
+        for made, came in forecasts(curves, GAUGES["sharpness"], THRESHOLD)
     ]
     for low, high in ((0, 5), (5, 10), (10, 20), (20, 40)):
-        several = [row for row in made if low <= row[0] < high]
+        several = [row for row in rows if low <= row[0] < high]
         if several:
             _, earliest, latest, took = np.array(several).T
             quantiles = ", ".join(f"{value:.0f}" for value in np.quantile(took, (0.1, 0.5, 0.9)))
@@ -105,7 +105,7 @@ def ranges(runs: Runs) -> Iterator[str]:
 
 
 def scores(runs: Runs, horizon: int) -> Iterator[str]:
-    """A Markdown table of what each gauge foretells: hits of blow-ups, false alarms, median lead, seeds together."""
+    """A Markdown table of each gauge's predictions: hits, false alarms and median lead, with seeds combined."""
     groups = _alike(runs)
     yield "| predictor | threshold | " + " | ".join(groups) + " | all but the first |"
     yield "|---" * (len(groups) + 3) + "|"
@@ -115,12 +115,12 @@ def scores(runs: Runs, horizon: int) -> Iterator[str]:
         each = [
             sum_of([score(curves, gauge, level, steps) for curves in curves_alike]) for curves_alike in groups.values()
         ]
-        cells = [_cell(one, runs[0][0]) for one in [*each, sum_of(each[1:])]]
+        cells = [_cell(total, runs[0][0]) for total in [*each, sum_of(each[1:])]]
         yield f"| {name} | {level:.3g} | " + " | ".join(cells) + " |"
 
 
 def _alike(runs: Runs) -> dict[str, list[Curves]]:
-    """The first run, on which thresholds are chosen, and the others by all but their seeds."""
+    """The first run, on which thresholds are chosen, and the others grouped by everything except the seed."""
     groups: dict[str, list[Curves]] = {f"{_titles(runs)[0]}, chosen on it": [runs[0][1]]}
     for config, curves in runs[1:]:
         title = f"λ {format_value(config.weight_decay)} ε {format_value(config.bn_epsilon)}"
@@ -128,9 +128,9 @@ def _alike(runs: Runs) -> dict[str, list[Curves]]:
     return groups
 
 
-def _cell(one: Score, config: RunConfig) -> str:
-    lead = f", {np.median(one.leads) / config.steps_per_epoch:.0f} ahead" if one.leads else ""
-    return f"{one.hits}/{one.blowups}, {one.false_alarms} false{lead}"
+def _cell(total: Score, config: RunConfig) -> str:
+    lead = f", {np.median(total.leads) / config.steps_per_epoch:.0f} ahead" if total.leads else ""
+    return f"{total.hits}/{total.blowups}, {total.false_alarms} false{lead}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The way the article's own code trains: a LightningModule, a DataLoader over single pairs, a Trainer.
+"""Trains as the article's own code does: a LightningModule, a DataLoader over single pairs, a Trainer.
 
-It needs the extra `bench`; where that is not installed the comparison goes without it and says so.
+Needs the extra `bench`. Without it the comparison leaves this contestant out and says so.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 
 def why_not() -> str:
-    """Why this contestant cannot take part, or nothing when it can."""
+    """Why this contestant cannot run; empty if it can."""
     if importlib.util.find_spec("pytorch_lightning"):
         return ""
     return "Without the original's way of training: it needs PyTorch Lightning, `pip install 'wdtui[bench]'`."
 
 
 class OriginalLoop:
-    """Trains epoch by epoch on the CPU, with validation on two sets after each as the original has it."""
+    """Trains epoch by epoch on the CPU and validates on two sets after each, as the original does."""
 
     def __init__(self, config: RunConfig) -> None:
         import pytorch_lightning as lightning
@@ -54,7 +54,7 @@ class OriginalLoop:
         ]
         self._folder = tempfile.TemporaryDirectory()  # for its logs and checkpoints
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it advises other loggers
+            warnings.simplefilter("ignore")  # Lightning recommends other loggers
             self._trainer = lightning.Trainer(
                 accelerator="cpu",
                 max_epochs=0,
@@ -65,11 +65,11 @@ class OriginalLoop:
             )
 
     def run_epoch(self) -> float:
-        """Train and validate for one epoch; returns its seconds, without the Trainer's setting up."""
+        """Train and validate for one epoch; returns its seconds, without the setup of the Trainer."""
         self._trainer.fit_loop.max_epochs = len(self._seconds) + 1
-        unseen = io.StringIO()  # for the progress bar, which belongs to what a reader of the article gets
+        unseen = io.StringIO()  # for the progress bar, which the original shows
         with warnings.catch_warnings(), contextlib.redirect_stdout(unseen), contextlib.redirect_stderr(unseen):
-            warnings.simplefilter("ignore")  # it advises more workers, which are slower for data in memory
+            warnings.simplefilter("ignore")  # Lightning recommends more workers, which are slower for data in memory
             self._trainer.fit(self._model, self._loaders[0], self._loaders[1:])
         return self._seconds[-1]
 
@@ -77,17 +77,17 @@ class OriginalLoop:
 def _dataset(config: RunConfig, pairs: Pairs) -> Dataset[Any]:
     from torch.utils.data import Dataset
 
-    places = np.arange(config.bits)
+    powers = np.arange(config.bits)
 
     class Encoded(Dataset[Any]):
-        """Encodes a pair each time it is asked for."""
+        """Encodes a pair each time it is read."""
 
         def __len__(self) -> int:
             return len(pairs)
 
         def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
             a, b = pairs[index]
-            bits = (np.array([a, b, a + b])[:, None] >> places & 1).astype(bool)
+            bits = (np.array([a, b, a + b])[:, None] >> powers & 1).astype(bool)
             return torch.from_numpy(bits[:2].T.flatten()), torch.from_numpy(bits[2])
 
     return Encoded()

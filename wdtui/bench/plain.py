@@ -1,4 +1,4 @@
-"""The reference network under autograd and PyTorch's own optimisers: what the engine is compared with."""
+"""The reference network with autograd and PyTorch's own optimisers: the baseline of the engine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def plain_network(config: RunConfig) -> ResidualNetwork:
 
 
 def plain_optimizer(config: RunConfig, network: nn.Module, fused: bool = True) -> torch.optim.Optimizer:
-    """PyTorch's own optimiser for a config; decoupled SGD, which PyTorch lacks, is left to the caller to decay."""
+    """PyTorch's own optimiser for a config. PyTorch has no decoupled SGD: the caller must apply its decay."""
     l2 = 0.0 if config.decoupled else config.weight_decay
     if config.optimizer == "sgd":
         return torch.optim.SGD(

@@ -1,4 +1,4 @@
-"""Where the time of a step goes: in the plain loop, in this engine, and in an ensemble."""
+"""Where the time of a step goes: in the plain loop, in this engine, and in a batch."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _EPOCHS = 3
 
 
 def where_time_goes(width: int, threads: int, models: int) -> dict[str, dict[str, float]]:
-    """Microseconds of a model-step for each way of training: by kind of operation, and in Python between them.
+    """Microseconds per model-step for each way of training: by kind of operation, and in Python between them.
 
-    The operations are timed by PyTorch's profiler, which slows what lies between them: so that part is what is left of
-    a step's time without the profiler.
+    PyTorch's profiler times the operations, but slows the code between them. The time between operations is therefore
+    the time of a step without the profiler minus the time of the operations.
     """
     torch.set_num_threads(threads)
     config = RunConfig(width=width)

@@ -1,8 +1,8 @@
-"""The workbench in a real pseudo-terminal of 120×40: how soon it is there, how fast it answers, what it costs.
+"""Measures the workbench in a real pseudo-terminal of 120×40: time to start, time to respond, and cost.
 
     python -m wdtui.bench.terminal [--seconds N]
 
-Prints one JSON object. Training speed in the app is a ratio to headless training, taken in turns; key presses are typed
+Prints one JSON object. Training speed in the app is a ratio to headless training, measured in turns. Keys are typed
 into the filter and timed until the terminal receives the character.
 """
 
@@ -30,12 +30,12 @@ from typing import Any
 from wdtui.store.store import Store
 
 _LETTERS = "абвгдежзиклмнопрстуфхцчшщэюяАБВГДЕЖЗИКЛМНОПРСТУФХЦЧШЩЭЮЯ"
-"""Letters that no screen shows: when one arrives, the key that typed it has been painted."""
+"""Letters that no screen shows: once one arrives, the key press was painted."""
 _COLUMNS, _LINES = 120, 40
 
 
 class Terminal:
-    """A pseudo-terminal with the workbench in it."""
+    """The workbench in a pseudo-terminal."""
 
     def __init__(self, store: Path, *arguments: str) -> None:
         self.received = b""
@@ -48,7 +48,7 @@ class Terminal:
         fcntl.ioctl(self.file, termios.TIOCSWINSZ, struct.pack("HHHH", _LINES, _COLUMNS, 0, 0))
 
     def read_for(self, seconds: float) -> bytes:
-        """All that comes within some seconds."""
+        """Everything received within some seconds."""
         until, read = time.perf_counter() + seconds, b""
         while (left := until - time.perf_counter()) > 0:
             if select.select([self.file], [], [], left)[0]:
@@ -90,10 +90,10 @@ def opened(store: Path, *arguments: str) -> Iterator[Terminal]:
         terminal.close()
 
 
-def first_frame(store: Path, times: int = 5) -> dict[str, float]:
-    """Seconds from the start of the process to the first frame, whose footer comes last."""
+def first_frame(store: Path) -> dict[str, float]:
+    """Seconds from the start of the process to the first frame, whose last part is the footer."""
     seconds = []
-    for _ in range(times):
+    for _ in range(5):
         with opened(store) as terminal:
             seconds.append(terminal.wait_for("quit") - terminal.started)
     return {"median_s": statistics.median(seconds), "worst_s": max(seconds)}
@@ -108,7 +108,7 @@ def silence(store: Path, seconds: float) -> dict[str, float]:
 
 
 def while_training(store: Path, seconds: float, rounds: int) -> dict[str, Any]:
-    """Speed in the app against headless, key to paint, and traffic, with one run at width 256."""
+    """Speed in the app relative to headless, time from key to paint, and traffic, with one run at width 256."""
     ratios, latencies, rates = [], [], []
     for _ in range(rounds):
         headless = _headless_speed(store, seconds)
@@ -134,7 +134,7 @@ def while_training(store: Path, seconds: float, rounds: int) -> dict[str, Any]:
 
 
 def memory_slope(store: Path, seconds: float) -> dict[str, float]:
-    """Growth of the app's memory while it watches a run that logs as fast as it can, in MiB per 100,000 points."""
+    """Growth of the app's memory while it shows a run that logs as fast as possible, in MiB per 100,000 points."""
     arguments = ("run", "--width", "8", "--train-size", "640", "--epochs", "10000000")
     with opened(store, *arguments) as terminal:
         terminal.wait_for("quit")
@@ -155,7 +155,7 @@ def _key_presses(terminal: Terminal) -> list[float]:
         pressed = time.perf_counter()
         terminal.type(letter)
         latencies.append(terminal.wait_for(letter, 10) - pressed)
-        terminal.read_for(0.17)  # so that presses fall anywhere between two redraws
+        terminal.read_for(0.17)  # presses then fall anywhere between two redraws
     return latencies
 
 
@@ -175,7 +175,7 @@ def _headless_speed(store: Path, seconds: float) -> float:
 
 
 def _wait_for_points(store: Path) -> None:
-    """Wait until the newest run is live and has got past its first points."""
+    """Wait until the newest run is live and has logged its first points."""
     with Store(store) as opened_store:
         for _ in range(600):
             runs = opened_store.runs()

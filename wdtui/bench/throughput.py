@@ -1,4 +1,4 @@
-"""How many model-steps a second this machine makes in all: runs in threads, in processes, and side by side in each."""
+"""The total model-steps per second of this machine: with runs in threads, in processes, and batched in each."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ PLAIN = "the plain loop, a thread for each core"
 
 
 def plans(models: Sequence[int]) -> dict[str, tuple[str, int, int]]:
-    """Ways to train many runs, each a name, and (threads or processes, how many of them, models in each).
+    """Ways to train many runs: a name, and (threads or processes, how many of them, models in each).
 
-    No model in each stands for the plain loop, which alone has as many PyTorch threads as there are cores.
+    0 models stands for the plain loop, the only one with a PyTorch thread for each core.
     """
     plain = {PLAIN: ("processes", 1, 0)}
     alone = {f"{count} in {where}": (where, count, 1) for where in ("threads", "processes") for count in (1, 2, 4)}
@@ -59,7 +59,7 @@ def throughput(width: int, rounds: int, models: Sequence[int]) -> dict[str, Any]
 
 
 class _Workers:
-    """Groups of workers that stand ready and train while it is their turn."""
+    """Groups of waiting workers. Each trains during its turns."""
 
     def __enter__(self) -> _Workers:
         self._groups: dict[str, list[tuple[Any, Any]]] = {}
@@ -78,7 +78,7 @@ class _Workers:
             pipe.recv()
 
     def speed(self, name: str) -> float:
-        """Model-steps/s of all workers of a group together, over a turn."""
+        """Total model-steps/s of all workers of a group during one turn."""
         group = self._groups[name]
         for pipe, _ in group:
             pipe.send(_SECONDS)
@@ -93,7 +93,7 @@ class _Workers:
 
 
 def _work(pipe: Any, width: int, size: int, seed: int) -> None:
-    """Train for as many seconds as the pipe says, answer with model-steps/s, until it says None."""
+    """Train for each number of seconds received from the pipe and send model-steps/s back; None ends the loop."""
     torch.set_num_threads(1 if size else os.cpu_count() or 1)
     configs = [RunConfig(width=width, seed=100 * seed + each, epochs=1_000_000) for each in range(size or 1)]
     points = _epochs(configs, alone=size == 1, plain=size == 0)
@@ -110,7 +110,7 @@ def _work(pipe: Any, width: int, size: int, seed: int) -> None:
 
 
 def _epochs(configs: list[RunConfig], *, alone: bool, plain: bool) -> Iterator[object]:
-    """Something after each epoch of each model."""
+    """Yields after each epoch of each model."""
     if alone:
         yield from Training(configs[0]).points()
     elif not plain:

@@ -39,12 +39,12 @@ def bench(
     from wdtui.bench.throughput import throughput
     from wdtui.training.devices import resolve_device
 
-    place = resolve_device(device)
-    result: dict[str, Any] = {"machine": machine(threads, place), "widths": [], "plans": [], "profiles": []}
+    device_name = resolve_device(device)
+    result: dict[str, Any] = {"machine": machine(threads, device_name), "widths": [], "plans": [], "profiles": []}
     if not json:
         typer.echo(", ".join(f"{key} {value}" for key, value in result["machine"].items()))
     for width in wanted:
-        measured = compare(width, threads, rounds, sizes, place)
+        measured = compare(width, threads, rounds, sizes, device_name)
         result["widths"].append(measured)
         if not json:
             _show(measured)

@@ -89,7 +89,7 @@ def resume(
 
 
 def _open(store: Store, device: str, opening: Opening) -> int:
-    """Go on in the app, which opens the store anew."""
+    """Continue in the app, which opens the store itself."""
     from wdtui.tui import open_app
 
     store.close()
@@ -103,13 +103,13 @@ def _from_where(store: Store, record: RunRecord) -> str:
     checkpoints, lost = store.checkpoints(record), store.curves(record.id).lost
     damaged = checkpoints.damaged()
     sound = [step for step in checkpoints.steps() if step not in damaged and step < min(lost, default=math.inf)]
-    spoilt = f"The checkpoint at step {number(damaged[-1])} is damaged. " if damaged else ""
+    warning = f"The checkpoint at step {number(damaged[-1])} is damaged. " if damaged else ""
     if sound:
-        return f"{spoilt}Run {record.id} continues from its checkpoint at step {number(sound[-1])}."
+        return f"{warning}Run {record.id} continues from its checkpoint at step {number(sound[-1])}."
     if record.parent is not None:
-        return f"{spoilt}Run {record.id} begins anew, from what run {record.parent} has kept."
+        return f"{warning}Run {record.id} starts again from what run {record.parent} has kept."
     without = "starts over" if damaged else "has no checkpoint yet and starts from the beginning"
-    return f"{spoilt}Run {record.id} {without}, which measures the same points again."
+    return f"{warning}Run {record.id} {without}, which measures the same points again."
 
 
 def pause(run: RunArgument, store: StoreOption = None) -> None:

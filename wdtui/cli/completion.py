@@ -1,7 +1,7 @@
 """Shell completion of runs, sweeps, experiments, fields and their values. Fast, and never raises an error.
 
-`wdtui --install-completion` sets it up. Each function takes what was typed so far and returns what it may become,
-with a few words each for the shells that show them.
+`wdtui --install-completion` sets it up. Each function takes the text typed so far and returns possible completions,
+each with a short description for the shells that show one.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def devices(incomplete: str) -> Offers:
 
 
 def axes(context: typer.Context, incomplete: str) -> Offers:
-    """FIELD= of what can be swept in the experiment named so far; after a choice's = its values."""
+    """FIELD= of what can be swept in the experiment on the command line; after the = of a choice, its values."""
     from wdtui.cli.fields import schema_named
 
     named = context.params.get("experiment")
@@ -54,7 +54,7 @@ def axes(context: typer.Context, incomplete: str) -> Offers:
 
 
 def changes(context: typer.Context, incomplete: str) -> Offers:
-    """FIELD= of what can be changed in the run named so far, or in a fork of it."""
+    """FIELD= of what can be changed in the run on the command line, or in a fork of it."""
     from wdtui.store.names import fields_of_run
 
     schema = fields_of_run(_folder(context), str(context.params.get("run") or ""))
@@ -75,12 +75,12 @@ def _beginning(incomplete: str, offers: Offers) -> Offers:
 
 
 def _folder(context: typer.Context) -> Path:
-    """The store's folder as the command line so far names it."""
+    """The store's folder according to the command line so far."""
     from wdtui.settings import SettingsError
     from wdtui.store.store import default_folder
 
     given = context.params.get("store") or context.find_root().params.get("store")
     try:
         return (Path(given) if given else default_folder()).expanduser()
-    except SettingsError:  # whoever runs the command is told
+    except SettingsError:  # the command itself reports it
         return Path(os.devnull)

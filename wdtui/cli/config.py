@@ -1,4 +1,4 @@
-"""`wdtui config`: the settings that hold for all commands."""
+"""`wdtui config`: the settings of all commands."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def unset(name: NameArgument) -> None:
 
 
 def _write(name: str, value: str | int | float | None) -> None:
-    """Change the file, in one move and only to something that can be read again."""
+    """Change the file atomically, and only if the result is valid."""
     from wdtui import settings
     from wdtui.settings_file import changed
     from wdtui.support import private

@@ -1,4 +1,4 @@
-"""`wdtui doctor`: what works here, and what to do about what does not."""
+"""`wdtui doctor`: checks the installation and the machine, and says how to repair what does not work."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ import typer
 from wdtui.cli.fields import StoreOption
 
 Finding = tuple[bool, str, str]
-"""Whether it is well, what was looked at, and what was found."""
+"""Whether it is well, the subject, and the result."""
 _EXTRAS = "plot", "parquet", "tensorboard", "ray", "gpu"
-"""What pyproject.toml offers to those who use wdtui, not to those who work on it."""
+"""The extras in pyproject.toml for users, not for developers."""
 
 
 def doctor(store: StoreOption = None) -> int:
@@ -42,7 +42,7 @@ def _versions() -> Iterator[Finding]:
 
 
 def _has(extra: str) -> bool:
-    """Whether all packages of an extra are installed, in whatever version."""
+    """Whether all packages of an extra are installed, in any version."""
     needed = [line for line in requires("wdtui") or [] if re.search(f"extra == ['\"]{extra}['\"]", line)]
     try:
         return bool(needed) and all(version(re.split(r"[^\w.-]", line)[0]) for line in needed)
@@ -61,7 +61,7 @@ def _devices() -> Iterator[Finding]:
     load = machine.sample()
     yield True, "memory", f"{load.memory[0] / 1e9:.1f} of {load.memory[1] / 1e9:.1f} GB in use"
     for gpu in load.gpus:
-        yield True, "gpu", f"{gpu.name}: {machine.gpu_in_words(gpu).removeprefix('GPU').strip()}"
+        yield True, "gpu", f"{gpu.name}: {machine.gpu_text(gpu).removeprefix('GPU').strip()}"
     yield True, "devices", f"{', '.join(devices.available_devices())}; {os.cpu_count()} CPU cores"
     reason = devices.why_no_gpu()
     if reason:

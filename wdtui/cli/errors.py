@@ -14,11 +14,11 @@ FAILED, BAD_INPUT, CLAIM_FAILS, DAMAGED, INEXACT, INTERRUPTED = 1, 2, 3, 3, 3, 1
 
 
 class CommandError(WdtuiError):
-    """A request that a command refuses; the message is one sentence."""
+    """A request that a command refuses. The message is one sentence."""
 
 
 def sentence(error: BaseException) -> str:
-    """The error in one line, with a full stop."""
+    """The error as one line with a full stop."""
     if isinstance(error, NoSuchOption):
         text = f"there is no option {error.option_name}{_near(error, _options(error))}"
     elif isinstance(error, typer.TyperException):
@@ -32,7 +32,7 @@ def sentence(error: BaseException) -> str:
 
 
 def _near(error: NoSuchOption, options: list[str]) -> str:
-    """Which option may be meant, also by an alias of a field, as in --lr."""
+    """The option that was probably meant, also from an alias of a field, as in --lr."""
     given, command = error.option_name, error.ctx and error.ctx.command
     schema = getattr(command, "schema", None) or registry.find(registry.DEFAULT).config.schema()
     field = schema.fields.get(schema.names.get(given.removeprefix("--"), ""))

@@ -1,4 +1,4 @@
-"""Examples that end each command's `--help`, all in one place; a test parses every one of them."""
+"""The examples at the end of each command's `--help`. A test parses every one of them."""
 
 from __future__ import annotations
 
@@ -90,12 +90,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 
 
 def epilog(command: str) -> str:
-    """The examples as they stand below a command's help, one a line."""
+    """The examples as shown below a command's help, one per line."""
     return "\n".join(["\b", "Examples:", *(f"  {example}" for example in EXAMPLES.get(command, ()))])
 
 
 def add_examples(app: typer.Typer, above: str = "") -> None:
-    """Give every command of an app, and of the apps below it, its examples."""
+    """Add the examples to every command of an app and of its groups."""
     for info in app.registered_commands:
         assert info.callback
         info.epilog = epilog(f"{above}{info.name or info.callback.__name__}")

@@ -49,18 +49,19 @@ def export(
     if to_stdout and (len(runs) > 1 or chosen not in ("csv", "json")):
         raise CommandError("--output - works for one run, as csv or json.")
     with Store(store) as opened:
-        taken = [stream(opened, number) for number in dict.fromkeys(opened.find(run).id for run in runs)]
-        for one in taken:
-            if one.lost:
-                typer.echo(f"wdtui: {lost_points(one.record, one.lost)}", err=True)
+        chosen_runs = [stream(opened, number) for number in dict.fromkeys(opened.find(run).id for run in runs)]
+        for run in chosen_runs:
+            if run.lost:
+                typer.echo(f"wdtui: {lost_points(run.record, run.lost)}", err=True)
         if to_stdout:
             if isinstance(sys.stdout, io.TextIOWrapper):
-                sys.stdout.reconfigure(encoding="utf-8")  # as files are written
-            FORMATS[chosen].write_to(taken[0], sys.stdout)
-            typer.echo(f"Run {taken[0].id}: {len(taken[0]):,} points.", err=True)
+                sys.stdout.reconfigure(encoding="utf-8")  # as files are
+            (run,) = chosen_runs
+            FORMATS[chosen].write_to(run, sys.stdout)
+            typer.echo(f"Run {run.id}: {len(run):,} points.", err=True)
             return
-        paths = write(taken, chosen, output, force=force)
-    for run, path in zip(taken, paths, strict=True):
+        paths = write(chosen_runs, chosen, output, force=force)
+    for run, path in zip(chosen_runs, paths, strict=True):
         typer.echo(f"Run {run.id}: {len(run):,} points in {clean(str(path))}.")
 
 
@@ -112,13 +113,13 @@ def import_runs(
     found, refused = event_files.read(folder)
     if found:
         with Store(store) as opened:
-            for one in found:
-                points, path = f"{len(one.points):,} points", clean(str(one.path))
-                if (before := event_files.imported_before(opened, one)) is not None:
+            for recorded in found:
+                points, path = f"{len(recorded.points):,} points", clean(str(recorded.path))
+                if (before := event_files.imported_before(opened, recorded)) is not None:
                     typer.echo(f"Run {before} has the {points} of {path} already; nothing was imported.")
                 else:
-                    typer.echo(f"Run {event_files.add(opened, one)}: {points} from {path}.")
-                for remark in one.remarks:
+                    typer.echo(f"Run {event_files.add(opened, recorded)}: {points} from {path}.")
+                for remark in recorded.remarks:
                     typer.echo(f"wdtui: {path}: {clean(remark)}", err=True)
     for reason in refused:
         typer.echo(f"wdtui: {clean(reason)}", err=True)

@@ -123,7 +123,7 @@ def run(
 def _train_with_forks(
     loaded: Experiment, fields: dict[str, Any], machines: Machines, store: Path | None, json: bool
 ) -> int:
-    """Each run of the experiment and its forks, one after the other."""
+    """Train each run of the experiment and its forks, one after the other."""
     from wdtui.cli.headless import Foreground
     from wdtui.runs.service import Service
     from wdtui.store.store import Store

@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _named_store(context: typer.Context, after: Path | None) -> Path | None:
-    """The folder that is named after the command, or else before it; None for that of the settings."""
+    """The folder given after the command, or else before it; None for that of the settings."""
     return after or context.find_root().params.get("store")
 
 
@@ -66,10 +66,10 @@ DetachOption = Annotated[
 
 
 def takes_fields(command: F) -> F:
-    """Give a command a flag for each hyperparameter; its parameter `fields` receives those that were given, parsed.
+    """Give a command a flag for each hyperparameter. Its parameter `fields` receives the given ones, parsed.
 
-    They are those of the default problem, until the command is registered with `cls=FieldsCommand` and an experiment of
-    another is named.
+    The flags are those of the default problem. With `cls=FieldsCommand` they are those of the experiment on the command
+    line.
     """
     return _with_flags(command, registry.find(registry.DEFAULT).config.schema())
 
@@ -99,10 +99,10 @@ def _parsed(schema: Schema, name: str, given: Any) -> Any:
 
 
 class FieldsCommand(typer.core.TyperCommand):
-    """A command made by `takes_fields`, whose flags are the fields of the problem of the experiment that is named."""
+    """A command made by `takes_fields` whose flags are the fields of the problem of the given experiment."""
 
     schema: Schema | None = None
-    """What the problem declares where it is not the default one."""
+    """The schema of the problem, if it is not the default one."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         schema = schema_named(self._named(args))
@@ -117,7 +117,7 @@ class FieldsCommand(typer.core.TyperCommand):
         return command
 
     def _named(self, args: Sequence[str]) -> Iterator[str]:
-        """The arguments that are no flag and no value of a flag that is known."""
+        """The arguments that are neither flags nor values of known flags."""
         flags = {name: option for option in self.params for name in option.opts if name.startswith("-")}
         given = iter(args)
         for argument in given:
@@ -128,13 +128,13 @@ class FieldsCommand(typer.core.TyperCommand):
 
 
 def schema_named(names: Iterator[str] | Sequence[str]) -> Schema:
-    """What the problem of the first experiment among some words declares; that of the default where there is none."""
+    """The schema of the first of some words that is an experiment, or else of the default problem."""
     for name in names:
-        from wdtui.studies.experiments import ExperimentError, load  # not to be waited for where none is named
+        from wdtui.studies.experiments import ExperimentError, load  # slow, and rarely needed
 
         try:
             return load(name).schema
-        except (ExperimentError, ConfigError):  # told by the command, if it is meant as an experiment
+        except (ExperimentError, ConfigError):  # the command itself reports it if this should be an experiment
             continue
     return registry.find(registry.DEFAULT).config.schema()
 

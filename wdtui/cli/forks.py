@@ -86,7 +86,7 @@ def _train(
     device: str,
     threads: int | None,
 ) -> int:
-    """Add a run that another defines, say so, and train it."""
+    """Add a run, print where it starts, and train it."""
     from wdtui.cli.headless import Foreground, carry_out
     from wdtui.runs.service import Service
     from wdtui.store.store import Store
@@ -98,8 +98,8 @@ def _train(
         like = opened.find(run)
 
         def added(service: Service) -> int:
-            run_id, said = add(service, like)
-            typer.echo(said, err=True)
+            run_id, message = add(service, like)
+            typer.echo(message, err=True)
             return run_id
 
         if headless or detach:

@@ -1,4 +1,4 @@
-"""Training without a screen: a worker thread trains, the main thread follows it through the store, as the app would."""
+"""Training without a screen: a worker thread trains, and the main thread reads the store, as the app does."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _SIGNALS = SIGNALS | {signal.SIGHUP: "The terminal was closed"}
 def carry_out(
     store: Store, request: Callable[[Service], object], *, device: str | None, detach: bool, json: bool
 ) -> int:
-    """Make a request and train the runs that it queues, here or in processes of their own; return the exit status.
+    """Make a request and train the runs that it queues, here or in separate processes; return the exit status.
 
-    `device` is as for a `Service`. An error before a run has begun leaves the store as it was.
+    `device` is as for a `Service`. An error before a run has started leaves the store unchanged.
     """
     from wdtui.training.devices import resolve_device
 
@@ -42,7 +42,7 @@ def carry_out(
 
 
 class Foreground(NoQueue):
-    """Trains runs in this process, one after the other, showing each."""
+    """Trains runs in this process, one after the other, and shows each."""
 
     def __init__(self, store: Store, *, json: bool) -> None:
         self._store, self._json = store, json
@@ -52,7 +52,7 @@ class Foreground(NoQueue):
         self._jobs += [(run_id, device or "auto", threads) for run_id in run_ids]
 
     def train(self) -> int:
-        """Train what was submitted until one breaks off; return the exit status of the last."""
+        """Train the submitted runs until one does not finish; return the exit status of the last."""
         from wdtui.training.devices import resolve_device
 
         jobs, self._jobs = self._jobs, []
@@ -65,29 +65,29 @@ class Foreground(NoQueue):
 
 
 class Detached(Foreground):
-    """Has each run trained by a process of its own."""
+    """Trains each run in a process of its own."""
 
     def train(self) -> int:
-        """Start the processes and say how to follow them; return the exit status."""
+        """Start the processes and print how to follow them; return the exit status."""
         for run_id, device, threads in self._jobs:
             try:
                 process = start_process(self._store.folder, [(run_id,)], device=device, threads=threads)
             except OSError as error:
                 raise TrainingError(f"No process could be started to train the run: {error}.") from error
             self._store.hand_queue([run_id], process.pid)
-            self._tell(run_id, process.pid, str(log_path(self._store.folder, run_id)))
+            self._print(run_id, process.pid, str(log_path(self._store.folder, run_id)))
         return 0
 
-    def _tell(self, run_id: int, pid: int, log: str) -> None:
+    def _print(self, run_id: int, pid: int, log: str) -> None:
         if self._json:
             print(dumps({"event": "detached", "run_id": run_id, "pid": pid, "log": log}))
             return
-        typer.echo(f"Run {run_id} trains in process {pid}; what goes wrong is written to {clean(log)}.")
+        typer.echo(f"Run {run_id} trains in process {pid}; its errors are written to {clean(log)}.")
         typer.echo(f"Follow it with `wdtui` or `wdtui runs show {run_id}`; end it with `wdtui stop {run_id}`.")
 
 
 def train(store: Store, run_id: int, *, device: str, threads: int | None, view: View) -> int:
-    """Train a run of the store to its end or to a signal, showing it in a view; return the exit status."""
+    """Train a run of the store to its end or to a signal, shown in a view; return the exit status."""
     record, unseen = store.run(run_id), None
     kind = ChildWorker if record.schema.source else Worker  # somebody's code may end the process that runs it
     worker = kind(store, run_id, device=device, threads=threads)
@@ -97,9 +97,9 @@ def train(store: Store, run_id: int, *, device: str, threads: int | None, view: 
                 view.start(record)
                 worker.start()
                 _follow(store, worker, view)
-        except StoreError as error:  # the worker meets it too, and knows what became of the points
+        except StoreError as error:  # the worker fails too, and then reports what happened to the points
             unseen = error
-        finally:  # also where the output can no longer be written: the checkpoint must be
+        finally:  # save the checkpoint even if the output can no longer be written
             worker.interrupt("Its output could not be shown")
             if worker.ident:
                 worker.join()
@@ -117,12 +117,12 @@ def train(store: Store, run_id: int, *, device: str, threads: int | None, view: 
 
 
 def _follow(store: Store, worker: Worker, view: View) -> None:
-    """Show points as they come until the worker has ended."""
+    """Show new points until the worker has ended."""
     last, alive = -1, True
     while alive:
         worker.join(_FOLLOW_SECONDS)
         alive = worker.is_alive()
-        if last < 0 and (alive and not worker.begun):  # what is there is of before, and may be measured again
+        if last < 0 and (alive and not worker.begun):  # these points are older, and may be measured again
             continue
         if len(newer := store.curves(worker.run_id, after_step=last)):
             last = int(newer.steps[-1])
@@ -130,7 +130,7 @@ def _follow(store: Store, worker: Worker, view: View) -> None:
 
 
 def exit_status(status: Status, received: list[int]) -> int:
-    """130 for Ctrl-C and for a run stopped early; as shells have it, 128 + the number for another signal."""
+    """130 for Ctrl-C and for a run stopped early, or 128 + the number of another signal, as in shells."""
     if status == Status.INTERRUPTED and received:
         return 128 + received[0]
     return {Status.DONE: 0, Status.STOPPED: INTERRUPTED, Status.INTERRUPTED: INTERRUPTED}.get(status, FAILED)
@@ -138,9 +138,9 @@ def exit_status(status: Status, received: list[int]) -> int:
 
 @contextlib.contextmanager
 def signals_interrupting(stop: Callable[[str], None]) -> Iterator[list[int]]:
-    """Have signals stop what is trained, unless they are ignored, as under nohup; a second Ctrl-C ends all at once.
+    """Let signals stop the training unless they are ignored, as under nohup. A second Ctrl-C exits at once.
 
-    `stop` is told the reason; the list that is given holds the signal once there was one.
+    `stop` is called with the reason. The list contains the signal once there was one.
     """
     received: list[int] = []
 
@@ -151,8 +151,8 @@ def signals_interrupting(stop: Callable[[str], None]) -> Iterator[list[int]]:
             received.append(number)
             stop(_SIGNALS[signal.Signals(number)])
 
-    heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, interrupt) for number in heeded}
+    handled = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in handled}
     try:
         yield received
     finally:

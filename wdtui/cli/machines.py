@@ -1,4 +1,4 @@
-"""The options that select where runs train, and the executor that implements them."""
+"""The options that select where runs train, and the executor for them."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ AddressOption = Annotated[
 ]
 
 _EVERYWHERE = "auto", "cpu"
-"""Devices that all machines have; asking for others takes PyTorch."""
+"""Devices of all machines. Checking any other imports PyTorch."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Machines:
-    """What a person said about where to train. Raises CommandError and DeviceError where that cannot be."""
+    """The options for where to train. Raises CommandError and DeviceError if they are not possible."""
 
     device: str
     threads: int | None
@@ -61,12 +61,12 @@ class Machines:
             resolve_device(self.device)
 
     def check_forks(self, experiment: str) -> None:
-        """Raise CommandError where an experiment's forks could not be trained."""
+        """Raise CommandError if the forks of an experiment could not be trained."""
         if self.executor != "local":
             raise CommandError(f"The forks of {experiment} start from files on this machine. Leave out --executor.")
 
     def prepared(self, store: Store) -> Callable[[], Executor]:
-        """What makes the executor for a store. Raises ClusterError where there is no cluster to join."""
+        """A function that makes the executor for a store. Raises ClusterError if there is no cluster to join."""
         if self.executor == "ray":
             cluster = _cluster(store, self.device, self.address)
             return lambda: cluster

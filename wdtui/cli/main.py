@@ -1,6 +1,6 @@
 """Entry point of the command line: its commands, and the mapping from errors to messages and exit statuses.
 
-Only typer is imported here; each command imports what it needs when it is called, so that `--help` comes at once.
+Only typer is imported here. Each command imports what it needs when it is called, so `--help` is fast.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from wdtui.support.errors import TrainingError, WdtuiError
 from wdtui.support.third_party import NoArgsIsHelpError
 
 _HELP_COLUMNS = 120
-"""How wide help may get in a wide terminal; longer lines are hard to read."""
+"""The maximum width of help in a wide terminal."""
 
 app = typer.Typer(
     name="wdtui",
@@ -116,7 +116,7 @@ def root(
 
 
 def _defaults() -> dict[str, Any]:
-    """What the settings make of the flags of those commands that begin new runs."""
+    """The defaults from the settings for the flags of commands that start new runs."""
     from wdtui import settings
 
     read = settings.read()
@@ -127,12 +127,12 @@ def _defaults() -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line and return its exit status: 0, or one of `cli.errors`."""
     given = sys.argv[1:] if arguments is None else arguments
-    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show λ shows ? rather than nothing
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show λ shows ? instead
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     if sys.stderr is None:
         sys.stderr = io.StringIO()
-    if sys.stdout is None:  # before anything is begun whose output would be lost half-way
+    if sys.stdout is None:  # refuse before anything is started whose output would be lost
         typer.echo("wdtui: Standard output is closed; send it to a file, or to /dev/null.", err=True)
         return FAILED
     debug = "--debug" in given
@@ -145,9 +145,9 @@ def main(arguments: list[str] | None = None) -> int:
         return report(error)
     except KeyboardInterrupt:
         return report(KeyboardInterrupt("Interrupted."), INTERRUPTED)
-    except SystemExit as left:
-        if isinstance(left.__context__, BrokenPipeError):  # which click makes an exit of
-            return report(left.__context__)
+    except SystemExit as exit_:
+        if isinstance(exit_.__context__, BrokenPipeError):  # click turns it into an exit
+            return report(exit_.__context__)
         raise
     finally:
         _say_notices()
@@ -155,20 +155,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _say_notices() -> None:
-    """What the store found worth saying once, where one was opened."""
+    """Print and clear the store's notices, if a store was opened."""
     if database := sys.modules.get("wdtui.store.database"):
         while database.notices:
             typer.echo(f"wdtui: {database.notices.pop(0)}", err=True)
 
 
 def report(error: BaseException, status: int | None = None) -> int:
-    """Say what went wrong on stderr, in one sentence, and return the exit status for it."""
+    """Print an error as one sentence on stderr and return its exit status."""
     if isinstance(error, (typer.Exit, typer.Abort)):
         return getattr(error, "exit_code", INTERRUPTED)
     if isinstance(error, NoArgsIsHelpError):
         typer.echo(error.message, err=True)
         return BAD_INPUT
-    if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough
+    if isinstance(error, BrokenPipeError):  # the reader of the output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     typer.echo(f"wdtui: {sentence(error)}", err=True)

@@ -15,10 +15,10 @@ _LOOK_SECONDS = 0.2
 
 
 def confirmed(store: Store, run: RunRecord) -> RunRecord:
-    """The run once it is known whether its owner lives.
+    """Wait until it is known whether the owner of a run is alive; returns the run as it is then.
 
-    Only heartbeats can show that of a process on another host, in another container or of an earlier boot. Waiting for
-    one takes 5 seconds at most where there is an owner, a minute where there is none; a sentence says so.
+    Only heartbeats can show that for a process on another host, in another container or of an earlier boot. A heartbeat
+    takes at most 5 seconds. Without an owner the wait takes a minute, which is printed.
     """
     if not run.unconfirmed:
         return run

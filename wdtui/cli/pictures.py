@@ -1,4 +1,4 @@
-"""What `wdtui plot` and `wdtui experiments report` share: runs made ready to be drawn, and files written."""
+"""Shared by `wdtui plot` and `wdtui experiments report`: runs prepared for figures, and files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def require_matplotlib() -> None:
-    """Raise CommandError where matplotlib is not installed."""
+    """Raise CommandError if matplotlib is not installed."""
     from wdtui.plots.paper.style import installed
 
     if not installed():
@@ -27,7 +27,7 @@ def require_matplotlib() -> None:
 
 
 def subjects(store: Store, runs: Sequence[RunRecord]) -> list[Subject]:
-    """Runs as figures take them: one with its knobs as a title, several with what tells them apart."""
+    """Runs for figures: a single one labelled with its hyperparameters, several with their differences."""
     from wdtui.plots.paper.curves import Subject
     from wdtui.runs.labels import labels
     from wdtui.studies.branches import in_words
@@ -37,9 +37,12 @@ def subjects(store: Store, runs: Sequence[RunRecord]) -> list[Subject]:
     for run, name in zip(runs, named, strict=True):
         curves = store.curves(run.id)
         changes = tuple(
-            (one.step, in_words(run.schema, {one.field: (one.new, one.epochs) if one.epochs > 1 else one.new}))
-            for one in run.plan
-            if one.step < run.step
+            (
+                change.step,
+                in_words(run.schema, {change.field: (change.new, change.epochs) if change.epochs > 1 else change.new}),
+            )
+            for change in run.plan
+            if change.step < run.step
         )
         levels = {chart.level: chart for chart in run.schema.charts if chart.level}
         fields = {field: _in_force(run, curves, field) for field, chart in levels.items() if chart.main in curves}
@@ -48,33 +51,30 @@ def subjects(store: Store, runs: Sequence[RunRecord]) -> list[Subject]:
 
 
 def title(run: RunRecord) -> str:
-    """A run's name, where it has one, and the hyperparameters that matter most."""
+    """The name of a run, if it has one, and its main hyperparameters."""
     from wdtui.runs.labels import knobs
     from wdtui.support.text import clean, number
 
-    values = [f"{head} {_digits(run.written(name, number))}" for name, head in knobs([run.schema]).items()]
+    shown = knobs([run.schema]).items()
+    values = [f"{head} {run.written(name, number).replace(',', '')}" for name, head in shown]
     return ": ".join(filter(None, [clean(run.name), ", ".join(values)]))
 
 
-def _digits(text: str) -> str:
-    return text.replace(",", "")
-
-
 def _in_force(run: RunRecord, curves: Curves, field: str) -> NDArray[np.float64]:
-    """The value of a field at each point, [points], as it was steered."""
+    """The value in force of a field at each point, [points]."""
     import numpy as np
 
     from wdtui.schema.steering import values_at
 
     length = run.steps_per_epoch
-    plan = tuple(one for one in run.plan if one.field == field)
+    plan = tuple(change for change in run.plan if change.field == field)
     if not plan:
         return np.full(len(curves), run.values[field], np.float64)
     return np.array([values_at(plan, int(step) - length, length)[field] for step in curves.steps], np.float64)
 
 
-def write(path: Path, save: Callable[[Path], None], *, force: bool) -> None:
-    """Write a file and say where on stdout. Raises FileError."""
+def write(path: Path, save: Callable[[Path], object], *, force: bool) -> None:
+    """Write a file and print its path on stdout. Raises FileError."""
     import typer
 
     from wdtui.support.outputs import writing

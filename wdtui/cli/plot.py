@@ -99,12 +99,12 @@ def _of_sweep(store: Store, sweep: Sweep, metrics: Sequence[str]) -> Figure:
         case 2:
             return heatmap(table, metrics or [first.main], title)
         case axes:
-            told = "no axis but seeds" if not axes else f"{axes} axes"
-            raise CommandError(f"{sweep.label} has {told}, and a picture shows one or two. Plot its runs instead.")
+            counted = "no axis but seeds" if not axes else f"{axes} axes"
+            raise CommandError(f"{sweep.label} has {counted}, and a picture shows one or two. Plot its runs instead.")
 
 
 def _check(schema: Schema, metrics: Iterable[str], known: Iterable[str], where: str) -> None:
-    """Refuse a metric that is misspelt, or that there is nothing of."""
+    """Refuse a metric that is misspelt or was not measured."""
     from wdtui.schema.hyperparameters import nearest
 
     known = list(dict.fromkeys(known))
@@ -112,12 +112,12 @@ def _check(schema: Schema, metrics: Iterable[str], known: Iterable[str], where: 
         if name in known:
             continue
         if name in schema.metrics:
-            there = ", ".join(one for one in known if "/" not in one)
-            raise CommandError(f"The metric {name} is not {where}; these are: {there}.")
+            others = ", ".join(other for other in known if "/" not in other)
+            raise CommandError(f"The metric {name} is not {where}; these are: {others}.")
         raise CommandError(f"There is no metric {name}{nearest(name, known)}")
 
 
 def _file_name(kind: str, what: Sequence[str]) -> str:
-    """A name that every system takes, from runs that may be named as they please."""
+    """A file name that is valid on every system, whatever the names of the runs."""
     names = [re.sub(r"[^\w.=-]+", "-", name).strip("-.") for name in what]
     return f"{'-'.join([kind, *names])[:80]}.png"

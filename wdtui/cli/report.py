@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 _SUFFIXES = (".html", ".htm")
 _FEW = 4
-"""Of how many cells training curves are shown."""
+"""The number of cells whose training curves are shown."""
 _MOST_CURVES = 6
-"""Up to how many values of an axis become a curve each."""
+"""The maximum number of values of an axis that are drawn as one curve each."""
 _Drawn = tuple["Figure", str]
 
 
@@ -57,11 +57,7 @@ def report(
     require_matplotlib()
     with Store(store) as opened:
         text = page(_findings(opened, loaded.variant(quick), experiment, quick))
-    write(path, lambda partial: _save(partial, text), force=force)
-
-
-def _save(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    write(path, lambda partial: partial.write_text(text, encoding="utf-8"), force=force)
 
 
 def _findings(store: Store, experiment: Experiment, argument: str, quick: bool) -> Findings:
@@ -89,12 +85,12 @@ def _findings(store: Store, experiment: Experiment, argument: str, quick: bool) 
         columns=_columns(experiment),
         wanted=len(cells),
         runs=[run for run in runs.values() if run],
-        figures=[(inline_svg(figure, place, words), words) for place, (figure, words) in enumerate(drawn)],
+        figures=[(inline_svg(figure, number, words), words) for number, (figure, words) in enumerate(drawn)],
     )
 
 
 def _measures(experiment: Experiment) -> tuple[str, ...]:
-    """The quantities that figures over the axes show: those that the claims are about, and their like of training."""
+    """The quantities in figures over the axes: those of the claims, each with the corresponding one of training."""
     from wdtui.analysis.sweep_table import MILESTONES
 
     schema = experiment.schema
@@ -117,7 +113,7 @@ def _columns(experiment: Experiment) -> tuple[str, ...]:
 
 
 def _overviews(table: Table, measures: Sequence[str]) -> Iterator[_Drawn]:
-    """Figures over the axes: of one, curves; of two, curves or a map; of more, the same for each value of others."""
+    """Figures over the axes: curves for one, curves or a map for two, and the same for each value of any others."""
     from wdtui.plots.paper.sweeps import axis_name, curve
     from wdtui.schema.hyperparameters import format_value
 
@@ -152,18 +148,18 @@ def _ordered(values: Sequence[object]) -> bool:
 
 
 def _examples(store: Store, experiment: Experiment, table: Table) -> Iterator[_Drawn]:
-    """Training curves: of a few cells with one seed each, or of the one cell with its seeds; of forks, with theirs."""
+    """Training curves of a few cells with one seed each, of one cell with its seeds, or of runs and their forks."""
     from wdtui.store.records import RunRecord
     from wdtui.studies.grid import coarse_to_fine
 
     seeds = [[run for run in row.runs if isinstance(run, RunRecord)] for row in table.rows]
-    there = [runs for runs in seeds if runs]
-    if not there:
+    present = [runs for runs in seeds if runs]
+    if not present:
         return
     if len(table.rows) == 1:
-        chosen, words = there[0], "Training curves of its seeds."
+        chosen, words = present[0], "Training curves of its seeds."
     else:
-        chosen = [there[place][0] for place in sorted(coarse_to_fine(len(there))[:_FEW])]
+        chosen = [present[index][0] for index in sorted(coarse_to_fine(len(present))[:_FEW])]
         words = f"Training curves of {len(chosen)} of the cells, one seed of each."
     if experiment.fork:
         forks = [run for run in reversed(store.runs()) if run.experiment == experiment.name and run.step]

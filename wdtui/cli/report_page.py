@@ -1,4 +1,4 @@
-"""The page that `wdtui experiments report` writes: a pure function from findings to one HTML text, all escaped."""
+"""The page of `wdtui experiments report`: a pure function from findings to an HTML text, with everything escaped."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ _SIGNS = {State.HOLDS: "✓", State.FAILS: "✗", State.NOT_RUN: NOTHING}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What a store holds of one variant of an experiment."""
+    """The results of one variant of an experiment in a store."""
 
     experiment: Experiment
     argument: str
-    """How the experiment is named on the command line."""
+    """The experiment as given on the command line."""
     quick: bool
     standing: Standing
     table: Table
     """Over all axes but the seeds."""
     columns: tuple[str, ...]
-    """What the table tells of each cell."""
+    """The columns of the table of cells."""
     wanted: int
-    """How many runs it takes."""
+    """The number of runs of the variant."""
     runs: Sequence[RunRecord]
-    """Those that are there."""
+    """The runs in the store."""
     figures: Sequence[tuple[str, str]]
-    """Each an <svg> element and what it shows."""
+    """Each an <svg> element and its caption."""
 
 
 def page(found: Findings) -> str:
@@ -72,13 +72,13 @@ def _parts(found: Findings) -> Iterator[str]:
 
 
 def _standing(found: Findings) -> str:
-    total, there = len(found.standing.verdicts), len(found.runs)
-    said = f"{total} claim{'s' * (total != 1)}: {found.standing.words}." if total else "There are no claims."
-    if not there:
-        return f"{said} None of the {number(found.wanted)} runs is trained yet."
-    if there == found.wanted:
-        return f"{said} {f'All {number(there)} runs are' if there > 1 else 'The one run is'} trained."
-    return f"{said} {number(there)} of {number(found.wanted)} runs are trained; this page shows their results."
+    total, trained = len(found.standing.verdicts), len(found.runs)
+    claims = f"{total} claim{'s' * (total != 1)}: {found.standing.words}." if total else "There are no claims."
+    if not trained:
+        return f"{claims} None of the {number(found.wanted)} runs is trained yet."
+    if trained == found.wanted:
+        return f"{claims} {f'All {number(trained)} runs are' if trained > 1 else 'The one run is'} trained."
+    return f"{claims} {number(trained)} of {number(found.wanted)} runs are trained; this page shows their results."
 
 
 def _claims(verdicts: Sequence[Verdict]) -> str:
@@ -139,7 +139,7 @@ def _trained(schema: Schema, runs: Sequence[RunRecord]) -> str:
     if not runs:
         return ""
     versions = [", ".join(f"{name} {version}" for name, version in run.versions.items()) for run in runs]
-    told = {
+    rows = {
         "runs": _ranges(sorted(run.id for run in runs)),
         **{
             schema.field(name).label: _distinct(format_value(run.values[name]) for run in runs) for name in schema.seeds
@@ -148,7 +148,7 @@ def _trained(schema: Schema, runs: Sequence[RunRecord]) -> str:
         "device": _distinct(run.device for run in runs),
         "threads": _distinct(format_value(run.threads) for run in runs),
     }
-    return f"<h2>How it was trained</h2>\n{_pairs(told)}"
+    return f"<h2>How it was trained</h2>\n{_pairs(rows)}"
 
 
 def _commands(found: Findings) -> str:
@@ -173,17 +173,17 @@ def _distinct(texts: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(texts)) or NOTHING
 
 
-def _ranges(numbers: Sequence[int]) -> str:
-    """Ascending numbers, those that follow one another as 3–7."""
+def _ranges(run_ids: Sequence[int]) -> str:
+    """Ascending numbers of runs, with consecutive ones as 3–7."""
     spans: list[list[int]] = []
-    for one in numbers:
-        if spans and spans[-1][1] == one - 1:
-            spans[-1][1] = one
+    for run_id in run_ids:
+        if spans and spans[-1][1] == run_id - 1:
+            spans[-1][1] = run_id
         else:
-            spans.append([one, one])
+            spans.append([run_id, run_id])
     return ", ".join(str(first) if first == last else f"{first}–{last}" for first, last in spans)
 
 
 def _text(text: str) -> str:
-    """Any text, safe within the page."""
+    """Any text, escaped for the page."""
     return html.escape(clean(text) if "\n" not in text else "\n".join(map(clean, text.split("\n"))))

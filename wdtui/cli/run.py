@@ -67,7 +67,7 @@ def run(
     def start(service: Service) -> None:
         service.start(config, experiment=origin, name=name, threads=threads)
 
-    if not detach:  # before a store is made
+    if not detach:  # raise an error before a store is created
         from wdtui.training.devices import resolve_device
 
         device = resolve_device(device)

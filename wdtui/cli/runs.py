@@ -64,8 +64,8 @@ def show(run: RunArgument, json: JsonOption = False, store: StoreOption = None) 
             "checkpoints": checkpoints.kept()
         }
         end["lost"] = list(curves.lost)
-        told = [{"step": event.step, "time": event.time, "kind": event.kind, "data": event.data} for event in events]
-        about = _as_json(record) | end | {"events": told, "event": "run"}
+        listed = [{"step": event.step, "time": event.time, "kind": event.kind, "data": event.data} for event in events]
+        about = _as_json(record) | end | {"events": listed, "event": "run"}
         typer.echo(json_module.dumps(about, ensure_ascii=False))
         return
     from wdtui.cli.views import print_result
@@ -201,16 +201,16 @@ def _print_table(runs: list[Any]) -> None:
 
     table = Table(box=None, header_style="dim", pad_edge=False)
     schemas = schemas_of(runs)
-    fields, told = knobs(schemas), results(schemas)
+    fields, heads = knobs(schemas), results(schemas)
     origins = [_origin(run, fields) for run in runs]
-    headings = ("run", "state", "name", *fields.values(), "step", *told, "last steps/s")
+    headings = ("run", "state", "name", *fields.values(), "step", *heads, "last steps/s")
     for heading in (*headings, "origin") if any(origins) else headings:
         justify: Literal["left", "right"] = "left" if heading in ("state", "name", "origin") else "right"
         width = None if heading == "origin" else 24
         table.add_column(heading, justify=justify, no_wrap=True, max_width=width, overflow="ellipsis")
     for run, origin in zip(runs, origins, strict=True):
         values = [NOTHING if run.damaged or name not in run.values else run.written(name) for name in fields]
-        measured = [result(place, run) for place in range(len(told))]
+        measured = [result(index, run) for index in range(len(heads))]
         speed = number(round(run.speed)) if run.speed else ""
         name = clean(run.name or run.experiment)
         cells = [str(run.id), run.state, name, *values, number(run.step), *measured, speed]
@@ -220,14 +220,14 @@ def _print_table(runs: list[Any]) -> None:
 
 
 def _origin(run: RunRecord, columns: Container[str]) -> str:
-    """Which run it is a fork of, and what was steered that has no column of its own."""
+    """The parent of a fork, and the steered fields that have no column."""
     symbol = run.schema.symbol
     steered = [f"{symbol(name)} {run.written(name)}" for name in run.steered_fields if name not in columns]
     return ", ".join(filter(None, [run.fork_of, *steered]))
 
 
 def _print_milestones(runs: list[Any], seen: list[Any]) -> None:
-    """The steps of fit and generalisation, those between them, and how many blow-ups came how many steps apart."""
+    """Print the steps of fit and generalisation, their difference, and the number and period of blow-ups."""
     from rich.console import Console
     from rich.table import Table
 
@@ -236,8 +236,9 @@ def _print_milestones(runs: list[Any], seen: list[Any]) -> None:
     table = Table(box=None, header_style="dim", pad_edge=False)
     for heading in ("run", "fit", "generalised", "delay", "blow-ups", "period"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for run, one in zip(runs, seen, strict=True):
-        steps = one.fit_step, one.generalise_step, one.delay, len(one.blowup_steps), one.blowup_period
+    for run, reached in zip(runs, seen, strict=True):
+        blowups = len(reached.blowup_steps), reached.blowup_period
+        steps = reached.fit_step, reached.generalise_step, reached.delay, *blowups
         table.add_row(str(run.id), *map(number, steps))
     Console(highlight=False).print(table)
 
@@ -255,7 +256,7 @@ def _print_details(run: Any, events: list[Any]) -> None:
     if run.parent is not None:
         typer.echo(f"Forked from run {run.parent} at step {number(run.parent_step)}.")
     typer.echo(f"\nDiffers from the defaults in: {', '.join(changed) or 'nothing'}.")
-    if run.started and run.device:  # one that was taken in was trained elsewhere
+    if run.started and run.device:  # an imported run has no device
         versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
         started = datetime.datetime.fromtimestamp(run.started).isoformat(" ", "seconds")
         threads = f"{run.threads} {'thread' if run.threads == 1 else 'threads'}"
@@ -263,11 +264,12 @@ def _print_details(run: Any, events: list[Any]) -> None:
     if run.note:
         typer.echo(f"Note: {clean(run.note)}")
     for event in events:
-        typer.echo(f"step {number(event.step)}: {_told(event)}".rstrip())
+        typer.echo(f"step {number(event.step)}: {_event_text(event)}".rstrip())
+        for line in str(event.data.get("traceback", "")).splitlines():
+            typer.echo(f"  {clean(line)}")
 
 
-def _told(event: Any) -> str:
-    """What an event says."""
+def _event_text(event: Any) -> str:
     from wdtui.runs.forks import begun_from
     from wdtui.schema.hyperparameters import format_value
     from wdtui.support.text import clean

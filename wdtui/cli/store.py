@@ -1,4 +1,4 @@
-"""`wdtui store`: the file that holds all runs, checked, copied and moved as a whole."""
+"""`wdtui store`: checks, copies and moves the whole store."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ def check(json: JsonOption = False, store: StoreOption = None) -> int:
             found, runs = findings(opened), opened.count()
     except StoreError as error:
         found, runs = [Finding("file", str(error))], 0
-    for one in found:
-        about = {"what": one.what, "run": one.run, "text": one.text}
-        typer.echo(json_module.dumps(about, ensure_ascii=False) if json else f"{one.what:<10} {one.text}")
+    for finding in found:
+        about = {"what": finding.what, "run": finding.run, "text": finding.text}
+        line = json_module.dumps(about, ensure_ascii=False) if json else f"{finding.what:<10} {finding.text}"
+        typer.echo(line)
     if not found and not json:
         typer.echo(f"Nothing is damaged in {opened.folder}: {runs:,} {'run' if runs == 1 else 'runs'}.")
     return DAMAGED if found else 0
@@ -63,5 +64,5 @@ def move(
 
     with Store(store) as opened:
         relocate(opened, folder)
-    there = folder.expanduser().absolute()
-    typer.echo(f"The store is in {there} now. `wdtui config set store {there}`, or WDTUI_HOME, makes it the default.")
+    path = folder.expanduser().absolute()
+    typer.echo(f"The store is in {path} now. `wdtui config set store {path}`, or WDTUI_HOME, makes it the default.")

@@ -1,4 +1,4 @@
-"""`wdtui sweep`: a grid of runs, in the app or headless; and what trains a sweep for other commands."""
+"""`wdtui sweep`: a grid of runs, in the app or headless. Also trains sweeps for other commands."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def sweep(
         typer.Option(
             metavar="FIELD=VALUES",
             autocompletion=completion.axes,
-            help="An axis of the grid: a field's name, symbol or short name, and values with commas between them, of "
-            "which each may be linspace(a,b,n), logspace(a,b,n) or range(a,b[,step]).",
+            help="An axis of the grid: a field's name, symbol or short name, and its values separated by commas. Each "
+            "may be linspace(a,b,n), logspace(a,b,n) or range(a,b[,step]).",
         ),
     ] = None,
     seeds: SeedsOption = None,
@@ -92,7 +92,7 @@ def sweep(
 def grid_of(
     question: Experiment | None, fields: dict[str, Any], own: dict[str, tuple[Any, ...]], seeds: int | None
 ) -> Grid:
-    """The grid of an experiment, or of the defaults, with a person's fields and axes over it. Raises ConfigError."""
+    """The grid of an experiment, or of the defaults, with the user's fields and axes. Raises ConfigError."""
     from wdtui.studies.experiments import load
     from wdtui.studies.grid import Grid, axes_over
 
@@ -120,7 +120,7 @@ def train_new_sweep(
 def train_sweep(
     store: Store, sweep_id: int, executor: Callable[[], Executor], machines: Machines, *, json: bool
 ) -> int:
-    """Train what a sweep lacks, to its end or to a signal, showing it; return the exit status."""
+    """Train the missing runs of a sweep, to the end or to a signal, and show it; return the exit status."""
     from wdtui.cli.headless import signals_interrupting
     from wdtui.cli.sweep_views import Follower, choose_view
     from wdtui.runs.estimates import expected_seconds
@@ -154,7 +154,7 @@ def train_sweep(
 
 
 def is_sweep(text: str) -> bool:
-    """Whether a person means a sweep, S3, rather than a run."""
+    """Whether a text such as S3 names a sweep rather than a run."""
     return text[:1] in "Ss" and text[1:].isascii() and text[1:].isdigit()
 
 

@@ -1,6 +1,6 @@
 """Views of a headless sweep: a progress bar, plain lines without a terminal, or JSON lines; then a table.
 
-A sweep of a single run ends as the run alone would: with its curves.
+A sweep of a single run ends with its curves, like a run.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class SweepView(Protocol):
     def __enter__(self) -> Self: ...
     def __exit__(self, *exception: Any) -> None: ...
     def begin(self, progress: SweepProgress, seconds: float) -> None: ...
-    def ended(self, progress: SweepProgress, place: int, count: int, taken_over: bool) -> None: ...
+    def ended(self, progress: SweepProgress, index: int, count: int, taken_over: bool) -> None: ...
     def advance(self, progress: SweepProgress) -> None: ...
     def finish(self, progress: SweepProgress) -> None: ...
 
@@ -49,36 +49,36 @@ def choose_view(as_json: bool, store: Store) -> SweepView:
 
 
 class Follower:
-    """Tells a view of each cell once, as it ends."""
+    """Reports each cell to a view once, when it ends."""
 
     def __init__(self, view: SweepView, estimate: Callable[[SweepProgress], float]) -> None:
-        """`estimate` says in seconds how long the rest of a sweep will take."""
+        """`estimate` returns the seconds for the rest of a sweep."""
         self._view, self._estimate = view, estimate
         self._before: SweepProgress | None = None
-        self._told: set[int] = set()
+        self._shown: set[int] = set()
 
     def change(self, progress: SweepProgress) -> None:
-        """Take in how the sweep stands now."""
+        """Update the view with the present state of the sweep."""
         before, self._before = self._before, progress
         if before is None:
             self._view.begin(progress, self._estimate(progress))
-            self._tell(progress, [place for place, run in enumerate(progress.runs) if _ended(run, FINISHED)], True)
+            self._show(progress, [index for index, run in enumerate(progress.runs) if _ended(run, FINISHED)], True)
             return
         pairs = zip(before.runs, progress.runs, strict=True)
-        ended = (place for place, (was, run) in enumerate(pairs) if _ended(run) and not (_ended(was) and was == run))
-        self._tell(progress, ended)
+        ended = (index for index, (was, run) in enumerate(pairs) if _ended(run) and not (_ended(was) and was == run))
+        self._show(progress, ended)
         self._view.advance(progress)
 
     def finish(self, progress: SweepProgress) -> None:
-        """The end, with what ended unnoticed between two looks."""
-        self._tell(progress, (place for place, run in enumerate(progress.runs) if _ended(run)))
+        """Report the end, and cells that ended since the last change."""
+        self._show(progress, (index for index, run in enumerate(progress.runs) if _ended(run)))
         self._view.finish(progress)
 
-    def _tell(self, progress: SweepProgress, places: Any, taken_over: bool = False) -> None:
-        for place in places:
-            if place not in self._told:
-                self._told.add(place)
-                self._view.ended(progress, place, len(self._told), taken_over)
+    def _show(self, progress: SweepProgress, indices: Any, taken_over: bool = False) -> None:
+        for index in indices:
+            if index not in self._shown:
+                self._shown.add(index)
+                self._view.ended(progress, index, len(self._shown), taken_over)
 
 
 def _ended(run: RunRecord | None, states: frozenset[Status] = FINISHED | {Status.FAILED}) -> bool:
@@ -86,7 +86,7 @@ def _ended(run: RunRecord | None, states: frozenset[Status] = FINISHED | {Status
 
 
 class JsonView(Unframed):
-    """One JSON object a line: the cells, then the summary."""
+    """One JSON object per line: the cells, then the summary."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -94,8 +94,8 @@ class JsonView(Unframed):
     def begin(self, progress: SweepProgress, seconds: float) -> None:
         pass
 
-    def ended(self, progress: SweepProgress, place: int, count: int, taken_over: bool) -> None:
-        run, cell = progress.runs[place], progress.sweep.cells[place]
+    def ended(self, progress: SweepProgress, index: int, count: int, taken_over: bool) -> None:
+        run, cell = progress.runs[index], progress.sweep.cells[index]
         assert run
         about = {"event": "cell", "sweep": progress.sweep.label, "taken_over": taken_over}
         axes = {"axes": dict(zip(progress.sweep.grid.axes, cell.values, strict=True)), "seed": cell.config.seed}
@@ -114,7 +114,7 @@ class JsonView(Unframed):
 
 
 class PlainView(Unframed):
-    """A line on stderr for each cell and every few seconds; chart and table on stdout."""
+    """A line on stderr for each cell and every few seconds. Chart and table on stdout."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -123,9 +123,9 @@ class PlainView(Unframed):
         self._written = time.monotonic()
         self._say(opening_line(progress, seconds))
 
-    def ended(self, progress: SweepProgress, place: int, count: int, taken_over: bool) -> None:
+    def ended(self, progress: SweepProgress, index: int, count: int, taken_over: bool) -> None:
         if not taken_over:
-            self._say(cell_line(progress, place, count))
+            self._say(cell_line(progress, index, count))
 
     def advance(self, progress: SweepProgress) -> None:
         if time.monotonic() - self._written > _PLAIN_SECONDS:
@@ -140,7 +140,7 @@ class PlainView(Unframed):
 
 
 class ProgressView(Bar):
-    """The bar of a sweep, above it a line for each cell; chart and table on stdout."""
+    """A progress bar below a line for each cell. Chart and table on stdout."""
 
     def __init__(self, store: Store) -> None:
         super().__init__()
@@ -151,9 +151,9 @@ class ProgressView(Bar):
         total = progress.steps + progress.steps_left
         self._task = self._progress.add_task(progress.sweep.label, total=total, state="starting PyTorch")
 
-    def ended(self, progress: SweepProgress, place: int, count: int, taken_over: bool) -> None:
+    def ended(self, progress: SweepProgress, index: int, count: int, taken_over: bool) -> None:
         if not taken_over:
-            self._say(cell_line(progress, place, count))
+            self._say(cell_line(progress, index, count))
 
     def advance(self, progress: SweepProgress) -> None:
         done, left = progress.steps, progress.steps_left
@@ -166,20 +166,20 @@ class ProgressView(Bar):
         self._progress.console.print(line, markup=False, highlight=False)
 
 
-def cell_line(progress: SweepProgress, place: int, count: int) -> str:
-    """A line about a cell that has ended, with the count of cells."""
-    run, cell = progress.runs[place], progress.sweep.cells[place]
+def cell_line(progress: SweepProgress, index: int, count: int) -> str:
+    """A line about a finished cell, with the number of finished cells."""
+    run, cell = progress.runs[index], progress.sweep.cells[index]
     assert run
     share = f"{count:>{len(str(len(progress.runs)))}}/{len(progress.runs)}"
     schema = run.schema
-    told = [name for name in columns(schema) if name in schema.metrics]
-    metrics = [f"{schema.metrics[name].short} {written(schema, name, run.latest.get(name))}" for name in told]
+    names = [name for name in columns(schema) if name in schema.metrics]
+    metrics = [f"{schema.metrics[name].short} {written(schema, name, run.latest.get(name))}" for name in names]
     reason = clean(run.reason) if run.status != Status.DONE else ""
     return "  ".join([share, cell_name(progress.sweep.grid, cell), state(run), *metrics, reason]).rstrip()
 
 
 def sweep_json(progress: SweepProgress, *, table: bool = False) -> dict[str, Any]:
-    """A sweep for machines; `steps` and `seconds` are of this completion, where it is one."""
+    """A sweep as JSON types. `steps` and `seconds` are those of this call of `complete`, if there was one."""
     sweep = progress.sweep
     about = {
         "sweep": sweep.label,
@@ -204,7 +204,7 @@ def sweep_json(progress: SweepProgress, *, table: bool = False) -> dict[str, Any
 
 
 def print_sweep(progress: SweepProgress, store: Store) -> None:
-    """Print a sweep's chart, where it has one or two axes, and the table of its cells; of a single run its curves."""
+    """Print a sweep's chart, if it has one or two axes, and the table of its cells, or the curves of a single run."""
     if len(progress.runs) == 1 and (run := progress.runs[0]):
         print_result(run, store.curves(run.id))
         return

@@ -1,4 +1,4 @@
-"""How `wdtui experiments verify` shows its training, always on stderr: a bar, or plain lines without a terminal."""
+"""Views of the training in `wdtui experiments verify`, on stderr: a bar, or plain lines without a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PLAIN_SECONDS = 5.0
 
 
 class VerifyView(Protocol):
-    """What follows a verification: `say` for what happens, `advance` as it goes on."""
+    """Protocol of the view of a verification: `say` prints an event, `advance` shows the progress."""
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *exception: object) -> None: ...
@@ -29,7 +29,7 @@ def choose_view(experiment: str) -> VerifyView:
 
 
 class PlainView(Unframed):
-    """A line for what happens, and one every few seconds for how far it is."""
+    """A line for each event, and one every few seconds for the progress."""
 
     def __init__(self) -> None:
         self._written = -_PLAIN_SECONDS
@@ -44,7 +44,7 @@ class PlainView(Unframed):
 
 
 class ProgressView(Bar):
-    """A bar from the first look on, above it a line for what happens."""
+    """A progress bar below a line for each event."""
 
     def __init__(self, experiment: str) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class ProgressView(Bar):
 
 
 def progress_line(progress: Progress) -> str:
-    """How far a verification is: runs, steps, and the time that is left once a speed can be told."""
+    """The progress of a verification: runs, steps, and the time left once the speed is known."""
     runs = f"{number(progress.finished)}/{number(progress.runs)} runs done"
     steps = f"{number(progress.steps)}/{number(progress.all_steps)} steps"
     speed = progress.speed

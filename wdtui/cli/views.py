@@ -31,7 +31,7 @@ _PLAIN_SECONDS = 5.0
 
 
 class View(Protocol):
-    """What follows a run: `start`, then `points` with the new ones as they come, then `finish` with all of them."""
+    """Protocol of a run's view: `start`, then `points` with each batch of new points, then `finish` with all."""
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *exception: Any) -> None: ...
@@ -47,7 +47,7 @@ def choose_view(as_json: bool) -> View:
 
 
 class Unframed:
-    """A view that leaves nothing on the screen to clean up."""
+    """A view that needs no setup or cleanup."""
 
     def __enter__(self) -> Self:
         return self
@@ -57,7 +57,7 @@ class Unframed:
 
 
 class JsonView(Unframed):
-    """One JSON object a line: the points, then the summary."""
+    """One JSON object per line: the points, then the summary."""
 
     def start(self, run: RunRecord) -> None:
         self.run_id = run.id
@@ -77,7 +77,7 @@ class JsonView(Unframed):
 
 
 class PlainView(Unframed):
-    """A line on stderr every few seconds; chart and summary on stdout."""
+    """A line on stderr every few seconds. Chart and summary on stdout."""
 
     def start(self, run: RunRecord) -> None:
         self.config = run.config
@@ -96,7 +96,7 @@ class PlainView(Unframed):
 
 
 class Bar:
-    """A progress bar on stderr, as long as it is entered: what is done, the bar, the state."""
+    """A progress bar on stderr while it is entered: description, bar, state."""
 
     def __init__(self) -> None:
         columns = (
@@ -116,7 +116,7 @@ class Bar:
 
 
 class ProgressView(Bar):
-    """The bar of a run; chart and summary on stdout."""
+    """A progress bar. Chart and summary on stdout."""
 
     def start(self, run: RunRecord) -> None:
         self.config = run.config
@@ -132,23 +132,23 @@ class ProgressView(Bar):
 
 
 def progress_line(config: Config, newer: Curves) -> str:
-    """Where a run stands at its newest point."""
+    """The progress of a run at its newest point."""
     step, last = int(newer.steps[-1]), newer.last()
     schema = config.schema()
-    told = told_metrics(schema.recording(newer.names) if schema.source else schema, last)
+    metrics = headline_metrics(schema.recording(newer.names) if schema.source else schema, last)
     speed = last["steps_per_second"]
     left = time_left(config, step, speed)
-    return f"step {number(step)}/{number(config.steps)}  {told}  {number(round(speed))} steps/s  {left} left"
+    return f"step {number(step)}/{number(config.steps)}  {metrics}  {number(round(speed))} steps/s  {left} left"
 
 
-def told_metrics(schema: Schema, values: Mapping[str, float]) -> str:
-    """What a run is judged by, in little room."""
+def headline_metrics(schema: Schema, values: Mapping[str, float]) -> str:
+    """The headline metrics in a short form."""
     metrics = (schema.metrics[name] for name in schema.headline)
     return "  ".join(f"{metric.short} {metric.written(values.get(metric.name))}" for metric in metrics)
 
 
 def first_chart(schema: Schema, curves: Curves, console: Console) -> Text:
-    """What the first chart of a run's problem compares, over the steps."""
+    """The metrics that the first chart of the run's problem compares, over the steps."""
     from wdtui.plots.terminal import TONES, Series
 
     chart = schema.charts_of(curves.names)[0]
@@ -161,12 +161,12 @@ def first_chart(schema: Schema, curves: Curves, console: Console) -> Text:
 
 
 def comparison_chart(schema: Schema, named: Sequence[tuple[str, Curves]], console: Console) -> Text:
-    """The main metric of the first chart of several runs over their steps, below its name."""
+    """The main metric of the first chart for several runs over their steps, below its label."""
     from wdtui.plots.terminal import Series, look
 
     chart = schema.charts_of(named[0][1].names)[0]
     series = [
-        Series(label, curves.steps, curves[chart.main], *look(place)) for place, (label, curves) in enumerate(named)
+        Series(label, curves.steps, curves[chart.main], *look(index)) for index, (label, curves) in enumerate(named)
     ]
     drawn = _drawn(schema, chart, series, console, (), legend=True)
     return Text(f"{schema.metrics[chart.main].label}\n").append_text(drawn)
@@ -202,7 +202,7 @@ def _drawn(
 
 
 def print_result(run: RunRecord, curves: Curves) -> None:
-    """Print a run's chart and what was seen."""
+    """Print a run's chart and a summary."""
     console = Console(highlight=False)
     if len(curves):
         console.print(first_chart(run.schema, curves, console), "")

@@ -1,1 +1,1 @@
-"""Handing runs over to other tools and taking in what others measured: one short module per format. No torch, no UI."""
+"""Exports of runs to other tools and imports from them, one module per format. No torch, no UI."""

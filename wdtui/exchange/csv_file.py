@@ -1,4 +1,4 @@
-"""Points as CSV: a header and a row per point, in which every number reads back exactly."""
+"""Points as CSV: a header and a row per point. Every number reads back exactly."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def write(run: Run, path: Path) -> None:
 
 
 def write_to(run: Run, file: TextIO) -> None:
-    """Write floats as Python's repr, the shortest text that reads back to the same float64; what is missing as nan."""
+    """Write floats as Python's repr, the shortest text that reads back to the same float64. A gap is nan."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(run.columns)
     writer.writerows(run.rows())

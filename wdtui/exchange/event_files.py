@@ -1,4 +1,4 @@
-"""Runs taken in from TensorBoard event files: those of the article's original code, and those that wdtui exported.
+"""Imports TensorBoard event files of the article's original code and of wdtui's export.
 
 Needs the extra `tensorboard`.
 """
@@ -44,7 +44,7 @@ _METRICS = {
     "val/loss": "test_loss",
     "val/accuracy": "test_accuracy",
 }
-"""The original's tags; its second validation set has the digit counts that training never shows."""
+"""The tags of the original code. Its second validation set has the digit counts that are not trained."""
 _FIELDS = {
     "l2_norm": "weight_decay",
     "hidden_dim": "width",
@@ -55,37 +55,36 @@ _FIELDS = {
     "val_range": "test_digits",
 }
 _OPTIMIZERS = {"adam": "adamw"}
-"""What the original calls adam is PyTorch's AdamW."""
+"""The original's "adam" is PyTorch's AdamW."""
 _MOST_BYTES = 1_000_000_000
-"""Of one event file; a point of the original's takes some hundred."""
+"""The size limit of an event file. A point of the original takes a few hundred bytes."""
 _MOST_EPOCHS = int(RunConfig.fields()["epochs"].le or 0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Recorded:
-    """One run as event files tell it."""
+    """A run read from event files."""
 
     path: Path
     config: RunConfig
-    """What the files say; what they leave open is as the defaults have it."""
+    """The hyperparameters in the files, and defaults for the others."""
     points: list[Point]
     known: tuple[str, ...]
-    """The hyperparameters that the files say."""
+    """The names of the hyperparameters in the files."""
     remarks: tuple[str, ...]
-    """What could not be read, or was not taken as it is recorded, each in a sentence."""
+    """What could not be read, or was changed on import, one sentence each."""
 
 
 class _BrokenError(WdtuiError):
-    """The rest of an event file cannot be read; says how it goes on from the file's name."""
+    """The rest of an event file cannot be read. The message continues a sentence that starts with the file's name."""
 
 
 def read(folder: Path) -> tuple[list[Recorded], list[str]]:
-    """Read every folder at or below this one that has event files with known metrics; and say why others are refused.
+    """Read the runs in a folder and its subfolders; returns them and a sentence for each that cannot be read.
 
-    The event files of one folder are one run. Where a resumed training has measured a step again, the later
-    measurement counts; a file that was cut off, as by a kill, or is damaged, is read as far as it goes, with a remark.
-    A link may lead anywhere, so that none is followed below the folder. Raises ExchangeError where there is nothing
-    to import and nothing to refuse.
+    The event files of one folder are one run. If a resumed training measured a step again, the later value counts. A
+    truncated or damaged file is read up to that point, with a remark. Links below the folder are not followed. Raises
+    ExchangeError if the folder contains no event files with known metrics.
     """
     if not folder.is_dir():
         raise ExchangeError(f"{folder} is not a folder. Give a folder that contains TensorBoard event files.")
@@ -113,7 +112,7 @@ def read(folder: Path) -> tuple[list[Recorded], list[str]]:
 
 
 def imported_before(store: Store, recorded: Recorded) -> int | None:
-    """The run that was made when the same config and points were taken in before; None where the store has none."""
+    """The run that an earlier import of the same config and points created, or None."""
     curves = Curves.of(recorded.config.columns, recorded.points)
     config = fingerprint(recorded.config.schema(), json.dumps(recorded.config.to_mapping()))
     for run in store.runs():
@@ -128,9 +127,9 @@ def imported_before(store: Store, recorded: Recorded) -> int | None:
 
 
 def add(store: Store, recorded: Recorded) -> int:
-    """Add it to the store as a finished run, which counts as evidence for no claim; return its number.
+    """Add the run to the store as finished; returns its number. It is not used as evidence for claims.
 
-    Raises StoreError, and leaves no half of a run, where the store cannot take it.
+    Raises StoreError if the store cannot take all of it, and then leaves nothing behind.
     """
     run_id = store.add_run(recorded.config, name=f"{clean(recorded.path.name)}, imported")
     with whole(store, run_id):
@@ -158,7 +157,7 @@ def _recorded(path: Path, files: Sequence[Path]) -> Recorded | None:
         raise ExchangeError(f"{path} contains a run that wdtui does not know: {error}") from error
     names = config.columns
     rows: dict[int, dict[str, float]] = {}
-    for tag in sorted(scalars, key=len):  # what a second validation set says comes after what may be either's
+    for tag in sorted(scalars, key=len):  # tags of a second validation set are longer and override the shared ones
         if (name := _METRICS.get(tag, tag)) in names or tag == "epoch":
             for step, value in scalars[tag].items():
                 rows.setdefault(step, {})[name] = value
@@ -183,10 +182,10 @@ def _recorded(path: Path, files: Sequence[Path]) -> Recorded | None:
 
 
 def _events(files: Sequence[Path]) -> tuple[Mapping[str, Any], dict[str, dict[int, float]], list[str]]:
-    """The hyperparameters, every scalar tag's values by step, and remarks, of the event files of one run.
+    """The hyperparameters, the values of each scalar tag by step, and remarks, from the event files of one run.
 
-    TensorBoard's own EventAccumulator would go by the order of the files' names, and by what their writers say of
-    restarts, which Lightning's do not; and it says nothing of what it cannot read. Raises ExchangeError.
+    TensorBoard's EventAccumulator is not used: it orders events by file name, needs restart markers that Lightning
+    does not write, and skips unreadable data silently. Raises ExchangeError.
     """
     hparams: Mapping[str, Any] = {}
     latest: dict[str, dict[int, tuple[float, float]]] = {}
@@ -210,9 +209,9 @@ def _events(files: Sequence[Path]) -> tuple[Mapping[str, Any], dict[str, dict[in
 
 
 def _records(path: Path) -> Iterator[bytes]:
-    """The records of an event file: length, its checksum, data, its checksum. Raises _BrokenError at the first bad one.
+    """The records of an event file: length, its checksum, data, its checksum. Raises _BrokenError at a bad record.
 
-    As TensorFlow's TFRecord documentation has it; TensorBoard's own reader ends at a bad record without a word.
+    The format is that of TensorFlow's TFRecord documentation. TensorBoard's own reader stops silently at a bad record.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -236,9 +235,9 @@ def _part(file: BinaryIO, length: int, read: str) -> bytes:
 
 
 def _epochs(path: Path, rows: Sequence[tuple[int, Mapping[str, float]]], first: int) -> tuple[list[int], int]:
-    """The epoch of each point, where `first` is to be added to those recorded; and how many had to be counted on.
+    """The epoch of each point, `first` plus the recorded one, and how many were not recorded and had to be counted.
 
-    Raises ExchangeError for steps and epochs that no run has.
+    Raises ExchangeError for impossible steps and epochs.
     """
     epochs: list[int] = []
     counted = 0
@@ -264,12 +263,12 @@ def _epochs(path: Path, rows: Sequence[tuple[int, Mapping[str, float]]], first: 
 
 
 def _first_epoch(tags: Mapping[str, Any]) -> int:
-    """What to add to the recorded epochs: the original counts them from 0, as do points of which nothing is known."""
+    """What to add to recorded epochs. The original code counts from 0, and so do points without metrics of training."""
     return 0 if "epoch" in tags and "train_loss" in tags else 1
 
 
 def _values(path: Path, hparams: Mapping[str, Any]) -> dict[str, Any]:
-    """The hyperparameters that the files say, under wdtui's names. Raises ExchangeError."""
+    """The recorded hyperparameters under wdtui's names. Raises ExchangeError."""
     values: dict[str, Any] = {}
     for given, value in hparams.items():
         name = _FIELDS.get(given, given)
@@ -284,7 +283,7 @@ def _values(path: Path, hparams: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    """A recorded value as a person would type it; whole numbers come as floats."""
+    """A recorded value as text. Whole numbers are stored as floats."""
     kind = value.WhichOneof("kind")
     plain = getattr(value, kind)
     if kind == "string_value":

@@ -1,4 +1,4 @@
-"""Which formats a run can be exported in, and where its file goes."""
+"""The export formats, and where their files go."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from wdtui.support.outputs import check_file, check_folder, filling, writing
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """A way to write a run; its module has `write(run, path)` and is imported when it is asked for."""
+    """An export format. Its module defines `write(run, path)` and is imported when needed."""
 
     module: str
     suffix: str
-    """Of the file's name; empty where it is a folder."""
+    """The suffix of its file; empty if it writes a folder."""
     extra: str = ""
     """The extra of wdtui that it needs."""
 
     def check(self, path: Path, *, force: bool) -> None:
-        """Raise FileError or ExchangeError where `write` could not begin."""
+        """Raise FileError or ExchangeError if `write` would fail at once."""
         writer = extra_module(f"wdtui.exchange.{self.module}", self.extra)
         if self.suffix:
             check_file(path, force=force)
@@ -31,7 +31,7 @@ class Format:
             check_folder(path, writer.PATTERN, force=force)
 
     def write(self, run: Run, path: Path, *, force: bool) -> None:
-        """Write a run; without `force` over nothing that is there. Raises ExchangeError and FileError."""
+        """Write a run. Existing files are replaced only with `force`. Raises ExchangeError and FileError."""
         writer = extra_module(f"wdtui.exchange.{self.module}", self.extra)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ class Format:
             writer.write(run, partial)
 
     def write_to(self, run: Run, file: TextIO) -> None:
-        """Write a run to an open file; for formats that are text."""
+        """Write a run to an open file; for text formats only."""
         importlib.import_module(f"wdtui.exchange.{self.module}").write_to(run, file)
 
 
@@ -56,16 +56,16 @@ _SUFFIXES = {format.suffix: name for name, format in FORMATS.items() if format.s
 
 
 def format_of(output: Path | None) -> str:
-    """The format that a file's name asks for; CSV where it asks for none."""
+    """The format of a file name, by its suffix; CSV for any other."""
     return _SUFFIXES.get(output.suffix.lower(), "csv") if output else "csv"
 
 
 def export(runs: Sequence[Run], format: str, output: Path | None = None, *, force: bool = False) -> list[Path]:
-    """Write each run in a format of FORMATS and return where.
+    """Write each run in a format of FORMATS; returns the paths.
 
-    One run goes to the file `output`; several, or one where `output` is a folder that is there already, go into it as
-    `run-N`; without `output` that is the working directory. Without `force` nothing is replaced, and where anything
-    would be, nothing is written. Raises ExchangeError and FileError.
+    One run goes to the file `output`. Several runs, or one if `output` is an existing folder, go into that folder as
+    `run-N`. The default is the working directory. Existing files are replaced only with `force`: otherwise nothing is
+    written if any of the files exists. Raises ExchangeError and FileError.
     """
     chosen = FORMATS[format]
     paths = _targets(runs, chosen, output)
@@ -89,7 +89,7 @@ def _targets(runs: Sequence[Run], format: Format, output: Path | None) -> list[P
 
 
 def extra_module(name: str, extra: str) -> Any:
-    """Import a module of `wdtui.exchange` that needs an extra. Raises ExchangeError where that is not installed."""
+    """Import a module of `wdtui.exchange` that needs an extra. Raises ExchangeError if the extra is not installed."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

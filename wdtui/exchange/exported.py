@@ -1,4 +1,4 @@
-"""A run taken out of the store whole: what every format hands over and what the Python API gives."""
+"""A complete run read from the store, for the export formats and the Python API."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from wdtui.support.errors import WdtuiError
 Column = NDArray[np.float64] | NDArray[np.int64]
 
 _POINTS = 8192
-"""So many points are read from the store at a time: 3 MB with 45 metrics."""
+"""The number of points read from the store at a time: 3 MB with 45 metrics."""
 _COLUMN_BYTES = 32_000_000
-"""So much memory columns may take that are collected side by side; one is, whatever it takes."""
+"""The memory for columns that are collected at the same time. A single column may take more."""
 
 
 class ExchangeError(WdtuiError):
-    """What could not be handed over or taken in, and what to do about it, in one sentence."""
+    """Says in one sentence what could not be exported or imported and what to do about it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Run:
-    """One run with all that is known about it, as it stood when it was read."""
+    """A complete run at the moment it was read."""
 
     id: int
     name: str
@@ -43,23 +43,23 @@ class Run:
     """queued, running, paused, done, failed, diverged, interrupted or stopped."""
     config: Config
     plan: Plan
-    """What was steered: changes of the config and the steps from which on they count."""
+    """The steering: changes of hyperparameters and their steps."""
     milestones: Milestones
     lost: tuple[int, ...]
-    """Steps of points that are damaged or missing in the store, and so are not in `curves`."""
+    """Steps of points that are damaged or missing in the store, and therefore not in `curves`."""
     events: tuple[Event, ...]
-    """What happened, by step: steerings, refusals, errors."""
+    """Steerings, refusals, errors and the like, by step."""
     record: RunRecord
-    """The store's own row: device, threads, versions, times in unix seconds."""
+    """The row in the store: device, threads, versions, times in unix seconds."""
     metrics: tuple[str, ...]
-    """The names of what was recorded."""
+    """The names of the recorded metrics."""
     count: int
     """The number of points."""
     parts: Callable[[], Iterator[Curves]]
-    """Reads the points in order, some at a time: at least one part, also where there are no points."""
+    """Reads the points in order, in chunks. There is at least one chunk, even if there are no points."""
 
     def __repr__(self) -> str:
-        """One line, because a prompt shows it; the curves alone are thousands of numbers."""
+        """One line, as a prompt shows it and the curves have thousands of numbers."""
         return f"<Run {self.id}{f' {self.name!r}' if self.name else ''}: {self.status}, {len(self):,} points>"
 
     def __len__(self) -> int:
@@ -73,11 +73,11 @@ class Run:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of what a point holds: "step", "epoch" and the metrics."""
+        """The names of a point's values: "step", "epoch" and the metrics."""
         return ("step", "epoch", *self.metrics)
 
     def rows(self) -> Iterator[tuple[int | float, ...]]:
-        """The points one by one, values in the order of `columns`."""
+        """The points one by one, with values in the order of `columns`."""
         for part in self.parts():
             for step, epoch, values in zip(
                 part.steps.tolist(), part.epochs.tolist(), part.values.tolist(), strict=True
@@ -85,13 +85,13 @@ class Run:
                 yield (step, epoch, *values)
 
     def by_column(self) -> Iterator[tuple[str, Column]]:
-        """Each column with its name, of which only a few are in memory at a time."""
+        """Each column with its name. Only a few are in memory at a time."""
         several = max(1, _COLUMN_BYTES // (8 * max(1, self.count)))
         for first in range(0, len(self.columns), several):
             yield from self._collected(self.columns[first : first + several]).items()
 
     def about(self) -> dict[str, Any]:
-        """All but the points, as plain JSON."""
+        """Everything except the points, as plain JSON."""
         record = self.record
         return {
             **{name: getattr(self, name) for name in ("id", "name", "note", "status")},
@@ -114,17 +114,17 @@ class Run:
         return {name: np.concatenate(several) for name, several in parts.items()}
 
 
-def take(store: Store, run: str | int) -> Run:
-    """Read the run that a person names by its number, its name or "last", with all its points. Raises StoreError."""
+def load(store: Store, run: str | int) -> Run:
+    """Read a run, given its number, its name or "last", with all its points. Raises StoreError."""
     record = store.find(str(run))
     curves = store.curves(record.id)
     return _run(store, record, curves, curves.names, lambda: iter([curves]))
 
 
 def stream(store: Store, run: str | int) -> Run:
-    """The same, but its points are read whenever they are used, some at a time, from the store, which must stay open.
+    """The same, but the points are read in chunks whenever they are used. The store must stay open.
 
-    Of a live run they end with what is there now. Reading them raises ExchangeError where they are others meanwhile.
+    A live run ends with its present last point. Reading raises ExchangeError if the points have changed since.
     """
     record = store.find(str(run))
     none = store.curves(record.id, most=0)
@@ -154,7 +154,7 @@ def stream(store: Store, run: str | int) -> Run:
 def _run(
     store: Store, record: RunRecord, curves: Curves, metrics: tuple[str, ...], parts: Callable[[], Iterator[Curves]]
 ) -> Run:
-    """`curves` are all points, of which what milestones are judged by suffices."""
+    """`curves` need only the columns that milestones are computed from."""
     return Run(
         id=record.id,
         name=record.name,
@@ -173,7 +173,7 @@ def _run(
 
 
 def _parts(store: Store, run_id: int, last: int | None = None) -> Iterator[Curves]:
-    """The points up to a step, so many at a time."""
+    """The points up to a step, in chunks."""
     after = -1
     while len(part := store.curves(run_id, after, most=_POINTS)) or part.lost:
         after = max([*part.steps[-1:].tolist(), *part.lost[-1:]])
@@ -185,5 +185,5 @@ def _parts(store: Store, run_id: int, last: int | None = None) -> Iterator[Curve
 
 
 def _judging(part: Curves, judged: Judged) -> Curves:
-    """Copies of what milestones are made of, as an array of the store holds on to all that was read with it."""
+    """Copies of the columns for milestones. Views would keep the whole chunk in memory."""
     return Curves(judged, part.steps, part.epochs, np.stack([part[name] for name in judged], axis=1), part.lost)

@@ -1,4 +1,4 @@
-"""A whole run as one JSON object: what it is, its milestones and events, and `points` with an array per metric."""
+"""A whole run as one JSON object: its config, milestones and events, and `points` with an array per metric."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TextIO
 from wdtui.exchange.exported import Column, Run
 
 _NUMBERS = 8192
-"""So many are turned into text at a time."""
+"""The number of values converted to text at a time."""
 
 
 def write(run: Run, path: Path) -> None:
@@ -20,11 +20,11 @@ def write(run: Run, path: Path) -> None:
 
 
 def write_to(run: Run, file: TextIO) -> None:
-    """Write strict JSON, which has no NaN: what is not a finite number becomes null. A column is a line."""
+    """Write strict JSON, which has no NaN: values that are not finite become null. Each column is one line."""
     about = json.dumps(run.about(), ensure_ascii=False, allow_nan=False, indent=1)
     file.write(f'{about.removesuffix("}").rstrip()},\n "points": {{')
-    for place, (name, column) in enumerate(run.by_column()):
-        file.write(f"{',' if place else ''}\n  {json.dumps(name)}: [")
+    for index, (name, column) in enumerate(run.by_column()):
+        file.write(f"{',' if index else ''}\n  {json.dumps(name)}: [")
         for first in range(0, len(column), _NUMBERS):
             numbers = json.dumps(_plain(column[first : first + _NUMBERS]), allow_nan=False)[1:-1]
             file.write(f"{', ' if first else ''}{numbers}")

@@ -1,4 +1,4 @@
-"""A run as a short script in plain PyTorch, which trains the same network on the same pairs without wdtui."""
+"""A run as a short script in plain PyTorch that trains the same network on the same pairs without wdtui."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.steering import Plan
 
 _DRIFT = '''
-Pairs, initial parameters and order of batches are those of the run, and so is each step but for rounding: wdtui's
-engine does the same arithmetic in another order. The differences begin at about 1e-7 and grow from step to step.
-Expect the same kind of curves, not the same digits. Measured on one thread of one CPU over 10,140 steps:
+Pairs, initial parameters and order of batches are those of the run. Each step is the same except for rounding, as
+wdtui's engine does the arithmetic in another order. The differences start at about 1e-7 and grow with each step.
+Expect similar curves, not the same digits. Measured on one thread of one CPU over 10,140 steps:
 - `wdtui run demo` and its script differed at any one point by at most 7.8 % of the test pairs (at step 2,262, where
   test accuracy climbs), 1.9 % of the training pairs and 0.09 in weight norm, and at the end by 1.6 %, 0.02 % and 0.04.
-- With λ 0.3 and ε 1e-5, where test accuracy swings all the time, it differed by up to 59 % at one point, training
-  accuracy by 3.5 % and the weight norm by 0.3. Compare such runs by their course, not point by point.
+- With λ 0.3 and ε 1e-5 test accuracy swings all the time. It differed by up to 59 % at one point, training accuracy
+  by 3.5 % and the weight norm by 0.3. Compare the shape of such curves, not single points.
 """
 '''
-"""What the header says of the drift."""
+"""The part of the script's header about rounding differences."""
 
 
 def script(run: Run) -> str:
-    """The text of the script. Raises ExchangeError for a run that it cannot tell."""
+    """The text of the script. Raises ExchangeError for a run that is not supported."""
     config = run.config
     if not isinstance(config, RunConfig):
         raise ExchangeError(f"Run {run.id} is of the problem {config.problem}, but the script supports only addition.")
@@ -49,8 +49,8 @@ def script(run: Run) -> str:
         LOOP,
     ]
     text = "".join(parts)
-    for place, code in _choices(run, config).items():
-        text = text.replace(f"«{place}»", code)
+    for placeholder, code in _choices(run, config).items():
+        text = text.replace(f"«{placeholder}»", code)
     return text
 
 
@@ -67,13 +67,13 @@ def _head(run: Run, config: RunConfig) -> str:
     lines = [f"{name} = {value!r}\n" for name, value in constants.items() if _wanted(name, config)]
     imports = "import math\nimport random\n\nimport torch\nfrom torch import Tensor, nn\n"
     imports += "from torch.nn import functional\n\n"
-    what = f'"""Run {run.id} of wdtui ({title}), in plain PyTorch: needs torch alone, prints a line per logged epoch.\n'
+    what = f'"""Run {run.id} of wdtui ({title}), in plain PyTorch: needs only torch, prints a line per logged epoch.\n'
     threads = f"\ntorch.set_num_threads({run.record.threads})  # as the run had\n" if run.record.threads else ""
     return f"{what}{_DRIFT}\n{imports}{''.join(lines)}{threads}"
 
 
 def _network() -> str:
-    """The classes of the reference network, as they stand in wdtui's source; that is read, as importing takes torch."""
+    """The source of the reference network's classes. It is read as text because importing it takes torch."""
     source = resources.files("wdtui.problems.addition.engine").joinpath("residual.py").read_text(encoding="utf-8")
     classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
     return "".join(f"\n\n{ast.get_source_segment(source, node)}\n" for node in classes)
@@ -86,7 +86,7 @@ def _wanted(name: str, config: RunConfig) -> bool:
 
 
 def _choices(run: Run, config: RunConfig) -> dict[str, str]:
-    """What the config decides about the lines of the template."""
+    """The code for each placeholder of the template, chosen by the config."""
     order = (
         'seed = random.Random(f"order {SEED} {epoch}").getrandbits(63)\n'
         "    order = torch.randperm(TRAIN_SIZE, generator=torch.Generator().manual_seed(seed))"
@@ -123,13 +123,13 @@ def _plan(plan: Plan, config: RunConfig) -> str:
 
 
 def _steerings(plan: Plan, config: RunConfig) -> Iterator[str]:
-    for one in plan:
-        first = one.step // config.steps_per_epoch
-        yield f"    ({first}, {one.field!r}, {one.old!r}, {one.new!r}, {one.epochs}),\n"
+    for steering in plan:
+        first = steering.step // config.steps_per_epoch
+        yield f"    ({first}, {steering.field!r}, {steering.old!r}, {steering.new!r}, {steering.epochs}),\n"
 
 
 def _sets(plan: Plan, by_hand: bool) -> str:
-    """How each steered field gets its value."""
+    """The lines that set each steered field."""
     decay = (
         "    global WEIGHT_DECAY\n    WEIGHT_DECAY = "
         if by_hand
@@ -140,4 +140,4 @@ def _sets(plan: Plan, by_hand: bool) -> str:
         "learning_rate": '    optimizer.param_groups[0]["lr"] = value("learning_rate", epoch)\n',
         "bn_epsilon": '    for norm in network.norms():\n        norm.eps = value("bn_epsilon", epoch)\n',
     }
-    return "".join(way for field, way in ways.items() if any(one.field == field for one in plan))
+    return "".join(way for field, way in ways.items() if any(steering.field == field for steering in plan))

@@ -1,4 +1,4 @@
-"""The lines of `script`, with «places» for what the config decides."""
+"""The lines of the exported script, with «placeholders» for the parts that depend on the config."""
 
 DATA = """
 
@@ -73,13 +73,13 @@ optimizer = «optimizer»
 '''
 
 PLAN = '''
-# What was changed while training: the epoch from which on it counts, the field, from, to, and over how many epochs.
+# Changes while training: first epoch, field, old value, new value, number of epochs (0: at once).
 PLAN = [
 «plan»]
 
 
 def value(field, epoch):
-    """The last change that has begun; before the first, what that starts from."""
+    """The value of a field in an epoch."""
     changes = [change for change in PLAN if change[1] == field]
     begun = [change for change in changes if change[0] <= epoch]
     if not begun:

@@ -21,11 +21,11 @@ from wdtui.exchange.exported import Run
 from wdtui.schema.hyperparameters import format_value
 
 PATTERN = "events.out.tfevents.*.wdtui"
-"""The files of a folder that hold a run as this writes it."""
+"""The event files that `write` creates in a folder."""
 
 
 def write(run: Run, path: Path) -> None:
-    """Write one event file into a folder; a gap (NaN) is no event."""
+    """Write one event file into a folder. A gap (NaN) has no event."""
     writer = EventFileWriter(str(path), filename_suffix=Path(PATTERN).suffix)
     try:
         for event in _events(run):
@@ -37,11 +37,11 @@ def write(run: Run, path: Path) -> None:
 def _events(run: Run) -> Iterator[Any]:
     points = _timed(run)
     first = next(points, None)
-    begun = first[0] if first else run.record.created
+    started = first[0] if first else run.record.created
     hyperparameters = {name: _hyperparameter(getattr(run.config, name)) for name in run.config.fields()}
-    config = hparams_config_pb(list(map(HParam, hyperparameters)), list(map(Metric, _tabled(run))), begun)
-    yield Event(wall_time=begun, summary=config)
-    yield Event(wall_time=begun, summary=hparams_pb(hyperparameters, run.name or f"run-{run.id}", begun))
+    config = hparams_config_pb(list(map(HParam, hyperparameters)), list(map(Metric, _tabled(run))), started)
+    yield Event(wall_time=started, summary=config)
+    yield Event(wall_time=started, summary=hparams_pb(hyperparameters, run.name or f"run-{run.id}", started))
     last = first
     for last in itertools.chain([first] if first else [], points):
         time, step, values = last
@@ -58,7 +58,7 @@ def _events(run: Run) -> Iterator[Any]:
 
 
 def _tabled(run: Run) -> list[str]:
-    """The scalars whose last values stand beside the hyperparameters in TensorBoard's table of runs."""
+    """The scalars whose last values TensorBoard's table of runs shows beside the hyperparameters."""
     seen = {*sweep_table.MILESTONES}
     return [f"milestones/{name}" if name in seen else name for name in sweep_table.columns(run.record.schema)]
 
@@ -69,7 +69,7 @@ def _scalars(step: int, time: float, values: dict[str, float]) -> Any:
 
 
 def _timed(run: Run) -> Iterator[tuple[float, int, dict[str, float]]]:
-    """When each point was measured, in unix seconds, as if the run had never rested: its speeds tell. Step, values."""
+    """The time of each point in unix seconds, its step and its values. Times follow from the speeds, without pauses."""
     time, before = run.record.started or run.record.created, 0
     for step, *row in run.rows():
         values = dict(zip(run.columns[1:], row, strict=True))

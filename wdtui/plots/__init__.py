@@ -1,1 +1,1 @@
-"""What is drawn: in the terminal, and on paper. Pure functions of curves and tables."""
+"""Charts in the terminal and figures for paper. Pure functions of curves and tables."""

@@ -106,6 +106,10 @@ class DeclaredConfig(Config):
         """What every run records; the run's session adds what it finds."""
         return (SPEED.name,)
 
+    def may_record(self, column: str) -> bool:
+        """True: what it records is known once it has been trained."""
+        return True
+
     def __reduce__(self) -> tuple[Any, ...]:
         """The class is made anew where the config is unpickled."""
         return _unpickled, (self.declared.to_json(), self.to_mapping())

@@ -75,21 +75,21 @@ def of(config: Config) -> Entry:
     """The problem that a config is of. Raises ConfigError for one that only its own script can train."""
     if not isinstance(config, DeclaredConfig):
         return find(config.problem)
-    if config.declared.source is None:
+    if config.declared.watched:
         raise ConfigError(f"{config.problem} is trained by a script of its own; start that script to train it.")
     return _entry(config.declared)
 
 
 def config_of(schema: Schema) -> type[Config]:
-    """The configs of runs that carry a schema, also where their problem is unknown here."""
-    if schema.source is None and schema.problem in names():
-        return find(schema.problem).config
-    return _declared_config(schema)
+    """The configs of runs that carry a schema. Raises ConfigError for a built-in problem that is not known here."""
+    if schema.source or schema.watched:
+        return _declared_config(schema)
+    return find(schema.problem).config
 
 
 def trains(schema: Schema) -> bool:
-    """Whether wdtui can train the runs that carry a schema; others are trained by scripts that it watches."""
-    return schema.source is not None or schema.problem in names()
+    """Whether the runs that carry a schema can be trained here."""
+    return not schema.watched and (schema.source is not None or schema.problem in names())
 
 
 def _entry(schema: Schema) -> Entry:

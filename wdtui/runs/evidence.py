@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 
+from wdtui.problems import registry
 from wdtui.runs.forks import forked
 from wdtui.schema.config import Config
 from wdtui.store.records import FINISHED, RunRecord, Status, StoreError
@@ -47,7 +48,7 @@ class Evidence:
         self._store = store
         self._unmodified = {run.id for run in store.sweeps.unmodified_runs()}
         self._runs: dict[str, list[RunRecord]] = {}
-        for run in [run for run in store.runs() if not run.damaged]:
+        for run in [run for run in store.runs() if not run.damaged and registry.trains(run.schema)]:
             self._runs.setdefault(fingerprint(run.schema, run.config_text), []).append(run)
 
     def run(self, case: Case, statuses: Collection[Status] = FINISHED) -> RunRecord | None:

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
     from wdtui.training.session import Session
 
-_EPOCHS_BEFORE = 4
-"""A blow-up is best understood from some epochs before its fall: so many at least, and less than twice as many."""
+_POINTS_BEFORE = 4
+"""A blow-up is best understood from some points before its fall: so many at least, and less than twice as many."""
 _MOST_BYTES = 256e6
 """Of larger networks no copies are held in memory, so that nothing is kept of the time before a blow-up."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """A run between two steps, copied to memory, so that it stays as it was while training goes on."""
+    """A copy of a run between two steps, which stays as it is while training goes on."""
 
     step: int
     position: Mapping[str, Any]
@@ -36,8 +36,18 @@ class Snapshot:
 
     @classmethod
     def of(cls, training: Session) -> Self:
-        tensors = {name: tensor.to("cpu", copy=True) for name, tensor in training.state().items()}
-        return cls(training.step, training.position(), tensors)
+        """A copy in the memory of the host."""
+        return cls(training.step, training.position(), training.state()).fetched()
+
+    @classmethod
+    def on_device(cls, training: Session) -> Self:
+        """A copy where the training is, which the host does not wait for."""
+        return cls(training.step, training.position(), training.copied_state())
+
+    def fetched(self) -> Self:
+        """The same in the memory of the host."""
+        tensors = {name: tensor.to("cpu", copy=True) for name, tensor in self.tensors.items()}
+        return dataclasses.replace(self, tensors=tensors)
 
 
 class Watch:
@@ -74,10 +84,13 @@ class RetentionPolicy:
         for fit, generalised in zip(*(before[name].tolist() for name in training.schema.judged), strict=True):
             self._watch.add(fit, generalised)
         self._epoch = training.epoch
+        self._before = _POINTS_BEFORE * config.log_every
+        """How many epochs before a blow-up the copy is to be that is kept of it."""
         self._copies: deque[Snapshot] = deque(maxlen=2)
         size = sum(tensor.numel() * tensor.element_size() for tensor in training.state().values())
         self._copying = size <= _MOST_BYTES
-        self._copy(training)
+        if self._copying:  # on the host, as those beside it may not have been restored yet
+            self._copies.append(Snapshot.of(training))
 
     def after(self, point: Point, training: Session) -> Iterator[tuple[Snapshot, str]]:
         """What to keep, given the point just measured and the training as it stands at that point."""
@@ -90,21 +103,17 @@ class RetentionPolicy:
             reasons.append("fork")
         if "blow-up" in reasons:
             reasons.remove("blow-up")
-            latest = point.step - _EPOCHS_BEFORE * config.steps_per_epoch
+            latest = point.step - self._before * config.steps_per_epoch
             before = next((copy for copy in reversed(self._copies) if copy.step <= latest), None)
             if before:
-                yield before, "blow-up"
+                yield before.fetched(), "blow-up"
         if reasons:
             yield (
                 Snapshot.of(training),
                 next(why for why in ("fork", "fit", "generalised", "interval") if why in reasons),
             )
-        if point.epoch // _EPOCHS_BEFORE > last // _EPOCHS_BEFORE:
-            self._copy(training)
-
-    def _copy(self, training: Session) -> None:
-        if self._copying:
-            self._copies.append(Snapshot.of(training))
+        if self._copying and point.epoch // self._before > last // self._before:
+            self._copies.append(Snapshot.on_device(training))
 
 
 class Writer:

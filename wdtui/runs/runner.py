@@ -231,6 +231,8 @@ class Runner:
         if hasattr(self, "training"):
             self.write_down()
             del self.training
+        if hasattr(self, "_retention"):  # which holds copies of it
+            del self._retention
         self._writer.flush()
 
     def _add_columns(self) -> None:

@@ -169,8 +169,14 @@ class Config:
         """The names of the values that make up one point of such a run, in order."""
         return tuple(column for metric in self._recorded() for column in metric.columns(self))
 
+    def may_record(self, column: str) -> bool:
+        """Whether such a run has values under this name, as far as the config says."""
+        return column in self.columns
+
     def finite(self, point: Point) -> bool:
         """Whether all that is measured at every point is a finite number."""
+        if all(map(math.isfinite, point.values)):
+            return True
         sparse = {column for metric in self._recorded() if metric.every for column in metric.columns(self)}
         values = zip(self.columns, point.values, strict=True)
         return all(math.isfinite(value) for name, value in values if name not in sparse)

@@ -45,6 +45,8 @@ class Schema:
     """Fields that only set another, and which."""
     source: Source | None = None
     """The file that declares the problem; None for a built-in one and for a run that a script trains itself."""
+    watched: bool = False
+    """Whether a script trains the run itself, which wdtui watches."""
 
     @property
     def code(self) -> str:
@@ -163,7 +165,8 @@ class Schema:
                 "derived": dict(self.derived),
             }
             | ({"title": self.title} if self.title else {})
-            | ({"source": self.source.to_json()} if self.source else {}),
+            | ({"source": self.source.to_json()} if self.source else {})
+            | ({"watched": True} if self.watched else {}),
             ensure_ascii=False,
         )
 
@@ -187,6 +190,7 @@ class Schema:
             derived=data["derived"],
             title=data.get("title", ""),
             source=Source(**data["source"]) if data.get("source") else None,
+            watched=data.get("watched", False),
         )
 
 

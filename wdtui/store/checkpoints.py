@@ -1,10 +1,11 @@
-"""Checkpoints: a run's tensors as safetensors and its position as JSON, written so that a crash leaves the one before.
+"""Checkpoints: the tensors of a run as safetensors and its position as JSON.
 
-A checkpoint is the pair step-N.safetensors and step-N.json. The JSON comes last and carries checksums of the
-tensors and of itself: without it, or where they differ, there is no checkpoint. Nothing is ever unpickled.
+A checkpoint is the pair step-N.safetensors and step-N.json. The JSON is written last and contains checksums of the
+tensors and of itself. A checkpoint without it, or with a wrong checksum, is not used, so a crash while writing leaves
+the previous checkpoint valid. Nothing is unpickled.
 
-What is read may have been put there by somebody else, under checksums of its own. So only regular files of bounded size
-are read, and a checkpoint that is none of its run counts as damaged: the one before it is taken.
+The files may come from somebody else, with valid checksums. Only regular files of bounded size are read, and a
+checkpoint that does not match its run counts as damaged: the previous one is used.
 """
 
 from __future__ import annotations
@@ -33,20 +34,20 @@ if TYPE_CHECKING:
     from wdtui.schema.config import Config
 
 _NEWEST = 2
-"""So many are kept because they are the newest."""
+"""The number of newest checkpoints that are always kept."""
 _FIRST_DROPPED = "interval", "blow-up", "generalised", "fit", "fork", "request"
-"""Why a checkpoint is kept beyond that, in the order in which the reasons give way where there is no room."""
+"""The reasons to keep an older checkpoint. When space runs out, the first in this list are dropped first."""
 _NAME = re.compile(r"step-([0-9]{12,18})\.json")
 _MOST_JSON_BYTES = 16_000_000
-"""A plan of as many steerings as anybody can type has less."""
+"""More than any plan that a person could type."""
 _MOST_HEADER_BYTES = 1_000_000
 _MOST_BYTES = 10**12
-"""Of tensors, where the run that they are of is not known."""
+"""The limit for tensors when the config of the run is not known."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A run between two steps."""
+    """The state of a run between two steps."""
 
     step: int
     position: dict[str, Any]
@@ -59,8 +60,8 @@ _Identity = tuple[int, int]
 class Checkpoints:
     """The checkpoints of one run, in a folder of its own.
 
-    The folder's name holds when the run was created, in unix seconds, besides its number: where somebody moves a
-    damaged store aside, the numbers begin anew, and the new run 1 must not go on from the old one's checkpoint.
+    The name of the folder contains the run's number and its creation time in unix seconds. Numbers start again from 1
+    when a damaged store is moved aside, and the new run 1 must not continue from a checkpoint of the old one.
     """
 
     def __init__(
@@ -71,30 +72,31 @@ class Checkpoints:
         config: Config | None = None,
         hold: Callable[[], None] = lambda: None,
     ) -> None:
-        """`config` is the run's: it says how much room they have, and what a checkpoint of the run looks like.
+        """`config` is the run's config. It limits the total size and defines what a valid checkpoint contains.
 
-        `hold` is called before files take their names and before any are removed; what it raises prevents that.
+        `hold` is called before files are put in place or removed. An exception that it raises prevents that.
         """
         self._store_folder = store_folder
         self.folder = store_folder / "checkpoints" / f"{run_id}-{created:.6f}"
         self._config = config
         self._limit = config.keep_megabytes * 1e6 if config else math.inf
-        """How many bytes all of them may take; the newest few are kept whatever they take."""
+        """The maximum size of all checkpoints, in bytes. The newest ones are kept whatever their size."""
         self._hold = hold
 
     @classmethod
     def of(cls, store_folder: Path, run: RunRecord, hold: Callable[[], None] = lambda: None) -> Checkpoints:
-        """Those of a run, within the room that its config gives them."""
+        """The checkpoints of a stored run, with the size limit of its config."""
         return cls(store_folder, run.id, run.created, run.config, hold)
 
     def save(
         self, step: int, position: Mapping[str, Any], tensors: Mapping[str, Tensor], why: str = ""
     ) -> dict[int, str]:
-        """Write a checkpoint durably, then drop what is not to be kept; returns what was for want of room.
+        """Write a checkpoint durably, then delete those that need not be kept.
 
-        One with a reason, one of _FIRST_DROPPED, is kept for it while there is room,
-        and may be older than others. One without is the newest: those beyond it are of a past that the run went back
-        from, or damaged. Raises StoreError when it cannot be written.
+        Returns the steps, and reasons, of checkpoints that were deleted only for lack of space. With a `why`, one of
+        _FIRST_DROPPED, the checkpoint is kept while there is space, and may be older than others. Without one it is the
+        newest: any beyond it are damaged, or belong to a past that the run went back from, and are deleted. Raises
+        StoreError when it cannot be written.
         """
         from safetensors.torch import save
 
@@ -116,29 +118,29 @@ class Checkpoints:
         return sorted(int(name[1]) for path in self.folder.glob("step-*.json") if (name := _NAME.fullmatch(path.name)))
 
     def kept(self) -> dict[int, str]:
-        """All checkpoints, ascending, each with why it is kept: empty for the newest, which have no other reason."""
+        """The steps of all checkpoints, ascending, and the reason to keep each, "" for the newest."""
         return {step: self._why(step) for step in self.steps()}
 
     def size(self) -> int:
-        """How many bytes they all take."""
+        """The total size in bytes."""
         return sum(_size(path) for path in self.folder.glob("step-*"))
 
     def newest(self, at_most: float = float("inf")) -> Checkpoint | None:
-        """The newest undamaged checkpoint, of those up to a step, or None when there is none."""
+        """The newest undamaged checkpoint up to a step, or None."""
         return next(self._undamaged(at_most), None)
 
     def damaged(self) -> list[int]:
-        """The steps of checkpoints that are newer than the newest undamaged one, and cannot be used."""
+        """The steps of damaged checkpoints that are newer than the newest undamaged one."""
         newest = self.newest()
         return [step for step in self.steps() if newest is None or step > newest.step]
 
     def unsound(self) -> list[int]:
-        """The steps of all checkpoints that cannot be used; reads them all."""
+        """The steps of all damaged checkpoints. Reads all files."""
         sound = {checkpoint.step for checkpoint in self._undamaged(math.inf)}
         return [step for step in self.steps() if step not in sound]
 
     def drop_after(self, step: int) -> None:
-        """Remove checkpoints beyond a step: damaged ones, or a past that the run goes back from."""
+        """Remove checkpoints after a step: damaged ones, or a past that the run goes back from."""
         present = self._present()
         beyond = [path for other in self.steps() if other > step for path in self._paths(other)]
         self._drop({path: present[path] for path in beyond if path in present})
@@ -148,18 +150,18 @@ class Checkpoints:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _undamaged(self, at_most: float) -> Iterator[Checkpoint]:
-        """Those that a run can go on from, newest first."""
+        """The checkpoints that the run can continue from, newest first."""
         for step in reversed([step for step in self.steps() if step <= at_most]):
             about = self._about(step)
             if about and (tensors := self._tensors(step, about)) is not None:
                 yield Checkpoint(step, about["position"], tensors)
 
     def _about(self, step: int) -> dict[str, Any] | None:
-        """What the JSON says, where its seal is whole and it is of a checkpoint at this step."""
+        """The content of the JSON file, or None when its checksum is wrong or it does not belong to this step."""
         try:
             data = read_regular(self._about_path(step), _MOST_JSON_BYTES, links=False)
             about = json.loads(data)
-            as_written = json.dumps(about).encode() == data  # a byte between the values is none of the seal's
+            as_written = json.dumps(about).encode() == data  # the checksum does not cover bytes between the values
             whole = as_written and isinstance(about, dict) and about.pop("seal", None) == _seal(about)
         except (OSError, ValueError, RecursionError):
             return None
@@ -181,7 +183,7 @@ class Checkpoints:
         return self._config is None or step == epoch * self._config.steps_per_epoch + batch
 
     def _tensors(self, step: int, about: dict[str, Any]) -> dict[str, Tensor] | None:
-        """The tensors, where they have their checksum and are what the run's training needs to go on."""
+        """The tensors, or None when the checksum is wrong or the run's training could not continue from them."""
         from safetensors.torch import load
 
         from wdtui.training import trainer
@@ -190,16 +192,15 @@ class Checkpoints:
         if self._config and registry.trains(self._config.schema()):
             shapes = trainer(self._config).state_shapes(self._config, about["position"]["batch"])
         if self._config and shapes:
-            numbers = sum(map(math.prod, shapes.values())) + (
-                self._config.parameters or 0
-            )  # those of the sharpness, too
+            sharpness = self._config.parameters or 0
+            numbers = sum(map(math.prod, shapes.values())) + sharpness
             most = 8 * numbers + _MOST_HEADER_BYTES
         try:
             data = read_regular(self._tensors_path(step), most, links=False)
             if about.get("sha256") != hashlib.sha256(data).hexdigest():
                 return None
             tensors: dict[str, Tensor] = load(data)
-        except Exception:  # whatever safetensors makes of bytes that are none of its own
+        except Exception:  # safetensors raises many kinds of errors for invalid files
             return None
         floats = {name: tuple(tensor.shape) for name, tensor in tensors.items() if tensor.is_floating_point()}
         return tensors if shapes.items() <= floats.items() else None
@@ -208,7 +209,7 @@ class Checkpoints:
         return str((self._about(step) or {}).get("why", ""))
 
     def _clear_out(self, newest: int) -> dict[int, str]:
-        """Drop all but what is to be kept; returns what had a reason to be and no room."""
+        """Delete what need not be kept; returns what was deleted only for lack of space, by step."""
         present = self._present()
         kept = {step: why for step, why in self.kept().items() if step <= newest}
         newest_few = sorted(kept)[-_NEWEST:]
@@ -226,14 +227,14 @@ class Checkpoints:
         return dropped
 
     def _present(self) -> dict[Path, _Identity]:
-        """All that is there; of each step the JSON first, as without it what is left is no checkpoint."""
+        """All files. Of each step the JSON comes first: without it the other file is not a checkpoint."""
         found = sorted(self.folder.glob("step-*"))
         return {path: identity for path in found if (identity := _identity(path))}
 
     def _drop(self, files: Mapping[Path, _Identity]) -> None:
-        """Remove files, but for those that were replaced since they were looked at.
+        """Remove files, except those that were replaced since `_present` listed them.
 
-        They were looked at before the claim is asked for: what a later owner has written since is not among them.
+        The claim is checked after the listing, so files that a later owner has written are never removed.
         """
         self._hold()
         for path, identity in files.items():
@@ -253,8 +254,8 @@ class Checkpoints:
 def delete_checkpoints(store_folder: Path, run: RunRecord) -> None:
     """Remove all checkpoints of a run.
 
-    Of one whose row is damaged the creation is not known. Its folder is the one named for its number, unless there are
-    several: those of a store that was moved aside have the same numbers.
+    The creation time of a damaged row is not known. Its folder is then found by the run's number alone, unless there
+    are several: folders of a store that was moved aside have the same numbers.
     """
     if not run.damaged:
         Checkpoints(store_folder, run.id, run.created).delete()
@@ -265,7 +266,7 @@ def delete_checkpoints(store_folder: Path, run: RunRecord) -> None:
 
 
 def _identity(path: Path) -> _Identity | None:
-    """What tells a file from another of the same name; None where there is none."""
+    """What distinguishes a file from a later one of the same name, or None if there is no file."""
     try:
         status = path.lstat()
     except FileNotFoundError:
@@ -281,7 +282,7 @@ def _size(path: Path) -> int:
 
 
 def _remove(path: Path) -> None:
-    """Remove whatever lies there, a link and not what it leads to."""
+    """Remove a file or a folder. Of a link, remove the link itself."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -289,12 +290,12 @@ def _remove(path: Path) -> None:
 
 
 def _seal(about: Mapping[str, Any]) -> str:
-    """A checksum of what the JSON says."""
+    """The checksum of the JSON's content."""
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
 def _write(path: Path, data: bytes, hold: Callable[[], None]) -> None:
-    """Write a file that is there whole or not at all, also after a power failure; `hold` may prevent it at the last."""
+    """Write a file completely or not at all, even if the power fails. `hold` can still prevent it just before."""
     partial = path.with_suffix(f"{path.suffix}.{secrets.token_hex(4)}.partial")  # an earlier owner may write it too
     with private.opened(partial, "xb", private.is_shared(path.parent)) as file:
         file.write(data)

@@ -1,4 +1,4 @@
-"""The store's file: connections, transactions, and what SQLite's errors mean to a person."""
+"""The SQLite file of the store: connections, transactions, and the messages for SQLite's errors."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from wdtui.store.records import StoreError, StoreGoneError
 from wdtui.support import private
 
 BUSY_SECONDS = 30.0
-"""How long one writer waits for another."""
+"""The longest wait for another writer."""
 
 _WAY_OUT = "Restore a backup, or move it away with its -wal and -shm files to start a new store"
 _MOUNTS = Path("/proc/self/mounts")
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
-"""How a blank and the like are written there."""
+"""The octal code of a space or another special character in that file."""
 _NETWORK = frozenset(
     ("nfs", "nfs4", "cifs", "smb3", "smbfs", "sshfs", "afs", "ceph", "lustre", "gpfs", "beegfs", "glusterfs", "davfs")
 )
 notices: list[str] = []
-"""What is worth saying once to the person who opened a store; the command line says and forgets it."""
+"""Messages to show once to the person who opened a store. The command line prints and clears them."""
 
 _GONE = "The run store {path} was moved, deleted or replaced while it was in use. Nothing more is written to it."
 _SENTENCES = {
@@ -48,20 +48,18 @@ _SENTENCES = {
 
 
 class Database:
-    """A SQLite file with a connection per thread, all transactions short.
+    """A SQLite file with one connection per thread and short transactions.
 
-    Threads may share it. A process made by fork may not use its parent's: it opens its own. A commit survives the
-    death of the process, `kill -9` included; a power failure may take the last moments, as the log is not forced to
-    the disk at every commit (synchronous=NORMAL), but leaves the file whole.
+    Threads may share it. A process made by fork must open its own. A commit survives the death of the process, also by
+    `kill -9`. A power failure may lose the last commits, as the log is not synced to the disk at each commit
+    (synchronous=NORMAL), but it does not damage the file.
     """
 
     def __init__(self, path: Path, *, shared: bool = False) -> None:
-        """Open or make the file at an absolute path and bring it up to date; one that is read-only can still be read.
+        """Open or create the file at an absolute path and migrate it. A read-only file can still be read.
 
-        What is made is its owner's alone; with `shared`, or in a folder that the group may write to, it is the group's
-        too.
-
-        Raises StoreError where that is impossible, as do all other methods.
+        Only the owner can access a new file. With `shared`, or in a folder that the group can write to, the group can
+        too. This method and all others raise StoreError on failure.
         """
         self.path = path
         _make_folder(path.parent, shared)
@@ -76,20 +74,18 @@ class Database:
             self._make_private(shared)
         self._inode: tuple[int, int] | None = None
         self._name, self._revision = "", 0
-        """Of the store when it was written to last: it is not to be taken for another one."""
+        """The name and revision of the store at the last write. They show when another store has replaced it."""
         self._connections: dict[threading.Thread, sqlite3.Connection] = {}
         self._frozen: dict[threading.Thread, Hashable] = {}
-        """How the file was when a thread opened it as one that nobody writes."""
+        """The state of the file when a thread opened it as immutable."""
         self.reopened = 0
-        """How often a connection was replaced as others had written."""
+        """How often a connection was replaced because another process had written."""
         self._lock = threading.Lock()
         self._closed = False
         try:
             with self.reading() as connection:
-                self._name, self._revision = connection.execute("SELECT store, revision FROM counter").fetchone() or (
-                    "",
-                    0,
-                )
+                counter = connection.execute("SELECT store, revision FROM counter").fetchone()
+                self._name, self._revision = counter or ("", 0)
                 self._inode = _inode(path)
             if self._network and not self.read_only:
                 self._say_network()
@@ -98,7 +94,7 @@ class Database:
             raise
 
     def _make_private(self, shared: bool) -> None:
-        """Make the file, if there is none: SQLite would go by the umask, and gives its logs the mode of the file."""
+        """Create the file if it is missing: SQLite would use the umask, and its logs get the mode of the file."""
         try:
             if shared and not private.is_shared(self.path.parent):
                 private.share(self.path.parent)
@@ -108,17 +104,17 @@ class Database:
             raise StoreError(f"The run store {self.path} cannot be created: {error.strerror}.") from error
 
     def _say_network(self) -> None:
-        """Once for each store and kind of file system."""
+        """Add a notice, once for each store and kind of file system."""
         with self.writing() as connection:
-            said = connection.execute("UPDATE counter SET network = ? WHERE network != ?", [self._network] * 2).rowcount
-        if said:
+            new = connection.execute("UPDATE counter SET network = ? WHERE network != ?", [self._network] * 2).rowcount
+        if new:
             notices.append(
                 f"The run store {self.path} is on a network file system ({self._network}), so it uses a"
                 " rollback journal. This is slower, and readers and writers wait for each other."
             )
 
     def close(self) -> None:
-        """Close the connections of all threads, none of which may be at work in it; it cannot be used after."""
+        """Close the connections of all threads. No thread may be using one, and the database cannot be used after."""
         with self._lock:
             self._closed = True
             for connection in self._connections.values():
@@ -132,30 +128,30 @@ class Database:
             yield self._connection()
         except sqlite3.Error as error:
             raise StoreError(self._sentence(error)) from error
-        except UnicodeDecodeError as error:  # an error of SQLite's that quotes what has rotted
+        except UnicodeDecodeError as error:  # SQLite's error message quotes damaged bytes
             raise StoreError(_SENTENCES[sqlite3.SQLITE_CORRUPT].format(path=self.path)) from error
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """This thread's connection within a transaction: all of it is committed, or none of it when an error leaves."""
+        """This thread's connection within a transaction, which is rolled back when the block raises."""
         self.check_present()
         with self.reading() as connection, transaction(connection):
             self._check_same(connection)
             yield connection
 
     def check_same(self) -> None:
-        """Raise StoreGoneError where the file, or the store in it, is no longer the one that was opened."""
+        """Raise StoreGoneError if the file, or the store in it, is no longer the one that was opened."""
         self.check_present()
         with self.reading() as connection:
             self._check_same(connection)
 
     def check_present(self) -> None:
-        """Raise StoreGoneError where the file is no longer the one that was opened."""
+        """Raise StoreGoneError if the file is no longer the one that was opened."""
         if _inode(self.path) != self._inode:
             raise StoreGoneError(_GONE.format(path=self.path))
 
     def _check_same(self, connection: sqlite3.Connection) -> None:
-        """Within a transaction: whether what the file holds is the store that was opened, and not of a time before."""
+        """Within a transaction: raise StoreGoneError if the file holds another store, or an older state of this one."""
         name, revision = connection.execute("SELECT store, revision FROM counter").fetchone() or ("", 0)
         if name != self._name or revision < self._revision:
             raise StoreGoneError(_GONE.format(path=self.path))
@@ -163,7 +159,7 @@ class Database:
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
-        """This thread's connection, which reads the store as it is at one moment."""
+        """This thread's connection in a transaction that reads one consistent state."""
         with self.reading() as connection:
             connection.execute("BEGIN")
             try:
@@ -176,7 +172,7 @@ class Database:
         thread = threading.current_thread()
         connection = self._connections.get(thread)
         if connection and self._frozen.get(thread, self._state()) != self._state():
-            self._connections.pop(thread).close()  # it was promised that nobody writes, and somebody has
+            self._connections.pop(thread).close()  # it was opened as immutable, and the file has changed
             connection, self.reopened = None, self.reopened + 1
         if connection is None:
             with self._lock:
@@ -210,9 +206,9 @@ class Database:
         return connection
 
     def _address(self) -> str:
-        """The file as a URI: read-only SQLite needs the write-ahead log's files, or the word that nobody writes.
+        """The file as a URI. Read-only SQLite needs either the files of the write-ahead log or `immutable`.
 
-        That word is good until the file changes or a log appears; then the connection is replaced.
+        `immutable` is correct until the file changes or a log appears. The connection is then replaced.
         """
         address = self.path.as_uri()
         if not self.read_only:
@@ -227,7 +223,7 @@ class Database:
         return self.path.with_name(self.path.name + "-wal").exists()
 
     def _state(self) -> Hashable:
-        """What changes when somebody has written to the file, or begins to; nothing where that is not asked."""
+        """A value that changes when the file or its log does; None where the file is writable."""
         if not self.read_only:
             return None
         status = self.path.stat() if self.path.exists() else None
@@ -248,20 +244,20 @@ def _inode(path: Path) -> tuple[int, int] | None:
 
 
 def network_file_system(folder: Path) -> str:
-    """The kind of network file system that a folder is on, where a write-ahead log does not work; else empty."""
+    """The kind of network file system that holds a folder, or "". A write-ahead log does not work on one."""
     mounts, resolved = _mounts(), folder.resolve()
     kind = next((mounts[str(path)] for path in (resolved, *resolved.parents) if str(path) in mounts), "").lower()
     return kind if kind.removeprefix("fuse.") in _NETWORK else ""
 
 
 def _mounts() -> dict[str, str]:
-    """The kind of file system at each mount point. On Linux read directly, as psutil takes 30 ms of the app's start."""
+    """The kind of file system at each mount point. On Linux this avoids psutil, whose import takes 30 ms."""
     try:
         lines = _MOUNTS.read_bytes().splitlines()
     except OSError:
         import psutil
 
-        return {one.mountpoint: one.fstype for one in psutil.disk_partitions(all=True)}
+        return {partition.mountpoint: partition.fstype for partition in psutil.disk_partitions(all=True)}
     entries = (line.split(b" ") for line in lines)
     return {os.fsdecode(_ESCAPED.sub(_unescaped, entry[1])): entry[2].decode() for entry in entries}
 
@@ -281,7 +277,7 @@ def _make_folder(folder: Path, shared: bool) -> None:
 
 
 def _use_journal(connection: sqlite3.Connection, mode: str) -> None:
-    """WAL lets readers and a writer work at once. SQLite does not wait by itself for a process that sets it too."""
+    """Set the journal mode. WAL lets readers and a writer work at once; SQLite does not retry by itself here."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Events and commands as rows of the database. One that is damaged is read as one of the kind UNREADABLE."""
+"""Events and commands as rows of the database. A damaged row is returned with the kind UNREADABLE."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wdtui.store.seals import fits, listed
 
 
 def read_events(connection: sqlite3.Connection, run: RunRecord) -> list[Event]:
-    """What happened to a run, by step; in place of events that are damaged or missing, one that says so."""
+    """The events of a run, by step. Damaged or missing events are replaced by one of the kind UNREADABLE."""
     rows = _entries(connection, "events", run.id, "ORDER BY step, id")
     [(count,)] = select(connection, "events FROM runs WHERE id = ?", (run.id,))
     events = [_event(row, run) for row in rows]
@@ -23,7 +23,7 @@ def read_events(connection: sqlite3.Connection, run: RunRecord) -> list[Event]:
 
 
 def read_commands(connection: sqlite3.Connection, run_id: int) -> list[Command]:
-    """The commands to a run that nobody has taken yet, in the order they were sent."""
+    """The pending commands of a run, in the order they were sent."""
     return [_command(row, run_id) for row in _entries(connection, "commands", run_id, "AND taken IS NULL ORDER BY id")]
 
 
@@ -50,7 +50,7 @@ def _unreadable(number: int, run: RunRecord, step: int, what: str) -> Event:
 
 
 def _data(row: tuple[Any, ...], text: Any) -> dict[str, Any] | None:
-    """What a sound row says beside its kind, None where the row is damaged."""
+    """The JSON of a row, or None if the row is damaged."""
     try:
         return dict(json.loads(text)) if fits(row) else None
     except (TypeError, ValueError):

@@ -1,7 +1,7 @@
-"""The tables of the store, as the steps that built them up.
+"""The tables of the store, as a list of migrations.
 
-Append-only: a step that was released is never edited; a change is a new step at the end. `PRAGMA user_version` holds
-how many steps a file has been through.
+Append-only: a released migration is never edited, a change is a new one at the end. `PRAGMA user_version` holds the
+number of migrations that were applied to a file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from wdtui.store.rows import seal_rows
 
 
 def m001_notebook(connection: sqlite3.Connection) -> None:
-    """Runs, their points, events and commands, and the counter from which every change of a run takes its revision."""
+    """Runs with their points, events and commands, and the counter that numbers the changes of runs."""
     connection.execute("""
         CREATE TABLE runs (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -62,7 +62,7 @@ def m001_notebook(connection: sqlite3.Connection) -> None:
 
 
 def m002_plan(connection: sqlite3.Connection) -> None:
-    """What is steered becomes part of what a run is: a plan beside its config, from the events that tell of it."""
+    """A plan for each run, made from its events of steering."""
     connection.execute("ALTER TABLE runs ADD COLUMN plan TEXT NOT NULL DEFAULT '[]'")
     plans: dict[int, list[dict[str, object]]] = {}
     for run_id, data in connection.execute(
@@ -74,7 +74,7 @@ def m002_plan(connection: sqlite3.Connection) -> None:
 
 
 def m003_sweeps(connection: sqlite3.Connection) -> None:
-    """Sweeps, and which run each of their cells has; a deleted run leaves its cell without one."""
+    """Sweeps and the run of each of their cells. Deleting a run empties its cell."""
     connection.execute("""
         CREATE TABLE sweeps (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -93,30 +93,30 @@ def m003_sweeps(connection: sqlite3.Connection) -> None:
 
 
 def m004_where_sweeps_are_trained(connection: sqlite3.Connection) -> None:
-    """What was asked for when a sweep was begun, as a device and its threads decide the bits of what is trained."""
+    """The device and threads that were requested for a sweep. They decide the bits of its results."""
     connection.execute("ALTER TABLE sweeps ADD COLUMN device TEXT NOT NULL DEFAULT 'auto'")
-    connection.execute("ALTER TABLE sweeps ADD COLUMN threads INTEGER")  # NULL for as many as suit the network
+    connection.execute("ALTER TABLE sweeps ADD COLUMN threads INTEGER")  # NULL: chosen for the network
 
 
 def m005_batches(connection: sqlite3.Connection) -> None:
-    """How many runs were trained in one batch, as a run's speed among others is not its speed alone."""
-    connection.execute("ALTER TABLE runs ADD COLUMN batched INTEGER")  # at the newest point; NULL where nobody knows
-    engine = "CASE WHEN json_valid(config) THEN json_extract(config, '$.engine') END"  # else one bad row costs all
+    """How many runs shared a run's batch, as speeds within a batch and alone cannot be compared."""
+    connection.execute("ALTER TABLE runs ADD COLUMN batched INTEGER")  # at the newest point; NULL if not known
+    engine = "CASE WHEN json_valid(config) THEN json_extract(config, '$.engine') END"  # invalid JSON would raise
     alone = f"device = 'cpu' AND {engine} IS NOT 'ensemble'"
     connection.execute(f"UPDATE runs SET batched = 1 WHERE speed IS NOT NULL AND {alone}")
 
 
 def m006_owners(connection: sqlite3.Connection) -> None:
-    """Every claim raises a run's token, which each write of its owner names; heartbeats are counted."""
+    """A token, which each claim increments and each write of an owner names, and a count of heartbeats."""
     connection.execute("ALTER TABLE runs ADD COLUMN token INTEGER NOT NULL DEFAULT 0")
-    connection.execute("ALTER TABLE runs ADD COLUMN domain TEXT")  # NULL where only wdtui 0.1 has owned the run
+    connection.execute("ALTER TABLE runs ADD COLUMN domain TEXT")  # NULL if only wdtui 0.1 has owned the run
     connection.execute("ALTER TABLE runs ADD COLUMN beats INTEGER NOT NULL DEFAULT 0")
 
 
 def m007_seals(connection: sqlite3.Connection) -> None:
-    """Checksums of rows (`seals.py`), how many rows there should be, and a name by which a store is known again.
+    """Checksums of rows (`seals.py`), the expected numbers of rows, and a unique name of the store.
 
-    Points keep the bytes they have, and new ones bring their checksum.
+    Existing points keep their bytes. New points contain a checksum.
     """
     for table in ("runs", "events", "commands", "sweeps", "sweep_cells"):
         connection.execute(f"ALTER TABLE {table} ADD COLUMN seal INTEGER")
@@ -141,10 +141,10 @@ def m007_seals(connection: sqlite3.Connection) -> None:
 
 
 def m008_schemas(connection: sqlite3.Connection) -> None:
-    """What a run's problem declares travels with the run; runs of one problem share a row."""
+    """The schema of each run: what its problem declares. Runs with equal schemas share a row."""
     connection.execute("CREATE TABLE schemas (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE, seal INTEGER)")
-    connection.execute("ALTER TABLE runs ADD COLUMN epoch_steps INTEGER")  # NULL for runs of 0.1: as their config says
-    connection.execute("ALTER TABLE runs ADD COLUMN schema INTEGER REFERENCES schemas")  # NULL for addition's, of 0.1
+    connection.execute("ALTER TABLE runs ADD COLUMN epoch_steps INTEGER")  # NULL in runs of 0.1: see the config
+    connection.execute("ALTER TABLE runs ADD COLUMN schema INTEGER REFERENCES schemas")  # NULL in runs of 0.1: addition
 
 
 MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
@@ -160,7 +160,7 @@ MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a file up to date; several processes may do so at once. Raises StoreError for a newer version's file."""
+    """Migrate a file; several processes may do so at once. Raises StoreError for the file of a newer version."""
     before = _version(connection)
     for version, migration in enumerate(MIGRATIONS, start=1):
         if _version(connection) < version:
@@ -176,7 +176,7 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 
 def _apply(connection: sqlite3.Connection, version: int, migration: Callable[[sqlite3.Connection], None]) -> None:
-    """Take one step and count it in the same transaction, unless another process came first."""
+    """Apply and count one migration in a transaction, unless another process has done so."""
     with transaction(connection):
         if _version(connection) < version:
             migration(connection)
@@ -185,13 +185,13 @@ def _apply(connection: sqlite3.Connection, version: int, migration: Callable[[sq
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All of what is written within is committed, or none of it when an error leaves."""
+    """A transaction, which is rolled back when the block raises."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
         connection.execute("COMMIT")
     except BaseException:
-        if connection.in_transaction:  # some errors, as a full disk, have already rolled back
+        if connection.in_transaction:  # some errors, such as a full disk, have already rolled back
             connection.execute("ROLLBACK")
         raise
 

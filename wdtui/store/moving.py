@@ -1,4 +1,4 @@
-"""A store moved to another folder, or copied to a file, as SQLite itself copies a database that is in use."""
+"""Move a store to another folder, or copy it to a file, with SQLite's online backup."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _BESIDE = "checkpoints", "logs", FORM_NAME
 
 
 def backup(store: Store, path: Path, *, force: bool = False) -> None:
-    """Copy all runs, points, events and sweeps to one file, whole or not at all; checkpoints are left out.
+    """Copy all runs, points, events and sweeps to one file, completely or not at all. Checkpoints are not copied.
 
-    Runs may be live meanwhile: what is committed when the copy ends is in it. A file that is there is replaced only
-    with `force`. Raises StoreError and FileError.
+    Runs may be live: the copy contains what was committed when it ends. An existing file is replaced only with
+    `force`. Raises StoreError and FileError.
     """
     with writing(path, force=force, mode=0o600) as partial:
         _copy(store, partial)
 
 
 def move(store: Store, folder: Path) -> None:
-    """Move a store of which no run is live, with all that lies beside it, to a new or empty folder.
+    """Move a store without live runs, and the other files of its folder, to a new or empty folder.
 
-    The old files go once the copy was read through. Raises StoreError, and leaves the store where it is.
+    The old files are removed after the copy was checked. On StoreError the store stays where it is.
     """
     folder, old = folder.expanduser().absolute(), store.folder
     if folder == old or old in folder.parents:
@@ -43,12 +43,12 @@ def move(store: Store, folder: Path) -> None:
             _relocate(store, folder)
     except OSError as error:
         raise StoreError(f"The store cannot be moved to {folder}: {error.strerror}.") from error
-    with contextlib.suppress(OSError):  # other files may lie in it
+    with contextlib.suppress(OSError):  # the folder may contain other files
         old.rmdir()
 
 
 def _relocate(store: Store, folder: Path) -> None:
-    """Raises OSError and StoreError, and leaves everything where it was."""
+    """Copy and remove; on OSError and StoreError everything is put back."""
     old = store.folder
     renamed: list[Path] = []
     copied: list[Path] = []
@@ -62,7 +62,7 @@ def _relocate(store: Store, folder: Path) -> None:
             try:
                 os.rename(path, folder / path.name)
                 renamed.append(path)
-            except OSError:  # another file system
+            except OSError:  # the new folder is on another file system
                 if path.is_dir():
                     shutil.copytree(path, folder / path.name, symlinks=True)
                 else:
@@ -82,7 +82,7 @@ def _relocate(store: Store, folder: Path) -> None:
 
 
 def _copy(store: Store, path: Path) -> None:
-    """Copy the database over an empty file and read the copy through."""
+    """Copy the database over an empty file and check the copy."""
     source = f"{(store.folder / FILE_NAME).as_uri()}?mode=ro"
     try:
         with (
@@ -90,7 +90,7 @@ def _copy(store: Store, path: Path) -> None:
             contextlib.closing(sqlite3.connect(path)) as copy,
         ):
             original.backup(copy)
-            copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+            copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log
             verdict = str(copy.execute("PRAGMA quick_check(1)").fetchone()[0])
     except sqlite3.Error as error:
         raise StoreError(

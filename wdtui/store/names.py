@@ -1,4 +1,4 @@
-"""What runs and sweeps are called, for the shell's Tab: read in milliseconds, without making or migrating a store."""
+"""The names of runs and sweeps for shell completion, read in milliseconds without creating or migrating a store."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from wdtui.schema.schema import Schema
 from wdtui.store.paths import FILE_NAME
 
 _NEWEST = 200
-"""More than these nobody reads in a shell."""
+"""The number of suggestions; a shell cannot usefully show more."""
 
 
 def run_names(folder: Path) -> list[tuple[str, str]]:
-    """Numbers and names of the newest runs, each with a few words about it; empty where there is no store to read."""
+    """The numbers and names of the newest runs, each with a short description; empty if there is no readable store."""
     rows = _rows(folder, "SELECT id, name, experiment, status FROM runs ORDER BY id DESC LIMIT ?")
     numbers = [(str(number), f"{name or experiment or 'run'}, {status}") for number, name, experiment, status in rows]
     named = [(name, f"run {number}, {status}") for number, name, _, status in rows if _is_a_word(name)]
@@ -23,14 +23,14 @@ def run_names(folder: Path) -> list[tuple[str, str]]:
 
 
 def sweep_names(folder: Path) -> list[tuple[str, str]]:
-    """Labels and names of the newest sweeps, each with a few words about it."""
+    """The labels and names of the newest sweeps, each with a short description."""
     rows = _rows(folder, "SELECT id, name, experiment FROM sweeps ORDER BY id DESC LIMIT ?")
     labels = [(f"S{number}", name or experiment or "sweep") for number, name, experiment in rows]
     return labels + [(name, f"sweep S{number}") for number, name, _ in rows if _is_a_word(name)]
 
 
 def fields_of_run(folder: Path, run: str) -> Schema | None:
-    """What the run of a number or name, or the newest for "last", declares; None where that is not known."""
+    """The schema of a run, given its number, its name or "last"; None if it is not known."""
     which = (
         "WHERE ?2 = 'last' ORDER BY runs.id DESC LIMIT ?1"
         if run == "last"
@@ -41,7 +41,7 @@ def fields_of_run(folder: Path, run: str) -> Schema | None:
 
 
 def _is_a_word(name: str) -> bool:
-    """Whether a shell takes a name as it stands: one with spaces would have to be quoted, and its number is offered."""
+    """Whether a shell takes a name without quotes. Other runs can be completed by number."""
     return bool(name) and shlex.quote(name) == name
 
 
@@ -50,5 +50,5 @@ def _rows(folder: Path, query: str, *more: str) -> list[tuple[str, ...]]:
     try:
         with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=0.2)) as connection:
             return connection.execute(query, (_NEWEST, *more)).fetchall()
-    except sqlite3.Error:  # no store, one of another version, or a busy one: then there is nothing to offer
+    except sqlite3.Error:  # no store, one of another version, or a busy one: there is nothing to suggest
         return []

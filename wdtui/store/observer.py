@@ -1,9 +1,9 @@
-"""What one process has seen of the owners of runs: who lives, who is gone, and who is not known yet.
+"""Decides whether the owners of runs are alive, from what one process has seen of them.
 
-An owner that this process can look at is judged at once. Any other is judged by its heartbeats, which count up: it
-lives once one has been seen to come, and is gone once none has come for SILENCE_SECONDS of this process's own clock.
-What the clocks of other machines say is never compared. What this process trains no more is gone, though the process
-lives: where a disk fails, that cannot be written down.
+An owner that this process can inspect is judged at once. Any other is judged by its counted heartbeats: it is alive
+once a new one was seen, and gone after SILENCE_SECONDS without one, measured on the clock of this process. Clocks of
+other machines are never compared. A process can also give up a run, for example when a disk fails and the status
+cannot be written: the run then counts as left by its owner, although the process is alive.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from wdtui.store.processes import Life
 from wdtui.store.records import LIVE, Claim, RunRecord, Status
 
 SILENCE_SECONDS = 60.0
-"""An owner that cannot be looked at and sends no heartbeat for so long is gone; one comes every 5 seconds at least."""
+"""An owner that cannot be inspected is gone after this time without a heartbeat. One is sent at least every 5 s."""
 _HELD = {*LIVE, Status.QUEUED}
 
 
 class _Seen(NamedTuple):
     pulse: tuple[int, float | None]
     since: float
-    """On the monotonic clock, when this pulse was first seen."""
+    """When this heartbeat was first seen, on the monotonic clock."""
     life: Life
 
 
 class Observer:
-    """Judges the owners of one store's runs by all that this process has seen. Threads may share it."""
+    """Judges the owners of the runs of one store. Threads may share it."""
 
     def __init__(self) -> None:
         self._seen: dict[Claim, _Seen] = {}
         self._given_up: dict[Claim, str] = {}
 
     def judged(self, runs: Iterable[RunRecord], looked: float) -> list[RunRecord]:
-        """Runs as they are to be shown; `looked` is the monotonic clock just before they were read."""
-        lives: dict[tuple[Any, ...], Life] = {}  # thousands of queued runs may have one owner
+        """The runs with the status to show. `looked` is the monotonic time just before they were read."""
+        lives: dict[tuple[Any, ...], Life] = {}  # one owner may have queued thousands of runs
         return [self._judged(run, looked, lives) if run.status_text in _HELD else run for run in runs]
 
     def give_up(self, claim: Claim, reason: str) -> None:
-        """From now on, judge the owner under a claim of this process as gone, for a reason in one sentence."""
+        """From now on, report the owner under a claim of this process as gone, with a reason in one sentence."""
         self._given_up[claim] = reason
 
     def _judged(self, run: RunRecord, looked: float, lives: dict[tuple[Any, ...], Life]) -> RunRecord:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 FILE_NAME = "wdtui.sqlite3"
 FORM_NAME = "form.json"
-"""The form as it was left."""
+"""The last state of the launch form."""
 
 
 def log_path(folder: Path, run_id: int) -> Path:
-    """Where the processes that trained a run write what goes wrong."""
+    """The file for the errors of the processes that trained a run."""
     return folder / "logs" / f"run-{run_id}.log"

@@ -1,12 +1,12 @@
-"""Points as rows of the database: the bytes of a point, its checksum, and what a run's row says of its newest.
+"""Points as rows of the database: the bytes of a point and its checksum.
 
-A point's bytes are little-endian: step and epoch as int64, the values as float64, the step of the point before it as
-int64 (-1 for a run's first), and a checksum of all that and the run's number. So a point whose bits have changed is
-found, and so is one that has vanished. Points from before there were checksums end with their values.
+The bytes are little-endian: step and epoch as int64, the values as float64, the step of the previous point as int64
+(-1 for the first), and a checksum of all that and the run's number. This detects changed and missing points. Points
+written before there were checksums end after their values.
 
-The checksum has 64 bits and is computed of a hundred thousand points at once, as a CRC of each would take half as long
-as reading them: the 8-byte words, the high half of each folded into its low half, times powers of an odd number, added
-modulo 2⁶⁴. Each of these steps can be undone, so a change within one word always changes it.
+The checksum has 64 bits and is computed for a hundred thousand points at once; a CRC of each point would take half as
+long as reading them. Each 8-byte word has its high half folded into its low half and is multiplied by a power of an odd
+number; the products are added modulo 2⁶⁴. Each step is invertible, so a change within one word always changes it.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from wdtui.store.rows import change
 _TRAILER = 16
 _AT_ONCE = 1024
 _ODD = 0x9E3779B97F4A7C15
-"""2⁶⁴ over the golden ratio: its powers have no pattern."""
+"""2⁶⁴ divided by the golden ratio. Its powers have no pattern."""
 
 
 def add_points(connection: sqlite3.Connection, run_id: int, points: Sequence[Point], names: Sequence[str]) -> None:
-    """Insert points of a run, in order; raises ValueError when the values of one are not those of the names."""
+    """Insert points of a run, in order. Raises ValueError when a point has not one value per name."""
     last = connection.execute("SELECT step FROM points WHERE run_id = ? ORDER BY step DESC LIMIT 1", (run_id,))
     before: int = (last.fetchone() or (-1,))[0]
     packed = _packed(points, names, run_id, before)
@@ -49,9 +49,10 @@ def read_points(
     newest_step: int,
     most: int = -1,
 ) -> Curves:
-    """The sound points of a run after a step, and the steps of those that are damaged or missing.
+    """The sound points of a run after a step, and in `lost` the steps of those that are damaged or missing.
 
-    `newest_step` is that of the newest point as the run's row has it. `most` is how many are read; -1 for all.
+    `newest_step` is the step of the newest point according to the run's row. At most `most` points are read, or all
+    for -1.
     """
     rows, which = "FROM points WHERE run_id = ? AND step > ? ORDER BY step LIMIT ?", (run_id, after_step, most)
     blobs = list(map(itemgetter(0), connection.execute(f"SELECT data {rows}", which)))
@@ -70,9 +71,9 @@ def read_points(
 def newest(
     points: Sequence[Point], names: Sequence[str], schema: Schema, before: Mapping[str, float]
 ) -> dict[str, Any]:
-    """The columns of a run's row that its newest points decide; per-layer values are left to the curves.
+    """The columns of a run's row that come from its newest points. Per-layer values are left out.
 
-    What is measured at some points only is as it was measured last, in these points or, as `before` says, earlier.
+    A metric that only some points have keeps the value of the last that had it. `before` are the values so far.
     """
     latest: dict[str, float | None] = {}
     for place, name in enumerate(names):
@@ -86,14 +87,14 @@ def newest(
 
 
 def follow_points(connection: sqlite3.Connection, run: RunRecord, names: Sequence[str]) -> None:
-    """Update a run's row from its newest point, after points were removed or copied."""
+    """Update a run's row from its newest point after points were removed or copied."""
     points = points_of(read_points(connection, run.id, names, -1, -1))
     said = newest(points, names, run.schema, {}) if points else {"step": 0, "epoch": 0, "latest": "{}"}
     change(connection, run.id, **said)
 
 
 def points_of(curves: Curves) -> list[Point]:
-    """Curves as the points that they were made of."""
+    """The points of curves."""
     rows = zip(curves.steps.tolist(), curves.epochs.tolist(), curves.values.tolist(), strict=True)
     return [Point(step, epoch, tuple(values)) for step, epoch, values in rows]
 
@@ -110,7 +111,7 @@ def _packed(points: Sequence[Point], names: Sequence[str], run_id: int, before: 
 
 
 def _checksums(rows: NDArray[Any], run_id: int) -> NDArray[np.uint64]:
-    """What the checksum of each row has to be, [points]; computed of so many at once as a processor's cache holds."""
+    """The checksum of each row, [points], computed in chunks that fit a processor's cache."""
     words = rows.view("<u8").reshape(len(rows), rows.itemsize // 8)[:, :-1]
     weights = np.full(words.shape[1] + 1, _ODD, dtype=np.uint64).cumprod()
     sums = [_folded(words[at : at + _AT_ONCE]) @ weights[:-1] for at in range(0, len(words), _AT_ONCE)]
@@ -128,7 +129,7 @@ def _form(names: Sequence[str]) -> np.dtype[Any]:
 
 
 def _sound(blobs: Sequence[bytes], run_id: int, names: Sequence[str], after_step: int) -> Curves | None:
-    """The curves where every point has a checksum that fits and none is missing between them; else None."""
+    """The curves, or None when a checksum is wrong or a point is missing."""
     form = _form(names)
     if set(map(type, blobs)) != {bytes} or set(map(len, blobs)) != {form.itemsize}:
         return None
@@ -142,7 +143,7 @@ def _sound(blobs: Sequence[bytes], run_id: int, names: Sequence[str], after_step
 
 
 def _salvaged(rows: Sequence[tuple[Any, Any]], run_id: int, names: Sequence[str], after_step: int) -> Curves:
-    """The points that are sound, and the steps of the others, a point at a time."""
+    """The sound points and the steps of the lost ones, checked one by one."""
     form, kept = _form(names), bytearray()
     lost: set[int] = set()
     last = after_step

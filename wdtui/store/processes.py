@@ -1,7 +1,7 @@
-"""Which process owns a run, and what can be said about its life from here.
+"""Identifies the process that owns a run, and finds out whether it is alive.
 
-A process id alone identifies nothing for long, as the system gives it to others later. With the boot, the namespaces
-in which the id was given and the tick of its start it does, and none of these moves when a clock is set.
+A process id alone is not enough, as the system reuses it. Together with the boot, the namespaces in which the id is
+valid and the tick of its start it is unique. None of these changes when a clock is set.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _STATE, _START = 0, 19
-"""Places in /proc/PID/stat after the name: the state, and the start in clock ticks since the boot (its field 22)."""
+"""Indices of the fields after the name in /proc/PID/stat: state, and start in clock ticks since the boot (field 22)."""
 
 
 class Life(enum.Enum):
-    """What is known about the life of an owner."""
+    """Whether an owner is alive."""
 
     ALIVE = "alive"
     GONE = "gone"
     UNKNOWN = "unknown"
-    """It runs where this process cannot look, and nothing has been seen of it yet."""
+    """It cannot be inspected from this process, and no heartbeat was seen yet."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,12 +33,12 @@ class Owner:
     """A process that trains runs or has queued them."""
 
     host: str
-    """For people to read; nothing is decided by it."""
+    """For display only."""
     domain: str
-    """Where its id and start count: processes of one domain can look at each other."""
+    """Where its id and start are valid: processes of one domain can inspect each other."""
     pid: int
     start: float
-    """Clock ticks since the boot on Linux; elsewhere the unix time of its start, which stays as it was recorded."""
+    """Clock ticks since the boot on Linux; elsewhere the unix time of its start."""
 
 
 def this_process() -> Owner:
@@ -48,7 +48,7 @@ def this_process() -> Owner:
 
 
 def find_process(pid: int) -> Owner | None:
-    """The process of this id in the domain of this one, or None where it cannot be looked at."""
+    """The process with this id in the domain of this one, or None if it cannot be inspected."""
     try:
         start, _ = _look(pid)
     except OSError:
@@ -59,7 +59,7 @@ def find_process(pid: int) -> Owner | None:
 def domain() -> str:
     """The boot and the namespaces of process ids and of time on Linux; elsewhere the host.
 
-    Containers on one machine share the boot and have process ids of their own.
+    Containers on one machine share the boot but have their own process ids.
     """
     try:
         boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
@@ -72,7 +72,7 @@ def domain() -> str:
 
 
 def life(owner: Owner) -> Life:
-    """Whether a process lives, where this one can look: it must exist, be no zombie and have started when it did."""
+    """Whether a process is alive: it exists, is not a zombie, and has the recorded start."""
     if owner.domain != domain():
         return Life.UNKNOWN
     try:
@@ -89,9 +89,9 @@ def _has_proc() -> bool:
 
 
 def _look(pid: int | str) -> tuple[float, bool]:
-    """The start of a process, and whether it runs rather than being a zombie.
+    """The start of a process, and whether it runs and is not a zombie.
 
-    Raises ProcessLookupError where there is none, PermissionError where it is hidden from this process.
+    Raises ProcessLookupError if it does not exist and PermissionError if it is hidden from this process.
     """
     if not _has_proc():
         return _look_without_proc(int(pid))
@@ -100,7 +100,7 @@ def _look(pid: int | str) -> tuple[float, bool]:
     try:
         fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError as error:
-        os.kill(int(pid), 0)  # raises ProcessLookupError where there is none, not where /proc hides other users' ones
+        os.kill(int(pid), 0)  # raises ProcessLookupError if it does not exist, but not if /proc hides it
         raise PermissionError("the process is hidden") from error
     return float(fields[_START]), fields[_STATE] not in "ZX"
 

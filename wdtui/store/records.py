@@ -1,4 +1,4 @@
-"""What the store hands out: a run's row, its events, its commands, and the errors in which the store speaks.
+"""What the store returns: the row of a run, its events, its commands, and errors.
 
 Plain Python: no SQL, no torch, no UI.
 """
@@ -24,7 +24,7 @@ from wdtui.support.text import clean, number
 
 
 class StoreError(WdtuiError):
-    """What the store could not do, and what to do about it, in one sentence."""
+    """Says in one sentence what the store could not do and what to do about it."""
 
 
 class StoreGoneError(StoreError):
@@ -32,19 +32,19 @@ class StoreGoneError(StoreError):
 
 
 class RunBusyError(StoreError):
-    """Another living process, or another thread of this one, trains the run."""
+    """Another living process, or another thread of this one, is training the run."""
 
 
 class OwnershipLostError(RunBusyError):
-    """The claim under which a process writes holds no more: another process took the run over, or it was deleted."""
+    """The claim of a process is no longer valid: another process took the run over, or the run was deleted."""
 
 
 class RunStoppedError(StoreError):
-    """A person has stopped the run while it waited."""
+    """The run was stopped by the user while it was queued."""
 
 
 class Status(enum.StrEnum):
-    """How far a run is."""
+    """The status of a run."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -55,11 +55,11 @@ class Status(enum.StrEnum):
     INTERRUPTED = "interrupted"
     STOPPED = "stopped"
     DAMAGED = "damaged"
-    """Nothing is known of the run, as its row in the store has changed since it was written."""
+    """The row of the run in the store has changed since it was written, so nothing is known about the run."""
 
 
 LIVE = frozenset({Status.RUNNING, Status.PAUSED})
-"""A process holds the run."""
+"""A process owns the run."""
 FINISHED = frozenset({Status.DONE, Status.DIVERGED})
 """There is nothing left to train."""
 CLAIMABLE = frozenset(Status) - LIVE - FINISHED - {Status.DAMAGED}
@@ -68,20 +68,20 @@ CLAIMABLE = frozenset(Status) - LIVE - FINISHED - {Status.DAMAGED}
 UNREADABLE = "unreadable"
 """The kind of an event or command that is damaged or missing in the store."""
 ORPHANED, UNCONFIRMED = "orphaned", "unconfirmed"
-"""How a queued run is shown whose process is gone, and a live one of whose process nothing has been seen yet."""
+"""The state shown for a queued run whose owner is gone, and for a live run whose owner was not seen yet."""
 
 _LONGEST_COURSE, _MOST_DIGITS = 3, 12
 
 
 class Claim(NamedTuple):
-    """The right to write to a run: what `Store.claim` gave its owner, which every later claim takes away."""
+    """The right to write to a run. `Store.claim` returns it, and every later claim invalidates it."""
 
     run_id: int
     token: int
 
 
 class _Row(NamedTuple):
-    """The columns of the table `runs`; fields that end in _text hold what the properties of RunRecord parse."""
+    """The columns of the table `runs`. Properties of RunRecord parse the fields that end in _text."""
 
     id: int
     name: str
@@ -120,20 +120,20 @@ class _Row(NamedTuple):
 
 
 class RunRecord(_Row):
-    """One run as it stood when it was read; immutable.
+    """One run at the moment it was read; immutable.
 
-    Times are unix seconds, `started` is when the latest owner took the run, `speed` is in steps per second at the
-    newest point, `batched` how many runs shared one batch then (1 alone, None unknown), `reason` a sentence or empty,
-    `parent` and `parent_step` are the run that it is a fork of and where it leaves it. `owner_life` is set where the
-    owner of a live run is not known to live, and where that of a queued one may be gone. `schema` is what the problem
-    declared when the run was stored; `epoch_steps` are the steps of an epoch, None in runs of 0.1.
+    Times are unix seconds; `started` is when the latest owner took the run. `speed` is in steps per second at the
+    newest point, and `batched` is how many runs shared a batch then (1: alone, None: unknown). `reason` is a sentence
+    or empty. `parent` and `parent_step` are the run that it is a fork of and the step of the fork. `owner_life` is set
+    if the owner of a live run is not known to be alive, or the owner of a queued one may be gone. `schema` is what the
+    problem declared when the run was stored. `epoch_steps` is the steps per epoch, None in runs of 0.1.
 
-    A named tuple, and JSON parsed only when asked for, because ten thousand of these are listed in a tenth of a second.
+    A named tuple whose JSON is parsed on demand, so that ten thousand runs are listed in a tenth of a second.
     """
 
     @classmethod
     def of_damaged_row(cls, run_id: int) -> RunRecord:
-        """A run of which the store holds a row that cannot be trusted: a number, and a reason to show."""
+        """A run whose row cannot be trusted: only its number and a reason to show."""
         reason = f"The row of run {run_id} in the store is damaged: `wdtui runs delete {run_id}` removes it."
         return cls(
             id=run_id, name="", note="", experiment="", config_text="", plan_text="[]",
@@ -146,35 +146,35 @@ class RunRecord(_Row):
 
     @property
     def damaged(self) -> bool:
-        """Whether nothing but its number is known."""
+        """Whether only the number is known."""
         return self.status_text == Status.DAMAGED
 
     @property
     def readable(self) -> bool:
-        """Whether all that the row holds can be parsed; for rows without a checksum."""
+        """Whether everything in the row can be parsed. Used for rows without a checksum."""
         try:
             parsed = [json.loads(text) for text in (self.config_text, self.latest_text, self.milestones_text)]
             _ = self.status, self.plan, json.loads(self.versions_text)
         except (ValueError, TypeError, KeyError, AttributeError):
             return False
-        return all(isinstance(one, dict) for one in parsed) and not self.damaged
+        return all(isinstance(value, dict) for value in parsed) and not self.damaged
 
     @property
     def status(self) -> Status:
-        """The status to show: a run whose owner died without a word is INTERRUPTED."""
+        """The status to show. A run whose owner died is INTERRUPTED."""
         return Status(self.status_text)
 
     @property
     def live(self) -> bool:
-        """Whether a living process holds the run, running or paused."""
+        """Whether a living process owns the run, running or paused."""
         return self.status_text in LIVE
 
     @cached_property
     def values(self) -> dict[str, Any]:
-        """The hyperparameters as they were stored, all of them: much cheaper than `config`, which checks.
+        """All hyperparameters as stored. Much cheaper than `config`, which validates them.
 
-        A run that is older than a hyperparameter has its default, a damaged one None everywhere. A field that follows
-        from another, as λ from λ_norm, is NaN in a config that this version cannot read.
+        Hyperparameters that are newer than the run have their defaults; a damaged run has None for all. A derived
+        field, such as λ from λ_norm, is NaN if this version cannot read the config.
         """
         if self.damaged:
             return dict.fromkeys(self.schema.fields)
@@ -188,17 +188,17 @@ class RunRecord(_Row):
 
     @property
     def steps_per_epoch(self) -> int:
-        """That of the config, also where another version of wdtui stored it."""
+        """The steps per epoch, also for configs that another version of wdtui stored."""
         return self.epoch_steps or int(self.values["train_size"]) // int(self.values["batch_size"])
 
     @property
     def steps(self) -> int:
-        """How many steps the run has when it is done; 0 where its row is damaged."""
+        """The number of steps of the complete run; 0 if the row is damaged."""
         return 0 if self.damaged else self.steps_per_epoch * int(self.values[self.schema.length])
 
     @cached_property
     def config(self) -> Config:
-        """Raises StoreError where another version of wdtui stored what this one cannot read, or it is damaged."""
+        """Raises StoreError if the row is damaged or this version of wdtui cannot read the config."""
         if self.damaged:
             raise StoreError(self.reason)
         try:
@@ -208,20 +208,20 @@ class RunRecord(_Row):
 
     @property
     def plan(self) -> Plan:
-        """What is changed at which step; with the config it decides the run."""
+        """The changes of hyperparameters and their steps. The config and the plan determine the run."""
         return from_json(self.schema, json.loads(self.plan_text))
 
     @property
     def steered(self) -> bool:
-        """Whether it has a plan, its own or that of the run it is a fork of."""
+        """Whether it has a plan of its own or inherited one as a fork."""
         return self.plan_text != "[]"
 
     @cached_property
     def courses(self) -> dict[str, tuple[Any, ...]]:
-        """The values, first to last, that each field of the plan has had; of other fields there is nothing to say.
+        """For each steered field the values that it has had, first to last.
 
-        The last is that of the last epoch trained, or of a live run's next point, so that what a person has just
-        steered is seen at once.
+        The last is the value in the last trained epoch. For a live run it is the value at the next point, so that a
+        new steering is visible at once.
         """
         if not self.steered:
             return {}
@@ -233,12 +233,12 @@ class RunRecord(_Row):
 
     @property
     def in_force(self) -> dict[str, Any]:
-        """The hyperparameters as they count now: `values`, but for what was steered, by a person or by a fork."""
+        """The hyperparameters in force now: `values` with the changes by steering or by a fork."""
         steered = {name: course[-1] for name, course in self.courses.items()}
         return self.values | steered if steered else self.values
 
     def written(self, name: str, write: Callable[[Any], str] | None = None) -> str:
-        """A hyperparameter in text; where it was steered, from its first value to the one in force: 0.1→0.3."""
+        """A hyperparameter as text. A steered one is shown from its first value to the current one: 0.1→0.3."""
         course = self.courses.get(name, (self.values.get(name),))
         write = write or _exact_or_rounded
         if len(course) > _LONGEST_COURSE:
@@ -247,17 +247,17 @@ class RunRecord(_Row):
 
     @property
     def steered_fields(self) -> list[str]:
-        """The fields that have another value now than at first."""
+        """The fields whose current value differs from the first one."""
         return [name for name, course in self.courses.items() if len(course) > 1]
 
     @property
     def fork_of(self) -> str:
-        """Which run it is a fork of, and where it leaves it, in words; empty for one that is no fork."""
+        """The parent and the step of a fork as text; empty if the run is not a fork."""
         return f"fork of {self.parent} at {number(self.parent_step)}" if self.parent is not None else ""
 
     @cached_property
     def latest(self) -> dict[str, float]:
-        """The newest value of each pooled metric, NaN where it was not finite; empty before the first point."""
+        """The newest value of each pooled metric, NaN if not finite; empty before the first point."""
         values: dict[str, float | None] = json.loads(self.latest_text)
         return {name: math.nan if value is None else value for name, value in values.items()}
 
@@ -268,12 +268,12 @@ class RunRecord(_Row):
 
     @cached_property
     def versions(self) -> dict[str, str]:
-        """Of the software that trained the run last; empty while it is queued."""
+        """The versions of the software that last trained the run; empty while it is queued."""
         return dict(json.loads(self.versions_text))
 
     @property
     def title(self) -> str:
-        """The name, safe to show on one line, or else the hyperparameters that matter most."""
+        """The name, safe to show on one line, or else the main hyperparameters."""
         if self.name:
             return clean(self.name)
         if self.damaged:
@@ -283,37 +283,37 @@ class RunRecord(_Row):
 
     @property
     def claim(self) -> Claim:
-        """Under which its present owner writes."""
+        """The claim of the current owner."""
         return Claim(self.id, self.token)
 
     @property
     def owner(self) -> Owner | None:
-        """The process that trains the run or has queued it; None where nobody did, or wdtui 0.1 alone."""
+        """The process that trains the run or has queued it; None if unknown, as in runs of wdtui 0.1."""
         if self.host is None or self.domain is None or self.pid is None or self.process_start is None:
             return None
         return Owner(self.host, self.domain, self.pid, self.process_start)
 
     @property
     def orphaned(self) -> bool:
-        """Whether the run is queued by a process that is gone, so that nobody will train it."""
+        """Whether the process that queued the run is gone, so that nobody will train it."""
         return self.status_text == Status.QUEUED and self.owner_life == Life.GONE
 
     @property
     def unconfirmed(self) -> bool:
-        """Whether the run is stored as live, and nothing has been seen of its owner yet."""
+        """Whether the run is stored as live, but its owner was not seen yet."""
         return self.status_text in LIVE and self.owner_life == Life.UNKNOWN
 
     @property
     def state(self) -> str:
-        """The status as lists show it; ORPHANED and UNCONFIRMED say what is known about the owner instead."""
+        """The status shown in lists. ORPHANED and UNCONFIRMED describe the owner instead."""
         if self.orphaned:
             return ORPHANED
         return UNCONFIRMED if self.unconfirmed else self.status_text
 
     def judged(self, life: Life, reason: str = "Its process ended without an error message.") -> RunRecord:
-        """This record as it is to be shown, given what is known about the owner of a live or queued run.
+        """This record with the status to show, given whether the owner of a live or queued run is alive.
 
-        `reason` says why a live run's owner is gone.
+        `reason` says why the owner of a live run is gone.
         """
         if life == Life.ALIVE:
             return self
@@ -329,14 +329,14 @@ class RunRecord(_Row):
 
 
 def _exact_or_rounded(value: Any) -> str:
-    """As a person would type it, but for the many digits of a value on its way to another."""
+    """The exact value, but rounded if it is in the middle of a change and has many digits."""
     text = format_value(value)
     return number(value) if isinstance(value, float) and len(text) > _MOST_DIGITS else text
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to a run at a step, such as a steering that took effect; `time` in unix seconds."""
+    """Something that happened to a run at a step, such as a steering; `time` in unix seconds."""
 
     id: int
     run_id: int
@@ -348,7 +348,7 @@ class Event:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Command:
-    """Something that a watcher asks of a run; `time`, in unix seconds, is when it was asked."""
+    """A request to a run; `time`, in unix seconds, is when it was sent."""
 
     id: int
     run_id: int

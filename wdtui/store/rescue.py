@@ -1,7 +1,7 @@
-"""Rescue files: what a run measured when its store was no longer there to take it, as JSON lines.
+"""Rescue files: the measurements of a run whose store has disappeared, as JSON lines.
 
-The first line says what the run is: its config, its plan and the names of its values. Each line after it is a point:
-`{"step": …, "epoch": …, "values": […]}`, where what is not a finite number is "nan", "inf" or "-inf".
+The first line describes the run: its config, its plan and the names of its values. Each further line is a point:
+`{"step": …, "epoch": …, "values": […]}`. A value that is not finite is written as "nan", "inf" or "-inf".
 """
 
 from __future__ import annotations
@@ -35,51 +35,52 @@ if TYPE_CHECKING:
 
 _KIND = "wdtui rescue"
 _MOST_BYTES = 10_000_000_000
-"""A million points take about one."""
+"""Far more than a real run needs: a million points take about one gigabyte."""
 
 
 class Measured:
-    """The points that a process has measured of one run, at eight bytes a value."""
+    """The points that a process has measured of one run, in eight bytes per value."""
 
     def __init__(self, columns: Sequence[str]) -> None:
         self.columns = tuple(columns)
         """The names of the values of a point."""
-        self._places, self._values = array("q"), array("d")
+        self._steps, self._values = array("q"), array("d")
+        """Step and epoch of each point, and its values, flat."""
 
     def add(self, point: Point) -> None:
         """Add the next point."""
-        self._places.extend((point.step, point.epoch))
+        self._steps.extend((point.step, point.epoch))
         self._values.extend(point.values)
 
     def widen(self, columns: Sequence[str]) -> None:
         """Have the values of each point be of other columns, NaN where there is none."""
         points = [point.under(self.columns, columns) for point in self.points()]
         self.columns = tuple(columns)
-        self._places, self._values = array("q"), array("d")
+        self._steps, self._values = array("q"), array("d")
         for point in points:
             self.add(point)
 
     def forget_after(self, step: int) -> None:
-        """Drop the points after a step, which are to be measured again."""
-        steps = self._places[::2]
-        kept = sum(1 for one in steps if one <= step)
+        """Drop the points after a step, which will be measured again."""
+        steps = self._steps[::2]
+        kept = sum(1 for earlier in steps if earlier <= step)
         width = len(self._values) // len(steps) if len(steps) else 0
-        del self._places[2 * kept :], self._values[width * kept :]
+        del self._steps[2 * kept :], self._values[width * kept :]
 
     def __len__(self) -> int:
-        return len(self._places) // 2
+        return len(self._steps) // 2
 
     def points(self) -> Iterator[Point]:
         """All of them, in order."""
         width = len(self._values) // max(len(self), 1)
         for at in range(len(self)):
-            step, epoch = self._places[2 * at : 2 * at + 2]
+            step, epoch = self._steps[2 * at : 2 * at + 2]
             yield Point(step, epoch, tuple(self._values[width * at : width * (at + 1)]))
 
 
 @dataclasses.dataclass(frozen=True)
 class Rescued:
-    """A run as a rescue file has it."""
+    """A run read from a rescue file."""
 
     path: Path
     name: str
@@ -91,7 +92,7 @@ class Rescued:
 
 
 def write_rescue(folder: Path, run: RunRecord, measured: Measured) -> Path:
-    """Write a run's points beside its store, or as near as there is a folder; return where. Raises FileError."""
+    """Write the points of a run beside its store, or in the nearest parent folder that exists. Raises FileError."""
     while not folder.is_dir():
         folder = folder.parent
     stem = f"run-{run.id}-rescued-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -117,7 +118,7 @@ def write_rescue(folder: Path, run: RunRecord, measured: Measured) -> Path:
 
 
 def read_rescue(path: Path) -> Rescued:
-    """Read a rescue file back. Raises StoreError where it is none, or was changed."""
+    """Read a rescue file. Raises StoreError if it is not one, or was changed."""
     try:
         check_regular(path, _MOST_BYTES)
         with path.open(encoding="utf-8") as file:
@@ -140,9 +141,9 @@ def read_rescue(path: Path) -> Rescued:
 
 
 def add_rescued(store: Store, rescued: Rescued) -> int:
-    """Add it to a store as an interrupted run, which `wdtui resume` trains to its end; return its number.
+    """Add the run to a store as interrupted, so that `wdtui resume` can train it to its end; returns its number.
 
-    Raises StoreError, and leaves no half of a run, where the store cannot take it.
+    Raises StoreError if the store cannot take all of it, and then leaves nothing behind.
     """
     run_id = store.add_run(rescued.config, name=rescued.name, experiment=rescued.experiment, plan=rescued.plan)
     with whole(store, run_id):
@@ -160,12 +161,12 @@ def add_rescued(store: Store, rescued: Rescued) -> int:
 
 @contextlib.contextmanager
 def whole(store: Store, run_id: int) -> Iterator[None]:
-    """Delete a run that is being taken in where the store cannot take all of it."""
+    """Delete a run that is being imported if the store cannot take all of it."""
     try:
         yield
     except StoreError:
         with contextlib.suppress(StoreError):
-            store.set_status(store.run(run_id).claim, Status.FAILED)  # a live one cannot be deleted
+            store.set_status(store.run(run_id).claim, Status.FAILED)  # a live run cannot be deleted
             store.delete([run_id])
         raise
 
@@ -181,7 +182,7 @@ def _parsed(line: str) -> dict[str, Any]:
 
 
 def _point(line: dict[str, Any], names: tuple[str, ...], config: Config) -> Point:
-    """A point of a run of this config; raises ValueError for others."""
+    """A point of a run of this config; raises ValueError if it is not one."""
     step, epoch, values = line["step"], line["epoch"], tuple(map(float, line["values"]))
     first, last = (1, config.epochs) if registry.trains(config.schema()) else (0, math.inf)  # a script measures at will
     measured = type(epoch) is int and first <= epoch <= last and step == epoch * config.steps_per_epoch

@@ -1,4 +1,4 @@
-"""Runs as rows of the database: how the store's modules read and change them."""
+"""Runs as rows of the database: reading, changing and sealing them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from wdtui.store.seals import SEALED, fits, keys, listed, seal
 from wdtui.support.text import too_long
 
 COLUMNS = [*(field.removesuffix("_text") for field in RunRecord._fields[:-1]), "NULL"]
-"""What makes a RunRecord; its last field is what the reader knows about the owner."""
+"""The columns of a RunRecord. Its last field, the life of the owner, is not stored."""
 _READ = [*COLUMNS, "columns_seal", "events", "seal"]
 _SCHEMA = COLUMNS.index("schema")
 _sealed = itemgetter(*map(_READ.index, SEALED["runs"]))
 
 
 def select_runs(connection: sqlite3.Connection, observer: Observer, condition: str, *values: Any) -> list[RunRecord]:
-    """The runs that meet a condition, as they are to be shown now; a damaged row says that it is one."""
+    """The runs that meet a condition, with the status to show now. A damaged row becomes a damaged run."""
     looked = time.monotonic()
     return observer.judged(_records(connection, condition, values), looked)
 
@@ -37,7 +37,7 @@ def _records(connection: sqlite3.Connection, condition: str, values: Sequence[An
 
 
 def _schemas(connection: sqlite3.Connection) -> dict[int | None, Schema]:
-    """The sound schemas by their numbers; runs of 0.1 have none, and are of its one problem."""
+    """The sound schemas by number. Runs of 0.1 have none and belong to its only problem."""
     rows = select(connection, f"{listed('schemas')} FROM schemas")
     return {
         None: registry.find(registry.DEFAULT).config.schema(),
@@ -46,7 +46,7 @@ def _schemas(connection: sqlite3.Connection) -> dict[int | None, Schema]:
 
 
 def schema_id(connection: sqlite3.Connection, schema: Schema) -> int:
-    """The number of a schema, which is added where the store has none like it."""
+    """The number of a schema, which is added if the store does not have it."""
     text = schema.to_json()
     connection.execute("INSERT INTO schemas (text) VALUES (?) ON CONFLICT DO NOTHING", (text,))
     return int(connection.execute("SELECT id FROM schemas WHERE text = ?", (text,)).fetchone()[0])
@@ -62,7 +62,7 @@ def _record(row: tuple[Any, ...], schemas: Mapping[int | None, Schema]) -> RunRe
 
 
 def select(connection: sqlite3.Connection, what: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-    """The rows of a SELECT. Text that is no UTF-8 comes with surrogates instead of costing all the rows."""
+    """The rows of a SELECT. Text that is not UTF-8 is returned with surrogates, so that the other rows can be read."""
     try:
         return connection.execute(f"SELECT {what}", values).fetchall()
     except sqlite3.OperationalError as error:
@@ -76,7 +76,7 @@ def select(connection: sqlite3.Connection, what: str, values: Sequence[Any] = ()
 
 
 def seal_rows(connection: sqlite3.Connection) -> None:
-    """Seal the rows that have no checksum yet as they are, but for those that cannot be read."""
+    """Add a checksum to each readable row without one."""
     bare = "seal IS NULL"
     for run_id, columns in select(connection, f"id, columns FROM runs WHERE {bare}"):
         connection.execute("UPDATE runs SET columns_seal = ? WHERE id = ?", (seal(columns), run_id))
@@ -93,19 +93,19 @@ def _surrogates(data: bytes) -> str:
 
 
 def storable(text: str) -> str:
-    """Text as UTF-8 can hold it: a shell hands over broken bytes as lone surrogates, which it cannot."""
+    """Text that UTF-8 can encode: a shell passes invalid bytes as lone surrogates."""
     return text.encode("utf-8", "replace").decode()
 
 
 def given(text: str) -> str:
-    """A name or a note, storable; raises StoreError for one of many pages."""
+    """A name or a note, made storable. Raises StoreError if it is too long."""
     if why := too_long(text):
         raise StoreError(f"The name or note {why}.")
     return storable(text)
 
 
 def select_run(connection: sqlite3.Connection, observer: Observer, run_id: int) -> RunRecord:
-    """The run of this number; raises StoreError where there is none."""
+    """The run with this number. Raises StoreError if there is none."""
     runs = select_runs(connection, observer, "WHERE id = ?", run_id)
     if not runs:
         raise StoreError(no_run(run_id))
@@ -113,7 +113,7 @@ def select_run(connection: sqlite3.Connection, observer: Observer, run_id: int) 
 
 
 def check_claim(connection: sqlite3.Connection, claim: Claim) -> None:
-    """Raise OwnershipLostError unless the claim is the run's latest; call it first in each transaction of an owner."""
+    """Raise OwnershipLostError unless the claim is the run's latest. Every transaction of an owner starts with it."""
     row = connection.execute("SELECT token, pid, host FROM runs WHERE id = ?", (claim.run_id,)).fetchone()
     if row is None:
         raise OwnershipLostError(no_run(claim.run_id))
@@ -123,7 +123,7 @@ def check_claim(connection: sqlite3.Connection, claim: Claim) -> None:
 
 
 def columns_of(connection: sqlite3.Connection, run_id: int) -> tuple[str, ...]:
-    """What the values of the run's points are, as it was when the run was made."""
+    """The names of the values in the run's points, stored when the run was created."""
     rows = select(connection, "columns, columns_seal FROM runs WHERE id = ?", (run_id,))
     if not rows:
         raise StoreError(no_run(run_id))
@@ -138,7 +138,7 @@ def columns_of(connection: sqlite3.Connection, run_id: int) -> tuple[str, ...]:
 
 
 def change(connection: sqlite3.Connection, run_id: int, **values: Any) -> None:
-    """Set columns of a run's row, under the next revision."""
+    """Set columns of a run's row and give it the next revision."""
     next_revision(connection)
     assignments = "".join(f"{column} = ?, " for column in values)
     cursor = connection.execute(
@@ -155,7 +155,7 @@ def next_revision(connection: sqlite3.Connection) -> None:
 
 
 def no_run(text: int | str, names: Iterable[str] = ()) -> str:
-    """What to say to a person who names a run that is not there."""
+    """The error message for a run that does not exist."""
     if text == "last":
         return "There are no runs yet."
     return f"There is no run {text}{nearest(str(text), names)} `wdtui runs list` shows all runs."

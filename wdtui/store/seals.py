@@ -1,9 +1,8 @@
-"""Checksums of rows, so that a flipped bit is told from what was written.
+"""Checksums of rows, which detect damage.
 
-Every row of the tables in SEALED carries a checksum of its columns. Triggers of each connection write it, so that no
-method of the store can forget to. A row that was damaged keeps a checksum that does not fit, whatever is written to it
-later. A row without a checksum was written by other means and is judged by whether it can be read. Points carry theirs
-in their bytes (`points.py`).
+Every row of the tables in SEALED has a checksum of its columns. Triggers of each connection write it, so no method of
+the store can forget it. Once a row is damaged, later writes do not repair its checksum. A row without a checksum was
+written by another program and counts as sound if it can be read. Points contain their own checksum (`points.py`).
 """
 
 from __future__ import annotations
@@ -26,32 +25,32 @@ SEALED: dict[str, tuple[str, ...]] = {
     "schemas": ("id", "text"),
     "sweep_cells": ("sweep_id", "place", "config", "run_id"),
 }
-"""By table, what its checksum covers: all that is shown, and what decides it. Heartbeats and revisions are not."""
+"""The columns covered by the checksum of each table. Heartbeats and revisions are not."""
 
 
 def seal(*values: Any) -> int:
-    """The CRC-32 of values as SQLite gives them: Python writes each in the one way that reads back to the same."""
+    """The CRC-32 of values as SQLite returns them. Python's text of each value is unique."""
     return crc32("\0".join(map(str, values)).encode(errors="surrogatepass"))
 
 
 def fits(row: Sequence[Any]) -> bool:
-    """Whether a row of sealed columns, its checksum last, is as it was written; true where it has none."""
+    """Whether a row of sealed columns followed by its checksum is undamaged; True if it has no checksum."""
     *values, sealed = row
     return sealed is None or sealed == seal(*values)
 
 
 def listed(table: str) -> str:
-    """The sealed columns of a table and its checksum, for a SELECT whose rows `fits` can judge."""
+    """The sealed columns of a table and its checksum, for a SELECT whose rows `fits` checks."""
     return ", ".join((*SEALED[table], "seal"))
 
 
 def keys(table: str) -> tuple[str, ...]:
-    """The columns that name a row."""
+    """The columns that identify a row."""
     return SEALED[table][:2] if table == "sweep_cells" else SEALED[table][:1]
 
 
 def install(connection: sqlite3.Connection) -> None:
-    """Have everything that this connection writes sealed; the tables must be up to date."""
+    """Make this connection seal everything it writes. The tables must be migrated."""
     connection.create_function("seal", -1, seal, deterministic=True)
     connection.execute("PRAGMA temp_store = MEMORY")
     for table, columns in SEALED.items():

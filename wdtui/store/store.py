@@ -1,7 +1,7 @@
 """The run store: the only channel between training and the programs that watch or steer it.
 
-All queries live here, those about sweeps in `sweep_store.py`; `migrations.py` has the tables, `database.py` the
-connections, `rows.py` and `points.py` how rows are read and written, `records.py` what is handed out.
+All queries are in this package: those about sweeps in `sweeps.py`, the tables in `migrations.py`, connections in
+`database.py`, rows in `rows.py` and `points.py`. `records.py` defines what is returned.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ __all__ = [
 
 
 def default_folder() -> Path:
-    """Where runs are kept: $WDTUI_HOME, or what the settings say, or else the place for a user's data here."""
+    """The folder of the store: $WDTUI_HOME, else the setting, else the platform's folder for user data."""
     if home := settings.read().value("store"):
         return Path(home)
     import platformdirs
@@ -87,22 +87,21 @@ def default_folder() -> Path:
 class Store:
     """Runs with their points, events and commands, in the file `wdtui.sqlite3` of one folder.
 
-    Threads may share a Store, and processes may open the same folder: every method is one transaction, which is seen
-    whole or not at all, and writers wait for one another for up to 30 seconds. Returned objects are snapshots. What
-    was committed survives `kill -9`; after a power failure the last moments may be missing. After a fork, open a new
-    Store. Where the folder cannot be written, an existing store can still be read.
+    Threads may share a Store, and processes may open the same folder. Every method is one transaction, which others see
+    completely or not at all. Writers wait for each other for up to 30 seconds. Returned objects are snapshots. A
+    commit survives `kill -9`; a power failure may lose the last ones. After a fork, open a new Store. If the folder
+    is read-only, an existing store can still be read.
 
-    Whoever trains a run writes under the Claim that `claim` gave, and each of its writes is refused with
-    OwnershipLostError once another claim has been made or the run was queued, stopped or deleted by somebody who had
-    reason to believe that its owner is gone. Owners that this process cannot look at are judged by what this Store has
-    seen of their heartbeats (see `observer.py`).
+    The process that trains a run writes under the Claim that `claim` returned. Its writes raise OwnershipLostError once
+    another process, which found the owner gone, has claimed, queued, stopped or deleted the run. Owners that this
+    process cannot inspect are judged by the heartbeats that this Store has seen (see `observer.py`).
 
-    Every change of a run's row, heartbeats aside, takes the next revision, one count for all runs of the store.
+    Every change of a run's row except a heartbeat takes the next revision, from one counter for all runs of the store.
     All methods raise StoreError, a sentence that a person can act on.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = (folder or default_folder()).expanduser().absolute()  # should the working directory change
+        self.folder = (folder or default_folder()).expanduser().absolute()  # the working directory may change later
         self._database = Database(self.folder / FILE_NAME, shared=settings.read().value("shared"))
         self._observer = Observer()
         self.sweeps = Sweeps(self._database, self._observer)
@@ -114,7 +113,7 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Close the connections of all threads, none of which may be at work in the store; it cannot be used after."""
+        """Close the connections of all threads. No thread may be using the store, and it cannot be used after."""
         self._database.close()
 
     # Training a run
@@ -128,9 +127,9 @@ class Store:
         plan: Plan = (),
         parent: tuple[int, int] | None = None,
     ) -> int:
-        """Queue a run, for this process to train or hand on, and return its number.
+        """Queue a run, which this process will train or pass on, and return its number.
 
-        `parent` is the run that it is a fork of, and where it leaves it.
+        `parent` is the number of the run that it is a fork of, and the step of the fork.
         """
         parent_run, parent_step = parent or (None, None)
         queuer = _owner_columns(this_process())
@@ -158,9 +157,9 @@ class Store:
         return run_id
 
     def hand_queue(self, run_ids: Iterable[int], pid: int) -> None:
-        """Make a process started by this one the owner of queued runs; runs that it has claimed already do not change.
+        """Make a process that this one started the owner of queued runs. Runs that it has claimed do not change.
 
-        It does nothing where the process is gone by now: the runs are then seen to have been left by this one.
+        Does nothing if that process has ended: the runs still belong to this one.
         """
         owner = find_process(pid)
         if owner is None:
@@ -171,15 +170,14 @@ class Store:
                     change(connection, run_id, **_owner_columns(owner))
 
     def claim(self, run_id: int, *, device: str, threads: int, versions: Mapping[str, str]) -> Claim:
-        """Make this process the run's owner and the run RUNNING; of several that try at once, one succeeds.
+        """Make this process the run's owner and the run RUNNING. If several processes try at once, one succeeds.
 
-        Returns what each write of the owner must name. It takes away the claim of an earlier owner, which may be alive
-        after all where it could only be judged by its silence.
+        Returns the claim that each write of the owner must pass. It invalidates the claim of an earlier owner, which
+        may still be alive if it could only be judged by its missing heartbeats. Pending commands to an earlier owner
+        are dropped, except steering. Those sent before the first owner are kept.
 
-        Commands that an earlier owner left untaken are dropped, but for steering; those sent to a run that nobody has
-        owned are kept.
-        Raises RunBusyError when a living owner has it, StoreError when it is finished, and RunStoppedError when it was
-        stopped while it waited; `transition` queues it again.
+        Raises RunBusyError if a living owner has the run, StoreError if it is finished, and RunStoppedError if it was
+        stopped in the queue; `transition` queues it again.
         """
         owner, now = _owner_columns(this_process()), time.time()
         with self._database.writing() as connection:
@@ -211,7 +209,7 @@ class Store:
         return Claim(run_id, run.token + 1)
 
     def hold(self, claim: Claim) -> None:
-        """Raise OwnershipLostError unless the claim still holds, StoreGoneError where the store's file is another."""
+        """Raise OwnershipLostError unless the claim is valid, StoreGoneError if the store's file was replaced."""
         self._database.check_present()
         with self._database.reading() as connection:
             check_claim(connection, claim)
@@ -225,12 +223,12 @@ class Store:
         milestones: Mapping[str, Any],
         batched: int = 1,
     ) -> None:
-        """Add points, `speed` in steps/s and the milestones so far, all at once; counts as a heartbeat.
+        """Add points, the `speed` in steps/s and the milestones in one transaction. This counts as a heartbeat.
 
-        `batched` is how many runs share one batch, this one included.
+        `batched` is how many runs share the batch, including this one.
 
-        Raises StoreError, and adds none, when the run has a point at one of the steps; ValueError when the values of
-        a point are not those of `metrics.columns`.
+        Raises StoreError, and adds nothing, if the run has a point at one of the steps. Raises ValueError if the values
+        of a point do not match the run's columns.
         """
         with self._database.writing() as connection:
             check_claim(connection, claim)
@@ -272,9 +270,9 @@ class Store:
             return columns_of(connection, run_id)
 
     def truncate(self, claim: Claim, after_step: int) -> None:
-        """Remove points and events after a step, before training goes on from there; the milestones stay till then.
+        """Remove points and events after a step, before training continues from there. Milestones stay until then.
 
-        Of the steerings that count from that very step on, the next step will tell again.
+        Steerings at that step are removed too, as the next step reports them again.
         """
         run_id = claim.run_id
         with self._database.writing() as connection:
@@ -288,7 +286,7 @@ class Store:
             follow_points(connection, select_run(connection, self._observer, run_id), names)
 
     def inherit(self, claim: Claim, parent: int, up_to_step: int) -> None:
-        """Give a fork its parent's points up to a step, and the steerings before it, in place of its own."""
+        """Replace the points of a fork by its parent's points up to a step, and add the steerings before that step."""
         run_id = claim.run_id
         with self._database.writing() as connection:
             check_claim(connection, claim)
@@ -303,13 +301,13 @@ class Store:
             follow_points(connection, select_run(connection, self._observer, run_id), names)
 
     def heartbeat(self, claim: Claim) -> None:
-        """Say that the owner lives; takes no revision."""
+        """Record that the owner is alive. Takes no revision."""
         with self._database.writing() as connection:
             check_claim(connection, claim)
             _heartbeat(connection, claim)
 
     def set_status(self, claim: Claim, status: Status, reason: str = "") -> None:
-        """Set the status, and the reason for it in one sentence; the run has ended unless it is queued or live."""
+        """Set the status, and its reason in one sentence. The run has ended unless it is queued or live."""
         waiting = status in LIVE or status == Status.QUEUED
         ended = None if waiting else time.time()
         with self._database.writing() as connection:
@@ -317,15 +315,15 @@ class Store:
             change(connection, claim.run_id, status=Status(status), reason=storable(reason), ended=ended)
 
     def give_up(self, claim: Claim, reason: str) -> None:
-        """Say, of a run whose status cannot be written, that this process trains it no more; nothing is written.
+        """Give up a run whose status cannot be written. Nothing is written.
 
-        This Store shows it as interrupted then, for that reason, and lets it be claimed again. Others see that once
-        this process is gone.
+        This Store then shows the run as interrupted for that reason, and it can be claimed again. Other processes see
+        this once this process has ended.
         """
         self._observer.give_up(claim, reason)
 
     def reopen(self, run_id: int) -> None:
-        """Queue a finished run of which points are lost, so that they are trained again; raises StoreError."""
+        """Queue a finished run with lost points so that they are trained again. Raises StoreError if none are lost."""
         if not self.curves(run_id).lost:
             raise StoreError(f"Run {run_id} has no missing points, so there is nothing to train again.")
         if any(event.kind == "imported" for event in self.events(run_id)):
@@ -337,9 +335,9 @@ class Store:
                 change(connection, run_id, status=Status.QUEUED, reason="", token=run.token + 1, **queuer)
 
     def transition(self, run_id: int, status: Status, reason: str = "") -> None:
-        """Give a run that nobody trains another status; raises RunBusyError, or StoreError when it is finished.
+        """Set the status of a run without an owner. Raises RunBusyError if it has one, StoreError if it is finished.
 
-        It takes away the claim of an owner that seemed gone. A run that is QUEUED then is this process's to train.
+        This invalidates the claim of an owner that seemed gone. If the run is then QUEUED, it belongs to this process.
         """
         queuer = _owner_columns(this_process()) if status == Status.QUEUED else {}
         with self._database.writing() as connection:
@@ -349,48 +347,47 @@ class Store:
             change(connection, run_id, status=Status(status), reason=storable(reason), token=token, **queuer)
 
     def set_checkpoint(self, claim: Claim, step: int) -> None:
-        """Say that there is a checkpoint of the run at a step."""
+        """Record the newest checkpoint of the run."""
         with self._database.writing() as connection:
             check_claim(connection, claim)
             change(connection, claim.run_id, checkpoint_step=step)
 
     def add_event(self, claim: Claim, step: int, kind: str, data: Mapping[str, Any] | None = None) -> None:
-        """Write down what happened to a run at a step; `data` is plain JSON."""
+        """Record an event of a run at a step; `data` is plain JSON."""
         with self._database.writing() as connection:
             check_claim(connection, claim)
             _add_event(connection, claim.run_id, step, time.time(), kind, data or {})
 
     def commands(self, run_id: int) -> list[Command]:
-        """The commands that nobody has taken yet, in the order they were sent; a damaged one is UNREADABLE."""
+        """The pending commands, in the order they were sent. A damaged one is UNREADABLE."""
         with self._database.reading() as connection:
             return read_commands(connection, run_id)
 
     def take(self, claim: Claim, command: Command, plan: Plan | None = None) -> bool:
-        """Take a command, and with it the plan that follows from it, at once; False where somebody took it before."""
+        """Mark a command as done and set the resulting plan, in one transaction; False if it was already done."""
         with self._database.writing() as connection:
             check_claim(connection, claim)
-            taken = connection.execute(
+            done = connection.execute(
                 "UPDATE commands SET taken = ? WHERE id = ? AND taken IS NULL", (time.time(), command.id)
             )
             if plan is not None:
                 change(connection, command.run_id, plan=json.dumps(to_json(plan)))
-        return bool(taken.rowcount)
+        return bool(done.rowcount)
 
     @contextlib.contextmanager
     def holding_still(self) -> Iterator[None]:
-        """While nobody can write and no run is live; raises RunBusyError where one is."""
+        """Block all writers while no run is live. Raises RunBusyError if one is."""
         with self._database.writing() as connection:
-            for run in select_runs(
-                connection, self._observer, f"WHERE status IN ({', '.join('?' * len(LIVE))})", *sorted(LIVE)
-            ):
+            for run in select_runs(connection, self._observer, "WHERE status IN (?, ?)", *sorted(LIVE)):
                 if run.live:
                     raise RunBusyError(f"{_busy(run)}: stop it first.")
             yield
 
     def rescue(self, run_id: int, run: RunRecord, measured: Measured) -> Path | None:
-        """Keep what a process measured of a run in a file beside the store, where the store has it no longer.
+        """Write the points of a run to a file beside the store if the store no longer has them.
 
-        Returns the file, or None where the store is there and can be read. Raises StoreError where none can be written.
+        Returns the file, or None if the run is still in the store and readable. Raises StoreError if no file can be
+        written.
         """
         try:
             self._database.check_same()
@@ -406,32 +403,27 @@ class Store:
     # Watching and steering runs
 
     def checkpoints(self, run: RunRecord, claim: Claim | None = None) -> Checkpoints:
-        """The checkpoints of a run, within the room that its config gives them.
+        """The checkpoints of a run, with the size limit of its config.
 
-        For its owner, with its claim: once that does not hold, no file is written or removed any more.
+        The run's owner passes its claim: once that is invalid, no file is written or removed.
         """
         return (
             Checkpoints.of(self.folder, run, partial(self.hold, claim)) if claim else Checkpoints.of(self.folder, run)
         )
 
     def run(self, run_id: int) -> RunRecord:
-        """The run of this number."""
+        """The run with this number."""
         with self._database.reading() as connection:
             return select_run(connection, self._observer, run_id)
 
     def find(self, text: str) -> RunRecord:
-        """The run that a person names: by its number, by a name that only it has, or "last" for the newest."""
+        """The run with this number, this unique name, or the newest for "last"."""
         with self._database.reading() as connection:
             if text == "last":
                 found = select_runs(connection, self._observer, "ORDER BY id DESC LIMIT 1")
             else:
-                found = select_runs(
-                    connection,
-                    self._observer,
-                    "WHERE CAST(id AS TEXT) = ? OR name = ? ORDER BY id",
-                    text,
-                    storable(text),
-                )
+                condition = "WHERE CAST(id AS TEXT) = ? OR name = ? ORDER BY id"
+                found = select_runs(connection, self._observer, condition, text, storable(text))
             names = [row[0] for row in connection.execute("SELECT DISTINCT name FROM runs")] if not found else []
         matches = [run for run in found if str(run.id) == text] or found
         if not matches:
@@ -447,15 +439,15 @@ class Store:
             return select_runs(connection, self._observer, "ORDER BY id DESC")
 
     def count(self) -> int:
-        """How many runs there are."""
+        """The number of runs."""
         with self._database.reading() as connection:
             return int(connection.execute("SELECT COUNT(*) FROM runs").fetchone()[0])
 
     def runs_since(self, revision: int) -> list[RunRecord]:
-        """Runs that changed after a revision, newest first, and those whose owner may have died silently.
+        """Runs that changed after a revision, newest first, and those whose owner may have died.
 
-        These are all that are marked as live, and those that other processes have queued.
-        A deletion takes a revision and leaves no run to list; `count` tells.
+        The latter are all live runs, and those that other processes have queued. A deletion takes a revision, but
+        there is no run to list: compare `count`.
         """
         me = this_process()
         with self._database.reading() as connection:
@@ -467,22 +459,22 @@ class Store:
             return select_runs(connection, self._observer, condition, revision, *sorted(LIVE), *mine)
 
     def revision(self) -> int:
-        """The number of the newest change to any run."""
+        """The revision of the newest change to any run."""
         with self._database.reading() as connection:
             return int(connection.execute("SELECT revision FROM counter").fetchone()[0])
 
     def data_version(self) -> int:
-        """A cheap number that stays the same while nobody writes; compare only numbers read in the same thread."""
+        """A number that changes with every write, cheap to read. Compare only numbers read in the same thread."""
         self._database.check_present()
         with self._database.reading() as connection:
             others = int(connection.execute("PRAGMA data_version").fetchone()[0])
             return others + connection.total_changes + (self._database.reopened << 32)
 
     def curves(self, run_id: int, after_step: int = -1, *, most: int = -1) -> Curves:
-        """The points of a run after a step, in order, as arrays not to be written to; at `most` so many of them.
+        """The points of a run after a step, at most `most` of them, in order, as read-only arrays.
 
-        Where `run(…).step` is below that step, the run was truncated and has other points now. Points whose checksum
-        does not fit are left out, and `lost` names them.
+        If `run(…).step` is less than that step, the run was truncated and has other points now. Points with a wrong
+        checksum are left out and listed in `lost`.
         """
         with self._database.snapshot() as connection:
             run = select_run(connection, self._observer, run_id)
@@ -493,12 +485,12 @@ class Store:
             return read_points(connection, run_id, names, after_step, newest_step, most)
 
     def events(self, run_id: int) -> list[Event]:
-        """What happened to a run, by step; in place of events that are damaged or missing, one that says so."""
+        """The events of a run, by step. Damaged or missing events are replaced by one of the kind UNREADABLE."""
         with self._database.snapshot() as connection:
             return read_events(connection, select_run(connection, self._observer, run_id))
 
     def send(self, run_id: int, kind: str, data: Mapping[str, Any] | None = None) -> int:
-        """Ask something of a run, whose owner takes it at its next step; returns the command's number."""
+        """Send a command to a run, which its owner reads at its next step; returns the command's number."""
         with self._database.writing() as connection:
             cursor = connection.execute(
                 "INSERT INTO commands (run_id, time, kind, data) VALUES (?, ?, ?, ?)",
@@ -508,17 +500,17 @@ class Store:
         return cursor.lastrowid
 
     def rename(self, run_id: int, name: str) -> None:
-        """Give a run another name; several runs may share one."""
+        """Rename a run. Names need not be unique."""
         with self._database.writing() as connection:
             change(connection, run_id, name=given(name))
 
     def set_note(self, run_id: int, note: str) -> None:
-        """Replace what a person has noted about a run."""
+        """Replace the note of a run."""
         with self._database.writing() as connection:
             change(connection, run_id, note=given(note))
 
     def delete(self, run_ids: Iterable[int]) -> None:
-        """Delete runs with all that was measured, their checkpoints and logs; all of them, or none when one is live."""
+        """Delete runs with their points, checkpoints and logs: all of them, or none if one is live."""
         with self._database.writing() as connection:
             runs = [select_run(connection, self._observer, run_id) for run_id in run_ids]
             for run in runs:
@@ -532,22 +524,17 @@ class Store:
                 log_path(self.folder, run.id).unlink()
 
     def missing(self) -> str:
-        """What the store has lost without its being deleted, in a sentence; empty where all is well."""
+        """A sentence about runs and sweeps that vanished without being deleted; empty if there are none."""
+        query = "SELECT {0}, (SELECT COUNT(*) FROM {0} NOT INDEXED) FROM counter"
         with self._database.snapshot() as connection:
-            counts = [
-                (
-                    kind,
-                    *connection.execute(
-                        f"SELECT {kind}, (SELECT COUNT(*) FROM {kind} NOT INDEXED) FROM counter"
-                    ).fetchone(),
-                )
-                for kind in ("runs", "sweeps")
-            ]
-        wrong = " and ".join(f"{there} of {should} {kind}" for kind, should, there in counts if there != should)
+            counts = {kind: connection.execute(query.format(kind)).fetchone() for kind in ("runs", "sweeps")}
+        wrong = " and ".join(
+            f"{found} of {expected} {kind}" for kind, (expected, found) in counts.items() if found != expected
+        )
         return wrong and f"The store is damaged, because only {wrong} can be found: `wdtui store check` shows details."
 
     def check_file(self) -> list[str]:
-        """What SQLite finds wrong with the file, a sentence each; takes as long as reading all of it."""
+        """What SQLite finds wrong with the file, one sentence each. Reads the whole file."""
         try:
             with self._database.reading() as connection:
                 lines = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)")]
@@ -556,7 +543,7 @@ class Store:
         return [f"The file {self._database.path} is damaged: {line}." for line in lines if line != "ok"]
 
     def check(self) -> str | None:
-        """What is wrong with the file, in a sentence; None when it is sound."""
+        """What a quick check finds wrong with the file, as a sentence; None if nothing."""
         try:
             with self._database.reading() as connection:
                 verdict = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
@@ -575,7 +562,7 @@ def _check_claimable(run: RunRecord) -> None:
 
 
 def why_not_deleted(run: RunRecord) -> str:
-    """Why a live run cannot be deleted, in a sentence; empty for others."""
+    """Why a live run cannot be deleted, as a sentence; empty for others."""
     return f"{_busy(run)}: stop it before you delete it." if run.live else ""
 
 

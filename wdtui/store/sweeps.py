@@ -1,4 +1,4 @@
-"""The sweeps of a store: their grids, and which run each cell has. All queries about them live here."""
+"""The sweeps of a store: their grids and the run of each cell. All queries about sweeps are here."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from wdtui.studies.grid import Cell, Grid
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """A grid of runs under a name of its own, S1, S2 …; `created` is in unix seconds.
+    """A grid of runs, labelled S1, S2 …; `created` is in unix seconds.
 
-    `device` and `threads` are what was asked for, "auto" and None for what suits.
+    `device` and `threads` are what was requested; "auto" and None let wdtui choose.
     """
 
     id: int
@@ -37,7 +37,7 @@ class Sweep:
     spec_text: str
     config_texts: tuple[str, ...]
     damage: str = ""
-    """What is wrong with its rows in the store, in a sentence; its grid and its cells cannot be read then."""
+    """What is wrong with its rows in the store, as a sentence. The grid and cells then cannot be read."""
 
     @property
     def label(self) -> str:
@@ -45,7 +45,7 @@ class Sweep:
 
     @cached_property
     def grid(self) -> Grid:
-        """Raises StoreError where another version of wdtui stored what this one cannot read, or it is damaged."""
+        """Raises StoreError if it is damaged or this version of wdtui cannot read it."""
         if self.damage:
             raise StoreError(self.damage)
         try:
@@ -55,12 +55,12 @@ class Sweep:
 
     @property
     def schema(self) -> Schema:
-        """What the problem of its runs declares. Raises StoreError as `grid` does."""
+        """The schema of the problem of its runs. Raises StoreError as `grid` does."""
         return self.grid.base.schema()
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """In the order in which they are trained: as they were stored, should the order of grids ever change."""
+        """The cells in the order of training, as stored: the order of `Grid.cells` may change."""
         if self.damage:
             raise StoreError(self.damage)
         try:
@@ -71,7 +71,7 @@ class Sweep:
         return tuple(Cell(tuple(getattr(config, axis) for axis in self.grid.axes), config) for config in configs)
 
     def table(self, runs: tuple[RunRecord | None, ...]) -> Table:
-        """What its cells came to, given their runs in order."""
+        """The results of the cells, given their runs in order."""
         return Table.of(
             self.grid.base.schema(),
             self.grid.axes,
@@ -80,7 +80,7 @@ class Sweep:
 
 
 class Sweeps:
-    """The part of the store that knows of sweeps; its rules are those of the Store."""
+    """The sweeps of a Store, with the same guarantees."""
 
     def __init__(self, database: Database, observer: Observer) -> None:
         self._database = database
@@ -89,7 +89,7 @@ class Sweeps:
     def add(
         self, grid: Grid, *, name: str = "", experiment: str = "", device: str = "auto", threads: int | None = None
     ) -> int:
-        """Write a sweep down, its cells still without runs; returns its number."""
+        """Store a sweep, its cells without runs; returns its number."""
         configs = [json.dumps(cell.config.to_mapping()) for cell in grid.cells()]
         with self._database.writing() as connection:
             cursor = connection.execute(
@@ -105,14 +105,14 @@ class Sweeps:
         return sweep_id
 
     def get(self, sweep_id: int) -> Sweep:
-        """The sweep of this number."""
+        """The sweep with this number."""
         found = self._select("WHERE id = ?", sweep_id)
         if not found:
             raise StoreError(_no_sweep(f"S{sweep_id}", []))
         return found[0]
 
     def find(self, text: str) -> Sweep:
-        """The sweep that a person names: S3 or 3, a name that only it has, or "last" for the newest."""
+        """The sweep with this label or number (S3 or 3), this unique name, or the newest for "last"."""
         found = self._select("ORDER BY id DESC")
         matches = [sweep for sweep in found if text.upper() in (sweep.label, str(sweep.id))]
         matches = matches or (found[:1] if text == "last" else [sweep for sweep in found if sweep.name == text])
@@ -128,7 +128,7 @@ class Sweeps:
         return self._select("ORDER BY id DESC")
 
     def runs(self, sweep_id: int) -> tuple[RunRecord | None, ...]:
-        """The run of each cell, in the order of the cells; None where it has none or the run was deleted."""
+        """The run of each cell, in order; None if it has none or the run was deleted."""
         with self._database.snapshot() as connection:
             ids = _run_ids(connection, sweep_id)
             cells = "SELECT run_id FROM sweep_cells WHERE sweep_id = ?"
@@ -137,21 +137,21 @@ class Sweeps:
         return tuple(runs.get(run_id) for run_id in ids)
 
     def run_ids(self, sweep_id: int) -> tuple[int | None, ...]:
-        """The numbers of the runs that `runs` gives."""
+        """The numbers of the runs that `runs` returns."""
         with self._database.reading() as connection:
             return tuple(_run_ids(connection, sweep_id))
 
-    def attach(self, sweep_id: int, place: int, run_id: int) -> bool:
-        """Give the cell at a place its run; returns False where it has got one in the meantime."""
+    def attach(self, sweep_id: int, cell: int, run_id: int) -> bool:
+        """Set the run of a cell, by index; returns False if the cell already has one."""
         with self._database.writing() as connection:
             cursor = connection.execute(
                 "UPDATE sweep_cells SET run_id = ? WHERE sweep_id = ? AND place = ? AND run_id IS NULL",
-                (run_id, sweep_id, place),
+                (run_id, sweep_id, cell),
             )
         return bool(cursor.rowcount)
 
     def unmodified_runs(self) -> list[RunRecord]:
-        """The runs that their config alone made what they are: not steered, forked nor imported; newest first."""
+        """The runs that were not steered, forked or imported, newest first: their config determines them."""
         imported = "SELECT run_id FROM events WHERE kind = 'imported'"
         with self._database.reading() as connection:
             faithful = f"WHERE parent IS NULL AND plan = '[]' AND id NOT IN ({imported}) ORDER BY id DESC"
@@ -170,7 +170,7 @@ def _cells(connection: sqlite3.Connection, sweep_id: int) -> list[tuple[Any, ...
 
 
 def _run_ids(connection: sqlite3.Connection, sweep_id: int) -> list[int | None]:
-    """Raises StoreError where a cell is damaged or missing: it might show another run's results."""
+    """Raises StoreError if a cell is damaged or missing: it might show the results of another run."""
     cells = _cells(connection, sweep_id)
     count = select(connection, "cells FROM sweeps WHERE id = ?", (sweep_id,))
     if not all(map(fits, cells)) or count not in ([], [(len(cells),)]):
@@ -191,7 +191,7 @@ def _sweep(row: tuple[Any, ...], cells: list[tuple[Any, ...]]) -> Sweep:
 
 
 def fingerprint(schema: Schema, config_text: str) -> str:
-    """The same text for equal configs of a problem, also where one was stored before a field was added."""
+    """A text that is equal for equal configs of a problem, even if one was stored before a field was added."""
     values, schema = json.loads(config_text), registry.config_of(schema).schema()
     derived = {other for name, other in schema.derived.items() if values.get(name) is not None}
     defaults = {name: value for name, value in schema.defaults.items() if name not in derived}

@@ -1,1 +1,1 @@
-"""Questions and answers: experiments, their grids and branches, claims, verdicts, notes. No torch, no store."""
+"""Experiments with their grids, branches, claims, verdicts and notes. No torch, no store."""

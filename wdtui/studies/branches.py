@@ -1,12 +1,12 @@
-"""The branches of an experiment: what each of its runs would have become, had something been changed while training.
+"""The branches of an experiment: forks of each of its runs, with changes made while training.
 
 [fork]
 at_epoch = 108                                    after how many epochs the runs are forked
 branches = [{}, {bn_epsilon = 1e-2}, {bn_epsilon = "1e-2:50"}]
                                                   what each fork changes; "VALUE:EPOCHS" over so many epochs
 
-A claim names a branch by what it changes, as `wdtui fork --set` takes it: "unchanged", "bn_epsilon=0.01",
-"bn_epsilon=0.01:50". A run that is no fork is of the branch "none".
+A claim names a branch by its changes, in the syntax of `wdtui fork --set`: "unchanged", "bn_epsilon=0.01",
+"bn_epsilon=0.01:50". The branch of a run that is not a fork is "none".
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from wdtui.schema.schema import Schema
 from wdtui.schema.steering import Change, read_change
 
 BRANCH = "branch"
-"""Beside the fields of a config, what the runs of an experiment with forks differ in."""
+"""The name by which claims select a branch, beside the fields of a config."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Branch:
-    """A fork of one of an experiment's runs: the config of that run, the step of the fork and what changes there."""
+    """A fork of one of an experiment's runs: the config of that run, the step of the fork and the changes there."""
 
     config: Config
     step: int
@@ -34,41 +34,41 @@ class Branch:
 
     @property
     def name(self) -> str:
-        """What it changes, as `--set` takes it."""
+        """Its changes, in the syntax of `--set`."""
         return _name(dict(self.changes))
 
 
 Case = Config | Branch
-"""What a claim can be about: a run of an experiment, or a branch of one."""
+"""The subject of a claim: a run of an experiment, or a branch of one."""
 
 
 def value_in(case: Case, field: str) -> Any:
-    """The value of a field in a run, or in the run that a branch leaves; of BRANCH the name of the branch."""
+    """The value of a field in a run, or in the parent of a branch. For BRANCH, the name of the branch."""
     if field == BRANCH:
         return case.name if isinstance(case, Branch) else "none"
     return getattr(config_of(case), field)
 
 
 def config_of(case: Case) -> Config:
-    """The config of a run, or of the run that a branch leaves."""
+    """The config of a run, or of the parent of a branch."""
     return case.config if isinstance(case, Branch) else case
 
 
 def forked_at(case: Case) -> int:
-    """The step after which a run is what it is for the claims; 0 for one that is no fork."""
+    """The step of the fork; 0 if it is not a fork."""
     return case.step if isinstance(case, Branch) else 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Branching:
-    """After how many epochs a run is forked, and the changes of each fork."""
+    """The epoch after which runs are forked, and the changes of each fork."""
 
     at_epoch: int
     branches: tuple[dict[str, Change], ...]
 
     @classmethod
     def read(cls, schema: Schema, table: Mapping[str, Any]) -> Self:
-        """Read the table [fork] of an experiment with these fields. Raises ConfigError."""
+        """Read the table [fork] of an experiment over this schema. Raises ConfigError."""
         for key in table:
             if key not in ("at_epoch", "branches"):
                 raise ConfigError(f"{key} is not a key of [fork]{nearest(key, ('at_epoch', 'branches'))}")
@@ -81,7 +81,7 @@ class Branching:
 
     @property
     def names(self) -> list[str]:
-        """As claims name the branches."""
+        """The names of the branches in claims."""
         return [_name(changes) for changes in self.branches]
 
     def of(self, config: Config) -> list[Branch]:
@@ -99,9 +99,9 @@ def _changes(schema: Schema, branch: Mapping[str, Any]) -> dict[str, Change]:
 
 
 def in_words(schema: Schema, changes: Mapping[str, Change]) -> str:
-    """A fork's changes as its name, e.g. 'ε → 0.01 over 50 epochs'."""
-    told = (f"{schema.field(name).symbol or name} → {_value(change)}" for name, change in changes.items())
-    return ", ".join(told) or "unchanged"
+    """The changes of a fork as its name, e.g. 'ε → 0.01 over 50 epochs'."""
+    parts = (f"{schema.field(name).symbol or name} → {_value(change)}" for name, change in changes.items())
+    return ", ".join(parts) or "unchanged"
 
 
 def _value(change: Change) -> str:
@@ -119,7 +119,7 @@ def _assigned(change: Change) -> str:
 
 
 def _gradual(change: Change) -> tuple[Any, int]:
-    """The value that is aimed at, and over how many epochs; 0 where it counts at once."""
+    """The new value, and the number of epochs over which it is reached; 0 for at once."""
     if isinstance(change, tuple) and len(change) == 2 and isinstance(change[1], int):
         return change[0], change[1]
     return change, 0

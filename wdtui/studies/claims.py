@@ -1,25 +1,25 @@
-"""Claims: what an experiment holds to be true of its runs, and how that is read from TOML; `verdicts.py` checks it.
+"""Claims: statements about the runs of an experiment, read from TOML. `verdicts.py` checks them.
 
-Every claim comes down to one value and the bounds within which it must lie. In TOML, under [[claims]]:
+Every claim compares one value with bounds. In TOML, under [[claims]]:
 
 says       = "…"                    the claim as a sentence
-measure    = "test_accuracy"        a metric, or one of MILESTONES
+measure    = "test_accuracy"        a metric, or one of MEASURES
 at         = "end"                  where a metric is read: "end" (the default), "fit", "highest", "lowest" or a step
-where      = {weight_decay = 0.1}   the cells it is about; a list means any of its values. {branch = "bn_epsilon=0.01"}:
-                                    that branch of them, as `branches.py` names it; without, the runs themselves
-seeds      = "median"               what makes one value of several seeds: median (the default), mean, min or max;
-                                    "all" when the bounds must hold whichever seed is taken
-along      = "weight_decay"         with find: the cells make a curve along this field, and the value is …
+where      = {weight_decay = 0.1}   the cells it is about; a list allows any of its values. {branch = "bn_epsilon=0.01"}
+                                    selects a branch of them (see `branches.py`) instead of the runs themselves
+seeds      = "median"               how the values of several seeds are combined: median (the default), mean, min, max,
+                                    or "all" if the bounds must hold for every seed
+along      = "weight_decay"         with find: the cells form a curve along this field, and the value is …
 find       = "highest_at"           … where it is highest ("lowest_at": lowest), or its "largest_rise" or "largest_fall"
                                     from any cell to any later one: a curve rises when its largest fall is about zero
-minus      = {weight_decay = 0}     take off the value of the cells that differ in this
-divided_by = {epochs = 96}          divide by the value of the cells that differ in this
+minus      = {weight_decay = 0}     subtract the value of the cells with these values instead
+divided_by = {epochs = 96}          divide by the value of the cells with these values instead
 at_least, at_most                   the bounds; or between = [a, b]; or about = x with tolerance = t
-only       = "full"                 the one variant, "full" or "quick", that it is made for
-quick      = {at_least = 0.2}       what is different about it in the quick variant
+only       = "full"                 the only variant, "full" or "quick", that has this claim
+quick      = {at_least = 0.2}       the keys that differ in the quick variant
 
-A branch also has the points of its parent up to the fork: all that is measured of it is of the whole run, except that
-its blow-ups, and what is highest or lowest in it, are those after the fork.
+A branch includes the points of its parent up to the fork, so its measures cover the whole run. Only its blow-ups, and
+its highest and lowest values, are those after the fork.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from wdtui.schema.schema import Schema
 from wdtui.studies.branches import BRANCH, Case, config_of, value_in
 from wdtui.support.text import clean, number, percent, too_long
 
-MILESTONES: dict[str, tuple[str, Callable[[Milestones], float | None]]] = {
+MEASURES: dict[str, tuple[str, Callable[[Milestones], float | None]]] = {
     "fit_step": ("step of the fit", lambda seen: seen.fit_step),
     "generalise_step": ("step of generalisation", lambda seen: seen.generalise_step),
     "delay": ("steps from fit to generalisation", lambda seen: seen.delay),
@@ -45,7 +45,7 @@ MILESTONES: dict[str, tuple[str, Callable[[Milestones], float | None]]] = {
     "first_blowup": ("step of the first blow-up", lambda seen: next(iter(seen.blowup_steps), None)),
     "blowup_period": ("steps from blow-up to blow-up", lambda seen: seen.blowup_period),
 }
-"""Label and value of what can be measured besides the metrics of a problem."""
+"""Label and value of each measure that is not a metric."""
 
 _PLACES = ("end", "fit", "highest", "lowest")
 _SEEDS = ("median", "mean", "min", "max", "all")
@@ -63,11 +63,11 @@ _KEYS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One claim in one variant of its experiment; the module says what the fields mean."""
+    """One claim in one variant of its experiment. The module describes the fields."""
 
     says: str
     schema: Schema
-    """What the runs it is about declare."""
+    """The schema of its runs."""
     measure: str
     at: str | int = "end"
     where: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -81,9 +81,9 @@ class Claim:
 
     @property
     def subject(self) -> str:
-        """What is measured, in words."""
-        if self.measure in MILESTONES:
-            label = MILESTONES[self.measure][0]
+        """A description of the measure."""
+        if self.measure in MEASURES:
+            label = MEASURES[self.measure][0]
         else:
             label = self.schema.metrics[self.measure].label
             if isinstance(self.at, int):
@@ -102,7 +102,7 @@ class Claim:
 
     @property
     def bounds(self) -> str:
-        """What is claimed of the value, in words."""
+        """A description of the bounds."""
         if self.at_least == self.at_most:
             return self.shown(self.at_least)
         if math.isinf(self.at_most):
@@ -112,7 +112,7 @@ class Claim:
         return f"between {self.shown(self.at_least)} and {self.shown(self.at_most)}"
 
     def shown(self, value: float) -> str:
-        """A value as this claim's kind of value is written."""
+        """A value of this claim as text."""
         if math.isinf(value):
             return "never"
         if self.divided_by:
@@ -120,7 +120,7 @@ class Claim:
         return self.shown_term(value)
 
     def shown_term(self, value: float) -> str:
-        """A value as it is before it is divided by another."""
+        """A value before the division as text."""
         if math.isinf(value):
             return "never"
         metric = self.schema.metrics.get(self.measure)
@@ -128,7 +128,7 @@ class Claim:
         return percent(value) if share and not self.find.endswith("_at") else number(value)
 
     def cells(self, cells: Iterable[Case]) -> tuple[list[Case], list[Case]]:
-        """The cells it is about, and those of the term that is taken off or divided by (none where there is none)."""
+        """The cells it is about, and the cells of `minus` or `divided_by` (empty without them)."""
         cells = list(cells)
         other = self.minus or self.divided_by
         return _chosen(cells, self.where), _chosen(cells, self.where | other) if other else []
@@ -138,7 +138,7 @@ class Claim:
 
 
 def read_claims(schema: Schema, tables: Any, cells: Sequence[Case], *, quick: bool) -> tuple[Claim, ...]:
-    """The claims of [[claims]] that are made for a variant with these cells. Raises ConfigError."""
+    """The claims of [[claims]] for a variant with these cells. Raises ConfigError."""
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise ConfigError("claims must be tables: begin each with [[claims]].")
     claims = []
@@ -170,12 +170,12 @@ def _variant(table: Mapping[str, Any]) -> str:
 def _claim(schema: Schema, table: dict[str, Any]) -> Claim:
     if "measure" not in table:
         raise ConfigError('it has no measure: give measure = "…".')
-    if schema.source and table["measure"] not in MILESTONES:  # what it records is known once it has been trained
+    if schema.source and table["measure"] not in MEASURES:  # a run shows what it records only once it is trained
         schema = schema.recording([table["measure"]])
-    _one_of("measure", table["measure"], [*schema.metrics, *MILESTONES])
+    _one_of("measure", table["measure"], [*schema.metrics, *MEASURES])
     if not isinstance(table.get("at"), int):
         _one_of("at", table.get("at", "end"), _PLACES)
-    if table["measure"] in MILESTONES and "at" in table:
+    if table["measure"] in MEASURES and "at" in table:
         raise ConfigError(f"{table['measure']} is a measure of the whole run, and at is for metrics.")
     _one_of("seeds", table.get("seeds", "median"), _SEEDS)
     _one_of("find", table.get("find", ""), ("", *_FINDS))
@@ -214,7 +214,7 @@ def _bounds(table: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def _read_cases(schema: Schema, table: Any, key: str) -> dict[str, tuple[Any, ...]]:
-    """As `read_where`, and which branches."""
+    """As `read_where`, and the branches."""
     fields = {name: value for name, value in _table(table, key).items() if name != BRANCH}
     branches = [table[BRANCH]] if isinstance(table.get(BRANCH), str) else table.get(BRANCH, [])
     if not isinstance(branches, list) or not all(isinstance(name, str) for name in branches):
@@ -223,27 +223,27 @@ def _read_cases(schema: Schema, table: Any, key: str) -> dict[str, tuple[Any, ..
 
 
 def read_where(schema: Schema, table: Any, key: str) -> dict[str, tuple[Any, ...]]:
-    """Which runs are meant: for each field the values that they may have. Raises ConfigError."""
+    """The allowed values of each field that selects runs. Raises ConfigError."""
     for name in _table(table, key):
         _one_of("field", name, schema.fields)
     return {name: _allowed(schema.field(name), value) for name, value in table.items()}
 
 
 def _allowed(field: Hyperparameter, value: Any) -> tuple[Any, ...]:
-    """The values of a field that are meant, checked as a run would check them."""
+    """The selected values of a field, validated."""
     single = not isinstance(value, list) or field.kind in ("ints", "floats")
-    return tuple(field.check(one) for one in ([value] if single else value))
+    return tuple(field.check(choice) for choice in ([value] if single else value))
 
 
 def _check_cells(claim: Claim, cells: Sequence[Case]) -> None:
-    """Raise ConfigError unless the claim picks runs that make one value, or one curve."""
+    """Raise ConfigError unless the selected runs give one value, or one curve."""
     for table, chosen in zip((claim.where, claim.minus or claim.divided_by), claim.cells(cells), strict=True):
         if table and not chosen:
             wanted = ", ".join(f"{name} {_listed(values)}" for name, values in table.items())
             there = "; ".join(f"{name} {_listed(dict.fromkeys(value_in(c, name) for c in cells))}" for name in table)
             raise ConfigError(f"the experiment has no run with {wanted}; it has {there}.", *table)
         curve = curve_of(claim, chosen)
-        if any(not isinstance(place, (int, float)) for place in curve):
+        if any(not isinstance(position, (int, float)) for position in curve):
             raise ConfigError(f"{claim.along} has no numbers, so it cannot be used in along.", claim.along)
         for group in curve.values():
             fields = (*claim.schema.fields, BRANCH)
@@ -256,7 +256,7 @@ def _check_cells(claim: Claim, cells: Sequence[Case]) -> None:
         if claim.find and chosen and len(curve) < 2:
             raise ConfigError(f"there is only one value of {claim.along} for along.", claim.along)
         for config in map(config_of, chosen):
-            if claim.measure not in MILESTONES and claim.measure not in config.columns:
+            if claim.measure not in MEASURES and not config.may_record(claim.measure):
                 raise ConfigError(f"{claim.measure} is not measured in such runs.")
             if isinstance(claim.at, int) and not 1 <= claim.at <= config.steps:
                 raise ConfigError(f"at {claim.at:,} is not within the {config.steps:,} steps of its runs.")
@@ -278,8 +278,8 @@ def _table(value: Any, key: str) -> dict[str, Any]:
 
 
 def _is_of_kind(value: Any, kind: str) -> bool:
-    def is_number(one: Any) -> bool:
-        return isinstance(one, (int, float)) and not isinstance(one, bool) and math.isfinite(one)
+    def is_number(item: Any) -> bool:
+        return isinstance(item, (int, float)) and not isinstance(item, bool) and math.isfinite(item)
 
     if kind == _TEXT:
         return isinstance(value, str)
@@ -297,7 +297,7 @@ def _listed(values: Iterable[Any]) -> str:
 
 
 def curve_of(claim: Claim, cells: Iterable[Case]) -> dict[Any, list[Case]]:
-    """The cells by their place along the claim's axis; all at one where there is none."""
+    """The cells by their value of the field `along`; all under 0 without it."""
     curve: dict[Any, list[Case]] = {}
     for cell in cells:
         curve.setdefault(value_in(cell, claim.along) if claim.along else 0, []).append(cell)

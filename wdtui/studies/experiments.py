@@ -1,15 +1,15 @@
-"""Experiments: a question as a TOML file, with the config that answers it and the axes along which to look.
+"""Experiments: TOML files with a question, the config that answers it and the axes to vary.
 
-question = "..."            what is asked
-problem = "addition"        optional: the problem that is trained
-article = "..."             where the article or a paper speaks of it
-expected = "..."            what to watch
+question = "..."            the question
+problem = "addition"        optional: the problem to train
+article = "..."             the passage of the article or of a paper
+expected = "..."            the result to expect
 [config]                    fields of the problem that differ from their defaults
 [axes]                      optional: field = [values], or text as `--axis` takes it: "logspace(0.01,1,5)"; the grid of
                             all combinations is the experiment's cells
 [fork]                      optional: forks of each of those runs, see `branches.py`
 [quick.config] [quick.axes] optional: what is different in a variant that takes minutes
-[[claims]]                  optional: what is held to be true of the runs, see `claims.py`
+[[claims]]                  optional: statements about the runs, see `claims.py`
 [[notes]]                   optional: texts shown while a run trains, see `notes.py`
 """
 
@@ -46,7 +46,7 @@ _KEYS: dict[str, tuple[type, str]] = (
 
 
 class ExperimentError(WdtuiError, ValueError):
-    """An experiment that is not there or cannot be read, said in one sentence."""
+    """An experiment does not exist or cannot be read. The message is one sentence."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,46 +64,46 @@ class Experiment:
     claims: tuple[Claim, ...] = ()
     notes: tuple[Note, ...] = ()
     quick: Experiment | None = None
-    """The variant that takes minutes; None where there is none, and in that variant itself."""
+    """The variant that takes minutes. None without one, and in that variant itself."""
 
     @property
     def kind(self) -> type[Config]:
-        """The configs of its problem. Raises ConfigError where that is not known."""
+        """The config class of its problem. Raises ConfigError if the problem is not known."""
         return registry.find(self.problem).config
 
     @property
     def schema(self) -> Schema:
-        """What its problem declares."""
+        """The declarations of its problem."""
         return self.kind.schema()
 
     def base(self, *layers: dict[str, Any]) -> Config:
-        """The experiment's config, with layers of other values over it, and no axis varied."""
+        """The experiment's config with the values of `layers` on top, and no axis varied."""
         return self.kind.from_mapping(self.config, *layers)
 
     def cells(self, *layers: dict[str, Any]) -> list[Config]:
-        """One config for each combination of the axes' values; the layers lie over config and axes alike."""
+        """One config for each combination of the axes' values. `layers` override config and axes."""
         combinations = itertools.product(*self.axes.values())
         cells = [self.kind.from_mapping(self.config, dict(zip(self.axes, cell)), *layers) for cell in combinations]  # noqa: B905
         return list(dict.fromkeys(cell.for_batch() for cell in cells) if len(cells) > 1 else cells)
 
     def check_count(self) -> None:
-        """Raise ConfigError, before any is made, where it has too many runs."""
+        """Raise ConfigError if it has too many runs. None is created for this."""
         each = 1 + (len(self.fork.branches) if self.fork else 0)
         check_count(each * math.prod(map(len, self.axes.values())), *self.axes)
 
     def cases(self) -> list[Case]:
-        """What its claims can be about: its cells, then the forks of each."""
+        """The subjects of claims: its cells, then the forks of each."""
         cells = self.cells()
         return [*cells, *(branch for cell in cells for branch in (self.fork.of(cell) if self.fork else ()))]
 
     def variant(self, quick: bool) -> Experiment:
-        """The quick variant if asked for and there, or else this experiment."""
+        """The quick variant if it is asked for and exists, else this experiment."""
         return self.quick or self if quick else self
 
     def with_seeds(self, count: int) -> Experiment:
-        """This experiment with each of its cells trained with the seeds 0 … count − 1.
+        """This experiment with each cell trained with the seeds 0 … count − 1.
 
-        Raises ExperimentError where a claim is about another seed.
+        Raises ExperimentError if a claim uses another seed.
         """
         changed = dataclasses.replace(self, axes=self.axes | {"seed": range(count)})
         changed.check_count()
@@ -115,7 +115,7 @@ class Experiment:
         return changed
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON types, the claims in words."""
+        """As plain JSON types, with the claims as text."""
         plain = {key: getattr(self, key) for key in ("name", "problem", *_TEXTS, *_TABLES)}
         claims = [{"says": claim.says, "measures": claim.subject, "bounds": claim.bounds} for claim in self.claims]
         fork = {"at_epoch": self.fork.at_epoch, "branches": self.fork.names} if self.fork else None
@@ -123,27 +123,27 @@ class Experiment:
 
     @property
     def title(self) -> str:
-        """The name with what varies, e.g. 'batchnorm-epsilon (bn_epsilon 1e-5, 0.01)'."""
+        """The name and the axes, e.g. 'batchnorm-epsilon (bn_epsilon 1e-5, 0.01)'."""
         axes = [f"{field} {', '.join(map(format_value, values))}" for field, values in self.axes.items()]
         return f"{self.name} ({'; '.join(axes)})" if axes else self.name
 
 
 def folder() -> Path:
-    """Where the experiments that come with wdtui lie: in the wheel inside the package, in a checkout beside it."""
+    """The folder of wdtui's experiments: inside the package in a wheel, beside it in a checkout."""
     package = Path(__file__).parents[1]
     return package / "presets" if (package / "presets").is_dir() else package.parent / "experiments"
 
 
 def names() -> list[str]:
-    """The experiments that come with wdtui."""
+    """The names of wdtui's experiments."""
     return sorted(path.stem for path in folder().glob("*.toml"))
 
 
 def notes_of(name: str, config: Config, plan: Plan = ()) -> tuple[Note, ...]:
     """The notes for a run of an experiment that comes with wdtui.
 
-    There are none for a run that only descends from it: one with another config, as in somebody's own sweep over the
-    experiment, or one that was steered. Seed and length may differ.
+    A run with another config, as in a sweep of the user over the experiment, or with steering, has none. Seed and
+    length may differ.
     """
     notes, configs = _own(name, folder())
     return notes if not plan and _essence(config) in configs else ()
@@ -151,7 +151,7 @@ def notes_of(name: str, config: Config, plan: Plan = ()) -> tuple[Note, ...]:
 
 @functools.cache
 def _own(name: str, folder: Path) -> tuple[tuple[Note, ...], frozenset[tuple[Any, ...]]]:
-    """The notes of an experiment in a folder, and which runs are its own; read once."""
+    """The notes of an experiment in a folder and the configs of its runs; cached."""
     try:
         experiment = load(name) if name in names() else None
     except (ExperimentError, ConfigError):
@@ -164,16 +164,16 @@ def _own(name: str, folder: Path) -> tuple[tuple[Note, ...], frozenset[tuple[Any
 
 
 def _essence(config: Config) -> tuple[Any, ...]:
-    """What a run must have in common with an experiment's to be one of its runs and show what that is about."""
+    """The values that identify an experiment's run: all but those that affect only the start or bookkeeping."""
     fields = config.fields().values()
-    telling = [field.name for field in fields if field.affects not in ("start", "bookkeeping")]
-    return config.schema().code, *(getattr(config, name) for name in telling)
+    names = [field.name for field in fields if field.affects not in ("start", "bookkeeping")]
+    return config.schema().code, *(getattr(config, name) for name in names)
 
 
 def load(name: str) -> Experiment:
     """Load an experiment by its name, or by the path of a TOML file. Raises ExperimentError and ConfigError.
 
-    The name of a problem stands for its defaults.
+    The name of a problem loads an experiment with the problem's defaults.
     """
     if registry.is_file(name) or (name in registry.names() and name not in names()):
         problem = registry.find(name)

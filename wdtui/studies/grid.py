@@ -1,12 +1,12 @@
-"""Grids: axes as people write them, and the runs that they span. Plain Python: no torch, no UI, no store.
+"""Grids: axes as text, and the runs that they span. Plain Python: no torch, no UI, no store.
 
-An axis is a list of values with commas between them, of which each may also be one of
+An axis is a list of values separated by commas. Each may also be one of
 
-    linspace(a, b, n)     n values from a to b at equal distances
-    logspace(a, b, n)     n values from a to b at equal ratios; a and b are values, not exponents
-    range(a, b[, step])   whole numbers from a on, below b, as in Python
+    linspace(a, b, n)     n values from a to b with equal differences
+    logspace(a, b, n)     n values from a to b with equal ratios; a and b are values, not exponents
+    range(a, b[, step])   whole numbers from a up to but not including b, as in Python
 
-as in `weight_decay=0,logspace(0.01,1,5)`. What lies between a and b is rounded to what can be read.
+as in `weight_decay=0,logspace(0.01,1,5)`. Values between a and b are rounded to few digits.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from wdtui.schema.hyperparameters import ConfigError, Hyperparameter, Value, for
 from wdtui.schema.schema import Schema
 
 MOST_CELLS = 10_000
-"""The largest grid; what is larger is a slip of the pen."""
+"""The largest grid. Anything larger is assumed to be a mistake."""
 
 _FUNCTIONS = {"linspace": "linspace(a,b,n)", "logspace": "logspace(a,b,n)", "range": "range(a,b[,step])"}
 _CALL = re.compile(r"(\w+)\s*\((.*)\)")
-_OFF_PLACE = 0.1
-"""By how much of the distance to its neighbour rounding may move a value."""
+_TOLERANCE = 0.1
+"""How far rounding may move a value, as a fraction of the distance to its neighbour."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Cell:
-    """One run of a grid: its values on the grid's axes, in their order, and its config."""
+    """One run of a grid: its values on the axes, in their order, and its config."""
 
     values: tuple[Value, ...]
     config: Config
@@ -43,18 +43,18 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Grid:
-    """All combinations of some values of some fields, repeated over seeds; everything else is as in `base`."""
+    """All combinations of values of some fields, repeated over seeds. All other fields are those of `base`."""
 
     base: Config
     axes: dict[str, tuple[Value, ...]]
-    """By field; numbers ascend. The seed is never among them."""
+    """Values by field. Numbers ascend. The seed is never an axis here."""
     seeds: tuple[int, ...]
 
     @classmethod
     def of(cls, base: Config, axes: Mapping[str, Iterable[Any]], seeds: int | None = None) -> Grid:
-        """Make a grid; `seeds` repeats it over so many seeds from the base's on, as an axis of seeds does.
+        """Make a grid. `seeds` repeats it over this number of seeds, starting with the seed of the base.
 
-        Raises ConfigError for a value that a field cannot have and for more than MOST_CELLS runs.
+        Raises ConfigError for an invalid value of a field and for more than MOST_CELLS runs.
         """
         field = base.schema().field
         checked = {name: _distinct(map(field(name).check, values)) for name, values in axes.items()}
@@ -66,42 +66,42 @@ class Grid:
 
     @property
     def size(self) -> int:
-        """How many combinations there are; of runs there may be fewer, as equal ones count once."""
+        """The number of combinations. There may be fewer runs, as equal ones count once."""
         return math.prod(map(len, self.axes.values())) * len(self.seeds)
 
     def cells(self) -> list[Cell]:
         """All runs, coarse to fine: the ends and the middle of each axis before the gaps, seed after seed.
 
-        Raises ConfigError for a combination of values that clashes.
+        Raises ConfigError for an invalid combination of values.
         """
         base = self.base.to_mapping()
         cells: dict[Config, Cell] = {}
-        for seed, places in itertools.product(self.seeds, self._places()):
-            values = tuple(axis[place] for axis, place in zip(self.axes.values(), places, strict=True))
+        for seed, indices in itertools.product(self.seeds, self._indices()):
+            values = tuple(axis[index] for axis, index in zip(self.axes.values(), indices, strict=True))
             config = self.base.from_mapping(base, dict(zip(self.axes, values, strict=True)), {"seed": seed})
             config = config.for_batch() if self.size > 1 else config
             cells.setdefault(config, Cell(values, config))
         return list(cells.values())
 
-    def _places(self) -> list[tuple[int, ...]]:
-        """The places on the axes of all combinations, coarse to fine."""
+    def _indices(self) -> list[tuple[int, ...]]:
+        """The indices into the axes of all combinations, coarse to fine."""
         levels = [_levels(len(values)) for values in self.axes.values()]
 
-        def fineness(places: tuple[int, ...]) -> tuple[int, int]:
-            own = [level[place] for level, place in zip(levels, places, strict=True)]
+        def fineness(indices: tuple[int, ...]) -> tuple[int, int]:
+            own = [level[index] for level, index in zip(levels, indices, strict=True)]
             return max(own, default=0), sum(own)
 
         return sorted(itertools.product(*map(range, map(len, levels))), key=fineness)
 
     @property
     def title(self) -> str:
-        """What varies, e.g. 'weight_decay 0.01, 0.1 × 3 seeds'."""
+        """The axes and seeds, e.g. 'weight_decay 0.01, 0.1 × 3 seeds'."""
         parts = [f"{name} {', '.join(map(format_value, values))}" for name, values in self.axes.items()]
         parts += [f"{len(self.seeds)} seeds"] if len(self.seeds) > 1 else []
         return " × ".join(parts) or "one run"
 
     def to_mapping(self) -> dict[str, Any]:
-        """The grid as plain JSON types; `from_mapping` reads it back."""
+        """The grid as plain JSON types, for `from_mapping`."""
         spec = {"config": self.base.to_mapping(), "axes": self.axes, "seeds": self.seeds}
         schema = self.base.schema()
         if schema.source:
@@ -110,7 +110,7 @@ class Grid:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Grid:
-        """Raises ConfigError where another version of wdtui had other fields, or the problem is not known here."""
+        """Raises ConfigError if another version of wdtui had other fields, or the problem is not known."""
         if "schema" in mapping:
             kind = registry.config_of(Schema.from_json(mapping["schema"]))
         else:
@@ -120,7 +120,7 @@ class Grid:
 
 
 def check_count(runs: int, *axes: str) -> None:
-    """Raise ConfigError where axes make more than MOST_CELLS runs; ask before they are made."""
+    """Raise ConfigError if axes make more than MOST_CELLS runs. Called before they are created."""
     if runs > MOST_CELLS:
         raise ConfigError(f"The axes make {runs:,} runs; at most {MOST_CELLS:,} are allowed: give fewer values.", *axes)
 
@@ -143,18 +143,18 @@ def read_axes(schema: Schema, texts: Iterable[str]) -> dict[str, tuple[Value, ..
 
 
 def read_axis(schema: Schema, name: str, text: str) -> tuple[Value, ...]:
-    """Read the values of one axis, ascending where they are numbers, each once. Raises ConfigError."""
+    """Read the values of one axis, without duplicates and with numbers ascending. Raises ConfigError."""
     field = schema.field(name)
     if not field.sweep:
         sweepable = ", ".join(schema.sweepable)
         raise ConfigError(f"{field.name} cannot be an axis; these can: {sweepable}.", field.name)
     values = itertools.chain.from_iterable(_read_part(field, part.strip()) for part in _parts(text))
-    taken = list(itertools.islice(values, MOST_CELLS + 1))
-    if len(taken) > MOST_CELLS:
+    limited = list(itertools.islice(values, MOST_CELLS + 1))
+    if len(limited) > MOST_CELLS:
         raise ConfigError(
             f"The axis {field.name} has more than {MOST_CELLS:,} values, which is the maximum.", field.name
         )
-    return _distinct(taken)
+    return _distinct(limited)
 
 
 def axes_over(
@@ -163,7 +163,7 @@ def axes_over(
     fields: Mapping[str, Any],
     own: Mapping[str, tuple[Value, ...]],
 ) -> dict[str, Iterable[Any]]:
-    """An experiment's axes where a person gives fields and axes of their own: what is given replaces what was there.
+    """The axes of an experiment after the user gave fields and axes, which replace those of the experiment.
 
     Raises ConfigError for a field that is given both as a value and as an axis.
     """
@@ -171,18 +171,18 @@ def axes_over(
         if name in fields:
             raise ConfigError(f"{name} is given both as a value and as an axis: give one of the two.", name)
     given = fields.keys() | own.keys()
-    given |= {rival for name, rival in kind.rivals.items() if name in given}  # of λ and λ_norm the later wins
+    given |= {rival for name, rival in kind.rivals.items() if name in given}  # λ and λ_norm replace each other
     return {name: values for name, values in axes.items() if name not in given} | dict(own)
 
 
 def coarse_to_fine(count: int) -> list[int]:
-    """The places 0 … count - 1: the ends, the middle, then the middles of the gaps that are left, widest first."""
+    """The indices 0 … count - 1: the ends, the middle, then the middles of the remaining gaps, widest first."""
     levels = _levels(count)
     return sorted(range(count), key=levels.__getitem__)
 
 
 def _levels(count: int) -> list[int]:
-    """How late each place of an axis comes: 0 for the ends and the middle, 1 for the middles between those …"""
+    """The level of each index of an axis: 0 for the ends and the middle, 1 for the middles between those …"""
     levels = [0] * count
     gaps = deque([(0, count - 1, 0)])
     while gaps:
@@ -195,7 +195,7 @@ def _levels(count: int) -> list[int]:
 
 
 def _distinct(values: Iterable[Value]) -> tuple[Value, ...]:
-    """Each value once; numbers ascending, anything else as it came."""
+    """Each value once. Numbers are sorted, other values keep their order."""
     distinct = list(dict.fromkeys(values))
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in distinct):
         distinct.sort()
@@ -203,12 +203,12 @@ def _distinct(values: Iterable[Value]) -> tuple[Value, ...]:
 
 
 def _parts(text: str) -> Iterator[str]:
-    """What stands between the commas of a text, but for those in brackets."""
+    """The parts of a text between commas that are not in parentheses."""
     begin = depth = 0
-    for place, character in enumerate(text):
+    for index, character in enumerate(text):
         if character == "," and not depth:
-            yield text[begin:place]
-            begin = place + 1
+            yield text[begin:index]
+            begin = index + 1
         elif character in "()":
             depth = max(0, depth + (1 if character == "(" else -1))
     yield text[begin:]
@@ -264,28 +264,28 @@ def _spaced(field: Hyperparameter, text: str, arguments: list[str], log: bool) -
 
 
 def _rounded(low: float, high: float, count: int, log: bool, whole: bool) -> list[int | float]:
-    """Values from low to high, each with as few digits as leave it close to its place."""
+    """Values from low to high, each rounded to as few digits as keep it near its exact position."""
 
-    def place(value: float) -> float:
+    def position(value: float) -> float:
         return math.log10(value) if log else value
 
-    step = (place(high) - place(low)) / (count - 1)
-    between = [place(low) + index * step for index in range(1, count - 1)]
+    step = (position(high) - position(low)) / (count - 1)
+    between = [position(low) + index * step for index in range(1, count - 1)]
     exact = [10**value if log else value for value in between]
-    values = [_readable(value, place, step, None if log else step) for value in exact]
+    values = [_readable(value, position, step, None if log else step) for value in exact]
     return [low, *(_whole(value, readable) if whole else readable for value, readable in zip(exact, values)), high]  # noqa: B905
 
 
-def _readable(value: float, place: Callable[[float], float], step: float, unit: float | None) -> float:
-    """A value with as few digits as leave it close to its place; digits count in the value, or in a unit if given."""
+def _readable(value: float, position: Callable[[float], float], step: float, unit: float | None) -> float:
+    """A value with as few digits as keep it near its position. Digits count within the value, or within a unit."""
     for digits in range(1, 17):
         lead = 0 if not unit else math.floor(math.log10(unit))
         rounded = round(value, digits - 1 - lead) if unit else float(f"{value:.{digits - 1}e}")
-        if abs(place(rounded) - place(value)) <= _OFF_PLACE * step:
+        if abs(position(rounded) - position(value)) <= _TOLERANCE * step:
             return rounded
     return value
 
 
 def _whole(value: float, readable: float) -> int:
-    """A readable value as a whole number; what was whole before, as powers of two are, stays."""
+    """A readable value as a whole number. An exact whole number, such as a power of two, is kept."""
     return round(value if math.isclose(value, round(value), rel_tol=1e-9) else readable)

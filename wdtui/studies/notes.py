@@ -1,11 +1,11 @@
-"""Notes: texts that an experiment shows while one of its runs trains, at given moments. Pure functions.
+"""Notes: texts that an experiment shows at given moments while one of its runs trains. Pure functions.
 
 In TOML, under [[notes]]:
 
 when  = "fit"                     "start", "fit", "generalise", "blow-up" (the first), "end", {step = N} or {epoch = N}
-says  = "… {test_accuracy} …"     the note, with values of that moment filled in: metrics, step, epoch, fit_step, delay;
-                                  where it is shown later, its step stands before it
-where = {bn_epsilon = 1e-5}       optional: the runs that it is for; a list means any of its values
+says  = "… {test_accuracy} …"     the note, with values at that moment filled in: metrics, step, epoch, fit_step, delay;
+                                  if it is shown later, its step is shown before it
+where = {bn_epsilon = 1e-5}       optional: the runs that it is for; a list allows any of its values
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from wdtui.support.text import clean, number, too_long
 
 MOMENTS = ("start", "fit", "generalise", "blow-up", "end")
 _VALUES = ("step", "epoch", "fit_step", "delay")
-"""What can be filled in besides the metrics of the problem."""
+"""The placeholders besides the metrics of the problem."""
 _KEYS = ("when", "says", "where")
 
 
@@ -40,7 +40,7 @@ class Note:
     where: dict[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
 
     def step(self, config: Config, seen: Milestones) -> int | None:
-        """The step at which the run gets there; None where it is not known to, or the note is not for this run."""
+        """The step of the note in a run; None if it is not known, or the note is not for this run."""
         if any(getattr(config, name) not in values for name, values in self.where.items()):
             return None
         if isinstance(self.when, tuple):
@@ -63,9 +63,9 @@ def read_notes(schema: Schema, tables: Any) -> tuple[Note, ...]:
 
 
 def reached(notes: Sequence[Note], config: Config, curves: Curves, seen: Milestones) -> list[tuple[int, str]]:
-    """The notes that a run has got to, in words, each with the step that its values are of; the newest last.
+    """The notes that a run has reached, each as the step of its values and its text, the newest last.
 
-    Those of one moment come in the file's order.
+    Notes of the same moment keep the order of the file.
     """
     last = int(curves.steps[-1]) if len(curves) else 0
     steps = [(step, note) for note in notes if (step := note.step(config, seen)) is not None and step <= last]
@@ -75,7 +75,7 @@ def reached(notes: Sequence[Note], config: Config, curves: Curves, seen: Milesto
 
 
 def _filled(note: Note, schema: Schema, curves: Curves, seen: Milestones, step: int) -> tuple[int, str]:
-    """Step and note, with the values of the first point at the note's step or later, or of none before the first."""
+    """Step and text of a note, with the values of the first point at that step or later; "–" if there are no points."""
     index = int(np.searchsorted(curves.steps, step))
     step = int(curves.steps[index]) if len(curves) else step
     if schema.source:

@@ -1,7 +1,7 @@
-"""Verdicts: claims held to what was measured. Pure functions of the outcomes of runs.
+"""Verdicts: checks claims against the outcomes of runs. Pure functions.
 
-A claim whose runs are not all there, with all their points, is NOT_RUN. It FAILS where a run diverged, and where the
-value is that of a milestone which never came: for a median that is so when it came in less than half of the runs.
+A claim is NOT_RUN if some of its runs, or some of their points, are missing. It FAILS if a run diverged, or if its
+value is that of a milestone that was not reached: for a median, one reached in less than half of the runs.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from wdtui.analysis.milestones import Milestones
 from wdtui.schema.curves import Curves
 from wdtui.studies.branches import Case
-from wdtui.studies.claims import MILESTONES, Claim, curve_of
+from wdtui.studies.claims import MEASURES, Claim, curve_of
 from wdtui.support.text import number
 
 Range = tuple[float, float]
-"""Smallest and largest: one value twice, except where a claim is to hold whichever seed is taken."""
+"""The smallest and the largest value. They are equal unless a claim must hold for all seeds."""
 
 
 class State(enum.StrEnum):
-    """What became of a claim."""
+    """The result of a check."""
 
     HOLDS = "holds"
     FAILS = "fails"
@@ -35,27 +35,27 @@ class State(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a finished run came to; `milestones` as `Milestones.to_json` writes them."""
+    """The results of a finished run; `milestones` as written by `Milestones.to_json`."""
 
     final: Mapping[str, float]
     milestones: Mapping[str, Any]
     curves: Callable[[], Curves]
-    """Reads all points: asked for only where the end does not suffice."""
+    """Reads all points. Called only if the final values are not enough."""
     diverged: bool = False
     forked_at: int = 0
-    """Of a branch, the step of the fork: its blow-ups, and what is highest or lowest in it, come after that."""
+    """For a branch, the step of the fork. Its blow-ups, and its highest and lowest values, are those after it."""
     lacking: int | None = None
-    """The number of the run where some of its points are damaged."""
+    """The number of the run if some of its points are damaged."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """Whether a claim holds, and on what grounds."""
+    """Whether a claim holds, and why."""
 
     claim: Claim
     state: State
     measured: str
-    """The measured value and what was claimed of it, or why there is no value, in a sentence."""
+    """A sentence with the measured value and the bounds, or the reason why there is no value."""
     value: Range | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -66,18 +66,18 @@ class Verdict:
 
 
 def check(claim: Claim, cells: Iterable[Case], outcomes: Mapping[Case, Outcome]) -> Verdict:
-    """Hold a claim to the outcomes of its runs; those of `outcomes` that it is not about do not matter."""
+    """Check a claim against the outcomes of its runs. Other runs in `outcomes` are ignored."""
     first, second = claim.cells(cells)
     if not first or (not second and (claim.minus or claim.divided_by)):
         return Verdict(claim, State.NOT_RUN, "Its runs are not part of this selection.")
     needed = list(dict.fromkeys([*first, *second]))
-    there = [outcomes[cell] for cell in needed if cell in outcomes]
-    if len(there) < len(needed):
-        return Verdict(claim, State.NOT_RUN, f"{len(needed) - len(there)} of its {len(needed)} runs are missing.")
-    if run := next((outcome.lacking for outcome in there if outcome.lacking), None):
-        says = f"Run {run} lacks damaged points: `wdtui resume {run}` trains them again."
+    present = [outcomes[cell] for cell in needed if cell in outcomes]
+    if len(present) < len(needed):
+        return Verdict(claim, State.NOT_RUN, f"{len(needed) - len(present)} of its {len(needed)} runs are missing.")
+    if run := next((outcome.lacking for outcome in present if outcome.lacking), None):
+        says = f"Run {run} has damaged points: `wdtui resume {run}` trains them again."
         return Verdict(claim, State.NOT_RUN, says)
-    if diverged := sum(outcome.diverged for outcome in there):
+    if diverged := sum(outcome.diverged for outcome in present):
         return Verdict(claim, State.FAILS, f"{diverged} of its {len(needed)} runs diverged, so there is no value.")
     value, grounds = _term(claim, first, outcomes)
     if second:
@@ -94,12 +94,12 @@ def check(claim: Claim, cells: Iterable[Case], outcomes: Mapping[Case, Outcome])
 
 def _sentence(claim: Claim, grounds: str) -> str:
     first = claim.subject[0]
-    subject = (first.upper() if first.isascii() else first) + claim.subject[1:]  # λ is not Λ
+    subject = (first.upper() if first.isascii() else first) + claim.subject[1:]  # λ keeps its case
     return f"{subject}: {grounds}; claimed: {claim.bounds}"
 
 
 def _term(claim: Claim, cells: Sequence[Case], outcomes: Mapping[Case, Outcome]) -> tuple[Range, str]:
-    """The value of some cells, and how it came about."""
+    """The value of some cells, and a text that shows how it was computed."""
     curve = {at: [_measured(claim, outcomes[cell]) for cell in group] for at, group in curve_of(claim, cells).items()}
     if not claim.find:
         (values,) = curve.values()
@@ -108,20 +108,20 @@ def _term(claim: Claim, cells: Sequence[Case], outcomes: Mapping[Case, Outcome])
         if len(values) == 1:
             return value, spoken
         return value, f"{spoken} ({claim.seeds} of {', '.join(map(claim.shown_term, sorted(values)))})"
-    places = sorted(curve)
-    heights = np.array([_over_seeds(claim.seeds, curve[place])[0] for place in places])
-    found = _found(claim.find, places, heights)
+    positions = sorted(curve)
+    heights = np.array([_over_seeds(claim.seeds, curve[position])[0] for position in positions])
+    found = _found(claim.find, positions, heights)
     shown = dataclasses.replace(claim, find="").shown_term
-    along = ", ".join(f"{number(at)}: {shown(high)}" for at, high in zip(places, heights.tolist(), strict=True))
+    along = ", ".join(f"{number(at)}: {shown(high)}" for at, high in zip(positions, heights.tolist(), strict=True))
     return (found, found), f"{claim.shown_term(found)} ({along})"
 
 
-def _found(find: str, places: Sequence[float], heights: NDArray[np.float64]) -> float:
+def _found(find: str, positions: Sequence[float], heights: NDArray[np.float64]) -> float:
     if np.isnan(heights).any():
         return math.nan
     if find.endswith("_at"):
         index = int(heights.argmax() if find == "highest_at" else heights.argmin())
-        return float(places[index]) if math.isfinite(heights[index]) else math.nan
+        return float(positions[index]) if math.isfinite(heights[index]) else math.nan
     sign = 1 if find == "largest_rise" else -1
     if not np.isfinite(heights).all():
         return math.nan
@@ -130,11 +130,11 @@ def _found(find: str, places: Sequence[float], heights: NDArray[np.float64]) -> 
 
 
 def _measured(claim: Claim, outcome: Outcome) -> float:
-    """The value of one run; infinity for a milestone that never came, NaN for what was not measured."""
-    if claim.measure in MILESTONES:
+    """The value of one run; infinity for a milestone that was not reached, NaN if not measured."""
+    if claim.measure in MEASURES:
         if not outcome.milestones:
             return math.nan
-        value = MILESTONES[claim.measure][1](_seen(outcome))
+        value = MEASURES[claim.measure][1](_seen(outcome))
         return math.inf if value is None else float(value)
     if claim.at == "end":
         return outcome.final.get(claim.measure, math.nan)
@@ -157,28 +157,22 @@ def _seen(outcome: Outcome) -> Milestones:
 
 
 def _over_seeds(way: str, values: list[float]) -> Range:
-    """One value of several seeds', or for "all" the smallest and the largest."""
+    """The combined value of several seeds. For "all", the smallest and the largest."""
     if way == "all":
         return float(np.min(values)), float(np.max(values))
-    middle: dict[str, Callable[[list[float]], Any]] = {
-        "median": np.median,
-        "mean": np.mean,
-        "min": np.min,
-        "max": np.max,
-    }
-    value = float(middle[way](values))
+    value = float(getattr(np, way)(values))
     return value, value
 
 
-def _difference(one: Range, other: Range) -> Range:
-    return one[0] - other[1], one[1] - other[0]
+def _difference(first: Range, second: Range) -> Range:
+    return first[0] - second[1], first[1] - second[0]
 
 
-def _ratio(one: Range, other: Range) -> Range:
-    """No value where it would be divided by zero, or by what is negative."""
-    if not (other[0] > 0 and math.isfinite(other[1])):
+def _ratio(first: Range, second: Range) -> Range:
+    """NaN if the divisor can be zero, negative or infinite."""
+    if not (second[0] > 0 and math.isfinite(second[1])):
         return math.nan, math.nan
-    ends = [above / below for above in one for below in other]
+    ends = [above / below for above in first for below in second]
     return min(ends), max(ends)
 
 

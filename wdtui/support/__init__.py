@@ -1,1 +1,1 @@
-"""What every part may use: texts, files, settings, the machine, errors, and the private parts of other libraries."""
+"""Code for all packages: texts, files, the machine, errors, and the private parts of other libraries."""

@@ -1,14 +1,14 @@
-"""The base of all errors in which wdtui speaks: each message is one sentence that a person can act on."""
+"""The base class of all errors of wdtui. Each message is one sentence that a person can act on."""
 
 from __future__ import annotations
 
 
 class WdtuiError(Exception):
-    """What was asked for cannot be done, and what to do about it, in one sentence."""
+    """Says in one sentence what cannot be done and what to do about it."""
 
 
 class TrainingError(WdtuiError):
-    """What ended a run that had begun, or kept one from beginning although it was asked for rightly."""
+    """Training failed, or could not start although the request was valid."""
 
 
 class DivergedError(TrainingError):

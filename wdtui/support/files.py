@@ -1,6 +1,6 @@
-"""Reading files that somebody else may have written: regular ones alone, of a bounded size, and never by waiting.
+"""Safe reading of files that somebody else may have written: only regular files of bounded size, without blocking.
 
-Opening a named pipe blocks, a device has no end, and a file of gigabytes fills the memory. Plain Python.
+Opening a named pipe blocks, a device has no end, and a large file fills the memory. Plain Python.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 MOST_TOML_BYTES = 1_000_000
-"""A TOML file that a person wrote has some thousand."""
+"""TOML files written by hand have a few thousand bytes."""
 
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -25,22 +25,22 @@ _KINDS = {
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _UNSIZED = 1_000_000
-"""So many bytes are read of files whose size says nothing, as of those in /proc."""
+"""The number of bytes read from files without a size, such as those in /proc."""
 _LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){50}""")
-"""A key of so many parts is no person's, and takes tomllib a time that grows with their number squared."""
+"""A key with very many parts. Nobody writes one, and tomllib takes quadratic time for it."""
 
 
 def check_regular(path: Path, most: int, *, links: bool = True) -> None:
-    """Raise OSError, whose `strerror` says why, for what is no regular file of at most so many bytes.
+    """Raise OSError, with the reason in `strerror`, unless the path is a regular file of at most `most` bytes.
 
-    `links` says whether the path may be a link to one.
+    With `links` it may be a link to one.
     """
     _check(path.stat() if links else path.lstat(), path, most)
 
 
 def read_regular(path: Path, most: int, *, links: bool = True) -> bytes:
-    """The content of a regular file of at most so many bytes; raises OSError as `check_regular` does."""
-    check_regular(path, most, links=links)  # before it is opened, which a device may notice
+    """The content of a regular file of at most `most` bytes. Raises OSError as `check_regular` does."""
+    check_regular(path, most, links=links)  # before opening, which may have effects on a device
     descriptor = os.open(path, os.O_RDONLY | _AT_ONCE | (0 if links else _NO_LINK))
     with open(descriptor, "rb") as file:
         found = os.fstat(descriptor)
@@ -53,12 +53,12 @@ def read_regular(path: Path, most: int, *, links: bool = True) -> bytes:
 
 
 def read_toml_text(path: Path) -> str:
-    """The text of a TOML file, which may be a link to one; raises OSError and UnicodeDecodeError."""
+    """The text of a TOML file, or of the target of a link. Raises OSError and UnicodeDecodeError."""
     return read_regular(path, MOST_TOML_BYTES).decode("utf-8")
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """What tomllib reads in a text; raises TOMLDecodeError for one that is nested without end, too."""
+    """Parse a TOML text. Raises TOMLDecodeError, also if it is nested too deeply."""
     if not _LONG_KEY.search(text):
         try:
             return tomllib.loads(text)

@@ -1,7 +1,6 @@
-"""How busy this machine is: CPU and memory by psutil, NVIDIA GPUs by NVML where the extra `gpu` is installed.
+"""The load of this machine: CPU and memory by psutil, NVIDIA GPUs by NVML if the extra `gpu` is installed.
 
-Nothing is sampled unless somebody asks, and what is not there is simply absent: no GPU, no driver, a sensor without a
-value. No torch, no UI.
+Everything is sampled on demand. A missing GPU, driver or sensor value is left out. No torch, no UI.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Gpu:
-    """One NVIDIA GPU at one moment; None where it does not say."""
+    """One NVIDIA GPU at one moment. A value that it does not report is None."""
 
     name: str
     percent: float | None = None
     memory: tuple[int, int] | None = None
-    """Bytes in use, and bytes there are."""
+    """Bytes in use, and bytes in total."""
     celsius: float | None = None
     watts: float | None = None
 
@@ -32,9 +31,9 @@ class Load:
     """The machine at one moment."""
 
     cpu_percent: float | None
-    """Of all cores, since the sample before; None at the first."""
+    """Of all cores, since the previous sample; None at the first."""
     memory: tuple[int, int]
-    """Bytes in use, and bytes there are."""
+    """Bytes in use, and bytes in total."""
     gpus: tuple[Gpu, ...] = ()
 
 
@@ -42,7 +41,7 @@ _samples = itertools.count()
 
 
 def sample() -> Load:
-    """Look once: well below a millisecond without a GPU. The first look at a GPU loads its library."""
+    """Take a sample: well below a millisecond without a GPU. The first sample of a GPU loads its library."""
     import psutil
 
     memory, since_before = psutil.virtual_memory(), psutil.cpu_percent(None)
@@ -50,7 +49,7 @@ def sample() -> Load:
 
 
 def gpus() -> tuple[Gpu, ...]:
-    """The NVIDIA GPUs, none where the library, the driver or the hardware is missing."""
+    """The NVIDIA GPUs; empty if the library, the driver or the hardware is missing."""
     nvml = _nvml()
     if nvml is None:
         return ()
@@ -62,9 +61,9 @@ def gpus() -> tuple[Gpu, ...]:
 
 
 def available_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that this process may still take before the system ends a process: of the machine, and of its cgroups.
+    """The bytes that this process can still allocate, limited by the machine and by its cgroups (version 1 or 2).
 
-    A container's limit is that of a cgroup, its own or one above; what is there is read, of version 1 and 2.
+    The limit of a container is that of its cgroup or of one above it.
     """
     import psutil
 
@@ -78,7 +77,7 @@ def available_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/c
 
 
 def _room(folder: Path) -> float:
-    """What a cgroup's limit leaves; caches of files, which give way, count as free."""
+    """The free bytes within a cgroup's limit. Caches of files count as free."""
     for limit, use, cache in (
         ("memory.max", "memory.current", "inactive_file"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -91,21 +90,21 @@ def _room(folder: Path) -> float:
 
 
 def _text(file: Path) -> str:
-    """What a file of the kernel says, nothing where it is not there or not ours to read."""
+    """The content of a kernel file; empty if it does not exist or cannot be read."""
     try:
         return file.read_text()
     except OSError:
         return ""
 
 
-def in_words(load: Load) -> str:
-    """The load in a few words, as `CPU 87 % · 3.1 of 8.3 GB`, and each GPU after it."""
+def load_text(load: Load) -> str:
+    """The load as text, e.g. `CPU 87 % · 3.1 of 8.3 GB`, followed by each GPU."""
     cpu = "" if load.cpu_percent is None else f"CPU {load.cpu_percent:.0f} %"
-    return " · ".join(filter(None, [cpu, _gigabytes(load.memory), *map(gpu_in_words, load.gpus)]))
+    return " · ".join(filter(None, [cpu, _gigabytes(load.memory), *map(gpu_text, load.gpus)]))
 
 
-def gpu_in_words(gpu: Gpu) -> str:
-    """One GPU in a few words: use, memory, temperature, power, as far as it says them."""
+def gpu_text(gpu: Gpu) -> str:
+    """One GPU as text: use, memory, temperature and power, if it reports them."""
     parts = (
         "GPU" if gpu.percent is None else f"GPU {gpu.percent:.0f} %",
         "" if gpu.memory is None else _gigabytes(gpu.memory),
@@ -121,7 +120,7 @@ def _gigabytes(memory: tuple[int, int]) -> str:
 
 @functools.cache
 def _nvml() -> Any:
-    """NVIDIA's library, begun once; None where it cannot be."""
+    """NVIDIA's library, initialised once; None if that fails."""
     try:
         nvml = importlib.import_module("pynvml")
     except ImportError:
@@ -134,19 +133,19 @@ def _nvml() -> Any:
 
 
 def _gpu(nvml: Any, handle: Any) -> Gpu:
-    def asked(question: str, *arguments: Any) -> Any:
+    def ask(question: str, *arguments: Any) -> Any:
         try:
             return getattr(nvml, question)(handle, *arguments)
-        except nvml.NVMLError:  # a virtual GPU, say, has no thermometer
+        except nvml.NVMLError:  # for example, a virtual GPU has no thermometer
             return None
 
-    name = asked("nvmlDeviceGetName") or "NVIDIA GPU"
-    use, memory = asked("nvmlDeviceGetUtilizationRates"), asked("nvmlDeviceGetMemoryInfo")
-    milliwatts = asked("nvmlDeviceGetPowerUsage")
+    name = ask("nvmlDeviceGetName") or "NVIDIA GPU"
+    use, memory = ask("nvmlDeviceGetUtilizationRates"), ask("nvmlDeviceGetMemoryInfo")
+    milliwatts = ask("nvmlDeviceGetPowerUsage")
     return Gpu(
         name.decode() if isinstance(name, bytes) else name,
         None if use is None else use.gpu,
         None if memory is None else (memory.used, memory.total),
-        asked("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU),
+        ask("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU),
         None if milliwatts is None else milliwatts / 1000,
     )

@@ -1,6 +1,6 @@
-"""Files that commands write: whole or not at all, over nothing that is there unless asked to, and through no link.
+"""Writes the output files of commands: completely or not at all, without replacing files unless forced.
 
-Plain Python: no torch, no UI. Every command that writes a file goes through `writing` or `filling`.
+Plain Python: no torch, no UI. Every command that writes a file uses `writing` or `filling`. Links are not followed.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _BESIDE_STORE = ("checkpoints", "logs", "form.json")
 
 
 class FileError(WdtuiError):
-    """What cannot be written, and what to do about it, in one sentence."""
+    """Says in one sentence what cannot be written and what to do about it."""
 
 
 def check_file(path: Path, *, force: bool = False) -> None:
-    """Raise FileError where `writing` would refuse: to be known before anything is computed in vain."""
+    """Raise FileError if `writing` would refuse. Call it before a long computation."""
     with _errors_of(path):
         _check_place(path)
         if not path.exists():
@@ -37,10 +37,10 @@ def check_file(path: Path, *, force: bool = False) -> None:
 
 @contextlib.contextmanager
 def writing(path: Path, *, force: bool = False, mode: int = 0o666) -> Iterator[Path]:
-    """Give the path of an empty file to write, which takes the place of `path` once the block has ended well.
+    """Yield the path of an empty file to write, which replaces `path` when the block ends without an error.
 
-    Without `force` nothing that is there is replaced, also not what comes to be there meanwhile. After an error, or an
-    interrupt, everything is as it was before. `mode` is that of a new file, less the umask. Raises FileError.
+    Without `force` no existing file is replaced, even if it appears during the block. After an error or an interrupt
+    nothing has changed. `mode` is that of a new file, before the umask. Raises FileError.
     """
     check_file(path, force=force)
     partial = _beside(path)
@@ -63,7 +63,7 @@ def write_text(path: Path, text: str, *, force: bool = False) -> None:
 
 
 def check_folder(folder: Path, pattern: str, *, force: bool = False) -> None:
-    """Raise FileError where `filling` would refuse."""
+    """Raise FileError if `filling` would refuse."""
     with _errors_of(folder):
         _check_place(folder)
         if folder.exists() and not folder.is_dir():
@@ -74,9 +74,9 @@ def check_folder(folder: Path, pattern: str, *, force: bool = False) -> None:
 
 @contextlib.contextmanager
 def filling(folder: Path, pattern: str, *, force: bool = False) -> Iterator[Path]:
-    """Give an empty folder to write files to, which move into `folder` once the block has ended well.
+    """Yield an empty folder for files, which move into `folder` when the block ends without an error.
 
-    They take the place of the files there that match the pattern, which `force` allows; others stay. Raises FileError.
+    They replace the files there that match the pattern, if `force` allows it. Others stay. Raises FileError.
     """
     check_folder(folder, pattern, force=force)
     partial = _beside(folder)
@@ -96,23 +96,23 @@ def filling(folder: Path, pattern: str, *, force: bool = False) -> Iterator[Path
 
 
 def _check_place(path: Path) -> None:
-    """Raise FileError for a link, and for what belongs to a run store, whichever store that is."""
+    """Raise FileError for a link, and for files that belong to a run store, whichever store that is."""
     if path.is_symlink():
         raise FileError(f"{path} is a link to {os.readlink(path)}: give the name of the target file.")
-    place = path.absolute().parent.resolve() / path.name
-    for folder in place.parents:
-        first = place.relative_to(folder).parts[0]
+    resolved = path.absolute().parent.resolve() / path.name
+    for folder in resolved.parents:
+        first = resolved.relative_to(folder).parts[0]
         if first.startswith(_STORE) or (first in _BESIDE_STORE and (folder / _STORE).exists()):
             raise FileError(f"{path} belongs to the run store in {folder}. Give another name.")
 
 
 def _beside(path: Path) -> Path:
-    """A name that nothing has, in the folder of a path, so that moving it there is one step."""
+    """An unused name in the same folder, so that moving the file to its path is atomic."""
     return path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.part")
 
 
 def _move(partial: Path, path: Path, force: bool) -> None:
-    """Give a file its name; a link fails where a file has that name already, which a plain rename would replace."""
+    """Rename a file. Without `force` it uses a link, which fails if the name exists; a rename would replace it."""
     if force:
         os.replace(partial, path)
         return
@@ -120,13 +120,13 @@ def _move(partial: Path, path: Path, force: bool) -> None:
         os.link(partial, path)
     except FileExistsError:
         raise FileError(f"{path} already exists. Give --force to replace it, or another name.") from None
-    except OSError:  # a file system without links, as FAT
+    except OSError:  # a file system without links, such as FAT
         check_file(path)
         os.replace(partial, path)
 
 
 def _sync(file: Path) -> None:
-    """Have what was written reach the disk before its name does."""
+    """Flush the content to the disk before the file is renamed."""
     descriptor = os.open(file, os.O_RDONLY)
     try:
         os.fsync(descriptor)

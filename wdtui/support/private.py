@@ -1,4 +1,4 @@
-"""Folders and files that are their owner's alone, or a group's, whatever the umask. Plain Python, POSIX modes."""
+"""Folders and files that only their owner, or a group, can access, whatever the umask. Plain Python, POSIX modes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import IO
 
 
 def make_folder(folder: Path, shared: bool) -> None:
-    """Make a folder, and those above it, for its owner alone, or for its group too; one that is there stays as it is.
+    """Make a folder, and missing ones above it, for its owner or for its group too. An existing one is not changed.
 
     Raises OSError.
     """
@@ -21,25 +21,25 @@ def make_folder(folder: Path, shared: bool) -> None:
 
 
 def is_shared(folder: Path) -> bool:
-    """Whether the group may write to a folder: then what is made in it is the group's too."""
+    """Whether the group can write to a folder. New files in it are then shared with the group."""
     return os.name == "posix" and bool(folder.stat().st_mode & stat.S_IWGRP)
 
 
 def opened(path: Path, mode: str, shared: bool = False) -> IO[bytes]:
-    """Open a file in binary mode; one that is made is its owner's alone, or the group's too. Raises OSError."""
+    """Open a file in binary mode. Only the owner can access a new one, or the group too. Raises OSError."""
     return open(path, mode, opener=lambda name, flags: _opened(name, flags, 0o660 if shared else 0o600))
 
 
 def _opened(name: str, flags: int, mode: int) -> int:
-    there = os.path.exists(name)
+    existed = os.path.exists(name)
     descriptor = os.open(name, flags, mode)
-    if not there:
+    if not existed:
         os.chmod(name, mode)  # past the umask
     return descriptor
 
 
 def share(folder: Path) -> None:
-    """Give the group what SQLite needs of a folder and all in it, as far as they are this user's. Raises OSError."""
+    """Give the group access to a folder and its content, as SQLite needs it. Skips files of others. Raises OSError."""
     for path in (folder, *folder.rglob("*")):
         status = path.lstat()
         if status.st_uid != os.geteuid() or stat.S_ISLNK(status.st_mode):

@@ -1,7 +1,7 @@
-"""Private parts of other libraries, each with the reason why no public part will do.
+"""Uses of private parts of other libraries, each with the reason why no public part is enough.
 
-No other module of wdtui touches one, so that this page says what a new version of a library may break. A library is
-imported when the first of its parts is used.
+No other module of wdtui uses one, so this page lists what a new version of a library may break. A library is imported
+when one of its parts is first used.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     NoArgsIsHelpError = typer._click.exceptions.NoArgsIsHelpError
 
 _PARTS = {
-    # torch.optim.Adam(fused=True) makes the same call, after Python code that goes over all parameters at each step.
+    # torch.optim.Adam(fused=True) makes the same call, but loops over all parameters in Python at each step.
     "fused_adamw": ("torch", "_fused_adamw_"),
     "fused_adam": ("torch", "_fused_adam_"),
-    # torch.linalg.vector_norm takes one tensor, and a network has dozens.
+    # torch.linalg.vector_norm takes one tensor, but a network has dozens.
     "foreach_norm": ("torch", "_foreach_norm"),
-    # Textual's name for the key of a character: its public `key_to_character` is the way back only.
+    # Textual's name for the key of a character. The public `key_to_character` only converts the other way.
     "character_to_key": ("textual.keys", "_character_to_key"),
-    # Typer raises these two where it is asked not to show errors itself, and has no public name for them.
+    # Typer raises these two if it does not show errors itself, and has no public names for them.
     "NoSuchOption": ("typer._click.exceptions", "NoSuchOption"),
     "NoArgsIsHelpError": ("typer._click.exceptions", "NoArgsIsHelpError"),
 }
@@ -45,16 +45,16 @@ def __getattr__(name: str) -> Any:
 
 
 def write_to_terminal(app: App[Any], text: str) -> None:
-    """Send an escape sequence that Textual has no method for, as that of a desktop notification."""
+    """Send an escape sequence for which Textual has no method, such as a desktop notification."""
     if app._driver is not None and not app.is_headless:
         app._driver.write(text)
 
 
 def notifications(app: App[Any]) -> list[Notification]:
-    """The notices that the app shows: Textual has no public list of them."""
+    """The notifications that the app shows. Textual has no public list of them."""
     return list(app._notifications)
 
 
 def drop_notification(app: App[Any], notice: Notification) -> None:
-    """Take back one notice; Textual can take back all or none. The screen shows it with the next notice."""
+    """Remove one notification; Textual can only clear all. The screen is updated with the next one."""
     app._unnotify(notice, refresh=False)

@@ -111,13 +111,11 @@ class DeclaredSession(Session):
 
     def state(self) -> dict[str, Tensor]:
         tensors = Tensors()
-        self._skeleton = packed(self._kept(), "", tensors)
+        packed(self._kept(), "", tensors)
         return tensors
 
     def position(self) -> dict[str, Any]:
-        if not hasattr(self, "_skeleton"):
-            self.state()
-        return super().position() | {"state": self._skeleton}
+        return super().position() | {"state": packed(self._kept(), "", Tensors())}
 
     def restore(self, state: Mapping[str, Tensor], position: Mapping[str, Any]) -> None:
         with reporting(self.source, "when its state was restored"):

@@ -94,6 +94,10 @@ class Session(abc.ABC):
 
     # What follows
 
+    def copied_state(self) -> dict[str, Tensor]:
+        """A copy of `state` on the same device, which stays as it is while training goes on."""
+        return {name: tensor.clone() for name, tensor in self.state().items()}
+
     @property
     def batched(self) -> int:
         """How many runs are trained together, this one included."""

@@ -1,4 +1,4 @@
-"""The workbench in the terminal. Importing this costs nothing; `open_app` imports what it needs."""
+"""The workbench in the terminal. Importing this package is cheap; `open_app` imports what it needs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class TerminalError(WdtuiError):
-    """The terminal at hand cannot show the workbench, said in one sentence."""
+    """This terminal cannot show the workbench. The message is one sentence."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Opening:
-    """What to start at once: a new run with a config, a grid of them, or a run or a sweep that the store has."""
+    """What to start at once: a new run with a config, a grid of runs, or a run or sweep in the store."""
 
     config: Config | None = None
     grid: Grid | None = None
@@ -34,7 +34,7 @@ class Opening:
     problem: str = ""
     """The file of a problem whose form is shown."""
     workers: int | None = None
-    """How many runs train at once, None for as many as suit the machine."""
+    """The number of runs that train at once; None for the machine's default."""
 
 
 def open_app(
@@ -45,10 +45,10 @@ def open_app(
     fps: float | None = None,
     mouse: bool | None = None,
 ) -> int:
-    """Show the workbench on a store until it is left; return the exit status.
+    """Show the workbench on a store until the user quits; return the exit status.
 
-    What an `opening` says is queued at once; `fps` is how often a second the app looks for news. Raises TerminalError
-    before anything is drawn, and StoreError.
+    What `opening` describes is queued at once. `fps` is how often per second the app reads the store. Raises
+    TerminalError before anything is drawn, and StoreError.
     """
     check_terminal()
     from wdtui import settings
@@ -71,7 +71,7 @@ def open_app(
 
 
 def check_settings(chosen: Settings) -> None:
-    """Raise SettingsError for keys and colours that the app cannot take."""
+    """Raise SettingsError for keys and colours that the app cannot use."""
     from wdtui.settings import SettingsError
     from wdtui.tui.keymap import keymap
     from wdtui.tui.theme import own_themes
@@ -93,7 +93,7 @@ def has_terminal() -> bool:
 
 
 def check_terminal() -> None:
-    """Raise TerminalError where Textual would wait forever or write escapes that nobody reads."""
+    """Raise TerminalError where Textual would wait forever or write escape sequences to no terminal."""
     hint = "`wdtui run … --headless` trains without a screen"
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise TerminalError(f"The app needs a terminal, and there is none here. {hint}.")

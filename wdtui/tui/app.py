@@ -1,4 +1,4 @@
-"""The app: starts the feed and the first screen, and leaves in order. What is on the screens is theirs."""
+"""The app: starts the feed and the first screen, and quits in order. The screens define their own content."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _LONG_SECONDS = 60.0
-"""The end of a run that took longer is announced beyond the screen."""
+"""The end of a run that took longer is also announced outside the screen."""
 _STOP_SECONDS = 60.0
 _MOST_NOTICES = 3
 
@@ -61,7 +61,7 @@ class WorkbenchApp(KeyOrder):
         super().__init__()
         chosen = settings or Settings(Path())
         self.keymap = keymap(chosen.keys)
-        """The actions that have other keys than the built-in ones."""
+        """The actions with keys other than the built-in ones."""
         self.themes = (*theme.THEMES, *theme.own_themes(chosen.themes))
         self._first_theme = theme.full_name(chosen.value("theme"))
         self.feed = Feed(store)
@@ -79,8 +79,8 @@ class WorkbenchApp(KeyOrder):
         return theme.DEFAULTS
 
     def on_mount(self) -> None:
-        for one in self.themes:
-            self.register_theme(one)
+        for known in self.themes:
+            self.register_theme(known)
         self.theme = self._first_theme or theme.suited_to(self.console.color_system)
         self.set_keymap(self.keymap)
         self.push_screen(Workbench())
@@ -88,13 +88,13 @@ class WorkbenchApp(KeyOrder):
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
-        """After the first frame: what takes longer than the eye wants to wait."""
+        """Read the store after the first frame, which would otherwise come later."""
         self.look()
-        self._say_what_is_damaged()
-        self.call_after_refresh(self._get_going)
+        self._report_damage()
+        self.call_after_refresh(self._start_opening)
 
-    def _get_going(self) -> None:
-        """Once the store is on the screen, since importing torch takes the interpreter from whatever draws."""
+    def _start_opening(self) -> None:
+        """Import torch and start what was asked for. The store is drawn first, as importing torch blocks drawing."""
         self.controls.scheduler.warm_up()
         if self._opening:
             opening = self._opening
@@ -102,13 +102,13 @@ class WorkbenchApp(KeyOrder):
                 about = {"experiment": opening.experiment, "name": opening.name}
                 self.start_sweep(opening.grid, threads=opening.threads, **about)
             elif opening.sweep_id is not None:
-                self.go_on_with_sweep(opening.sweep_id)
+                self.resume_sweep(opening.sweep_id)
             elif opening.config or opening.run_id is not None:
                 self.start(opening)
         self.set_interval(1 / self._fps, self._look_again)
 
     def _look_again(self) -> None:
-        """Look, unless the last look took long: watching may take a fifth of the time and no more."""
+        """Read the store, unless the last time was slow: reading takes at most a fifth of the time."""
         began = time.monotonic()
         if began >= self._rest_until:
             self.look()
@@ -134,7 +134,7 @@ class WorkbenchApp(KeyOrder):
             self.notify(str(error), severity="error", markup=False)
 
     def look(self) -> None:
-        """Take in what is new in the store and what the scheduler has to say."""
+        """Read what is new in the store and show the scheduler's notices."""
         try:
             snapshot = self.feed.poll()
         except WdtuiError as error:
@@ -149,12 +149,12 @@ class WorkbenchApp(KeyOrder):
             if notice.kind != "ended":
                 self.notify(notice.text, severity="error" if notice.kind == "failed" else "warning", markup=False)
 
-    def _say_what_is_damaged(self) -> None:
-        """What no row of a table can show: runs and sweeps that cannot be found or read any more."""
+    def _report_damage(self) -> None:
+        """Report runs and sweeps that cannot be found or read any more, as no row of the table can show them."""
         store = self.controls.store
         try:
             texts = [store.missing(), *(sweep.damage for sweep in store.sweeps.all())]
-        except WdtuiError:  # which `look` says
+        except WdtuiError:  # `look` reports it
             return
         for text in filter(None, texts):
             self.notify(text, severity="error", markup=False)
@@ -165,7 +165,7 @@ class WorkbenchApp(KeyOrder):
             if run.id in live and run.status_text not in LIVE and _took_long(run):
                 terminal.announce(self, f"Run {run.id} is {run.status}: {run.title}")
 
-    # Where keys lead
+    # Navigation
 
     def open_run(self, run_id: int) -> None:
         from wdtui.tui.screens.run import RunView
@@ -178,27 +178,27 @@ class WorkbenchApp(KeyOrder):
 
         try:
             self.push_screen(SweepView(sweep))
-        except WdtuiError as error:  # of another version
+        except WdtuiError as error:  # stored by another version
             self.notify(str(error), severity="error", markup=False)
 
     def start_sweep(self, grid: Grid, *, experiment: str = "", name: str = "", threads: int | None = None) -> None:
-        """Train a grid and show it."""
+        """Start a sweep and show it."""
         start = partial(self.controls.start_sweep, grid, experiment=experiment, name=name, threads=threads)
-        self.do_aside(start, self.open_sweep)
+        self.do_in_thread(start, self.open_sweep)
 
-    def go_on_with_sweep(self, sweep_id: int) -> None:
-        """Train what a sweep of the store lacks and show it."""
+    def resume_sweep(self, sweep_id: int) -> None:
+        """Train the missing runs of a stored sweep and show it."""
 
         def go_on() -> Sweep:
             sweep = self.controls.store.sweeps.get(sweep_id)
             self.controls.resume_sweep(sweep)
             return sweep
 
-        self.do_aside(go_on, self.open_sweep)
+        self.do_in_thread(go_on, self.open_sweep)
 
     @work(group="aside")
-    async def do_aside(self, action: Callable[[], _T], then: Callable[[_T], object]) -> None:
-        """Do to the store what takes longer than a screen may stand still, and then what follows from it."""
+    async def do_in_thread(self, action: Callable[[], _T], then: Callable[[_T], object]) -> None:
+        """Do something slow to the store in a thread, then continue with its result."""
         try:
             outcome = await asyncio.to_thread(action)
         except WdtuiError as error:
@@ -232,11 +232,11 @@ class WorkbenchApp(KeyOrder):
         self.push_screen(slots_dialog(self.controls.scheduler.slots), answered)
 
     def action_change_theme(self) -> None:
-        names = [one.name for one in self.themes]
+        names = [known.name for known in self.themes]
         self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
 
     def on_notify(self) -> None:
-        """A new notice takes the place of the last, but for errors and warnings, of which the newest stay."""
+        """A new notice replaces the last one. The newest errors and warnings stay."""
         shown = notifications(self)
         stay = [notice for notice in shown if notice.severity != "information"][-(_MOST_NOTICES - 1) :]
         for notice in shown:
@@ -244,14 +244,14 @@ class WorkbenchApp(KeyOrder):
                 drop_notification(self, notice)
 
     def on_command_palette_opened(self) -> None:
-        """Nothing blinks here."""
+        """Stop the cursor from blinking."""
         for box in self.screen.query(Input):
             box.cursor_blink = False
 
-    # Leaving
+    # Quitting
 
     async def action_quit(self) -> None:
-        """Leave; with live runs of this app, ask what is to become of them."""
+        """Quit; if runs of this app are live, ask what to do with them."""
         from wdtui.tui.screens.dialogs import Question, quit_question
 
         if isinstance(self.screen, Question) and self.screen.title_text == "quit":
@@ -269,14 +269,14 @@ class WorkbenchApp(KeyOrder):
             self.run_worker(self.detach_and_exit(0))
 
     async def stop_and_exit(self, reason: str, code: int) -> None:
-        """Stop all runs of this app with a checkpoint, then leave."""
+        """Stop all runs of this app with a checkpoint, then quit."""
         self._say("Stopping the runs with a checkpoint …")
         scheduler = self.controls.scheduler
         await asyncio.to_thread(_stopped, scheduler, reason)
         self.exit(return_code=code)
 
     async def detach_and_exit(self, code: int) -> None:
-        """Leave the runs to processes of their own, then leave."""
+        """Move the runs to processes of their own, then quit."""
         self._say("Moving the runs to the background …")
         await asyncio.to_thread(self.controls.scheduler.detach)
         self.exit(return_code=code)

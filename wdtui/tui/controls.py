@@ -1,4 +1,4 @@
-"""What people ask for in the app: the requests of every face, and what only an app with a scheduler has. No Textual."""
+"""The requests of the app: those of `Service`, and those that need the app's scheduler. No Textual."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Controls(Service):
-    """The actions of the workbench on one store; the runs that they start are trained by the app's scheduler."""
+    """The actions of the workbench on one store. The app's scheduler trains the runs."""
 
     def __init__(self, store: Store, scheduler: Scheduler, *, device: str = "auto") -> None:
         super().__init__(store, scheduler, device=None if device == "auto" else device)
@@ -26,13 +26,13 @@ class Controls(Service):
         return bool(self.scheduler.at_work) or self._sweeping.locked()
 
     def pause_or_resume(self, run_id: int) -> str:
-        """What one key does: pause a running run, have any other go on."""
+        """Pause a running run, resume any other."""
         running = self.store.run(run_id).status == Status.RUNNING
         return self.pause(run_id) if running else self.resume(run_id)
 
     def in_force_next(self, run: RunRecord) -> dict[str, Any]:
-        """The values of all fields at a live run's next point, with what it is asked for and has not taken yet."""
-        next_point = run.step + run.config.log_every * run.config.steps_per_epoch  # by then all that it took counts
+        """The values of all fields at a live run's next point, including pending steering."""
+        next_point = run.step + run.config.log_every * run.config.steps_per_epoch  # the plan is in force by then
         values = forks.in_force(run.config, run.plan, next_point)
         for command in self.store.commands(run.id):
             if command.kind == "steer":
@@ -40,7 +40,7 @@ class Controls(Service):
         return values
 
     def set_slots(self, text: str) -> str:
-        """Let so many runs train at once; with an empty text as many as suit the machine."""
+        """Set how many runs train at once; an empty text selects the machine's default."""
         text = text.strip()
         if text and not (text.isascii() and text.isdigit() and int(text) > 0):
             return f"{text} is not a number of runs: give 1 or more, or leave it empty for the default of this machine."

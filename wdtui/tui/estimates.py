@@ -1,4 +1,4 @@
-"""What is said about a run before it starts: its size, how long it will take, which λ the normalised rule suggests."""
+"""Facts about a run before it starts: its size, its duration, and the λ that the normalised rule suggests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wdtui.support.text import duration, number
 
 
 def arithmetic(config: Config, runs: Iterable[RunRecord], device: str = "auto") -> list[str]:
-    """Lines that say what a run of this config amounts to; `runs`, newest first, know how fast this machine is."""
+    """Lines about a run of this config. Earlier `runs`, newest first, show how fast this machine is."""
     seconds = config.steps / expected_speed(config, runs, device=device)
     size = [f"{number(config.parameters)} parameters"] if config.parameters is not None else []
     return [*size, f"{number(config.steps)} steps · about {duration(seconds)}", *config.hints()]

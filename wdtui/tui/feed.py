@@ -1,7 +1,7 @@
-"""What the screens show, read from the store a little at a time. No Textual here.
+"""Reads what the screens show from the store, incrementally. No Textual here.
 
-A Feed remembers what it has read; `poll` reads only what is new and hands out one immutable Snapshot, or None when
-nothing changed. Only the runs that are shown have their points in memory.
+A Feed remembers what it has read. `poll` reads only what is new and returns one immutable Snapshot, or None if nothing
+has changed. Only the points of shown runs are in memory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from wdtui.store.records import LIVE, Event, RunRecord, Status, StoreError
 from wdtui.store.store import Store
 
 _OWNERS_SECONDS = 2.0
-"""How often runs with an owner are read although nobody has written: it may have died silently."""
+"""How often runs with an owner are read without a write to the store: the owner may have died."""
 _OWNED = {*LIVE, Status.QUEUED}
 
 
@@ -36,13 +36,13 @@ class Shown:
 
     @cached_property
     def forecast(self) -> Forecast | None:
-        """The next blow-up, of a live run whose sharpness tells."""
+        """The next blow-up of a live run, if its sharpness allows a forecast."""
         return expected_blowup(self.curves, self.milestones) if self.run.live else None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The store as it was seen last: all runs, newest first, and those that are shown with their curves."""
+    """The last state of the store that was read: all runs, newest first, and the shown ones with their curves."""
 
     runs: tuple[RunRecord, ...] = ()
     shown: tuple[Shown, ...] = ()
@@ -69,13 +69,13 @@ class Feed:
         self._snapshot = Snapshot()
 
     def show(self, run_ids: Iterable[int]) -> None:
-        """Say which runs to show from the next look on, in this order."""
+        """Set the runs to show from the next `poll` on, in this order."""
         self._wanted = tuple(run_ids)
         for run_id in self._shown.keys() - set(self._wanted):
             del self._shown[run_id], self._curves[run_id]
 
     def poll(self) -> Snapshot | None:
-        """Look for news; None when there is none. Raises StoreError."""
+        """Read what is new; None if nothing has changed. Raises StoreError."""
         changed = self._read_runs() if self._due() else False
         shown = tuple(shown for run_id in self._wanted if (shown := self._read_shown(run_id, changed)))
         if not changed and shown == self._snapshot.shown and self._snapshot.loaded:
@@ -95,13 +95,13 @@ class Feed:
         return True
 
     def _read_runs(self) -> bool:
-        """Bring the records up to date; return whether any is another than before."""
+        """Update the records; return whether any has changed."""
         revision = self._store.revision()
         runs = self._store.runs_since(self._revision)
         changed = [run for run in runs if _differs(run, self._records.get(run.id))]
         self._records |= {run.id: run for run in changed}
         self._revision = revision
-        if self._store.count() != len(self._records):  # others have deleted some
+        if self._store.count() != len(self._records):  # another process has deleted some
             self._records = {run.id: run for run in self._store.runs()}
             return True
         return bool(changed)
@@ -122,7 +122,7 @@ class Feed:
 
     def _extended(self, run: RunRecord) -> Shown:
         growing = self._curves.get(run.id)
-        if growing is None or growing.last_step > run.step:  # new here, or truncated and trained again from there
+        if growing is None or growing.last_step > run.step:  # new, or truncated and being trained again
             growing = self._curves[run.id] = _Growing()
         newer = self._store.curves(run.id, after_step=growing.last_step)
         if growing.names not in ((), newer.names):  # it records more than it did
@@ -134,12 +134,12 @@ class Feed:
 
 
 _MOST_POINTS = 30_000
-"""So many points of a run are kept as they are; from then on old ones are thinned."""
+"""The number of points of a run that are kept. Above it old points are downsampled."""
 _BUCKET = 32
 
 
 class _Growing:
-    """Curves that grow at their end; what is handed out stays as it was."""
+    """Curves that grow at their end. Arrays that were returned do not change."""
 
     def __init__(self) -> None:
         self.names: tuple[str, ...] = ()
@@ -166,7 +166,7 @@ class _Growing:
             self._thin()
 
     def _thin(self) -> None:
-        """Forget points between those that a chart can show, so that watching for days costs no more memory."""
+        """Drop points that a chart could not show, so that memory stays bounded over days."""
         curves = self.curves()
         kept = curves.downsample(_BUCKET, [name for name in curves.names if "/" not in name])
         self._steps, self._epochs, self._values = self._steps[kept], self._epochs[kept], self._values[kept]
@@ -185,5 +185,5 @@ class _Growing:
 
 
 def _differs(run: RunRecord, before: RunRecord | None) -> bool:
-    """A heartbeat takes no revision and changes nothing to see; an owner's death takes none either and does."""
+    """Whether a run looks different. A heartbeat and an owner's death take no revision, but only the latter shows."""
     return before is None or (run.revision, run.state) != (before.revision, before.state)

@@ -1,4 +1,4 @@
-"""What each chart shows of the runs on the screen: pure functions from curves to a Figure. No Textual, no drawing."""
+"""The content of each chart on the screen: pure functions from curves to a Figure. No Textual, no drawing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rich.text import Text
 
 from wdtui.analysis.forecast import threshold
+from wdtui.analysis.sweep_table import written
 from wdtui.plots.terminal import RUN_COLORS, TONES, Level, Mark, Series
 from wdtui.runs.labels import labels
 from wdtui.schema.chart import Chart
@@ -28,7 +29,7 @@ _NOT_RECORDED = "Nothing to draw: no value of this was recorded."
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """A run in the charts, as it is named and coloured there."""
+    """A run in the charts, with its label and colour."""
 
     shown: Shown
     label: str
@@ -37,16 +38,16 @@ class Subject:
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """One chart, ready to be drawn at any size."""
+    """One chart that can be drawn at any size."""
 
     title: str
     about: str
     values: tuple[Text, ...]
-    """The newest values in words, each shorter than the one before; the first that fits is shown."""
+    """The newest values as texts, each shorter than the previous one. The first that fits is shown."""
     series: tuple[Series, ...] = ()
     x_range: Span | None = None
     x_ticks: tuple[tuple[float, str], ...] | None = None
-    """Places and labels below the chart, where they are not steps."""
+    """Values and labels below the chart, if they are not steps."""
     y_range: Span | None = None
     x_log: bool = False
     y_log: bool = False
@@ -54,11 +55,11 @@ class Figure:
     levels: tuple[Level, ...] = ()
     cursor: float | None = None
     drawing: Callable[[int, int], Text] | None = None
-    """What is drawn into so many cells and lines in place of curves over steps."""
+    """Draws other content than curves, given the number of cells and lines."""
 
 
 class _Line(NamedTuple):
-    """A curve that one run has in a chart."""
+    """A curve of one run in a chart."""
 
     label: str
     metric: str
@@ -66,7 +67,7 @@ class _Line(NamedTuple):
 
 
 def _lines(chart: Chart, view: View, curves: Curves) -> tuple[_Line, ...]:
-    """What is drawn of a run that is alone, the last on top."""
+    """The curves of a run that is shown alone, the last on top."""
     if chart.layers and (view.per_layer or not chart.traces):
         layers = [name for name in curves.names if name.startswith(f"{chart.layers}/")]
         return tuple(_Line(name.split("/")[1], name, RUN_COLORS[i % 6]) for i, name in enumerate(layers))
@@ -74,24 +75,18 @@ def _lines(chart: Chart, view: View, curves: Curves) -> tuple[_Line, ...]:
 
 
 def title(chart: Chart, view: View) -> str:
-    """What a chart shows, where it is looked at in one way."""
+    """The title of a chart in a view."""
     return (chart.layers_title if view.per_layer else "") or chart.title
 
 
-def written(schema: Schema, metric: str, value: float | None) -> str:
-    """A value of a metric as it is read."""
-    declared = schema.metric(metric)
-    return declared.written(value) if declared else number(value)
-
-
 def subjects(shown: Sequence[Shown], identity: Callable[[int], Identity]) -> list[Subject]:
-    """Name and colour the runs on the screen."""
-    named = labels([one.run for one in shown])
-    return [Subject(one, label, identity(one.run.id)) for one, label in zip(shown, named, strict=True)]
+    """The runs on the screen with labels and colours."""
+    named = labels([item.run for item in shown])
+    return [Subject(item, label, identity(item.run.id)) for item, label in zip(shown, named, strict=True)]
 
 
 def whole_span(subjects: Sequence[Subject], log: bool = False) -> Span:
-    """All steps of the runs, of a live one also those to come; without zero for a logarithmic axis."""
+    """All steps of the runs, for a live one also the future ones; without zero for a logarithmic axis."""
     ends = [_end(subject, alone=len(subjects) == 1) for subject in subjects]
     firsts = [float(subject.shown.curves.steps[0]) for subject in subjects if len(subject.shown.curves)]
     return max(min(firsts, default=1.0), 1.0) if log else 0.0, max([1.0, *ends])
@@ -104,7 +99,7 @@ def _end(subject: Subject, alone: bool) -> float:
 
 
 def figure(chart: Chart, subjects: Sequence[Subject], view: View) -> Figure:
-    """One chart of the runs, looked at in one way."""
+    """One chart of the runs in a view."""
     if not subjects:
         return Figure(chart.title, chart.about, ())
     schema = subjects[0].shown.run.schema
@@ -136,7 +131,7 @@ def _measured(chart: Chart, subject: Subject) -> bool:
 
 
 def _recorded(chart: Chart, subject: Subject, view: View) -> bool:
-    """Whether there is a value to draw, or may be one yet; a run that was taken in lacks what nobody recorded."""
+    """Whether there is a value to draw, or may be one later. Imported runs have only what was recorded."""
     shown = subject.shown
     ended = shown.run.status in FINISHED and len(shown.curves)
     lines = _lines(chart, view, shown.curves)
@@ -152,7 +147,7 @@ def _alone(chart: Chart, subjects: Sequence[Subject], view: View) -> Iterator[Se
 
 
 def _compared(chart: Chart, subjects: Sequence[Subject], view: View) -> Iterator[Series]:
-    """One main line for each run; its others behind, dimmed and without a sign. The legend names them, once for all."""
+    """The main line of each run, in front of its dimmed other lines. The legend names them once for all charts."""
     *others, main = chart.several
     for subject in subjects:
         for metric in others:
@@ -162,7 +157,7 @@ def _compared(chart: Chart, subjects: Sequence[Subject], view: View) -> Iterator
 
 
 def written_values(chart: Chart, subjects: Sequence[Subject], view: View, named: bool) -> Text:
-    """The newest values, or those under the cursor, each in its curve's colour."""
+    """The newest values, or those at the cursor, each in its curve's colour."""
     text = Text()
     if len(subjects) > 1:
         dimmed = {trace.metric: trace.label for trace in chart.traces}.get(chart.several[0], "")
@@ -178,7 +173,7 @@ def written_values(chart: Chart, subjects: Sequence[Subject], view: View, named:
 
 
 def legend(subjects: Sequence[Subject]) -> Text:
-    """The colour, the sign and the name of each of several runs, on one line."""
+    """The colour, marker and name of each of several runs, on one line."""
     text = Text(no_wrap=True, overflow="ellipsis")
     for subject in subjects:
         identity = subject.identity
@@ -188,7 +183,7 @@ def legend(subjects: Sequence[Subject]) -> Text:
 
 
 def visible(subject: Subject, metric: str, view: View) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Steps and values in view and one more on either side, so that the value axis fits what is seen."""
+    """Steps and values in view and one more on either side, so that the value axis fits the visible curve."""
     steps, values = _drawn(subject, metric)
     if view.span is None:
         return steps, values
@@ -198,7 +193,7 @@ def visible(subject: Subject, metric: str, view: View) -> tuple[NDArray[np.int64
 
 
 def value_at(subject: Subject, metric: str, step: float | None) -> float | None:
-    """The newest value, or the nearest to a step; None where there is none."""
+    """The newest value, or the nearest to a step; None if there is none."""
     steps, values = _drawn(subject, metric)
     if not len(steps):
         return None
@@ -206,7 +201,7 @@ def value_at(subject: Subject, metric: str, step: float | None) -> float | None:
 
 
 def _drawn(subject: Subject, metric: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """All points, a value that is not finite being a gap; of what is measured now and then only the measurements."""
+    """All points, where values that are not finite are gaps. Of rarely measured metrics only the measurements."""
     curves, declared = subject.shown.curves, subject.shown.run.schema.metric(metric)
     return curves.measured(metric) if declared and declared.every else (curves.steps, curves[metric])
 
@@ -223,7 +218,7 @@ def _marks(chart: Chart, schema: Schema, subjects: Sequence[Subject]) -> Iterato
 
 
 def milestones_of(shown: Shown) -> Iterator[tuple[int, str]]:
-    """The steps worth a mark, and what happened there."""
+    """The steps to mark, with labels."""
     seen = shown.milestones
     if seen.fit_step is not None:
         yield seen.fit_step, f"fit {number(seen.fit_step)}"
@@ -238,14 +233,14 @@ def milestones_of(shown: Shown) -> Iterator[tuple[int, str]]:
 
 
 def steering_text(schema: Schema, data: Mapping[str, object]) -> str:
-    """What a steering did, e.g. 'ε → 1e-5'."""
+    """The effect of a steering, e.g. 'ε → 1e-5'."""
     name = schema.symbol(str(data.get("field")))
     over = f" over {data['epochs']} epochs" if data.get("epochs") else ""
     return f"{name} → {format_value(data.get('new'))}{over}"
 
 
 def _steerings(subject: Subject, field: str) -> list[tuple[int, float, float, int]]:
-    """Step, old and new value of a field, and at which step it has come to the new one."""
+    """Step, old and new value of a field, and the step at which the new value is reached."""
     steps = subject.shown.run.steps_per_epoch
     return [
         (
@@ -261,19 +256,19 @@ def _steerings(subject: Subject, field: str) -> list[tuple[int, float, float, in
 
 def _levels(chart: Chart, subjects: Sequence[Subject], view: View) -> Iterator[Level]:
     if chart.level:
-        yield from _field_levels(chart.level, [one for one in subjects if _recorded(chart, one, view)])
+        yield from _field_levels(chart.level, [subject for subject in subjects if _recorded(chart, subject, view)])
     if chart.forecast and len(subjects) == 1:
         value = threshold(subjects[0].shown.curves, subjects[0].shown.milestones)
         yield Level(value, f"blow-ups happen near {number(value)}")
 
 
 def _field_levels(field: str, subjects: Sequence[Subject]) -> Iterator[Level]:
-    """A field as a line; where it was steered, a curve of its own shows it instead."""
+    """A field as a line. A steered field is shown as a curve instead."""
     for value, symbol in sorted(
         {
             (subject.shown.run.values[field], subject.shown.run.schema.symbol(field))
             for subject in subjects
-            if field in subject.shown.run.values  # a run of another problem may not have it
+            if field in subject.shown.run.values  # runs of other problems may not have it
             and (len(subjects) > 1 or not _steerings(subject, field))
         }
     ):
@@ -281,13 +276,13 @@ def _field_levels(field: str, subjects: Sequence[Subject]) -> Iterator[Level]:
 
 
 def _level_over_time(subject: Subject, field: str) -> Series:
-    """A field as it was steered; on the way to a new value it is a straight line on the logarithmic scale."""
+    """A steered field as a curve. A gradual change is a straight line on the logarithmic scale."""
     run = subject.shown.run
     steps, values = [0.0], [float(run.values[field])]
     for i, (step, old, new, arrived) in enumerate(_steerings(subject, field)):
         if i == 0:
             values = [old]
-        while steps[-1] > step:  # steered anew on the way
+        while steps[-1] > step:  # steered again during a gradual change
             steps.pop(), values.pop()
         steps += [step, arrived]
         values += [old, new]

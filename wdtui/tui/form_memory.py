@@ -1,4 +1,4 @@
-"""The form as it was left, in a small file beside the store; what cannot be read or written is forgotten."""
+"""The last state of the form, in a small file beside the store. Errors of reading and writing are ignored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wdtui.support import private
 
 @dataclasses.dataclass(frozen=True)
 class Kept:
-    """An experiment, and the texts of fields that say something else than it does."""
+    """An experiment, and the texts of fields that differ from it."""
 
     experiment: str
     texts: dict[str, str]
@@ -28,7 +28,7 @@ class FormMemory:
         self._last: Kept | None = None
 
     def read(self) -> Kept | None:
-        """What was kept; None where nothing was, or nothing of this form. It may have fields of another version."""
+        """The saved form, or None. It may contain fields of another version."""
         try:
             self._last = _checked(json.loads(self._file.read_text(encoding="utf-8")))
         except (OSError, ValueError):
@@ -36,12 +36,12 @@ class FormMemory:
         return self._last
 
     def write(self, kept: Kept) -> None:
-        """Keep this from now on."""
+        """Save a form, if it has changed."""
         if kept == self._last:
             return
         self._last = kept
         new = self._file.with_suffix(".new")
-        with contextlib.suppress(OSError):  # a store that can only be read is still worth opening
+        with contextlib.suppress(OSError):  # a read-only store can still be opened
             with private.opened(new, "wb", private.is_shared(new.parent)) as file:
                 file.write(json.dumps(dataclasses.asdict(kept), ensure_ascii=False).encode())
             new.replace(self._file)

@@ -1,4 +1,4 @@
-"""The sharpness against the value at which blow-ups come, as a bar. No Textual, no drawing."""
+"""The sharpness relative to its value at blow-ups, as a bar. No Textual, no drawing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WIDTH = 24
 
 
 def gauge(curves: Curves, seen: Milestones) -> list[str]:
-    """The newest sharpness, how full the bar is, and what it means; nothing where it was never measured."""
+    """The newest sharpness as a bar, and its meaning; empty if it was never measured."""
     _, values = curves.measured("sharpness")
     if not len(values):
         return []

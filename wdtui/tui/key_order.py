@@ -1,8 +1,8 @@
-"""Keys one after the other: the next key is handled when everything that the last one caused is done.
+"""Handles keys one at a time: the next key waits until everything caused by the previous one is done.
 
-Textual passes a key at once to the widget that has the focus, and from there it climbs to the app through a queue per
-widget. A key that opens a text box opens it at the end of that way. Keys that a slow line delivers in the same piece
-would be on the same way by then, and act as commands.
+Textual passes a key to the focused widget at once, and from there it bubbles to the app through a queue per widget. A
+key that opens a text box takes effect at the end of that path. Further keys that arrive in the same read, as on a slow
+connection, would already be on their way and act as commands.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from textual.dom import DOMNode
 from textual.errors import NoWidget
 
 _QUIET_ROUNDS = 2
-"""A message that a widget sends in reply to another may get behind one round, but not behind two."""
+"""A message that a widget sends in reply to another may be missed in one round, but not in two."""
 
 
 class KeyOrder(App[None]):
-    """An app that holds back all input until the last key, paste or click is dealt with.
+    """An app that holds back all input until the last key, paste or click is handled.
 
-    It is dealt with when a callback has passed twice in a row through the queues of the widgets from the one that took
-    the input up to the app, and of those that have the focus by then, and has found nothing left in them.
+    It is handled once a callback has passed twice in a row through the queues of the widgets from the one that got the
+    input up to the app, and of those that are focused by then, and has found them empty.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class KeyOrder(App[None]):
             await self._go_round(taker, _QUIET_ROUNDS)
 
     def _taker(self, event: events.Event) -> DOMNode | None:
-        """The widget that an event goes to, where the next event must wait for it; a text box just takes letters."""
+        """The widget that gets an event, if the next event must wait for it. A letter for a text box need not wait."""
         if isinstance(event, (events.Key, events.Paste)):
             taker = self.focused or self.screen
             letter = isinstance(event, events.Key) and taker.check_consume_key(event.key, event.character)
@@ -57,14 +57,14 @@ class KeyOrder(App[None]):
             return None
 
     async def _go_round(self, taker: DOMNode, rounds: int) -> None:
-        """Pass so many times through all queues that what an event causes may be in."""
+        """Pass this many times through all queues that may contain messages caused by an event."""
         last = (self.focused or self.screen).ancestors_with_self
         way = [*(node for node in taker.ancestors_with_self if node not in last), *last]
         pumps = iter(way)
 
         async def pass_on() -> None:
             if self.return_code is not None or any(pump.call_later(pass_on) for pump in pumps):
-                return  # the app was left, or a widget that still takes a callback has it now
+                return  # the app has quit, or the next widget that accepts callbacks continues
             if any(pump.message_queue_size for pump in way):
                 await self._go_round(taker, _QUIET_ROUNDS)
             elif rounds > 1:
@@ -75,7 +75,7 @@ class KeyOrder(App[None]):
         await pass_on()
 
     async def _deal_with_held(self) -> None:
-        """Take what was held back, up to the next that all others must wait for."""
+        """Handle the events that were held back, up to the next one that others must wait for."""
         self._dealing = False
         while self._held and not self._dealing:
             await self._deal_with(self._held.popleft())

@@ -1,4 +1,4 @@
-"""Keys of one's own for the actions of `keys`: checked here, bound by Textual's keymap, shown wherever keys are."""
+"""Custom keys for the actions of `keys`: validated here, bound by Textual's keymap, shown wherever keys are."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from wdtui.support.third_party import character_to_key
 from wdtui.tui.keys import APP, CHARTS, GROUPS, ROWS, RUNS, SWEEP, TABLE, Key
 
 ACTIONS: dict[str, Key] = {key.name: key for group in GROUPS.values() for key in group if key.name}
-"""What can be given another key."""
+"""The actions whose keys can be changed."""
 _SCREENS = ((*ROWS, *RUNS, *TABLE, *CHARTS, *APP), (*SWEEP, *APP))
-"""Within each of these a key does one thing only."""
+"""Within each of these groups a key has one meaning."""
 _KEPT = ("escape", "tab", "shift+tab", "backspace")
 _MODIFIERS = ("ctrl", "shift", "alt", "meta", "super", "hyper")
 
@@ -33,7 +33,7 @@ def keymap(wanted: Mapping[str, str]) -> dict[str, str]:
 
 
 def title(key: Key, mapped: Mapping[str, str]) -> str:
-    """How a key is written under a keymap."""
+    """The name of a key as shown under a keymap."""
     if key.name in mapped and ACTIONS.get(key.name) == key:
         *modifiers, last = mapped[key.name].split(",")[0].split("+")
         return "".join("^" if part == "ctrl" else f"{part}+" for part in modifiers) + format_key(last)
@@ -41,24 +41,28 @@ def title(key: Key, mapped: Mapping[str, str]) -> str:
 
 
 def key_of(name: str, mapped: Mapping[str, str]) -> str:
-    """How the key of an action is written under a keymap, for sentences that name it."""
+    """The name of an action's key as shown under a keymap, for sentences."""
     return title(ACTIONS[name], mapped)
 
 
 def _checked(name: str, key: str) -> str:
     *modifiers, last = key.split("+") if len(key) > 1 else [key]
-    known = {one.value for one in Keys if not one.value.startswith("<")}
-    usual = character_to_key(last) if len(last) == 1 else last
-    if not usual or any(part not in _MODIFIERS for part in modifiers) or not (usual in known or _is_character(usual)):
+    known = {key.value for key in Keys if not key.value.startswith("<")}
+    textual_name = character_to_key(last) if len(last) == 1 else last
+    if (
+        not textual_name
+        or any(part not in _MODIFIERS for part in modifiers)
+        or not (textual_name in known or _is_character(textual_name))
+    ):
         raise SettingsError(f"keys.{name}: {key or 'nothing'} is not a key{nearest(key, known)}")
-    full = "+".join([*modifiers, usual])
+    full = "+".join([*modifiers, textual_name])
     if full in _KEPT:
         raise SettingsError(f"keys.{name}: {key} has a meaning everywhere; give another key.")
     return full
 
 
 def _is_character(name: str) -> bool:
-    """Whether it is a letter, a digit, or what Textual calls a character, as question_mark."""
+    """Whether it is a letter, a digit, or Textual's name of a character, such as question_mark."""
     if len(name) == 1:
         return True
     try:
@@ -70,8 +74,8 @@ def _is_character(name: str) -> bool:
 def _check_clashes(screen: tuple[Key, ...], mapped: Mapping[str, str]) -> None:
     owners: dict[str, Key] = {}
     for key in screen:
-        for one in mapped.get(key.name, key.key).split(","):
-            other = owners.setdefault(one, key)
+        for bound in mapped.get(key.name, key.key).split(","):
+            other = owners.setdefault(bound, key)
             if other != key:
-                name, taken = (key.name, other) if key.name in mapped else (other.name, key)
-                raise SettingsError(f"keys.{name}: {one} is the key of {taken.name or taken.help} already.")
+                name, owner = (key.name, other) if key.name in mapped else (other.name, key)
+                raise SettingsError(f"keys.{name}: {bound} is the key of {owner.name or owner.help} already.")

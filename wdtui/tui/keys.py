@@ -1,4 +1,4 @@
-"""Every key of the app. Bindings, footer, help, palette and docs/keys.md are made from this list."""
+"""All keys of the app. Bindings, footer, help, palette and docs/keys.md are made from this list."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command palette: every action of `keys`, found by its words."""
+"""The command palette: finds every action of `keys` by name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HIDDEN = {"app.command_palette"}
 
 
 class Actions(Provider):
-    """What can be done on the screen that the palette was opened from."""
+    """The actions of the screen on which the palette was opened."""
 
     async def discover(self) -> Hits:
         for key in self._keys():

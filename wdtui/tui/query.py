@@ -1,8 +1,8 @@
 """The filter of the run table: words and conditions, e.g. `λ>=0.1 ε<1e-3 test>0.9 done`. Pure, no Textual.
 
-A word is a status or is looked for in name, note and experiment. A condition compares a hyperparameter, a metric's
-newest value or a property of the run. Of a hyperparameter that was steered it compares the value in force, which the
-table shows. All parts must hold.
+A word is a status, or is searched for in name, note and experiment. A condition compares a hyperparameter, a metric's
+newest value or a property of the run. For a steered hyperparameter it uses the value in force, which the table shows.
+All parts must match.
 """
 
 from __future__ import annotations
@@ -56,20 +56,20 @@ _TEXTS: dict[str, Callable[[RunRecord], str]] = {
 
 
 class QueryError(WdtuiError, ValueError):
-    """A filter that cannot be understood, said in one sentence."""
+    """A filter that cannot be parsed. The message is one sentence."""
 
 
 def parse(text: str, schemas: Sequence[Schema]) -> Test:
-    """Turn a filter of runs with these schemas into a test; raises QueryError. An empty one lets all runs through."""
+    """Turn a filter of runs with these schemas into a test. Raises QueryError. An empty filter accepts all runs."""
     tests = [_part(part, schemas) for part in _joined(text).split()]
     return lambda run: all(test(run) for test in tests)
 
 
 def as_typed(text: str, runs: Sequence[RunRecord]) -> tuple[Test, str]:
-    """What a filter lets through while its last part is still typed, and a sentence on that part if it does not count.
+    """The test of a filter that is still being typed, and a sentence if its last part is ignored.
 
-    It does not while it is no condition yet, or a word that none of the runs matches. Raises QueryError for the parts
-    before it.
+    The last part is ignored while it is not a valid condition, or is a word that matches no run. Raises QueryError for
+    the other parts.
     """
     *before, last = _joined(text).split() or [""]
     schemas = schemas_of(runs)
@@ -84,7 +84,7 @@ def as_typed(text: str, runs: Sequence[RunRecord]) -> tuple[Test, str]:
 
 
 def _joined(text: str) -> str:
-    """`λ >= 0.1` as one part."""
+    """The text with each condition such as `λ >= 0.1` as one part."""
     return re.sub(r"\s*(<=|>=|!=|==|[<>=≤≥≠])\s*", r"\1", text.strip())
 
 
@@ -126,7 +126,7 @@ def _condition(name: str, sign: str, value: str, schemas: Sequence[Schema]) -> T
 
 
 def _value(name: str, run: RunRecord) -> Any:
-    """The value of a run's hyperparameter in force, or its newest of a metric; None where its problem has none."""
+    """A run's hyperparameter in force, or newest value of a metric; None if its problem does not have it."""
     schema = run.schema
     if name in schema.names:
         return run.in_force.get(schema.names[name])
@@ -168,7 +168,7 @@ def _number(text: str) -> float:
 
 
 def _compared(compare: Callable[[Any, Any], bool], value: Any, wanted: float) -> bool:
-    """Nothing compares with a value that is not there."""
+    """Compare two values. The result is False if a value is missing."""
     if not isinstance(value, (int, float)) or math.isnan(value):
         return False
     if compare in (operator.eq, operator.ne):

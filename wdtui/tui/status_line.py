@@ -1,4 +1,4 @@
-"""Single lines that tell how things stand. Pure functions of what the feed has read."""
+"""Single lines about the current state. Pure functions of what the feed has read."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from wdtui.support.text import capital, clean, number
 from wdtui.tui.feed import Shown
 
 _NOTE_SECONDS = 10.0
-"""How long a note stays, at the run's present speed, before what holds now is told instead."""
+"""How long a note is shown, at the run's present speed, before the current state is shown instead."""
 
 
 def status_line(shown: Shown) -> str:
-    """What is to be known of one run now: why it ended, its experiment's newest note, or how far its story has come."""
+    """The most important fact about a run: why it ended, its experiment's newest note, or its progress."""
     run, curves = shown.run, shown.curves
     if curves.lost:
         return lost_points(run, curves.lost)
@@ -34,7 +34,7 @@ def status_line(shown: Shown) -> str:
 
 
 def _coming(shown: Shown) -> Iterator[str]:
-    """What is to be expected of a live run."""
+    """The forecast of a live run."""
     if expected := shown.forecast:
         span = f"{number(expected.earliest)} to {number(expected.latest)}"
         yield f"A blow-up is expected near step {number(expected.step)} ({span})."
@@ -70,14 +70,14 @@ def _newest(curves: Curves, metric: Metric) -> str:
 
 
 def _note(shown: Shown) -> str:
-    """The newest note that the run has got to, with its step once the run has gone on, as long as it takes to read.
+    """The newest note that the run has reached, with its step if the run is past it, for as long as it takes to read.
 
-    Of a run that has ended, only what is to be said at its end.
+    For a run that has ended, only a note for its end.
     """
     run = shown.run
     try:
         notes = reached(notes_of(run.experiment, run.config, run.plan), run.config, shown.curves, shown.milestones)
-    except StoreError:  # another version's config, of which nothing is known
+    except StoreError:  # the config of another version, which cannot be read
         return ""
     if not notes:
         return ""
@@ -89,7 +89,7 @@ def _note(shown: Shown) -> str:
 
 
 def headline(runs: Sequence[RunRecord], device: str) -> str:
-    """The device and how many runs are at work, on the top right."""
+    """The device and the number of active runs, for the top right."""
     counts = Counter(run.status for run in runs)
     parts = [_device(runs, device)]
     for status in (Status.RUNNING, Status.PAUSED, Status.QUEUED):
@@ -99,7 +99,7 @@ def headline(runs: Sequence[RunRecord], device: str) -> str:
 
 
 def _device(runs: Sequence[RunRecord], asked: str) -> str:
-    """The device in use; until the first run says which, the one that was asked for."""
+    """The device in use, or the requested one until the first run has reported its device."""
     known = next((run.device for run in runs if run.device and run.live), "")
     device = known or asked
     return f"{device} ×{os.cpu_count()}" if device == "cpu" else device

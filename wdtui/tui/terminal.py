@@ -1,4 +1,4 @@
-"""What passes between app and terminal beyond the screen: signals that end it, notifications that outlast it."""
+"""Interaction with the terminal outside the screen: signals that end the app, and desktop notifications."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from wdtui.tui.app import WorkbenchApp
 
 _PATIENCE_SECONDS = 90.0
-"""How long leaving may take after a signal, before the process ends all the same."""
+"""The maximum time to quit after a signal. The process is then ended."""
 
 _GRACE_SECONDS = 3.0
-"""How long the app may take to restore its terminal once the runs are let go."""
+"""The maximum time for the app to restore its terminal after the runs were detached."""
 
 
 def handle_signals(app: WorkbenchApp) -> None:
-    """SIGHUP leaves the runs to the background, SIGTERM and SIGUSR stop them with a checkpoint; all then end the app.
+    """On SIGHUP detach the runs, on SIGTERM and SIGUSR stop them with a checkpoint; then quit.
 
     Without this a signal would kill the process and leave the terminal in raw mode.
     """
@@ -34,7 +34,7 @@ def handle_signals(app: WorkbenchApp) -> None:
     loop = asyncio.get_running_loop()
 
     def hang_up() -> None:
-        # Not in the event loop: on a terminal that is gone, the next thing drawn may block it for ever.
+        # Not in the event loop: if the terminal is gone, drawing may block it forever.
         threading.Thread(target=_detach_and_exit, args=(app, loop), name="hang up").start()
 
     def terminate(number: signal.Signals) -> None:
@@ -48,7 +48,7 @@ def handle_signals(app: WorkbenchApp) -> None:
 
 
 def _detach_and_exit(app: WorkbenchApp, loop: asyncio.AbstractEventLoop) -> None:
-    """Leave the runs to the background, then the terminal as it was if it still is there, then the process."""
+    """Detach the runs, restore the terminal if it still exists, and end the process."""
     code = 128 + signal.SIGHUP
     _end_at_last(code)
     app.controls.scheduler.detach()
@@ -58,13 +58,13 @@ def _detach_and_exit(app: WorkbenchApp, loop: asyncio.AbstractEventLoop) -> None
 
 
 def _end_at_last(code: int) -> None:
-    """Whatever happens: a process on a dead terminal must not go on for ever."""
+    """End the process after a while in any case: it must not run forever on a dead terminal."""
     timer = threading.Timer(_PATIENCE_SECONDS, os._exit, [code])
     timer.daemon = True
     timer.start()
 
 
 def announce(app: WorkbenchApp, text: str) -> None:
-    """Ring, and ask the terminal for a desktop notification (OSC 9), which those that know none ignore."""
+    """Ring the bell and send a desktop notification (OSC 9). Terminals without support ignore it."""
     app.bell()
     write_to_terminal(app, f"\x1b]9;{clean(text)}\x07")

@@ -1,10 +1,12 @@
-"""The look: one accent, for focus and for what is live, all that is secondary dimmed; dark, light and plain."""
+"""Themes: one accent colour, for focus and live runs, and dimmed secondary text; dark, light and plain."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
 
+from rich.style import Style
+from textual.app import App
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
@@ -80,11 +82,11 @@ PLAIN = Theme(
         "ansi-foreground": "ansi_white",
     },
 )
-"""For terminals with 16 colours, in the terminal's own."""
+"""For terminals with 16 colours; uses the terminal's own colours."""
 
 THEMES = (DARK, LIGHT, PLAIN)
 DEFAULTS = {"line": "#3b4048", "muted": "#8d939c", "faint": "#5d636c", "selection": "#262a31"}
-"""What the stylesheets ask for beyond Textual's own variables, for themes that are not ours."""
+"""Variables of the stylesheets beyond Textual's own, for themes that do not define them."""
 
 
 _PARTS = (
@@ -93,18 +95,18 @@ _PARTS = (
 
 
 def full_name(theme: str) -> str:
-    """The theme that a setting means; nothing where the terminal is to decide."""
-    return "" if theme == "auto" else next((one.name for one in THEMES if one.name == f"wdtui-{theme}"), theme)
+    """The full name of a theme in the settings; empty if the terminal decides."""
+    return "" if theme == "auto" else next((own.name for own in THEMES if own.name == f"wdtui-{theme}"), theme)
 
 
 def own_themes(wanted: Mapping[str, Mapping[str, str]]) -> list[Theme]:
-    """Themes of one's own: a base, dark unless it says otherwise, with other colours. Raises SettingsError."""
+    """The user's themes: a base, dark by default, with other colours. Raises SettingsError."""
     return [_own(name, dict(colours)) for name, colours in wanted.items()]
 
 
 def _own(name: str, colours: dict[str, str]) -> Theme:
     base_name = colours.pop("base", "dark")
-    base = next((one for one in THEMES if one.name == f"wdtui-{base_name}"), None)
+    base = next((theme for theme in THEMES if theme.name == f"wdtui-{base_name}"), None)
     if base is None or name in ("auto", "dark", "light", "plain"):
         wrong = (
             f"base {base_name}: give dark, light or plain" if base is None else "this is the name of a built-in theme"
@@ -126,6 +128,12 @@ def _own(name: str, colours: dict[str, str]) -> Theme:
     )
 
 
+def style_of(app: App[object], variable: str) -> Style:
+    """The foreground style of a theme variable; empty if the theme does not define it."""
+    value = app.theme_variables.get(variable, "")
+    return Style.from_color(Color.parse(value).rich_color) if value else Style()
+
+
 def suited_to(color_system: str | None) -> str:
-    """The theme to begin with on a console with so many colours."""
+    """The initial theme for a console with this colour system."""
     return PLAIN.name if color_system in ("standard", "windows") else DARK.name

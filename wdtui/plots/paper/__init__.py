@@ -1,5 +1,5 @@
-"""Figures for papers and reports, drawn with matplotlib: pure functions from what was measured to a Figure.
+"""Figures for papers and reports, drawn with matplotlib: pure functions from measurements to a Figure.
 
-No store, no files but the one that `writing.save` writes, no window: figures are made without pyplot. matplotlib is in
-the extra `plot` and is imported only inside the functions that draw, so that all else works without it.
+No store, no window, and no files except those of `writing.save`. Figures are created without pyplot. matplotlib is in
+the extra `plot`. Only the functions that draw import it, so everything else works without it.
 """

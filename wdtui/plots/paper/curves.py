@@ -1,4 +1,4 @@
-"""Training curves over steps: the layout of the article's figure, of one run or of several laid over one another."""
+"""Training curves over steps in the layout of the article's figure, for one run or several in one figure."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from wdtui.plots.paper.style import (
     TONE_STYLES,
     drawn,
     look,
-    mark_places,
     measure_axis,
     name_lines,
     stacked,
     titled,
     value_title,
     wording,
+    write_marks,
 )
 from wdtui.plots.terminal import TONES
 from wdtui.schema.chart import Chart, Trace
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
 _MOST_POINTS = 3000
 _MOST_PANELS = 3
 _HEIGHTS = (2.6, 1.6)
-"""In inches: of the first panel, and of those below it."""
+"""Heights of the first panel and of those below it, in inches."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """A run as a figure needs it."""
+    """A run with everything that a figure shows of it."""
 
     label: str
     schema: Schema
@@ -51,15 +51,15 @@ class Subject:
     fields: Mapping[str, NDArray[np.float64]] = dataclasses.field(default_factory=dict)
     """The values in force at each point, [points], of the fields that panels compare with."""
     changes: tuple[tuple[int, str], ...] = ()
-    """Steps at which it was steered, and what was changed there, in words."""
+    """Steps at which it was steered, and a description of each change."""
 
 
 @drawn
 def training_curves(subjects: Sequence[Subject], metrics: Sequence[str] = ()) -> Figure:
-    """Draw runs over steps, in the first charts that they have, or with one panel for each of `metrics`.
+    """Draw runs over steps, in their first charts, or with one panel for each of `metrics`.
 
-    `metrics` are names of the first run's metrics, or name/layer; some run must have points. Of one run the milestones
-    are written above, of several each run's are in the legend.
+    `metrics` are names of the first run's metrics, or name/layer. At least one run must have points. The milestones of
+    a single run are written above the figure. With several runs they are in the legend.
     """
     schema = subjects[0].schema
     charts = [_of_metric(schema, metric) for metric in metrics] or [
@@ -68,16 +68,16 @@ def training_curves(subjects: Sequence[Subject], metrics: Sequence[str] = ()) ->
         if any(_has(subject.curves, chart) for subject in subjects)
     ]
     charts = charts or list(schema.charts_of(())[:1])
-    heights = [2.0] * len(charts) if metrics else [_HEIGHTS[min(place, 1)] for place in range(len(charts))]
+    heights = [2.0] * len(charts) if metrics else [_HEIGHTS[min(index, 1)] for index in range(len(charts))]
     figure, axes = stacked(heights)
-    axes[0].set_xlim(0, max((int(one.curves.steps[-1]) for one in subjects if len(one.curves)), default=1))
-    for chart, place in zip(charts, axes, strict=True):
-        _draw(place, chart, subjects)
+    axes[0].set_xlim(0, max((int(subject.curves.steps[-1]) for subject in subjects if len(subject.curves)), default=1))
+    for chart, panel in zip(charts, axes, strict=True):
+        _draw(panel, chart, subjects)
     axes[-1].set_xlabel("step")
-    axes[-1].xaxis.set_major_formatter(lambda value, place: number(round(value, 9)))
+    axes[-1].xaxis.set_major_formatter(lambda value, position: number(round(value, 9)))
     figure.align_ylabels(axes)
     if len(subjects) == 1:
-        mark_places(axes[0], list(_mark(axes, subjects[0])))
+        write_marks(axes[0], list(_mark(axes, subjects[0])))
         titled(figure, subjects[0].label)
     else:
         _legend(figure, axes[0], subjects)
@@ -85,7 +85,7 @@ def training_curves(subjects: Sequence[Subject], metrics: Sequence[str] = ()) ->
 
 
 def _of_metric(schema: Schema, metric: str) -> Chart:
-    """A chart for one metric, or for that of one layer."""
+    """A chart for one metric, or for one layer of it."""
     levels = (chart.level for chart in schema.charts if chart.level and metric.partition("/")[0] in _metrics(chart))
     return Chart(name=metric, title=wording(schema, metric), traces=(Trace(metric),), level=next(levels, ""))
 
@@ -112,11 +112,11 @@ def _draw(axes: Axes, chart: Chart, subjects: Sequence[Subject]) -> None:
     traces = {trace.metric: trace for trace in chart.traces}
     shown = chart.several if several else _metrics(chart)
     ends = []
-    for place, subject in enumerate(subjects):
+    for index, subject in enumerate(subjects):
         for metric in shown:
             steps, values = _points(subject, metric)
             tone = traces[metric].tone if metric in traces else "test"
-            color, style = look(place) if several or len(shown) == 1 else (TONES[tone], TONE_STYLES[tone])
+            color, style = look(index) if several or len(shown) == 1 else (TONES[tone], TONE_STYLES[tone])
             pale = several and metric != shown[-1]
             axes.plot(
                 steps, values, color=color, linestyle=style, alpha=0.35 if pale else 1,
@@ -134,7 +134,7 @@ def _draw(axes: Axes, chart: Chart, subjects: Sequence[Subject]) -> None:
 
 
 def _points(subject: Subject, metric: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """All measurements, or of very many those that can be seen."""
+    """All measurements, or a visually equal selection if there are very many."""
     curves, declared = subject.curves, subject.schema.metric(metric)
     if len(curves) <= _MOST_POINTS or (declared and declared.every):
         return curves.measured(metric)
@@ -145,7 +145,7 @@ def _points(subject: Subject, metric: str) -> tuple[NDArray[np.int64], NDArray[n
 
 
 def _levels(axes: Axes, field: str, subjects: Sequence[Subject]) -> list[tuple[float, str, str]]:
-    """Draw each value of a field once, as a line that steps where it was steered; return the names to write beside."""
+    """Draw each distinct course of a field once, as a line that steps where it was steered; return its labels."""
     ends = {}
     for subject in subjects:
         values = subject.fields.get(field, np.empty(0))
@@ -162,20 +162,20 @@ def _levels(axes: Axes, field: str, subjects: Sequence[Subject]) -> list[tuple[f
 
 
 def _mark(axes: Sequence[Axes], subject: Subject) -> Iterator[tuple[float, str]]:
-    """Draw a run's milestones and changes as lines through all panels; yield the words that belong above them."""
+    """Draw a run's milestones and changes as lines through all panels; yield the labels for the top."""
     seen = milestones(subject.curves, subject.schema.judged)
-    told: list[tuple[int, str]] = []
+    labels: list[tuple[int, str]] = []
     if seen.fit_step is not None:
-        told.append((seen.fit_step, f"fit {number(seen.fit_step)}"))
+        labels.append((seen.fit_step, f"fit {number(seen.fit_step)}"))
     if seen.generalise_step is not None:
-        told.append((seen.generalise_step, f"generalised {number(seen.generalise_step)}"))
-    told += subject.changes
+        labels.append((seen.generalise_step, f"generalised {number(seen.generalise_step)}"))
+    labels += subject.changes
     for panel in axes:
-        for step, _ in told:
+        for step, _ in labels:
             panel.axvline(step, color=INK, linewidth=0.6, zorder=0.5)
         for step in seen.blowup_steps:
             panel.axvline(step, color=FAINT, linewidth=2.4, zorder=0.4)
-    yield from told
+    yield from labels
     if seen.blowup_steps:
         yield seen.blowup_steps[0], _blowups(seen)
 
@@ -203,12 +203,12 @@ def _seen(subject: Subject) -> Iterator[str]:
 
 
 def _legend(figure: Figure, axes: Axes, subjects: Sequence[Subject]) -> None:
-    """Name the runs above the panels, with what was seen of each; signs at the top say where."""
+    """Name the runs above the panels with their milestones. Symbols at the top mark the steps."""
     from matplotlib.lines import Line2D
 
     handles = []
-    for place, subject in enumerate(subjects):
-        color, style = look(place)
+    for index, subject in enumerate(subjects):
+        color, style = look(index)
         handles.append(Line2D([], [], color=color, linestyle=style, label=curve_label(subject)))  # type: ignore[arg-type]
         seen = milestones(subject.curves, subject.schema.judged)
         signs = [("^", seen.fit_step), ("s", seen.generalise_step), *(("v", step) for step in seen.blowup_steps)]

@@ -1,4 +1,4 @@
-"""How figures look: sizes, fonts, colours, and names beside lines instead of legends."""
+"""The style of figures: sizes, fonts, colours, and labels beside lines instead of legends."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, FAINT = "#222222", "#d6d6d6"
-"""Colours of text and axes, and of what stands behind the data; a page replaces them to follow its theme."""
+"""Colours of text and axes, and of backgrounds. A page replaces them to follow its theme."""
 WIDTH = 6.4
-"""Of a figure, in inches."""
+"""Width of a figure in inches."""
 TONE_STYLES: dict[str, Any] = {"train": "-", "validation": (0, (1, 1.2)), "test": (0, (5, 1.5))}
-"""The line styles of a run's own curves, by what they are of."""
+"""The line styles of a run's own curves, by data set."""
 LINE_STYLES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 MOST_LINES = len(RUN_COLORS) * len(LINE_STYLES)
-"""How many lines can be told apart by colour and style."""
+"""The number of lines that differ in colour or style."""
 SMALL = 8.0
-"""Of what is written beside lines, in points."""
+"""Size of labels beside lines, in points."""
 _MOST_TICKS = 5
-"""On a logarithmic axis."""
+"""The maximum on a logarithmic axis."""
 
 _SETTINGS = {
     "axes.edgecolor": INK,
@@ -40,13 +40,13 @@ _SETTINGS = {
     "axes.linewidth": 0.7,
     "axes.spines.right": False,
     "axes.spines.top": False,
-    "font.family": "DejaVu Sans",  # comes with matplotlib and has λ and ε
+    "font.family": "DejaVu Sans",  # part of matplotlib, and has λ and ε
     "font.size": 9.0,
     "lines.linewidth": 1.3,
     "lines.solid_capstyle": "round",
     "svg.hashsalt": "wdtui",
     "text.color": INK,
-    "text.parse_math": False,  # a name with $ is a name
+    "text.parse_math": False,  # names may contain $
     "xtick.color": INK,
     "xtick.labelsize": SMALL,
     "ytick.color": INK,
@@ -57,13 +57,13 @@ _P = ParamSpec("_P")
 
 
 def installed() -> bool:
-    """Whether matplotlib is there; nothing is imported to find out."""
+    """Whether matplotlib is installed. Does not import it."""
     return importlib.util.find_spec("matplotlib") is not None
 
 
 @contextlib.contextmanager
 def styled(**more: object) -> Iterator[None]:
-    """Within it figures are made and written in this style."""
+    """Figures are created and saved in this style inside the block."""
     import matplotlib
 
     with matplotlib.rc_context(_SETTINGS | more):  # type: ignore[arg-type]
@@ -82,7 +82,7 @@ def drawn(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
 
 
 def stacked(heights: Sequence[float], *, width: float = WIDTH, shared: bool = True) -> tuple[Figure, list[Axes]]:
-    """A figure with panels of so many inches one below the other, with or without a common x axis."""
+    """A figure with panels of these heights in inches, one below the other, with or without a common x axis."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, sum(heights)), layout="constrained")
@@ -91,17 +91,17 @@ def stacked(heights: Sequence[float], *, width: float = WIDTH, shared: bool = Tr
 
 
 def titled(figure: Figure, title: str) -> None:
-    """Write a title at the upper left."""
+    """Add a title at the upper left."""
     figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
 
 
-def look(place: int) -> tuple[str, object]:
-    """Colour and line style of the line at a place among several; the first MOST_LINES differ."""
-    return RUN_COLORS[place % len(RUN_COLORS)], LINE_STYLES[place % len(LINE_STYLES)]
+def look(index: int) -> tuple[str, object]:
+    """Colour and line style of the line with this index. The first MOST_LINES differ."""
+    return RUN_COLORS[index % len(RUN_COLORS)], LINE_STYLES[index % len(LINE_STYLES)]
 
 
 def wording(schema: Schema, name: str) -> str:
-    """A metric, also of one layer, or a milestone, with its unit."""
+    """The label of a metric, also of one layer, or of a milestone, with its unit."""
     if name in MILESTONES:
         return label(schema, name)
     metric, _, layer = name.partition("/")
@@ -111,12 +111,12 @@ def wording(schema: Schema, name: str) -> str:
 
 
 def value_title(axes: Axes, title: str) -> str:
-    """The name of a panel's value axis as it fits beside it; call it after `measure_axis`."""
+    """The label of a panel's value axis, wrapped to fit. Call it after `measure_axis`."""
     return textwrap.fill(scaled(title, log=axes.get_yscale() == "log"), 22)
 
 
 def measure_axis(axes: Axes, schema: Schema, names: Sequence[str]) -> None:
-    """Scale and write the value axis: shares 0 … 1, what spans decades by logarithm; call it when all is drawn."""
+    """Scale and label the value axis: shares 0 … 1, values over decades by logarithm. Call it after drawing."""
     metrics = [metric for name in names if (metric := schema.metric(name))]
     if metrics and all(metric.share for metric in metrics):
         axes.set_ylim(-0.02, 1.02)
@@ -128,8 +128,8 @@ def measure_axis(axes: Axes, schema: Schema, names: Sequence[str]) -> None:
         values, labels = zip(*Scale(math.log10(low), math.log10(high), log=True).ticks(_MOST_TICKS), strict=True)
         axes.set_yticks(values, labels)
     else:
-        axes.yaxis.set_major_formatter(lambda value, place: number(round(value, 12)))
-        if not metrics:  # milestones are steps and counts
+        axes.yaxis.set_major_formatter(lambda value, position: number(round(value, 12)))
+        if not metrics:  # milestones are whole numbers
             axes.locator_params("y", integer=True)
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
@@ -144,37 +144,37 @@ def _spans_decades(axes: Axes) -> bool:
 
 
 def name_lines(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
-    """Write names beside the right edge, each near the height (a value) at which its line ends, in its colour."""
-    axes.get_ylim()  # only now does the axis fit its data
+    """Write names right of the panel, each near the end (a value) of its line and in its colour, without overlap."""
+    axes.get_ylim()  # makes the axis fit its data
     figure = axes.get_figure(root=True)
     assert figure
     room = 0.8 * figure.get_figheight() / len(figure.axes) * 72
     gap = min(SMALL * 1.25 / room, 1 / max(len(ends), 1))
     inverse = axes.transAxes.inverted()
     heights = [float(inverse.transform(axes.transData.transform((0, value)))[1]) for value, _, _ in ends]
-    order = sorted(range(len(ends)), key=lambda place: -heights[place])
+    order = sorted(range(len(ends)), key=lambda index: -heights[index])
     below = 1.0 + gap
-    for place in order:
-        below = heights[place] = min(heights[place], below - gap)
+    for index in order:
+        below = heights[index] = min(heights[index], below - gap)
     above = 0.0 - gap
-    for place in reversed(order):
-        above = heights[place] = max(heights[place], above + gap)
-    for place, (_, name, color) in enumerate(ends):
+    for index in reversed(order):
+        above = heights[index] = max(heights[index], above + gap)
+    for index, (_, name, color) in enumerate(ends):
         axes.annotate(
-            name, (1, heights[place]), xycoords="axes fraction", xytext=(5, 0), textcoords="offset points",
+            name, (1, heights[index]), xycoords="axes fraction", xytext=(5, 0), textcoords="offset points",
             va="center", ha="left", color=color, fontsize=SMALL, annotation_clip=False,
         )  # fmt: skip
 
 
-def mark_places(axes: Axes, marks: Sequence[tuple[float, str]]) -> None:
-    """Write words above a panel, each where its place is on the x axis, in as many rows as they need."""
+def write_marks(axes: Axes, marks: Sequence[tuple[float, str]]) -> None:
+    """Write labels above a panel at their positions on the x axis, in as many rows as needed."""
     low, high = axes.get_xlim()
     starts: list[float] = []
     for x, words in sorted(marks, reverse=True):
         wide = (len(words) + 2) * 0.0115 * (high - low)
         leftward = x + wide > high and x - wide > low
         left, right = (x - wide, x) if leftward else (x, x + wide)
-        below = [row for row, start in enumerate(starts) if right > start]  # whose stems would cross these words
+        below = [row for row, start in enumerate(starts) if right > start]  # their stems would cross this label
         row = below[-1] + 1 if below else 0
         starts[row : row + 1] = [left]
         side = "right" if leftward else "left"

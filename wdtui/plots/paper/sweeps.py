@@ -1,4 +1,4 @@
-"""What sweeps came to: curves over one axis with the range over seeds, and maps over two."""
+"""Results of sweeps: curves over one axis with the range over seeds, and maps over two axes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from wdtui.plots.paper.style import (
     WIDTH,
     drawn,
     look,
-    mark_places,
     measure_axis,
     name_lines,
     stacked,
     titled,
     value_title,
     wording,
+    write_marks,
 )
 from wdtui.plots.terminal import RUN_COLORS, TONES, scaled
-from wdtui.plots.terminal.sweeps import axis_places, on_log_axis
+from wdtui.plots.terminal.sweeps import axis_positions, on_log_axis
 from wdtui.schema.hyperparameters import Value
 from wdtui.schema.schema import Schema
 from wdtui.studies.grid import coarse_to_fine
@@ -41,10 +41,10 @@ _Line = tuple[Table, str, str, tuple[str, Any, str]]
 
 @drawn
 def curve(table: Table, metrics: Sequence[str], title: str = "") -> Figure:
-    """Quantities over a table's one axis; those that share a chart of a run share a panel, as accuracies do.
+    """Quantities over the only axis of a table. Those that share a chart of a run, such as accuracies, share a panel.
 
-    Lines join the medians over seeds, bands reach from the least to the greatest. On a logarithmic axis 0 stands at the
-    left, beyond a break. The interpolation threshold is marked.
+    Lines join the medians over seeds, bands span the minimum and maximum. On a logarithmic axis 0 is at the left, after
+    a break. The interpolation threshold is marked.
     """
     groups: dict[str, list[str]] = {}
     for name in metrics:
@@ -58,24 +58,24 @@ def curve(table: Table, metrics: Sequence[str], title: str = "") -> Figure:
 
 
 @drawn
-def family(table: Table, along: str, metrics: Sequence[str], title: str = "") -> Figure:
-    """Quantities of a table of two axes over one of them, a panel each, with a line for each value of the other."""
+def family(table: Table, along: str, metrics: Sequence[str]) -> Figure:
+    """Quantities of a table with two axes over one of them, one per panel, with a line for each value of the other."""
     (other,) = (axis for axis in table.axes if axis != along)
     tables = [(value, table.at({other: value})) for value in table.axes[other]]
     symbol, written = table.schema.symbol(other), table.schema.field(other).written
     panels = []
     for metric in metrics:
         lines = [
-            (one, metric, f"{symbol} {written(value)}", (*look(place), _MARKERS[place % len(_MARKERS)]))
-            for place, (value, one) in enumerate(tables)
+            (part, metric, f"{symbol} {written(value)}", (*look(index), _MARKERS[index % len(_MARKERS)]))
+            for index, (value, part) in enumerate(tables)
         ]
         panels.append(([metric], lines))
-    return _panels(tables[0][1], panels, title)
+    return _panels(tables[0][1], panels)
 
 
 @drawn
 def heatmap(table: Table, metrics: Sequence[str], title: str = "") -> Figure:
-    """Maps of quantities over a table's two axes, the first down, the second across; medians stand in the cells."""
+    """Maps of quantities over a table's two axes, the first down, the second across. Cells show medians."""
     schema, ((down, rows), (across, columns)) = table.schema, table.axes.items()
     width = min(max(WIDTH, 0.5 * len(columns) + 1.2), 0.9 * len(columns) + 3)
     figure, panels = stacked([max(0.3 * len(rows) + 0.8, 1.4)] * len(metrics), width=width, shared=False)
@@ -91,14 +91,14 @@ def heatmap(table: Table, metrics: Sequence[str], title: str = "") -> Figure:
 
 
 def axis_name(schema: Schema, axis: str) -> str:
-    """An axis in words, with its symbol and unit."""
+    """The label of an axis, with its symbol and unit."""
     field = schema.field(axis)
     unit = f" ({field.unit})" if field.unit else ""
     return f"{field.label} {field.symbol}{unit}".strip()
 
 
 def _short(schema: Schema, name: str, group: Sequence[str]) -> str:
-    """What a line is called in its panel: nothing where it is alone there."""
+    """The label of a line in its panel; empty if it is the only one."""
     found = schema.trace(name)
     return (found[1].label if found else wording(schema, name)) if len(group) > 1 else ""
 
@@ -114,37 +114,37 @@ def _look(schema: Schema, name: str) -> tuple[str, Any, str]:
 # Curves over one axis
 
 
-def _panels(table: Table, panels: Sequence[tuple[Sequence[str], list[_Line]]], title: str) -> Figure:
+def _panels(table: Table, panels: Sequence[tuple[Sequence[str], list[_Line]]], title: str = "") -> Figure:
     (axis, values), *_ = table.axes.items()
-    places = dict(zip(values, axis_places(table.schema, axis, values), strict=True))
+    positions = dict(zip(values, axis_positions(table.schema, axis, values), strict=True))
     figure, axes = stacked([2.6 if len(panels) == 1 else 2.1] * len(panels))
-    margin = (max(places.values()) - min(places.values())) * 0.03 or 0.5
-    axes[0].set_xlim(min(places.values()) - margin, max(places.values()) + margin)
+    margin = (max(positions.values()) - min(positions.values())) * 0.03 or 0.5
+    axes[0].set_xlim(min(positions.values()) - margin, max(positions.values()) + margin)
     for panel, (names, lines) in zip(axes, panels, strict=True):
-        ends = [(end, line[2], line[3][0]) for line in lines for end in _line(panel, line, places)]
+        ends = [(end, line[2], line[3][0]) for line in lines for end in _line(panel, line, positions)]
         measure_axis(panel, table.schema, names)
         panel.set_ylabel(value_title(panel, _family(table.schema, names)))
         if not panel.lines:
             panel.set_yticks([])
             panel.text(0.5, 0.5, "no run has a value", transform=panel.transAxes, ha="center", va="center")
         name_lines(panel, ends)
-    _value_axis(axes[-1], table.schema, axis, places)
-    if _broken(places):
+    _value_axis(axes[-1], table.schema, axis, positions)
+    if _broken(positions):
         for panel in axes:
-            _break(panel, places)
-    tables = list({id(one): one for _, lines in panels for one, *_ in lines}.values())
-    mark_places(axes[0], list(_thresholds(axes, tables, places)))
+            _break(panel, positions)
+    tables = list({id(shown): shown for _, lines in panels for shown, *_ in lines}.values())
+    write_marks(axes[0], list(_thresholds(axes, tables, positions)))
     titled(figure, title)
     return figure
 
 
-def _line(axes: Axes, line: _Line, places: dict[Value, float]) -> Iterator[float]:
-    """Draw the median and the band of one quantity; yield the value at which the line ends, where it has a name."""
+def _line(axes: Axes, line: _Line, positions: dict[Value, float]) -> Iterator[float]:
+    """Draw the median and the band of one quantity; yield the value at which the line ends, if it has a name."""
     table, metric, name, (color, style, marker) = line
     spreads = [(row.values[0], spread) for row in table.rows if (spread := row.spread(metric))]
-    apart = spreads[:1] if spreads and _broken(places) and spreads[0][0] == 0 else []
+    apart = spreads[:1] if spreads and _broken(positions) and spreads[0][0] == 0 else []
     for part in filter(None, (apart, spreads[len(apart) :])):
-        x = [places[value] for value, _ in part]
+        x = [positions[value] for value, _ in part]
         axes.plot(
             x, [spread.median for _, spread in part], color=color, linestyle=style, marker=marker, markersize=3.5,
             label=name,
@@ -159,35 +159,35 @@ def _line(axes: Axes, line: _Line, places: dict[Value, float]) -> Iterator[float
 
 
 def _family(schema: Schema, names: Sequence[str]) -> str:
-    """What the quantities of a panel have in common."""
+    """The common label of a panel's quantities."""
     found = schema.trace(names[0])
     return found[0].title if found and len(names) > 1 else wording(schema, names[0])
 
 
-def _value_axis(axes: Axes, schema: Schema, axis: str, places: dict[Value, float]) -> None:
-    """Write the values below the axis, as many as find room, the ends and the middle first."""
-    values, (low, high), written = list(places), axes.get_xlim(), schema.field(axis).written
+def _value_axis(axes: Axes, schema: Schema, axis: str, positions: dict[Value, float]) -> None:
+    """Label the axis with as many values as fit, the ends and the middle first."""
+    values, (low, high), written = list(positions), axes.get_xlim(), schema.field(axis).written
     shown: list[Value] = []
     for value in (values[index] for index in coarse_to_fine(len(values))):
         room = 0.012 * (high - low)
         if all(
-            abs(places[value] - places[other]) > room * (len(written(value)) + len(written(other)) + 2) / 2
+            abs(positions[value] - positions[other]) > room * (len(written(value)) + len(written(other)) + 2) / 2
             for other in shown
         ):
             shown.append(value)
-    axes.set_xticks([places[value] for value in shown], list(map(written, shown)))
-    axes.set_xticks(list(places.values()), minor=True)
+    axes.set_xticks([positions[value] for value in shown], list(map(written, shown)))
+    axes.set_xticks(list(positions.values()), minor=True)
     axes.set_xlabel(scaled(axis_name(schema, axis), log=on_log_axis(schema, axis, values)))
 
 
-def _broken(places: dict[Value, float]) -> bool:
-    """Whether 0 stands on a logarithmic axis, where it has no place of its own."""
-    return len(places) > 1 and 0 in places and places[0] != 0
+def _broken(positions: dict[Value, float]) -> bool:
+    """Whether 0 is on a logarithmic axis, where it has no position of its own."""
+    return len(positions) > 1 and 0 in positions and positions[0] != 0
 
 
-def _break(axes: Axes, places: dict[Value, float]) -> None:
-    """Interrupt the axis between 0 and the smallest other value."""
-    first, second, *_ = sorted(places.values())
+def _break(axes: Axes, positions: dict[Value, float]) -> None:
+    """Draw a break in the axis between 0 and the smallest other value."""
+    first, second, *_ = sorted(positions.values())
     axes.annotate(
         "//", ((first + second) / 2, 0), xycoords=("data", "axes fraction"), ha="center", va="center", fontsize=9,
         annotation_clip=False,
@@ -195,17 +195,17 @@ def _break(axes: Axes, places: dict[Value, float]) -> None:
 
 
 def _thresholds(
-    axes: Sequence[Axes], tables: Sequence[Table], places: dict[Value, float]
+    axes: Sequence[Axes], tables: Sequence[Table], positions: dict[Value, float]
 ) -> Iterator[tuple[float, str]]:
-    """Draw the interpolation threshold where all lines share one; yield its name."""
+    """Draw the interpolation threshold if all lines share one; yield its label."""
     thresholds = {table.threshold() for table in tables}
     if len(thresholds) > 1 or None in thresholds:
         return
     (threshold,) = thresholds
     (axis, *_) = tables[0].axes
     for panel in axes:
-        panel.axvline(places[threshold], color=INK, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0.5)
-    yield places[threshold], f"interpolation threshold {tables[0].schema.field(axis).written(threshold)}"
+        panel.axvline(positions[threshold], color=INK, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0.5)
+    yield positions[threshold], f"interpolation threshold {tables[0].schema.field(axis).written(threshold)}"
 
 
 # Maps

@@ -1,4 +1,4 @@
-"""Figures as files, and as SVG to stand within a page."""
+"""Figures as files, and as inline SVG for a page."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".svg")
 _DPI = 200
 _THEME = {INK: "currentColor", FAINT: "var(--faint)", RUN_COLORS[0]: "var(--blue)"}
-"""What a page's theme replaces: their blue is too dark for a dark ground."""
+"""The colours that a page's theme replaces, as the blue is too dark for a dark background."""
 
 
 def save(figure: Figure, path: Path, suffix: str = "") -> None:
-    """Write a figure as a suffix says, one of SUFFIXES, by default the file's; equal figures make equal files.
+    """Write a figure in the format of a suffix, one of SUFFIXES, by default the file's. Equal figures give equal files.
 
     Raises OSError.
     """
@@ -33,10 +33,10 @@ def save(figure: Figure, path: Path, suffix: str = "") -> None:
 
 
 def inline_svg(figure: Figure, number: int, description: str) -> str:
-    """A figure as an <svg> element that refers to nothing outside itself and takes its colours from the page.
+    """A figure as an <svg> element without external references, with the colours of the page.
 
-    `number` makes its ids differ from those of the page's other figures; text stays text. The page's style must give
-    `color`, `--faint`, `--blue` and `--sans`.
+    `number` makes its ids unique within the page. Text stays text. The page's style must define `color`, `--faint`,
+    `--blue` and `--sans`.
     """
     buffer = io.StringIO()
     with styled(**{"svg.fonttype": "none"}), _quiet():
@@ -48,7 +48,7 @@ def inline_svg(figure: Figure, number: int, description: str) -> str:
     svg = re.sub(r' id="', f' id="f{number}-', svg)
     svg = re.sub(r'xlink:href="#', f'href="#f{number}-', svg)
     svg = re.sub(r"url\(#", f"url(#f{number}-", svg)
-    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)  # which would count for the whole page
+    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)  # it would apply to the whole page
     svg = svg.replace("'DejaVu Sans'", "var(--sans)")
     for color, themed in _THEME.items():
         svg = svg.replace(color, themed)
@@ -60,5 +60,5 @@ def _named(description: str) -> str:
 
 
 def _quiet() -> warnings.catch_warnings[None]:
-    """Nobody can act on a sign that the font lacks, in the name of a run."""
+    """Suppress warnings about characters of a run's name that the font does not have."""
     return warnings.catch_warnings(action="ignore", category=UserWarning)

@@ -1,6 +1,6 @@
-"""Charts for the terminal: one pure function from curves to text, for the app and for the command line.
+"""Charts for the terminal: one pure function from curves to text, for the app and the command line.
 
-No state is kept between calls, so any thread may draw. Curves may have any length, gaps and wild values.
+No state is kept between calls, so any thread may draw. Curves may have any length, gaps and any values.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ __all__ = [
 ]
 
 RUN_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")
-"""Okabe and Ito's colours, those that are read on dark and on light ground first; grey for their yellow and black."""
+"""Okabe and Ito's colours, first those readable on dark and light backgrounds. Grey replaces yellow and black."""
 TONES = {"train": RUN_COLORS[0], "validation": RUN_COLORS[2], "test": RUN_COLORS[1]}
-"""The colours of a run's own curves, by what they are of."""
+"""The colours of a run's own curves, by data set."""
 RUN_MARKERS = ("", "•", "×", "+", "o", "◆", "*")
-"""What sits on the curves of runs, so that they differ without colour; "" is the bare line."""
+"""Markers on the curves of runs, so that they differ without colour; "" is a bare line."""
 
 _DIM = "dim"
 _PLAIN_MARKERS = "*o+x#%@"
@@ -49,19 +49,19 @@ _ASCII = str.maketrans(
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """A curve; `x` and `y` are [points], ascending in x. What is not finite is a gap."""
+    """A curve; `x` and `y` are [points], ascending in x. A value that is not finite is a gap."""
 
     label: str
     x: ArrayLike
     y: ArrayLike
     color: str | None = None
     marker: str = ""
-    """One character that sits on the line every few columns."""
+    """One character, drawn on the line every few columns."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Mark:
-    """A moment on the time axis, such as fit or a blow-up."""
+    """A marked position on the time axis, such as the fit or a blow-up."""
 
     x: float
     label: str = ""
@@ -70,7 +70,7 @@ class Mark:
 
 @dataclasses.dataclass(frozen=True)
 class Level:
-    """A value with a meaning, such as ε: a dashed line across the chart."""
+    """A reference value, such as ε: a dashed line across the chart."""
 
     y: float
     label: str = ""
@@ -78,21 +78,20 @@ class Level:
 
 @dataclasses.dataclass(frozen=True)
 class _Look:
-    """How the parts of one chart are written."""
+    """The output style of one chart."""
 
     palette: Palette
     ascii: bool
-    color: bool
 
     def style(self, color: str | None) -> int:
-        return self.palette.number(color if self.color else None)
+        return self.palette.number(color)
 
     @property
     def dim(self) -> int:
         return self.palette.number(_DIM)
 
     def glyph(self, glyph: str) -> str:
-        """A sign of our own, or what stands for it in ASCII."""
+        """A symbol, or its ASCII replacement."""
         return glyph.translate(_ASCII) if self.ascii else glyph
 
     def text(self, label: str) -> str:
@@ -107,14 +106,14 @@ class _Look:
         return "".join(char if cell_len(char) == 1 else "?" for char in label if cell_len(char))
 
     def sign(self, series: Series, index: int) -> str:
-        """What sits on a curve, or without braille what it is made of; "" for a bare line."""
+        """The marker of a curve, or without braille the character it is drawn with; "" for a bare line."""
         marker = self.text(series.marker)[:1].strip()
         if self.ascii and marker in ("", "?"):
             return _PLAIN_MARKERS[index % len(_PLAIN_MARKERS)]
         return marker
 
     def row(self, row: Row) -> Row:
-        """A row as plotext drew it, or what stands for it in ASCII."""
+        """A row of plotext's output, with symbols replaced in ASCII mode."""
         characters, styles = row
         return (list("".join(characters).translate(_ASCII)), styles) if self.ascii else row
 
@@ -124,14 +123,14 @@ class _Look:
         return (1, 1) if self.ascii else (4, 2)
 
 
-def look(place: int) -> tuple[str, str]:
-    """Colour and sign of the run at a place among several; the first 49 differ."""
+def look(index: int) -> tuple[str, str]:
+    """Colour and marker of the run with this index. The first 49 differ."""
     colors, markers = len(RUN_COLORS), len(RUN_MARKERS)
-    return RUN_COLORS[place % colors], RUN_MARKERS[(place + place // colors) % markers]
+    return RUN_COLORS[index % colors], RUN_MARKERS[(index + index // colors) % markers]
 
 
 def scaled(name: str, *, log: bool) -> str:
-    """The name of an axis, which says whether it is logarithmic, so that nobody has to tell by the ticks."""
+    """The name of an axis, with "(log)" if it is logarithmic."""
     return f"{name} (log)" if log else name
 
 
@@ -149,20 +148,19 @@ def draw(
     cursor: float | None = None,
     legend: bool = False,
     ascii: bool = False,
-    color: bool = True,
     x_ticks: Sequence[tuple[float, str]] | None = None,
 ) -> Drawing:
     """Draw curves over steps as exactly `height` lines of `width` cells.
 
-    Without ranges the axes fit the data. Values beyond `y_range` lie on its edge; values without a place (not finite,
-    or not positive on a logarithmic axis) are gaps. Later curves lie on top. With a `legend` they are named above the
-    chart, without one several are named beside their lines where there is room. Small sizes lose labels, then axes.
-    `x_ticks` are places and labels to use below the chart, of which the first that find room are shown.
+    Without ranges the axes fit the data. Values beyond `y_range` are drawn at its edge. Values without a position (not
+    finite, or not positive on a logarithmic axis) are gaps. Later curves are on top. With `legend` the names are above
+    the chart, else several curves are named beside their lines if there is room. Small sizes omit labels, then axes.
+    `x_ticks` are values and labels for the x axis. The first ones that fit are shown.
     """
     if width < 1 or height < 1:
         return Drawing([], Palette(), None, range(0))
-    look = _Look(Palette(), ascii, color)
-    points = [_points(one) for one in series]
+    look = _Look(Palette(), ascii)
+    points = [_points(curve) for curve in series]
     finite = [_finite(x, y) for x, y in points]
     x_scale = time_scale(_deciding([x for x, _ in finite]), x_log, x_range)
     extra = tuple(level.y for level in levels)
@@ -206,13 +204,13 @@ def _points(series: Series) -> tuple[Floats, Floats]:
 
 
 def _finite(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """The points that are no gaps."""
+    """The points that are not gaps."""
     finite = np.isfinite(x) & np.isfinite(y)
     return (x, y) if finite.all() else (x[finite], y[finite])
 
 
 def _deciding(parts: list[Floats]) -> Floats:
-    """The values that decide the range of an axis: the least, the least above 0 and the greatest of every part."""
+    """The values that decide the range of an axis: minimum, smallest positive value and maximum of each curve."""
     values = []
     for part in parts:
         if len(part):
@@ -230,28 +228,28 @@ def _paint(
     x_scale: Scale,
     y_scale: Scale,
 ) -> tuple[Canvas, list[NDArray[np.bool_]]]:
-    """Draw the curves; return also which cells [rows, columns] each of them touches."""
+    """Draw the curves; also return the cells [rows, columns] that each of them touches."""
     down, across = look.dots
     curves = []
-    for index, (one, (x, y)) in enumerate(zip(series, points, strict=True)):
+    for index, (curve, (x, y)) in enumerate(zip(series, points, strict=True)):
         y = np.where(y > 0, y, np.nan) if y_scale.log else y
         x, y = decimate(x, y, canvas.columns * across, x_scale.ends, x_scale.log)
         dots = lines(*to_the_edges(x_scale.unit(x), y_scale.unit(y)), canvas.columns * across, canvas.rows * down)
-        style = look.style(one.color)
+        style = look.style(curve.color)
         if look.ascii:
             touched = dots
-            canvas.add(np.where(dots, np.uint32(ord(look.sign(one, index))), np.uint32(0)), style)
+            canvas.add(np.where(dots, np.uint32(ord(look.sign(curve, index))), np.uint32(0)), style)
         else:
             cells = braille(dots)
             touched = cells > 0
             canvas.add_braille(cells, style)
-            _set_markers(canvas, look.sign(one, index), touched, style, index)
+            _set_markers(canvas, look.sign(curve, index), touched, style, index)
         curves.append(touched)
     return canvas, curves
 
 
 def _set_markers(canvas: Canvas, marker: str, touched: NDArray[np.bool_], style: int, index: int) -> None:
-    """Put a sign on the middle of a curve every few columns, at other columns than its neighbours."""
+    """Draw a marker on the middle of a curve every few columns, at other columns than those of its neighbours."""
     if not marker:
         return
     for column in range((3 + 5 * index) % 14, canvas.columns, 14):
@@ -262,11 +260,11 @@ def _set_markers(canvas: Canvas, marker: str, touched: NDArray[np.bool_], style:
 
 def _levels(canvas: Canvas, look: _Look, levels: Sequence[Level], scale: Scale) -> None:
     for level in levels:
-        place = scale.cell(level.y, canvas.rows)
-        if place is None:
+        cell = scale.cell(level.y, canvas.rows)
+        if cell is None:
             continue
-        row, label = canvas.rows - 1 - place, look.text(level.label)
-        free = np.flatnonzero(canvas.free_places(len(label))[row])
+        row, label = canvas.rows - 1 - cell, look.text(level.label)
+        free = np.flatnonzero(canvas.free_starts(len(label))[row])
         column = int(free[-1]) if len(free) else max(canvas.columns - len(label), 0)
         canvas.write(row, column, label, look.dim)
         dash = look.glyph("╌")
@@ -274,21 +272,21 @@ def _levels(canvas: Canvas, look: _Look, levels: Sequence[Level], scale: Scale) 
 
 
 def _name_beside(canvas: Canvas, look: _Look, series: Sequence[Series], curves: list[NDArray[np.bool_]]) -> None:
-    """Write each curve's label right above or below it, leftmost, where it stays while the curve grows."""
-    labels = [look.text(one.label) for one in series]
+    """Write each curve's label directly above or below it, as far left as possible, as a curve grows to the right."""
+    labels = [look.text(curve.label) for curve in series]
     if sum(map(bool, labels)) < 2:
         return
-    for index, (one, label) in enumerate(zip(series, labels, strict=True)):
+    for index, (named, label) in enumerate(zip(series, labels, strict=True)):
         others = [curve for other, curve in enumerate(curves) if other != index]
         near_others = _thicker(np.any(others, axis=0)) if others else np.zeros_like(curves[index])
         length = len(label)
         own = window_any(_thicker(curves[index]), length)
-        room = canvas.free_places(length) & own if label and length < canvas.columns else own[:, :0]
-        for places in (room & ~window_any(near_others, length) if room.size else room, room):
-            columns = np.flatnonzero(places.any(axis=0))
+        room = canvas.free_starts(length) & own if label and length < canvas.columns else own[:, :0]
+        for starts in (room & ~window_any(near_others, length) if room.size else room, room):
+            columns = np.flatnonzero(starts.any(axis=0))
             if len(columns):
                 column = int(columns[0])
-                canvas.write(int(np.flatnonzero(places[:, column])[0]), column, label, look.style(one.color))
+                canvas.write(int(np.flatnonzero(starts[:, column])[0]), column, label, look.style(named.color))
                 break
 
 
@@ -302,62 +300,62 @@ def _thicker(curve: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _legend(look: _Look, series: Sequence[Series], width: int) -> Row:
     line, column = Line.blank(width), 0
-    for index, one in enumerate(series):
-        sample = f"{look.glyph('─')}{look.sign(one, index) or '─'}{look.glyph('─')} "
-        label = look.text(one.label)
+    for index, curve in enumerate(series):
+        sample = f"{look.glyph('─')}{look.sign(curve, index) or '─'}{look.glyph('─')} "
+        label = look.text(curve.label)
         rest = f"+{len(series) - index}"
         keep = 0 if index == len(series) - 1 else len(rest) + 2
         if column + len(sample) + len(label) + keep > width:
             line.write(column, rest, look.dim)
             break
-        line.write(column, sample, look.style(one.color))
+        line.write(column, sample, look.style(curve.color))
         line.write(column + len(sample), label, look.style(None))
         column += len(sample) + len(label) + 2
     return line.row
 
 
 def _y_ticks(look: _Look, scale: Scale | None, rows: int, width: int) -> dict[int, str]:
-    """The label of every row with a tick, where 0 is on top; none where they leave the chart too little room."""
+    """The label of each row with a tick, where 0 is on top; empty if they would be too wide for the chart."""
     labels: dict[int, str] = {}
-    for place, label in _ticks(scale, max(min(rows // 3, 5), 1), rows):
-        labels.setdefault(rows - 1 - place, look.text(label))
+    for cell, label in _ticks(scale, max(min(rows // 3, 5), 1), rows):
+        labels.setdefault(rows - 1 - cell, look.text(label))
     return labels if max(map(len, labels.values()), default=0) <= width // 3 else {}
 
 
 def _x_labels(
     look: _Look, scale: Scale | None, ticks: Sequence[tuple[float, str]] | None, margin: int, width: int
 ) -> tuple[Line, list[int]]:
-    """The line of labels below the axis, and the columns of the plot area whose labels found room."""
+    """The line of labels below the axis, and the columns of the plot area whose labels fit."""
     line, ticked, columns = Line.blank(width), [], width - margin
-    for place, label in _ticks(scale, max(columns // 12, 2), columns, ticks):
+    for cell, label in _ticks(scale, max(columns // 12, 2), columns, ticks):
         label = look.text(label)
-        start = max(min(margin + place - len(label) // 2, width - len(label)), 0)
+        start = max(min(margin + cell - len(label) // 2, width - len(label)), 0)
         if line.write(start, label, look.dim, apart=1):
-            ticked.append(place)
+            ticked.append(cell)
     return line, ticked
 
 
 def _ticks(
     scale: Scale | None, most: int, cells: int, chosen: Sequence[tuple[float, str]] | None = None
 ) -> list[tuple[int, str]]:
-    """The cell and the label of each tick; none without a scale, none that repeats another's label."""
+    """The cell and the label of each tick, without repeated labels; empty without a scale."""
     ticks: dict[str, int] = {}
     for value, label in (scale.ticks(most) if chosen is None else chosen) if scale else ():
-        place = scale.cell(value, cells) if scale else None
-        if place is not None:
-            ticks.setdefault(label, place)
-    return [(place, label) for label, place in ticks.items()]
+        cell = scale.cell(value, cells) if scale else None
+        if cell is not None:
+            ticks.setdefault(label, cell)
+    return [(cell, label) for label, cell in ticks.items()]
 
 
 def _write_marks(
     lines: tuple[Line, Line], look: _Look, scale: Scale, marks: Sequence[Mark], left: int, columns: int
 ) -> None:
-    """Set all triangles on the first line, then on the second, which may be the same, the labels that find room.
+    """Write all triangles on the first line, and the labels that fit on the second, which may be the same line.
 
-    More than two marks of a kind share one label.
+    More than two marks with one label share it.
     """
     line, labels = lines
-    placed = [(left + place, mark) for mark in marks if (place := scale.cell(mark.x, columns)) is not None]
+    placed = [(left + cell, mark) for mark in marks if (cell := scale.cell(mark.x, columns)) is not None]
     for column, mark in placed:
         line.characters[column], line.styles[column] = look.glyph("▲"), look.style(mark.color)
     kinds = Counter(mark.label for _, mark in placed if mark.label)
@@ -374,6 +372,6 @@ def _write_marks(
 
 
 def _write_near(line: Line, column: int, text: str, style: int, triangle: int | None) -> bool:
-    """Write right of a triangle on the same line or below one, else to the left, a blank away from all else."""
+    """Write right of a triangle on the same line, or below one, else to its left, with a space around the text."""
     right, left = (column + 1, column - len(text)) if triangle is not None else (column, column - len(text) + 1)
     return any(line.write(start, text, style, apart=1, beside=triangle) for start in (right, left))

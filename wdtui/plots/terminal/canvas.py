@@ -1,8 +1,8 @@
-"""The plot area as cells, the finding of free room for labels between the curves, and the drawing by plotext.
+"""The plot area as cells, the search for free room for labels, and the drawing by plotext.
 
 The only module that uses plotext. It draws the axes, their ticks, the cursor and the cells of curves and labels. The
-dots of a curve are joined here: plotext walks a line dot by dot in Python, which makes a chart of noisy curves twenty
-times as slow, and in a cell that two curves meet it shows the dots of the last alone.
+dots of a curve are computed here: plotext walks along a line in Python, which makes a chart of noisy curves twenty
+times slower, and if two curves meet in a cell it shows only the dots of the last.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from wdtui.plots.terminal.raster import BRAILLE
 from wdtui.plots.terminal.scale import Scale
 
 _Figure = type(plotext.active())
-"""The functions of plotext share one figure in a process. Each chart has its own, so that any thread may draw."""
+"""plotext's functions share one figure per process. Each chart creates its own, so that any thread may draw."""
 _COLOR, _END = "\x1b[38;5;", "\x1b[0m"
-"""What stands before and after cells of one colour in a built figure."""
+"""The text before and after cells of one colour in plotext's output."""
 
 Row = tuple[list[str], list[int]]
-"""The characters of a line and the number of the style of each."""
+"""The characters of a line and the number of each one's style."""
 
 
 class Palette:
-    """The styles of one chart, numbered, because a number per cell is cheaper to carry and compare than a style."""
+    """The styles of one chart by number, which is cheaper to store per cell and to compare than a style."""
 
     def __init__(self) -> None:
         self.styles = [""]
@@ -38,11 +38,11 @@ class Palette:
             return 0
         if style not in self.styles:
             self.styles.append(style)
-        return min(self.styles.index(style), 255)  # plotext has colours 0 … 255
+        return min(self.styles.index(style), 255)  # plotext has the colours 0 … 255
 
 
 class Canvas:
-    """The cells of a plot area: characters and styles [rows, columns], row 0 on top; character 0 is a free cell."""
+    """The cells of a plot area: characters and styles [rows, columns], row 0 on top. Character 0 is a free cell."""
 
     def __init__(self, rows: int, columns: int) -> None:
         self.rows, self.columns = rows, columns
@@ -50,35 +50,35 @@ class Canvas:
         self.styles = np.zeros((rows, columns), dtype=np.int64)
 
     def add_braille(self, cells: NDArray[np.uint32], style: int) -> None:
-        """Lay a curve's braille over the others; where they meet the dots of both stay, in the colour of the last."""
+        """Draw a curve's braille over the others. In shared cells the dots of both stay, in the new colour."""
         old = self.characters
         dotted = (old >= BRAILLE) & (old < BRAILLE + 256) & (cells > 0)
         self.add(np.where(dotted, cells | old, np.where(cells > 0, cells | BRAILLE, 0)).astype(np.uint32), style)
 
     def add(self, cells: NDArray[np.uint32], style: int) -> None:
-        """Lay characters [rows, columns] over what is there, where they are not 0."""
+        """Draw characters [rows, columns] over the others, where they are not 0."""
         self.characters = np.where(cells > 0, cells, self.characters)
         self.styles[cells > 0] = style
 
     def fill(self, row: slice, column: slice, character: str, style: int) -> None:
-        """Draw behind what is there."""
+        """Draw in free cells only."""
         free = self.characters[row, column] == 0
         self.characters[row, column][free] = ord(character)
         self.styles[row, column][free] = style
 
     def write(self, row: int, column: int, text: str, style: int) -> None:
-        """Write over what is there, cut at the edges."""
+        """Write over other characters, cut at the edges."""
         for offset, character in enumerate(text[: self.columns - column], start=column):
             self.characters[row, offset], self.styles[row, offset] = ord(character), style
 
-    def free_places(self, length: int) -> NDArray[np.bool_]:
-        """Whether `length` cells from [row, column] on, and one on either side, are free; as `window_any`."""
-        taken = np.zeros((self.rows, self.columns + 2), dtype=np.bool_)
-        taken[:, 1:-1] = self.characters > 0
-        return ~window_any(taken, length + 2)
+    def free_starts(self, length: int) -> NDArray[np.bool_]:
+        """Whether `length` cells from [row, column] on, and one on each side, are free; shaped as `window_any`."""
+        occupied = np.zeros((self.rows, self.columns + 2), dtype=np.bool_)
+        occupied[:, 1:-1] = self.characters > 0
+        return ~window_any(occupied, length + 2)
 
     def texts(self) -> list[tuple[int, int, str, int]]:
-        """The cells that are not free as row, column, text and style of every stretch of one style in a row."""
+        """The cells that are not free, as row, column, text and style of each stretch of one style in a row."""
         styles = np.where(self.characters > 0, self.styles, -1)
         found = []
         for row, line in enumerate(styles):
@@ -92,25 +92,25 @@ class Canvas:
 
 @dataclasses.dataclass(frozen=True)
 class Axes:
-    """What stands left of a plot area, below and behind it. Columns count from 0, rows from 0 on top."""
+    """The axes of a plot area. Columns count from 0, rows from 0 on top."""
 
     style: int
     margin: int
-    """How many columns stand left of the plot area: those of the longest label and one for the axis."""
+    """The number of columns left of the plot area: the longest label and one for the axis."""
     x_ticks: list[int]
     y_ticks: dict[int, str]
-    """The label of every row that has a tick."""
+    """The label of each row with a tick."""
     cursor: int | None
     """The column of a line behind the curves."""
 
 
 def drawn(canvas: Canvas, axes: Axes | None = None) -> list[Row]:
-    """Have plotext draw a plot area, with axes left of it and in a line below where given; from top to bottom.
+    """Draw a plot area with plotext, optionally with axes to its left and below; returns rows from top to bottom.
 
-    plotext places the labels of an x axis in no certain order, so it gets the ticks alone.
+    plotext draws the labels of an x axis in an unstable order, so it draws only the ticks.
     """
     rows = canvas.rows + (axes is not None)
-    figure = _Figure().subplots(1, 1).subplot(1, 1)  # a subplot may be larger than the terminal
+    figure = _Figure().subplots(1, 1).subplot(1, 1)  # only a subplot may be larger than the terminal
     figure.theme("clear")
     figure.xaxes(axes is not None, False)
     figure.yaxes(axes is not None, False)
@@ -121,7 +121,7 @@ def drawn(canvas: Canvas, axes: Axes | None = None) -> list[Row]:
         figure.xticks([], [])
         figure.yticks([], [])
     else:
-        figure.plot_size(canvas.columns + axes.margin, rows + bool(axes.x_ticks))  # labels have a line, even empty ones
+        figure.plot_size(canvas.columns + axes.margin, rows + bool(axes.x_ticks))  # empty labels also need a line
         figure.ticks_color(axes.style)
         figure.xticks(axes.x_ticks, [""] * len(axes.x_ticks))
         figure.yticks([canvas.rows - 1 - row for row in axes.y_ticks], axes.y_ticks.values())
@@ -132,12 +132,12 @@ def drawn(canvas: Canvas, axes: Axes | None = None) -> list[Row]:
     built = list(map(_row, figure.build().split("\n")[:rows]))
     if axes is not None:
         for _, styles in built[: canvas.rows]:
-            styles[: axes.margin] = [axes.style] * axes.margin  # blanks too: fewer changes of style to send
+            styles[: axes.margin] = [axes.style] * axes.margin  # also spaces: fewer changes of style to send
     return built
 
 
 def _row(line: str) -> Row:
-    """Read a line of a built figure."""
+    """Parse a line of plotext's output."""
     characters: list[str] = []
     styles: list[int] = []
     for part in line.split(_END):
@@ -152,7 +152,7 @@ def _row(line: str) -> Row:
 
 @dataclasses.dataclass
 class Line:
-    """One line of text outside the plot area, on which labels find free room."""
+    """A line of text outside the plot area that finds free room for labels."""
 
     characters: list[str]
     styles: list[int]
@@ -162,15 +162,15 @@ class Line:
         return cls([" "] * columns, [0] * columns)
 
     def write(self, column: int, text: str, style: int, *, apart: int = 0, beside: int | None = None) -> bool:
-        """Write where only blanks are, `apart` more on either side; return whether there was room.
+        """Write if these cells, and `apart` more on each side, are blank; return whether they were.
 
-        What stands in the cell `beside` may be right next to the text.
+        The cell `beside` may touch the text.
         """
         end = column + len(text)
         if column < 0 or end > len(self.characters):
             return False
         near = range(max(column - apart, 0), min(end + apart, len(self.characters)))
-        if any(self.characters[place] != " " for place in near if place != beside):
+        if any(self.characters[cell] != " " for cell in near if cell != beside):
             return False
         self.characters[column:end] = text
         self.styles[column:end] = [style] * len(text)
@@ -189,10 +189,10 @@ def window_any(cells: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
 
 
 class Drawing(Text):
-    """A drawn chart as text, with a span for every run of cells of one style; it knows what its columns show."""
+    """A chart as text, with a span for each stretch of one style, which can convert columns to values of x."""
 
     def __init__(self, rows: list[Row], palette: Palette, x_scale: Scale | None, columns: range) -> None:
-        """`columns` are those of the plot area; `x_scale` is None where nothing is drawn."""
+        """`columns` are those of the plot area. `x_scale` is None if nothing is drawn."""
         spans, start = [], 0
         for _, styles in rows:
             for style, run in itertools.groupby(styles):
@@ -205,7 +205,7 @@ class Drawing(Text):
         self._x_scale, self._columns = x_scale, columns
 
     def x_at(self, column: int) -> float | None:
-        """The value of x in the middle of a column of the text; None beside the plot area and without points."""
+        """The value of x in the middle of a text column; None outside the plot area and without points."""
         if self._x_scale is None or column not in self._columns:
             return None
         return self._x_scale.value((column - self._columns.start + 0.5) / len(self._columns))

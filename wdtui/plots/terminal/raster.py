@@ -1,4 +1,4 @@
-"""Curves to dots with numpy: thinned out without losing an extreme, then joined by lines on a grid."""
+"""Converts curves to dots with numpy: decimates them without losing extremes, then joins the points by lines."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from numpy.typing import NDArray
 from wdtui.plots.terminal.scale import Floats
 
 BRAILLE = 0x2800
-"""The character without dots; the low byte says which of the 2 × 4 are set."""
+"""The character without dots. Its low byte says which of the 2 × 4 dots are set."""
 
 _BITS = [0, 1, 2, 4, 5, 6, 3, 7]
-"""Which dot each bit of a braille character stands for, where dots count down the left column, then the right."""
+"""The dot of each bit of a braille character, where dots count down the left column, then the right."""
 
 
 def decimate(
     x: Floats, y: Floats, columns: int, x_range: tuple[float, float], x_log: bool = False
 ) -> tuple[Floats, Floats]:
-    """Thin a curve out to what `columns` columns over `x_range` can show; `x` and `y` are [points].
+    """Reduce a curve to what `columns` columns over `x_range` can show; `x` and `y` are [points].
 
-    Of every column the first of its smallest and the first of its largest values stay; so do the nearest points beyond
-    either end of the range, and, where values that are not finite lie between two points that stay, the first of those,
-    as a gap. Nothing is invented and the order by x is kept: at most 4 · columns + 3 points, of them 2 · columns + 2
-    finite. Points without a place on the x axis (not finite, or not positive on a logarithmic one) are left out.
+    Each column keeps the first of its smallest and the first of its largest values. The nearest points beyond both
+    ends of the range are kept too. Between two kept points with values that are not finite between them, the first of
+    those is kept as a gap. The order by x is kept. There are at most 4 · columns + 3 points, 2 · columns + 2 of them
+    finite. Points without a position on the x axis (not finite, or not positive on a logarithmic one) are removed.
     """
     x, y = _placed(x, y, x_log)
     low, high = x_range
@@ -56,14 +56,14 @@ def lines(x: Floats, y: Floats, width: int, height: int) -> NDArray[np.bool_]:
 
 
 def braille(dots: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    """Pack dots [4 · rows, 2 · columns] into the low bytes of braille characters [rows, columns]; 0 where none is."""
+    """Pack dots [4 · rows, 2 · columns] into the low bytes of braille characters [rows, columns]; 0 without dots."""
     rows, columns = dots.shape[0] // 4, dots.shape[1] // 2
     cells = dots.reshape(rows, 4, columns, 2).transpose(0, 2, 3, 1).reshape(rows, columns, 8)[..., _BITS]
     return np.packbits(cells, axis=-1, bitorder="little")[..., 0].astype(np.uint32)
 
 
 def to_the_edges(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Cut the first and last stretch of a curve off where it leaves 0…1 in x; points that join nothing inside go."""
+    """Cut the first and last segment of a curve at 0 and 1 in x. Points outside with no segment inside are removed."""
     x, y = x.copy(), y.copy()
     for end, edge, beyond in ((0, 0.0, x < 0), (-1, 1.0, x > 1)):
         if len(x) and beyond[end]:
@@ -105,7 +105,7 @@ def _extremes(y: Floats, column: NDArray[np.int64], index: NDArray[np.int64]) ->
 
 
 def _with_gaps(kept: NDArray[np.int64], finite: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Add the first index that is not finite between two neighbours of `kept`, where there is one."""
+    """Add the first index that is not finite between two neighbours of `kept`, if there is one."""
     if finite.all() or len(kept) < 2:
         return kept
     missing = np.flatnonzero(~finite)

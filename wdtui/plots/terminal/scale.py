@@ -1,4 +1,4 @@
-"""Axes as pure functions: from values to places on a line, ranges that hold still, few ticks at round values."""
+"""Axes as pure functions: positions of values, ranges that rarely change, and a few ticks at round values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wdtui.support.text import number, scientific
 Floats = NDArray[np.float64]
 
 LIMIT = 1e150
-"""Values beyond are drawn here, so that no difference of two values overflows."""
+"""Larger values are drawn here, so that differences of values do not overflow."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -23,11 +23,11 @@ class Scale:
 
     low: float
     high: float
-    """The ends of the axis, as values, or as their decimal logarithms where `log`."""
+    """The ends of the axis, as values, or as their decimal logarithms if `log`."""
     log: bool = False
 
     def unit(self, values: ArrayLike) -> Floats:
-        """Map values of any shape to 0 (low end) … 1 (high end) and beyond; NaN where there is no place for them."""
+        """Map values of any shape to 0 (low end) … 1 (high end) and beyond; NaN if they have no position."""
         array = np.clip(np.asarray(values, dtype=np.float64), -LIMIT, LIMIT)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             if self.log:
@@ -40,19 +40,19 @@ class Scale:
         return (10**self.low, 10**self.high) if self.log else (self.low, self.high)
 
     def value(self, unit: float) -> float:
-        """The value at a place between 0 (low end) and 1 (high end)."""
-        place = self.low + unit * (self.high - self.low)
-        return 10**place if self.log else place
+        """The value at a position between 0 (low end) and 1 (high end)."""
+        position = self.low + unit * (self.high - self.low)
+        return 10**position if self.log else position
 
     def cell(self, value: float, cells: int) -> int | None:
-        """The cell, 0 … cells - 1, in which a value lies; None outside the axis."""
+        """The cell, 0 … cells - 1, of a value; None outside the axis."""
         if not math.isfinite(value) or (self.log and value <= 0):
             return None
-        place = ((math.log10(value) if self.log else value) - self.low) / (self.high - self.low)
-        return max(min(int(place * cells), cells - 1), 0) if -1e-9 <= place <= 1 + 1e-9 else None
+        position = ((math.log10(value) if self.log else value) - self.low) / (self.high - self.low)
+        return max(min(int(position * cells), cells - 1), 0) if -1e-9 <= position <= 1 + 1e-9 else None
 
     def ticks(self, most: int) -> list[tuple[float, str]]:
-        """At most about `most` round values on the axis, but at least two, ascending, and how they are written."""
+        """Round values on the axis, ascending, with labels: at least two and about `most` at most."""
         if not self.log:
             return _linear_ticks(self.low, self.high, most)
         ticks = _log_ticks(self.low, self.high, most)
@@ -64,17 +64,17 @@ class Scale:
 def scale_of(
     values: Floats, log: bool, chosen: tuple[float, float] | None = None, *, extra: tuple[float, ...] = ()
 ) -> Scale:
-    """Choose an axis for finite values: the chosen ends if they make one, else a round range around the values.
+    """Choose an axis for finite values: the chosen ends if they are valid, else a round range around the values.
 
-    `extra` values widen the range where they are close enough to leave the curves room.
+    `extra` values widen the range if they are near enough to leave room for the curves.
     """
     ends = _transformed(np.asarray(chosen if chosen is not None else (), dtype=np.float64), log)
     if len(ends) == 2 and _wide_enough(ends[0], ends[1]):
         return Scale(float(ends[0]), float(ends[1]), log)
-    places = _transformed(values, log)
-    if not len(places):
+    positions = _transformed(values, log)
+    if not len(positions):
         return Scale(0.0, 1.0, log)
-    low, high = float(places.min()), float(places.max())
+    low, high = float(positions.min()), float(positions.max())
     reach = max(high - low, 2.0 if log else abs(high) * 0.5)
     for value in _transformed(np.asarray(extra, dtype=np.float64), log).tolist():
         if low - reach <= value <= high + reach:
@@ -84,7 +84,7 @@ def scale_of(
 
 
 def time_scale(values: Floats, log: bool, chosen: tuple[float, float] | None) -> Scale:
-    """Choose the axis of steps: the chosen ends, else all of them and, where that is near, zero."""
+    """Choose the axis of steps: the chosen ends, else the range of the values, extended to 0 if that is near."""
     if chosen is None and len(values):
         low, high = float(values.min()), float(values.max())
         chosen = (0.0 if 0 <= low < 0.2 * high and not log else low, high)
@@ -110,7 +110,7 @@ def _wide_enough(low: float, high: float) -> bool:
 
 
 def _rounded_out(low: float, high: float, log: bool) -> tuple[float, float]:
-    """Ends at multiples of a fine round step move seldom while a curve grows."""
+    """Round the ends to multiples of a fine step, so that they seldom change while a curve grows."""
     if not _wide_enough(low, high):
         margin = 0.5 if log else abs(low) * 0.1 or 1.0
         margin = max(margin, 1e-290)
@@ -121,12 +121,12 @@ def _rounded_out(low: float, high: float, log: bool) -> tuple[float, float]:
 
 def _linear_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
     step, values = 0.0, []
-    for finer in range(most, most + 5):  # of a step that fits five times, two multiples at least are on the axis
+    for finer in range(most, most + 5):  # if a step fits five times, at least two multiples are on the axis
         step = round_step(high - low, finer)
         values = [k * step for k in range(math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6) + 1)]
         if len(values) > 1:
             break
-    on_axis = [min(max(value, low), high) for value in values]  # one may be beyond an end by rounding
+    on_axis = [min(max(value, low), high) for value in values]  # rounding may put a value beyond an end
     return list(zip(on_axis, _linear_labels(values, step), strict=True))
 
 
@@ -144,26 +144,28 @@ def _linear_labels(values: list[float], step: float) -> list[str]:
 
 
 def _log_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
-    """Powers of ten; below two decades 2 and 5 times them too, where they stand well apart or are needed."""
-    powers = _log_places(low, high, (1,))
+    """Powers of ten, and below two decades also 2 and 5 times them, if there is room or they are needed."""
+    powers = _log_positions(low, high, (1,))
     if high - low >= 2:
         stride = min(math.ceil(len(powers) / max(most, 1)), len(powers) // 2) if len(powers) > most + 1 else 1
-        kept = [place for place in powers if round(place) % stride == 0]
+        kept = [position for position in powers if round(position) % stride == 0]
     else:
         apart = math.log10(2) * most * 1.5 >= high - low
-        choices = [_log_places(low, high, (1, 2, 5)), powers] if apart else [powers, _log_places(low, high, (1, 5))]
-        kept = next((places for places in choices if len(places) > 1), choices[0])
+        choices = (
+            [_log_positions(low, high, (1, 2, 5)), powers] if apart else [powers, _log_positions(low, high, (1, 5))]
+        )
+        kept = next((positions for positions in choices if len(positions) > 1), choices[0])
     exponents = bool(kept) and (kept[0] < -3.001 or kept[-1] > 6.999)
-    return [(10**place, _log_label(place, exponents)) for place in kept]
+    return [(10**position, _log_label(position, exponents)) for position in kept]
 
 
-def _log_places(low: float, high: float, factors: tuple[int, ...]) -> list[float]:
+def _log_positions(low: float, high: float, factors: tuple[int, ...]) -> list[float]:
     powers = range(math.floor(low), math.ceil(high) + 1)
-    places = [k + math.log10(factor) for k, factor in itertools.product(powers, factors)]
-    return [place for place in places if low - 1e-9 <= place <= high + 1e-9]
+    positions = [k + math.log10(factor) for k, factor in itertools.product(powers, factors)]
+    return [position for position in positions if low - 1e-9 <= position <= high + 1e-9]
 
 
-def _log_label(place: float, exponents: bool) -> str:
-    """0.01 among others that need exponents is 1e-2, so that the labels of one axis look alike."""
-    value = float(f"{10**place:.0e}")
+def _log_label(position: float, exponents: bool) -> str:
+    """The label of a power. 0.01 is written as 1e-2 if other labels need exponents, so that all look alike."""
+    value = float(f"{10**position:.0e}")
     return scientific(value) if exponents and not 1 <= value < 1000 else number(value)

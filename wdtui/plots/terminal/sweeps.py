@@ -1,6 +1,6 @@
 """Charts of sweeps: a curve over one axis, and a map over two. Pure functions from tables to text.
 
-Both are read without colour too: the curve by names beside its lines, the map by a shade and a number in each cell.
+Both are readable without colour: the curve has names beside its lines, the map a shade and a number in each cell.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PLAIN_SIGNS = str.maketrans(
 )
 _MAP_COLOR = RUN_COLORS[0]
 _WIDEST, _TALLEST = 16, 3
-"""A cell of the map has at most so many cells of the terminal, across and down."""
+"""The maximum size of a cell of the map, in columns and lines of the terminal."""
 
 
 def curve(
@@ -43,44 +43,44 @@ def curve(
     metrics: Sequence[str],
     selected: int | None = None,
     ascii: bool = False,
-    color: bool = True,
 ) -> Text:
-    """Metrics over the values of a table's one axis, as exactly `height` lines of `width` cells.
+    """Metrics over the values of a table's only axis, as exactly `height` lines of `width` cells.
 
-    Lines join the medians, bars span least and greatest seed. Values of which no run has finished have a line of their
-    own, through the newest points. On a logarithmic axis 0 stands at the left edge. The interpolation threshold is
-    marked; `selected` is the place of a value to point at.
+    Lines join the medians, bars span the minimum and maximum over seeds. Values without a finished run have a separate
+    line through the newest points. On a logarithmic axis 0 is at the left edge. The interpolation threshold is marked.
+    `selected` is the index of a value to point at.
     """
     (axis, values), *_ = table.axes.items()
     written = table.schema.field(axis).written
-    places = axis_places(table.schema, axis, values)
-    series = [one for metric in metrics for one in _series(table, metric, dict(zip(values, places, strict=True)))]
+    positions = axis_positions(table.schema, axis, values)
+    series = [line for metric in metrics for line in _series(table, metric, dict(zip(values, positions, strict=True)))]
     threshold = table.threshold()
     marks = []
     if threshold is not None:
-        marks.append(Mark(places[values.index(threshold)], f"interpolation threshold {written(threshold)}"))
-    margin = (max(places) - min(places)) * 0.02 or 1.0
+        marks.append(Mark(positions[values.index(threshold)], f"interpolation threshold {written(threshold)}"))
+    margin = (max(positions) - min(positions)) * 0.02 or 1.0
     shares = all(_is_share(table.schema, metric) for metric in metrics)
     return draw(
         series,
         width=width,
         height=height,
-        x_range=(min(places) - margin, max(places) + margin),
+        x_range=(min(positions) - margin, max(positions) + margin),
         y_range=(0, 1) if shares else None,
         y_log=_log_metrics(table.schema, metrics),
         marks=marks,
-        cursor=None if selected is None else places[selected],
+        cursor=None if selected is None else positions[selected],
         ascii=ascii,
-        color=color,
-        x_ticks=[(places[place], written(values[place])) for place in coarse_to_fine(len(values))],
+        x_ticks=[(positions[index], written(values[index])) for index in coarse_to_fine(len(values))],
     )
 
 
 def title(schema: Schema, axes: Mapping[str, Sequence[Value]], metrics: Sequence[str]) -> str:
-    """What a curve of these metrics over the first of the axes shows, and which of its axes are logarithmic."""
+    """The title of a curve of these metrics over the first axis, which says what is logarithmic."""
     (axis, values), *_ = axes.items()
     families = {found[0].title if (found := schema.trace(metric)) else metric for metric in metrics}
-    shown = families.pop() if len(metrics) > len(families) == 1 else ", ".join(label(schema, one) for one in metrics)
+    shown = (
+        families.pop() if len(metrics) > len(families) == 1 else ", ".join(label(schema, metric) for metric in metrics)
+    )
     over = scaled(schema.symbol(axis), log=on_log_axis(schema, axis, values))
     return f"{scaled(shown, log=_log_metrics(schema, metrics))} over {over}"
 
@@ -94,13 +94,13 @@ def _log_metrics(schema: Schema, metrics: Sequence[str]) -> bool:
 
 
 def on_log_axis(schema: Schema, axis: str, values: Sequence[Value]) -> bool:
-    """Whether values stand by their logarithm on their axis."""
+    """Whether values are positioned by their logarithm on their axis."""
     numbers = not any(isinstance(value, (bool, str, tuple)) or value is None for value in values)
     return numbers and schema.field(axis).sweep == "log" and any(value > 0 for value in values)  # type: ignore[operator]
 
 
-def axis_places(schema: Schema, axis: str, values: Sequence[Value]) -> list[float]:
-    """Where values stand on their axis: by logarithm, by size, or where they are no numbers side by side."""
+def axis_positions(schema: Schema, axis: str, values: Sequence[Value]) -> list[float]:
+    """Positions of values on their axis: by logarithm, by value, or equally spaced if they are not numbers."""
     if any(isinstance(value, (bool, str, tuple)) or value is None for value in values):
         return list(map(float, range(len(values))))
     sizes = [float(value) for value in values]  # type: ignore[arg-type]
@@ -111,15 +111,19 @@ def axis_places(schema: Schema, axis: str, values: Sequence[Value]) -> list[floa
     return [math.log10(size) if size > 0 else min(logs) - gap for size in sizes]
 
 
-def _series(table: Table, metric: str, places: dict[Value, float]) -> list[Series]:
-    """The bars and lines of one metric: of the values that are final, and of those so far."""
+def _series(table: Table, metric: str, positions: dict[Value, float]) -> list[Series]:
+    """The bars and lines of one metric: of the values that are final, and of those that are not."""
     found, name = table.schema.trace(metric), label(table.schema, metric)
     color = TONES[found[1].tone] if found else RUN_COLORS[2]
     bars, lines = [], []
     for finished, text in ((False, f"{name} so far"), (True, name)):
         rows = [row for row in table.rows if row.finished == finished]
-        spreads = [(places[row.values[0]], spread) for row in rows if (spread := row.so_far(metric))]
-        bars += [Series("", np.full(2, x), [one.low, one.high], color) for x, one in spreads if one.low < one.high]
+        spreads = [(positions[row.values[0]], spread) for row in rows if (spread := row.so_far(metric))]
+        bars += [
+            Series("", np.full(2, x), [spread.low, spread.high], color)
+            for x, spread in spreads
+            if spread.low < spread.high
+        ]
         if spreads or finished:
             lines.append(Series(text, [x for x, _ in spreads], [spread.median for _, spread in spreads], color))
     return [*bars, *lines]
@@ -127,7 +131,7 @@ def _series(table: Table, metric: str, places: dict[Value, float]) -> list[Serie
 
 @dataclasses.dataclass(frozen=True)
 class _Shading:
-    """How a quantity becomes one of the shades."""
+    """Maps a quantity to a shade."""
 
     low: float
     high: float
@@ -136,8 +140,8 @@ class _Shading:
 
     def shade(self, value: float) -> str:
         low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
-        place = (math.log(value) if self.log else value) - low
-        share = place / (high - low) if high > low else float(value != 0)
+        position = (math.log(value) if self.log else value) - low
+        share = position / (high - low) if high > low else float(value != 0)
         return self.shades[min(max(int(share * len(self.shades)), 0), len(self.shades) - 1)]
 
 
@@ -149,13 +153,12 @@ def heatmap(
     height: int,
     selected: tuple[int, int] | None = None,
     ascii: bool = False,
-    color: bool = True,
 ) -> Text:
     """A metric or milestone over a table's two axes, as exactly `height` lines of `width` cells.
 
-    The first axis runs down, the second across. Each cell has a shade and the median; before the first run of a cell
-    has finished the median is that of the newest points, after the sign of their state. Where there is no room for all,
-    the part around the cell `selected` (row, column) is shown.
+    The first axis runs down, the second across. Each cell has a shade and the median. Until a run of the cell has
+    finished, this is the median of the newest points, after a symbol for their state. If not all cells fit, the part
+    around the cell `selected` (row, column) is shown.
     """
     (down, rows), (across, columns) = table.axes.items()
     cells = {row.values: row for row in table.rows}
@@ -171,15 +174,15 @@ def heatmap(
     narrowest = max(*map(len, heads), longest + 3)
     shown_rows, tall = _window(len(rows), height - 2, 1, selected and selected[0], _TALLEST)
     shown, wide = _window(len(columns), width - left, narrowest + 2, selected and selected[1], _WIDEST)
-    lines = [Text(corner.rjust(left - 1) + " " + "".join(heads[place].rjust(wide) for place in shown), "dim")]
-    for place, line in itertools.product(shown_rows, range(tall)):
+    lines = [Text(corner.rjust(left - 1) + " " + "".join(heads[column].rjust(wide) for column in shown), "dim")]
+    for row, line in itertools.product(shown_rows, range(tall)):
         named = line == tall // 2
-        text = Text((side[place] if named else "").rjust(left - 1) + " ", "dim")
-        for other in shown:
-            shade, value = texts.get((rows[place], columns[other]), ("", ""))
+        text = Text((side[row] if named else "").rjust(left - 1) + " ", "dim")
+        for column in shown:
+            shade, value = texts.get((rows[row], columns[column]), ("", ""))
             value = (value if named else "").rjust(longest)
-            cell = _cell(shade, value, wide, selected == (place, other), color)
-            text.append_text(_marked(cell, (place, other)))
+            cell = _cell(shade, value, wide, selected == (row, column))
+            text.append_text(_marked(cell, (row, column)))
         lines.append(text)
     lines += [Text()] * (height - 1 - len(lines))
     signs = [value[:1] for _, value in texts.values()]
@@ -187,25 +190,24 @@ def heatmap(
     return _fitted(lines[:height], width, ascii)
 
 
-def _cell(shade: str, value: str, wide: int, selected: bool, color: bool) -> Text:
-    """One line of a cell of the map: what has a value is shaded up to it."""
+def _cell(shade: str, value: str, wide: int, selected: bool) -> Text:
+    """One line of a cell of the map, with the shade left of the value."""
     shaded = wide - len(value) - 3 if shade else 0
     cell = Text("  " + shade * shaded + value.rjust(wide - 2 - shaded), "not dim")
-    if color:
-        cell.stylize(_MAP_COLOR, 2, 2 + shaded)
+    cell.stylize(_MAP_COLOR, 2, 2 + shaded)
     if selected:
         cell.stylize("reverse", wide - len(value) - 1)
     return cell
 
 
-def _marked(cell: Text, place: tuple[int, int]) -> Text:
-    """The cell with its place in the meta data of its style, for clicks."""
-    cell.stylize(Style(meta={"cell": place}))
+def _marked(cell: Text, indices: tuple[int, int]) -> Text:
+    """The cell with its indices in the metadata of its style, for clicks."""
+    cell.stylize(Style(meta={"cell": indices}))
     return cell
 
 
 def _cell_text(schema: Schema, row: Row, metric: str, shading: _Shading) -> tuple[str, str]:
-    """The shade of a cell and its median, after a sign where that is not final; without a value no shade."""
+    """The shade of a cell and its median, after a symbol if that is not final; without a value no shade."""
     spread, states = row.so_far(metric), row.states
     sign = next((sign for state, sign in _SIGNS.items() if states[state]), _WAITING)
     if spread is None:
@@ -237,7 +239,7 @@ def _legend(schema: Schema, metric: str, shading: _Shading, signs: Sequence[str]
 
 
 def _window(count: int, room: int, least: int, chosen: int | None, most: int) -> tuple[range, int]:
-    """The places there is room for, at so many cells each at least and at most, with the chosen one among them."""
+    """The indices that fit, with a size between `least` and `most` cells each, including the chosen one."""
     shown = max(min(room // least, count), 1)
     first = min(max((chosen or 0) - shown // 2, 0), count - shown)
     return range(first, first + shown), max(min(room // shown, most), least)

@@ -1,4 +1,4 @@
-"""The actions on a run that several screens offer: each asks what it must, acts through Controls, says the outcome."""
+"""The actions on a run that several screens share. Each asks for input, calls Controls and shows the outcome."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class RunScreen(Screen[None]):
-    """A screen with charts and a run that keys act upon."""
+    """A screen with charts and a run for the keys to act on."""
 
     @property
     def workbench(self) -> WorkbenchApp:
@@ -40,28 +40,28 @@ class RunScreen(Screen[None]):
         return self.workbench.snapshot
 
     @property
-    def run_in_hand(self) -> RunRecord | None:
-        """The run that actions are about."""
+    def selected_run(self) -> RunRecord | None:
+        """The run for actions."""
         raise NotImplementedError
 
     @property
     def runs_to_delete(self) -> list[RunRecord]:
-        return [self.run_in_hand] if self.run_in_hand else []
+        return [self.selected_run] if self.selected_run else []
 
     def do(self, action: Callable[..., str], *arguments: Any) -> None:
-        """Do something to the store and say the outcome."""
+        """Do something to the store and show the outcome."""
         try:
-            said = action(*arguments)
+            outcome = action(*arguments)
         except WdtuiError as error:
             self.say_error(error)
         else:
-            if said:
-                self.notify(said, markup=False, timeout=3)
+            if outcome:
+                self.notify(outcome, markup=False, timeout=3)
         self.workbench.look()
 
     def with_run(self, action: Callable[[RunRecord], None]) -> None:
-        """Act on the run in hand, or say that there is none."""
-        run = self.run_in_hand
+        """Act on the selected run, or show that there is none."""
+        run = self.selected_run
         if run is None:
             key = key_of("launch", self.workbench.keymap)
             self.notify(f"There is no run yet: {key} starts one.", markup=False)
@@ -72,7 +72,7 @@ class RunScreen(Screen[None]):
             self.say_error(error)
 
     def say_error(self, error: WdtuiError) -> None:
-        """Show a refusal as a warning: nothing is broken."""
+        """Show an error; a refusal only as a warning."""
         severity: SeverityLevel = "warning" if isinstance(error, RefusedError) else "error"
         self.notify(str(error), severity=severity, markup=False)
 
@@ -103,7 +103,7 @@ class RunScreen(Screen[None]):
         self.with_run(self._ask_fork)
 
     def _ask_fork(self, run: RunRecord) -> None:
-        """Ask for changes and where to leave the run: where the charts' cursor is, or else at its last point."""
+        """Ask for the changes and the step of a fork: by default the charts' cursor, or else the last point."""
         run = self.controls.check_forkable(run.id)
         cursor = self.query_one(ChartGrid).view.cursor
         step = min(int(cursor), run.step) if cursor is not None else run.step
@@ -120,7 +120,7 @@ class RunScreen(Screen[None]):
         return self.controls.where_it_leaves(run_id)
 
     def after_fork(self, parent: RunRecord, run_id: int) -> None:
-        """The fork is in the store."""
+        """Called after a fork was added to the store."""
 
     def action_rename(self) -> None:
         def ask(run: RunRecord) -> None:
@@ -158,4 +158,4 @@ class RunScreen(Screen[None]):
         self.app.push_screen(delete_question(runs), answered)
 
     def after_delete(self) -> None:
-        """The runs are gone."""
+        """Called after runs were deleted."""

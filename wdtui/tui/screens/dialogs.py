@@ -1,4 +1,4 @@
-"""Small questions over a screen: a line of text, yes or no, values to steer, and what to do with live runs."""
+"""Small dialogs over a screen: a line of text, a choice, changes of a run, and what to do with live runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Answer = TypeVar("Answer")
 
 
 class Dialog(ModalScreen[Answer | None]):
-    """A titled box in the middle; Escape answers None."""
+    """A titled box in the middle. Escape answers None."""
 
     CSS_PATH = "dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "answer_nothing", "cancel")]
@@ -42,10 +42,10 @@ class Dialog(ModalScreen[Answer | None]):
 
 
 class Question(Dialog[str]):
-    """A choice between a few answers, each a button and, by its first letter, a key."""
+    """A choice between a few answers, each a button and a key, its first letter."""
 
     def __init__(self, title: str, text: str, answers: dict[str, str]) -> None:
-        """`answers` are the ids and the words of the buttons; the first is the one that Enter presses."""
+        """`answers` are the ids and texts of the buttons. Enter presses the first."""
         super().__init__()
         self.title_text = title
         self._text = text
@@ -99,7 +99,7 @@ class LineDialog(Dialog[str]):
 
 
 class ChangesDialog(Dialog[dict[str, Any]]):
-    """New values for some fields of a run; answers with those that were typed, even if they are as before."""
+    """New values for some fields of a run. Answers with the typed ones, even if they equal the old ones."""
 
     hint = ""
 
@@ -129,7 +129,7 @@ class ChangesDialog(Dialog[dict[str, Any]]):
         self._read()
 
     def _read(self) -> dict[str, Any] | None:
-        """The values that were typed; None where one cannot be."""
+        """The typed values, or None if one is not valid."""
         values, sound = {}, True
         for row in self.query(FieldRow):
             sentence, name = "", row.field.name
@@ -149,7 +149,7 @@ class ChangesDialog(Dialog[dict[str, Any]]):
 
 
 class SteerDialog(ChangesDialog):
-    """New values for what can be changed while a run is live."""
+    """New values for the fields that can be changed while a run is live."""
 
     hint = "VALUE at once, or VALUE:EPOCHS over EPOCHS epochs. Enter applies it from the next epoch."
 
@@ -161,8 +161,8 @@ class SteerDialog(ChangesDialog):
 
 
 def _pending(run: RunRecord, values: dict[str, Any]) -> str:
-    """What a paused run is to change once it goes on."""
-    now = in_force(run.config, run.plan, max(run.step - 1, 0))  # in the last step that it trained
+    """The changes that take effect when a paused run resumes, as text."""
+    now = in_force(run.config, run.plan, max(run.step - 1, 0))  # in the last step that was trained
     changes = [
         f"{run.schema.symbol(field.name)} {format_value(now[field.name])} → {format_value(values[field.name])}"
         for field in run.schema.live_fields
@@ -172,9 +172,9 @@ def _pending(run: RunRecord, values: dict[str, Any]) -> str:
 
 
 class ForkDialog(ChangesDialog):
-    """Where to leave a run, and what to change from there; answers with `step` among the rest.
+    """The step and the changes of a fork. Answers with `step` among the changes.
 
-    What was not typed follows the step: it is as the fork will have it there.
+    Fields that were not typed show the values at that step.
     """
 
     hint = "VALUE at once, or VALUE:EPOCHS over EPOCHS epochs. Enter trains the fork as a new run."
@@ -187,15 +187,15 @@ class ForkDialog(ChangesDialog):
         super().__init__(f"fork run {run.id}", fields, in_force(run.config, run.plan, step) | {"step": step})
 
     def _read(self) -> dict[str, Any] | None:
-        """Also shows what is in force at the step, and says why there can be no such fork."""
+        """Also show the values in force at the step, and why the fork is not possible."""
         values = super()._read()
         if values is None:
             return None
         step, config, plan = values.pop("step", self._step), self._run.config, self._run.plan
-        there = in_force(config, plan, step)
+        at_step = in_force(config, plan, step)
         for row in self.query(FieldRow):
-            if row.field.name in there and row.field.name not in self._typed:
-                row.set_text(format_value(there[row.field.name]))
+            if row.field.name in at_step and row.field.name not in self._typed:
+                row.set_text(format_value(at_step[row.field.name]))
         try:
             forked(config, plan, step - step % config.steps_per_epoch, values)
         except ConfigError as error:  # there are too few epochs
@@ -205,7 +205,7 @@ class ForkDialog(ChangesDialog):
 
 
 class Waiting(ModalScreen[None]):
-    """Says what is being done while nothing else can be."""
+    """Shows a message and blocks input."""
 
     CSS_PATH = "dialogs.tcss"
 
@@ -219,19 +219,14 @@ class Waiting(ModalScreen[None]):
 
 
 def delete_question(runs: list[RunRecord]) -> Question:
-    """Whether to delete these runs."""
-    one = runs[0]
-    what = f"run {one.id} ({one.title})" if len(runs) == 1 else f"the {len(runs)} marked runs"
-    text = (
-        f"Delete {what} and its points and checkpoints?"
-        if len(runs) == 1
-        else f"Delete {what} and all their points and checkpoints?"
-    )
-    return Question("delete", text, {"no": "Keep", "yes": "Yes, delete"})
+    """Ask whether to delete these runs."""
+    one = f"run {runs[0].id} ({runs[0].title}) and its"
+    what = one if len(runs) == 1 else f"the {len(runs)} marked runs and all their"
+    return Question("delete", f"Delete {what} points and checkpoints?", {"no": "Keep", "yes": "Yes, delete"})
 
 
 def quit_question(live: int, queued: int) -> Question:
-    """What to do with the runs that this app trains."""
+    """Ask what to do with the runs that this app trains."""
     runs = [_count(live, "training", "run")] if live else []
     runs += [_count(queued, "waiting", "" if live else "run")] if queued else []
     answers = {
@@ -248,6 +243,6 @@ def _count(number: int, doing: str, noun: str) -> str:
 
 
 def slots_dialog(slots: int | None) -> LineDialog:
-    """How many runs may train at once."""
+    """Ask how many runs may train at once."""
     hint = "Enter saves; empty means the default of this machine."
     return LineDialog("runs at once", "" if slots is None else str(slots), hint)

@@ -1,4 +1,4 @@
-"""The experiments as a gallery: what is asked, where that comes from, what to look for, and what would be trained."""
+"""The experiments as a gallery: the question, its source, what to expect, and the runs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Gallery(Screen[tuple[str, bool] | None]):
     BINDINGS: ClassVar[list[BindingType]] = bindings(key for key in _KEYS if key.action)
 
     def __init__(self, store: Store) -> None:
-        """How claims stand is told by the runs in the store."""
+        """The runs in the store decide the verdicts of claims."""
         super().__init__()
         self._store = store
         self._standings: dict[str, Standing] = {}
@@ -65,12 +65,12 @@ class Gallery(Screen[tuple[str, bool] | None]):
 
     @work(thread=True, exit_on_error=False)
     def _read_standings(self) -> None:
-        """Aside, since a long history takes longer to look through than a screen may take to open."""
+        """Check the claims in a thread, as many runs take longer than opening the screen."""
         evidence = Evidence(self._store)
         for name in experiments.names():
             if get_current_worker().is_cancelled:
                 return
-            with contextlib.suppress(WdtuiError):  # its page says what is wrong
+            with contextlib.suppress(WdtuiError):  # the experiment's page shows the error
                 standing = evidence.standing(experiments.load(name))
                 self.app.call_from_thread(self._take_standing, name, standing)
 
@@ -103,12 +103,12 @@ class Gallery(Screen[tuple[str, bool] | None]):
 
 
 def entry(name: str, standing: Standing) -> Text:
-    """An experiment in the list, with how its claims stand below it."""
+    """An experiment in the list, with the verdicts of its claims below it."""
     return Text(name).append(f"\n  {standing.words}", "dim") if standing.words else Text(name)
 
 
 def page(name: str, standing: Standing | None = None) -> Text:
-    """All about one experiment; without a standing its claims are named, and how they stand is left open."""
+    """The page of one experiment. Without a standing the claims have no verdicts."""
     try:
         experiment = experiments.load(name)
         cells = experiment.cells()

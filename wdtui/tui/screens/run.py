@@ -1,4 +1,4 @@
-"""Everything about one run: its charts, also layer by layer, its story, its config, what happened to it."""
+"""The details of one run: its charts, also layer by layer, its summary, its config and its events."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from wdtui.tui.status_line import status_line
 from wdtui.tui.widgets.chart_grid import ChartGrid
 from wdtui.tui.widgets.columns import progress, state
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
-from wdtui.tui.widgets.words import Words
+from wdtui.tui.widgets.plain_text import PlainText
 
 _RUN_KEYS = tuple(
     key for key in keys.RUNS if key.action in ("steer", "fork", "pause", "stop", "rename", "note", "delete")
@@ -35,11 +35,11 @@ _BACK = keys.Key("escape,enter,backspace", "back", "back", "Return to the runs."
 _MOST_EVENTS = 200
 _CHARTS = 6
 _CONFIG_COLUMNS = 33
-"""Of a label and its value, in the narrowest panel that there is."""
+"""The width of a label and its value, in the narrowest panel."""
 
 
 class RunView(RunScreen):
-    """One run, followed while it is live."""
+    """One run, updated while it is live."""
 
     CSS_PATH = "run.tcss"
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings((_BACK,), _RUN_KEYS, keys.CHARTS, _APP_KEYS)
@@ -56,7 +56,7 @@ class RunView(RunScreen):
         with Horizontal():
             yield ChartGrid(self._schema, _CHARTS, self.workbench.identities.of, status_line, per_layer=True, id="grid")
             with VerticalScroll(id="about"):
-                yield Words(id="facts")
+                yield PlainText(id="facts")
         yield KeyLine([key for key in (*_RUN_KEYS, *keys.CHARTS, _BACK, *_APP_KEYS) if key.footer])
 
     def on_mount(self) -> None:
@@ -67,18 +67,18 @@ class RunView(RunScreen):
         self.query_one("#about").focus()
 
     @property
-    def run_in_hand(self) -> RunRecord | None:
+    def selected_run(self) -> RunRecord | None:
         return self.snapshot.run(self._run_id)
 
     def _take(self, snapshot: Snapshot) -> None:
-        shown = next((one for one in snapshot.shown if one.run.id == self._run_id), None)
+        shown = next((shown for shown in snapshot.shown if shown.run.id == self._run_id), None)
         if shown is None:
             return
         self.query_one(ChartGrid).show((shown,))
-        self.query_one(HeaderLine).tell(f"{state(shown.run)} · step {progress(shown.run)}")
+        self.query_one(HeaderLine).show(f"{state(shown.run)} · step {progress(shown.run)}")
         words = facts(shown)
         lines, self._lines = self._lines, words.plain.count("\n")
-        self.query_one("#facts", Words).say(words, same_size=lines == self._lines)
+        self.query_one("#facts", PlainText).set_text(words, same_size=lines == self._lines)
 
     def on_resize(self, event: events.Resize) -> None:
         self.set_class(event.size.width < 100, "-narrow")
@@ -92,7 +92,7 @@ class RunView(RunScreen):
 
 
 def facts(shown: Shown) -> Text:
-    """All there is to say about a run in words."""
+    """Everything about a run as text."""
     run, text = shown.run, Text()
     for title, lines in (
         ("", [clean(run.title), *([clean(run.note)] if run.note else [])]),
@@ -115,26 +115,26 @@ def _summary(shown: Shown) -> list[str]:
 
 
 def _changes(run: RunRecord) -> list[str]:
-    """Which run it is a fork of, and what was steered, by a fork or by a person, from which step on."""
+    """The parent of a fork, and all steering with its steps, also that of the parent."""
     lines = [f"fork of run {run.parent} at step {number(run.parent_step)}"] if run.parent is not None else []
-    for one in run.plan:
-        over = f" over {one.epochs} epochs" if one.epochs else ""
-        change = f"{run.schema.symbol(one.field)} {format_value(one.old)} → {format_value(one.new)}"
-        lines += [f"{change} from step {number(one.step)}{over}"]
+    for steering in run.plan:
+        over = f" over {steering.epochs} epochs" if steering.epochs else ""
+        values = f"{format_value(steering.old)} → {format_value(steering.new)}"
+        lines += [f"{run.schema.symbol(steering.field)} {values} from step {number(steering.step)}{over}"]
     return lines
 
 
 def _config(run: RunRecord) -> Iterator[str]:
-    """What differs from the defaults first, marked with a dot; what was steered with all its values."""
+    """The fields, first those that differ from their defaults, marked with a dot. Steered ones show all values."""
     try:
         config = run.config
     except StoreError as error:
         yield str(error)
         return
     fields, steered = config.fields(), run.steered_fields
-    usual = {name for name in fields if getattr(config, name) == fields[name].default and name not in steered}
-    for name in sorted(fields, key=usual.__contains__):
-        field, sign = fields[name], " " if name in usual else "•"
+    unchanged = {name for name in fields if getattr(config, name) == fields[name].default and name not in steered}
+    for name in sorted(fields, key=unchanged.__contains__):
+        field, sign = fields[name], " " if name in unchanged else "•"
         value = run.written(name) if name in steered else format_value(getattr(config, name))
         label = f"{field.symbol} {field.label}" if field.symbol and len(field.symbol) < 3 else field.label
         yield f"{sign} {label}{value:>{_CONFIG_COLUMNS - len(label)}}"

@@ -1,4 +1,4 @@
-"""A sweep as it fills in: a curve over one axis or a map over two, the cell in hand in numbers, and how far it is."""
+"""A sweep while it trains: a curve over one axis or a map over two, the values of one cell, and the progress."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from wdtui.tui.keymap import key_of
 from wdtui.tui.screens.actions import RunScreen
 from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
-from wdtui.tui.widgets.words import Words
+from wdtui.tui.widgets.plain_text import PlainText
 
 _APP_KEYS = tuple(key for key in keys.APP if key.action.startswith("app.") and key.action != "app.experiments")
 _BACK = keys.Key("escape,backspace", "back", "back", "Return to the runs.", shown="esc", footer=True)
@@ -34,20 +34,20 @@ _BAR = 24
 
 
 class SweepView(RunScreen):
-    """One sweep, followed while its runs are trained, here or elsewhere."""
+    """One sweep, updated while its runs train, in this process or another."""
 
     CSS_PATH = "sweep.tcss"
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings((_BACK,), keys.SWEEP, _APP_KEYS)
     AUTO_FOCUS = None
 
     def __init__(self, sweep: Sweep) -> None:
-        """Raises StoreError where another version of wdtui stored the sweep."""
+        """Raises StoreError if another version of wdtui stored the sweep."""
         super().__init__()
         self._sweep = sweep
         self._schema = sweep.grid.base.schema()
         self._axes = sweep.grid.axes or {"seed": sweep.grid.seeds}
-        self._place = [0] * len(self._axes)
-        """Where the cell in hand stands on each axis."""
+        self._indices = [0] * len(self._axes)
+        """The index of the selected cell on each axis."""
         self._cells = sweep.cells
         self._metric = self._seed = 0
         self._progress = Progress(sweep, (None,) * len(sweep.config_texts))
@@ -56,8 +56,8 @@ class SweepView(RunScreen):
         name = clean(self._sweep.name or self._sweep.experiment)
         yield HeaderLine(" · ".join(filter(None, [f"sweep {self._sweep.label}", name])))
         yield ChartPanel(Figure("", "", ()), id="map")
-        yield Words(id="cell")
-        yield Words(id="progress")
+        yield PlainText(id="cell")
+        yield PlainText(id="progress")
         yield KeyLine([_BACK, *(key for key in (*keys.SWEEP, *_APP_KEYS) if key.footer)])
 
     def on_mount(self) -> None:
@@ -68,7 +68,7 @@ class SweepView(RunScreen):
 
     @property
     def _shown_metrics(self) -> tuple[str, ...]:
-        """What the first chart compares, then each other quantity; a map shows one at a time, the main one first."""
+        """The metrics of the first chart, then each other quantity. A map shows one at a time, first the main one."""
         first = self._schema.charts_of(())[0].several
         others = [(name,) for name in columns(self._schema) if name not in first]
         choices = [first if len(self._axes) == 1 else (first[-1],), *others]
@@ -77,25 +77,25 @@ class SweepView(RunScreen):
 
     @property
     def _values(self) -> tuple[Value, ...]:
-        """The cell in hand."""
-        return tuple(values[place] for values, place in zip(self._axes.values(), self._place, strict=True))
+        """The values of the selected cell."""
+        return tuple(values[index] for values, index in zip(self._axes.values(), self._indices, strict=True))
 
     @property
     def _row(self) -> Row | None:
         return self._table.row(self._values)
 
     @property
-    def run_in_hand(self) -> RunRecord | None:
+    def selected_run(self) -> RunRecord | None:
         runs = [run for run in self._row.runs if isinstance(run, RunRecord)] if self._row else []
         return runs[self._seed % len(runs)] if runs else None
 
     def _take(self, snapshot: Snapshot) -> None:
-        """Look which runs the cells have now, and how these stand."""
+        """Read the runs of the cells."""
         if not snapshot.loaded:
             return
         try:
             run_ids = self.workbench.controls.store.sweeps.run_ids(self._sweep.id)
-        except StoreError:  # the app says so itself
+        except StoreError:  # the app reports it
             return
         wanted = set(run_ids)
         runs = {run.id: run for run in snapshot.runs if run.id in wanted}
@@ -111,12 +111,12 @@ class SweepView(RunScreen):
             self._table = Table.of(self._schema, self._axes, (((cell.config.seed,), run) for cell, run in cells))
         self._schema = self._table.schema
         self.query_one("#map", ChartPanel).show(self._figure())
-        self.query_one("#cell", Words).say(self._about_cell(), same_size=True)
-        self.query_one("#progress", Words).say(self._about_progress(), same_size=True)
+        self.query_one("#cell", PlainText).set_text(self._about_cell(), same_size=True)
+        self.query_one("#progress", PlainText).set_text(self._about_progress(), same_size=True)
         sizes = [f"{len(values)} {self._schema.symbol(axis)}" for axis, values in self._axes.items()]
         seeds = len(self._sweep.grid.seeds)
         sizes += [f"{seeds} seeds"] if self._sweep.grid.axes and seeds > 1 else []
-        self.query_one(HeaderLine).tell(" × ".join(sizes))
+        self.query_one(HeaderLine).show(" × ".join(sizes))
 
     def _figure(self) -> Figure:
         from wdtui.plots.terminal.sweeps import curve, heatmap, title
@@ -124,10 +124,10 @@ class SweepView(RunScreen):
         metrics, axes = self._shown_metrics, list(self._axes)
         if len(axes) == 1:
             named = title(self._schema, self._axes, metrics)
-            drawing = partial(curve, self._table, metrics=metrics, selected=self._place[0])
+            drawing = partial(curve, self._table, metrics=metrics, selected=self._indices[0])
         else:
             further = dict(zip(axes[2:], self._values[2:], strict=True))
-            selected = (self._place[0], self._place[1])
+            selected = (self._indices[0], self._indices[1])
             drawing = partial(heatmap, self._table.at(further), metrics[0], selected=selected)
             symbol, field = self._schema.symbol, self._schema.field
             named = f"{label(self._schema, metrics[0])} over {' and '.join(map(symbol, axes[:2]))}"
@@ -136,7 +136,7 @@ class SweepView(RunScreen):
         return Figure(named, "", (Text(value),), drawing=lambda width, height: drawing(width=width, height=height))
 
     def _about_cell(self) -> Text:
-        row, run = self._row, self.run_in_hand
+        row, run = self._row, self.selected_run
         text = Text(no_wrap=True, overflow="ellipsis")
         grid = dataclasses.replace(self._sweep.grid, axes=self._axes)
         text.append(f"{values_name(grid, self._values)}   ", "bold")
@@ -145,9 +145,10 @@ class SweepView(RunScreen):
         text.append(states_text(row))
         if run:
             text.append(f"   run {run.id}" + (f", seed {run.values['seed']}" if len(row.runs) > 1 else ""))
-        told = [f"{label(self._schema, name)} {spread_text(self._schema, row, name)}" for name in columns(self._schema)]
-        text.append("\n" + "   ".join(told[:3]))
-        return text.append("\n" + "   ".join(told[3:]))
+        schema = self._schema
+        results = [f"{label(schema, name)} {spread_text(schema, row, name)}" for name in columns(schema)]
+        text.append("\n" + "   ".join(results[:3]))
+        return text.append("\n" + "   ".join(results[3:]))
 
     def _about_progress(self) -> Text:
         progress = self._progress
@@ -161,32 +162,32 @@ class SweepView(RunScreen):
     def on_resize(self, event: events.Resize) -> None:
         self.set_class(event.size.height < 14, "-tiny")
 
-    # What is done
+    # Actions
 
     def action_move(self, down: int, across: int) -> None:
-        """To the neighbouring cell; a single axis runs across."""
-        steps = (across,) if len(self._place) == 1 else (down, across)
+        """Select a neighbouring cell. A single axis runs across."""
+        steps = (across,) if len(self._indices) == 1 else (down, across)
         for axis, step in enumerate(steps):
             last = len(list(self._axes.values())[axis]) - 1
-            self._place[axis] = min(max(self._place[axis] + step, 0), last)
+            self._indices[axis] = min(max(self._indices[axis] + step, 0), last)
         self._show()
 
     def on_click(self, event: events.Click) -> None:
-        place = event.style.meta.get("cell")
-        if place is not None:
-            self._place[:2] = place
+        indices = event.style.meta.get("cell")
+        if indices is not None:
+            self._indices[:2] = indices
             self._show()
             if event.chain > 1:
                 self.action_open_cell()
 
     @on(ChartPanel.Pointed)
     def _point(self, event: ChartPanel.Pointed) -> None:
-        """Take the value of the single axis that is nearest to a click in its curve."""
-        from wdtui.plots.terminal.sweeps import axis_places
+        """Select the value of the single axis that is nearest to a click in the curve."""
+        from wdtui.plots.terminal.sweeps import axis_positions
 
         event.stop()
-        (places,) = (axis_places(self._schema, axis, values) for axis, values in self._axes.items())
-        self._place[0] = min(range(len(places)), key=lambda place: abs(places[place] - event.x))
+        (positions,) = (axis_positions(self._schema, axis, values) for axis, values in self._axes.items())
+        self._indices[0] = min(range(len(positions)), key=lambda index: abs(positions[index] - event.x))
         self._show()
 
     def action_next_metric(self) -> None:
@@ -198,15 +199,15 @@ class SweepView(RunScreen):
         self._show()
 
     def action_next_layer(self) -> None:
-        """The next combination of the axes beyond the second."""
+        """Show the next combination of the third and further axes."""
         sizes = [range(len(values)) for values in list(self._axes.values())[2:]]
         combinations = list(itertools.product(*sizes))
-        place = combinations.index(tuple(self._place[2:]))
-        self._place[2:] = combinations[(place + 1) % len(combinations)]
+        index = combinations.index(tuple(self._indices[2:]))
+        self._indices[2:] = combinations[(index + 1) % len(combinations)]
         self._show()
 
     def action_open_cell(self) -> None:
-        run = self.run_in_hand
+        run = self.selected_run
         if run is None:
             key = key_of("go_on", self.workbench.keymap)
             self.notify(f"This cell has no run yet: {key} trains the missing runs.", markup=False)
@@ -217,7 +218,7 @@ class SweepView(RunScreen):
 
     def action_go_on(self) -> None:
         go_on = partial(self.controls.resume_sweep, self._sweep)
-        self.workbench.do_aside(go_on, lambda said: self.notify(said, markup=False, timeout=3))
+        self.workbench.do_in_thread(go_on, lambda outcome: self.notify(outcome, markup=False, timeout=3))
 
     def action_stop_sweep(self) -> None:
         self.do(self.controls.stop_sweep, self._sweep)

@@ -1,4 +1,4 @@
-"""The sweep dialog: axes as text, checked as they are typed, and what they amount to before anything starts."""
+"""The sweep dialog: axes as text, validated while they are typed, and an estimate before anything starts."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from wdtui.studies.grid import Grid, read_axes
 from wdtui.support.text import clean, duration, number
 from wdtui.tui.keymap import key_of
 from wdtui.tui.screens.dialogs import Dialog
+from wdtui.tui.widgets.plain_text import PlainText
 from wdtui.tui.widgets.text_row import TextRow
-from wdtui.tui.widgets.words import Words
 
 _ROWS = 3
 _SETTLE_SECONDS = 0.15
@@ -48,7 +48,7 @@ class SweepForm(Dialog[Grid]):
         workers: int | None,
         device: str = "auto",
     ) -> None:
-        """`axes` are there to begin with; `runs`, newest first, know how fast this machine is."""
+        """`axes` are the initial axes. `runs`, newest first, show how fast this machine is."""
         super().__init__()
         self._schema = base.schema()
         self._base, self._runs, self._workers, self._device = base, runs, workers, device
@@ -59,18 +59,18 @@ class SweepForm(Dialog[Grid]):
 
     @property
     def _suggestion(self) -> Mapping[str, Sequence[Any]]:
-        """The axis to begin with where nobody has given one: the first that says what is worth looking at."""
+        """The initial axis if none was given: the first field with suggested values."""
         fields = ((name, field.suggested) for name, field in self._schema.sweepable.items() if field.suggested)
         return dict(itertools.islice(fields, 1))
 
     def body(self) -> ComposeResult:
         suggester = SuggestFromList([f"{name}=" for name in self._schema.sweepable], case_sensitive=False)
-        for place, text in enumerate(self._texts):
-            placeholder = "" if place else f"{next(iter(self._schema.sweepable), 'FIELD')}=0,logspace(0.01,1,5)"
-            yield TextRow(f"axis {place + 1}", text, placeholder=placeholder, suggester=suggester, id=f"axis-{place}")
+        for index, text in enumerate(self._texts):
+            placeholder = "" if index else f"{next(iter(self._schema.sweepable), 'FIELD')}=0,logspace(0.01,1,5)"
+            yield TextRow(f"axis {index + 1}", text, placeholder=placeholder, suggester=suggester, id=f"axis-{index}")
         yield TextRow("seeds", "", placeholder="1", id="seeds")
-        yield Words(id="amount", classes="hint")
-        yield Words(id="fields", classes="hint")
+        yield PlainText(id="amount", classes="hint")
+        yield PlainText(id="fields", classes="hint")
         yield Static(_HINT, classes="hint", markup=False)
 
     def on_mount(self) -> None:
@@ -86,13 +86,15 @@ class SweepForm(Dialog[Grid]):
         self._say_fields()
 
     def _say_fields(self) -> None:
-        """What the row in hand may be: the fields that begin so, or what its field is."""
+        """Show the fields that match the focused row, or a description of its field."""
         row = next((row for row in self.query(TextRow) if row.has_focus_within), None)
-        self.query_one("#fields", Words).say(_fields_for(self._schema, row.text) if row and row.id != "seeds" else "")
+        self.query_one("#fields", PlainText).set_text(
+            _fields_for(self._schema, row.text) if row and row.id != "seeds" else ""
+        )
 
     @on(TextRow.Changed)
     def _typed(self) -> None:
-        """Read once the typing rests: a thousand cells take a quarter of a second to lay out."""
+        """Read the rows once typing pauses: a thousand cells take a quarter of a second."""
         self._say_fields()
         self._grid = None
         if self._settling:
@@ -100,7 +102,7 @@ class SweepForm(Dialog[Grid]):
         self._settling = self.set_timer(_SETTLE_SECONDS, self._read)
 
     def _read(self) -> None:
-        """Read all rows; say under each what is wrong with it, and below what they make together."""
+        """Read all rows; show the error of each below it, and the estimate or error of the grid at the bottom."""
         if self._settling:
             self._settling.stop()
         self._grid = self._settling = None
@@ -111,16 +113,16 @@ class SweepForm(Dialog[Grid]):
                 if row.id == "seeds":
                     seeds = _count(row.text)
                 elif row.text:
-                    axes |= _another(read_axes(self._schema, [row.text]), axes)
+                    axes |= _new_axis(read_axes(self._schema, [row.text]), axes)
             except ConfigError as error:
                 wrong[row.id or ""] = str(error)
         for row in self.query(TextRow):
             row.set_error(wrong.get(row.id or "", ""))
-        said = "" if wrong else self._amount(axes, seeds)
-        self.query_one("#amount", Words).say(said)
+        text = "" if wrong else self._amount(axes, seeds)
+        self.query_one("#amount", PlainText).set_text(text)
 
     def _amount(self, axes: dict[str, tuple[Any, ...]], seeds: int | None) -> str:
-        """What the axes make, or why they cannot."""
+        """The size and duration of the grid, or why it is not valid."""
         if not axes and not seeds:
             return "Give an axis or several seeds."
         try:
@@ -143,7 +145,7 @@ class SweepForm(Dialog[Grid]):
 
 
 class SweepList(Dialog[int]):
-    """The sweeps of the store; answers with the number of one."""
+    """The sweeps of the store. Answers with the number of one."""
 
     title_text = "sweeps"
 
@@ -176,18 +178,20 @@ def _line(progress: Progress) -> Text:
 
 
 def _fields_for(schema: Schema, text: str) -> str:
-    """The fields that an axis may mean by what is typed of it so far."""
+    """The fields that match the text of an axis so far."""
     typed, equals, _ = text.partition("=")
     typed = typed.strip().replace("-", "_").lower()
     exact = next(
-        (one for name, one in schema.sweepable.items() if equals and typed in (name, one.symbol.lower())), None
+        (field for name, field in schema.sweepable.items() if equals and typed in (name, field.symbol.lower())), None
     )
     if exact:
         return f"{exact.symbol} {exact.label}: {exact.allowed}.".strip()
     if equals:
         return ""
     near = [
-        f"{one.symbol} {name}" if one.symbol else name for name, one in schema.sweepable.items() if _means(typed, one)
+        f"{field.symbol} {name}" if field.symbol else name
+        for name, field in schema.sweepable.items()
+        if _matches(typed, field)
     ]
     return (
         " · ".join(near) + ("   → completes" if typed else "")
@@ -196,7 +200,7 @@ def _fields_for(schema: Schema, text: str) -> str:
     )
 
 
-def _means(typed: str, field: Hyperparameter) -> bool:
+def _matches(typed: str, field: Hyperparameter) -> bool:
     return field.name.startswith(typed) or field.symbol.lower().startswith(typed) or typed in field.label.lower()
 
 
@@ -208,7 +212,7 @@ def _count(text: str) -> int | None:
     return int(text)
 
 
-def _another(axis: dict[str, tuple[Any, ...]], axes: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+def _new_axis(axis: dict[str, tuple[Any, ...]], axes: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
     for name in axis.keys() & axes.keys():
         raise ConfigError(f"The axis {name} is given twice. Give all its values together.", name)
     return axis

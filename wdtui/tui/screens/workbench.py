@@ -1,4 +1,4 @@
-"""The first screen: form, charts and runs. All it shows is read from the store; all it does is asked of the store."""
+"""The first screen: form, charts and runs. It reads everything from the store and changes it through Controls."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ from wdtui.tui.widgets.load_strip import LoadStrip
 from wdtui.tui.widgets.run_table import RunTable
 
 _NARROW, _SHORT = 100, 30
-"""With fewer columns or lines, one chart is shown at a time, and the form only while it is used."""
+"""With fewer columns or lines, only one chart is shown at a time, and the form only while it is used."""
 _SETTLE_SECONDS = 0.08
-"""How long the cursor must rest on a run before its points are read."""
+"""How long the cursor must stay on a run before its points are read."""
 _LOAD_SECONDS = 2.0
-"""How often the machine is asked how busy it is, while this screen is seen and runs are live or its charts shown."""
+"""How often the load is sampled, while this screen is visible and runs are live or the load charts are shown."""
 _CHARTS = 4
 _GREETING = "No runs yet: press Enter to train the demo and watch a network learn addition."
 _ALL_KEYS = (*keys.RUNS, *keys.TABLE, *keys.CHARTS, *keys.APP)
 
 
 class Workbench(RunScreen):
-    """The runs of the store: one selected, some marked, those shown in the charts, and a form to start the next."""
+    """The runs of the store, one of them selected and some marked, their charts, and the form for the next run."""
 
     CSS_PATH = "workbench.tcss"
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.RUNS, keys.TABLE, keys.CHARTS, keys.APP)
@@ -62,7 +62,7 @@ class Workbench(RunScreen):
         self._settling: Timer | None = None
         self._looked = False
         self._started: int | None = None
-        """A run that was started here and is to be selected once it is seen."""
+        """A run that was started here and will be selected once the feed has read it."""
         self._load = ""
         self._loads = LoadHistory()
 
@@ -91,7 +91,7 @@ class Workbench(RunScreen):
         self.set_interval(_LOAD_SECONDS, self.look_at_machine)
 
     def on_screen_resume(self) -> None:
-        if self._looked:  # another screen may have had the feed read other runs
+        if self._looked:  # another screen may have changed which runs the feed reads
             self._show_selected()
 
     # What is shown
@@ -105,7 +105,7 @@ class Workbench(RunScreen):
         return self.query_one(LaunchForm)
 
     @property
-    def run_in_hand(self) -> RunRecord | None:
+    def selected_run(self) -> RunRecord | None:
         return self.snapshot.run(self.table.selected)
 
     @property
@@ -117,11 +117,11 @@ class Workbench(RunScreen):
         return bool(self._marked) and (run_id in self._marked or run_id == self.table.selected)
 
     def _take(self, snapshot: Snapshot) -> None:
-        """Show a snapshot of the store; what is the same as before costs nothing."""
+        """Show a snapshot of the store. Unchanged parts are not drawn again."""
         if not snapshot.loaded:
             return
         if not self._looked and snapshot.runs and self.focused is self.query_one("#run"):
-            self.set_focus(self.table)  # Enter trains the demo only where there is nothing else to look at
+            self.set_focus(self.table)  # Enter trains the demo only if there are no runs
         self._looked = True
         arrived = self._started if self._started is not None and snapshot.run(self._started) else None
         known = {run.id for run in snapshot.runs} if self._marked else set()
@@ -138,12 +138,12 @@ class Workbench(RunScreen):
         grid.greeting = "Press Enter to train the demo." if not snapshot.runs and self.has_class("-narrow") else ""
         grid.show(snapshot.shown)
         self.form.use_runs(snapshot.runs)
-        self._tell()
+        self._update_texts()
 
-    def _tell(self) -> None:
-        """The words around the table and on top."""
+    def _update_texts(self) -> None:
+        """Update the texts of the header and of the table's border."""
         runs, table = self.snapshot.runs, self.table
-        self.query_one(HeaderLine).tell(headline(runs, self.workbench.device), self._load)
+        self.query_one(HeaderLine).show(headline(runs, self.workbench.device), self._load)
         count = f"{len(table.runs):,} of {len(runs):,}" if len(table.runs) != len(runs) else f"{len(runs):,}"
         notes = [count if runs else "", table.order, f"{len(self._marked)} marked" if self._marked else ""]
         box, title = self.query_one("#runs"), " · ".join(["runs", *(note for note in notes if note)])
@@ -151,19 +151,19 @@ class Workbench(RunScreen):
             box.border_title = title
 
     def look_at_machine(self) -> None:
-        """Say on top how busy the machine is, while something trains and somebody may look, and show it if asked to."""
+        """Sample the load and show it, in the header while something trains and in the charts if they are open."""
         charted, load = self.has_class("-machine"), ""
         if self.app.screen is self and (charted or any(run.live for run in self.snapshot.runs)):
             sample = machine.sample()
             self._loads.add(sample, _seconds())
-            load = machine.in_words(sample)
+            load = machine.load_text(sample)
             self._show_loads()
         if load != self._load:
             self._load = load
-            self._tell()
+            self._update_texts()
 
     def action_machine(self) -> None:
-        """Show or hide the charts of the machine; what the header has seen is there already."""
+        """Show or hide the charts of the load. They start with the samples for the header."""
         self.toggle_class("-machine")
         if not self._loads:
             self.look_at_machine()
@@ -175,7 +175,7 @@ class Workbench(RunScreen):
             self.query_one(LoadStrip).show(self._loads)
 
     def _show_selected(self) -> None:
-        """Have the feed read the marked runs and the selected one; what is shown is up to another screen on top."""
+        """Make the feed read the marked runs and the selected one, unless another screen is on top."""
         self._settling = None
         if self.app.screen is not self:
             return
@@ -209,15 +209,15 @@ class Workbench(RunScreen):
         self.form.submit()
 
     def action_launch_all(self) -> None:
-        """Start the experiment in the form as a sweep, in minutes where it has a variant for that; mark its runs."""
+        """Start the form's experiment as a sweep, in its quick variant if it has one, and mark its runs."""
         experiment = self.form.experiment
         if experiment is None or not (experiment.axes or experiment.fork):
             self.form.submit()
             return
-        self.workbench.do_aside(partial(self._start_all, experiment.variant(quick=True)), self._show_started)
+        self.workbench.do_in_thread(partial(self._start_all, experiment.variant(quick=True)), self._show_started)
 
     def _start_all(self, experiment: Experiment) -> list[int]:
-        """In a thread; returns the runs and their branches. Raises StoreError and ConfigError."""
+        """Runs in a thread; returns the runs and their branches. Raises StoreError and ConfigError."""
         sweep = self.controls.start_sweep(Grid.of(experiment.base(), experiment.axes), experiment=experiment.name)
         started = [run_id for run_id in self.controls.store.sweeps.run_ids(sweep.id) if run_id is not None]
         return started + (self.controls.branch(started, experiment.fork) if experiment.fork else [])
@@ -231,7 +231,7 @@ class Workbench(RunScreen):
         self.workbench.look()
 
     def action_sweep(self) -> None:
-        """Ask for axes over the form's config, train what they make and show it."""
+        """Ask for axes over the form's config, start the sweep and show it."""
         form, slots = self.form, self.controls.scheduler.slots
         if form.config is None:
             self.notify("The form has an error: correct it first.", severity="warning", markup=False)
@@ -256,7 +256,7 @@ class Workbench(RunScreen):
         self.app.push_screen(SweepList(listed), answered)
 
     def follow(self, run_id: int, config: Config, experiment: str) -> None:
-        """Select a run that was started elsewhere, with its config in the form."""
+        """Select a run that was started elsewhere, and fill the form with its config."""
         self._started = run_id
         self.form.use_experiment(experiment)
         self.form.use_config(config)
@@ -270,7 +270,7 @@ class Workbench(RunScreen):
         else:
             self.action_form()
 
-    # The form, where there is little room
+    # The form on small screens
 
     def action_form(self) -> None:
         self.set_class(True, "-form-open")
@@ -282,7 +282,7 @@ class Workbench(RunScreen):
         self.table.focus()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        in_form = any(isinstance(one, LaunchForm) for one in event.widget.ancestors)
+        in_form = any(isinstance(ancestor, LaunchForm) for ancestor in event.widget.ancestors)
         self.set_class(in_form, "-form-open")
         shown = tuple(key for key in _ALL_KEYS if key.footer)
         if event.widget.id == "filter":
@@ -302,7 +302,7 @@ class Workbench(RunScreen):
         self.call_after_refresh(self._keep_focus)
 
     def _keep_focus(self) -> None:
-        """What had the focus may have been hidden for want of room, and Textual then gives it to nobody."""
+        """Move the focus to the table if the focused widget was hidden: Textual would then focus nothing."""
         if self.focused is None or not self.focused.display:
             self.table.focus()
 
@@ -316,35 +316,35 @@ class Workbench(RunScreen):
                 self._marked.append(run.id)
                 self.workbench.identities.keep(run.id)
             self._show_selected()
-            self._tell()
+            self._update_texts()
 
         self.with_run(change)
 
     def after_fork(self, parent: RunRecord, run_id: int) -> None:
-        """Overlay the two."""
-        for one in (parent.id, run_id):
-            if one not in self._marked:
-                self._marked.append(one)
-                self.workbench.identities.keep(one)
+        """Mark both runs."""
+        for marked in (parent.id, run_id):
+            if marked not in self._marked:
+                self._marked.append(marked)
+                self.workbench.identities.keep(marked)
         self._started = run_id
 
     def action_unmark(self) -> None:
         self._marked.clear()
         self._show_selected()
-        self._tell()
+        self._update_texts()
 
     def action_sort(self) -> None:
         self.table.sort_by_next()
-        self._tell()
+        self._update_texts()
 
     def action_reverse(self) -> None:
         self.table.reverse()
-        self._tell()
+        self._update_texts()
 
     @on(RunTable.Ordered)
     def _say_order(self, event: RunTable.Ordered) -> None:
         event.stop()
-        self._tell()
+        self._update_texts()
 
     def action_filter(self) -> None:
         search = self.query_one("#filter", Input)
@@ -364,10 +364,10 @@ class Workbench(RunScreen):
 
     def _filter_by(self, keep: Callable[[RunRecord], bool] | None) -> None:
         self.table.filter_by(keep)
-        self._tell()
+        self._update_texts()
 
     def _say_of_filter(self, sentence: str, *, wrong: bool = False) -> None:
-        """Beside the filter: quietly what is not finished yet, or what is wrong."""
+        """Show a sentence beside the filter: an error, or an unfinished part."""
         box = self.query_one("#runs")
         box.border_subtitle = sentence.replace("[", "\\[")
         box.set_class(wrong, "-wrong")
@@ -384,7 +384,7 @@ class Workbench(RunScreen):
         self.table.focus()
 
     def key_escape(self) -> None:
-        """Back to the runs: out of the filter, which goes, or from a chart that has all the room."""
+        """Return to the runs: close and clear the filter, or restore a maximised chart."""
         search = self.query_one("#filter", Input)
         if search.display:
             search.value = ""
@@ -393,11 +393,11 @@ class Workbench(RunScreen):
             self.action_chart("maximise")
         self.table.focus()
 
-    # Elsewhere
+    # Other screens
 
     def action_open(self) -> None:
         if not isinstance(self.focused, ChartPanel):
-            self._show_selected()  # the cursor may have come to it just now
+            self._show_selected()  # the cursor may just have moved
             self.with_run(lambda run: self.workbench.open_run(run.id))
         else:
             self.action_chart("maximise")

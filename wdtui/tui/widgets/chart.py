@@ -1,4 +1,4 @@
-"""One chart in a thin rounded border with its title and newest value; it redraws only the cells that changed."""
+"""One chart in a thin rounded border with its title and newest value. Only changed cells are redrawn."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from wdtui.tui.figures import Figure
+from wdtui.tui.theme import style_of
 
 if TYPE_CHECKING:
     from wdtui.plots.terminal import Drawing
 
 _ZOOM, _PAN = 0.8, 0.1
-"""What one notch of the wheel leaves in view, and by which share of that it moves."""
+"""How much of the span one notch of the wheel leaves in view, and by which share it moves it."""
 _LEFT = 2
-"""Columns of border and blank before what is drawn."""
+"""Columns of border and padding left of the drawing."""
 
 
 class ChartPanel(Widget, can_focus=True):
-    """Shows a Figure; draws nothing while it is hidden, and nothing anew when nothing changed."""
+    """Shows a Figure. Draws nothing while it is hidden or unchanged."""
 
     DEFAULT_CSS = """
     ChartPanel { background: $background; color: $foreground; min-height: 3; }
@@ -36,7 +37,7 @@ class ChartPanel(Widget, can_focus=True):
     current: reactive[bool] = reactive(False)
 
     class Chosen(Message):
-        """The chart was clicked, or reached with Tab."""
+        """The chart was clicked, or focused with Tab."""
 
         def __init__(self, panel: ChartPanel) -> None:
             super().__init__()
@@ -50,14 +51,14 @@ class ChartPanel(Widget, can_focus=True):
             self.x = x
 
     class Zoomed(Message):
-        """The wheel was turned: `factor` times as much is to be in view, around a value on the x axis."""
+        """The wheel was turned: show `factor` times as much, around a value on the x axis."""
 
         def __init__(self, factor: float, x: float) -> None:
             super().__init__()
             self.factor, self.x = factor, x
 
     class Panned(Message):
-        """The wheel was turned sideways: what is in view is to move by a share of itself."""
+        """The wheel was turned sideways: move the visible part by a share of itself."""
 
         def __init__(self, share: float) -> None:
             super().__init__()
@@ -71,7 +72,7 @@ class ChartPanel(Widget, can_focus=True):
         self._stale = True
 
     def show(self, figure: Figure) -> None:
-        """Show another figure, painting only what differs from the last one."""
+        """Show another figure. Only cells that differ are painted."""
         self._figure = figure
         self._stale = True
         if self.is_mounted and self.size and self.display and self.region:
@@ -122,7 +123,7 @@ class ChartPanel(Widget, can_focus=True):
             self.post_message(panned or self.Zoomed(factor, x))
 
     def x_at(self, column: int) -> float | None:
-        """The value on the x axis that a column of this widget shows; None beside the plot area and without points."""
+        """The value on the x axis at a column of this widget; None outside the plot area and without points."""
         self._drawn()
         return self._drawing.x_at(column - _LEFT) if self._drawing else None
 
@@ -151,38 +152,38 @@ class ChartPanel(Widget, can_focus=True):
         width, height = self.size
         if width < 4 or height < 3:
             return [Strip.blank(width, self.rich_style)] * height
-        one = self._figure
-        if one.about:
-            return self._framed(message(one.about, width - 4, height - 2))
-        if one.drawing:
-            text = one.drawing(width - 4, height - 2)
+        figure = self._figure
+        if figure.about:
+            return self._framed(message(figure.about, width - 4, height - 2))
+        if figure.drawing:
+            text = figure.drawing(width - 4, height - 2)
             self._drawing = text if isinstance(text, Drawing) else None
             return self._framed(text)
         self._drawing = draw(
-            one.series,
+            figure.series,
             width=width - 4,
             height=height - 2,
-            x_range=one.x_range,
-            x_ticks=one.x_ticks,
-            y_range=one.y_range,
-            x_log=one.x_log,
-            y_log=one.y_log,
-            marks=one.marks,
-            levels=one.levels,
-            cursor=one.cursor,
+            x_range=figure.x_range,
+            x_ticks=figure.x_ticks,
+            y_range=figure.y_range,
+            x_log=figure.x_log,
+            y_log=figure.y_log,
+            marks=figure.marks,
+            levels=figure.levels,
+            cursor=figure.cursor,
         )
         return self._framed(self._drawing)
 
     def _framed(self, text: Text) -> list[Strip]:
         width = self.size.width
-        base, edge = self.rich_style, self._color("accent" if self.has_focus else "line")
+        base, edge = self.rich_style, style_of(self.app, "accent" if self.has_focus else "line")
         side = Segment("│", base + edge)
         blank = Segment(" ", base)
         body = [Strip([side, blank, *self._segments(line, base), blank, side], width) for line in text.split("\n")]
         return [self._head(width, base, edge), *body, self._foot(width, base, edge)]
 
     def _head(self, width: int, base: Style, edge: Style) -> Strip:
-        """The border's upper side: the title on its left, the value on its right, as far as there is room."""
+        """The upper border, with the title on its left and the value on its right if there is room."""
         title, room = self._figure.title, width - 4
         fitting = (value for value in self._figure.values if len(title) + value.cell_len + 5 <= room)
         value = next(fitting, Text())
@@ -195,18 +196,18 @@ class ChartPanel(Widget, can_focus=True):
         return Strip(parts).adjust_cell_length(width, base)
 
     def _foot(self, width: int, base: Style, edge: Style) -> Strip:
-        """The border's lower side; it says which axes are logarithmic, for which the title often has no room."""
+        """The lower border, which says which axes are logarithmic, as the title often has no room for that."""
         left = " log scale " if self._figure.y_log and not self._figure.about else ""
         right = " log time " if self._figure.x_log and not self._figure.about else ""
         if len(left) + len(right) + 4 > width:
             left = right = ""
         rule = "─" * (width - 4 - len(left) - len(right))
-        line, words = base + edge, base + self._color("muted")
+        line, words = base + edge, base + style_of(self.app, "muted")
         parts = [("╰─", line), (left, words), (rule, line), (right, words), ("─╯", line)]
         return Strip([Segment(text, style) for text, style in parts if text]).adjust_cell_length(width, base)
 
     def _segments(self, line: Text, base: Style) -> list[Segment]:
-        """A line with its dim parts in the theme's muted colour, which is legible where a terminal's dim is not."""
+        """A line with dim parts in the theme's muted colour, as a terminal's own dim may be hard to read."""
         line = line.copy()
         line.end = ""
         return [
@@ -218,19 +219,13 @@ class ChartPanel(Widget, can_focus=True):
         if not style.dim or self.app.native_ansi_color:
             return style
         if style.color is None:
-            return self._color("muted")
+            return style_of(self.app, "muted")
         color = Color.from_rich_color(style.color).blend(self.background_colors[1], 0.5)
         return Style.from_color(color.rich_color)
 
-    def _color(self, name: str) -> Style:
-        value = self.app.theme_variables.get(name, "")
-        if not value:
-            return Style()
-        return Style.from_color(Color.parse(value).rich_color)
-
 
 def message(sentence: str, width: int, height: int) -> Text:
-    """A quiet sentence in the middle of so many cells."""
+    """A dim sentence in the middle of this many cells."""
     lines = textwrap.wrap(sentence, min(width - 4, 40)) if width > 20 else []
     above = max((height - len(lines)) // 2, 0)
     rows = ([""] * above + [line.center(width) for line in lines] + [""] * height)[:height]
@@ -240,13 +235,13 @@ def message(sentence: str, width: int, height: int) -> Text:
 
 
 def changed_cells(old: Strip, new: Strip) -> tuple[int, int] | None:
-    """The first and one past the last cell in which two lines of equal length differ."""
+    """The first cell and the one after the last in which two lines of equal length differ; None if they are equal."""
     if old is new or list(old) == list(new):
         return None
     before, after = list(_cells(old)), list(_cells(new))
     if len(before) != len(after):
         return 0, max(len(before), len(after))
-    differing = [place for place, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1]]
+    differing = [index for index, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1]]
     return (differing[0], differing[-1] + 1) if differing else None
 
 

@@ -1,4 +1,4 @@
-"""The charts of a screen: one view of them all, one of them current, and a quiet line that says what is seen."""
+"""The charts of a screen with a common view, one of them current, above a status line."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container
 
+from wdtui.analysis.sweep_table import written
 from wdtui.schema.chart import Chart
 from wdtui.schema.schema import Schema
 from wdtui.support.text import number
@@ -25,17 +26,16 @@ from wdtui.tui.figures import (
     title,
     value_at,
     whole_span,
-    written,
     written_values,
 )
 from wdtui.tui.identity import Identity
 from wdtui.tui.view import View
 from wdtui.tui.widgets.chart import ChartPanel
-from wdtui.tui.widgets.words import Words
+from wdtui.tui.widgets.plain_text import PlainText
 
 
 class ChartGrid(Container):
-    """Charts of the runs given to `show`, looked at through one View; `chart_actions` are what keys may ask of it."""
+    """Charts of the runs given to `show`, with one View. `act` does what keys ask for."""
 
     DEFAULT_CSS = """
     ChartGrid { layout: vertical; }
@@ -44,7 +44,7 @@ class ChartGrid(Container):
     ChartGrid > #charts.-one ChartPanel { display: none; height: 1fr; }
     ChartGrid > #charts.-one ChartPanel.-current { display: block; }
     ChartGrid > #charts ChartPanel.-unused { display: none; }
-    ChartGrid > #quiet { height: 1; padding: 0 2; color: $muted; text-wrap: nowrap; text-overflow: ellipsis; }
+    ChartGrid > #status { height: 1; padding: 0 2; color: $muted; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
     def __init__(
@@ -52,35 +52,35 @@ class ChartGrid(Container):
         schema: Schema,
         most: int,
         identity: Callable[[int], Identity],
-        told: Callable[[Shown], str],
+        status_line: Callable[[Shown], str],
         *,
         per_layer: bool = False,
         id: str | None = None,
     ) -> None:
-        """At `most` so many charts, while no run is shown those of `schema`.
+        """Show at most `most` charts; while no run is shown, those of `schema`.
 
-        `told` says about a single run what there is to say in one line; `per_layer` is how charts are looked at first.
+        `status_line` describes a single run in one line. `per_layer` is the initial view.
         """
         super().__init__(id=id)
         self._idle = schema
         self._most = most
         self._charts = self._charts_of(())
         self._identity = identity
-        self._told = told
+        self._status_line = status_line
         self._subjects: list[Subject] = []
         self._shown: tuple[Shown, ...] = ()
-        self._at_first = self._view = View(per_layer=per_layer)
+        self._initial = self._view = View(per_layer=per_layer)
         self._current = 0
         self._maximised = False
         self._narrow = False
         self.greeting = ""
-        """What the quiet line says while there is no run to speak of."""
+        """The status line while no run is shown."""
 
     def compose(self) -> ComposeResult:
         with Container(id="charts"):
-            for place in range(self._most):
-                yield ChartPanel(Figure("", "", ()), id=f"chart-{place}")
-        yield Words(id="quiet")
+            for index in range(self._most):
+                yield ChartPanel(Figure("", "", ()), id=f"chart-{index}")
+        yield PlainText(id="status")
 
     def on_mount(self) -> None:
         self._arrange()
@@ -93,11 +93,11 @@ class ChartGrid(Container):
     def panels(self) -> list[ChartPanel]:
         return list(self.query(ChartPanel))
 
-    def show(self, shown: tuple[Shown, ...], *, anew: bool = False) -> None:
-        """Show these runs; nothing is done when they are the same as before, unless they are to be named `anew`."""
-        if shown == self._shown and shown and not anew:
+    def show(self, shown: tuple[Shown, ...]) -> None:
+        """Show these runs. Nothing happens if they are the same as before."""
+        if shown == self._shown and shown:
             return
-        if [one.run.id for one in shown] != [one.run.id for one in self._shown]:
+        if [run.run.id for run in shown] != [run.run.id for run in self._shown]:
             self._view = dataclasses.replace(self._view, span=None, cursor=None)
         self._shown = shown
         self._subjects = subjects(shown, self._identity)
@@ -109,43 +109,43 @@ class ChartGrid(Container):
             self._draw()
 
     def _charts_of(self, shown: Sequence[Shown]) -> tuple[Chart, ...]:
-        """Those of the first run; of other problems' runs beside it, they show what has the same name."""
+        """The charts of the first run. Runs of other problems show metrics with the same names."""
         schema, columns = (shown[0].run.schema, shown[0].curves.names) if shown else (self._idle, ())
         return schema.charts_of(columns)[: self._most]
 
     def use_narrow(self, narrow: bool) -> None:
-        """One chart at a time where there is no room for all."""
+        """Show one chart at a time if there is no room for all."""
         if narrow != self._narrow:
             self._narrow = narrow
             self._arrange()
 
     def _arrange(self) -> None:
         self.query_one("#charts").set_class(self._maximised or self._narrow, "-one")
-        for place, panel in enumerate(self.panels):
-            panel.current = place == self._current
-            panel.set_class(place == self._current, "-current")
-            panel.set_class(place >= len(self._charts), "-unused")
+        for index, panel in enumerate(self.panels):
+            panel.current = index == self._current
+            panel.set_class(index == self._current, "-current")
+            panel.set_class(index >= len(self._charts), "-unused")
         self._draw()
 
     def _draw(self) -> None:
-        """Hand every visible chart its figure."""
-        one = self._maximised or self._narrow
-        for place, (chart, panel) in enumerate(zip(self._charts, self.panels, strict=False)):
-            if place == self._current or not one:
+        """Pass the figures to the visible charts."""
+        single = self._maximised or self._narrow
+        for index, (chart, panel) in enumerate(zip(self._charts, self.panels, strict=False)):
+            if index == self._current or not single:
                 panel.show(figure(chart, self._subjects, self._view))
-        self.query_one("#quiet", Words).say(self._quiet(), same_size=True)
+        self.query_one("#status", PlainText).set_text(self._status(), same_size=True)
 
-    def _quiet(self) -> Text:
+    def _status(self) -> Text:
         text = Text(no_wrap=True, overflow="ellipsis")
         if self._view.cursor is not None and self._subjects:
             text.append(f"step {number(int(self._view.cursor))}   ", "bold")
             return text.append_text(self._readout())
         if len(self._subjects) > 1:
             return text.append_text(legend(self._subjects))
-        return text.append(self._told(self._subjects[0].shown) if self._subjects else self.greeting)
+        return text.append(self._status_line(self._subjects[0].shown) if self._subjects else self.greeting)
 
     def _readout(self) -> Text:
-        """The current chart's values of one run under the cursor, or its main one of each of several."""
+        """The values at the cursor: all of the current chart for a single run, the main one for each of several."""
         chart = self._chart
         if len(self._subjects) == 1:
             named = title(chart, self._view)
@@ -161,7 +161,7 @@ class ChartGrid(Container):
         return Text(f"{metric.label if metric else chart.title}   ").append_text(text)
 
     def act(self, name: str, *arguments: float) -> None:
-        """Do what a key asks of the charts."""
+        """Perform an action of the keys."""
         actions: dict[str, Callable[..., None]] = {
             "change_time_scale": lambda: self._look(self._view.with_time_scale_changed()),
             "change_value_scale": lambda: self._look(self._view.with_value_scale_changed(self._chart.name)),
@@ -169,7 +169,7 @@ class ChartGrid(Container):
             "zoom": lambda factor: self._look(self._view.zoomed(factor, self._whole)),
             "pan": lambda share: self._look(self._view.panned(share, self._whole)),
             "move_cursor": self._move_cursor,
-            "reset": lambda: self._look(self._at_first),
+            "reset": lambda: self._look(self._initial),
             "maximise": self._maximise,
             "next": lambda: self._choose((self._current + 1) % len(self._charts)),
         }
@@ -185,11 +185,11 @@ class ChartGrid(Container):
 
     @property
     def _steps(self) -> NDArray[np.float64]:
-        """All steps at which some run on the charts was logged, ascending."""
+        """All logged steps of the runs on the charts, ascending."""
         return np.unique(np.concatenate([[], *(subject.shown.curves.steps for subject in self._subjects)]))
 
     def _look(self, view: View) -> None:
-        """Look so, with the cursor on a logged step where there is one in view."""
+        """Set the view, with the cursor on a logged step if one is in view."""
         if view.cursor is not None:
             low, high = view.visible(self._whole)
             steps = self._steps
@@ -207,23 +207,23 @@ class ChartGrid(Container):
         self._maximised = not self._maximised
         self._arrange()
 
-    def _choose(self, place: int) -> None:
-        self._current = place
+    def _choose(self, index: int) -> None:
+        self._current = index
         self._arrange()
 
     def _move_cursor(self, columns: float) -> None:
-        """To the next point that is drawn in another column, or about so; first of all to the newest in view."""
+        """Move to a point about one column away. Initially, the newest point in view."""
         low, high = self._view.visible(self._whole)
         steps = self._steps
         if not len(steps):
             return
         if self._view.cursor is None:
-            place = int(np.searchsorted(steps, high, "right")) - 1
+            index = int(np.searchsorted(steps, high, "right")) - 1
         else:
             seen = np.count_nonzero((steps >= low) & (steps <= high))
             stride = max(round(seen / max(self.panels[self._current].size.width - 10, 1)), 1)
-            place = int(abs(steps - self._view.cursor).argmin()) + int(columns) * stride
-        step = float(steps[min(max(place, 0), len(steps) - 1)])
+            index = int(abs(steps - self._view.cursor).argmin()) + int(columns) * stride
+        step = float(steps[min(max(index, 0), len(steps) - 1)])
         self._look(self._view.pointing_at(step, self._whole))
 
     @on(ChartPanel.Pointed)
@@ -244,5 +244,5 @@ class ChartGrid(Container):
     @on(ChartPanel.Chosen)
     def _choose_reached(self, event: ChartPanel.Chosen) -> None:
         event.stop()
-        if (place := self.panels.index(event.panel)) != self._current:
-            self._choose(place)
+        if (index := self.panels.index(event.panel)) != self._current:
+            self._choose(index)

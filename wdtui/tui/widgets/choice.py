@@ -1,4 +1,4 @@
-"""A value out of a few, on one line: the arrows or a letter change it, no list unfolds."""
+"""A choice between a few values on one line, changed by the arrow keys or a click, without a drop-down list."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from textual.widget import Widget
 
 
 class Choice(Widget, can_focus=True):
-    """Shows one of its options; posts Changed when it is another one, Submitted on Enter."""
+    """Shows one of its options. Posts Changed when another is chosen, Submitted on Enter."""
 
     DEFAULT_CSS = """
     Choice { height: 1; color: $foreground; }
@@ -50,7 +50,7 @@ class Choice(Widget, can_focus=True):
 
     @value.setter
     def value(self, value: str) -> None:
-        """Set by the program: nothing is posted."""
+        """Set by the program: no message is posted."""
         self._value = value
         self.refresh(layout=True)
 
@@ -61,9 +61,9 @@ class Choice(Widget, can_focus=True):
         arrow = "bold" if self.has_focus else "dim"
         return Text.assemble(("‹ ", arrow), self._value, (" ›", arrow), no_wrap=True)
 
-    def action_turn(self, places: int) -> None:
-        place = self.options.index(self._value) if self._value in self.options else -places
-        self.value = self.options[(place + places) % len(self.options)]
+    def action_turn(self, by: int) -> None:
+        index = self.options.index(self._value) if self._value in self.options else -by
+        self.value = self.options[(index + by) % len(self.options)]
         self.post_message(self.Changed(self))
 
     def action_submit(self) -> None:

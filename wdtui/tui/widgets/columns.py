@@ -1,4 +1,4 @@
-"""The columns of the run table: what each says about a run, how it sorts, and which of them fit into a width."""
+"""The columns of the run table: their texts, their sort order, and which of them fit into a width."""
 
 from __future__ import annotations
 
@@ -39,40 +39,40 @@ _TONES = {
 
 
 _GAP = 2
-"""So many cells lie between two columns."""
+"""The number of cells between two columns."""
 _MOST_STEERED = 5
-"""So many cells of the columns of λ and ε are for their values."""
+"""The number of cells for a steered value in the columns of λ and ε."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Column:
-    """One column; narrow tables leave out those of the highest `rank` first."""
+    """One column. Narrow tables omit those with the highest `rank` first."""
 
     title: str
     width: int
     rank: int
     text: Callable[[RunRecord], str]
     value: Callable[[RunRecord], Any] | None = None
-    """What it sorts by, None where that makes no sense."""
+    """The value to sort by, or None."""
     right: bool = True
     tone: Callable[[RunRecord], str] = lambda run: ""
-    """The theme colour of a run's cell, "" for the plain one."""
+    """The theme colour of a run's cell; "" is the default."""
     stretch: int = 0
-    """Its share of the room that is left."""
+    """Its share of the remaining width."""
     shorter: Callable[[RunRecord], str] | None = None
-    """What is shown where there is no room for `text`."""
+    """The text if there is no room for `text`."""
     whole: bool = False
-    """Whether it grows with what it says, because a part of a number is another number."""
+    """Whether it grows with its text, because a truncated number would be misleading."""
 
     def cell(self, run: RunRecord, cells: int) -> str:
-        """What it says about a run in exactly `cells` cells."""
+        """The text for a run in exactly `cells` cells."""
         text = self.text(run)
         if self.shorter and cell_len(text) > cells - _GAP:
             text = self.shorter(run)
         return self.aligned(text, cells)
 
     def needed(self, run: RunRecord) -> int:
-        """The cells that it takes to say all there is about a run."""
+        """The number of cells for the full text of a run."""
         return cell_len(self.text(run)) + _GAP if self.whole else 0
 
     def aligned(self, text: str, cells: int) -> str:
@@ -89,19 +89,19 @@ def state(run: RunRecord) -> str:
 
 
 def progress(run: RunRecord) -> str:
-    """18,330/30,030 while there is something left to train, then only where it ended."""
+    """18,330/30,030 for an unfinished run, else only the last step."""
     return number(run.step) if run.step >= run.steps else f"{number(run.step)}/{number(run.steps)}"
 
 
 def what_happened(run: RunRecord) -> str:
-    """How a run stands, then what was steered, from its first value to the one in force."""
+    """The state of a run, then what was steered, from its first value to the current one."""
     symbol = run.schema.symbol
     steered = [f"{symbol(name)} {run.written(name)}" for name in run.steered_fields]
     return " · ".join(filter(None, [_standing(run), *steered]))
 
 
 def _standing(run: RunRecord) -> str:
-    """How long a live run still takes; otherwise its blow-ups, when it generalised, or why it broke off."""
+    """The time left of a live run, else its blow-ups, its generalisation, or why it failed."""
     if run.status == Status.RUNNING and run.speed:
         return f"{number(round(run.speed))} steps/s · {duration((run.steps - run.step) / run.speed)} left"
     blowups = run.milestones.get("blowups", {})
@@ -115,8 +115,8 @@ def _standing(run: RunRecord) -> str:
     return f"generalised at {number(reached)}" if reached else clean(run.note)
 
 
-def _latest(place: int) -> Callable[[RunRecord], float]:
-    return lambda run: run.latest.get(result_metric(place, run), math.nan)
+def _latest(index: int) -> Callable[[RunRecord], float]:
+    return lambda run: run.latest.get(result_metric(index, run), math.nan)
 
 
 def _given(field: str) -> Callable[[RunRecord], Any]:
@@ -124,7 +124,7 @@ def _given(field: str) -> Callable[[RunRecord], Any]:
 
 
 def _written(field: str) -> Callable[[RunRecord], str]:
-    """The value in force, with a sign before it where it was steered, in the few cells that there are."""
+    """The value in force, after an arrow if it was steered, shortened to fit."""
 
     def written(run: RunRecord) -> str:
         if run.damaged or field not in run.values:
@@ -132,7 +132,7 @@ def _written(field: str) -> Callable[[RunRecord], str]:
         value = run.in_force[field]
         if field not in run.steered_fields:
             return run.schema.field(field).written(value)
-        shorter = (number, lambda one: number(float(f"{one:.2g}")), lambda one: scientific(one, 1), scientific)
+        shorter = (number, lambda value: number(float(f"{value:.2g}")), lambda value: scientific(value, 1), scientific)
         texts = [f"→{write(value)}" for write in shorter]
         return next((text for text in texts if len(text) <= _MOST_STEERED), texts[-1])
 
@@ -159,7 +159,7 @@ def _muted(run: RunRecord) -> str:
 
 
 def columns_of(schemas: Sequence[Schema]) -> tuple[Column, ...]:
-    """The columns of a table of runs of these problems; equal ones are the same objects."""
+    """The columns of a table with runs of these problems. Equal ones are the same objects."""
     return _columns(tuple(knobs(schemas).items()), tuple(results(schemas)))
 
 
@@ -171,29 +171,29 @@ def _columns(fields: tuple[tuple[str, str], ...], heads: tuple[str, ...]) -> tup
         Column("run", 6, 6, lambda run: f"#{run.id}", lambda run: run.id, tone=_muted, whole=True),
         Column("name", 14, 1, _name_and_parent, _name, right=False, stretch=2, shorter=_short_name_and_parent),
         *(
-            Column(head, _width(name, place), _rank(name, place), _written(name), _given(name), whole=True)
-            for place, (name, head) in enumerate(fields)
+            Column(head, _width(name, index), _rank(name, index), _written(name), _given(name), whole=True)
+            for index, (name, head) in enumerate(fields)
         ),
         Column("step", 16, 2, progress, lambda run: run.step),
         *(
-            Column(head, 8, 2 if place < len(heads) - 1 else 0, partial(result, place), _latest(place))
-            for place, head in enumerate(heads)
+            Column(head, 8, 2 if index < len(heads) - 1 else 0, partial(result, index), _latest(index))
+            for index, head in enumerate(heads)
         ),
         Column("", 27, 3, what_happened, right=False, tone=_muted, stretch=3),
     )
 
 
-def _width(field: str, place: int) -> int:
-    return 7 if place < 2 or field == "seed" else 6
+def _width(field: str, index: int) -> int:
+    return 7 if index < 2 or field == "seed" else 6
 
 
-def _rank(field: str, place: int) -> int:
-    """The first two fields are always there, the seed only where there is room for all."""
-    return 7 if field == "seed" else 0 if place < 2 else 2 if place < 4 else 6
+def _rank(field: str, index: int) -> int:
+    """The rank of a field: the first two are always shown, the seed only if there is room for all."""
+    return 7 if field == "seed" else 0 if index < 2 else 2 if index < 4 else 6
 
 
 def fitting(columns: Iterable[Column], width: int, needed: Mapping[Column, int]) -> list[tuple[Column, int]]:
-    """Those of the columns that fit, with the cells of each: its own width or, where that is more, the needed."""
+    """The columns that fit, with the number of cells of each: its own width, or the needed one if that is larger."""
     cells = {column: max(column.width, needed.get(column, 0)) for column in columns}
     while len(cells) > 1 and sum(cells.values()) > width:
         del cells[max(cells, key=lambda column: column.rank)]
@@ -203,7 +203,7 @@ def fitting(columns: Iterable[Column], width: int, needed: Mapping[Column, int])
 
 
 def sorted_by(column: Column | None, reverse: bool, runs: Iterable[RunRecord]) -> list[RunRecord]:
-    """Largest first, missing values last; without a column newest first, as they come."""
+    """Largest first, missing values last. Without a column in the given order, which is newest first."""
     if column is None or column.value is None:
         return list(runs) if not reverse else list(runs)[::-1]
     read = column.value

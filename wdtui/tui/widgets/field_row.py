@@ -1,4 +1,4 @@
-"""One hyperparameter in a form: its name, its value to type or choose, and an error under it."""
+"""One hyperparameter in a form: its name, its value as text or choice, and an error below it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wdtui.tui.widgets.choice import Choice
 
 
 class FieldRow(Vertical):
-    """Posts Changed with the text as it is typed, Submitted on Enter."""
+    """Posts Changed while text is typed, Submitted on Enter."""
 
     DEFAULT_CSS = """
     FieldRow { height: auto; }
@@ -30,7 +30,7 @@ class FieldRow(Vertical):
     """
 
     class Changed(Message):
-        """The text of a field is another one."""
+        """The text of a field has changed."""
 
         def __init__(self, name: str, text: str) -> None:
             super().__init__()
@@ -58,7 +58,7 @@ class FieldRow(Vertical):
         yield Static(classes="error", markup=False)
 
     def set_text(self, text: str) -> None:
-        """Set by the program: nothing is posted."""
+        """Set by the program: no message is posted."""
         self._text = text
         if not self.is_mounted:
             return
@@ -69,7 +69,7 @@ class FieldRow(Vertical):
             choice.value = text
 
     def set_error(self, sentence: str) -> None:
-        """Show what is wrong with the value; an empty sentence takes it away."""
+        """Show an error of the value; an empty sentence removes it."""
         if self.has_class("-wrong") == bool(sentence) and not sentence:
             return
         self.set_class(bool(sentence), "-wrong")
@@ -96,5 +96,5 @@ class FieldRow(Vertical):
 
 
 def options_of(field: Hyperparameter) -> tuple[str, ...]:
-    """The few values that a field has, if it has few."""
+    """The values of a field that has only a few."""
     return ("true", "false") if field.kind == "bool" else field.choices

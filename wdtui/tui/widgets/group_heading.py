@@ -1,4 +1,4 @@
-"""The line over a group of fields that unfolds it and says what in it differs from the defaults."""
+"""The heading of a group of fields, which unfolds it and lists differences from the defaults."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class GroupHeading(Widget, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,space", "unfold", show=False)]
 
     class Toggled(Message):
-        """The group is to be shown, or not any longer."""
+        """The group was unfolded or folded."""
 
         def __init__(self, group: str, unfolded: bool) -> None:
             super().__init__()
@@ -30,18 +30,18 @@ class GroupHeading(Widget, can_focus=True):
         super().__init__(id=id)
         self.group = group
         self._title = title
-        self._told = ""
+        self._text = ""
         self.unfolded = False
 
-    def tell(self, text: str) -> None:
-        """Say beside the title what is to be known of the group while it is folded."""
-        if text != self._told:
-            self._told = text
+    def show(self, text: str) -> None:
+        """Set the text beside the title of a folded group."""
+        if text != self._text:
+            self._text = text
             self.refresh()
 
     def render(self) -> Text:
         text = Text(f"{'▾' if self.unfolded else '▸'} {self._title}", no_wrap=True, overflow="ellipsis")
-        return text if self.unfolded else text.append(f"  {self._told}", "not bold")
+        return text if self.unfolded else text.append(f"  {self._text}", "not bold")
 
     def action_unfold(self) -> None:
         self.unfolded = not self.unfolded

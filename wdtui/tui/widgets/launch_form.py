@@ -1,7 +1,7 @@
-"""The launch form: an experiment to begin with, its hyperparameters to change, and what such a run will amount to.
+"""The launch form: an experiment to start from, its hyperparameters, and the size and duration of the run.
 
-Built from what the experiment's problem declares; a hyperparameter that is declared there appears here. Groups other
-than the first are folded, and their fields are made only when they are unfolded.
+It is built from the schema of the experiment's problem, so a new hyperparameter appears here automatically. All groups
+but the first are folded. Their fields are created when they are unfolded.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from wdtui.tui.form_memory import FormMemory, Kept
 from wdtui.tui.widgets.choice import Choice
 from wdtui.tui.widgets.field_row import FieldRow
 from wdtui.tui.widgets.group_heading import GroupHeading
-from wdtui.tui.widgets.words import Words
+from wdtui.tui.widgets.plain_text import PlainText
 
 _DEMO = "demo"
 _NONE = "none"
-"""Stands for the defaults of the default problem."""
+"""The name of the choice with the default problem's defaults."""
 Texts = dict[str, str]
 
 
 class LaunchForm(VerticalScroll, can_focus=False):
-    """Posts Submitted with a valid config; shows why there is none as it is typed."""
+    """Posts Submitted with a valid config. Shows errors while values are typed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "previous", show=False),
@@ -47,7 +47,7 @@ class LaunchForm(VerticalScroll, can_focus=False):
     ]
 
     class Submitted(Message):
-        """Please train this."""
+        """A run with this config was requested."""
 
         def __init__(self, config: Config, experiment: str) -> None:
             super().__init__()
@@ -57,12 +57,12 @@ class LaunchForm(VerticalScroll, can_focus=False):
         """Escape was pressed in the form."""
 
     def __init__(self, memory: FormMemory, *, problem: str = "", id: str | None = None) -> None:
-        """`memory` keeps how the form was left; `problem` is a file that is offered before the experiments."""
+        """`memory` reads and saves the state of the form; `problem` is a file offered before the experiments."""
         super().__init__(id=id)
         self._memory, self._problem = memory, problem
         self._texts: Texts = {}
         self.config: Config | None = None
-        """What the form says, None while it says nothing possible."""
+        """The config in the form, or None while it is not valid."""
         self._runs: Sequence[RunRecord] = ()
         self._experiment: experiments.Experiment | None = None
         self._kind = registry.find(registry.DEFAULT).config
@@ -79,13 +79,13 @@ class LaunchForm(VerticalScroll, can_focus=False):
         if kept and kept.experiment == first:
             self._texts |= {name: text for name, text in kept.texts.items() if name in self._texts}
         yield Choice(names, first, id="experiment")
-        yield Words(id="question")
+        yield PlainText(id="question")
         with Vertical(id="groups"):
             yield from self._groups()
-        yield Words(id="arithmetic")
-        yield Words(id="problem")
+        yield PlainText(id="arithmetic")
+        yield PlainText(id="problem")
         yield Button("Run", id="run", compact=True)
-        yield Words(id="explanation")
+        yield PlainText(id="explanation")
 
     def on_mount(self) -> None:
         self.border_title = "experiment"
@@ -99,33 +99,33 @@ class LaunchForm(VerticalScroll, can_focus=False):
 
     @property
     def schema(self) -> Schema:
-        """What the problem in the form declares."""
+        """The declarations of the problem in the form."""
         return self._kind.schema()
 
     def _groups(self) -> Iterator[GroupHeading | Vertical]:
-        """All fields of the problem, those of the first group unfolded."""
+        """All fields of the problem, with the first group unfolded."""
         self._shown = self.schema.code
-        for place, (group, title) in enumerate(self.schema.groups.items()):
-            if place:
+        for index, (group, title) in enumerate(self.schema.groups.items()):
+            if index:
                 yield GroupHeading(group, title.lower(), id=f"heading-{group}")
             yield Vertical(
-                *(self._rows(group) if not place else ()),
+                *(self._rows(group) if not index else ()),
                 id=f"group-{group}",
-                classes="group" if place else "group -first",
+                classes="group" if index else "group -first",
             )
 
     def _rows(self, group: str) -> list[FieldRow]:
         fields = self.schema.fields.values()
         return [FieldRow(field, self._texts[field.name]) for field in fields if field.group == group]
 
-    # What the form says
+    # The content
 
     @property
     def experiment(self) -> experiments.Experiment | None:
         return self._experiment
 
     def use_experiment(self, name: str) -> None:
-        """Fill in the config of an experiment; with a name that is none of them, the defaults."""
+        """Fill in the config of an experiment, or the defaults if the name is not known."""
         name = name if name in self._choices() else _NONE
         self.query_one("#experiment", Choice).value = name
         self._take(name)
@@ -133,9 +133,10 @@ class LaunchForm(VerticalScroll, can_focus=False):
 
     def _keep(self) -> None:
         """Save what the form contains."""
-        asked = texts_of(self._experiment.base() if self._experiment else self._kind())
+        original = texts_of(self._experiment.base() if self._experiment else self._kind())
         name = self._experiment.name if self._experiment else _NONE
-        self._memory.write(Kept(name, {name: text for name, text in self._texts.items() if text != asked.get(name)}))
+        changed = {name: text for name, text in self._texts.items() if text != original.get(name)}
+        self._memory.write(Kept(name, changed))
 
     def on_descendant_blur(self) -> None:
         self._keep()
@@ -144,12 +145,12 @@ class LaunchForm(VerticalScroll, can_focus=False):
         self._keep()
 
     def use_config(self, config: Config) -> None:
-        """Fill in a config as it is."""
+        """Fill in a config."""
         self._kind, self._texts = type(config), texts_of(config)
         self._fill()
 
     def use_runs(self, runs: Sequence[RunRecord]) -> None:
-        """Take these runs, newest first, as the measure of how fast this machine is."""
+        """Use these runs, newest first, to estimate how fast this machine is."""
         if runs is self._runs:
             return
         self._runs = runs
@@ -173,14 +174,14 @@ class LaunchForm(VerticalScroll, can_focus=False):
         self._check()
 
     async def _lay_out(self) -> None:
-        """Put the fields of another problem on the screen."""
+        """Show the fields of another problem."""
         groups = self.query_one("#groups", Vertical)
         await groups.remove_children()
         await groups.mount_all(self._groups())
         self._check()
 
     def _check(self) -> None:
-        """Read all fields; say under each what is wrong with it."""
+        """Read all fields and show the error of each below it."""
         wrong: dict[str, str] = {}
         self.config = None
         try:
@@ -193,22 +194,22 @@ class LaunchForm(VerticalScroll, can_focus=False):
         for name, row in rows.items():
             row.set_error(wrong.get(name, ""))
         hidden = [sentence for name, sentence in wrong.items() if name not in rows]
-        problem = self.query_one("#problem", Words)
-        problem.say(" ".join(hidden))
+        problem = self.query_one("#problem", PlainText)
+        problem.set_text(" ".join(hidden))
         problem.display = bool(hidden)
         for heading in self.query(GroupHeading):
-            heading.tell(_changed(self._kind, self._texts, heading.group))
+            heading.show(_changed(self._kind, self._texts, heading.group))
         self._calculate()
 
     def _calculate(self) -> None:
         lines = arithmetic(self.config, self._runs, getattr(self.app, "device", "auto")) if self.config else []
-        self.query_one("#question", Words).say(_asked(self._experiment))
-        self.query_one("#arithmetic", Words).say("\n".join(lines))
+        self.query_one("#question", PlainText).set_text(_asked(self._experiment))
+        self.query_one("#arithmetic", PlainText).set_text("\n".join(lines))
         run = self.query_one("#run", Button)
         if run.disabled != (self.config is None):
             run.disabled = self.config is None
 
-    # What is done in it
+    # Actions
 
     def submit(self) -> None:
         if self.config is None:
@@ -230,11 +231,11 @@ class LaunchForm(VerticalScroll, can_focus=False):
     @on(FieldRow.Changed)
     def _field_changed(self, event: FieldRow.Changed) -> None:
         event.stop()
-        if event.name not in self._texts:  # of the problem that is leaving the screen
+        if event.name not in self._texts:  # a field of the previous problem
             return
         self._texts[event.name] = event.text
         for name, other in self.schema.derived.items():
-            if other == event.name:  # which the other would set, as λ_norm sets λ
+            if other == event.name:  # a derived value, such as λ_norm, would override the new one
                 self._clear(name)
         self._check()
 
@@ -266,22 +267,22 @@ class LaunchForm(VerticalScroll, can_focus=False):
         self._check()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        row = next((one for one in event.widget.ancestors_with_self if isinstance(one, FieldRow)), None)
-        explanation = self.query_one("#explanation", Words)
-        explanation.say(_explained(row) if row else "")
+        row = next((widget for widget in event.widget.ancestors_with_self if isinstance(widget, FieldRow)), None)
+        explanation = self.query_one("#explanation", PlainText)
+        explanation.set_text(_explained(row) if row else "")
         explanation.display = row is not None
         if row:
-            self.call_after_refresh(row.scroll_visible, animate=False)  # lest the explanation covers it
+            self.call_after_refresh(row.scroll_visible, animate=False)  # the explanation must not cover it
 
 
 def texts_of(config: Config) -> Texts:
-    """What the fields of a form say about a config; an optional value that is not given is empty."""
+    """The texts of a form's fields for a config. An optional value that is not set is empty."""
     values = {name: getattr(config, name) for name in config.fields()}
     return {name: "" if value is None else format_value(value) for name, value in values.items()}
 
 
 def parsed(schema: Schema, texts: Texts, wrong: Texts) -> dict[str, Any]:
-    """Read all fields; what is wrong with one is added to `wrong`."""
+    """Parse all fields; errors are added to `wrong`."""
     values = {}
     for name, text in texts.items():
         try:
@@ -292,14 +293,14 @@ def parsed(schema: Schema, texts: Texts, wrong: Texts) -> dict[str, Any]:
 
 
 def config_of(kind: type[Config], values: dict[str, Any]) -> Config:
-    """The config that the values make: what is optional and given goes over what stands there anyway."""
+    """The config with these values. Optional values that are set override others."""
     optional = {name: value for name, value in values.items() if kind.fields()[name].optional}
     given = {name: value for name, value in optional.items() if value is not None}
     return kind.from_mapping({name: values[name] for name in values.keys() - optional.keys()}, given)
 
 
 def _changed(kind: type[Config], texts: Texts, group: str) -> str:
-    """What differs from the defaults in a folded group."""
+    """The differences from the defaults in a folded group."""
     defaults = texts_of(kind())
     fields = [
         field for field in kind.fields().values() if field.group == group and texts[field.name] != defaults[field.name]
@@ -308,7 +309,7 @@ def _changed(kind: type[Config], texts: Texts, group: str) -> str:
 
 
 def _asked(experiment: experiments.Experiment | None) -> str:
-    """What an experiment asks, and what of it this form alone does not run."""
+    """The question of an experiment, and how many runs it has."""
     if experiment is None:
         return "A run with your own values."
     axes = [

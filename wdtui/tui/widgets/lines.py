@@ -1,4 +1,4 @@
-"""The line on top and the line of keys at the bottom."""
+"""The header line and the line of keys at the bottom."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from wdtui.tui.keymap import title
 from wdtui.tui.keys import Key
 
 _ALWAYS = 3
-"""How many keys, the last of the line, are shown however narrow it is."""
+"""The number of keys at the end of the line that are always shown."""
 
 
 class HeaderLine(Widget):
-    """What this is, on which device, and how many runs are at work."""
+    """The title of the screen, and a text such as the device and the number of active runs."""
 
     DEFAULT_CSS = """
     HeaderLine { height: 1; color: $muted; padding: 0 2; }
@@ -25,17 +25,17 @@ class HeaderLine(Widget):
     def __init__(self, title: str) -> None:
         super().__init__()
         self._title = title
-        self._told = self._beside = ""
+        self._text = self._beside = ""
 
-    def tell(self, text: str, beside: str = "") -> None:
-        """Show a text on the right, and before it another where there is room for both."""
-        if (text, beside) != (self._told, self._beside):
-            self._told, self._beside = text, beside
+    def show(self, text: str, beside: str = "") -> None:
+        """Show a text on the right, and another one before it if there is room for both."""
+        if (text, beside) != (self._text, self._beside):
+            self._text, self._beside = text, beside
             self.refresh()
 
     def render(self) -> Text:
-        left, right = Text.assemble(("wdtui", "bold"), f"  {self._title}"), Text(self._told)
-        both = Text(" · ".join(filter(None, (self._beside, self._told))))
+        left, right = Text.assemble(("wdtui", "bold"), f"  {self._title}"), Text(self._text)
+        both = Text(" · ".join(filter(None, (self._beside, self._text))))
         if left.cell_len + both.cell_len + 2 <= self.size.width:
             right = both
         room = self.size.width - left.cell_len - right.cell_len
@@ -45,7 +45,7 @@ class HeaderLine(Widget):
 
 
 class KeyLine(Widget):
-    """The keys that matter most, as many as fit; a click does the same."""
+    """The most important keys, as many as fit. A click has the same effect as the key."""
 
     DEFAULT_CSS = """
     KeyLine { height: 1; padding: 0 2; color: $muted; link-style: none; link-color: $muted; link-style-hover: none;

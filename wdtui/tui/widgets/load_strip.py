@@ -1,4 +1,4 @@
-"""A row of small charts: how busy the machine was in the last minutes."""
+"""A row of small charts of the machine's load in the last minutes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from textual.containers import Container, Horizontal
 from wdtui.tui.figures import Figure
 from wdtui.tui.load import MOST_CHARTS, LoadHistory, load_figures, load_legend
 from wdtui.tui.widgets.chart import ChartPanel
-from wdtui.tui.widgets.words import Words
+from wdtui.tui.widgets.plain_text import PlainText
 
 
 class LoadStrip(Container):
-    """As many charts as the hardware has something to tell, and a line that names their lines."""
+    """A chart for each quantity that the hardware reports, and a legend."""
 
     DEFAULT_CSS = """
     LoadStrip > #gauges { height: 1fr; }
@@ -26,15 +26,15 @@ class LoadStrip(Container):
         with Horizontal(id="gauges"):
             for _ in range(MOST_CHARTS):
                 panel = ChartPanel(Figure("", "", ()))
-                panel.can_focus = False  # there is nothing to choose here
+                panel.can_focus = False  # it has no actions
                 yield panel
-        yield Words(id="devices")
+        yield PlainText(id="devices")
 
     def show(self, history: LoadHistory) -> None:
-        """Show what has been seen."""
+        """Show the samples."""
         figures = load_figures(history)
         for panel, figure in itertools.zip_longest(self.query(ChartPanel), figures):
             panel.display = figure is not None
             if figure:
                 panel.show(figure)
-        self.query_one("#devices", Words).say(load_legend(history), same_size=True)
+        self.query_one("#devices", PlainText).set_text(load_legend(history), same_size=True)

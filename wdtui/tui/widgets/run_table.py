@@ -1,4 +1,4 @@
-"""The table of runs: a line for each, drawn only when it is in sight, so that ten thousand cost what twenty do."""
+"""The table of runs. Only visible lines are drawn, so ten thousand runs cost as much as twenty."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import BindingType
-from textual.color import Color
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
@@ -20,13 +19,14 @@ from wdtui.runs.labels import schemas_of
 from wdtui.store.records import RunRecord
 from wdtui.tui.identity import Identity
 from wdtui.tui.keys import ROWS, bindings
+from wdtui.tui.theme import style_of
 from wdtui.tui.widgets.columns import Column, columns_of, fitting, sorted_by
 
 _CHIP = 2
 
 
 class RunTable(ScrollView, can_focus=True):
-    """Runs in the order of a column, with a cursor; posts Selected when the cursor comes to another run."""
+    """Runs sorted by a column, with a cursor. Posts Selected when the cursor moves to another run."""
 
     DEFAULT_CSS = """
     RunTable { background: $background; color: $foreground; overflow-x: hidden; scrollbar-size-vertical: 1; }
@@ -34,7 +34,7 @@ class RunTable(ScrollView, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = bindings(ROWS)
 
     class Selected(Message):
-        """The cursor is on another run, or on none."""
+        """The cursor moved to another run, or to none."""
 
         def __init__(self, run_id: int | None) -> None:
             super().__init__()
@@ -44,36 +44,36 @@ class RunTable(ScrollView, can_focus=True):
         """A run was double-clicked."""
 
     class Ordered(Message):
-        """The title of a column was clicked, and the rows are in its order."""
+        """The title of a column was clicked, and the rows were sorted by it."""
 
     def __init__(self, identity_of: Callable[[int], Identity | None], *, id: str | None = None) -> None:
-        """`identity_of` gives the colour and sign of a run that is marked."""
+        """`identity_of` returns the colour and marker of a marked run."""
         super().__init__(id=id)
         self._identity_of = identity_of
         self._all: Sequence[RunRecord] = ()
         self._runs: list[RunRecord] = []
         self._keep: Callable[[RunRecord], bool] | None = None
         self._possible = columns_of(schemas_of(()))
-        """The columns that there are for the problems of the runs."""
+        """All columns for the problems of the runs."""
         self._columns: list[tuple[Column, int]] = []
         self._needed: dict[Column, int] = {}
-        """The widest cell of each column that was in sight so far."""
+        """The width of the widest cell of each column that was visible so far."""
         self._sort: Column | None = None
         self._reverse = False
         self.greeting = ""
-        """Shown in place of the table as long as it is not empty."""
+        """Shown instead of the table if not empty."""
 
     selected: int | None = None
     """The run under the cursor."""
 
     @property
     def runs(self) -> Sequence[RunRecord]:
-        """Those that the filter lets through, in order."""
+        """The runs that pass the filter, in order."""
         return self._runs
 
     @property
     def order(self) -> str:
-        """How the rows are sorted, in words; empty for newest first."""
+        """The sort order as text; empty for newest first."""
         return f"by {self._sort.title} {self._arrow}" if self._sort else ""
 
     @property
@@ -81,7 +81,7 @@ class RunTable(ScrollView, can_focus=True):
         return "↑" if self._reverse else "↓"
 
     def show(self, runs: Sequence[RunRecord]) -> None:
-        """Show these runs, newest first unless sorted otherwise; lines that stay the same are not painted again."""
+        """Show these runs in the current order. Unchanged lines are not painted again."""
         if runs is not self._all:
             self._possible = columns_of(schemas_of(runs))
         self._all = runs
@@ -104,15 +104,15 @@ class RunTable(ScrollView, can_focus=True):
         self.refresh()
 
     def sort_by_next(self) -> None:
-        """Sort by the column after the present one; after the last, newest first again."""
-        places = [None, *(column for column, _ in self._columns if column.value)]
-        self._sort = places[(places.index(self._sort) + 1) % len(places)] if self._sort in places else None
+        """Sort by the next column; after the last one, newest first."""
+        orders = [None, *(column for column, _ in self._columns if column.value)]
+        self._sort = orders[(orders.index(self._sort) + 1) % len(orders)] if self._sort in orders else None
         self._reverse = False
         self.show(self._all)
         self.refresh()
 
     def _sort_by_title(self, x: int) -> None:
-        """Sort by the column whose title is at x, the other way round where that is done already."""
+        """Sort by the column whose title is at x, or reverse the order if it is already sorted by it."""
         ends = itertools.accumulate((cells for _, cells in self._columns), initial=_CHIP)
         at = next((column for (column, _), end in zip(self._columns, [*ends][1:], strict=True) if x < end), None)
         if at is None or at.value is None:
@@ -129,7 +129,7 @@ class RunTable(ScrollView, can_focus=True):
         self.refresh()
 
     def select(self, run_id: int | None) -> None:
-        """Put the cursor on a run and bring that in sight."""
+        """Move the cursor to a run and scroll to it."""
         moved = run_id != self.selected
         self.selected = run_id
         self._scroll_to_cursor()
@@ -137,28 +137,28 @@ class RunTable(ScrollView, can_focus=True):
             self.refresh()
             self.post_message(self.Selected(run_id))
 
-    def _place(self) -> int | None:
-        return next((place for place, run in enumerate(self._runs) if run.id == self.selected), None)
+    def _row_index(self) -> int | None:
+        return next((index for index, run in enumerate(self._runs) if run.id == self.selected), None)
 
     def _keep_cursor(self) -> None:
-        """Keep the cursor on its run; where that is gone, on the first."""
-        if self._place() is None:
+        """Keep the cursor on its run, or move it to the first if that run is gone."""
+        if self._row_index() is None:
             self.select(self._runs[0].id if self._runs else None)
 
     def action_move(self, rows: int) -> None:
         if self._runs:
-            place = (self._place() or 0) + rows
-            self.select(self._runs[min(max(place, 0), len(self._runs) - 1)].id)
+            index = (self._row_index() or 0) + rows
+            self.select(self._runs[min(max(index, 0), len(self._runs) - 1)].id)
 
     def action_page(self, pages: int) -> None:
         self.action_move(pages * max(self.size.height - 2, 1))
 
     def _cursor_in_sight(self) -> bool:
-        place = self._place()
-        return place is not None and 0 <= place - self.scroll_offset.y < self.size.height - 1
+        index = self._row_index()
+        return index is not None and 0 <= index - self.scroll_offset.y < self.size.height - 1
 
     def _fit_columns(self) -> None:
-        """Lay the columns out anew where a row in sight needs a wider one; wide ones stay so."""
+        """Widen the columns if a visible row needs it. They do not shrink again."""
         top = self.scroll_offset.y
         for run in self._runs[top : top + self.size.height]:
             for column in self._possible:
@@ -173,10 +173,10 @@ class RunTable(ScrollView, can_focus=True):
         self._fit_columns()
 
     def _scroll_to_cursor(self) -> None:
-        place = self._place()
-        if place is not None:
+        index = self._row_index()
+        if index is not None:
             rows = max(self.size.height - 1, 1)
-            top = min(max(self.scroll_offset.y, place - rows + 1), place)
+            top = min(max(self.scroll_offset.y, index - rows + 1), index)
             self.scroll_to(y=top, animate=False)
 
     def on_resize(self) -> None:
@@ -192,37 +192,37 @@ class RunTable(ScrollView, can_focus=True):
         self.refresh()
 
     def on_click(self, event: events.Click) -> None:
-        place = event.y - 1 + self.scroll_offset.y
+        index = event.y - 1 + self.scroll_offset.y
         if event.y == 0:
             self._sort_by_title(event.x)
-        elif place < len(self._runs):
-            self.select(self._runs[place].id)
+        elif index < len(self._runs):
+            self.select(self._runs[index].id)
             if event.chain > 1:
                 self.post_message(self.Opened())
 
     def _refresh_changed(self, before: Sequence[RunRecord]) -> None:
         top = self.scroll_offset.y
         for line in range(1, self.size.height):
-            place = line - 1 + top
-            if place < len(self._runs) and self._runs[place] is not before[place]:
+            index = line - 1 + top
+            if index < len(self._runs) and self._runs[index] is not before[index]:
                 self.refresh(Region(0, line, self.size.width, 1))
 
     def render_line(self, y: int) -> Strip:
         width, base = self.size.width, self.rich_style
-        place = y - 1 + self.scroll_offset.y
+        index = y - 1 + self.scroll_offset.y
         if self.greeting:
             return Strip([Segment(f"  {self.greeting}" if y == 1 else "", base)]).adjust_cell_length(width, base)
         if y == 0:
             return self._header(width, base)
-        if place >= len(self._runs):
+        if index >= len(self._runs):
             return Strip.blank(width, base)
-        return self._row(self._runs[place], width, base)
+        return self._row(self._runs[index], width, base)
 
     def _header(self, width: int, base: Style) -> Strip:
-        muted = base + self._color("muted")
+        muted, emphasised = (base + style_of(self.app, name) for name in ("muted", "foreground"))
         parts = [Segment(" " * _CHIP, base)]
         for column, cells in self._columns:
-            style, arrow = (base + self._color("foreground"), self._arrow) if column is self._sort else (muted, "")
+            style, arrow = (emphasised, self._arrow) if column is self._sort else (muted, "")
             parts.append(Segment(column.aligned(column.title + arrow, cells), style))
         return Strip(parts).adjust_cell_length(width, base)
 
@@ -238,14 +238,10 @@ class RunTable(ScrollView, can_focus=True):
         parts = [chip]
         for column, cells in self._columns:
             tone = "" if base.reverse else column.tone(run)
-            parts.append(Segment(column.cell(run, cells), base + self._color(tone) if tone else base))
+            parts.append(Segment(column.cell(run, cells), base + style_of(self.app, tone) if tone else base))
         return Strip(parts).adjust_cell_length(width, base)
 
     def _cursor_style(self) -> Style:
         if self.app.native_ansi_color:
             return Style(reverse=self.has_focus or None, bold=True)
-        return Style(bgcolor=self._color("selection").color, bold=self.has_focus or None)
-
-    def _color(self, name: str) -> Style:
-        value = self.app.theme_variables.get(name, "")
-        return Style.from_color(Color.parse(value).rich_color) if value else Style()
+        return Style(bgcolor=style_of(self.app, "selection").color, bold=self.has_focus or None)

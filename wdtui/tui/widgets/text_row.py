@@ -1,4 +1,4 @@
-"""A line of text in a dialog: its name, what is typed, and an error under it."""
+"""A text box in a dialog, with its name and an error below it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from textual.message import Message
 from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
-from wdtui.tui.widgets.words import Words
+from wdtui.tui.widgets.plain_text import PlainText
 
 
 class TextRow(Vertical):
-    """Posts Changed as it is typed in, Submitted on Enter."""
+    """Posts Changed while text is typed, Submitted on Enter."""
 
     DEFAULT_CSS = """
     TextRow { height: auto; }
@@ -25,7 +25,7 @@ class TextRow(Vertical):
     """
 
     class Changed(Message):
-        """The text is another one."""
+        """The text has changed."""
 
     class Submitted(Message):
         """Enter was pressed."""
@@ -39,10 +39,10 @@ class TextRow(Vertical):
         suggester: Suggester | None = None,
         id: str | None = None,
     ) -> None:
-        """`suggester` completes what is typed; → at its end takes that."""
+        """`suggester` proposes completions, which → accepts."""
         super().__init__(id=id)
         self.text = text.strip()
-        """What stands there, without blanks around it."""
+        """The text without surrounding spaces."""
         self._label, self._placeholder, self._suggester = label, placeholder, suggester
 
     def compose(self) -> ComposeResult:
@@ -51,12 +51,12 @@ class TextRow(Vertical):
             box = Input(self.text, compact=True, placeholder=self._placeholder, suggester=self._suggester)
             box.cursor_blink = False
             yield box
-        yield Words(classes="error")
+        yield PlainText(classes="error")
 
     def set_error(self, sentence: str) -> None:
-        """Show what is wrong; an empty sentence takes it away."""
-        error = self.query_one(".error", Words)
-        error.say(sentence)
+        """Show an error; an empty sentence removes it."""
+        error = self.query_one(".error", PlainText)
+        error.set_text(sentence)
         error.display = bool(sentence)
 
     @on(Input.Changed)

@@ -1,12 +1,17 @@
-"""Several runs of one shape trained side by side: each step is taken for all of them by the same few calls.
+"""Batched runs: several runs of one shape, trained together by the same calls.
 
-At small widths a CPU spends its time between the operations, and a GPU does at almost any: one call for many models
-costs hardly more than for one. The models never mix; each has its own λ, ε, learning rate, pairs, order and seed.
+At small widths a CPU spends its time between the operations, and a GPU does at almost any width. One call for many
+models costs little more than a call for one. The models never mix. Each has its own λ, ε, learning rate, pairs, order
+and seed.
+
+On a CPU the result of a run does not depend on the other runs, bit for bit. On CUDA this can hold only for as many
+other runs, because the order in which cuBLAS adds depends on how many models it multiplies.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,16 +19,17 @@ from torch import Tensor
 
 from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.addition.engine.epoch import MODELS_AXIS, EpochRecord
-from wdtui.problems.addition.engine.graphs import Graphs
+from wdtui.problems.addition.engine.graphs import graphs_on
 from wdtui.problems.addition.engine.measure import measure
 from wdtui.problems.addition.engine.network import Network
 from wdtui.problems.addition.engine.optimizer import StackedOptimizer
-from wdtui.problems.addition.engine.session import AdditionSession
+from wdtui.problems.addition.engine.session import AdditionSession, state_of
 from wdtui.problems.addition.engine.steps import Steps, epoch_batches
 from wdtui.problems.addition.engine.tasks import Split, Task, make_task
 from wdtui.schema.curves import Point
 from wdtui.schema.steering import Plan
 from wdtui.support.errors import DivergedError
+from wdtui.training.devices import use_full_precision
 from wdtui.training.session import Poll
 
 OWN = frozenset(
@@ -32,18 +38,21 @@ OWN = frozenset(
         "task", "train_digits", "test_digits", "label_noise", "data_seed", "keep_every", "keep_megabytes",
     }
 )  # fmt: skip
-"""The hyperparameters in which the runs of an ensemble may differ; all others decide shapes or what is computed."""
+"""The hyperparameters in which the runs of an ensemble may differ. All others decide shapes or what is computed."""
+LIVE = "weight_decay", "learning_rate", "bn_epsilon"
+"""The hyperparameters that may change between two epochs, each with one value per model."""
 
 
-def shape_of(config: RunConfig) -> tuple[Any, ...]:
-    """What runs must have in common to be trained side by side."""
+def shape_of(config: RunConfig) -> tuple[Hashable, ...]:
+    """What runs must have in common to be trained in one ensemble."""
     return tuple(getattr(config, name) for name in config.fields() if name not in OWN)
 
 
 def is_stacked(config: RunConfig, device: str, plan: Plan) -> bool:
-    """Whether an ensemble is to train a run: as its config says; on an NVIDIA GPU, if that is open, wherever one can.
+    """Whether an ensemble trains a run. The config's `engine` decides; if it is "auto", an NVIDIA GPU uses an ensemble
+    wherever possible.
 
-    One can train residual networks, each with its own λ, ε and learning rate; all else stays as it is on the way.
+    An ensemble trains residual networks. Only λ, ε and the learning rate of its runs may change on the way.
     """
     if config.engine != "auto":
         return config.engine == "ensemble"
@@ -56,11 +65,12 @@ def is_stacked(config: RunConfig, device: str, plan: Plan) -> bool:
 
 
 class Ensemble:
-    """Runs of one shape, all at the same step; each is asked and steered through its member."""
+    """Runs of one shape, all at the same step. Each is read and steered through its member."""
 
     def __init__(
         self, configs: Sequence[RunConfig], device: torch.device | str = "cpu", plans: Sequence[Plan] | None = None
     ) -> None:
+        use_full_precision(device)
         self.config = configs[0]
         self.configs = tuple(configs)
         tasks = {_pairs_of(config): config for config in configs}
@@ -68,20 +78,28 @@ class Ensemble:
         self._tasks = [made[_pairs_of(config)] for config in configs]
         self.task = _stacked_task(self._tasks)
         self.network = Network(configs, device)
-        self.optimizer = StackedOptimizer(configs, self.network.parameters, self.network.gradients)
+        self._graphs = graphs_on(device)
+        parameters, gradients = self.network.parameters, self.network.gradients
+        self.optimizer = StackedOptimizer(configs, parameters, gradients, recorded=self._graphs is not None)
         self.record = EpochRecord(self.config, device, (len(configs),))
         self.sharpness = None  # it derives one run's loss twice
-        graphs = Graphs() if torch.device(device).type == "cuda" else None
-        self.steps = Steps(self, graphs)
+        self.steps = Steps(self, self._graphs)
         self.steps.use(self.config, self.network, self.optimizer, self.record)
+        self._live: dict[str, list[float]] = {name: [getattr(config, name) for config in configs] for name in LIVE}
+        self._stale = True
+        """Whether `_live` has changed since it was last copied to the device."""
         self.sessions = [Member(self, row, plan) for row, plan in enumerate(plans or [()] * len(configs))]
         self._batches: tuple[Tensor, Tensor] | None = None
+        self._copy: dict[str, Tensor] | None = None
+        self._copied_at = 0, 0
+        self._unseen: list[tuple[Tensor, int]] = []
+        """Losses at which nobody has looked yet, with the step of the epoch to which the first of them belongs."""
 
     def points(self, poll: Poll = lambda: True) -> Iterator[tuple[Member, Point]]:
-        """Train on until a run has ended, and yield the points of each, with whose they are, after every epoch.
+        """Train until a run has ended. After each epoch yield the points of all runs, each with its member.
 
-        A run has ended with its last epoch, or when something was no longer a finite number; the others then go on in
-        an ensemble of their own that takes over their state. Also ends where `poll` says no.
+        A run has ended after its last epoch, or when something was no longer a finite number. The others can go on in
+        another ensemble that takes over their state. Also ends where `poll` returns False.
         """
         for member in self.sessions:
             member.restart_clock()
@@ -92,40 +110,85 @@ class Ensemble:
 
     @torch.inference_mode()
     def end_epoch(self) -> list[tuple[int, Point]]:
-        """Count the epoch whose last step was taken; returns the points that are due, each with its session's place."""
+        """Count the epoch whose last step was taken. Returns the points that are due, each with its session's index.
+
+        The host waits for the device only here: for the losses, then for the values of all points at once.
+        """
+        self.look_at_losses()
         self.steps.end_epoch()
         due = [member for member in self.sessions if member.point_due]
         if not due:
             return []
-        values = measure(self, self.steps.before_last_step)
+        with self._stream():
+            values = measure(self, self.steps.before_last_step)
         return [(member.row, member.point(values[member.row])) for member in due]
 
     def run_epoch(self, poll: Poll = lambda: True) -> bool:
-        """Take the steps that are left of this epoch, until `poll` says no; returns whether it is complete."""
-        return self.steps.run_epoch(poll)
+        """Take the remaining steps of this epoch, until `poll` returns False. Returns whether the epoch is complete."""
+        self.forget_copy()
+        with self._stream():
+            self._copy_live_values()  # as a run may have been restored within an epoch
+            return self.steps.run_epoch(poll)
 
     @property
     def epoch(self) -> int:
         """Epochs completed."""
         return self.steps.epoch
 
+    def live_value(self, name: str, row: int) -> float:
+        """The value of one of `LIVE` that is in force for a model."""
+        return self._live[name][row]
+
+    def set_live_value(self, name: str, row: int, value: float) -> None:
+        """Give a model another value from the next epoch on."""
+        if self._live[name][row] != value:
+            self._live[name][row] = value
+            self._stale = True
+
     def begin_epoch(self) -> None:
         for member in self.sessions:
             member.begin_epoch()
+        self._copy_live_values()
 
     def see_losses(self, losses: Tensor, first: int) -> None:
-        if not losses.isfinite().all():
-            for member, column in zip(self.sessions, losses.unbind(1), strict=True):
-                member.see_losses(column, first)
+        self._unseen.append((losses, first))
+
+    def look_at_losses(self) -> None:
+        """Tell the members of losses that are not finite, of the steps since this was last called."""
+        if not self._unseen:
+            return
+        with self._stream():
+            losses, first = torch.cat([losses for losses, _ in self._unseen]), self._unseen[0][1]
+            self._unseen = []
+            if not losses.isfinite().all():
+                for member, column in zip(self.sessions, losses.unbind(1), strict=True):
+                    member.see_losses(column, first)
+
+    def state(self) -> dict[str, Tensor]:
+        """The state of all runs, by the names in the state of one. `MODELS_AXIS` gives the axis of the models."""
+        return state_of(self.network, self.optimizer, self.record, self.steps.batch)
+
+    def copied_state(self) -> dict[str, Tensor]:
+        """A copy of `state`, the same for all members that ask between the same two steps."""
+        now = self.epoch, self.steps.batch
+        if self._copy is None or self._copied_at != now:
+            self._copy = {name: tensor.clone() for name, tensor in self.state().items()}
+            self._copied_at = now
+        return self._copy
+
+    def forget_copy(self) -> None:
+        """The next copy is to be made anew, as the state changes."""
+        self._copy = None
 
     def batches(self) -> tuple[Tensor, Tensor]:
-        """As `Steps` wants them, always in the same memory."""
-        if self._batches is None:
+        if self._batches is None or any(config.shuffle for config in self.configs):
+            self._batches = None  # whose memory the next ones may take
             self._batches = self._drawn_batches()
-        elif any(config.shuffle for config in self.configs):
-            for old, new in zip(self._batches, self._drawn_batches(), strict=True):
-                old.copy_(new)
         return self._batches
+
+    def _stream(self) -> contextlib.AbstractContextManager[None]:
+        """What all work on the device is done inside of."""
+        return self._graphs.stream() if self._graphs else contextlib.nullcontext()
 
     def _drawn_batches(self) -> tuple[Tensor, Tensor]:
         each = zip(self.configs, self._tasks, strict=True)
@@ -134,18 +197,22 @@ class Ensemble:
         )
         return _stack(inputs, 1), _stack(targets, 1)
 
+    def _copy_live_values(self) -> None:
+        """Copy the live values to the device, if one has changed: once for all models, as each copy makes it wait."""
+        if self._stale:
+            self.optimizer.set_rates(self._live["weight_decay"], self._live["learning_rate"])
+            self.network.epsilon.copy_(torch.tensor(self._live["bn_epsilon"]).unsqueeze(1))
+            self._stale = False
+
 
 class Member(AdditionSession):
-    """One run of an ensemble; its state is that of a run on its own, and it can go on as either."""
+    """One run of an ensemble. Its state is that of a run alone, and either can go on from it."""
 
     def __init__(self, ensemble: Ensemble, row: int, plan: Plan) -> None:
         self.config = ensemble.configs[row]
         self.row = row
         self.steps = ensemble.steps
         self._ensemble = ensemble
-        self.network = _NetworkShare(ensemble.network, row, self.config.bn_epsilon)
-        self.optimizer = _OptimizerShare(ensemble.optimizer, row)
-        self.record = _RecordShare(ensemble.record, row)
         super().__init__(plan)
 
     @property
@@ -153,70 +220,39 @@ class Member(AdditionSession):
         return len(self._ensemble.sessions)
 
     def points(self, poll: Poll = lambda: True) -> Iterator[Point]:
-        """As those of a training on its own, for the only run of an ensemble."""
+        """As those of a training alone, for the only run of an ensemble."""
         for _, point in self._ensemble.points(poll):
             yield point
         if self.diverged_at and self.batch == 0:
             raise DivergedError(self.diverged_at)
 
+    def get(self, name: str) -> float:
+        return self._ensemble.live_value(name, self.row)
 
-class _NetworkShare:
-    """The parameters, running statistics and ε of one model."""
+    def set(self, name: str, value: float) -> None:
+        self._ensemble.set_live_value(name, self.row, value)
 
-    def __init__(self, network: Network, row: int, epsilon: float) -> None:
-        self.parameters, self.running = network.parameters[row], network.running[row]
-        self._epsilon, self._on_device = epsilon, network.epsilon[row]
+    def position(self) -> dict[str, Any]:
+        self._ensemble.look_at_losses()
+        return super().position()
 
-    @property
-    def epsilon(self) -> float:
-        return self._epsilon
+    def state(self) -> dict[str, Tensor]:
+        return self._share(self._ensemble.state())
 
-    @epsilon.setter
-    def epsilon(self, epsilon: float) -> None:
-        self._epsilon = epsilon
-        self._on_device.fill_(epsilon)
+    def copied_state(self) -> dict[str, Tensor]:
+        return self._share(self._ensemble.copied_state())
 
+    def restore(self, state: Mapping[str, Tensor], position: Mapping[str, Any]) -> None:
+        self._ensemble.forget_copy()
+        super().restore(state, position)
 
-class _OptimizerShare:
-    """What the optimiser remembers of one model, its λ and its learning rate."""
-
-    def __init__(self, optimizer: StackedOptimizer, row: int) -> None:
-        self.state = {name: tensor[row] for name, tensor in optimizer.state.items()}
-        self._optimizer, self._row = optimizer, row
-
-    @property
-    def weight_decay(self) -> float:
-        return self._optimizer.weight_decays[self._row]
-
-    @weight_decay.setter
-    def weight_decay(self, weight_decay: float) -> None:
-        self._optimizer.weight_decays[self._row] = weight_decay
-        self._optimizer.refresh()
-
-    @property
-    def learning_rate(self) -> float:
-        return self._optimizer.learning_rates[self._row]
-
-    @learning_rate.setter
-    def learning_rate(self, learning_rate: float) -> None:
-        self._optimizer.learning_rates[self._row] = learning_rate
-        self._optimizer.refresh()
+    def _share(self, stacked: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """This run's part of a state of all, as views."""
+        return {name: tensor.select(MODELS_AXIS.get(name, 0), self.row) for name, tensor in stacked.items()}
 
 
-class _RecordShare:
-    """What the epoch so far has left of one model."""
-
-    def __init__(self, record: EpochRecord, row: int) -> None:
-        self.size = record.size
-        self._record, self._row = record, row
-
-    def state(self, row: int) -> dict[str, Tensor]:
-        state = self._record.state(row)
-        return {name: tensor.select(MODELS_AXIS[name], self._row) for name, tensor in state.items()}
-
-
-def _pairs_of(config: RunConfig) -> tuple[Any, ...]:
-    """What decides a run's pairs: runs that agree in it share them."""
+def _pairs_of(config: RunConfig) -> tuple[Hashable, ...]:
+    """What decides a run's pairs. Runs that agree in it share them."""
     fields = "task", "train_digits", "test_digits", "label_noise", "data_seed"
     return tuple(getattr(config, name) for name in fields)
 
@@ -230,7 +266,7 @@ def _stacked_task(tasks: Sequence[Task]) -> Task:
 
 
 def _stack(tensors: Sequence[Tensor], dim: int) -> Tensor:
-    """Stack tensors along a new axis; without a copy where they are all one and the same memory."""
+    """Stack tensors along a new axis, without a copy where they are all the same memory."""
     first = tensors[0]
     if all(tensor.data_ptr() == first.data_ptr() for tensor in tensors):
         shape = [*first.shape]

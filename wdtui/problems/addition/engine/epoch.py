@@ -1,7 +1,7 @@
-"""What the steps of one epoch leave behind for its point, accumulated on the device.
+"""The record of one epoch's steps, accumulated on the device, from which its point is computed.
 
-A step only writes its logits and BatchNorm deviations into the next row of a window; a whole window is turned into
-losses, accuracies and variances at once, so that being measured costs a step nothing.
+A step only writes its logits and BatchNorm deviations into the next row of a window. A whole window is turned into
+losses, accuracies and variances at once, so that measuring adds nothing to a step.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from wdtui.problems.addition.engine.losses import performance
 _WINDOW_STEPS = 128
 _WINDOW_NUMBERS = 4_000_000
 
-MODELS_AXIS = {"sums": 1, "variance": 1, "logits": 1, "inverse_deviations": 2}
-"""Which axis of the tensors of `EpochRecord.state` is that of the models, where there are several."""
+MODELS_AXIS = {"record.sums": 1, "record.variance": 1, "record.logits": 1, "record.inverse_deviations": 2}
+"""Which axis of a tensor in the state of several models is that of the models; of all others it is the first."""
 
 
 class EpochRecord:
-    """Sums over the steps of an epoch so far, and the window of steps not yet summed; for one model or for several."""
+    """Sums over the steps of an epoch so far, and the window of steps not yet summed, for one model or for several."""
 
     def __init__(self, config: RunConfig, device: torch.device | str, models: tuple[int, ...] = ()) -> None:
-        """`models` is the leading shape of what the network gives: empty for one model."""
+        """`models` is the leading shape of the network's outputs: empty for one model."""
         self.loss = config.loss
         self.size = window_size(config)
         self.logits = torch.zeros(self.size, *models, config.batch_size, config.bits, device=device)
@@ -41,9 +41,9 @@ class EpochRecord:
         self.variance.zero_()
 
     def sum_window(self, targets: Tensor, epsilon: float | Tensor) -> Tensor:
-        """Sum the first rows of the window, of which `targets` [steps, ..., batch, bits] are the answers.
+        """Sum the first rows of the window, whose answers are `targets` [steps, ..., batch, bits].
 
-        Returns the losses [steps, ...], among which a caller looks for one that is not finite.
+        Returns the losses [steps, ...]. The caller checks that they are finite.
         """
         steps = len(targets)
         logits = self.logits[:steps]
@@ -55,13 +55,13 @@ class EpochRecord:
         return measured[0]
 
     def state(self, row: int) -> dict[str, Tensor]:
-        """All that an epoch interrupted at this row of a window needs to go on."""
+        """Everything that an epoch interrupted at this row of a window needs to go on."""
         window = {"logits": self.logits[:row], "inverse_deviations": self.inverse_deviations[:row]}
         return {"sums": self.sums, "variance": self.variance, **window}
 
 
 def sum_along(values: Tensor, axis: int) -> Tensor:
-    """The sum along an axis, of each model the same to the last bit however many stand beside it."""
+    """The sum along an axis. On a CPU each model's is the same bit for bit, however many models there are."""
     return values.movedim(axis, -1).contiguous().sum(-1)
 
 

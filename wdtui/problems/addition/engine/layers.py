@@ -1,7 +1,7 @@
 """The layers of the network, each forward and backward, with the views of the flat vectors that they need.
 
-`Linear` and `BatchNorm` belong to one model; their stacked twins do the same for several models at once, with tensors
-that have a leading axis over the models and never a step in which one model could touch another.
+`Linear` and `BatchNorm` belong to one model. `StackedLinear` and `StackedBatchNorm` do the same for several models at
+once, with tensors that have a leading axis over the models. No operation mixes two models.
 """
 
 from __future__ import annotations
@@ -83,6 +83,42 @@ class BatchNorm:
         return linear.weight * scale.unsqueeze(-1), self.shift + (linear.bias - self.running_mean) * scale
 
 
+class BatchNormOfTensors:
+    """`BatchNorm` by the operations of `StackedBatchNorm`, with ε in a tensor.
+
+    PyTorch on MPS keeps a graph of its own BatchNorm for each ε as written with six decimals, so that 1.20e-5 and
+    1.23e-5 share one (pytorch/aten/src/ATen/native/mps/operations/Normalization.mm).
+    """
+
+    def __init__(self, parameters: Views, gradients: Views, name: str, running: Tensor, momentum: float) -> None:
+        def stacked(views: Views) -> Views:
+            return {each: views[each].unsqueeze(0) for each in (f"{name}.weight", f"{name}.bias")}
+
+        self._stacked = StackedBatchNorm(stacked(parameters), stacked(gradients), name, running.unsqueeze(0), momentum)
+        self._epsilon = running.new_empty(1, 1)
+
+    def forward(self, inputs: Tensor, epsilon: float, out: Tensor, inverse_deviation: Tensor) -> Tensor:
+        """As that of `BatchNorm`, but leave x̂ in `inputs`."""
+        self._stacked.forward(
+            inputs.unsqueeze(0), self._epsilon.fill_(epsilon), out.unsqueeze(0), inverse_deviation.unsqueeze(0)
+        )
+        return out
+
+    def backward(self, gradient: Tensor, normalised: Tensor, epsilon: float) -> Tensor:
+        """As that of `BatchNorm`, but given x̂, which is overwritten."""
+        return self._stacked.backward(gradient.unsqueeze(0), normalised.unsqueeze(0), self._epsilon).squeeze(0)
+
+    def folded(self, linear: Linear, epsilon: float) -> tuple[Tensor, Tensor]:
+        """As that of `BatchNorm`."""
+        weight, bias = self._stacked.folded(linear, self._epsilon.fill_(epsilon))
+        return weight.squeeze(0), bias.flatten()
+
+
+def batch_norm_on(device: torch.device | str) -> type[BatchNorm | BatchNormOfTensors]:
+    """The BatchNorm for one model on a device."""
+    return BatchNormOfTensors if torch.device(device).type == "mps" else BatchNorm
+
+
 class StackedLinear:
     """y = x·Wᵀ + b for x [models, batch, inputs], each model with a W and b of its own."""
 
@@ -146,7 +182,7 @@ class StackedBatchNorm:
         drift = normalised.mul_(self.scale_gradient.unsqueeze(1)).add_(self.shift_gradient.unsqueeze(1)).div_(pairs)
         return torch.sub(gradient, drift, out=drift).mul_(self.scale * self.inverse_deviation)
 
-    def folded(self, linear: StackedLinear, epsilon: Tensor) -> tuple[Tensor, Tensor]:
+    def folded(self, linear: Linear | StackedLinear, epsilon: Tensor) -> tuple[Tensor, Tensor]:
         """Weight and bias of the linear layer before, with the normalisation by the running statistics folded in."""
         scale = self.scale * torch.rsqrt(self.running_variance + epsilon).unsqueeze(1)
         return linear.weight * scale.mT, self.shift + (linear.bias - self.running_mean.unsqueeze(1)) * scale

@@ -1,12 +1,12 @@
 """The values of METRICS at the end of an epoch, computed on the device and fetched in one transfer.
 
-All that stands here works for one model and for several at once, whose axis is then the last of every value.
+All of this works for one model and for several. The axis of several models is the last one of every value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -19,17 +19,54 @@ from wdtui.problems.addition.metrics import METRICS
 from wdtui.problems.addition.sizes import layer_names
 from wdtui.support.third_party import foreach_norm
 
+if TYPE_CHECKING:
+    from wdtui.problems.addition.engine.sharpness import Sharpness
+
+
+class MeasurableNetwork(Protocol):
+    """A network, or several."""
+
+    parameters: Tensor
+    gradients: Tensor
+    named: dict[str, Tensor]
+    running: Tensor
+
+    @property
+    def epsilon(self) -> float | Tensor:
+        """A number, or a tensor with one for each model."""
+
+    def evaluate(self, inputs: Tensor) -> Tensor: ...
+
+
+class HasLearningRate(Protocol):
+    """An optimiser, of one model or of several."""
+
+    @property
+    def learning_rate(self) -> float | Tensor:
+        """A number, or a tensor with one for each model."""
+
 
 class Measurable(Protocol):
-    """What training lays open: one run, or several of which `config` tells what they have in common."""
+    """One run, or several whose `config` says what they have in common."""
 
-    config: RunConfig
-    task: Task
-    network: Any
-    optimizer: Any
-    record: EpochRecord
-    sharpness: Any
-    """Measures the sharpness of one run; None where it is not wanted."""
+    @property
+    def config(self) -> RunConfig: ...
+
+    @property
+    def task(self) -> Task: ...
+
+    @property
+    def network(self) -> MeasurableNetwork: ...
+
+    @property
+    def optimizer(self) -> HasLearningRate: ...
+
+    @property
+    def record(self) -> EpochRecord: ...
+
+    @property
+    def sharpness(self) -> Sharpness | None:
+        """Measures the sharpness of one run, if that is wanted."""
 
     @property
     def epoch(self) -> int:
@@ -37,7 +74,7 @@ class Measurable(Protocol):
 
 
 def measure(training: Measurable, before_last_step: Tensor) -> list[Any]:
-    """All values of a point but its speed, in the order of `config.columns`; of several models, a list for each.
+    """All values of a point except its speed, in the order of `config.columns`; of several models, a list for each.
 
     `before_last_step` holds the parameters as they were before the epoch's last step; it is overwritten.
     """
@@ -80,7 +117,7 @@ def _norms(training: Measurable, before_last_step: Tensor) -> dict[str, Tensor]:
     return values
 
 
-def _tensor_norms(network: Any) -> list[Tensor]:
+def _tensor_norms(network: MeasurableNetwork) -> list[Tensor]:
     """The L2 norm of each parameter tensor, in the order of `named`."""
     if network.parameters.dim() == 1:
         return list(foreach_norm(list(network.named.values())))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from wdtui.problems.addition.config import RunConfig
-from wdtui.problems.addition.engine.layers import BatchNorm, Linear, StackedBatchNorm, StackedLinear
+from wdtui.problems.addition.engine.layers import Linear, StackedBatchNorm, StackedLinear, batch_norm_on
 from wdtui.problems.addition.sizes import parameter_shapes
 
 _relu_backward = torch.ops.aten.threshold_backward.default
@@ -63,7 +63,7 @@ class Network:
         self.running[..., 1, :] = 1
         self.named = _views(self.parameters, config)
         gradients = _views(self.gradients, config)
-        linear_kind, norm_kind = (StackedLinear, StackedBatchNorm) if several else (Linear, BatchNorm)
+        linear_kind, norm_kind = (StackedLinear, StackedBatchNorm) if several else (Linear, batch_norm_on(device))
 
         def linear(name: str) -> Any:
             return linear_kind(self.named, gradients, name)

@@ -1,8 +1,8 @@
-"""The optimisers, on one flat vector of parameters, and the weight decay that wdtui exists to study."""
+"""The optimisers, on one flat vector of parameters for each model, and the weight decay that wdtui studies."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from wdtui.problems.addition.engine.optimizers import steps_of
 
 
 class Optimizer:
-    """One of OPTIMIZERS; λ and the learning rate may be changed between steps."""
+    """One of OPTIMIZERS. λ and the learning rate may be changed between steps."""
 
     def __init__(self, config: RunConfig, parameters: Tensor, gradients: Tensor) -> None:
         self.weight_decay = config.weight_decay
@@ -23,13 +23,8 @@ class Optimizer:
 
     @property
     def state(self) -> dict[str, Tensor]:
-        """What the optimiser remembers from step to step, by name; writing into these tensors restores it."""
+        """What the optimiser keeps from step to step, by name. Writing into these tensors restores it."""
         return self._update.state
-
-    @property
-    def fixed(self) -> tuple[Hashable, ...]:
-        """The numbers that a recorded step keeps, as they are not in tensors."""
-        return self.weight_decay, self.learning_rate
 
     def denominator(self) -> Tensor:
         """What the next update divides the gradient by: [parameters] for Adam, 1 for SGD."""
@@ -41,39 +36,37 @@ class Optimizer:
 
 
 class StackedOptimizer:
-    """The same for several models at once, whose parameters are [models, parameters], each with a λ and lr of its own.
+    """The same for several models, whose parameters are [models, parameters], each with its own λ and learning rate.
 
-    The decay of all models is one operation here, as the fused update knows only one λ.
+    The decay of all models is one operation here, as the fused update takes only one λ.
     """
 
-    def __init__(self, configs: Sequence[RunConfig], parameters: Tensor, gradients: Tensor) -> None:
+    def __init__(
+        self, configs: Sequence[RunConfig], parameters: Tensor, gradients: Tensor, *, recorded: bool = False
+    ) -> None:
+        """With `recorded` its steps can be recorded in a graph: all that may change between them is in tensors."""
         config = configs[0]
         self.parameters, self.gradients = parameters, gradients
-        self.weight_decays = [one.weight_decay for one in configs]
-        self.learning_rates = [one.learning_rate for one in configs]
         self.decoupled = config.decoupled
         self.learning_rate = parameters.new_empty(len(configs))
         self._decay = parameters.new_empty(len(configs), 1)
-        """What the parameters are multiplied by where decay is decoupled; else λ, for the gradient."""
-        self._update = steps_of(config).StackedStep(config, parameters)
-        self.refresh()
+        """The factor of the parameters where decay is decoupled, else λ, which adds to the gradient."""
+        steps = steps_of(config)
+        self._update = (steps.RecordedStep if recorded else steps.StackedStep)(config, parameters)
+        self.set_rates([one.weight_decay for one in configs], [one.learning_rate for one in configs])
 
     @property
     def state(self) -> dict[str, Tensor]:
-        """What the optimiser remembers from step to step, [models, ...] by name."""
+        """What the optimiser keeps from step to step, [models, ...] by name."""
         return self._update.state
 
-    @property
-    def fixed(self) -> tuple[Hashable, ...]:
-        """The numbers that a recorded step keeps, as they are not in tensors."""
-        return tuple(self.learning_rates)
-
-    def refresh(self) -> None:
-        """Take over what is in `weight_decays` and `learning_rates` now."""
-        rates = list(zip(self.weight_decays, self.learning_rates, strict=True))
+    def set_rates(self, weight_decays: Sequence[float], learning_rates: Sequence[float]) -> None:
+        """Use another λ and learning rate of each model from the next step on."""
+        rates = zip(weight_decays, learning_rates, strict=True)
         factors = [1 - rate * decay if self.decoupled else decay for decay, rate in rates]
         self._decay.copy_(torch.tensor(factors).unsqueeze(1))
-        self.learning_rate.copy_(torch.tensor(self.learning_rates))
+        self.learning_rate.copy_(torch.tensor(learning_rates))
+        self._learning_rates = tuple(learning_rates)
 
     def step(self) -> None:
         """Decay the parameters and move them along the gradients."""
@@ -82,4 +75,4 @@ class StackedOptimizer:
             self.parameters.mul_(self._decay)
         else:
             gradients = torch.addcmul(gradients, self.parameters, self._decay)
-        self._update.step(self.parameters, gradients, self.learning_rates, self.learning_rate)
+        self._update.step(self.parameters, gradients, self._learning_rates, self.learning_rate)

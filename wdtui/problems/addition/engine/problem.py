@@ -14,14 +14,14 @@ __all__ = ["batch_key", "open_batch", "open_session", "state_shapes"]
 
 
 def open_session(config: RunConfig, device: str = "cpu", plan: Plan = ()) -> Training | Member:
-    """The training of one run, as the only member of an ensemble where one is to train it."""
+    """The training of one run; where an ensemble trains it, the only member of one."""
     if is_stacked(config, device, plan):
         return Ensemble([config], device, [plan]).sessions[0]
     return Training(config, device, plan)
 
 
 def batch_key(config: RunConfig, device: str, plan: Plan) -> Hashable:
-    """What runs must have in common to be trained as one ensemble; None for one that is trained alone."""
+    """What runs must have in common to be trained as one ensemble. None for a run that is trained alone."""
     return shape_of(config) if is_stacked(config, device, plan) else None
 
 

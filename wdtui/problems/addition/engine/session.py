@@ -2,50 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
 from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.engine.epoch import EpochRecord
 from wdtui.problems.addition.engine.steps import Steps
 from wdtui.training.session import Session
 
 
-class HasEpsilon(Protocol):
-    """A network, or the share of one model in several: flat parameters, running statistics and ε."""
+class HasParameters(Protocol):
+    """A network: flat parameters and running statistics, with a leading axis over the models if there are several."""
 
     parameters: Tensor
     running: Tensor
-    epsilon: Any
 
 
-class HasRates(Protocol):
-    """An optimiser, or the share of one model in several."""
-
-    weight_decay: float
-    learning_rate: float
+class HasState(Protocol):
+    """An optimiser, of one model or of several."""
 
     @property
     def state(self) -> dict[str, Tensor]: ...
 
 
-class HasRecord(Protocol):
-    """What the epoch so far has left, of one model."""
-
-    size: int
-
-    def state(self, row: int) -> dict[str, Tensor]: ...
+def state_of(network: HasParameters, optimizer: HasState, record: EpochRecord, batch: int) -> dict[str, Tensor]:
+    """Every tensor that a training needs to go on after so many steps of an epoch, live."""
+    parts = {
+        "network": {"parameters": network.parameters, "running": network.running},
+        "optimizer": optimizer.state,
+        "record": record.state(batch % record.size),
+    }
+    return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
 
 
 class AdditionSession(Session):
-    """A session whose network, optimiser and record are its own tensors, or views of its share in those of several."""
+    """A session that trains by `Steps`."""
 
     config: RunConfig
     steps: Steps
     """What takes its steps; in an ensemble, that of all its runs."""
-    network: HasEpsilon
-    optimizer: HasRates
-    record: HasRecord
 
     @property
     def epoch(self) -> int:
@@ -58,25 +54,8 @@ class AdditionSession(Session):
     def move_to(self, epoch: int, batch: int) -> None:
         self.steps.epoch, self.steps.batch = epoch, batch
 
-    def get(self, name: str) -> Any:
-        return getattr(self._owner(name), "epsilon" if name == "bn_epsilon" else name)
-
-    def set(self, name: str, value: Any) -> None:
-        setattr(self._owner(name), "epsilon" if name == "bn_epsilon" else name, value)
-
-    def _owner(self, name: str) -> HasEpsilon | HasRates:
-        return self.network if name == "bn_epsilon" else self.optimizer
-
-    def state(self) -> dict[str, Tensor]:
-        parts = {
-            "network": {"parameters": self.network.parameters, "running": self.network.running},
-            "optimizer": self.optimizer.state,
-            "record": self.record.state(self.batch % self.record.size),
-        }
-        return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
-
     def see_losses(self, losses: Tensor, first: int) -> None:
-        """Look whether all losses [steps] are finite; `first` is the step of this epoch that the first belongs to."""
+        """Note the first step whose loss is not finite. The losses are [steps], from the step `first` of this epoch."""
         finite = losses.isfinite()
         if self.diverged_at is None and not finite.all():
             bad = int(finite.logical_not().int().argmax())

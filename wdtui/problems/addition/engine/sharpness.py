@@ -1,4 +1,4 @@
-"""The sharpness of a training: how near its largest curvature is to throwing the weights out. It changes nothing.
+"""The sharpness of a training: how near its largest curvature is to making it unstable. Measuring changes nothing.
 
 Sharpness is learning rate · largest eigenvalue of D^(-1/2) H D^(-1/2), with H the Hessian of the training loss (without
 the decay) and D what the optimiser divides the gradient by: sqrt(v̂) + epsilon for Adam (Cohen et al. 2022,
@@ -29,7 +29,7 @@ PRODUCTS = 3
 
 
 class Sharpness:
-    """Measures a training every so many epochs; remembers the direction of the largest curvature from last time."""
+    """Measures a training every so many epochs. It keeps the direction of the largest curvature from the last time."""
 
     def __init__(self, training: Training) -> None:
         """Of a residual network: configs refuse the others."""
@@ -88,10 +88,10 @@ class Sharpness:
 
 
 def largest_eigenvalue(product: Callable[[Tensor], Tensor], start: Tensor, products: int) -> tuple[Tensor, Tensor]:
-    """The largest eigenvalue and its unit vector of a symmetric matrix, as far as `products` products can tell.
+    """The largest eigenvalue and its unit vector of a symmetric matrix, estimated from `products` products.
 
-    Power iteration that keeps all its vectors and takes the best of their span (Lanczos 1950): it needs fewer
-    products, and it finds the largest eigenvalue also where a negative one is larger in size. What it finds is never
+    Power iteration that keeps all its vectors and takes the best of their span (Lanczos 1950). It needs fewer
+    products, and it finds the largest eigenvalue also where a negative one is larger in size. The estimate is never
     above the true value. `start` is a unit vector.
     """
     basis, images = [start], [product(start)]
@@ -108,9 +108,15 @@ def largest_eigenvalue(product: Callable[[Tensor], Tensor], start: Tensor, produ
     small = spanned @ torch.stack(images).t()
     if not bool(small.isfinite().all()):
         return small.new_full((), torch.nan), torch.full_like(start, torch.nan)
-    values, vectors = torch.linalg.eigh((small + small.t()).double() / 2)
-    vector = vectors[:, -1].to(start) @ spanned
-    return values[-1].to(start), vector / vector.norm()
+    value, along = _largest(small)
+    vector = along @ spanned
+    return value, vector / vector.norm()
+
+
+def _largest(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """The same of a small matrix, symmetric but for rounding; in float64 on the CPU, as MPS has no float64."""
+    values, vectors = torch.linalg.eigh((matrix + matrix.t()).cpu().double() / 2)
+    return values[-1].to(matrix), vectors[:, -1].to(matrix)
 
 
 def _fixed_batches(training: Training) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""What the state of a training looks like, known without making one: what a checkpoint must hold to be one of it."""
+"""The shapes in a training's state, known without making one: what a checkpoint of it must hold."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from wdtui.problems.addition.optimizers import OPTIMIZERS
 
 
 def state_shapes(config: RunConfig, batch: int) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors of `Progress.state` after so many steps of an epoch; those of sharpness may lack.
+    """Names and shapes of the tensors in the state of a run after so many steps of an epoch, all of floating point.
 
-    All are of floating point.
+    The state of a run whose sharpness is measured has more.
     """
     parameters, norms, width = config.parameters, config.norm_layers, config.width
     row = batch % window_size(config)

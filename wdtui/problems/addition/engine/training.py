@@ -1,4 +1,4 @@
-"""Training: the epoch loop that yields points. No files, no UI; who consumes the points decides what they are for."""
+"""Training: the epoch loop of a run that is trained alone. It yields points, and knows no files and no UI."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wdtui.problems.addition.engine.architectures import Trainable, make_network
 from wdtui.problems.addition.engine.epoch import EpochRecord
 from wdtui.problems.addition.engine.measure import measure
 from wdtui.problems.addition.engine.optimizer import Optimizer
-from wdtui.problems.addition.engine.session import AdditionSession
+from wdtui.problems.addition.engine.session import AdditionSession, state_of
 from wdtui.problems.addition.engine.sharpness import Sharpness
 from wdtui.problems.addition.engine.steps import Steps, epoch_batches
 from wdtui.problems.addition.engine.tasks import make_task
@@ -21,20 +21,22 @@ from wdtui.schema.curves import Point
 from wdtui.schema.hyperparameters import Value
 from wdtui.schema.steering import Plan
 from wdtui.support.errors import DivergedError
+from wdtui.training.devices import use_full_precision
 from wdtui.training.session import Poll
 
 __all__ = ["DivergedError", "Training"]
 
 
 class Training(AdditionSession):
-    """One run under way on its own."""
+    """One run, trained alone."""
 
     network: Trainable
     optimizer: Optimizer
     record: EpochRecord
 
     def __init__(self, config: RunConfig, device: torch.device | str = "cpu", plan: Plan = ()) -> None:
-        """`plan` holds what changes at which step; it may change all but what decides the pairs and the shapes."""
+        """`plan` says what changes at which step. It may change all but what decides the pairs and the shapes."""
+        use_full_precision(device)
         self.config = config
         self.device = torch.device(device)
         self.task = make_task(config, device)
@@ -43,9 +45,9 @@ class Training(AdditionSession):
         super().__init__(plan)
 
     def points(self, poll: Poll = lambda: True) -> Iterator[Point]:
-        """Train on from here to the last epoch and yield a point per logged epoch.
+        """Train from here to the last epoch and yield a point per logged epoch.
 
-        Raises DivergedError, after the point of that epoch, when a loss is not finite.
+        Raises DivergedError, after the point of that epoch, if a loss is not finite.
         """
         self.restart_clock()
         while self.epoch < self.config.epochs:
@@ -60,11 +62,18 @@ class Training(AdditionSession):
     def batches(self) -> tuple[Tensor, Tensor]:
         return epoch_batches(self.config, self.task.train, self.epoch)
 
+    def get(self, name: str) -> float:
+        value: float = getattr(*self._place(name))
+        return value
+
+    def set(self, name: str, value: float) -> None:
+        setattr(*self._place(name), value)
+
     def state(self) -> dict[str, Tensor]:
-        return super().state() | self._sharpness_state()
+        return state_of(self.network, self.optimizer, self.record, self.batch) | self._sharpness_state()
 
     def restore(self, state: Mapping[str, Tensor], position: Mapping[str, Any]) -> None:
-        """As for any run; what was trained without measuring the sharpness, as a fork's parent, may go on with it."""
+        """As for any run. A state without the sharpness, such as that of a fork's parent, keeps the one it has here."""
         super().restore({**self._sharpness_state(), **state}, position)
 
     def rebuild(self, changes: Mapping[str, Value]) -> None:
@@ -75,12 +84,16 @@ class Training(AdditionSession):
             tensor.copy_(state[name])
 
     def _build(self) -> None:
-        """Make the parts that the config decides, at their beginning."""
+        """Make the parts that the config decides, in their initial state."""
         self.network = make_network(self.config, self.device)
         self.optimizer = Optimizer(self.config, self.network.parameters, self.network.gradients)
         self.record = EpochRecord(self.config, self.device)
         self.steps.use(self.config, self.network, self.optimizer, self.record)
         self.sharpness = Sharpness(self) if self.config.sharpness_every else None
+
+    def _place(self, name: str) -> tuple[Trainable | Optimizer, str]:
+        """Which part has a live field, and its name there."""
+        return (self.network, "epsilon") if name == "bn_epsilon" else (self.optimizer, name)
 
     def _sharpness_state(self) -> dict[str, Tensor]:
         own = self.sharpness.state if self.sharpness else {}

@@ -13,10 +13,10 @@ from wdtui.problems.addition.optimizers import OPTIMIZERS
 
 
 class Step(Protocol):
-    """What one model's optimiser remembers, and its step."""
+    """One model's optimiser: its state, and its step."""
 
     state: dict[str, Tensor]
-    """What it remembers from step to step, by name; writing into these tensors restores it."""
+    """What it keeps from step to step, by name. Writing into these tensors restores it."""
 
     def denominator(self) -> Tensor:
         """What the next update divides the gradient by: [parameters], or a number that holds for all."""
@@ -26,21 +26,26 @@ class Step(Protocol):
 
 
 class StackedStep(Protocol):
-    """The same for several models, [models, parameters]; the decay has been done."""
+    """The same for several models, [models, parameters], after the decay."""
 
     state: dict[str, Tensor]
 
     def step(
         self, parameters: Tensor, gradients: Tensor, learning_rates: Sequence[float], learning_rate: Tensor
     ) -> None:
-        """Move the parameters; `learning_rate` are the `learning_rates` as a tensor [models]."""
+        """Move the parameters. `learning_rate` has the `learning_rates` as a tensor [models]."""
+
+
+_MakeStacked = Callable[[RunConfig, Tensor], StackedStep]
 
 
 class _Module(Protocol):
     """What a module here defines."""
 
     Step: Callable[[RunConfig, Tensor], Step]
-    StackedStep: Callable[[RunConfig, Tensor], StackedStep]
+    StackedStep: _MakeStacked
+    RecordedStep: _MakeStacked
+    """One that a graph can record: it takes the learning rates from the tensor alone."""
 
 
 def steps_of(config: RunConfig) -> _Module:

@@ -11,9 +11,12 @@ from torch import Tensor
 from wdtui.problems.addition.config import RunConfig
 from wdtui.support.third_party import fused_adam, fused_adamw
 
+COUNTER = torch.float32
+"""Of the step counters, also in float64: the fused update on CUDA reads them as float32."""
+
 
 class Step:
-    """One fused call, which also does the decay: that saves a pass over the parameters."""
+    """One fused call that also does the decay, which saves a pass over the parameters."""
 
     def __init__(self, config: RunConfig, parameters: Tensor) -> None:
         self.beta1, self.beta2 = config.betas
@@ -22,12 +25,13 @@ class Step:
         self.state = {
             "mean": torch.zeros_like(parameters),
             "square": torch.zeros_like(parameters),
-            "steps": torch.zeros((), device=parameters.device),
+            "steps": torch.zeros((), dtype=COUNTER, device=parameters.device),
         }
 
     def denominator(self) -> Tensor:
         """sqrt(v̂) + epsilon, v̂ the bias-corrected running square; before the first step only epsilon."""
-        corrected = self.state["square"] / (1 - self.beta2 ** self.state["steps"]).clamp_min(1e-12)
+        square = self.state["square"]
+        corrected = square / (1 - self.beta2 ** self.state["steps"].to(square.dtype)).clamp_min(1e-12)
         return corrected.sqrt() + self.epsilon
 
     def step(self, parameters: Tensor, gradients: Tensor, learning_rate: float, weight_decay: float) -> None:
@@ -41,7 +45,7 @@ class Step:
 
 
 class StackedStep:
-    """One fused call for all neighbours with the same learning rate."""
+    """One fused call for all neighbours with the same learning rate. Each gets the bits it gets without the others."""
 
     def __init__(self, config: RunConfig, parameters: Tensor) -> None:
         self.beta1, self.beta2 = config.betas
@@ -49,17 +53,41 @@ class StackedStep:
         self.state = {
             "mean": torch.zeros_like(parameters),
             "square": torch.zeros_like(parameters),
-            "steps": parameters.new_zeros(len(parameters)),
+            "steps": torch.zeros(len(parameters), dtype=COUNTER, device=parameters.device),
         }
 
-    def step(self, parameters: Tensor, gradients: Tensor, learning_rates: Sequence[float], _: Tensor) -> None:
-        mean, square, steps = self.state.values()
-        steps += 1
+    def step(
+        self, parameters: Tensor, gradients: Tensor, learning_rates: Sequence[float], learning_rate: Tensor
+    ) -> None:
+        self.state["steps"] += 1
         start = 0
         for rate, same in itertools.groupby(learning_rates):
             rows = slice(start, start := start + len(list(same)))
-            fused_adam(
-                [parameters[rows]], [gradients[rows]], [mean[rows]], [square[rows]], [], [steps[rows.start]],
-                weight_decay=0.0, lr=rate,
-                beta1=self.beta1, beta2=self.beta2, eps=self.epsilon, amsgrad=False, maximize=False,
-            )  # fmt: skip
+            self._move(parameters, gradients, rows, rate)
+
+    def _move(self, parameters: Tensor, gradients: Tensor, rows: slice, learning_rate: float) -> None:
+        """Move the models of some rows, which have taken equally many steps."""
+        mean, square, steps = self.state.values()
+        fused_adam(
+            [parameters[rows]], [gradients[rows]], [mean[rows]], [square[rows]], [], [steps[rows.start]],
+            weight_decay=0.0, lr=learning_rate,
+            beta1=self.beta1, beta2=self.beta2, eps=self.epsilon, amsgrad=False, maximize=False,
+        )  # fmt: skip
+
+
+class RecordedStep(StackedStep):
+    """One fused call for all models, with the learning rates from a tensor, as a recorded step needs them.
+
+    The fused update takes one learning rate. So it moves zeros with 1, and each model goes its rate along that.
+    """
+
+    def __init__(self, config: RunConfig, parameters: Tensor) -> None:
+        super().__init__(config, parameters)
+        self._moves = torch.empty_like(parameters)
+
+    def step(
+        self, parameters: Tensor, gradients: Tensor, learning_rates: Sequence[float], learning_rate: Tensor
+    ) -> None:
+        self.state["steps"] += 1
+        self._move(self._moves.zero_(), gradients, slice(0, len(parameters)), 1.0)
+        parameters.addcmul_(self._moves, learning_rate.unsqueeze(1))

@@ -40,3 +40,6 @@ class StackedStep:
     def step(self, parameters: Tensor, gradients: Tensor, _: Sequence[float], learning_rate: Tensor) -> None:
         velocity = self.state["velocity"].mul_(self.momentum).add_(gradients)
         parameters.addcmul_(velocity, learning_rate.unsqueeze(1), value=-1)
+
+
+RecordedStep = StackedStep  # whose learning rates are in a tensor anyway

@@ -1,0 +1,217 @@
+"""Runs of a problem's file through the command line: killed, resumed, forked, swept and replayed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import events, start, until, wdtui
+
+import wdtui as api
+from wdtui.problems import files
+from wdtui.problems.describe import described
+from wdtui.runs.worker import Worker
+from wdtui.store.store import Status, Store
+
+PROBLEM = '''
+import time, torch, wdtui
+
+class Noisy(wdtui.Problem):
+    """Descent on a bowl, with noise."""
+
+    pause: float = wdtui.knob(0.0, ge=0, affects="start")
+    learning_rate: float = wdtui.knob(0.1, gt=0, sweep="log", affects="live")
+    weight_decay: float = wdtui.knob(0.1, ge=0, sweep="log", affects="live")
+    steps = 200
+
+    def setup(self):
+        self.model = torch.nn.Linear(4, 4)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), self.learning_rate, weight_decay=self.weight_decay)
+
+    def step(self):
+        time.sleep(self.pause)
+        loss = (self.model(torch.randn(8, 4)) - 1).square().mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return {"train_loss": loss}
+
+    def measure(self):
+        return {"train_accuracy": min(1.0, self.step_count / 50), "weight_norm": self.model.weight.norm()}
+
+    step_count = property(lambda self: self.optimizer.state_dict()["state"][0]["step"].item())
+'''
+
+
+@pytest.fixture
+def problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("WDTUI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(files, "_described", described)
+    path = tmp_path / "noisy.py"
+    path.write_text(PROBLEM)
+    return path
+
+
+@pytest.fixture
+def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are trained by threads of this process, where a process of their own makes no difference."""
+    monkeypatch.setattr("wdtui.cli.headless.ChildWorker", Worker)
+    monkeypatch.setattr("wdtui.runs.scheduler.placement", lambda *_: "thread")
+
+
+def curves_of(store: Path, run: int) -> dict[str, np.ndarray]:
+    curves = dict(api.load(run, store).curves)
+    curves.pop("steps_per_second")
+    return curves
+
+
+def assert_equal(store: Path, *runs: int, up_to: int = 10**9) -> None:
+    first, *others = (curves_of(store, run) for run in runs)
+    assert first["train_loss"].size
+    for other in others:
+        for name, values in first.items():
+            kept = first["step"] <= up_to
+            assert np.array_equal(values[kept], other[name][: kept.sum()], equal_nan=True), name
+
+
+def trained(problem: Path, store: Path, *more: str) -> None:
+    result = wdtui("run", str(problem), *more, "--threads", "1", "--headless", "--json", store=store)
+    assert result.returncode == 0, result.stderr
+    assert events(result.stdout)[-1]["status"] == "done"
+
+
+def test_a_file_is_trained_listed_charted_exported_and_replayed(
+    in_threads: None, problem: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    trained(problem, store)
+    assert wdtui("replay", "1", "--headless", "--json", store=store).returncode == 0
+    assert_equal(store, 1, 2)
+    listed = wdtui("runs", "list", store=store).stdout
+    assert "train accuracy" in listed and "Noisy" in listed
+    shown = wdtui("runs", "show", "1", store=store)
+    assert "Train accuracy passed 99.9 %" in shown.stdout and "noisy.py" not in shown.stderr
+    assert wdtui("runs", "export", "1", store=store, cwd=tmp_path).returncode == 0
+    assert "weight_norm" in (tmp_path / "run-1.csv").read_text()
+    problem.unlink()  # nothing of this needs the file
+    for command in (["runs", "list", "--json"], ["runs", "show", "1"], ["runs", "compare", "1", "2"]):
+        assert wdtui(*command, store=store).returncode == 0
+    assert wdtui("replay", "1", "--headless", "--json", store=store).returncode == 0
+    assert_equal(store, 1, 3)
+
+
+def test_a_fork_equals_its_parent_up_to_the_step_where_it_leaves_it(
+    in_threads: None, problem: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    trained(problem, store)
+    result = wdtui("fork", "1", "--at", "100", "--set", "weight_decay=0", "--headless", store=store)
+    assert result.returncode == 0 and "`wdtui check noisy.py` finds out" in result.stderr + result.stdout
+    assert_equal(store, 1, 2, up_to=100)
+    assert not np.array_equal(curves_of(store, 1)["weight_norm"], curves_of(store, 2)["weight_norm"])
+    same = wdtui("fork", "1", "--at", "50", "--headless", "--set", "log_every=10", store=store)
+    assert same.returncode == 0
+    assert_equal(store, 1, 3)
+
+
+def test_claims_and_sweeps_are_about_metrics_that_nobody_declared(
+    in_threads: None, problem: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.toml").write_text(
+        'question = "Does it shrink?"\nproblem = "noisy.py"\n[config]\nsteps = 60\n[axes]\nweight_decay = [0.0, 3.0]\n'
+        '[[claims]]\nsays = "Decay keeps the loss high."\nmeasure = "train_loss"\nwhere = { weight_decay = 3.0 }\n'
+        "divided_by = { weight_decay = 0.0 }\nat_least = 10\n"
+        '[[notes]]\nwhen = "fit"\nsays = "The norm is {weight_norm} at the fit."\n'
+    )
+    verified = wdtui("experiments", "verify", str(tmp_path / "mine.toml"), store=tmp_path / "store")
+    assert verified.returncode == 0 and "holds" in verified.stdout
+    swept = wdtui(
+        "sweep",
+        str(problem),
+        "--axis",
+        "λ=0,1",
+        "--seeds",
+        "2",
+        "--steps",
+        "40",
+        "--headless",
+        store=tmp_path / "store",
+    )
+    assert swept.returncode == 0 and "train loss" in swept.stdout, swept.stdout
+
+
+def test_a_changed_file_is_used_by_new_runs_alone(in_threads: None, problem: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    trained(problem, store, "--steps", "20")
+    problem.write_text(PROBLEM.replace("- 1)", "- 2)"))
+    trained(problem, store, "--steps", "20")
+    assert not np.array_equal(curves_of(store, 1)["train_loss"], curves_of(store, 2)["train_loss"])
+    assert wdtui("replay", "1", "--headless", "--json", store=store).returncode == 0
+    assert_equal(store, 1, 3)
+
+
+def test_an_error_in_a_step_fails_the_run_with_the_files_own_traceback(
+    in_threads: None, problem: Path, tmp_path: Path
+) -> None:
+    problem.write_text(PROBLEM.replace('        return {"train_loss": loss}', "        assert loss > 0.9, 'too low'"))
+    result = wdtui("run", str(problem), "--headless", store=tmp_path / "store")
+    assert result.returncode == 1
+    assert "noisy.py, line 22: AssertionError in step: too low." in result.stderr
+    shown = wdtui("runs", "show", "1", store=tmp_path / "store").stdout
+    assert "assert loss > 0.9" in shown and "training/declared.py" not in shown
+
+
+def test_a_crash_in_a_step_is_a_sentence_and_the_run_can_be_resumed(problem: Path, tmp_path: Path) -> None:
+    once = tmp_path / "crashed"
+    crash = f"        import os, pathlib; p = pathlib.Path({str(once)!r})\n" + (
+        "        if self.step_count > 20 and not p.exists(): p.touch(); os.kill(os.getpid(), 11)\n"
+    )
+    problem.write_text(
+        PROBLEM.replace("        loss.backward()\n", "        loss.backward()\n" + crash, 1).replace(
+            'self.optimizer.state_dict()["state"][0]["step"].item()',
+            'float(self.optimizer.state_dict()["state"].get(0, {"step": 0.0})["step"])',
+        )
+    )
+    result = wdtui("run", str(problem), "--headless", store=tmp_path / "store")
+    assert result.returncode == 1 and "Segmentation fault" in result.stderr
+    assert wdtui("resume", "1", "--headless", store=tmp_path / "store").returncode == 0
+
+
+def killed_runs(problem: Path, store: Path, kills: int, steps: int) -> int:
+    """Train a run to its end, killed at so many random moments on the way; returns how often it was."""
+    command = ["run", str(problem), "--pause", "0.002", "--steps", str(steps)]
+    with Store(store) as opened:
+        for killed in range(kills + 1):
+            process = start(*command, "--threads", "1", "--headless", store=store)
+            wait_until_live(opened, process)
+            run = opened.runs()[0]
+            command = ["resume", str(run.id)]
+            if killed < kills and run.live and run.pid:
+                time.sleep(random.uniform(0.1, 0.8))
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(run.pid, signal.SIGKILL)
+            process.communicate()
+            if opened.run(run.id).status == Status.DONE:
+                return killed
+    return kills
+
+
+def wait_until_live(store: Store, process: subprocess.Popen[str]) -> None:
+    until(lambda: process.poll() is not None or any(run.live for run in store.runs()))
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.long)])
+def test_a_run_killed_at_random_moments_gives_the_same_bits(problem: Path, tmp_path: Path, kills: int) -> None:
+    steps = str(700 + 250 * kills)
+    trained(problem, tmp_path / "whole", "--pause", "0", "--steps", steps)
+    killed = killed_runs(problem, tmp_path / "killed", kills, int(steps))
+    assert killed >= min(kills, 2)
+    first, second = curves_of(tmp_path / "whole", 1), curves_of(tmp_path / "killed", 1)
+    assert all(np.array_equal(first[name], second[name], equal_nan=True) for name in first)
