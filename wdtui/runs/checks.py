@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from wdtui.analysis.milestones import milestones
-from wdtui.problems import registry
 from wdtui.runs.forks import before
 from wdtui.schema.curves import Curves
 from wdtui.schema.hyperparameters import ConfigError
@@ -75,7 +74,7 @@ def _points(evidence: _Evidence) -> tuple[bool | None, str]:
     run, curves = evidence.run, evidence.curves
     if evidence.imported:
         return None, "The run was imported, so the interval of its points is not known."
-    if not registry.trains(run.schema):
+    if run.schema.watched:
         return None, "A script trained the run, and chose where its points are."
     config, reached = run.config, int(curves.epochs[-1]) if len(curves) else 0
     inherited = (run.parent_step or 0) // config.steps_per_epoch  # the parent may have logged at another interval

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any, Protocol
 
-from wdtui.problems import files, registry
+from wdtui.problems import files
 from wdtui.runs import forks
 from wdtui.runs.executor import queue_again
 from wdtui.runs.sweeps import assign
@@ -298,7 +298,7 @@ class Service:
     def _trainable(self, run_id: int) -> RunRecord:
         """The run; raises RefusedError also where only its own script can train it."""
         run = self._sound(run_id)
-        if not registry.trains(run.schema):
+        if run.schema.watched:
             raise RefusedError(f"Run {run_id} was trained by a script that wdtui watched. Start that script again.")
         return run
 

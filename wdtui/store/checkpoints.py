@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wdtui.problems import registry
 from wdtui.schema.steering import from_json
 from wdtui.store.records import RunRecord, StoreError
 from wdtui.support import private
@@ -189,7 +188,7 @@ class Checkpoints:
         from wdtui.training import trainer
 
         shapes, most = {}, _MOST_BYTES
-        if self._config and registry.trains(self._config.schema()):
+        if self._config and not self._config.schema().watched:
             shapes = trainer(self._config).state_shapes(self._config, about["position"]["batch"])
         if self._config and shapes:
             sharpness = self._config.parameters or 0

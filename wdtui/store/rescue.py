@@ -154,7 +154,7 @@ def add_rescued(store: Store, rescued: Rescued) -> int:
         seen = milestones(Curves.of(columns, points), store.run(run_id).schema.judged).to_json()
         store.append(claim, points, speed=None, milestones=seen)
         goes_on = f" `wdtui resume {run_id}` trains it from its beginning."
-        reason = f"Imported from a rescue file.{goes_on if registry.trains(rescued.config.schema()) else ''}"
+        reason = f"Imported from a rescue file.{'' if rescued.config.schema().watched else goes_on}"
         store.set_status(claim, Status.INTERRUPTED, reason)
     return run_id
 
@@ -184,7 +184,7 @@ def _parsed(line: str) -> dict[str, Any]:
 def _point(line: dict[str, Any], names: tuple[str, ...], config: Config) -> Point:
     """A point of a run of this config; raises ValueError if it is not one."""
     step, epoch, values = line["step"], line["epoch"], tuple(map(float, line["values"]))
-    first, last = (1, config.epochs) if registry.trains(config.schema()) else (0, math.inf)  # a script measures at will
+    first, last = (0, math.inf) if config.schema().watched else (1, config.epochs)  # a script measures at will
     measured = type(epoch) is int and first <= epoch <= last and step == epoch * config.steps_per_epoch
     if not measured or len(values) != len(names):
         raise ValueError

@@ -52,6 +52,7 @@ def describe(config: Mapping[str, Any], live: Mapping[str, Setting], steps: int,
         groups=_GROUPS,
         fields=dict(sorted(fields.items(), key=lambda item: item[1].group)) | _own_fields(),
         metrics={SPEED.name: SPEED},
+        watched=True,
     ).recording(())
     return config_of(schema).from_mapping(values, {"steps": steps, "log_every": every})
 
