@@ -23,6 +23,8 @@ SHORTER: dict[str, dict[str, object]] = {
     "bench": {"--widths": 8, "--models": 1, "--rounds": 3, "--threads": 1},
 }
 """What is put after the words of a command, so that it takes a moment instead of minutes or hours."""
+OF_A_FILE: dict[str, object] = {"--p": 7, "--width": 4, "--steps": 4}
+"""The same for a problem's file, which is the one that `wdtui new` writes."""
 OTHER_WORDS = {"8424": "10"}
 """Steps that a tiny run does not reach."""
 VERDICTS = (0, 3)
@@ -80,6 +82,8 @@ class Command:
         """The arguments to wdtui, shortened by SHORTER and OTHER_WORDS; what is an axis stays one."""
         words = [OTHER_WORDS.get(word, word) for word in self.words[1:]]
         more = next((more for start, more in SHORTER.items() if self._starts(start)), {})
+        if any(word.endswith(".py") for word in words):
+            more = OF_A_FILE if words[0] in ("run", "sweep", "check") and "--help" not in words else {}
         axes = {f"--{word.partition('=')[0].replace('_', '-')}" for word in words if "=" in word}
         return words + [text for flag, value in more.items() if flag not in axes for text in (flag, str(value))]
 
@@ -90,7 +94,7 @@ class Command:
 def opens_app(arguments: tuple[str, ...]) -> bool:
     """Whether it is the app that these words ask for."""
     training = arguments[:1] in [(name,) for name in ("run", "sweep", "fork", "replay")]
-    how = arguments[:1] in [(name,) for name in ("--fps", "--store", "--device", "--mouse", "--no-mouse")]
+    how = arguments[:1] in [(name,) for name in ("--fps", "--store", "--device", "--mouse", "--no-mouse", "--problem")]
     return not arguments or how or (training and not {"--headless", "--detach"} & set(arguments))
 
 

@@ -39,7 +39,9 @@ from documented import (
 from exchange_tools import stored_run, write_original
 
 from wdtui.cli.main import app, main
+from wdtui.problems import files
 from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.describe import described
 from wdtui.schema.curves import Point
 from wdtui.store.records import Status
 from wdtui.store.store import Store
@@ -66,6 +68,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("WDTUI_HOME", str(tmp_path / "store"))
     monkeypatch.setattr(experiments, "load", _shortened(experiments.load))
     monkeypatch.setattr("wdtui.runs.scheduler.placement", lambda *_: "thread")  # not PyTorch anew for each command
+    monkeypatch.setenv("WDTUI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(files, "_described", described)
     (tmp_path / "docs" / "figures").mkdir(parents=True)
     write_original(tmp_path / "lightning_logs" / "version_0")
     stored_run(tmp_path / "store", "first")
@@ -85,6 +89,8 @@ def _shortened(load: Any) -> Any:
     """Experiments with networks and lengths of TINY, and few points where an axis makes them longer."""
 
     def shorter(experiment: Any) -> Any:
+        if experiment.problem.endswith(".py"):
+            return experiment
         config = {name: value for name, value in (TINY | {"log_every": 32}).items() if name not in experiment.axes}
         fork = experiment.fork and dataclasses.replace(experiment.fork, at_epoch=1)
         quick = experiment.quick and shorter(experiment.quick)
@@ -136,6 +142,8 @@ def test_every_documented_command_works(command: Command, folder: Path, capsys: 
     if "pause" in command.words:  # what is paused cannot be paused again
         with Store(folder / "store") as store:
             store.set_status(store.run(3).claim, Status.RUNNING)
+    if any(word.endswith(".py") for word in command.words) and command.words[1] != "new":
+        assert main(["new", "mine.py"]) == 0
     status = main(command.shortened)
     said = capsys.readouterr()
     assert status in (VERDICTS if "verify" in command.words else (0,)), said.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -418,3 +419,19 @@ def test_the_new_file_is_exact_and_short(tmp_path: Path) -> None:
     assert "already exists" in wdtui("new", str(path)).stderr
     small = ["--p", "11", "--width", "8"]
     assert "Exact" in wdtui("check", str(path), *small).stdout
+
+
+# The pages
+
+
+def test_the_example_is_the_file_that_new_writes(tmp_path: Path) -> None:
+    example = Path(__file__).parents[2] / "docs" / "examples" / "modular_addition.py"
+    assert wdtui("new", str(tmp_path / "mine.py")).returncode == 0
+    assert example.read_text() == (tmp_path / "mine.py").read_text()
+
+
+def test_the_problem_of_the_page_trains(tmp_path: Path, here: None) -> None:
+    page = Path(__file__).parents[2] / "docs" / "problem.md"
+    [code] = re.findall(r"^```python\n(import torch.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    last = values(opened(written(tmp_path / "line.py", code)))[-1]
+    assert last["slope"] == pytest.approx(3, abs=0.3)
