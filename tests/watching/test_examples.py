@@ -37,17 +37,5 @@ def test_an_example_trains_and_is_watched(
     assert metrics <= {name for name, value in run.latest.items() if value == value}
 
 
-@pytest.mark.parametrize("page", ["watch.md", "your-own.md"])
-def test_the_first_lines_of_a_page_work_when_pasted(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WDTUI_HOME", str(tmp_path))
-    torch.set_num_threads(1)
-    code = (EXAMPLES.parent / page).read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0]
-    exec(compile(code, page, "exec"), {"__name__": "__main__"})
-    with Store(tmp_path) as store:
-        (run,) = store.runs()
-    assert (run.status, run.step, run.title) == (Status.DONE, run.steps, "mine")
-    assert run.step > 0
-
-
 def test_the_watched_loop_is_short() -> None:
     assert len((EXAMPLES / "watched.py").read_text().splitlines()) < 40

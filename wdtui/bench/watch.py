@@ -1,20 +1,22 @@
 """Measures what `wdtui.watch` costs a training loop.
 
-    python -m wdtui.bench.watch [--every 50] [--steps 100] [--rounds 5] [--threads 1]
+    python -m wdtui.bench.watch [--every 50] [--rounds 10] [--threads 1]
 
-Prints one JSON object. A watched and a plain loop of the same model, which has ten million parameters, take turns of
-100 steps in one process: `overhead` is the median over the turns of the ratio of their times, less 1. A step that
-records nothing is timed without a model, by calls of `step` with two metrics between two points.
+Prints one JSON object. A watched and a plain loop of the same model, which has ten million parameters, take turns step
+by step in one process, as the load of a shared machine changes within a second. A round has the steps from one point to
+the next: `overhead` is the median over the rounds of the ratio of the two times, less 1. `noise` is that of a second
+plain loop. A step that records nothing is timed without a model, by calls of `step` with two metrics between points.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -23,7 +25,7 @@ from torch import Tensor, nn
 from wdtui.bench.engine import machine, median_ratio
 from wdtui.watching.watch import Watch, watch
 
-_BATCH = 64
+_BATCH = 16
 
 
 class _Loop:
@@ -37,36 +39,43 @@ class _Loop:
         self.x = torch.randn(_BATCH, 1000, device=device)
         self.run: Watch | None = None
 
-    def steps(self, count: int) -> float:
-        """Train; returns the seconds that it took."""
+    def step(self) -> float:
+        """Take one step; returns the seconds that it took."""
         began = time.perf_counter()
-        for _ in range(count):
-            loss: Tensor = (self.model(self.x) - self.x).square().mean()
-            self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-            if self.run:
-                self.run.step(train_loss=loss)
+        loss: Tensor = (self.model(self.x) - self.x).square().mean()
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        if self.run:
+            self.run.step(train_loss=loss)
         if self.x.is_cuda:
             torch.cuda.synchronize()
         return time.perf_counter() - began
 
 
-def overhead(store: Path, every: int, steps: int, rounds: int, device: str) -> dict[str, float]:
-    """A watched and a plain loop in turns."""
-    plain, watched = _Loop(device), _Loop(device)
-    watched.run = watch(watched.model, watched.optimizer, steps=steps * (rounds + 1), every=every, store=store)
-    plain.steps(5)
-    watched.steps(every)  # the first point makes the columns
-    seconds = [(plain.steps(steps), watched.steps(steps)) for _ in range(rounds)]
+def overhead(store: Path, every: int, rounds: int, device: str) -> dict[str, float]:
+    """A watched loop and two plain ones, step by step in turns."""
+    loops = [plain := _Loop(device), _Loop(device), watched := _Loop(device)]
+    watched.run = watch(watched.model, watched.optimizer, steps=every * (rounds + 1), every=every, store=store)
+    _round(loops, every)  # the first point makes the columns
+    alone, again, with_watch = zip(*(_round(loops, every) for _ in range(rounds)), strict=True)
     watched.run.close()
-    alone, with_watch = zip(*seconds, strict=True)
     return {
         "parameters": sum(parameter.numel() for parameter in plain.model.parameters()),
-        "milliseconds_of_a_step": 1000 * statistics.median(alone) / steps,
+        "milliseconds_of_a_step": 1000 * statistics.median(alone) / every,
         "every": every,
         "overhead": median_ratio(with_watch, alone) - 1,
+        "noise": median_ratio(again, alone) - 1,
     }
+
+
+def _round(loops: Sequence[_Loop], every: int) -> list[float]:
+    """The seconds that each loop took for the steps up to the next point."""
+    seconds = [0.0] * len(loops)
+    for _ in range(every):
+        for place in random.sample(range(len(loops)), len(loops)):  # each leaves its data in the caches
+            seconds[place] += loops[place].step()
+    return seconds
 
 
 def empty_step(store: Path, calls: int = 20_000) -> float:
@@ -90,8 +99,7 @@ def _timed(act: Callable[[], object], times: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--every", type=int, default=50, help="steps from one point to the next")
-    parser.add_argument("--steps", type=int, default=100, help="steps of a turn")
-    parser.add_argument("--rounds", type=int, default=5, help="how often the loops take turns")
+    parser.add_argument("--rounds", type=int, default=10, help="points to measure over")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
@@ -99,7 +107,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         result = {
             "machine": machine(given.threads, given.device),
-            "loop": overhead(Path(folder), given.every, given.steps, given.rounds, given.device),
+            "loop": overhead(Path(folder), given.every, given.rounds, given.device),
             "microseconds_of_a_step_that_records_nothing": empty_step(Path(folder)),
         }
     print(json.dumps(result, indent=2))
