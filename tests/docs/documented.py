@@ -31,11 +31,15 @@ VERDICTS = (0, 3)
 """Exit statuses of `experiments verify`: tiny networks bear out no claims. All else must end with 0."""
 
 ELSEWHERE = {
+    "CUDA_VISIBLE_DEVICES=": "needs a GPU",
+    "WDTUI_TEST_DEVICE=cuda": "needs a GPU",
+    "python -m wdtui.bench.gpu": "needs a GPU; test_gpu_script.py rehearses its parts",
     "ray start": "starts nodes that stay; test_ray.py starts nodes that end with it",
     "srun": "needs Slurm",
+    "env WDTUI_TEST_DEVICE=cuda": "needs a GPU",
     "head=$(scontrol": "needs Slurm",
 }
-"""How commands begin that need other machines, and why they are left alone."""
+"""How commands begin that need other machines, and why they are not run."""
 CHECKED = ("pytest", "ruff", "mypy", "lint-imports", "pip", "python3")
 """Programs that are not run here: their words are held to pyproject.toml and to the files of the project."""
 EXCEPTIONS = {

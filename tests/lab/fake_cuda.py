@@ -135,6 +135,7 @@ class Graph(TorchDispatchMode):
         for storage, content in self._before.values():
             storage.copy_(content)
 
+    @torch.no_grad()  # a graph knows nothing of autograd
     def replay(self) -> None:
         self._cuda.note("replay", graph=self)
         for func, args, kwargs, result in self.calls:

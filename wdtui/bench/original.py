@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
 
-def why_not() -> str:
+def why_not(device: str = "cpu") -> str:
     """Why this contestant cannot run; empty if it can."""
+    if device.startswith("cuda"):
+        return "Without the original's way of training: it is measured on the CPU only."
     if importlib.util.find_spec("pytorch_lightning"):
         return ""
     return "Without the original's way of training: it needs PyTorch Lightning, `pip install 'wdtui[bench]'`."

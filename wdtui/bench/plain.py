@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.addition.engine.losses import loss_value
@@ -17,8 +19,13 @@ def plain_network(config: RunConfig) -> ResidualNetwork:
     return residual_network(config)
 
 
-def plain_optimizer(config: RunConfig, network: nn.Module, fused: bool = True) -> torch.optim.Optimizer:
-    """PyTorch's own optimiser for a config. PyTorch has no decoupled SGD: the caller must apply its decay."""
+def plain_optimizer(
+    config: RunConfig, network: nn.Module, fused: bool = True, capturable: bool = False
+) -> torch.optim.Optimizer:
+    """PyTorch's own optimiser for a config. PyTorch has no decoupled SGD: the caller must apply its decay.
+
+    A CUDA graph can record Adam's steps if they are `capturable`.
+    """
     l2 = 0.0 if config.decoupled else config.weight_decay
     if config.optimizer == "sgd":
         return torch.optim.SGD(
@@ -34,10 +41,13 @@ def plain_optimizer(config: RunConfig, network: nn.Module, fused: bool = True) -
         eps=config.adam_epsilon,
         weight_decay=config.weight_decay,
         fused=fused,
+        capturable=capturable,
     )
 
 
-def plain_steps(config: RunConfig, network: nn.Module, optimizer: torch.optim.Optimizer, pairs: Split) -> None:
+def plain_steps(
+    config: RunConfig, network: Callable[[Tensor], Tensor], optimizer: torch.optim.Optimizer, pairs: Split
+) -> None:
     """One epoch of the plain loop, in the fixed order."""
     for start in range(0, config.steps_per_epoch * config.batch_size, config.batch_size):
         batch = slice(start, start + config.batch_size)

@@ -49,12 +49,12 @@ def bench(
         if not json:
             _show(measured)
     for width in wanted if plans else []:
-        compared = throughput(width, max(3, rounds // 5), sizes)
+        compared = throughput(width, max(3, rounds // 5), sizes, device_name)
         result["plans"].append(compared)
         if not json:
             _show_plans(compared)
     for width in wanted if profile else []:
-        parts = where_time_goes(width, threads, max(sizes, default=1))
+        parts = where_time_goes(width, threads, max(sizes, default=1), device_name)
         result["profiles"].append({"width": width, "microseconds": parts})
         if not json:
             _show_profile(width, parts)
@@ -67,19 +67,31 @@ def bench(
 def _show(measured: dict[str, Any]) -> None:
     typer.echo(f"\nwidth {measured['width']}{'':<33} model-steps/s          × plain loop   of the limit")
     for name, contestant in measured["contestants"].items():
+        if "failure" in contestant:
+            typer.echo(f"  {name:<38} {contestant['failure']}")
+            continue
         speed, spread = contestant["steps_per_second"], contestant["spread"]
-        ratio, share = contestant["ratio"], contestant["share_of_limit"]
-        typer.echo(f"  {name:<38} {speed:>12,.0f}  ± {spread:4.0%}   {ratio:12.2f} {share:14.0%}")
-    typer.echo(f"  all metrics cost {measured['metrics_cost']:.1%} of the training time")
+        ratio, share = _cell(contestant["ratio"], ".2f"), _cell(contestant["share_of_limit"], ".0%")
+        typer.echo(f"  {name:<38} {speed:>12,.0f}  ± {spread:4.0%}   {ratio:>12} {share:>14}")
+    if measured["metrics_cost"] is not None:
+        typer.echo(f"  all metrics cost {measured['metrics_cost']:.1%} of the training time")
     if measured["note"]:
         typer.echo(f"  {measured['note']}")
+
+
+def _cell(value: float | None, form: str) -> str:
+    """A ratio, or a dash where that to which it relates could not be measured."""
+    return "–" if value is None else format(value, form)
 
 
 def _show_plans(compared: dict[str, Any]) -> None:
     typer.echo(f"\nwidth {compared['width']}, one PyTorch thread per worker")
     for name, plan in compared["plans"].items():
-        speed, ratio = plan["model_steps_per_second"], plan["ratio"]
-        typer.echo(f"  {name:<38} {speed:>12,.0f} model-steps/s in total {ratio:8.2f} × the plain loop")
+        if "failure" in plan:
+            typer.echo(f"  {name:<38} {plan['failure']}")
+            continue
+        speed, ratio = plan["model_steps_per_second"], _cell(plan["ratio"], ".2f")
+        typer.echo(f"  {name:<38} {speed:>12,.0f} model-steps/s in total {ratio:>8} × the plain loop")
 
 
 def _show_profile(width: int, parts: dict[str, dict[str, float]]) -> None:

@@ -78,12 +78,12 @@ class Ensemble:
         self._tasks = [made[_pairs_of(config)] for config in configs]
         self.task = _stacked_task(self._tasks)
         self.network = Network(configs, device)
-        self._graphs = graphs_on(device)
+        self.graphs = graphs_on(device)
         parameters, gradients = self.network.parameters, self.network.gradients
-        self.optimizer = StackedOptimizer(configs, parameters, gradients, recorded=self._graphs is not None)
+        self.optimizer = StackedOptimizer(configs, parameters, gradients, recorded=self.graphs is not None)
         self.record = EpochRecord(self.config, device, (len(configs),))
         self.sharpness = None  # it derives one run's loss twice
-        self.steps = Steps(self, self._graphs)
+        self.steps = Steps(self, self.graphs)
         self.steps.use(self.config, self.network, self.optimizer, self.record)
         self._live: dict[str, list[float]] = {name: [getattr(config, name) for config in configs] for name in LIVE}
         self._stale = True
@@ -188,7 +188,7 @@ class Ensemble:
 
     def _stream(self) -> contextlib.AbstractContextManager[None]:
         """What all work on the device is done inside of."""
-        return self._graphs.stream() if self._graphs else contextlib.nullcontext()
+        return self.graphs.stream() if self.graphs else contextlib.nullcontext()
 
     def _drawn_batches(self) -> tuple[Tensor, Tensor]:
         each = zip(self.configs, self._tasks, strict=True)

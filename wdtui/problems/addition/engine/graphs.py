@@ -46,7 +46,7 @@ class Graphs:
             finally:
                 outside.wait_stream(self._stream)
 
-    def run(self, key: Hashable, steps: Callable[[], None]) -> None:
+    def run(self, key: Hashable, steps: Callable[[], object]) -> None:
         """Do what `steps` does, inside `stream`. `key` says which steps these are.
 
         The first time this calls `steps`, as libraries set themselves up then, which no graph may record. The second
@@ -59,7 +59,7 @@ class Graphs:
         graph = self._graphs[key] = self._graphs[key] or self._recorded(steps)
         graph.replay()
 
-    def _recorded(self, steps: Callable[[], None]) -> torch.cuda.CUDAGraph:
+    def _recorded(self, steps: Callable[[], object]) -> torch.cuda.CUDAGraph:
         """A graph of what `steps` asks for, none of which is done yet. Raises RuntimeError if that is nothing."""
         graph = torch.cuda.CUDAGraph()
         failure: Exception | None = None
