@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wdtui.api import ConfigError, DivergedError, Run, RunConfig, StoreError, WdtuiError, load, train
     from wdtui.problems.declared import Problem, knob
+    from wdtui.watching.watch import Watch, watch
 
 __all__ = [
-    "ConfigError", "DivergedError", "Problem", "Run", "RunConfig", "StoreError", "WdtuiError", "knob", "load", "train",
+    "ConfigError", "DivergedError", "Problem", "Run", "RunConfig", "StoreError", "Watch", "WdtuiError", "knob", "load",
+    "train", "watch",
 ]  # fmt: skip
-_DECLARATIONS = {"Problem", "knob"}
+_MODULES = {
+    "Problem": "wdtui.problems.declared", "knob": "wdtui.problems.declared",
+    "Watch": "wdtui.watching.watch", "watch": "wdtui.watching.watch",
+}  # fmt: skip
+"""Where the names come from that are not of `wdtui.api`."""
 
 
 def __getattr__(name: str) -> Any:
@@ -20,5 +26,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'wdtui' has no attribute {name!r}")
     import importlib
 
-    module = "wdtui.api" if name not in _DECLARATIONS else "wdtui.problems.declared"
-    return getattr(importlib.import_module(module), name)
+    return getattr(importlib.import_module(_MODULES.get(name, "wdtui.api")), name)

@@ -206,7 +206,7 @@ def test_where_memory_gives_out_on_the_way_half_of_the_runs_go_on_first(
         memory.append(weakref.ref(snapshot))
         return snapshot
 
-    class Once(retention.Watch):
+    class Once(retention.MilestoneTracker):
         last = -1
 
         def add(self, step: int, *values: float) -> list[str]:

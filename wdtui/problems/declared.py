@@ -19,7 +19,7 @@ from functools import cache, lru_cache
 from typing import Any, ClassVar, cast
 
 from wdtui.schema.config import Config
-from wdtui.schema.hyperparameters import ConfigError, Hyperparameter, Value, kind_of
+from wdtui.schema.hyperparameters import SYMBOLS, ConfigError, Hyperparameter, Value, kind_of
 from wdtui.schema.hyperparameters import knob as knob
 from wdtui.schema.metric import Metric
 from wdtui.schema.recorded import SPEED, charts_of, recorded
@@ -27,10 +27,6 @@ from wdtui.schema.schema import Schema
 from wdtui.schema.source import Source
 
 _GROUPS = {"problem": "Problem", "run": "Run"}
-_SYMBOLS = {
-    "weight_decay": "λ", "learning_rate": "η", "lr": "η", "bn_epsilon": "ε", "width": "H", "batch_size": "B",
-    "momentum": "μ", "seed": "",
-}  # fmt: skip
 _PROPERTIES = {field.name for field in dataclasses.fields(Hyperparameter)} - {"name", "kind", "optional", "default"}
 
 
@@ -191,7 +187,7 @@ def _annotations(base: type) -> dict[str, Any]:
 def _field(name: str, annotation: Any, default: Value, properties: dict[str, Any]) -> Hyperparameter:
     if unknown := next((one for one in properties if one not in _PROPERTIES), None):
         raise ConfigError(f"{name}: {unknown} is not a property of a knob. Known are {', '.join(sorted(_PROPERTIES))}.")
-    assumed = {"label": name.replace("_", " "), "symbol": _SYMBOLS.get(name, ""), "group": "problem"}
+    assumed = {"label": name.replace("_", " "), "symbol": SYMBOLS.get(name, ""), "group": "problem"}
     try:
         kind = kind_of(annotation, properties)
         field = Hyperparameter(name=name, default=default, **kind, **(assumed | properties))

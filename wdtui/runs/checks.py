@@ -74,6 +74,8 @@ def _points(evidence: _Evidence) -> tuple[bool | None, str]:
     run, curves = evidence.run, evidence.curves
     if evidence.imported:
         return None, "The run was imported, so the interval of its points is not known."
+    if run.schema.watched:
+        return None, "A script trained the run, and chose where its points are."
     config, reached = run.config, int(curves.epochs[-1]) if len(curves) else 0
     inherited = (run.parent_step or 0) // config.steps_per_epoch  # the parent may have logged at another interval
     due = {*range(config.log_every, reached + 1, config.log_every), *({config.epochs} & {reached})}
@@ -100,7 +102,8 @@ def _row(evidence: _Evidence) -> tuple[bool | None, str]:
     last = (int(curves.steps[-1]), int(curves.epochs[-1])) if len(curves) else (0, 0)
     if (run.step, run.epoch) != last:
         return False, f"The run's row says step {number(run.step)}, and the newest point is at step {number(last[0])}."
-    latest = {name: value for name, value in curves.last().items() if name in run.latest}
+    sparse = {name for name, metric in run.schema.metrics.items() if metric.every}
+    latest = {name: value for name, value in curves.last().items() if name in run.latest and name not in sparse}
     if not np.array_equal([*latest.values()], [run.latest[name] for name in latest], equal_nan=True):
         return False, "The newest values in the run's row are not those of its newest point."
     if run.milestones and run.milestones != milestones(curves, run.schema.judged).to_json():

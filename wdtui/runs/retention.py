@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from wdtui.analysis.milestones import CRASHED, FIT, GENERALISED, RECOVERED, Milestones
 from wdtui.schema.config import Config
 from wdtui.schema.curves import Curves, Point
+from wdtui.schema.schema import Judged
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,7 +51,7 @@ class Snapshot:
         return dataclasses.replace(self, tensors=tensors)
 
 
-class Watch:
+class MilestoneTracker:
     """Finds the milestones of a run point by point: the same as `milestones` finds in all its curves."""
 
     def __init__(self) -> None:
@@ -59,6 +60,14 @@ class Watch:
         self._blowup_steps: tuple[int, ...] = ()
         self._well = False
         self._summary: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, curves: Curves, judged: Judged) -> Self:
+        """The milestones in some points, by the metrics that decide them."""
+        tracker = cls()
+        for values in zip(curves.steps.tolist(), *(curves[name].tolist() for name in judged), strict=True):
+            tracker.add(*values)
+        return tracker
 
     def add(self, step: int, fit: float, generalised: float) -> list[str]:
         """Which milestones the next point is, by its values of the two metrics that decide them."""
@@ -106,11 +115,7 @@ class RetentionPolicy:
 
     def watch_from(self, training: Session, before: Curves) -> None:
         """Find the milestones in the points before, by the metrics that the training is judged by now."""
-        self.watch = Watch()
-        for values in zip(
-            before.steps.tolist(), *(before[name].tolist() for name in training.schema.judged), strict=True
-        ):
-            self.watch.add(*values)
+        self.watch = MilestoneTracker.of(before, training.schema.judged)
 
     def after(self, point: Point, training: Session) -> Iterator[tuple[Snapshot, str]]:
         """What to keep, given the point just measured and the training at that point."""

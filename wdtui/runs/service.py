@@ -97,7 +97,7 @@ class Service:
 
     def check_forkable(self, run_id: int) -> RunRecord:
         """The run; raises RefusedError, StoreError, or for one of another program ConfigError, where it has no fork."""
-        run = self._sound(run_id)
+        run = self._trainable(run_id)
         forks.check_trained_here(self.store, run)
         if not run.step:
             raise RefusedError(f"Run {run_id} has no points yet: there is nothing to fork.")
@@ -111,7 +111,7 @@ class Service:
 
     def replay(self, run_id: int, *, name: str = "", threads: int | None = None) -> int:
         """Train a run again from its beginning, with its steering; returns the new run's number."""
-        run = self._sound(run_id)
+        run = self._trainable(run_id)
         return self._begin(forks.replay(self.store, run, name=name), like=run, threads=threads)
 
     def branch(self, run_ids: Iterable[int], branching: Branching, *, threads: int | None = None) -> list[int]:
@@ -129,6 +129,8 @@ class Service:
         run = self._sound(run_id)
         if run.status == Status.RUNNING:
             raise RefusedError(f"Run {run_id} is running: there is nothing to resume.")
+        if run.status != Status.PAUSED:
+            run = self._trainable(run_id)
         if run_id in self._queue.at_work:
             raise RefusedError(f"Run {run_id} is already queued.")
         if run.status in FINISHED and not self.store.curves(run_id).lost:
@@ -291,6 +293,13 @@ class Service:
         run = self.store.run(run_id)
         if run.damaged:
             raise RefusedError(run.reason)
+        return run
+
+    def _trainable(self, run_id: int) -> RunRecord:
+        """The run; raises RefusedError also where only its own script can train it."""
+        run = self._sound(run_id)
+        if run.schema.watched:
+            raise RefusedError(f"Run {run_id} was trained by a script that wdtui watched. Start that script again.")
         return run
 
     def _sound(self, run_id: int) -> RunRecord:

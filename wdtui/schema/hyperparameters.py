@@ -28,6 +28,12 @@ or their batches. shape: the model. start: only how the run begins or is compute
 taken; how long, and what is recorded and kept.
 """
 
+SYMBOLS = {
+    "weight_decay": "λ", "learning_rate": "η", "lr": "η", "bn_epsilon": "ε", "width": "H", "batch_size": "B",
+    "momentum": "μ", "seed": "",
+}  # fmt: skip
+"""Symbols of fields that have these names and declare none."""
+
 _INTEGER = re.compile(r"[+-]?\d+")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}

@@ -7,7 +7,7 @@ differs only in `train_`, `validation_` or `test_` shares a chart. `name/layer` 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from wdtui.schema.chart import Chart, Tone, Trace
 from wdtui.schema.metric import Metric
@@ -21,16 +21,36 @@ _SPLITS: dict[str, tuple[str, Tone]] = {
     "train": ("train", "train"), "validation": ("validation", "validation"), "valid": ("validation", "validation"),
     "val": ("validation", "validation"), "eval": ("validation", "validation"), "test": ("test", "test"),
 }  # fmt: skip
+_MEASURED = {
+    "weight_norm": Metric(
+        name="weight_norm", label="weight norm", aliases=("norm",), log=True,
+        help="L2 norm of all parameters that are trained. Per layer: of its weight.",
+    ),
+    "running_variance_min": Metric(
+        name="running_variance_min", label="smallest running variance", log=True,
+        help="Smallest over channels of the running variance of BatchNorm.",
+    ),
+    "running_variance_median": Metric(
+        name="running_variance_median", label="median running variance", log=True,
+        help="Median over channels of the running variance of BatchNorm.",
+    ),
+}  # fmt: skip
+"""What wdtui measures itself in a training that it watches."""
 _ORDER = ("accuracy", "loss", "norm")
 """The quantities whose charts come first."""
 
 
-def recorded(metrics: Mapping[str, Metric], columns: Iterable[str]) -> dict[str, Metric]:
-    """The metrics with those added that columns show to be recorded; the one of the speed stays last."""
+def recorded(metrics: Mapping[str, Metric], columns: Iterable[str], sparse: Collection[str] = ()) -> dict[str, Metric]:
+    """The metrics with those added that columns show to be recorded; the one of the speed stays last.
+
+    New ones whose columns are `sparse` are measured at some points only.
+    """
     found = dict(metrics)
     for column in columns:
         name, _, layer = column.partition("/")
-        metric = found.get(name) or dataclasses.replace(_by_name(name), pooled=not layer)
+        metric = found.get(name) or dataclasses.replace(
+            _by_name(name), pooled=not layer, every="log_every" if column in sparse else ""
+        )
         if layer and not metric.layers:
             metric = dataclasses.replace(metric, layers="layer")
         if not layer and not metric.pooled:
@@ -71,6 +91,8 @@ def _chart(quantity: str, metrics: list[Metric]) -> Chart:
 
 
 def _by_name(name: str) -> Metric:
+    if name in _MEASURED:
+        return _MEASURED[name]
     share = name == "accuracy" or name.endswith("_accuracy")
     return Metric(
         name=name,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -62,7 +62,7 @@ class Schema:
     def main(self) -> dict[str, str]:
         """The fields that name a run without a name, by symbol: those with a symbol, and the seed."""
         fields = [field for name, field in self.fields.items() if field.symbol and name not in self.derived]
-        return {field.symbol: field.name for field in fields} | {"s": "seed"}
+        return {field.symbol: field.name for field in fields} | ({"s": "seed"} if "seed" in self.fields else {})
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -94,9 +94,12 @@ class Schema:
         """The field that says how long a run is."""
         return "epochs" if "epochs" in self.fields else "steps"
 
-    def recording(self, columns: Iterable[str]) -> Schema:
-        """This schema with the metrics that these columns are of, and charts for them."""
-        metrics = recorded(self.metrics, columns)
+    def recording(self, columns: Iterable[str], sparse: Collection[str] = ()) -> Schema:
+        """This schema with the metrics that these columns are of, and charts for them.
+
+        `sparse` are the new ones among them that not every point has.
+        """
+        metrics = recorded(self.metrics, columns, sparse)
         return dataclasses.replace(self, metrics=metrics, charts=charts_of(metrics))
 
     def field(self, name: str) -> Hyperparameter:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _NEWEST = 2
 """The number of newest checkpoints that are always kept."""
-_FIRST_DROPPED = "interval", "blow-up", "generalised", "fit", "fork"
+_FIRST_DROPPED = "interval", "blow-up", "generalised", "fit", "fork", "request"
 """The reasons to keep an older checkpoint. When space runs out, the first in this list are dropped first."""
 _NAME = re.compile(r"step-([0-9]{12,18})\.json")
 _MOST_JSON_BYTES = 16_000_000
@@ -92,10 +92,10 @@ class Checkpoints:
     ) -> dict[int, str]:
         """Write a checkpoint durably, then delete those that need not be kept.
 
-        Returns the steps, and reasons, of checkpoints that were deleted only for lack of space. `why` is "interval",
-        "blow-up", "generalised", "fit" or "fork": such a checkpoint is kept while there is space, and may be older
-        than others. Without a reason the checkpoint is the newest: any beyond it are damaged, or belong to a past that
-        the run went back from, and are deleted. Raises StoreError when it cannot be written.
+        Returns the steps, and reasons, of checkpoints that were deleted only for lack of space. With a `why`, one of
+        _FIRST_DROPPED, the checkpoint is kept while there is space, and may be older than others. Without one it is the
+        newest: any beyond it are damaged, or belong to a past that the run went back from, and are deleted. Raises
+        StoreError when it cannot be written.
         """
         from safetensors.torch import save
 
@@ -188,8 +188,9 @@ class Checkpoints:
         from wdtui.training import trainer
 
         shapes, most = {}, _MOST_BYTES
-        if self._config:
+        if self._config and not self._config.schema().watched:
             shapes = trainer(self._config).state_shapes(self._config, about["position"]["batch"])
+        if self._config and shapes:
             sharpness = self._config.parameters or 0
             numbers = sum(map(math.prod, shapes.values())) + sharpness
             most = 8 * numbers + _MOST_HEADER_BYTES

@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ def add_measured(connection: sqlite3.Connection, reports: Sequence[Report]) -> N
                 "speed": report.speed,
                 "batched": report.batched,
                 "milestones": json.dumps(dict(report.milestones)),
-                **_newest(report.points[-1], names),
+                **_newest(report.points[-1], names, report.latest),
             }
             rows.append((report.claim.run_id, about))
     change_all(connection, rows, also="beats = beats + 1")
@@ -101,10 +102,13 @@ def read_points(
     return curves
 
 
-def _newest(point: Point, names: Sequence[str]) -> dict[str, Any]:
-    """The columns of a run's row that come from its newest point. Per-layer values are left out."""
+def _newest(point: Point, names: Sequence[str], before: Mapping[str, float] = MappingProxyType({})) -> dict[str, Any]:
+    """The columns of a run's row that come from its newest point. Per-layer values are left out.
+
+    `before` are earlier values of metrics that not every point has.
+    """
     values = point.values
-    latest = {name: values[at] if math.isfinite(values[at]) else None for at, name in _pooled(tuple(names))}
+    latest = {name: values[at] if math.isfinite(values[at]) else before.get(name) for at, name in _pooled(tuple(names))}
     return {"step": point.step, "epoch": point.epoch, "latest": json.dumps(latest)}
 
 

@@ -95,6 +95,8 @@ class Report(NamedTuple):
     """All so far."""
     batched: int = 1
     """How many runs share one batch, this one included."""
+    latest: Mapping[str, float] = MappingProxyType({})
+    """The newest values of metrics that not every point has."""
 
 
 class _Row(NamedTuple):
@@ -295,7 +297,8 @@ class RunRecord(_Row):
             return clean(self.name)
         if self.damaged:
             return "damaged"
-        return " ".join(symbol + self.written(name) for symbol, name in self.schema.main.items())
+        main = " ".join(symbol + self.written(name) for symbol, name in self.schema.main.items())
+        return main or clean(self.schema.problem)
 
     @property
     def claim(self) -> Claim:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from wdtui.analysis.milestones import milestones
 from wdtui.problems import registry
+from wdtui.problems.declared import DeclaredConfig
 from wdtui.schema.config import Config
 from wdtui.schema.curves import Curves, Point
 from wdtui.schema.hyperparameters import ConfigError
@@ -103,7 +104,7 @@ def write_rescue(folder: Path, run: RunRecord, measured: Measured) -> Path:
         "name": run.name,
         "experiment": run.experiment,
         "problem": run.schema.problem,
-        "schema": run.schema.recording(measured.columns).to_json() if run.schema.source else "",
+        "schema": run.schema.recording(measured.columns).to_json() if isinstance(run.config, DeclaredConfig) else "",
         "config": json.loads(run.config_text),
         "plan": json.loads(run.plan_text),
         "columns": measured.columns,
@@ -152,7 +153,8 @@ def add_rescued(store: Store, rescued: Rescued) -> int:
         points = [point.under(rescued.columns, columns) for point in rescued.points]
         seen = milestones(Curves.of(columns, points), store.run(run_id).schema.judged).to_json()
         store.append(claim, points, speed=None, milestones=seen)
-        reason = f"Imported from a rescue file. `wdtui resume {run_id}` trains it from its beginning."
+        goes_on = f" `wdtui resume {run_id}` trains it from its beginning."
+        reason = f"Imported from a rescue file.{'' if rescued.config.schema().watched else goes_on}"
         store.set_status(claim, Status.INTERRUPTED, reason)
     return run_id
 
@@ -182,7 +184,8 @@ def _parsed(line: str) -> dict[str, Any]:
 def _point(line: dict[str, Any], names: tuple[str, ...], config: Config) -> Point:
     """A point of a run of this config; raises ValueError if it is not one."""
     step, epoch, values = line["step"], line["epoch"], tuple(map(float, line["values"]))
-    measured = type(epoch) is int and 0 < epoch <= config.epochs and step == epoch * config.steps_per_epoch
+    first, last = (0, math.inf) if config.schema().watched else (1, config.epochs)  # a script measures at will
+    measured = type(epoch) is int and first <= epoch <= last and step == epoch * config.steps_per_epoch
     if not measured or len(values) != len(names):
         raise ValueError
     return Point(int(step), epoch, values)

@@ -10,10 +10,10 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 from wdtui import settings
@@ -224,10 +224,10 @@ class Store:
         *,
         speed: float | None,
         milestones: Mapping[str, Any],
-        batched: int = 1,
+        latest: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         """Add points, `speed` in steps/s and the milestones so far, as `report` does."""
-        lost = self.report([Report(claim, points, speed=speed, milestones=milestones, batched=batched)])
+        lost = self.report([Report(claim, points, speed=speed, milestones=milestones, latest=latest)])
         if lost:
             raise lost[claim.run_id]
 
@@ -248,10 +248,10 @@ class Store:
             add_measured(connection, [report for report in held if report.points])
         return lost
 
-    def add_columns(self, claim: Claim, columns: Iterable[str]) -> tuple[str, ...]:
+    def add_columns(self, claim: Claim, columns: Iterable[str], sparse: Collection[str] = ()) -> tuple[str, ...]:
         """Have the points of a run hold further values; those that it has get NaN. Returns all columns, in order.
 
-        The metrics of the new columns are added to the run's schema.
+        The metrics of the new columns are added to the run's schema. Not every point has the values of `sparse` ones.
         """
         run_id = claim.run_id
         with self._database.writing() as connection:
@@ -260,7 +260,7 @@ class Store:
             if new := [name for name in columns if name not in names]:
                 points = points_of(read_points(connection, run_id, names, -1, -1))
                 known, names = names, (*names[:-1], *new, *names[-1:])
-                schema = select_run(connection, self._observer, run_id).schema.recording(names)
+                schema = select_run(connection, self._observer, run_id).schema.recording(names, sparse)
                 change(connection, run_id, columns=json.dumps(names), schema=schema_id(connection, schema))
                 connection.execute("UPDATE runs SET columns_seal = ? WHERE id = ?", (seal(json.dumps(names)), run_id))
                 connection.execute("DELETE FROM points WHERE run_id = ?", (run_id,))

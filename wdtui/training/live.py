@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import nn
@@ -10,8 +10,10 @@ from torch.optim import Optimizer
 
 _NAMES = {"learning_rate": "lr"}
 """Names that a field may have instead of the optimizer's own."""
-_FOLLOWS = {"lr": "initial_lr"}
-"""Settings of which a scheduler keeps where it began; the kept one is scaled with the setting."""
+_FOLLOWS = {"lr": ("initial_lr", "max_lr", "min_lr")}
+"""What schedulers keep in the param groups of a setting; it is scaled with the setting."""
+_KEPT_BY_SCHEDULERS = "base_lrs", "max_lrs"
+"""Lists of learning rates that schedulers keep and compute from."""
 
 
 class LiveSettings:
@@ -24,7 +26,7 @@ class LiveSettings:
     def __init__(
         self, optimizers: Iterable[Optimizer], modules: Iterable[nn.Module] = (), schedulers: Iterable[Any] = ()
     ) -> None:
-        self._optimizers, self._schedulers = list(optimizers), list(schedulers)
+        self._optimizers, self._schedulers = list(optimizers), list(_flat(schedulers))
         self._norms = [one for module in modules for one in module.modules() if _is_norm(one)]
 
     @property
@@ -35,7 +37,7 @@ class LiveSettings:
             name
             for group in groups
             for name, value in group.items()
-            if _is_number(value) and not name.startswith("initial_")
+            if _is_number(value) and name not in _FOLLOWS["lr"]
         ]
         return [*dict.fromkeys(names), *(["bn_epsilon"] if self._norms else [])]
 
@@ -73,11 +75,21 @@ class LiveSettings:
             for group in optimizer.param_groups:
                 if name in group:
                     _assign(group, name, _scaled(group[name], before, value))
-                    if _FOLLOWS.get(name) in group:
-                        _assign(group, _FOLLOWS[name], _scaled(group[_FOLLOWS[name]], before, value))
+                    for kept in _FOLLOWS.get(name, ()):
+                        if kept in group:
+                            _assign(group, kept, _scaled(group[kept], before, value))
         if name == "lr":
             for scheduler in self._schedulers:
-                scheduler.base_lrs = [_scaled(rate, before, value) for rate in scheduler.base_lrs]
+                for kept in _KEPT_BY_SCHEDULERS:
+                    if rates := getattr(scheduler, kept, None):
+                        setattr(scheduler, kept, [_scaled(rate, before, value) for rate in rates])
+
+
+def _flat(schedulers: Iterable[Any]) -> Iterator[Any]:
+    """Schedulers, and those that they consist of."""
+    for scheduler in schedulers:
+        yield scheduler
+        yield from _flat(getattr(scheduler, "_schedulers", ()))
 
 
 def _assign(group: dict[str, Any], name: str, value: float) -> None:
@@ -85,7 +97,7 @@ def _assign(group: dict[str, Any], name: str, value: float) -> None:
     if hasattr(group[name], "fill_"):
         group[name].fill_(value)
     else:
-        group[name] = value
+        group[name] = int(value) if isinstance(group[name], int) and value == int(value) else value
 
 
 def _scaled(old: Any, before: float, value: float) -> float:

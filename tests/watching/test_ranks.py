@@ -1,0 +1,72 @@
+"""A training of several processes, started by torchrun: all ranks obey in the same step."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from wdtui.runs.service import Service
+from wdtui.store.records import Status
+from wdtui.store.store import Store
+
+SCRIPT = Path(__file__).with_name("ranks_script.py")
+
+
+def lines(folder: Path) -> list[list[str]]:
+    return [(folder / f"rank-{rank}.log").read_text().splitlines() for rank in (0, 1)]
+
+
+def test_all_ranks_are_steered_paused_and_stopped_in_the_same_step(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "WDTUI_HOME": str(tmp_path / "store")}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    process = subprocess.Popen(
+        [*torchrun, str(SCRIPT), str(tmp_path)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        with Store(tmp_path / "store") as store:
+            service = Service(store)
+
+            def until(seen: object) -> None:
+                deadline = time.monotonic() + 120
+                while not seen():  # type: ignore[operator]
+                    assert process.poll() is None, process.stdout and process.stdout.read()
+                    assert time.monotonic() < deadline
+                    time.sleep(0.05)
+
+            until(lambda: store.runs() and store.runs()[0].step)
+            service.steer(1, {"lr": 0.125, "bn_epsilon": 0.5})
+            until(lambda: "0.125" in lines(tmp_path)[0][-1])
+            service.pause(1)
+            until(lambda: store.run(1).status == Status.PAUSED)
+            time.sleep(1)
+            paused = lines(tmp_path)
+            service.steer(1, {"lr": 0.25})
+            until(lambda: not store.commands(1))
+            assert lines(tmp_path) == paused and len(paused[0]) == len(paused[1])
+            service.resume(1)
+            until(lambda: "0.25 " in lines(tmp_path)[0][-1])
+            service.stop(1)
+            said, _ = process.communicate(timeout=60)
+            run = store.run(1)
+            steered = {(event.data["field"], event.data["new"]): event.step for event in store.events(1)}
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, said
+    first, second = lines(tmp_path)
+    assert first == second  # every step of both, with what was in force in it
+    for new, text in ((0.125, " 0.125 0.5"), (0.25, " 0.25 0.5")):
+        changed = next(at for at, line in enumerate(first) if line.endswith(text))
+        assert changed == steered["lr", new]
+    assert run.status == Status.STOPPED and run.reason == f"Stopped at step {len(first):,}."
+    assert "its run is 1" in said and "its run is None" in said and said.count(f"ended after step {len(first)};") == 2
+    weights = [torch.load(tmp_path / f"rank-{rank}.pt") for rank in (0, 1)]
+    assert torch.equal(*weights)
