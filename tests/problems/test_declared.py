@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from command_line import wdtui
 
 from wdtui.problems import files, registry
@@ -132,6 +133,14 @@ def opened(path: Path, **changes: object) -> DeclaredSession:
 
 def values(session: DeclaredSession) -> list[dict[str, float]]:
     return [dict(zip(session.columns[:-1], point.values[:-1], strict=True)) for point in session.points()]
+
+
+def test_the_norms_of_the_weights_are_measured_unasked(regression: Path) -> None:
+    session = opened(regression, steps=5)
+    last = values(session)[-1]
+    weights = list(session.problem.model.parameters())  # type: ignore[attr-defined]
+    assert last["weight_norm"] == pytest.approx(torch.cat([one.flatten() for one in weights]).norm().item())
+    assert last["weight_norm/0"] == pytest.approx(weights[0].norm().item())
 
 
 # What a file declares

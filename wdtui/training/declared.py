@@ -30,8 +30,10 @@ from wdtui.schema.steering import Plan, values_at
 from wdtui.support.errors import DivergedError
 from wdtui.training import Batch
 from wdtui.training.live import LiveSettings
+from wdtui.training.probes import PROBES
 from wdtui.training.session import Poll, Session
 from wdtui.training.state import Tensors, packed, random_states, restore_random_states, unpacked
+from wdtui.training.values import is_number, kind, numbers
 
 
 class DeclaredSession(Session):
@@ -159,13 +161,21 @@ class DeclaredSession(Session):
         self._sums = {}
         with reporting(self.source, "in measure"), _evaluating(self._modules()), torch.no_grad():
             measured = self.problem.measure()
-        values = {name: float(value) for name, value in {**means, **self._checked(measured, "measure")}.items()}
+            probed = self._probed()
+        values = numbers({**probed, **means, **self._checked(measured, "measure")})
         self._diverging = any(
             not math.isfinite(value) for name, value in values.items() if name in means or name.endswith("loss")
         )
         new = tuple(name for name in values if name not in self._columns)
         self._columns = (*self._columns[:-1], *new, SPEED.name)
         return self.point([values.get(name, math.nan) for name in self._columns[:-1]])
+
+    def _probed(self) -> dict[str, Any]:
+        """What wdtui measures of the modules itself; layers are named as in the module where there is one."""
+        modules = {name: value for name, value in self._attributes().items() if isinstance(value, nn.Module)}
+        if len(modules) == 1:
+            modules = dict.fromkeys([""], *modules.values())
+        return {name: value for probe in PROBES for name, value in probe(modules).items()}
 
     def is_finite(self, point: Point) -> bool:
         """Whether all losses, and all that steps returned, are finite. Another metric is NaN where it is unknown."""
@@ -175,12 +185,12 @@ class DeclaredSession(Session):
         if returned is None:
             return {}
         if not isinstance(returned, Mapping):
-            raise self._refusal(where, f"it returned {_kind(returned)}; return a dict of numbers by name, or nothing")
+            raise self._refusal(where, f"it returned {kind(returned)}; return a dict of numbers by name, or nothing")
         for name, value in returned.items():
             if not isinstance(name, str) or not _NAME.fullmatch(name) or name in (SPEED.name, "step", "epoch"):
                 raise self._refusal(where, f"{str(name)[:50]!r} cannot be the name of a metric")
-            if not _is_number(value):
-                raise self._refusal(where, f"{name} is {_kind(value)}; give a number or a tensor with one element")
+            if not is_number(value):
+                raise self._refusal(where, f"{name} is {kind(value)}; give a number or a tensor with one element")
         return returned
 
     def _refusal(self, where: str, why: str) -> UserCodeError:
@@ -286,16 +296,3 @@ def _versions(value: Any) -> Any:
     else:
         return None
     return None if None in parts else (id(value), *parts)
-
-
-def _is_number(value: Any) -> bool:
-    if isinstance(value, Tensor):
-        return value.numel() == 1 and not value.is_complex()
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, np.complexfloating)
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return f"a tensor of shape {tuple(value.shape)}"
-    name = type(value).__name__
-    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"

@@ -31,9 +31,10 @@ from wdtui.schema.steering import Plan, Steering, check_steerable, planned, stee
 from wdtui.store.store import Command, Status
 from wdtui.support.text import clean, number
 from wdtui.training.live import LiveSettings
+from wdtui.training.probes import PROBES
 from wdtui.training.state import StateError, Tensors, packed
 from wdtui.watching.description import describe, field_name, plain_value
-from wdtui.watching.points import PROBES, Measured
+from wdtui.watching.points import Measured
 from wdtui.watching.ranks import Ranks, ranks
 from wdtui.watching.recorder import Recorder, say
 
