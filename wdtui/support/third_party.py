@@ -58,3 +58,8 @@ def notifications(app: App[Any]) -> list[Notification]:
 def drop_notification(app: App[Any], notice: Notification) -> None:
     """Remove one notification; Textual can only clear all. The screen is updated with the next one."""
     app._unnotify(notice, refresh=False)
+
+
+def changes_of(tensor: torch.Tensor) -> int:
+    """How often a tensor was changed in place: PyTorch counts it for autograd, and has no public name for it."""
+    return tensor._version

@@ -28,6 +28,7 @@ from wdtui.schema.schema import Schema
 from wdtui.schema.source import Source
 from wdtui.schema.steering import Plan, values_at
 from wdtui.support.errors import DivergedError
+from wdtui.support.third_party import changes_of
 from wdtui.training import Batch
 from wdtui.training.live import LiveSettings
 from wdtui.training.probes import PROBES
@@ -284,7 +285,7 @@ _BUILT = (torch.utils.data.DataLoader, torch.utils.data.Dataset, torch.utils.dat
 def _versions(value: Any) -> Any:
     """What says whether a value is as setup left it; None where that cannot be told, so that it has to be kept."""
     if isinstance(value, Tensor) and not value.requires_grad:
-        return id(value), value._version
+        return id(value), changes_of(value)
     if isinstance(value, _BUILT) and not hasattr(value, "state_dict"):
         return id(value), 0
     if value is None or isinstance(value, (bool, int, float, str)):
