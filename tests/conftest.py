@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -18,6 +19,19 @@ def own_store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     """No test ever touches the store or the settings of the person who runs it."""
     monkeypatch.setenv("WDTUI_HOME", str(tmp_path_factory.mktemp("store")))
     monkeypatch.setenv("WDTUI_CONFIG", str(tmp_path_factory.mktemp("settings") / "config.toml"))
+
+
+@pytest.fixture
+def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Schedulers of this process train in its threads, which takes no PyTorch anew for each run."""
+    from wdtui.runs.worker import Worker
+
+    class InThread(Worker):
+        def __init__(self, *arguments: Any, trainer: Any = None, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self.trainer = trainer
+
+    monkeypatch.setattr("wdtui.runs.scheduler.ChildWorker", InThread)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

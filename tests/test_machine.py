@@ -33,6 +33,14 @@ class FakeNvml:
     def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
         return index
 
+    def nvmlDeviceGetUUID(self, handle: int) -> Any:
+        return (b"GPU-8932f937-d72c", "GPU-5a1bcd02-11aa")[handle]
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> int:
+        if uuid != "MIG-7f":
+            raise self.NVMLError("not found")
+        return 1
+
     def nvmlDeviceGetName(self, handle: int) -> Any:
         return b"Fast" if handle == 0 else "Virtual"
 
@@ -54,8 +62,18 @@ class FakeNvml:
         return int(self._tell(handle, 402_400))
 
 
+class LosingNvml(FakeNvml):
+    """The first of its GPUs has fallen off the bus."""
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
+        if index == 0:
+            raise self.NVMLError("GPU is lost")
+        return index
+
+
 @pytest.fixture(autouse=True)
-def forget() -> Any:
+def forget(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     machine._nvml.cache_clear()
     yield
     machine._nvml.cache_clear()
@@ -67,6 +85,33 @@ def test_a_gpu_reports_what_it_supports(monkeypatch: pytest.MonkeyPatch) -> None
     assert gpus == (Gpu("Fast", 93, (12_000_000_000, 80_000_000_000), 61, 402.4), Gpu("Virtual"))
     shown = machine.load_text(Load(87.4, (3_100_000_000, 8_300_000_000), gpus))
     assert shown == "CPU 87 % · 3.1 of 8.3 GB · GPU 93 % 12.0 of 80.0 GB 61 °C 402 W · GPU"
+
+
+@pytest.mark.parametrize(
+    ("visible", "names"),
+    [
+        ("1,0", ["Virtual", "Fast"]),
+        ("1", ["Virtual"]),
+        ("", []),
+        ("-1", []),
+        ("0,7,1", ["Fast"]),
+        ("GPU-5a1b,GPU-8932f937-d72c", ["Virtual", "Fast"]),
+        ("GPU-5a1b, GPU-77", ["Virtual"]),
+        ("MIG-7f", ["Virtual"]),
+        ("MIG-gone,0", []),
+    ],
+)
+def test_gpus_are_those_that_cuda_shows_in_its_order(
+    visible: str, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml())  # type: ignore[arg-type]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert [gpu.name for gpu in machine.gpus()] == names
+
+
+def test_a_gpu_that_is_lost_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", LosingNvml())  # type: ignore[arg-type]
+    assert [gpu.name for gpu in machine.gpus()] == ["Virtual"]
 
 
 @pytest.mark.parametrize("library", [None, FakeNvml(works=False)], ids=["no library", "no driver"])

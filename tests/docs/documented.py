@@ -99,7 +99,7 @@ def opens_app(arguments: tuple[str, ...]) -> bool:
     """Whether it is the app that these words ask for."""
     training = arguments[:1] in [(name,) for name in ("run", "sweep", "fork", "replay")]
     how = arguments[:1] in [(name,) for name in ("--fps", "--store", "--device", "--mouse", "--no-mouse", "--problem")]
-    return not arguments or how or (training and not {"--headless", "--detach"} & set(arguments))
+    return not arguments or how or (training and not {"--headless", "--detach", "--help"} & set(arguments))
 
 
 def fenced() -> list[Command]:

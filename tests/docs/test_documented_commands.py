@@ -64,12 +64,11 @@ def of_kind(kind: str) -> list[Any]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_threads: None) -> Path:
     """Where a reader might stand: runs 1 to 3, the last one live, sweep S1, and what another program recorded."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WDTUI_HOME", str(tmp_path / "store"))
     monkeypatch.setattr(experiments, "load", _shortened(experiments.load))
-    monkeypatch.setattr("wdtui.runs.scheduler.placement", lambda *_: "thread")  # not PyTorch anew for each command
     monkeypatch.setenv("WDTUI_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(files, "_described", described)
     (tmp_path / "docs" / "figures").mkdir(parents=True)
@@ -172,7 +171,7 @@ def test_the_app_comes_up(command: Command, folder: Path) -> None:
     streams = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
     process = subprocess.Popen(program, env=environment, start_new_session=True, **streams)
     os.close(terminal)
-    trains = command.words[1:2] not in ((), ("--fps",))
+    trains = command.words[1:2] not in ((), ("--fps",), ("--problem",))
     try:
         shown = _read(screen, lambda shown: b"quit" in shown)  # the end of the line of keys, which is drawn last
         assert b"Traceback" not in shown

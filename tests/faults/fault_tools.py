@@ -61,7 +61,7 @@ def training(folder: Path, run_id: int, prepare: Prepare = lambda: None) -> int:
 
 def train_hastily() -> None:
     """Have this process look, write down and save as often as can be, and so what it forks."""
-    runner._POLL_SECONDS = 0.005
+    runner._POLL_SECONDS, runner._REPORT_SHARE = 0.005, 1.0
     runner._CHECKPOINT_SECONDS, runner._CHECKPOINT_SHARE = 0.02, 1.0
     completion._LOOK_SECONDS = child._LOOK_SECONDS = headless._FOLLOW_SECONDS = 0.02
 

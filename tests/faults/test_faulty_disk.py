@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,9 +15,8 @@ from wdtui.runs import forks, runner
 from wdtui.runs.inspection import findings
 from wdtui.runs.runner import Runner
 from wdtui.runs.sweeps import complete
-from wdtui.schema.curves import Point
 from wdtui.store.records import FINISHED, LIVE
-from wdtui.store.store import Claim, Store, StoreError
+from wdtui.store.store import OwnershipLostError, Report, Store, StoreError
 from wdtui.studies.grid import Grid
 
 pytestmark = pytest.mark.skipif(library() is None, reason="this Python's SQLite cannot be reached")
@@ -85,15 +84,17 @@ def attempt(folder: Path, scenario: Scenario, nth: int, lasting: bool = False) -
     log = os.open(folder / "log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
 
     def training() -> None:
-        runner._POLL_SECONDS = 0.0
+        runner._POLL_SECONDS, runner._REPORT_SHARE = 0.0, 1e9
         runner._CHECKPOINT_SECONDS, runner._CHECKPOINT_SHARE = 0.0, 1.0
-        append = Store.append
+        report = Store.report
 
-        def told(self: Store, claim: Claim, points: list[Point], **options: object) -> None:
-            append(self, claim, points, **options)  # type: ignore
-            os.write(log, b"".join(b"%d %d\n" % (claim.run_id, point.step) for point in points))
+        def told(self: Store, reports: Sequence[Report]) -> dict[int, OwnershipLostError]:
+            lost = report(self, reports)
+            rows = [(one.claim.run_id, point.step) for one in reports for point in one.points]
+            os.write(log, b"".join(b"%d %d\n" % row for row in rows))
+            return lost
 
-        Store.append = told  # type: ignore
+        Store.report = told  # type: ignore
         fail_at(nth, lasting, lambda at: os.write(log, b"change\n"))
         with contextlib.suppress(StoreError), Store(folder / "store") as store:
             work(store, run_ids)

@@ -32,7 +32,6 @@ from fault_tools import (
 from killed_commands import Scene
 
 from wdtui.cli.main import main
-from wdtui.runs import scheduler as scheduling
 from wdtui.runs.checks import check_run
 from wdtui.runs.inspection import findings
 from wdtui.runs.scheduler import Scheduler
@@ -106,7 +105,6 @@ def command(line: str) -> Work:
 
 def leave_the_app(store: Path) -> int:
     """What the app does when a person leaves it and its runs are to go on: one is live, the others wait."""
-    scheduling.placement = lambda device: random.choice(("thread", "process"))  # in threads, as runs on a GPU are
     with Store(store) as opened:
         scheduler = Scheduler(opened, device="cpu", slots=1, threads=1)
         scheduler.submit(*(run.id for run in reversed(opened.runs()) if run.status in CLAIMABLE))

@@ -60,10 +60,9 @@ def problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def in_threads(monkeypatch: pytest.MonkeyPatch, in_threads: None) -> None:
     """Runs are trained by threads of this process, where a process of their own makes no difference."""
     monkeypatch.setattr("wdtui.cli.headless.ChildWorker", Worker)
-    monkeypatch.setattr("wdtui.runs.scheduler.placement", lambda *_: "thread")
 
 
 def curves_of(store: Path, run: int) -> dict[str, np.ndarray]:

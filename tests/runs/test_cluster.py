@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 from store_tools import claim
@@ -49,6 +50,14 @@ def test_only_the_next_attempt_continues_a_run_of_a_lost_node(store: Store) -> N
         host.call("first", "heartbeat", old)
 
 
+def test_a_task_on_a_gpu_has_a_gpu_and_a_process_to_itself(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_device", lambda name: "cuda")
+    monkeypatch.setattr(cluster, "_on_this_node", lambda actor: MagicMock())
+    monkeypatch.setattr(cluster.ray, "get", lambda answer: this_process())
+    options = RayCluster(store)._task._default_options
+    assert (options["num_gpus"], options["max_calls"]) == (1, 1)
+
+
 def hand_over(store: Store, run_id: int, pid: int) -> None:
     """Have another process seem to train a run."""
     owner = find_process(pid)
@@ -83,7 +92,7 @@ def test_nothing_starts_after_a_stop(store: Store) -> None:
     host = _StoreHost(store.folder)
     host.begin("first", [begun])
     assert host.interrupt("Enough") == {begun}
-    assert host.begin("second", [waiting]) == [] and host.commands("first", begun) == ([], "Enough")
+    assert host.begin("second", [waiting]) == [] and host.commands_to("first", [begun]) == ({}, "Enough")
 
 
 def test_a_host_that_was_taken_over_writes_nothing_for_its_attempts(store: Store) -> None:

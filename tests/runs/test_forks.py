@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from wdtui.analysis.milestones import milestones
 from wdtui.problems.addition.config import RunConfig
 from wdtui.runs import forks, retention, runner
-from wdtui.runs.retention import Watch
+from wdtui.runs.retention import MilestoneTracker
 from wdtui.runs.runner import Runner
 from wdtui.schema.curves import Curves
 from wdtui.schema.hyperparameters import ConfigError
@@ -243,8 +243,8 @@ def test_the_later_of_two_changes_counts_after_a_pause(store: Store, monkeypatch
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from((0.5, 0.96, 0.992, 1.0)), st.sampled_from((0.1, 0.95))), max_size=30))
 def test_milestones_are_seen_as_they_come(accuracies: list[tuple[float, float]]) -> None:
-    watch = Watch()
-    seen = [watch.add(*pair) for pair in accuracies]
+    watch = MilestoneTracker()
+    seen = [watch.add(step, *pair) for step, pair in enumerate(accuracies)]
     steps = np.arange(len(accuracies), dtype=np.int64)
     whole = milestones(
         Curves(("train_accuracy", "test_accuracy"), steps, steps, np.array(accuracies).reshape(-1, 2)),
@@ -253,12 +253,13 @@ def test_milestones_are_seen_as_they_come(accuracies: list[tuple[float, float]])
     assert tuple(i for i, names in enumerate(seen) if "blow-up" in names) == whole.blowup_steps
     assert next((i for i, names in enumerate(seen) if "fit" in names), None) == whole.fit_step
     assert next((i for i, names in enumerate(seen) if "generalised" in names), None) == whole.generalise_step
+    assert watch.summary == whole.to_json()
 
 
 def watched(monkeypatch: pytest.MonkeyPatch, found: dict[int, list[str]]) -> None:
     """Have milestones found at these epochs, whatever the accuracies."""
     epochs = iter(range(1, 1000))
-    monkeypatch.setattr(retention.Watch, "add", lambda *_: found.get(next(epochs), []).copy())
+    monkeypatch.setattr(retention.MilestoneTracker, "add", lambda *_: found.get(next(epochs), []).copy())
 
 
 def test_milestones_and_the_time_before_a_blow_up_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 
-from wdtui.analysis.milestones import Milestones, milestones
 from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.addition.engine import problem as problem_module
 from wdtui.runs import group as group_module
@@ -23,10 +22,8 @@ from wdtui.runs.group import Group, runner_of
 from wdtui.runs.retention import Snapshot
 from wdtui.runs.runner import Runner
 from wdtui.runs.scheduler import Scheduler
-from wdtui.schema.curves import Curves
-from wdtui.schema.schema import Judged
 from wdtui.schema.steering import Plan, Steering
-from wdtui.store.store import Claim, RunBusyError, Status, Store, StoreError
+from wdtui.store.store import Command, Report, RunBusyError, Status, Store, StoreError
 
 TINY = RunConfig(
     width=16, train_size=320, validation_size=16, test_size=16, epochs=6, engine="ensemble", weight_decay=1.0
@@ -114,17 +111,20 @@ def test_stopped_paused_and_steered_runs_leave_the_others_as_they_are(store: Sto
 def test_what_a_run_is_steered_to_while_it_is_paused_counts_once_it_goes_on(
     store: Store, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    class Asked(group_module._Companion):
-        def poll_commands(self) -> bool:
-            if self.run_id == run_ids[0] and self.training.step == step and not store.run(self.run_id).plan:
-                store.send(self.run_id, "pause")
-            return super().poll_commands()
+    class Pausing(runner_module.Polling):
+        def __call__(self) -> bool:
+            run = self._runners[0]
+            if run.run_id == run_ids[0] and run.training.step == step and not store.run(run.run_id).plan:
+                store.send(run.run_id, "pause")
+            return super().__call__()
 
-        def poll_paused(self) -> bool:
+    class Asked(group_module._Companion):
+        def obey_paused(self, commands: Sequence[Command]) -> bool:
             store.send(self.run_id, "steer", {"weight_decay": 0.5})
             store.send(self.run_id, "resume")
-            return super().poll_paused()
+            return super().obey_paused(store.commands(self.run_id))
 
+    monkeypatch.setattr(group_module, "Polling", Pausing)
     monkeypatch.setattr(group_module, "_Companion", Asked)
     run_ids = add(store)
     Group(store, run_ids, device="cpu").run()
@@ -160,13 +160,18 @@ def test_an_interrupted_group_goes_on_where_it_was(store: Store) -> None:
         np.testing.assert_array_equal(points(store, run_id), points(store, alone(store, config)))
 
 
-def test_where_memory_does_not_suffice_half_of_the_runs_go_first(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "message", ["CUDA error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED", "MPS backend out of memory"]
+)
+def test_where_memory_does_not_suffice_half_of_the_runs_go_first(
+    store: Store, monkeypatch: pytest.MonkeyPatch, message: str
+) -> None:
     sizes: list[int] = []
 
     def scarce(configs: Any, *rest: Any) -> Any:
         sizes.append(len(configs))
         if len(configs) > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
+            raise RuntimeError(message)
         return ensemble(configs, *rest)
 
     ensemble = problem_module.Ensemble
@@ -201,15 +206,19 @@ def test_where_memory_gives_out_on_the_way_half_of_the_runs_go_on_first(
         memory.append(weakref.ref(snapshot))
         return snapshot
 
-    def seen(curves: Curves, judged: Judged) -> Milestones:
-        assert (np.diff(curves.steps) > 0).all(), "a point counts twice"
-        return milestones(curves, judged)
+    class Once(retention.MilestoneTracker):
+        last = -1
+
+        def add(self, step: int, *values: float) -> list[str]:
+            assert step > self.last, "a point counts twice"
+            self.last = step
+            return super().add(step, *values)
 
     copied = Snapshot.on_device
     monkeypatch.setattr(Snapshot, "on_device", on_device)
     monkeypatch.setattr(retention, "_POINTS_BEFORE", 1)
     monkeypatch.setattr(problem_module, "Ensemble", Growing)
-    monkeypatch.setattr(runner_module, "milestones", seen)
+    monkeypatch.setattr(retention, "Watch", Once)
     monkeypatch.setattr(runner_module, "_POLL_SECONDS", seconds)
     run_ids = add(store, keep_every=2, epochs=4)
     Group(store, run_ids, device="cpu").run()
@@ -284,14 +293,14 @@ def test_a_run_that_was_done_stays_done_when_the_store_fails_for_those_beside_it
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short, long = store.add_run(TINY.replace(epochs=2)), store.add_run(TINY.replace(epochs=6, seed=1))
-    append = store.append
+    report = store.report
 
-    def failing(claim: Claim, *arguments: Any, **options: Any) -> None:
+    def failing(reports: Sequence[Report]) -> Any:
         if store.run(short).status == Status.DONE:
             raise StoreError("The store was locked.")
-        append(claim, *arguments, **options)
+        return report(reports)
 
-    monkeypatch.setattr(store, "append", failing)
+    monkeypatch.setattr(store, "report", failing)
     with pytest.raises(StoreError, match="was locked"):
         Group(store, [short, long], device="cpu").run()
     assert [store.run(run_id).status for run_id in (short, long)] == [Status.DONE, Status.INTERRUPTED]

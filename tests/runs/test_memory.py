@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from command_line import TINY, events, wdtui
 
 from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.addition.sizes import training_bytes
 from wdtui.runs.group import Group
-from wdtui.runs.memory import TooLargeError, check_room
+from wdtui.runs.memory import TooLargeError, check_room, is_out_of_memory
 from wdtui.runs.runner import Runner
 from wdtui.store.store import Status, Store
 from wdtui.support import machine
@@ -81,6 +82,30 @@ def test_a_run_on_a_gpu_is_not_checked_against_the_memory_of_the_host() -> None:
     check_room([RunConfig(width=16_384, blocks=256)], "cuda:0")
     with pytest.raises(TooLargeError):
         check_room([RunConfig(width=16_384, blocks=256)], "cpu")
+
+
+@pytest.mark.parametrize(
+    ("error", "ran_out"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."), True),
+        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later"), True),
+        (RuntimeError("CUDA driver error: out of memory"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB, max allowed: 9.07 GB)"), True),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+            True,
+        ),
+        (MemoryError(), True),
+        (TooLargeError("Training it needs about 9 GB"), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED"), False),
+        (ValueError("out of memory is not a loss"), False),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_says_that_memory_ran_out(error: Exception, ran_out: bool) -> None:
+    assert is_out_of_memory(error) == ran_out
 
 
 def test_a_cell_that_is_too_large_does_not_end_its_sweep(tmp_path: Path) -> None:

@@ -27,7 +27,6 @@ from wdtui.plots.paper.curves import Subject, training_curves
 from wdtui.plots.terminal.sweeps import curve, heatmap, title
 from wdtui.problems import registry
 from wdtui.runs import forks, runner, trained
-from wdtui.runs import scheduler as scheduling
 from wdtui.runs.evidence import Evidence
 from wdtui.runs.runner import Runner
 from wdtui.runs.scheduler import Scheduler
@@ -51,10 +50,9 @@ from wdtui.tui.widgets.plain_text import PlainText
 
 
 @pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+def registered(monkeypatch: pytest.MonkeyPatch, in_threads: None) -> None:  # no other process knows the problem
     monkeypatch.setitem(registry._registered, SMALL.name, SMALL)
     monkeypatch.setattr(runner, "_POLL_SECONDS", 0.0)
-    monkeypatch.setattr(scheduling, "placement", lambda *_: "thread")  # no other process knows the problem
 
 
 @pytest.fixture

@@ -1,4 +1,8 @@
-"""Many runs at once: order, room, placement, and what is left of a run whose process or app has gone."""
+"""Many runs at once: order, room, and what is left of a run whose process or app has ended.
+
+`WDTUI_TEST_DEVICE=cuda pytest tests/runs/test_scheduler.py` trains on that device. Tests marked `cpu_only` need two
+processes at once on one device, or memory that this machine counts; they are skipped.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +23,7 @@ from store_tools import claim, in_python
 
 from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.addition.sizes import training_bytes
-from wdtui.runs import scheduler as scheduling
-from wdtui.runs.placement import batch_key, has_room, placement
+from wdtui.runs.placement import batch_key, has_room
 from wdtui.runs.scheduler import Notice, Scheduler, _Job
 from wdtui.runs.worker import ChildDiedError, ChildWorker, Worker, _last_line
 from wdtui.schema.steering import Steering
@@ -29,8 +32,9 @@ from wdtui.store.processes import this_process
 from wdtui.store.store import Status, Store
 from wdtui.support import machine
 
-Place = Literal["thread", "process"]
 FOREVER = 1_000_000
+DEVICE = os.environ.get("WDTUI_TEST_DEVICE", "cpu")
+cpu_only = pytest.mark.skipif(DEVICE != "cpu", reason=f"WDTUI_TEST_DEVICE is {DEVICE}")
 
 
 def tiny(epochs: int, seed: int = 0) -> RunConfig:
@@ -47,22 +51,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def scheduler(store: Store) -> Iterator[Scheduler]:
-    scheduler = Scheduler(store, device="cpu", slots=1)
+    scheduler = Scheduler(store, device=DEVICE, slots=1)
     yield scheduler
     scheduler.interrupt("The test is over")
     assert scheduler.wait(20)
-
-
-@pytest.fixture
-def places(monkeypatch: pytest.MonkeyPatch) -> list[Place]:
-    """Where the next runs are trained; in threads, once all have been taken."""
-    places: list[Place] = []
-
-    def place(*_: object) -> Place:
-        return places.pop(0) if places else "thread"
-
-    monkeypatch.setattr(scheduling, "placement", place)
-    return places
 
 
 def add(store: Store, epochs: int, seed: int = 0) -> int:
@@ -100,13 +92,6 @@ def assert_same_curves(store: Store, one: int, other: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "place"), [("cpu", "process"), ("cuda:0", "thread"), ("cuda:1", "thread"), ("mps", "thread")]
-)
-def test_placement(device: str, place: Place) -> None:
-    assert placement(device) == place
-
-
-@pytest.mark.parametrize(
     ("device", "threads", "live", "slots", "room"),
     [
         ("cpu", 9, [], None, True),
@@ -115,9 +100,13 @@ def test_placement(device: str, place: Place) -> None:
         ("cpu", 1, [("cpu", 4)], 2, True),
         ("cpu", 1, [("cpu", 1)], 1, False),
         ("cpu", 1, [("cuda:0", 1)] * 9, None, True),
-        ("cuda:0", 1, [("cuda:0", 1)] * 3, None, True),
-        ("cuda:0", 1, [("cuda:0", 1)] * 4, None, False),
-        ("cuda:1", 1, [("cuda:0", 1)] * 4, None, True),
+        ("cuda:0", 1, [("cpu", 4)], None, True),
+        ("cuda:0", 1, [("cuda:0", 1)], None, False),
+        ("cuda:0", 1, [("cuda:0", 1)], 2, False),
+        ("cuda:1", 1, [("cuda:0", 1)], None, True),
+        ("cuda:1", 1, [("cuda:0", 1)], 1, False),
+        ("mps", 1, [("mps", 1)], None, False),
+        ("mps", 1, [("mps", 1)], 4, False),
     ],
 )
 def test_room_on_four_cores(
@@ -141,7 +130,8 @@ def test_the_scheduler_is_there_without_torch() -> None:
 # The queue
 
 
-def test_runs_start_in_order_as_slots_permit(store: Store, scheduler: Scheduler, places: list[Place]) -> None:
+@cpu_only
+def test_runs_start_in_order_as_slots_permit(store: Store, scheduler: Scheduler) -> None:
     one, two, three, four = (add(store, FOREVER) for _ in range(4))
     for run_id in (two, one, three, four):
         scheduler.submit(run_id)
@@ -161,7 +151,7 @@ def test_runs_start_in_order_as_slots_permit(store: Store, scheduler: Scheduler,
         scheduler.slots = 0
 
 
-def test_a_run_taken_out_of_the_queue_is_stopped(store: Store, scheduler: Scheduler, places: list[Place]) -> None:
+def test_a_run_taken_out_of_the_queue_is_stopped(store: Store, scheduler: Scheduler) -> None:
     one, two = add(store, FOREVER), add(store, 3)
     scheduler.submit(one)
     scheduler.submit(two)
@@ -178,9 +168,7 @@ def test_a_run_taken_out_of_the_queue_is_stopped(store: Store, scheduler: Schedu
     assert scheduler.queue == (two,)
 
 
-def test_a_queued_run_that_another_process_stops_is_not_begun(
-    store: Store, scheduler: Scheduler, places: list[Place]
-) -> None:
+def test_a_queued_run_that_another_process_stops_is_not_begun(store: Store, scheduler: Scheduler) -> None:
     scheduler.slots = 1
     first, second, third = add(store, 100_000), add(store, 1, 1), add(store, 1, 2)
     scheduler.submit(first, second, third)
@@ -214,7 +202,7 @@ def test_a_run_that_cannot_be_trained_is_a_notice(store: Store, scheduler: Sched
     assert (scheduler.live, scheduler.queue) == ((), ())
 
 
-def test_a_run_claimed_in_the_meantime_is_a_notice(store: Store, scheduler: Scheduler, places: list[Place]) -> None:
+def test_a_run_claimed_in_the_meantime_is_a_notice(store: Store, scheduler: Scheduler) -> None:
     one, two = add(store, FOREVER), add(store, 3)
     scheduler.submit(one)
     scheduler.submit(two)
@@ -226,13 +214,12 @@ def test_a_run_claimed_in_the_meantime_is_a_notice(store: Store, scheduler: Sche
     assert scheduler.live == (one,)
 
 
-# Threads and processes
+# Processes
 
 
-def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(store: Store, places: list[Place]) -> None:
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(store: Store) -> None:
     undisturbed, disturbed, waiting = add(store, 700), add(store, 700), add(store, 3)
-    places[:] = ["process", "thread", "thread"]
-    first = Scheduler(store, device="cpu", slots=2)
+    first = Scheduler(store, device=DEVICE, slots=2)
     first.submit(undisturbed)
     until(lambda: store.run(undisturbed).status == Status.DONE)
     first.submit(disturbed)
@@ -242,27 +229,26 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(store: Store, pla
     first.interrupt("The app was closed")
     assert first.wait(20)
     assert [run.status for run in store.runs()] == [Status.INTERRUPTED, Status.INTERRUPTED, Status.DONE]
-    assert store.run(disturbed).reason.startswith("The app was closed at step ")
+    assert store.run(disturbed).reason.startswith("Terminated at step ")
     assert (
         store.run(waiting).reason
         == f"The app was closed while run {waiting} waited. `wdtui resume {waiting}` trains it."
     )
     assert first.queue == (waiting,)
 
-    second = Scheduler(store, device="cpu")
+    second = Scheduler(store, device=DEVICE)
     second.submit(disturbed, threads=1)
     until(lambda: bool(second.notices()))
     assert [run.status for run in store.runs()] == [Status.INTERRUPTED, Status.DONE, Status.DONE]
-    assert store.run(undisturbed).pid != store.run(disturbed).pid == os.getpid()
+    assert len({os.getpid(), store.run(undisturbed).pid, store.run(disturbed).pid}) == 3
     assert [event.kind for event in store.events(disturbed)] == ["resumed"]
     assert_same_curves(store, undisturbed, disturbed)
 
 
 def test_a_process_that_dies_leaves_an_interrupted_run_and_the_scheduler_goes_on(
-    store: Store, scheduler: Scheduler, places: list[Place]
+    store: Store, scheduler: Scheduler
 ) -> None:
     one, two = add(store, FOREVER), add(store, 3)
-    places[:] = ["process", "thread"]
     scheduler.submit(one)
     scheduler.submit(two)
     until(under_way(store, one))
@@ -289,11 +275,11 @@ def kill_its_process(store: Store, run_id: int, before: int | None = None) -> in
     return pid
 
 
+@cpu_only
 def test_a_run_whose_process_the_system_kills_is_tried_once_more_alone_and_others_go_on(
-    store: Store, scheduler: Scheduler, places: list[Place]
+    store: Store, scheduler: Scheduler
 ) -> None:
     run_id, companion, queued = add(store, 4000), add(store, FOREVER), add(store, 3)
-    places[:] = ["process"] * 4
     scheduler.slots = 2
     scheduler.submit(run_id, companion, queued)
     until(under_way(store, companion))
@@ -325,11 +311,8 @@ def test_a_killed_run_that_another_process_has_taken_by_now_is_left_to_it(store:
     assert [notice.kind for notice in scheduler.notices()] == ["refused"]
 
 
-def test_a_run_whose_process_is_killed_twice_has_failed_and_says_so(
-    store: Store, scheduler: Scheduler, places: list[Place]
-) -> None:
+def test_a_run_whose_process_is_killed_twice_has_failed_and_says_so(store: Store, scheduler: Scheduler) -> None:
     run_id, other = add(store, FOREVER), add(store, 3)
-    places[:] = ["process"] * 4
     scheduler.submit(run_id, other)
     first = kill_its_process(store, run_id)
     until(lambda: store.run(other).status == Status.DONE)
@@ -342,8 +325,9 @@ def test_a_run_whose_process_is_killed_twice_has_failed_and_says_so(
     assert [(notice.run_id, notice.kind) for notice in scheduler.notices()] == [(other, "ended"), (run_id, "failed")]
 
 
+@cpu_only
 def test_runs_that_together_need_more_memory_than_there_is_wait_for_each_other(
-    store: Store, scheduler: Scheduler, places: list[Place], monkeypatch: pytest.MonkeyPatch
+    store: Store, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = add(store, FOREVER), add(store, 3)
     monkeypatch.setattr(machine, "available_memory", lambda: int(1.5 * training_bytes(tiny(3))))
@@ -377,9 +361,9 @@ def test_a_group_whose_process_is_killed_after_its_first_run_was_done_is_interru
     assert [store.run(run_id).status for run_id in run_ids] == [Status.DONE, *[Status.INTERRUPTED] * 2]
 
 
-def test_a_terminated_process_leaves_a_checkpoint(store: Store, scheduler: Scheduler, places: list[Place]) -> None:
+@cpu_only
+def test_a_terminated_process_leaves_a_checkpoint(store: Store, scheduler: Scheduler) -> None:
     started, starting = add(store, FOREVER), add(store, FOREVER)
-    places[:] = ["process", "process"]
     scheduler.slots = 2
     scheduler.submit(started)
     until(under_way(store, started), 60)
@@ -397,7 +381,7 @@ def test_a_terminated_process_leaves_a_checkpoint(store: Store, scheduler: Sched
 def test_a_run_that_comes_after_the_interruption_is_interrupted_too(store: Store) -> None:
     late, stopped = add(store, 3), add(store, 3)
     store.transition(stopped, Status.STOPPED, "Stopped before it started.")
-    scheduler = Scheduler(store, device="cpu", slots=1)
+    scheduler = Scheduler(store, device=DEVICE, slots=1)
     scheduler.interrupt("Interrupted by Ctrl-C")
     scheduler.submit(late, stopped)
     assert scheduler.wait(20)
@@ -405,11 +389,8 @@ def test_a_run_that_comes_after_the_interruption_is_interrupted_too(store: Store
     assert store.run(late).reason.startswith(f"Interrupted by Ctrl-C while run {late} waited.")
 
 
-def test_a_process_that_somebody_terminates_takes_no_other_run_along(
-    store: Store, scheduler: Scheduler, places: list[Place]
-) -> None:
+def test_a_process_that_somebody_terminates_takes_no_other_run_along(store: Store, scheduler: Scheduler) -> None:
     one, two = add(store, FOREVER), add(store, 3)
-    places[:] = ["process", "process"]
     scheduler.slots = 1
     scheduler.submit(one, two)
     until(under_way(store, one))
@@ -421,7 +402,7 @@ def test_a_process_that_somebody_terminates_takes_no_other_run_along(
 
 
 def test_a_process_that_cannot_begin_fails_its_run_with_its_last_word(
-    store: Store, scheduler: Scheduler, places: list[Place], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, scheduler: Scheduler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\necho Traceback\necho 'ImportError: libtorch.so: no such file' >&2\nexit 1\n")
@@ -430,12 +411,10 @@ def test_a_process_that_cannot_begin_fails_its_run_with_its_last_word(
     run_id = add(store, 3)
     log_path(store.folder, run_id).parent.mkdir()
     log_path(store.folder, run_id).write_text("what an earlier process said\n")
-    places[:] = ["process"]
     scheduler.submit(run_id)
     assert only_notice(scheduler) == Notice(run_id, "failed", store.run(run_id).reason, Status.FAILED)
     assert store.run(run_id).reason == "ImportError: libtorch.so: no such file"
     monkeypatch.setattr(sys, "executable", str(tmp_path / "gone"))
-    places[:] = ["process"]
     scheduler.submit(run_id)
     assert only_notice(scheduler).text.startswith("FileNotFoundError: ")
 
@@ -472,12 +451,13 @@ def test_a_run_that_another_process_has_taken_over_is_no_failure(store: Store, s
     assert store.run(run_id).reason == "" and not store.events(run_id)
 
 
-# Letting go
+# Detaching
 
 
-def test_runs_that_are_let_go_go_on_in_other_processes(store: Store, places: list[Place]) -> None:
+@cpu_only
+def test_live_and_queued_runs_go_on_after_the_scheduler_detached(store: Store) -> None:
     undisturbed, going, paused, queued, last = (add(store, epochs) for epochs in (900, 900, FOREVER, 3, 3))
-    scheduler = Scheduler(store, device="cpu", slots=2)
+    scheduler = Scheduler(store, device=DEVICE, slots=2)
     scheduler.submit(undisturbed)
     until(lambda: store.run(undisturbed).status == Status.DONE)
     scheduler.submit(paused)
@@ -487,9 +467,9 @@ def test_runs_that_are_let_go_go_on_in_other_processes(store: Store, places: lis
     for run_id in (going, queued, last):
         scheduler.submit(run_id)
     until(under_way(store, going))
-    assert scheduler.detach() == (going, queued, last)
-    assert (scheduler.live, scheduler.queue) == ((), ())
-    assert [store.run(run_id).status for run_id in (going, paused)] == [Status.INTERRUPTED] * 2
+    assert scheduler.detach() == (paused, going, queued, last)
+    assert scheduler.queue == ()
+    assert [store.run(run_id).status for run_id in (going, paused)] == [Status.RUNNING, Status.PAUSED]
     waiting = store.run(last)  # it is the new process's from now on, whatever becomes of this one
     assert waiting.state == "queued" and waiting.pid not in (None, os.getpid())
     until(lambda: store.run(last).status == Status.DONE, 90)
@@ -499,6 +479,8 @@ def test_runs_that_are_let_go_go_on_in_other_processes(store: Store, places: lis
     ended, started = runs[0].ended, runs[1].started
     assert ended is not None and started is not None and ended < started
     assert_same_curves(store, undisturbed, going)
+    store.send(paused, "stop")
+    until(lambda: store.run(paused).status == Status.STOPPED)
 
 
 def test_a_run_that_no_thread_can_be_had_for_fails_and_nobody_waits_for_it(

@@ -16,7 +16,6 @@ from store_tools import claim
 
 from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.addition.engine.training import Training
-from wdtui.runs import scheduler as scheduling
 from wdtui.runs.estimates import expected_seconds
 from wdtui.runs.executor import Executor, interrupt_waiting
 from wdtui.runs.scheduler import Scheduler
@@ -29,6 +28,7 @@ from wdtui.store.store import Store, StoreError
 from wdtui.store.sweeps import fingerprint
 from wdtui.studies.grid import Grid
 
+pytestmark = pytest.mark.usefixtures("in_threads")
 BASE = RunConfig(width=4, train_size=320, validation_size=16, test_size=16, epochs=2)
 GRID = Grid.of(BASE, {"weight_decay": [0.0, 0.1, 1.0]}, 2)
 
@@ -37,11 +37,6 @@ GRID = Grid.of(BASE, {"weight_decay": [0.0, 0.1, 1.0]}, 2)
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store(tmp_path) as store:
         yield store
-
-
-@pytest.fixture(autouse=True)
-def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduling, "placement", lambda *_: "thread")
 
 
 def add(store: Store, grid: Grid = GRID, **about: Any) -> int:
@@ -138,13 +133,17 @@ def test_equal_configs_have_one_fingerprint_also_from_before_a_field_was_added()
     def text(config: RunConfig, *without: str) -> str:
         return json.dumps({name: value for name, value in config.to_mapping().items() if name not in without})
 
-    assert fingerprint("addition", text(RunConfig())) == fingerprint("addition", text(RunConfig(), "shuffle"))
-    assert fingerprint("addition", text(RunConfig())) != fingerprint("addition", text(RunConfig(shuffle=True)))
+    assert fingerprint(RunConfig.schema(), text(RunConfig())) == fingerprint(
+        RunConfig.schema(), text(RunConfig(), "shuffle")
+    )
+    assert fingerprint(RunConfig.schema(), text(RunConfig())) != fingerprint(
+        RunConfig.schema(), text(RunConfig(shuffle=True))
+    )
     normalized = RunConfig(normalized_weight_decay=0.05)
     assert (
-        fingerprint("addition", text(normalized))
-        == fingerprint("addition", text(normalized, "loss"))
-        != fingerprint("addition", text(RunConfig()))
+        fingerprint(RunConfig.schema(), text(normalized))
+        == fingerprint(RunConfig.schema(), text(normalized, "loss"))
+        != fingerprint(RunConfig.schema(), text(RunConfig()))
     )
 
 
@@ -187,13 +186,12 @@ def test_a_full_disk_ends_a_sweep_that_resumes_later(store: Store, monkeypatch: 
         raise StoreError("The disk is full.")
 
     sweep_id = add(store, Grid.of(BASE, {"weight_decay": [0.0, 0.1]}))
-    monkeypatch.setattr(Store, "append", full)
-    monkeypatch.setattr(Store, "set_status", full)
-    progress = complete(store, sweep_id, executor=here(store, 1))
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "report", full)
+        patch.setattr(Store, "set_status", full)
+        progress = complete(store, sweep_id, executor=here(store, 1))
     assert progress.states == {"interrupted": 2}
     assert {run.reason for run in runs(store, sweep_id)} == {"The disk is full."}
-    monkeypatch.undo()
-    monkeypatch.setattr(scheduling, "placement", lambda *_: "thread")
     assert complete(store, sweep_id, executor=here(store, 1)).complete
 
 

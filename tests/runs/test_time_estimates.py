@@ -15,6 +15,7 @@ from wdtui.schema.curves import Point
 from wdtui.store import migrations
 from wdtui.store.records import Status
 from wdtui.store.store import Store
+from wdtui.support.machine import Gpu
 
 CONFIG = RunConfig(width=64)
 BATCHED = CONFIG.replace(engine="ensemble")
@@ -27,10 +28,17 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def trained(
-    store: Store, speed: float, config: RunConfig = CONFIG, *, batched: int = 1, device: str = "cpu", threads: int = 1
+    store: Store,
+    speed: float,
+    config: RunConfig = CONFIG,
+    *,
+    batched: int = 1,
+    device: str = "cpu",
+    threads: int = 1,
+    versions: dict[str, str] | None = None,
 ) -> None:
     run_id = store.add_run(config)
-    store.claim(run_id, device=device, threads=threads, versions={})
+    store.claim(run_id, device=device, threads=threads, versions=versions or {})
     measured = Point(78, 1, (0.5,) * len(config.columns))
     store.append(store.run(run_id).claim, [measured], speed=speed, milestones={}, batched=batched)
     store.set_status(store.run(run_id).claim, Status.DONE)
@@ -85,6 +93,27 @@ def test_speeds_of_other_devices_and_threads_are_not_used(store: Store) -> None:
     assert expected_speed(CONFIG, runs, device="cpu", threads=4) == 100.0
     assert expected_speed(CONFIG, runs, device="cuda") == 9000.0
     assert expected_speed(CONFIG, runs) == 9000.0  # where it is not known, that of the newest
+
+
+def test_another_gpu_and_another_precision_say_nothing(store: Store) -> None:
+    fast, slow = {"gpu": "NVIDIA H200", "tf32": "off"}, {"gpu": "NVIDIA T4", "tf32": "off"}
+    for speed, versions in ((9000.0, fast), (2000.0, slow), (15000.0, fast | {"tf32": "on"}), (9100.0, fast)):
+        trained(store, speed, device="cuda:0", versions=versions)
+    trained(store, 9200.0, device="cuda:1", versions=fast)
+    trained(store, 400.0)
+    assert expected_speed(CONFIG, store.runs(), device="cuda") == 9100.0  # the median of three
+    assert expected_speed(CONFIG, store.runs(), device="cpu") == 400.0
+
+
+@pytest.mark.parametrize(("device", "batches_at_once"), [("auto", 2), ("cuda", 2), ("cuda:1", 1)])
+def test_as_many_batches_train_at_once_as_there_are_gpus(
+    store: Store, monkeypatch: pytest.MonkeyPatch, device: str, batches_at_once: int
+) -> None:
+    monkeypatch.setattr("wdtui.support.machine.gpus", lambda: (Gpu("Fast"), Gpu("Fast")))
+    trained(store, 100.0, BATCHED, batched=64, device="cuda:0", versions={"gpu": "Fast"})
+    work = [(BATCHED.replace(seed=seed), 1000) for seed in range(128)]
+    seconds = expected_seconds(work, store.runs(), workers=None, threads=None, device=device)
+    assert seconds == pytest.approx(128 * 1000 / (64 * 100) / batches_at_once)
 
 
 def test_the_store_records_the_batch_size_of_a_run(store: Store) -> None:

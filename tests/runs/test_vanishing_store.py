@@ -19,7 +19,7 @@ from store_tools import CONFIG, append, claim, point
 
 from wdtui.runs import runner
 from wdtui.runs.group import Group
-from wdtui.runs.runner import Runner
+from wdtui.runs.runner import Runner, report
 from wdtui.schema.curves import Point
 from wdtui.store.records import StoreGoneError
 from wdtui.store.rescue import Measured, add_rescued, read_rescue, write_rescue
@@ -111,7 +111,7 @@ def test_a_run_whose_store_is_lost_leaves_its_points_in_a_rescue_file(
     def losing(measured: runner.Point) -> None:
         take(measured)
         if measured.step == at_step:
-            training.write_down()
+            report([training])
             lose(folder)
 
     training.take = losing  # type: ignore

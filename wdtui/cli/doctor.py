@@ -56,13 +56,19 @@ def _devices() -> Iterator[Finding]:
     except Exception as error:  # a broken PyTorch can fail in any way
         yield False, "devices", f"PyTorch cannot be imported ({type(error).__name__}: {error}); reinstall it"
         return
+    from wdtui.runs import probe
     from wdtui.support import machine
 
     load = machine.sample()
     yield True, "memory", f"{load.memory[0] / 1e9:.1f} of {load.memory[1] / 1e9:.1f} GB in use"
     for gpu in load.gpus:
         yield True, "gpu", f"{gpu.name}: {machine.gpu_text(gpu).removeprefix('GPU').strip()}"
-    yield True, "devices", f"{', '.join(devices.available_devices())}; {os.cpu_count()} CPU cores"
+    available = devices.available_devices()
+    yield True, "devices", f"{', '.join(available)}; {os.cpu_count()} CPU cores"
+    for device in available:
+        if device != "cpu":
+            fault = probe.fault(device)
+            yield not fault, device, fault or "a small batch trained twice with the same result"
     reason = devices.why_no_gpu()
     if reason:
         yield True, "gpu", reason

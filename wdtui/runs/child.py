@@ -1,13 +1,15 @@
 """`python -m wdtui.runs.child STORE RUN…`: train runs of a store one after the other, in a process of their own.
 
-Without runs it is told by its parent what to train, through `wdtui.runs.trainer`, as long as there is something. What
-goes well is in the store; what goes wrong is there too if it can be, and on stderr, which is a log. SIGTERM, SIGINT,
-SIGUSR1 and SIGUSR2 stop the run with a checkpoint, and begin none of those that follow.
+Without runs, its parent says what to train, through `wdtui.runs.trainer`, until nothing is left. The store holds the
+results and, if possible, the errors. Errors also go to stderr, which is a log. SIGTERM, SIGINT, SIGUSR1 and SIGUSR2
+stop the run with a checkpoint, and the runs that follow do not begin. After a run that failed on a GPU, the process
+replaces itself by a fresh one, since a CUDA error would fail every later run too.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import sys
 import time
@@ -17,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from wdtui.runs.trainer import Job, answer, jobs_from_stdin, read_group, take_over_stdout
+from wdtui.runs.trainer import Job, answer, jobs_from_stdin, read_group, start_anew, take_over_stdout
 from wdtui.runs.worker import BUSY, SIGNALS, STORE_FAILED, sentence
 from wdtui.store.store import RunBusyError, RunStoppedError, Status, Store, StoreError
 
@@ -29,13 +31,13 @@ _LOOK_SECONDS = 0.5
 
 
 class _Interruption:
-    """What a signal asks for: the runner under way stops with a checkpoint; without one there is nothing to save."""
+    """A signal stops the runner with a checkpoint. Without a runner there is nothing to save, and the process exits."""
 
     def __init__(self, *, awaited: bool) -> None:
-        """`awaited` says that a parent waits for answers: it knows how runs ended from them and from the store."""
+        """`awaited` says that a parent waits for answers. They and the store tell it how runs ended."""
         self.reason = ""
         self.code = 0
-        """The exit status after a signal, 128 + its number as shells have it; 0 for a parent that waits for answers."""
+        """The exit status after a signal: 128 + its number, as in shells, or 0 for a parent that waits for answers."""
         self._awaited = awaited
         self.runner: Runner | Group | None = None
         for number in SIGNALS:
@@ -50,7 +52,7 @@ class _Interruption:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train the runs; return the exit status of the last that was tried, as `wdtui.runs.worker` defines them.
+    """Train the runs. Returns the exit status of the last one tried, as `wdtui.runs.worker` defines them.
 
     After a signal it is 128 + the signal's number.
     """
@@ -61,18 +63,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     jobs = [Job(run_ids, options.device, options.threads) for run_ids in options.runs]
     answers = None if jobs else take_over_stdout()
     with Store(options.store) as store:
-        for job in jobs or jobs_from_stdin(store.folder):
+        for number, job in enumerate(jobs or jobs_from_stdin(store.folder), start=1):
             code = _train(store, job, interruption)
-            if interruption.reason or (answers and not answer(answers, code)):  # without an answer, nothing more comes
+            if interruption.reason or (answers and not answer(answers, code)):  # without a parent, nothing more comes
                 break
+            if (answers or jobs[number:]) and _may_have_lost_the_gpu(store, job):
+                start_anew(store.folder, [later.run_ids for later in jobs[number:]], job, answers)
     return interruption.code or code
+
+
+def _may_have_lost_the_gpu(store: Store, job: Job) -> bool:
+    """Whether a run failed while this process used CUDA; what the error means for later runs cannot be known."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return False
+    with contextlib.suppress(StoreError):  # one may have been deleted
+        return any(store.run(run_id).status == Status.FAILED for run_id in job.run_ids)
+    return True
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m wdtui.runs.child", description=__doc__)
     parser.add_argument("store", type=Path, help="the folder of the store")
     parser.add_argument(
-        "runs", type=read_group, nargs="*", metavar="RUN[,RUN…]", help="runs that the store holds; a group side by side"
+        "runs", type=read_group, nargs="*", metavar="RUN[,RUN…]", help="runs that the store holds; a group is one batch"
     )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int)
@@ -83,10 +97,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(store: Store, job: Job, interruption: _Interruption) -> int:
-    """Train one run or group; return an exit status.
-
-    Raises StoreError where that it failed cannot be stored.
-    """
+    """Train one run or batch. Returns an exit status. Raises StoreError if a failure cannot be stored."""
     try:
         from wdtui.runs.group import runner_of  # here, because it imports torch, which takes seconds and may fail
 
@@ -109,7 +120,7 @@ def _train(store: Store, job: Job, interruption: _Interruption) -> int:
 
 
 def _wait_for_one(pids: Sequence[int]) -> None:
-    """Return when one of the processes has ended: two runs on the same cores take longer than one after the other."""
+    """Return when one of the processes has ended: two runs at once on the same cores take longer than in turn."""
     import psutil
 
     try:

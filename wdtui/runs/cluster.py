@@ -23,11 +23,11 @@ from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledE
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from wdtui.runs.executor import interrupt_waiting, queue_again
-from wdtui.runs.placement import RUNS_PER_GPU, batch_key, group_size, suiting_threads
+from wdtui.runs.placement import batch_key, group_size, suiting_threads
 from wdtui.runs.ray_access import ClusterError
 from wdtui.runs.worker import sentence
 from wdtui.store.processes import Owner, this_process
-from wdtui.store.records import Claim, Command, RunRecord, Status, StoreError
+from wdtui.store.records import Claim, Command, OwnershipLostError, Report, RunRecord, Status, StoreError
 from wdtui.store.store import Store
 
 if TYPE_CHECKING:
@@ -53,7 +53,9 @@ class RayCluster:
         self._device = _device(device)
         self._host = _on_this_node(_StoreHost).remote(store.folder)
         self._owner: Owner = ray.get(self._host.owner.remote())
-        self._task = ray.remote(max_retries=_RETRIES)(_train)
+        # a GPU task has its process to itself: said here, as Ray's `options` cannot say it later
+        needs: dict[str, Any] = {"num_gpus": 1} if self._device == "cuda" else {}
+        self._task = ray.remote(max_retries=_RETRIES, **needs)(_train)
         self._changed = threading.Condition()
         """Guards what follows."""
         self._tasks: dict[Any, tuple[int, ...]] = {}
@@ -67,7 +69,7 @@ class RayCluster:
 
     def submit(self, *run_ids: int, threads: int | None = None) -> None:
         for needs, group in self._groups(run_ids, threads):
-            resources = {"num_cpus": needs} if self._device == "cpu" else {"num_gpus": 1 / RUNS_PER_GPU}
+            resources = {"num_cpus": needs} if self._device == "cpu" else {}
             with self._changed:
                 if self._interruption:
                     interrupt_waiting(self._store, group, self._interruption)
@@ -218,10 +220,17 @@ class _StoreHost:
         self._check(attempt, run.run_id if isinstance(run, Claim) else run)
         return getattr(self._store, method)(run, *arguments, **options)
 
-    def commands(self, attempt: str, run_id: int) -> tuple[list[Command], str]:
-        """The run's commands, and why it is to end, if it is."""
-        self._check(attempt, run_id)
-        return self._store.commands(run_id), self._reason
+    def report(self, attempt: str, reports: Sequence[Report]) -> dict[int, OwnershipLostError]:
+        """Write down what runs did, under the claims to them."""
+        for report in reports:
+            self._check(attempt, report.claim.run_id)
+        return self._store.report(reports)
+
+    def commands_to(self, attempt: str, run_ids: Sequence[int]) -> tuple[dict[int, list[Command]], str]:
+        """The commands to runs, and the reason why all must end, empty if they need not."""
+        for run_id in run_ids:
+            self._check(attempt, run_id)
+        return self._store.commands_to(run_ids), self._reason
 
     def checkpoints(self, attempt: str, run: RunRecord, claim: Claim | None, method: str, *arguments: Any) -> Any:
         """Carry out a method of the run's checkpoints."""
@@ -262,11 +271,17 @@ class RemoteStore:
     def begin(self, run_ids: Sequence[int]) -> list[int]:
         return cast(list[int], self._ask("begin", run_ids))
 
+    def report(self, reports: Sequence[Report]) -> dict[int, OwnershipLostError]:
+        return cast(dict[int, OwnershipLostError], self._ask("report", reports))
+
     def commands(self, run_id: int) -> list[Command]:
-        commands, reason = self._ask("commands", run_id)
+        return self.commands_to([run_id]).get(run_id, [])
+
+    def commands_to(self, run_ids: Sequence[int]) -> dict[int, list[Command]]:
+        commands, reason = self._ask("commands_to", run_ids)
         if reason:
             self.on_interruption(reason)
-        return cast(list[Command], commands)
+        return cast(dict[int, list[Command]], commands)
 
     def checkpoints(self, run: RunRecord, claim: Claim | None = None) -> RemoteCheckpoints:
         return RemoteCheckpoints(partial(self._ask, "checkpoints", run, claim))

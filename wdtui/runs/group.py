@@ -1,7 +1,8 @@
-"""Several runs of one shape trained side by side by ensembles, each with its own row, commands and checkpoints."""
+"""Several runs of one shape that train in batches, each with its own row, commands and checkpoints."""
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import threading
 import time
@@ -9,11 +10,9 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-import torch
-
-from wdtui.runs.memory import TooLargeError, check_room
-from wdtui.runs.retention import Snapshot
-from wdtui.runs.runner import Runner, with_rescues
+from wdtui.runs.memory import check_room, is_out_of_memory
+from wdtui.runs.retention import Snapshot, Writer
+from wdtui.runs.runner import Polling, Runner, report, with_rescues
 from wdtui.schema.steering import to_json
 from wdtui.store.store import Status, Store, StoreError
 from wdtui.training import trainer
@@ -23,7 +22,7 @@ _T = TypeVar("_T")
 
 
 class _Companion(Runner):
-    """A run among others: paused, it steps aside instead of holding them up."""
+    """A run among others. When paused, it leaves its batch, so that the others can go on."""
 
     def wait_while_paused(self) -> bool:
         return False
@@ -32,34 +31,34 @@ class _Companion(Runner):
 def runner_of(
     store: Store, run_ids: Sequence[int], *, device: str = "auto", threads: int | None = None
 ) -> Runner | Group:
-    """What trains one run, or several side by side. Raises DeviceError where this machine has no such device."""
+    """What trains one run, or several as batches. Raises DeviceError where this machine has no such device."""
     if len(run_ids) == 1:
         return Runner(store, run_ids[0], device=device, threads=threads)
     return Group(store, run_ids, device=device, threads=threads)
 
 
 class Group:
-    """Trains runs in the calling thread, those at the same step in one ensemble; each as `Runner` would.
+    """Trains runs in the calling thread, those at the same step as one batch, each as `Runner` would.
 
-    A run that is paused steps aside and the others go on without it; resumed, it goes on beside them in an ensemble of
-    its own, a turn each. Where memory does not suffice, two ensembles of half the size are trained one after the other.
+    A run that is paused leaves its batch, and the others go on. When it resumes, it trains in a batch of its own, and
+    the batches take turns of an epoch. If memory runs out, two batches of half the size train one after the other.
     """
 
     def __init__(
         self, store: Store, run_ids: Sequence[int], *, device: str = "auto", threads: int | None = None
     ) -> None:
-        """Raises DeviceError where this machine has no such device, StoreError where the store has none of the runs."""
+        """Raises DeviceError if this machine has no such device, and StoreError if the store has none of the runs."""
         self._runners = _possible(lambda run_id: _Companion(store, run_id, device=device, threads=threads), run_ids)
         self.begun = threading.Event()
-        """Set once the store holds of each run only what its training goes on from."""
+        """Set once the store holds no points of the runs beyond those that their training continues from."""
         self._teams: deque[_Team] = deque()
         self._later: list[list[_Companion]] = []
-        """Runs for which there was no memory beside the others."""
+        """Runs for which memory did not suffice beside the others."""
         self._paused: dict[_Companion, Snapshot] = {}
 
     @property
     def interruption(self) -> str:
-        """Set it, from any thread or signal handler, to a reason: all stop before their next step, resumable."""
+        """Set this to a reason, in any thread or signal handler: all runs stop before their next step, resumable."""
         return self._runners[0].interruption
 
     @interruption.setter
@@ -68,23 +67,21 @@ class Group:
             runner.interruption = reason
 
     def run(self) -> Status:
-        """Claim the runs that can be, train them, and leave each with its final status.
+        """Claim the runs that can be claimed, train them, and give each its final status.
 
-        Returns that of the first which no other process has taken over meanwhile. Raises RunBusyError or StoreError
-        where none can be claimed, OwnershipLostError where all were taken over, and StoreError when the store can no
+        Returns the status of the first run that no other process has taken over meanwhile. Raises RunBusyError or
+        StoreError if none can be claimed, OwnershipLostError if all were taken over, and StoreError if the store can no
         longer be written.
         """
-        claimed = _possible(_claimed, self._runners)
-        try:
-            self._form(claimed)
-            self.begun.set()
-            while self._teams or self._paused or self._later:
-                self._turn()
-        except StoreError as error:
-            raise with_rescues(error, [runner.give_up(error) for runner in claimed]) from error
-        finally:
-            for runner in claimed:
-                runner.close()
+        with contextlib.closing(Writer()) as writer:
+            claimed = _possible(lambda runner: _claimed(runner, writer), self._runners)
+            try:
+                self._form(claimed)
+                self.begun.set()
+                while self._teams or self._paused or self._later:
+                    self._turn()
+            except StoreError as error:
+                raise with_rescues(error, [runner.give_up(error) for runner in claimed]) from error
         for runner in claimed:
             if not runner.lost:
                 return runner.store.run(runner.run_id).status
@@ -92,14 +89,18 @@ class Group:
         raise claimed[0].lost
 
     def _turn(self) -> None:
-        """An epoch of each team, and a look at who is paused."""
+        """Train each team for an epoch, and look for commands to the runs that are paused."""
         if not self._teams and self._later:
-            gc.collect()  # the ensembles before, as each and its members hold each other
+            gc.collect()  # frees earlier batches, which hold their members and the other way round
             self._form(self._later.pop())
         for team in [self._teams.popleft() for _ in range(len(self._teams))]:
             self._advance(team)
-        for runner in list(self._paused):
-            if not runner.poll_paused():
+        paused = list(self._paused)
+        if paused:
+            report(paused)
+        commands = paused[0].store.commands_to([runner.run_id for runner in paused]) if paused else {}
+        for runner in paused:
+            if not runner.obey_paused(commands.get(runner.run_id, ())):
                 del self._paused[runner]
                 runner.conclude()
             elif not runner.paused:
@@ -108,7 +109,7 @@ class Group:
             time.sleep(_LOOK_SECONDS if self._paused else 0)
 
     def _form(self, runners: Sequence[_Companion]) -> None:
-        """Put runs into teams, those together that go on from the same step."""
+        """Put runs into teams, one for each step that some of them continue from."""
         starts: dict[tuple[int, int], list[_Companion]] = defaultdict(list)
         for runner in runners:
             starts[runner.find_start()].append(runner)
@@ -116,7 +117,7 @@ class Group:
             self._seat([(runner, None) for runner in together])
 
     def _seat(self, runners: Sequence[tuple[_Companion, Snapshot | None]]) -> None:
-        """Make a team of runs at the same step, which go on from a snapshot or from where they are stored."""
+        """Make a team of runs at the same step, which continue from a snapshot or from where they are stored."""
         if not runners:
             return
         try:
@@ -150,11 +151,11 @@ class Group:
         runner.conclude()
 
     def _end(self, runners: list[_Companion], error: Exception) -> None:
-        """Try half of the runs where memory did not suffice; else, they have failed."""
+        """Try half of the runs if memory ran out; otherwise they have failed."""
         if isinstance(error, StoreError):
             raise error
         half = len(runners) // 2
-        if half and _is_out_of_memory(error):
+        if half and is_out_of_memory(error):
             for runner in runners:
                 runner.release()
             self._later += [runners[half:], runners[:half]]
@@ -165,7 +166,7 @@ class Group:
 
 
 class _Team:
-    """Runs that are trained as one batch."""
+    """Runs that train as one batch."""
 
     def __init__(self, runners: Sequence[tuple[_Companion, Snapshot | None]]) -> None:
         self.runners = [runner for runner, _ in runners]
@@ -174,38 +175,35 @@ class _Team:
         check_room([runner.config for runner in self.runners], first.device)
         self._batch = trainer(first.config).open_batch([runner.config for runner in self.runners], first.device, plans)
         for (runner, snapshot), session, plan in zip(runners, self._batch.sessions, plans, strict=True):
-            if snapshot:  # whose plan is from before what the run was steered to while it was paused
+            if snapshot:  # its plan may be older than a steering of the paused run
                 session.restore(snapshot.tensors, {**snapshot.position, "plan": to_json(plan)})
                 runner.training = session
             else:
                 runner.begin(session)
             session.restart_clock()
+        self._poll = Polling(self.runners)
 
     def run_epoch(self) -> bool:
-        """Train for an epoch, or what is left of one; returns whether all of them are to go on together."""
-        if not self._batch.run_epoch(self._poll_commands):
+        """Train for an epoch, or the rest of one. Returns whether all runs go on together."""
+        if not self._batch.run_epoch(self._poll):
             return False
         for place, point in self._batch.end_epoch():
             self.runners[place].take(point)
         return not any(session.ended for session in self._batch.sessions)
 
     def disband(self) -> list[tuple[_Companion, Snapshot]]:
-        """Each run with where it stands; what it has not written down yet is not lost with this training of it."""
-        for runner in self.runners:
-            runner.write_down()
+        """Write down what is left of this training, and return each run with where it stands."""
+        report(self.runners)
         return [(runner, Snapshot.of(runner.training)) for runner in self.runners]
 
-    def _poll_commands(self) -> bool:
-        return all([runner.poll_commands() for runner in self.runners])  # each must be asked
 
-
-def _claimed(runner: _Companion) -> _Companion:
-    runner.claim()
+def _claimed(runner: _Companion, writer: Writer) -> _Companion:
+    runner.claim(writer)
     return runner
 
 
 def _possible(make: Callable[[_T], _Companion], given: Iterable[_T]) -> list[_Companion]:
-    """Those that can be made: while runs wait, one may be deleted, or taken by another process and even finished."""
+    """Those that can be made: while runs wait, another process may delete, claim or even finish one."""
     made = []
     for one in given:
         try:
@@ -215,7 +213,3 @@ def _possible(make: Callable[[_T], _Companion], given: Iterable[_T]) -> list[_Co
     if not made:
         raise error
     return made
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | TooLargeError) or "can't allocate memory" in str(error)

@@ -1,4 +1,4 @@
-"""Which moments of a run are kept as checkpoints, and the thread that writes them while training goes on."""
+"""Which moments of a run are kept as checkpoints, and the thread that writes them while training continues."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from wdtui.analysis.milestones import CRASHED, FIT, GENERALISED, RECOVERED
+from wdtui.analysis.milestones import CRASHED, FIT, GENERALISED, RECOVERED, Milestones
 from wdtui.schema.config import Config
 from wdtui.schema.curves import Curves, Point
+from wdtui.schema.schema import Judged
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from wdtui.training.session import Session
 
 _POINTS_BEFORE = 4
-"""A blow-up is best understood from some points before its fall: so many at least, and less than twice as many."""
+"""A checkpoint before a blow-up lies at least this many points before the fall, and less than twice as many."""
 _MOST_BYTES = 256e6
-"""Of larger networks no copies are held in memory, so that nothing is kept of the time before a blow-up."""
+"""Larger networks are not copied in memory, so nothing is kept of the time before a blow-up."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,53 +51,77 @@ class Snapshot:
         return dataclasses.replace(self, tensors=tensors)
 
 
-class Watch:
-    """Sees the milestones as they come, a point at a time: the same as `milestones` finds in the whole."""
+class MilestoneTracker:
+    """Finds the milestones of a run point by point: the same as `milestones` finds in all its curves."""
 
     def __init__(self) -> None:
-        self._fit = self._generalised = self._well = False
+        self._fit_step: int | None = None
+        self._generalise_step: int | None = None
+        self._blowup_steps: tuple[int, ...] = ()
+        self._well = False
+        self._summary: dict[str, Any] | None = None
 
-    def add(self, fit: float, generalised: float) -> list[str]:
-        """The milestones that a point with these values of the metrics they are judged by is."""
+    @classmethod
+    def of(cls, curves: Curves, judged: Judged) -> Self:
+        """The milestones in some points, by the metrics that decide them."""
+        tracker = cls()
+        for values in zip(curves.steps.tolist(), *(curves[name].tolist() for name in judged), strict=True):
+            tracker.add(*values)
+        return tracker
+
+    def add(self, step: int, fit: float, generalised: float) -> list[str]:
+        """Which milestones the next point is, by its values of the two metrics that decide them."""
         seen = []
-        if not self._generalised and generalised >= GENERALISED:
-            self._generalised = True
+        if self._generalise_step is None and generalised >= GENERALISED:
+            self._generalise_step = step
             seen.append("generalised")
-        if not self._fit and fit > FIT:
-            self._fit = True
+        if self._fit_step is None and fit > FIT:
+            self._fit_step = step
             seen.append("fit")
-        if self._fit and fit > RECOVERED:
+        if self._fit_step is not None and fit > RECOVERED:
             self._well = True
         elif self._well and fit < CRASHED:
             self._well = False
+            self._blowup_steps += (step,)
             seen.append("blow-up")
+        if seen:
+            self._summary = None
         return seen
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The milestones so far, as `Milestones.to_json` writes them."""
+        if self._summary is None:
+            self._summary = Milestones(self._fit_step, self._generalise_step, self._blowup_steps).to_json()
+        return self._summary
 
 
 class RetentionPolicy:
-    """Says after each point what is worth a checkpoint that stays, and why."""
+    """Decides after each point which checkpoints to keep, and why."""
 
     def __init__(self, config: Config, training: Session, before: Curves, fork_step: int | None) -> None:
-        """`before` are the points up to where the training stands, `fork_step` is where the run leaves its parent."""
+        """`before` are the points up to where the training stands; at `fork_step` the run leaves its parent."""
         self._config = config
         self._fork_step = fork_step
-        self._watch = Watch()
-        for fit, generalised in zip(*(before[name].tolist() for name in training.schema.judged), strict=True):
-            self._watch.add(fit, generalised)
+        self.watch_from(training, before)
         self._epoch = training.epoch
         self._before = _POINTS_BEFORE * config.log_every
-        """How many epochs before a blow-up the copy is to be that is kept of it."""
+        """How many epochs before a blow-up its copy lies, at least."""
         self._copies: deque[Snapshot] = deque(maxlen=2)
         size = sum(tensor.numel() * tensor.element_size() for tensor in training.state().values())
         self._copying = size <= _MOST_BYTES
         if self._copying:  # on the host, as those beside it may not have been restored yet
             self._copies.append(Snapshot.of(training))
 
+    def watch_from(self, training: Session, before: Curves) -> None:
+        """Find the milestones in the points before, by the metrics that the training is judged by now."""
+        self.watch = MilestoneTracker.of(before, training.schema.judged)
+
     def after(self, point: Point, training: Session) -> Iterator[tuple[Snapshot, str]]:
-        """What to keep, given the point just measured and the training as it stands at that point."""
+        """What to keep, given the point just measured and the training at that point."""
         config, last, self._epoch = self._config, self._epoch, point.epoch
-        measured = dict(zip(training.columns, point.values, strict=True))
-        reasons = self._watch.add(*(measured.get(name, math.nan) for name in training.schema.judged))
+        fit, generalised = _judged(training, point)
+        reasons = self.watch.add(point.step, fit, generalised)
         if config.keep_every and point.epoch // config.keep_every > last // config.keep_every:
             reasons.append("interval")
         if point.step == self._fork_step:
@@ -116,30 +141,36 @@ class RetentionPolicy:
             self._copies.append(Snapshot.on_device(training))
 
 
-class Writer:
-    """Writes snapshots one after the other in a thread of its own; an error there is raised by the next call here."""
+def _judged(training: Session, point: Point) -> Iterator[float]:
+    """The values of a point by which the training is judged, NaN where it does not record one."""
+    columns = training.columns
+    return (point.values[columns.index(name)] if name in columns else math.nan for name in training.schema.judged)
 
-    def __init__(self, write: Callable[[Snapshot, str], None]) -> None:
+
+class Writer:
+    """Does jobs one after the other in a thread of its own, such as writing checkpoints. An error there is raised by
+    the next call here."""
+
+    def __init__(self) -> None:
         self.seconds = 0.0
-        """What the last one took."""
-        self._write = write
-        self._queue: queue.Queue[tuple[Snapshot, str] | None] = queue.Queue(maxsize=1)
+        """How long the last job took."""
+        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(maxsize=1)
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._work, name="checkpoints", daemon=True)
         self._thread.start()
 
-    def put(self, snapshot: Snapshot, why: str = "") -> None:
-        """Queue it for writing; blocks while one is being written and another waits."""
+    def put(self, job: Callable[[], None]) -> None:
+        """Queue a job. This blocks while one is done and another waits."""
         self._complain()
-        self._queue.put((snapshot, why))
+        self._queue.put(job)
 
     def flush(self) -> None:
-        """Wait until all is written."""
+        """Wait until all jobs are done."""
         self._queue.join()
         self._complain()
 
     def close(self) -> None:
-        """Write what waits and end the thread; raises nothing."""
+        """Do the jobs that wait, and end the thread. Raises nothing."""
         self._queue.put(None)
         self._thread.join()
 
@@ -149,10 +180,10 @@ class Writer:
             raise error
 
     def _work(self) -> None:
-        while (item := self._queue.get()) is not None:
+        while (job := self._queue.get()) is not None:
             began = time.monotonic()
             try:
-                self._write(*item)
+                job()
             except Exception as error:
                 self._error = error
             self.seconds = time.monotonic() - began

@@ -1,4 +1,4 @@
-"""One run, from its stored config to its stored result, obeying the commands that come through the store."""
+"""One run from its stored config to its stored result, with the commands that come through the store."""
 
 from __future__ import annotations
 
@@ -10,37 +10,42 @@ import platform
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, partial
 from importlib.metadata import version
 from typing import Concatenate, ParamSpec, TypeVar
 
 import torch
 
 from wdtui.runs import forks
-from wdtui.runs.judging import Judging
 from wdtui.runs.memory import check_room
 from wdtui.runs.retention import RetentionPolicy, Snapshot, Writer
 from wdtui.runs.worker import sentence
 from wdtui.schema.config import Config
-from wdtui.schema.curves import Curves, Point
+from wdtui.schema.curves import Point
 from wdtui.schema.hyperparameters import ConfigError
 from wdtui.schema.steering import Plan, from_json, to_json
 from wdtui.store.checkpoints import Checkpoint
 from wdtui.store.records import RunRecord
 from wdtui.store.rescue import Measured
-from wdtui.store.store import Claim, Command, OwnershipLostError, Status, Store, StoreError
+from wdtui.store.store import Claim, Command, OwnershipLostError, Report, Status, Store, StoreError
 from wdtui.support.errors import DivergedError
 from wdtui.support.text import number
 from wdtui.training import trainer
-from wdtui.training.devices import default_threads, resolve_device
+from wdtui.training.devices import default_threads, hardware, resolve_device, use_device
 from wdtui.training.session import Session
 
 _POLL_SECONDS = 0.2
-"""How often a run writes down its points and looks for commands; what a watcher reads is at most this old."""
+"""How often runs look for commands, and at most write down their points."""
+_REPORT_SHARE = 0.01
+"""At most this share of the time goes into writing down points: large batches write less often …"""
+_REPORT_SECONDS = 10.0
+"""… but never less often than this."""
 _HEARTBEAT_SECONDS = 5.0
+"""How often a run without points shows that it lives."""
 _CHECKPOINT_SECONDS = 10.0
 _CHECKPOINT_SHARE = 0.02
-"""Of the time at most this much goes into checkpoints: those of large networks come less often."""
+"""At most this share of the time goes into checkpoints: those of large networks and batches come less often."""
 
 
 _P = ParamSpec("_P")
@@ -48,10 +53,10 @@ _T = TypeVar("_T")
 
 
 class Runner:
-    """Trains one run of the store in the calling thread; it is the run's one owner from `run` until that returns.
+    """Trains one run of the store in the calling thread, and is its only owner from `run` until that returns.
 
-    Where another process takes the run over meanwhile, which can only happen after a long silence, the runner leaves
-    before its next step and changes nothing in the store any more.
+    If another process takes the run over, which can happen only after a long silence, the runner writes nothing more
+    to the store and leaves when it next polls.
     """
 
     def __init__(self, store: Store, run_id: int, *, device: str = "auto", threads: int | None = None) -> None:
@@ -63,55 +68,56 @@ class Runner:
         self.device = resolve_device(device)
         self.threads = threads or default_threads(self.config, self.device)
         self.interruption = ""
-        """Set it, from any thread or signal handler, to a reason: the run stops before its next step, resumable."""
+        """Set this to a reason, in any thread or signal handler: the run stops before its next step, resumable."""
         self.begun = threading.Event()
-        """Set once the store holds of the run only what the training goes on from."""
+        """Set once the store holds no points of the run beyond those that the training continues from."""
         self.paused = False
         self.lost: OwnershipLostError | None = None
-        """Why the run is not this runner's any more."""
+        """Why the run no longer belongs to this runner."""
         self._record = record
         self._concluded = False
         self._points: list[Point] = []
         self._measured = Measured(self.config.columns)
-        """All points since `begin`, should the store be lost."""
+        """All points since `begin`, in case the store is lost."""
         self._outcome = Status.DONE, ""
-        self._heartbeat_at = self._saved = time.monotonic()
-        self._polled_at = -math.inf  # what was asked before it began counts from its first step
+        self._reported_at = self.saved_at = time.monotonic()
+        self._polling = Polling([self])
 
     def run(self) -> Status:
-        """Claim the run, train it from its newest checkpoint or its beginning, and leave it with its final status.
+        """Claim the run, train it from its newest checkpoint or its beginning, and give it its final status.
 
-        Raises RunBusyError when another owner has it, OwnershipLostError when another one has taken it over meanwhile,
-        and StoreError when the store can no longer be written.
+        Raises RunBusyError if another owner has it, OwnershipLostError if another one has taken it over meanwhile, and
+        StoreError if the store can no longer be written.
         """
-        self.claim()
-        try:
-            self._train_to_an_outcome()
-            self.conclude()
-        except StoreError:
-            if not self.lost:
-                raise
-        finally:
-            self.close()
+        with contextlib.closing(Writer()) as writer:
+            self.claim(writer)
+            try:
+                self._train_to_an_outcome()
+                self.conclude()
+            except StoreError:
+                if not self.lost:
+                    raise
         if self.lost:
             raise self.lost
         return self._outcome[0]
 
     # The parts of `run`, for training several runs at once
 
-    def claim(self) -> None:
-        """Become the run's owner; `close` must follow. Raises RunBusyError and StoreError."""
-        self._claim = self.store.claim(self.run_id, device=self.device, threads=self.threads, versions=software())
+    def claim(self, writer: Writer) -> None:
+        """Become the run's owner, whose checkpoints a writer writes. Raises RunBusyError and StoreError."""
+        use_device(self.device)
+        versions = software(self.device)
+        self._claim = self.store.claim(self.run_id, device=self.device, threads=self.threads, versions=versions)
         self._checkpoints = self.store.checkpoints(self._record, self._claim)
         torch.set_num_threads(self.threads)
-        self._writer = Writer(self._write)
+        self._writer = writer
 
     def find_start(self) -> tuple[int, int]:
-        """Find from where the run goes on, and return the epoch and the batch.
+        """Find where the run continues. Returns the epoch and the batch.
 
-        A checkpoint beyond the next point to measure is of no use: a power failure may take the store's last moments.
-        Neither is one of another past than the plan's: an owner that had been taken over may have written it. One from
-        after a damaged point is of none either, as that point is to be measured again.
+        Three kinds of checkpoints are not used: one beyond the next point to measure, as a power failure may take the
+        store's last moments; one with another past than the plan's, which an owner may have written that was already
+        superseded; and one after a damaged point, as that point must be measured again.
         """
         run = self.store.run(self.run_id)
         next_point = run.step + self.config.log_every * self.config.steps_per_epoch
@@ -125,7 +131,7 @@ class Runner:
         return position["epoch"], position["batch"]
 
     def begin(self, training: Session) -> None:
-        """Take up the run in a training of its config and plan, where `find_start` found that it goes on."""
+        """Continue the run in a training of its config and plan, where `find_start` says."""
         run, checkpoint, parent = self.store.run(self.run_id), self._checkpoint, self._parent
         self.training = training
         self._measured.forget_after(checkpoint.step if checkpoint else -1)
@@ -142,7 +148,6 @@ class Runner:
         curves = self.store.curves(self.run_id)
         self._columns = curves.names
         self._measured.widen(self._columns)
-        self._judging = Judging(self.store.run(self.run_id).schema.judged, curves)
         self._retention = RetentionPolicy(self.config, self.training, curves, run.parent_step)
         if parent:
             self._save_checkpoint("fork" if self._step == run.parent_step else "")
@@ -154,39 +159,42 @@ class Runner:
         self.begun.set()
 
     def poll_commands(self) -> bool:
-        """Between two steps: write down, beat, obey. Returns whether to go on."""
-        if self.lost:
-            return False
-        if self.interruption:
-            return self._leave(Status.INTERRUPTED, f"{self.interruption} at step {self._step:,}.")
-        now = time.monotonic()
-        if now - self._polled_at < _POLL_SECONDS:
-            return True
-        self._polled_at = now
-        self.write_down()
-        self._heartbeat()
-        if now - self._saved > max(_CHECKPOINT_SECONDS, self._writer.seconds / _CHECKPOINT_SHARE):
-            self._save(Snapshot.of(self.training))
-        while commands := self.store.commands(self.run_id):  # anew after each: a pause obeys those that follow
+        """Called between two steps: report, obey. Returns whether to go on."""
+        return self._polling()
+
+    def obey(self, commands: Sequence[Command]) -> bool:
+        """Obey the run's commands. Returns whether to go on."""
+        while commands and not self.lost:
             if not self._obey(commands[0]):
                 return False
+            commands = self.store.commands(self.run_id)  # read again, as a pause obeys those that follow
         return not self.lost
 
+    @property
+    def checkpoint_seconds(self) -> float:
+        """How long the last checkpoint took to write."""
+        return self._writer.seconds
+
+    def save(self) -> None:
+        """Queue a checkpoint of where the run stands for writing."""
+        self._save(Snapshot.of(self.training))
+
     def wait_while_paused(self) -> bool:
-        """Wait, paused, for the command to go on, or to stop. Returns whether to go on."""
+        """Wait while paused for the command to resume or to stop. Returns whether to go on."""
         while self.paused:
-            if not self.poll_paused():
+            report([self])
+            if not self.obey_paused(self.store.commands(self.run_id)):
                 return False
             time.sleep(_POLL_SECONDS if self.paused else 0)
         return True
 
-    def poll_paused(self) -> bool:
-        """While paused: beat, obey; `paused` tells whether it still is. Returns False where the run is to end here."""
+    def obey_paused(self, commands: Sequence[Command]) -> bool:
+        """Obey commands while paused. `paused` says whether it still is. Returns False if the run must end here."""
         if self.lost:
             return False
         if self.interruption:
-            return self._leave(Status.INTERRUPTED, f"{self.interruption} at step {self._step:,}.")
-        for command in self.store.commands(self.run_id):
+            return self.leave_interrupted()
+        for command in commands:
             if command.kind == "resume":
                 self._own(self.store.take, command)
                 self._own(self.store.set_status, Status.RUNNING)
@@ -197,39 +205,36 @@ class Runner:
                 self._own(self.store.take, command)
             elif not self._obey(command):
                 return False
-        self._heartbeat()
         return not self.lost
 
     def take(self, point: Point) -> None:
-        """Take what was measured, with the training as it stands at that point."""
-        if not {*self.training.columns} <= {*self._columns}:
+        """Take a measured point, with the training as it is at that point."""
+        columns = self.training.columns
+        if columns != self._columns and not {*columns} <= {*self._columns}:
             self._add_columns()
-        stored = point.under(self.training.columns, self._columns)
+        stored = point.under(columns, self._columns)
         self._points.append(stored)
         self._measured.add(stored)
         for snapshot, why in self._retention.after(point, self.training):
             self._save(snapshot, why)
 
-    def write_down(self) -> None:
-        """Append the points and events since the last time to the store."""
-        for steering in self.training.take_steerings():
-            self._own(self.store.add_event, steering.step, "steered", dataclasses.asdict(steering))
-        if not self._points:
-            return
-        self._judging.add(Curves.of(self._columns, self._points))
-        self._own(
-            self.store.append,
-            self._points,
-            speed=self._points[-1].values[-1],
-            milestones=self._judging.milestones().to_json(),
-            batched=self.training.batched,
-        )
-        self._points = []
+    def report(self) -> Report | None:
+        """What happened since the last report; without that, a heartbeat if one is due."""
+        now = time.monotonic()
+        events = [(one.step, "steered", dataclasses.asdict(one)) for one in self.training.take_steerings()]
+        points, self._points = self._points, []
+        if self.lost or not (points or events or now - self._reported_at > _HEARTBEAT_SECONDS):
+            return None
+        self._reported_at = now
+        if not points:
+            return Report(self._claim, events=events)
+        milestones, batched = self._retention.watch.summary, self.training.batched
+        return Report(self._claim, points, events, points[-1].values[-1], milestones, batched)
 
     def release(self) -> None:
-        """Write everything that is left of the training and release it; `begin` may take the next one."""
+        """Write everything that is left of the training, and release it. `begin` may take the next one."""
         if hasattr(self, "training"):
-            self.write_down()
+            report([self])
             del self.training
         if hasattr(self, "_retention"):  # which holds copies of it
             del self._retention
@@ -237,26 +242,26 @@ class Runner:
 
     def _add_columns(self) -> None:
         """The training records something that it has not recorded before."""
-        self.write_down()
+        report([self])
         self._columns = self._own(self.store.add_columns, self.training.columns) or self.training.columns
         self._measured.widen(self._columns)
-        self._judging = Judging(self.training.schema.judged, self.store.curves(self.run_id))
+        self._retention.watch_from(self.training, self.store.curves(self.run_id))
 
     def complete(self, diverged_at: int | None = None) -> None:
-        """There is nothing left to train."""
+        """Note that there is nothing left to train."""
         if diverged_at:
             self._outcome = Status.DIVERGED, str(DivergedError(diverged_at))
         else:
             self._save_checkpoint()
 
     def fail(self, error: Exception) -> None:
-        """End with what PyTorch raised, out of memory above all, and write it down."""
-        self._outcome = Status.FAILED, " ".join(sentence(error).split())
+        """End with an error, which PyTorch mostly raised, and write it down."""
+        self._outcome = Status.FAILED, sentence(error)
         trace = getattr(error, "trace", "") or "".join(traceback.format_exception(error))
         self._own(self.store.add_event, self._step, "error", {"traceback": trace})
 
     def conclude(self) -> Status:
-        """Write down all that is left, and the final status."""
+        """Write everything that is left, and the final status."""
         try:
             self.release()
             self._own(self.store.set_status, *self._outcome)
@@ -265,14 +270,10 @@ class Runner:
         self._concluded = True
         return self._outcome[0]
 
-    def close(self) -> None:
-        """End the thread that writes checkpoints."""
-        self._writer.close()
-
-    # In all of these the run is this runner's, or nothing is written
+    # In all of these the run belongs to this runner, or nothing is written
 
     def _own(self, write: Callable[Concatenate[Claim, _P], _T], *arguments: _P.args, **options: _P.kwargs) -> _T | None:
-        """Write to the run as its owner; None, and nothing is written, once it is another's."""
+        """Write to the run as its owner. Once it has another owner, nothing is written, and None is returned."""
         if self.lost:
             return None
         try:
@@ -301,7 +302,7 @@ class Runner:
 
     @property
     def left(self) -> bool:
-        """Whether the run was told to end before its end, or is another's."""
+        """Whether the run was stopped before its end, or has another owner."""
         return self.lost is not None or self._outcome[0] in (Status.STOPPED, Status.INTERRUPTED)
 
     @property
@@ -338,12 +339,16 @@ class Runner:
         return self.wait_while_paused()
 
     def _steer(self, command: Command) -> None:
-        """Steer; the store takes the command and the plan that follows from it at once, so that it cannot be lost."""
+        """Steer. One transaction takes the command and writes the plan that follows from it, so neither can be lost."""
         try:
             self.training.steer(**command.data)
         except (ConfigError, TypeError) as error:
             self._own(self.store.add_event, self._step, "refused", {"reason": str(error)})
         self._own(self.store.take, command, self.training.plan)
+
+    def leave_interrupted(self) -> bool:
+        """End before the next step for the reason in `interruption`, with a checkpoint. Returns False."""
+        return not self.lost and self._leave(Status.INTERRUPTED, f"{self.interruption} at step {self._step:,}.")
 
     def _leave(self, status: Status, reason: str) -> bool:
         self._save_checkpoint()
@@ -351,18 +356,18 @@ class Runner:
         return False
 
     def _save_checkpoint(self, why: str = "") -> None:
-        """Save where the run stands, and wait until it is on the disk."""
+        """Save a checkpoint, and wait until it is on the disk."""
         self._save(Snapshot.of(self.training), why)
         self._writer.flush()
 
     def _save(self, snapshot: Snapshot, why: str = "") -> None:
-        """Queue a checkpoint for writing; the points up to it are written first, so none can be missing."""
-        self.write_down()
-        self._writer.put(snapshot, why)
-        self._saved = time.monotonic()
+        """Queue a checkpoint for writing. The points up to it are written first, so that none can be missing."""
+        report([self])
+        self._writer.put(partial(self._write, snapshot, why))
+        self.saved_at = time.monotonic()
 
     def _write(self, snapshot: Snapshot, why: str) -> None:
-        """In the writer's thread: first the files, then the word that they are there."""
+        """Write the files first and then their step into the store, in the writer's thread."""
         dropped = self._own(lambda _: self._checkpoints.save(snapshot.step, snapshot.position, snapshot.tensors, why))
         if why != "blow-up":  # that one is older than the newest
             self._own(self.store.set_checkpoint, snapshot.step)
@@ -372,18 +377,13 @@ class Runner:
                 self.store.add_event, snapshot.step, "dropped", {"checkpoint": step, "kept for": reason, "as": room}
             )
 
-    def _heartbeat(self) -> None:
-        if time.monotonic() - self._heartbeat_at > _HEARTBEAT_SECONDS:
-            self._heartbeat_at = time.monotonic()
-            self._own(self.store.heartbeat)
-
     def give_up(self, error: StoreError) -> str:
-        """The store cannot be written: say so in it all the same if that still can be done.
+        """Note in the store that it could not be written, if that is possible now.
 
-        Where the store is lost, the points go into a rescue file; returns a sentence that names it, or nothing.
+        If the store is lost, the points go into a rescue file. Returns a sentence that names the file, or nothing.
         """
         with contextlib.suppress(StoreError):
-            if not self._concluded:  # of runs side by side, some may have ended before
+            if not self._concluded:  # in a batch, some runs may have ended before
                 self.store.give_up(self._claim, str(error))
             if len(self._measured) and (path := self.store.rescue(self.run_id, self._as_trained(), self._measured)):
                 points = f"The {len(self._measured):,} points that run {self.run_id} measured since it began here"
@@ -393,13 +393,52 @@ class Runner:
         return ""
 
     def _as_trained(self) -> RunRecord:
-        """The run with what it was steered to in the meantime."""
+        """The run with the plan it has by now."""
         plan = self.training.plan if hasattr(self, "training") else self._record.plan
         return self._record._replace(plan_text=json.dumps(to_json(plan)))
 
 
+class Polling:
+    """What runs that train together do between two steps: all report in one transaction and obey their commands."""
+
+    def __init__(self, runners: Sequence[Runner]) -> None:
+        self._runners = runners
+        self._next_poll = self._next_report = -math.inf  # commands from before the training count at its first step
+
+    def __call__(self) -> bool:
+        """Returns whether all of them go on."""
+        runners, first = self._runners, self._runners[0]
+        if first.interruption:
+            report(runners)
+            return all([runner.leave_interrupted() for runner in runners])  # each must leave
+        now = time.monotonic()
+        if now < self._next_poll:
+            return True
+        self._next_poll = now + _POLL_SECONDS
+        if now >= self._next_report:
+            report(runners)
+            took = time.monotonic() - now
+            self._next_report = now + min(max(_POLL_SECONDS, took / _REPORT_SHARE), _REPORT_SECONDS)
+        due = now - max(_CHECKPOINT_SECONDS, len(runners) * first.checkpoint_seconds / _CHECKPOINT_SHARE)
+        for runner in runners:
+            if runner.saved_at < due:
+                runner.save()
+        commands = first.store.commands_to([runner.run_id for runner in runners])
+        obeyed = [runner.obey(commands[runner.run_id]) for runner in runners if runner.run_id in commands]
+        return all(obeyed) and not any(runner.lost for runner in runners)
+
+
+def report(runners: Sequence[Runner]) -> None:
+    """Write down in one transaction what runs of one store measured, and what happened to them, since the last time."""
+    reports = [one for runner in runners if (one := runner.report())]
+    lost = runners[0].store.report(reports) if reports else {}
+    for runner in runners:
+        if runner.run_id in lost:
+            runner.lost = lost[runner.run_id]
+
+
 def _of_plan(config: Config, checkpoint: Checkpoint, plan: Plan) -> bool:
-    """Whether the steps up to a checkpoint were taken as the plan says."""
+    """Whether the steps up to a checkpoint followed the plan."""
     taken, step = from_json(config.schema(), checkpoint.position["plan"]), checkpoint.step
     return forks.before(taken, step) == forks.before(plan, step)
 
@@ -409,6 +448,12 @@ def with_rescues(error: StoreError, rescues: Iterable[str]) -> StoreError:
     return type(error)(" ".join(filter(None, (str(error), *rescues))))
 
 
-def software() -> dict[str, str]:
-    """The versions that decide what a run computes."""
-    return {"wdtui": version("wdtui"), "torch": torch.__version__, "python": platform.python_version()}
+def software(device: str) -> dict[str, str]:
+    """What decides what a run computes: the versions of the software, and of a GPU its name and its use of TF32."""
+    versions = {"wdtui": _version(), "torch": torch.__version__, "python": platform.python_version()}
+    return versions | hardware(device)
+
+
+@cache
+def _version() -> str:
+    return version("wdtui")  # reads a file, which would take 2 s for a batch of 1,024

@@ -1,4 +1,4 @@
-"""The scheduler: many runs over the cores and devices of this machine. No UI, and torch only in threads of its own."""
+"""The scheduler distributes runs over the cores and devices of this machine. It has no UI and trains in processes."""
 
 from __future__ import annotations
 
@@ -12,26 +12,18 @@ from typing import Literal
 
 from wdtui.runs.executor import interrupt_waiting, queue_again
 from wdtui.runs.memory import Budget
-from wdtui.runs.placement import (
-    batch_key,
-    choice_of_devices,
-    group_size,
-    has_room,
-    machine_cores,
-    placement,
-    suiting_threads,
-)
+from wdtui.runs.placement import batch_key, choice_of_devices, group_size, has_room, machine_cores, suiting_threads
 from wdtui.runs.trainer import Trainer, reap, start_process
-from wdtui.runs.worker import ChildDiedError, ChildWorker, KilledTwiceError, Worker, sentence
+from wdtui.runs.worker import ChildDiedError, ChildWorker, KilledTwiceError, sentence
 from wdtui.store.store import RunBusyError, RunRecord, Status, Store, StoreError
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Notice:
-    """What a person should hear about a run, in one sentence; `status` is the run's, None where it cannot be read.
+    """One sentence about a run for the user; `status` is the run's, or None where it cannot be read.
 
-    "ended" for a run that was trained as far as it was to be, "failed" for one that broke, was killed or could not
-    begin, "refused" for one that this scheduler was not free to train.
+    The kind is "ended" for a run that trained as far as it should, "failed" for one that broke, was killed or could
+    not begin, and "refused" for one that this scheduler may not train.
     """
 
     run_id: int
@@ -42,7 +34,7 @@ class Notice:
 
 @dataclasses.dataclass(eq=False, slots=True)
 class _Job:
-    """A queued run: what was asked for, and once `devices` are known what it needs."""
+    """A queued run: what was requested and, once it is admitted, the devices it may use and what it needs."""
 
     run_id: int
     device: str
@@ -51,54 +43,56 @@ class _Job:
     needs: int = 1
     width: int = 0
     bytes: int = 0
-    """The memory that it takes, about."""
+    """About how much of the machine's memory it takes."""
     shape: Hashable = None
-    """What it has in common with runs that it may be trained beside; None for one that is trained alone."""
+    """What the runs of its batch have in common; None for a run that trains alone."""
     again: bool = False
-    """Whether the system has killed the process that trained it; it is tried once more while nothing else is live."""
+    """Whether the system killed the process that trained it. It is tried once more, while nothing else is live."""
 
 
 class Scheduler:
     """Queues runs of a store and trains each when there is room for it, in order among those for the same device.
 
-    Threads may share a Scheduler. All methods but `wait` and `detach` return at once: store, torch and processes are
-    left to one dispatcher thread and a thread per live run, all daemons. Before the store is closed or the process
-    exits, call `interrupt` and `wait`, or `detach`. Where it exits without, runs in threads are interrupted, with a
-    checkpoint if the store is still open, and those in processes go on. A paused run keeps its place.
+    Each run or batch trains in a process of its own, and each GPU has one process at a time.
+
+    Threads may share a Scheduler. All methods except `wait` and `detach` return at once: one dispatcher thread and one
+    thread per process, all daemons, use the store, PyTorch and the processes. Before the store is closed, call
+    `interrupt` and `wait`, or `detach`. If this process exits without them, the live runs go on. A paused run keeps its
+    place.
     """
 
     def __init__(
         self, store: Store, *, device: str = "auto", slots: int | None = None, threads: int | None = None
     ) -> None:
-        """`device` and `threads` are for runs submitted without."""
+        """`device` and `threads` apply to runs that are submitted without them."""
         self._store = store
         self.device = device
         self._threads = threads
         self._changed = threading.Condition()
-        """Guards all that follows. Nobody who holds it waits for the store, torch or the end of a process."""
+        """Guards everything below. No thread that holds it waits for the store, PyTorch or a process."""
         self._slots = slots
         self._queued: dict[int, _Job] = {}
-        self._live: dict[int, Worker] = {}
+        self._live: dict[int, ChildWorker] = {}
         self._again: set[int] = set()
-        """The live run that is tried once more, if any, beside which nothing starts."""
+        """The live run that is tried once more, if there is one. Nothing starts beside it."""
         self._memory = Budget()
         self._idle: list[Trainer] = []
-        """Processes whose run has just ended: they train the next that are to be trained in processes, or end."""
+        """Processes whose run has just ended: each trains the next run for its device, or ends."""
         self._errands: deque[Callable[[], None]] = deque()
-        """What the dispatcher is to do, in order; the first is under way."""
+        """What the dispatcher will do, in order. It does the first one now."""
         self._revision = 0
-        """Of the store when it was last looked at; only the dispatcher knows it."""
+        """The store's revision when the dispatcher last read it. Only the dispatcher uses it."""
         self._looking = False
-        """Whether the dispatcher is reading the store, which is not to be closed meanwhile."""
+        """Whether the dispatcher reads the store, which must not be closed meanwhile."""
         self._notices: list[Notice] = []
         self._leaving = False
         self._interruption = ""
-        """Why all runs are to stop, once they are."""
+        """Why all runs must stop; empty until they must."""
         threading.Thread(target=self._dispatch, name="scheduler", daemon=True).start()
 
     @property
     def slots(self) -> int | None:
-        """How many runs may be live at once; None for as many as suit the devices. Fewer than are live stops none."""
+        """How many processes may train at once; None for as many as suit the devices. A lower number stops none."""
         return self._slots
 
     @slots.setter
@@ -117,30 +111,30 @@ class Scheduler:
 
     @property
     def live(self) -> tuple[int, ...]:
-        """The runs that this scheduler trains, in the order they were started."""
+        """The runs that this scheduler trains, in the order in which they started."""
         with self._changed:
             return tuple(self._live)
 
     @property
     def at_work(self) -> set[int]:
-        """The runs that wait, and those that are trained."""
+        """The runs that wait and the runs that train."""
         with self._changed:
             return {*self._queued, *self._live}
 
     def notices(self) -> list[Notice]:
-        """What happened since this was last asked."""
+        """What happened since the last call."""
         with self._changed:
             taken, self._notices = self._notices, []
             return taken
 
     def warm_up(self) -> None:
-        """Import torch now, so that the first run starts at once."""
+        """Import PyTorch now, so that the first run starts at once."""
         self._send(self._import_torch)
 
     def submit(self, *run_ids: int, device: str | None = None, threads: int | None = None) -> None:
-        """Queue runs to start or continue; notices tell whether they can be.
+        """Queue runs to start or continue. Notices report those that cannot.
 
-        None starts before all are queued, so that those of one shape may be trained side by side.
+        No run starts before all of them are queued, so that runs of one shape can train as a batch.
         """
         with self._changed:
             for run_id in run_ids:
@@ -151,7 +145,7 @@ class Scheduler:
                 self._send(partial(self._admit, job))
 
     def cancel(self, run_id: int) -> bool:
-        """Take a run out of the queue, a moment later STOPPED; returns whether it was there."""
+        """Remove a run from the queue, and soon mark it as STOPPED. Returns whether it was in the queue."""
         with self._changed:
             if self._queued.pop(run_id, None) is None:
                 return False
@@ -159,15 +153,15 @@ class Scheduler:
             return True
 
     def forget(self, run_ids: Iterable[int]) -> None:
-        """Take deleted runs out of the queue."""
+        """Remove deleted runs from the queue."""
         with self._changed:
             for run_id in run_ids:
                 self._queued.pop(run_id, None)
 
     def interrupt(self, reason: str) -> None:
-        """Stop all live runs with a checkpoint and start no more, permanently; runs in `queue` are interrupted too.
+        """Stop all live runs with a checkpoint and start no more, permanently. Queued runs are interrupted too.
 
-        `queue` stays as it is.
+        `queue` does not change.
         """
         with self._changed:
             self._leaving, self._interruption = True, reason
@@ -176,30 +170,24 @@ class Scheduler:
             self._send(partial(self._mark_interrupted, tuple(self._queued)))
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait, for seconds, until no run is live; True says that none is, and the store is the caller's alone."""
+        """Wait up to `timeout` seconds until no run is live. True means that no thread here uses the store any more."""
         with self._changed:
             return self._changed.wait_for(lambda: not (self._live or self._errands or self._looking), timeout)
 
     def detach(self) -> tuple[int, ...]:
-        """Have live and queued runs go on without this process, which may exit then; returns those that do.
+        """Let live and queued runs go on without this process, which may then exit. Returns those that do.
 
-        Runs in processes are left alone. Runs in threads stop with a checkpoint, from which a process goes on; those
-        that were paused stay interrupted. Queued runs follow one after the other, once one of the live ones has ended.
-        Takes as long as a step and a checkpoint, usually some tenths of a second; the new processes then take two
-        seconds to claim their runs. The scheduler starts nothing any more.
+        Live runs, also paused ones, stay in their processes. Queued runs start one after the other in another process,
+        once one of the live ones has ended. The scheduler starts nothing any more.
         """
         with self._changed:
             self._leaving = True
             self._changed.wait_for(lambda: not self._looking)
             queued, self._queued = list(self._queued.values()), {}
             workers = list(dict.fromkeys(self._live.values()))
-        children = [worker for worker in workers if isinstance(worker, ChildWorker)]
-        interrupted = self._interrupt_threads([worker for worker in workers if worker not in children])
-        for child in children:
-            child.launched.wait()
-        pids = {run_id: child.pid for child in children if child.pid for run_id in child.run_ids}
-        for run_ids, worker in interrupted:
-            pids |= self._start_detached([run_ids], worker.device, worker.threads, ())
+        for worker in workers:
+            worker.launched.wait()
+        pids = {run_id: worker.pid for worker in workers if worker.pid for run_id in worker.run_ids}
         return (*pids, *self._detach_queue(queued, list(pids.values())))
 
     # In the dispatcher thread
@@ -219,13 +207,13 @@ class Scheduler:
                 self._changed.notify_all()
 
     def _drop_stopped(self) -> None:
-        """Let go of queued runs that another process has stopped since they were admitted."""
+        """Drop queued runs that another process has stopped since they were admitted."""
         with self._changed:
             admitted = {} if self._leaving else {job.run_id: job for job in self._queued.values() if job.devices}
             self._looking = bool(admitted)
         changed: list[RunRecord] = []
         if admitted:
-            with contextlib.suppress(StoreError):  # whoever trains a run will say so
+            with contextlib.suppress(StoreError):  # the process that trains a run reports it
                 changed = self._store.runs_since(self._revision)
         with self._changed:
             self._looking = False
@@ -237,10 +225,10 @@ class Scheduler:
                     self._notices.append(Notice(run.id, "ended", run.reason, run.status))
 
     def _start_runs(self) -> None:
-        """Start what there is room for; as no errands are left, all queued runs are admitted."""
+        """Start the runs that there is room for. All queued runs are admitted, as no errands are left."""
         full: set[tuple[str, ...]] = set()
         for job in [] if self._leaving else list(self._queued.values()):
-            if job.run_id in self._live or job.devices in full:  # stopped and resumed, it may still be ending
+            if job.run_id in self._live or job.devices in full:  # it was stopped and resumed, and still ends
                 continue
             if self._live and (job.again or self._again or not self._memory.has_room(job.bytes)):
                 continue
@@ -249,7 +237,7 @@ class Scheduler:
             if has_room(device, job.needs, live, slots=self._slots):
                 try:
                     self._start(job, device)
-                except RuntimeError as error:  # no thread is to be had: nobody should wait for this run
+                except RuntimeError as error:  # no thread can be started, so the run would wait forever
                     self._send(partial(self._refuse, job, error))
             else:
                 full.add(job.devices)
@@ -257,11 +245,19 @@ class Scheduler:
             self._idle.pop().dismiss()
 
     def _start(self, job: _Job, device: str) -> None:
-        kind: Callable[..., Worker] = Worker
-        if placement(device) == "process":
-            kind = partial(ChildWorker, trainer=self._idle.pop() if self._idle else None)
+        trainer = next((idle for idle in self._idle if idle.device == device), None)
+        if trainer:
+            self._idle.remove(trainer)
         beside = self._batch_of(job, device)
-        worker = kind(self._store, job.run_id, beside=beside, device=device, threads=job.needs, on_end=self._finish)
+        worker = ChildWorker(
+            self._store,
+            job.run_id,
+            beside=beside,
+            device=device,
+            threads=job.needs,
+            trainer=trainer,
+            on_end=self._finish,
+        )
         worker.start()
         self._memory.begin(worker.run_ids, job.bytes)
         self._again = {job.run_id} if job.again else set()
@@ -270,7 +266,7 @@ class Scheduler:
             self._live[run_id] = worker
 
     def _batch_of(self, job: _Job, device: str) -> list[int]:
-        """Queued runs to train beside one, so many that each free place gets a like share of those there are."""
+        """Queued runs for the batch of one, as many as give each free place an equal share of those of its shape."""
         if job.shape is None:
             return []
         alike = [
@@ -278,12 +274,15 @@ class Scheduler:
             for other in self._queued.values()
             if other.shape == job.shape and other.run_id != job.run_id and other.run_id not in self._live
         ]
-        places = (self._slots or machine_cores()) if device == "cpu" else len(job.devices)
-        free = max(1, places - len(dict.fromkeys(self._live.values())))
+        places = machine_cores() if device == "cpu" else len(job.devices)
+        if self._slots:
+            places = self._slots if device == "cpu" else min(self._slots, places)
+        busy = [worker for worker in dict.fromkeys(self._live.values()) if worker.device in job.devices]
+        free = max(1, places - len(busy))
         return alike[: group_size(job.width, device, len(alike) + 1, free) - 1]
 
     def _admit(self, job: _Job) -> None:
-        """Determine what a run needs, and show a run that is continued as queued."""
+        """Find out what a run needs, and show a run that continues as queued."""
         if self._leaving:
             self._mark_interrupted((job.run_id,))
             return
@@ -328,13 +327,13 @@ class Scheduler:
 
     def _import_torch(self) -> None:
         if not self._leaving:
-            with contextlib.suppress(ImportError, OSError):  # the first run that needs it says so
+            with contextlib.suppress(ImportError, OSError):  # the first run that needs it reports this
                 import wdtui.runs.runner  # noqa: F401
 
     # In the thread of a run
 
-    def _finish(self, worker: Worker) -> None:
-        if not worker.error:  # its process may have been told to stop before it had claimed its runs
+    def _finish(self, worker: ChildWorker) -> None:
+        if not worker.error:  # its process may have been told to stop before it claimed its runs
             self._mark_interrupted(worker.run_ids)
         again, error = () if self._leaving else worker.killed, worker.error
         if not self._again.isdisjoint(again):
@@ -348,7 +347,7 @@ class Scheduler:
             for run_id in again:
                 job = self._queued[run_id] = _Job(run_id, worker.device, worker.threads, again=True)
                 self._send(partial(self._admit, job))
-            if isinstance(worker, ChildWorker) and worker.trainer:
+            if worker.trainer:
                 self._idle.append(worker.trainer)
             self._notices += notices
             self._changed.notify_all()
@@ -356,7 +355,7 @@ class Scheduler:
     # In any thread
 
     def _notice(self, run_id: int, error: Exception | None, kind: Literal["refused", "failed"]) -> Notice:
-        """How a run stands that is not queued or live here any more: FAILED from now on where it could not begin."""
+        """The state of a run that is no longer queued or live here. One that could not begin becomes FAILED."""
         try:
             if error and not isinstance(error, StoreError | ChildDiedError):
                 self._store.transition(run_id, Status.FAILED, sentence(error))
@@ -379,31 +378,10 @@ class Scheduler:
             self._errands.append(errand)
             self._changed.notify_all()
 
-    # In the thread that lets go
-
-    def _interrupt_threads(self, workers: list[Worker]) -> list[tuple[tuple[int, ...], Worker]]:
-        """Stop runs with a checkpoint and wait until they have; returns those that are to go on, with their worker."""
-        paused = {run_id for worker in workers for run_id in worker.run_ids if self._status(run_id) == Status.PAUSED}
-        for worker in workers:
-            worker.interrupt("Moved to another process")
-        with self._changed:
-            self._changed.wait_for(
-                lambda: not self._errands and not any(worker in self._live.values() for worker in workers)
-            )
-        going = (
-            (
-                tuple(run for run in worker.run_ids if run not in paused and self._status(run) == Status.INTERRUPTED),
-                worker,
-            )
-            for worker in workers
-        )
-        return [(run_ids, worker) for run_ids, worker in going if run_ids]
-
-    def _status(self, run_id: int) -> Status:
-        return self._store.run(run_id).status
+    # In the thread that detaches
 
     def _detach_queue(self, jobs: list[_Job], after: list[int]) -> list[int]:
-        """One process for all, or one after the other where not all are for the same device and threads."""
+        """Start one process for all, or one after the other where they need different devices or threads."""
         places: dict[tuple[str, int | None], dict[Hashable, list[int]]] = {}
         for job in jobs:
             groups = places.setdefault((job.device, job.threads), {})
@@ -418,13 +396,13 @@ class Scheduler:
     def _start_detached(
         self, groups: list[tuple[int, ...]], device: str, threads: int | None, after: Sequence[int]
     ) -> dict[int, int]:
-        """The process that goes on with each run, or none and a notice where none can be started."""
+        """The process that continues each run; none, and a notice, where none can be started."""
         try:
             process = start_process(self._store.folder, groups, device=device, threads=threads, after=after)
         except OSError as error:
             self._tell(Notice(groups[0][0], "failed", f"No process could be started to continue: {error}", None))
             return {}
         reap(process)
-        with contextlib.suppress(StoreError):  # whoever trains a run will say so
+        with contextlib.suppress(StoreError):  # the process that trains a run reports it
             self._store.hand_queue([run_id for run_ids in groups for run_id in run_ids], process.pid)
         return {run_id: process.pid for run_ids in groups for run_id in run_ids}

@@ -1,8 +1,11 @@
-"""Processes that train: how they are started, given one run after another, and told to stop.
+"""Processes that train: how they start, get one run after another, and stop.
 
-Importing PyTorch takes two seconds, longer than many a run; so a process that has trained one may train the next. Its
-parent writes a line for each run to its stdin and reads the exit status from its stdout; when the parent is gone, stdin
-ends, and the process with it, once the run under way is trained.
+Importing PyTorch takes two seconds, longer than many runs, so a process that has trained one run can train the next.
+Its parent writes a line for each run to its stdin and reads the exit status from its stdout. When the parent has ended,
+stdin ends, and so does the process once its run has ended.
+
+A process sees the environment of its parent. So CUDA_VISIBLE_DEVICES applies to it as well, and cuda:1 is the same GPU
+in both.
 """
 
 from __future__ import annotations
@@ -15,15 +18,18 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 from wdtui.store.paths import log_path
 from wdtui.support import private
 
+_MODULE = "-P", "-m", "wdtui.runs.child"
+"""With -P it imports nothing from the folder that it runs in."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Job:
-    """Runs to train, side by side where there are several, on a device, with so many threads or as suits them."""
+    """Runs to train, as a batch if there are several, on a device. `threads` is None for as many as suit them."""
 
     run_ids: tuple[int, ...]
     device: str
@@ -31,22 +37,25 @@ class Job:
 
 
 class Trainer:
-    """A process of its own session, so that neither Ctrl-C nor a closed terminal reaches it, for one run at a time."""
+    """A process that trains one run or batch at a time, in its own session: Ctrl-C and a closed terminal spare it."""
 
     def __init__(self, folder: Path, log: Path) -> None:
-        """Start it for the store in a folder; raises OSError. What goes wrong before its first run is in the log."""
+        """Start it for the store in a folder. Raises OSError. Its log holds what goes wrong before its first run."""
+        self.device = ""
+        """Where it has trained, and may still hold memory."""
         self._process = _start([str(folder)], log, pipe=subprocess.PIPE)
         self.pid = self._process.pid
 
     def begin(self, job: Job) -> None:
-        """Start training a run; `outcome` must have returned for the one before."""
+        """Start training a run. `outcome` must have returned for the run before."""
+        self.device = job.device
         assert self._process.stdin
-        with contextlib.suppress(BrokenPipeError):  # it has died, as `outcome` will tell
+        with contextlib.suppress(BrokenPipeError):  # it has died, and `outcome` says how
             self._process.stdin.write(f"{_words(job.run_ids)} {job.device} {job.threads or ''}\n".encode())
             self._process.stdin.flush()
 
     def outcome(self) -> int:
-        """Wait for the end of the run; an exit status as `wdtui.runs.worker` defines them, or the dead process's."""
+        """Wait until the run ends. Returns an exit status of `wdtui.runs.worker`, or that of the dead process."""
         assert self._process.stdout
         for line in self._process.stdout:
             if line.strip().isdigit():
@@ -63,7 +72,7 @@ class Trainer:
         self._process.terminate()
 
     def dismiss(self) -> None:
-        """Let it end, as there is nothing more to train; returns at once."""
+        """Let it end, as there is nothing more to train. Returns at once."""
         assert self._process.stdin
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
@@ -78,19 +87,28 @@ def start_process(
     threads: int | None,
     after: Iterable[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a process that trains groups of runs of the store in a folder one after the other; raises OSError.
+    """Start a process that trains groups of runs of the store in a folder, one after the other. Raises OSError.
 
-    It needs no parent, and writes to the log of its first run. It begins once one of the processes `after` has ended.
+    It needs no parent and writes to the log of its first run. It begins when one of the processes `after` has ended.
     """
+    return _start(
+        [str(folder), *_arguments(groups, device, threads, after)],
+        log_path(folder, groups[0][0]),
+        pipe=subprocess.DEVNULL,
+    )
+
+
+def _arguments(
+    groups: Sequence[tuple[int, ...]], device: str, threads: int | None, after: Iterable[int] = ()
+) -> list[str]:
     options = ["--device", device]
     options += ["--threads", str(threads)] if threads else []
     options += [word for pid in after for word in ("--after", str(pid))]
-    log = log_path(folder, groups[0][0])
-    return _start([str(folder), *map(_words, groups), *options], log, pipe=subprocess.DEVNULL)
+    return [*map(_words, groups), *options]
 
 
 def read_group(text: str) -> tuple[int, ...]:
-    """Read runs that are trained side by side, as 3 or 3,4,5."""
+    """Read the runs of a batch, written as 3 or 3,4,5."""
     return tuple(map(int, text.split(",")))
 
 
@@ -99,7 +117,7 @@ def _words(run_ids: tuple[int, ...]) -> str:
 
 
 def reap(process: subprocess.Popen[bytes]) -> None:
-    """Keep a process that nobody watches from staying as a zombie for as long as this one lives."""
+    """Wait in a thread for a process that nobody watches, so that it does not stay as a zombie."""
     threading.Thread(target=process.wait, name=f"reap {process.pid}", daemon=True).start()
 
 
@@ -107,14 +125,28 @@ def reap(process: subprocess.Popen[bytes]) -> None:
 
 
 def take_over_stdout() -> IO[bytes]:
-    """The pipe to the parent, for answers alone: whatever else is printed goes to the log."""
+    """The pipe to the parent, which carries only answers. Everything else that is printed goes to the log."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return answers
 
 
+def start_anew(folder: Path, groups: Sequence[tuple[int, ...]], job: Job, answers: IO[bytes] | None) -> NoReturn:
+    """Replace this process by a fresh one of the same id that trains the groups left, or waits for more jobs.
+
+    A CUDA error leaves a process without the GPU until it ends. The new one keeps the pipes, the log and the runs that
+    the store has in its name. `job` is the last job, whose device and threads the groups share.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    if answers:
+        os.dup2(answers.fileno(), 1)
+    arguments = _arguments(groups, job.device, job.threads) if groups else []
+    os.execv(sys.executable, [sys.executable, *_MODULE, str(folder), *arguments])
+
+
 def jobs_from_stdin(folder: Path) -> Iterator[Job]:
-    """The runs that the parent asks for; before each, the log is changed to the run's."""
+    """The jobs that the parent sends. Before each, the log becomes that of the job's first run."""
     for line in sys.stdin:
         runs, device, *threads = line.split()
         run_ids = read_group(runs)
@@ -125,7 +157,7 @@ def jobs_from_stdin(folder: Path) -> Iterator[Job]:
 
 
 def answer(answers: IO[bytes], code: int) -> bool:
-    """Tell the parent how a run ended; returns whether there still is a parent."""
+    """Tell the parent how a run ended. Returns whether the parent still exists."""
     try:
         answers.write(f"{code}\n".encode())
         answers.flush()
@@ -135,17 +167,20 @@ def answer(answers: IO[bytes], code: int) -> bool:
 
 
 def _start(arguments: Sequence[str], log: Path, *, pipe: int) -> subprocess.Popen[bytes]:
-    # -P and PYTHONPATH: it must import what this process would, not what lies in the folder it happens to be run in
-    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)
     with _opened_log(log) as errors:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "wdtui.runs.child", *arguments],
-            env=os.environ | {"PYTHONPATH": path},
+            [sys.executable, *_MODULE, *arguments],
+            env=own_environment(),
             stdin=pipe,
             stdout=subprocess.PIPE if pipe == subprocess.PIPE else errors,
             stderr=errors,
             start_new_session=True,
         )
+
+
+def own_environment() -> dict[str, str]:
+    """The environment for a process that imports what this one would."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)}
 
 
 def _opened_log(path: Path) -> IO[bytes]:

@@ -1,4 +1,4 @@
-"""A run in a thread of its own, which trains it or watches over a process that does: what the faces start."""
+"""Threads that train runs, or that watch a process which trains them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from wdtui.runs.runner import Runner
 
 BUSY, STORE_FAILED = 3, 4
-"""Exit statuses of `wdtui.runs.child` where the run has an owner, and where the store says no; 0 leaves it all to the
-run's status in the store, and any other means that nothing was begun."""
+"""Exit statuses of `wdtui.runs.child` where the run has an owner, and where the store refuses. 0 means that the run's
+status in the store says everything, and any other number that nothing has begun."""
 
 
 SIGNALS = {
@@ -34,15 +34,15 @@ SIGNALS = {
 Batch systems send SIGUSR1 or SIGUSR2 some time before they kill a job.
 """
 _LAST_BYTES = 100_000
-"""Of a log, where its last line is looked for."""
+"""How much of a log's end is searched for its last line."""
 _LAST_SECONDS = 10.0
-"""How long an exiting process waits for runs in its threads to write a checkpoint."""
+"""How long a process that exits waits until the runs in its threads have written a checkpoint."""
 _in_threads: set[Worker] = set()
-"""Workers of this process that train in their thread."""
+"""The workers of this process that train in their own thread."""
 
 
 class ChildError(TrainingError):
-    """The process that was to train a run ended before it had begun; the message is its last word."""
+    """The process that should have trained a run ended before it began; the message is the last line of its log."""
 
 
 class ChildDiedError(TrainingError):
@@ -59,7 +59,7 @@ class ChildDiedError(TrainingError):
 
 
 class KilledTwiceError(TrainingError):
-    """The process that trained a run was killed, and so was the one that tried again."""
+    """The process that trained a run was killed, and so was the second one."""
 
     def __init__(self, run_id: int) -> None:
         super().__init__(
@@ -70,9 +70,9 @@ class KilledTwiceError(TrainingError):
 
 
 class Worker(threading.Thread):
-    """Trains one run, or several side by side; once the thread has ended, `status` or `error` says how the first did.
+    """Trains one run or a batch in its thread; once it has ended, `status` or `error` says how the first run ended.
 
-    The thread is a daemon: a process that exits, by an error too, interrupts it and waits for it for 10 seconds.
+    The thread is a daemon. A process that exits, also after an error, interrupts it and waits up to 10 seconds for it.
     """
 
     def __init__(
@@ -83,9 +83,9 @@ class Worker(threading.Thread):
         beside: Sequence[int] = (),
         device: str = "auto",
         threads: int | None = None,
-        on_end: Callable[[Worker], None] = lambda worker: None,
+        on_end: Callable[[Any], None] = lambda worker: None,
     ) -> None:
-        """`beside` are more runs of the same shape; `on_end` is called in this thread as the last thing it does."""
+        """`beside` are the other runs of the batch; this thread calls `on_end` last."""
         super().__init__(name=f"run {run_id}", daemon=True)
         self.run_id = run_id
         self.run_ids = (run_id, *beside)
@@ -106,19 +106,19 @@ class Worker(threading.Thread):
         self._on_end(self)
 
     def interrupt(self, reason: str) -> None:
-        """Ask the run to stop before its next step, with a checkpoint; may be called before `start`."""
+        """Ask the run to stop with a checkpoint before its next step. This may come before `start`."""
         self._interruption = reason
         if self._runner:
             self._runner.interruption = reason
 
     @property
     def begun(self) -> bool:
-        """Whether the store holds of the run only what its training goes on from."""
+        """Whether the store holds no points of the run beyond those that its training continues from."""
         return self._runner is not None and self._runner.begun.is_set()
 
     @property
     def killed(self) -> tuple[int, ...]:
-        """The runs whose process the system has killed, as it does where memory has run out."""
+        """The runs whose process the system killed, as it does when memory runs out."""
         return self.error.run_ids if isinstance(self.error, ChildDiedError) and self.error.by_system else ()
 
     def _train(self) -> Status:
@@ -132,7 +132,7 @@ class Worker(threading.Thread):
         from wdtui.runs.group import runner_of  # here, because it imports torch
 
         self._runner = runner_of(self._store, self.run_ids, device=self.device, threads=self.threads)
-        if self._interruption:  # set before there was a runner; one set from now on reaches the runner by itself
+        if self._interruption:  # it came before the runner; later ones reach the runner directly
             self._runner.interruption = self._interruption
         try:
             return self._runner.run()
@@ -142,26 +142,26 @@ class Worker(threading.Thread):
 
 @atexit.register
 def _interrupt_threads() -> None:
-    """Python aborts the process (exit status 134) where it exits while a thread is at work in torch."""
+    """Python aborts (exit status 134) if it exits while a thread works in PyTorch."""
     for worker in list(_in_threads):
         worker.interrupt("Its process ended")
         worker.join(_LAST_SECONDS)
 
 
 class ChildWorker(Worker):
-    """Watches over a process that trains runs; the process goes on where this one ends without interrupting it.
+    """Watches a process that trains runs. If this process ends without interrupting it, the other one goes on.
 
-    `error` is a ChildError where the process could not begin, a ChildDiedError where it was killed.
+    `error` is a ChildError if the process could not begin, and a ChildDiedError if it was killed.
     """
 
     def __init__(self, *arguments: Any, trainer: Trainer | None = None, **options: Any) -> None:
-        """`trainer` is a process that has nothing else to do; without one a new one is started."""
+        """`trainer` is an idle process; without one a new one starts."""
         super().__init__(*arguments, **options)
         self.trainer = trainer
-        """Once the thread has ended, a process that may train another run, or None where there is none left."""
+        """Once the thread has ended, a process that can train another run, or None."""
         self.pid: int | None = None
         self.launched = threading.Event()
-        """Set once the process exists, or never will."""
+        """Set once the process exists, or cannot be started."""
         self._starting = threading.Lock()
 
     def run(self) -> None:
@@ -169,9 +169,9 @@ class ChildWorker(Worker):
         self.launched.set()
 
     def interrupt(self, reason: str) -> None:
-        """Ask the process to stop its run before the next step, with a checkpoint, or do not start the process.
+        """Ask the process to stop its run with a checkpoint before the next step, or do not start it.
 
-        The run's reason in the store is that its process was terminated.
+        The reason that the store then shows is that its process was terminated.
         """
         with self._starting:
             self._interruption = reason
@@ -194,12 +194,12 @@ class ChildWorker(Worker):
         return self._conclude(trainer.pid, code, log, seen)
 
     def _conclude(self, pid: int, code: int, log: Path, seen: int) -> Status:
-        """How the run stands now that its process has ended."""
+        """The run's status, now that its process has ended."""
         record = self._store.run(self.run_id)
         if code == 0:
             return record.status
         killed = self._interrupted_with(pid)
-        if code == -signal.SIGKILL and not (killed or self._interruption):  # before it had claimed any
+        if code == -signal.SIGKILL and not (killed or self._interruption):  # before it claimed any
             killed = [run_id for run_id in self.run_ids if self._store.run(run_id).status == Status.QUEUED]
         if killed and code not in (BUSY, STORE_FAILED):
             raise ChildDiedError(killed, code)
@@ -209,18 +209,21 @@ class ChildWorker(Worker):
         raise {BUSY: RunBusyError, STORE_FAILED: StoreError}.get(code, ChildError)(said)
 
     def _interrupted_with(self, pid: int) -> list[int]:
-        """Those of its runs, in order, that ended with the process; others may have ended before."""
+        """The runs, in order, that ended with the process. Others may have ended before."""
         ended = {run.id for run in self._store.runs() if run.pid == pid and run.status == Status.INTERRUPTED}
         return [run_id for run_id in self.run_ids if run_id in ended]
 
 
 def sentence(error: Exception) -> str:
-    """An error as a reason: ours are sentences, others need their name."""
-    return str(error) if isinstance(error, WdtuiError) else f"{type(error).__name__}: {error}"
+    """An error as a reason on one line. Ours are sentences, others need the name of their type."""
+    message = str(error)
+    if message.startswith("CUDA error"):  # PyTorch adds lines about how to debug it
+        message = message.partition("\n")[0]
+    return message if isinstance(error, WdtuiError) else f"{type(error).__name__}: {' '.join(message.split())}"
 
 
 def _last_line(log: Path, seen: int) -> str:
-    """The last line of a log after so many bytes."""
+    """The last line of a log after its first `seen` bytes."""
     with open(log, "rb") as file:
         file.seek(max(seen, log.stat().st_size - _LAST_BYTES))
         lines = file.read(_LAST_BYTES).decode(errors="replace").split("\n")

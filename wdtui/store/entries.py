@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
 from wdtui.store.records import UNREADABLE, Command, Event, RunRecord
@@ -13,7 +14,7 @@ from wdtui.store.seals import fits, listed
 
 def read_events(connection: sqlite3.Connection, run: RunRecord) -> list[Event]:
     """The events of a run, by step. Damaged or missing events are replaced by one of the kind UNREADABLE."""
-    rows = _entries(connection, "events", run.id, "ORDER BY step, id")
+    rows = select(connection, f"{listed('events')} FROM events WHERE run_id = ? ORDER BY step, id", (run.id,))
     [(count,)] = select(connection, "events FROM runs WHERE id = ?", (run.id,))
     events = [_event(row, run) for row in rows]
     if not run.damaged and (missing := count - len(events)):
@@ -22,13 +23,14 @@ def read_events(connection: sqlite3.Connection, run: RunRecord) -> list[Event]:
     return events
 
 
-def read_commands(connection: sqlite3.Connection, run_id: int) -> list[Command]:
-    """The pending commands of a run, in the order they were sent."""
-    return [_command(row, run_id) for row in _entries(connection, "commands", run_id, "AND taken IS NULL ORDER BY id")]
-
-
-def _entries(connection: sqlite3.Connection, table: str, run_id: int, condition: str) -> list[tuple[Any, ...]]:
-    return select(connection, f"{listed(table)} FROM {table} WHERE run_id = ? {condition}", (run_id,))
+def read_commands(connection: sqlite3.Connection, run_ids: Sequence[int]) -> dict[int, list[Command]]:
+    """The pending commands of runs, by run, in the order they were sent."""
+    columns = ", ".join(f"commands.{column}" for column in listed("commands").split(", "))
+    which = "json_each(?) JOIN commands ON run_id = value WHERE taken IS NULL ORDER BY commands.id"
+    commands: dict[int, list[Command]] = {}
+    for run_id, *row in select(connection, f"value, {columns} FROM {which}", (json.dumps([*run_ids]),)):
+        commands.setdefault(run_id, []).append(_command(tuple(row), run_id))
+    return commands
 
 
 def _event(row: tuple[Any, ...], run: RunRecord) -> Event:

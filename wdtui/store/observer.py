@@ -17,7 +17,7 @@ from wdtui.store.processes import Life
 from wdtui.store.records import LIVE, Claim, RunRecord, Status
 
 SILENCE_SECONDS = 60.0
-"""An owner that cannot be inspected is gone after this time without a heartbeat. One is sent at least every 5 s."""
+"""An owner that cannot be inspected is gone after this time without a heartbeat. One is sent at least every 10 s."""
 _HELD = {*LIVE, Status.QUEUED}
 
 

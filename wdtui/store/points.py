@@ -14,17 +14,20 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wdtui.schema.curves import Curves, Point
-from wdtui.schema.schema import Schema
-from wdtui.store.records import RunRecord
-from wdtui.store.rows import change
+from wdtui.store.records import Report
+from wdtui.store.rows import change, change_all, columns_of_all
 
 _TRAILER = 16
 _AT_ONCE = 1024
@@ -32,13 +35,44 @@ _ODD = 0x9E3779B97F4A7C15
 """2⁶⁴ divided by the golden ratio. Its powers have no pattern."""
 
 
-def add_points(connection: sqlite3.Connection, run_id: int, points: Sequence[Point], names: Sequence[str]) -> None:
-    """Insert points of a run, in order. Raises ValueError when a point has not one value per name."""
-    last = connection.execute("SELECT step FROM points WHERE run_id = ? ORDER BY step DESC LIMIT 1", (run_id,))
-    before: int = (last.fetchone() or (-1,))[0]
-    packed = _packed(points, names, run_id, before)
-    rows = [(run_id, point.step, data) for point, data in zip(points, packed, strict=True)]
+def add_points(connection: sqlite3.Connection, points: Mapping[int, Sequence[Point]], names: Sequence[str]) -> None:
+    """Insert points by the number of their run, each run's in order. All have the same names of values.
+
+    Raises ValueError for a point with another number of values.
+    """
+    last = "(SELECT MAX(step) FROM points WHERE run_id = value)"
+    before = dict(connection.execute(f"SELECT value, {last} FROM json_each(?)", (json.dumps([*points]),)))
+    owned = [(run_id, point) for run_id, of_run in points.items() for point in of_run]
+    befores = []
+    for run_id, point in owned:
+        befores.append(-1 if before[run_id] is None else before[run_id])
+        before[run_id] = point.step
+    packed = _packed([point for _, point in owned], names, [run_id for run_id, _ in owned], befores)
+    rows = [(run_id, point.step, data) for (run_id, point), data in zip(owned, packed, strict=True)]
     connection.executemany("INSERT INTO points VALUES (?, ?, ?)", rows)
+
+
+def add_measured(connection: sqlite3.Connection, reports: Sequence[Report]) -> None:
+    """Add the points of runs, and what their rows say of the newest of them; counts as a heartbeat."""
+    if not reports:
+        return
+    alike: dict[tuple[str, ...], list[Report]] = defaultdict(list)
+    columns = columns_of_all(connection, [report.claim.run_id for report in reports])
+    for report in reports:
+        alike[columns[report.claim.run_id]].append(report)
+    rows = []
+    for names, some in alike.items():
+        add_points(connection, {report.claim.run_id: report.points for report in some}, names)
+        for report in some:
+            about = {
+                "heartbeat": time.time(),
+                "speed": report.speed,
+                "batched": report.batched,
+                "milestones": json.dumps(dict(report.milestones)),
+                **_newest(report.points[-1], names, report.latest),
+            }
+            rows.append((report.claim.run_id, about))
+    change_all(connection, rows, also="beats = beats + 1")
 
 
 def read_points(
@@ -68,29 +102,27 @@ def read_points(
     return curves
 
 
-def newest(
-    points: Sequence[Point], names: Sequence[str], schema: Schema, before: Mapping[str, float]
-) -> dict[str, Any]:
-    """The columns of a run's row that come from its newest points. Per-layer values are left out.
+def _newest(point: Point, names: Sequence[str], before: Mapping[str, float] = MappingProxyType({})) -> dict[str, Any]:
+    """The columns of a run's row that come from its newest point. Per-layer values are left out.
 
-    A metric that only some points have keeps the value of the last that had it. `before` are the values so far.
+    `before` are earlier values of metrics that not every point has.
     """
-    latest: dict[str, float | None] = {}
-    for place, name in enumerate(names):
-        if "/" in name:
-            continue
-        values = [points[-1].values[place]]
-        if (metric := schema.metrics.get(name)) and metric.every:
-            values = [before.get(name, math.nan), *(point.values[place] for point in points)]
-        latest[name] = next((value for value in reversed(values) if math.isfinite(value)), None)
-    return {"step": points[-1].step, "epoch": points[-1].epoch, "latest": json.dumps(latest)}
+    values = point.values
+    latest = {name: values[at] if math.isfinite(values[at]) else before.get(name) for at, name in _pooled(tuple(names))}
+    return {"step": point.step, "epoch": point.epoch, "latest": json.dumps(latest)}
 
 
-def follow_points(connection: sqlite3.Connection, run: RunRecord, names: Sequence[str]) -> None:
-    """Update a run's row from its newest point after points were removed or copied."""
-    points = points_of(read_points(connection, run.id, names, -1, -1))
-    said = newest(points, names, run.schema, {}) if points else {"step": 0, "epoch": 0, "latest": "{}"}
-    change(connection, run.id, **said)
+@lru_cache
+def _pooled(names: tuple[str, ...]) -> list[tuple[int, str]]:
+    """The place and the name of each value that is not of one layer."""
+    return [(at, name) for at, name in enumerate(names) if "/" not in name]
+
+
+def follow_points(connection: sqlite3.Connection, run_id: int, names: Sequence[str]) -> None:
+    """Update the run's row from its newest point after points were removed or copied."""
+    curves = read_points(connection, run_id, names, -1, -1)
+    latest = _newest(points_of(curves)[-1], names) if len(curves) else {"step": 0, "epoch": 0, "latest": "{}"}
+    change(connection, run_id, **latest)
 
 
 def points_of(curves: Curves) -> list[Point]:
@@ -99,23 +131,30 @@ def points_of(curves: Curves) -> list[Point]:
     return [Point(step, epoch, tuple(values)) for step, epoch, values in rows]
 
 
-def _packed(points: Sequence[Point], names: Sequence[str], run_id: int, before: int) -> list[bytes]:
+def _packed(
+    points: Sequence[Point], names: Sequence[str], run_ids: Sequence[int], befores: Sequence[int]
+) -> list[bytes]:
+    """The bytes of points, given the run of each and the step of the point before it."""
     if wrong := next((point for point in points if len(point.values) != len(names)), None):
         raise ValueError(f"a point of this run has {len(names)} values, not {len(wrong.values)}")
     rows = np.zeros(len(points), _form(names))
     rows["step"], rows["epoch"] = [point.step for point in points], [point.epoch for point in points]
     rows["values"] = np.array([point.values for point in points]).reshape(len(points), len(names))
-    rows["before"] = [before, *(point.step for point in points)][: len(points)]
-    rows["checksum"] = _checksums(rows, run_id)
-    return [row.tobytes() for row in rows]
+    rows["before"] = befores
+    rows["checksum"] = _checksums(rows, np.array(run_ids, np.uint64))
+    data, size = rows.tobytes(), rows.itemsize
+    return [data[at : at + size] for at in range(0, len(data), size)]
 
 
-def _checksums(rows: NDArray[Any], run_id: int) -> NDArray[np.uint64]:
-    """The checksum of each row, [points], computed in chunks that fit a processor's cache."""
+def _checksums(rows: NDArray[Any], run_ids: NDArray[np.uint64] | np.uint64) -> NDArray[np.uint64]:
+    """The checksum of each row, [points], computed in chunks that fit a processor's cache.
+
+    `run_ids` are the number of one run, or [points].
+    """
     words = rows.view("<u8").reshape(len(rows), rows.itemsize // 8)[:, :-1]
     weights = np.full(words.shape[1] + 1, _ODD, dtype=np.uint64).cumprod()
     sums = [_folded(words[at : at + _AT_ONCE]) @ weights[:-1] for at in range(0, len(words), _AT_ONCE)]
-    return np.concatenate([*sums, np.empty(0, np.uint64)]) + weights[-1:] * np.uint64(run_id)
+    return np.concatenate([*sums, np.empty(0, np.uint64)]) + weights[-1:] * run_ids
 
 
 def _folded(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -166,7 +205,7 @@ def _salvaged(rows: Sequence[tuple[Any, Any]], run_id: int, names: Sequence[str]
 
 
 def _fits(rows: NDArray[Any], run_id: int) -> bool:
-    return bool(np.array_equal(rows["checksum"], _checksums(rows, run_id)))
+    return bool(np.array_equal(rows["checksum"], _checksums(rows, np.uint64(run_id))))
 
 
 def _step(blob: bytes, at: int) -> int:

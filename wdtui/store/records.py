@@ -9,12 +9,14 @@ import dataclasses
 import enum
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from wdtui.problems import registry
 from wdtui.schema.config import Config
+from wdtui.schema.curves import Point
 from wdtui.schema.hyperparameters import ConfigError, format_value
 from wdtui.schema.schema import Schema
 from wdtui.schema.steering import Plan, courses, from_json
@@ -78,6 +80,23 @@ class Claim(NamedTuple):
 
     run_id: int
     token: int
+
+
+class Report(NamedTuple):
+    """What a run's owner writes down of it at one time; without points and events it is a heartbeat."""
+
+    claim: Claim
+    points: Sequence[Point] = ()
+    events: Sequence[tuple[int, str, Mapping[str, Any]]] = ()
+    """Step, kind and data of each; the data are plain JSON."""
+    speed: float | None = None
+    """In steps/s, at the last point."""
+    milestones: Mapping[str, Any] = MappingProxyType({})
+    """All so far."""
+    batched: int = 1
+    """How many runs share one batch, this one included."""
+    latest: Mapping[str, float] = MappingProxyType({})
+    """The newest values of metrics that not every point has."""
 
 
 class _Row(NamedTuple):

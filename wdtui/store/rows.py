@@ -114,20 +114,44 @@ def select_run(connection: sqlite3.Connection, observer: Observer, run_id: int) 
 
 def check_claim(connection: sqlite3.Connection, claim: Claim) -> None:
     """Raise OwnershipLostError unless the claim is the run's latest. Every transaction of an owner starts with it."""
-    row = connection.execute("SELECT token, pid, host FROM runs WHERE id = ?", (claim.run_id,)).fetchone()
-    if row is None:
-        raise OwnershipLostError(no_run(claim.run_id))
-    if row[0] != claim.token:
-        by = f"process {row[1]} on host {row[2]}" if row[1] else "another process"
-        raise OwnershipLostError(f"Run {claim.run_id} was taken over by {by}; this process stops writing to it.")
+    if lost := lost_claims(connection, [claim]):
+        raise lost[claim.run_id]
+
+
+def lost_claims(connection: sqlite3.Connection, claims: Sequence[Claim]) -> dict[int, OwnershipLostError]:
+    """Of several claims those that hold no more: why, by the number of the run."""
+    which = "SELECT id, token, pid, host FROM runs WHERE id IN (SELECT value FROM json_each(?))"
+    found = {row[0]: row[1:] for row in connection.execute(which, (json.dumps([claim.run_id for claim in claims]),))}
+    lost = {}
+    for run_id, token in claims:
+        if run_id not in found:
+            lost[run_id] = OwnershipLostError(no_run(run_id))
+        elif found[run_id][0] != token:
+            _, pid, host = found[run_id]
+            by = f"process {pid} on host {host}" if pid else "another process"
+            lost[run_id] = OwnershipLostError(f"Run {run_id} was taken over by {by}; this process stops writing to it.")
+    return lost
 
 
 def columns_of(connection: sqlite3.Connection, run_id: int) -> tuple[str, ...]:
     """The names of the values in the run's points, stored when the run was created."""
-    rows = select(connection, "columns, columns_seal FROM runs WHERE id = ?", (run_id,))
-    if not rows:
-        raise StoreError(no_run(run_id))
-    [(columns, sealed)] = rows
+    return columns_of_all(connection, [run_id])[run_id]
+
+
+def columns_of_all(connection: sqlite3.Connection, run_ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
+    """The same for several runs, by their numbers."""
+    which = "id, columns, columns_seal FROM runs WHERE id IN (SELECT value FROM json_each(?))"
+    rows = {row[0]: row[1:] for row in select(connection, which, (json.dumps([*run_ids]),))}
+    read: dict[tuple[Any, Any], tuple[str, ...]] = {}  # the runs of a batch measure the same
+    for run_id in run_ids:
+        if run_id not in rows:
+            raise StoreError(no_run(run_id))
+        if rows[run_id] not in read:
+            read[rows[run_id]] = _columns(run_id, *rows[run_id])
+    return {run_id: read[rows[run_id]] for run_id in run_ids}
+
+
+def _columns(run_id: int, columns: Any, sealed: Any) -> tuple[str, ...]:
     try:
         if sealed is None or seal(columns) == sealed:
             return tuple(json.loads(columns))
@@ -139,14 +163,21 @@ def columns_of(connection: sqlite3.Connection, run_id: int) -> tuple[str, ...]:
 
 def change(connection: sqlite3.Connection, run_id: int, **values: Any) -> None:
     """Set columns of a run's row and give it the next revision."""
-    next_revision(connection)
-    assignments = "".join(f"{column} = ?, " for column in values)
-    cursor = connection.execute(
-        f"UPDATE runs SET {assignments}revision = (SELECT revision FROM counter) WHERE id = ?",
-        (*values.values(), run_id),
-    )
-    if not cursor.rowcount:
+    if not change_all(connection, [(run_id, values)]):
         raise StoreError(no_run(run_id))
+
+
+def change_all(connection: sqlite3.Connection, rows: Sequence[tuple[int, Mapping[str, Any]]], also: str = "") -> int:
+    """Set the same columns of several runs' rows, under one next revision. Returns how many rows there are.
+
+    `also` is one more assignment, as SQL.
+    """
+    next_revision(connection)
+    assignments = ", ".join([*(f"{column} = ?" for column in rows[0][1]), *filter(None, [also]), ""])
+    return connection.executemany(
+        f"UPDATE runs SET {assignments}revision = (SELECT revision FROM counter) WHERE id = ?",
+        [(*values.values(), run_id) for run_id, values in rows],
+    ).rowcount
 
 
 def next_revision(connection: sqlite3.Connection) -> None:

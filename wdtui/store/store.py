@@ -13,7 +13,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 from wdtui import settings
@@ -25,7 +25,7 @@ from wdtui.store.database import Database
 from wdtui.store.entries import read_commands, read_events
 from wdtui.store.observer import Observer
 from wdtui.store.paths import FILE_NAME, log_path
-from wdtui.store.points import add_points, follow_points, newest, points_of, read_points
+from wdtui.store.points import add_measured, add_points, follow_points, points_of, read_points
 from wdtui.store.processes import Life, Owner, find_process, this_process
 from wdtui.store.records import (
     CLAIMABLE,
@@ -35,6 +35,7 @@ from wdtui.store.records import (
     Command,
     Event,
     OwnershipLostError,
+    Report,
     RunBusyError,
     RunRecord,
     RunStoppedError,
@@ -48,6 +49,7 @@ from wdtui.store.rows import (
     check_claim,
     columns_of,
     given,
+    lost_claims,
     next_revision,
     no_run,
     schema_id,
@@ -64,6 +66,7 @@ __all__ = [
     "Command",
     "Event",
     "OwnershipLostError",
+    "Report",
     "RunBusyError",
     "RunRecord",
     "RunStoppedError",
@@ -221,29 +224,29 @@ class Store:
         *,
         speed: float | None,
         milestones: Mapping[str, Any],
-        batched: int = 1,
+        latest: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
-        """Add points, the `speed` in steps/s and the milestones in one transaction. This counts as a heartbeat.
+        """Add points, `speed` in steps/s and the milestones so far, as `report` does."""
+        lost = self.report([Report(claim, points, speed=speed, milestones=milestones, latest=latest)])
+        if lost:
+            raise lost[claim.run_id]
 
-        `batched` is how many runs share the batch, including this one.
+    def report(self, reports: Sequence[Report]) -> dict[int, OwnershipLostError]:
+        """Write down what several runs of one process did, in one transaction and under one revision.
 
-        Raises StoreError, and adds nothing, if the run has a point at one of the steps. Raises ValueError if the values
-        of a point do not match the run's columns.
+        Returns why the claims to some of them hold no more; nothing is written to these. Raises StoreError, and writes
+        nothing at all, if a run already has a point at one of the steps, and ValueError if the values of a point are
+        not those of the run's columns.
         """
         with self._database.writing() as connection:
-            check_claim(connection, claim)
-            names = columns_of(connection, claim.run_id)
-            add_points(connection, claim.run_id, points, names)
-            run = select_run(connection, self._observer, claim.run_id)
-            _heartbeat(connection, claim)
-            change(
-                connection,
-                claim.run_id,
-                speed=speed,
-                batched=batched,
-                milestones=json.dumps(dict(milestones)),
-                **(newest(points, names, run.schema, run.latest) if points else {}),
-            )
+            lost = lost_claims(connection, [report.claim for report in reports])
+            held = [report for report in reports if report.claim.run_id not in lost]
+            for report in held:
+                for step, kind, data in report.events:
+                    _add_event(connection, report.claim.run_id, step, time.time(), kind, data)
+            _heartbeat(connection, [report.claim for report in held if not report.points])
+            add_measured(connection, [report for report in held if report.points])
+        return lost
 
     def add_columns(self, claim: Claim, columns: Iterable[str], sparse: Collection[str] = ()) -> tuple[str, ...]:
         """Have the points of a run hold further values; those that it has get NaN. Returns all columns, in order.
@@ -261,7 +264,7 @@ class Store:
                 change(connection, run_id, columns=json.dumps(names), schema=schema_id(connection, schema))
                 connection.execute("UPDATE runs SET columns_seal = ? WHERE id = ?", (seal(json.dumps(names)), run_id))
                 connection.execute("DELETE FROM points WHERE run_id = ?", (run_id,))
-                add_points(connection, run_id, [point.under(known, names) for point in points], names)
+                add_points(connection, {run_id: [point.under(known, names) for point in points]}, names)
         return names
 
     def columns(self, run_id: int) -> tuple[str, ...]:
@@ -283,7 +286,7 @@ class Store:
             connection.execute(
                 "DELETE FROM events WHERE run_id = ? AND step = ? AND kind = 'steered'", (run_id, after_step)
             )
-            follow_points(connection, select_run(connection, self._observer, run_id), names)
+            follow_points(connection, run_id, names)
 
     def inherit(self, claim: Claim, parent: int, up_to_step: int) -> None:
         """Replace the points of a fork by its parent's points up to a step, and add the steerings before that step."""
@@ -294,17 +297,17 @@ class Store:
             points = points_of(read_points(connection, parent, measured, -1, -1))
             connection.execute("DELETE FROM points WHERE run_id = ?", (run_id,))
             inherited = [point.under(measured, names) for point in points if point.step <= up_to_step]
-            add_points(connection, run_id, inherited, names)
+            add_points(connection, {run_id: inherited}, names)
             for event in read_events(connection, select_run(connection, self._observer, parent)):  # no damaged one
                 if event.kind == "steered" and event.step < up_to_step:
                     _add_event(connection, run_id, event.step, event.time, event.kind, event.data)
-            follow_points(connection, select_run(connection, self._observer, run_id), names)
+            follow_points(connection, run_id, names)
 
     def heartbeat(self, claim: Claim) -> None:
         """Record that the owner is alive. Takes no revision."""
         with self._database.writing() as connection:
             check_claim(connection, claim)
-            _heartbeat(connection, claim)
+            _heartbeat(connection, [claim])
 
     def set_status(self, claim: Claim, status: Status, reason: str = "") -> None:
         """Set the status, and its reason in one sentence. The run has ended unless it is queued or live."""
@@ -360,8 +363,12 @@ class Store:
 
     def commands(self, run_id: int) -> list[Command]:
         """The pending commands, in the order they were sent. A damaged one is UNREADABLE."""
+        return self.commands_to([run_id]).get(run_id, [])
+
+    def commands_to(self, run_ids: Sequence[int]) -> dict[int, list[Command]]:
+        """The same for several runs, by their numbers; runs without commands are left out."""
         with self._database.reading() as connection:
-            return read_commands(connection, run_id)
+            return read_commands(connection, run_ids)
 
     def take(self, claim: Claim, command: Command, plan: Plan | None = None) -> bool:
         """Mark a command as done and set the resulting plan, in one transaction; False if it was already done."""
@@ -584,5 +591,9 @@ def _add_event(
     )
 
 
-def _heartbeat(connection: sqlite3.Connection, claim: Claim) -> None:
-    connection.execute("UPDATE runs SET heartbeat = ?, beats = beats + 1 WHERE id = ?", (time.time(), claim.run_id))
+def _heartbeat(connection: sqlite3.Connection, claims: Sequence[Claim]) -> None:
+    which = json.dumps([claim.run_id for claim in claims])
+    connection.execute(
+        "UPDATE runs SET heartbeat = ?, beats = beats + 1 WHERE id IN (SELECT value FROM json_each(?))",
+        (time.time(), which),
+    )

@@ -5,11 +5,14 @@ Everything is sampled on demand. A missing GPU, driver or sensor value is left o
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import importlib
 import itertools
 import math
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +52,13 @@ def sample() -> Load:
 
 
 def gpus() -> tuple[Gpu, ...]:
-    """The NVIDIA GPUs; empty if the library, the driver or the hardware is missing."""
+    """The NVIDIA GPUs in PyTorch's order, so that the first is cuda:0; none without the library, a driver or a GPU.
+
+    CUDA_VISIBLE_DEVICES limits and orders them, by index, UUID or MIG device. NVML counts in the order of the PCI bus,
+    as CUDA does for equal GPUs; for different ones CUDA does so with CUDA_DEVICE_ORDER=PCI_BUS_ID.
+    """
     nvml = _nvml()
-    if nvml is None:
-        return ()
-    try:
-        handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
-        return tuple(_gpu(nvml, handle) for handle in handles)
-    except nvml.NVMLError:
-        return ()
+    return () if nvml is None else tuple(_gpu(nvml, handle) for handle in _visible(nvml))
 
 
 def available_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
@@ -132,18 +133,52 @@ def _nvml() -> Any:
     return nvml
 
 
+def _visible(nvml: Any) -> list[Any]:
+    """The handles of the GPUs that CUDA shows to this process; of one that is lost, none."""
+    found, wanted = {}, os.environ.get("CUDA_VISIBLE_DEVICES")
+    with contextlib.suppress(nvml.NVMLError):
+        for index in range(nvml.nvmlDeviceGetCount()):
+            with contextlib.suppress(nvml.NVMLError):
+                found[index] = nvml.nvmlDeviceGetHandleByIndex(index)
+    if wanted is None:
+        return list(found.values())
+    visible = []
+    for name in map(str.strip, wanted.split(",")):
+        try:
+            visible.append(found[int(name)] if name.isdecimal() else _by_uuid(nvml, name, found.values()))
+        except (KeyError, nvml.NVMLError):  # CUDA too ignores everything after an unknown device
+            break
+    return visible
+
+
+def _by_uuid(nvml: Any, name: str, handles: Iterable[Any]) -> Any:
+    """A GPU by the beginning of its UUID, or a MIG device by its name. Raises KeyError or NVMLError without one."""
+    if name.startswith("MIG-"):
+        return nvml.nvmlDeviceGetHandleByUUID(name)
+    if name.startswith("GPU-"):
+        for handle in handles:
+            if _text_of(nvml.nvmlDeviceGetUUID(handle)).startswith(name):
+                return handle
+    raise KeyError(name)
+
+
+def _text_of(value: str | bytes) -> str:
+    """Text from NVML, which is bytes in some versions of its Python package."""
+    return value.decode() if isinstance(value, bytes) else value
+
+
 def _gpu(nvml: Any, handle: Any) -> Gpu:
     def ask(question: str, *arguments: Any) -> Any:
         try:
             return getattr(nvml, question)(handle, *arguments)
-        except nvml.NVMLError:  # for example, a virtual GPU has no thermometer
+        except nvml.NVMLError:  # for example, a virtual GPU or a MIG device has no thermometer
             return None
 
     name = ask("nvmlDeviceGetName") or "NVIDIA GPU"
     use, memory = ask("nvmlDeviceGetUtilizationRates"), ask("nvmlDeviceGetMemoryInfo")
     milliwatts = ask("nvmlDeviceGetPowerUsage")
     return Gpu(
-        name.decode() if isinstance(name, bytes) else name,
+        _text_of(name),
         None if use is None else use.gpu,
         None if memory is None else (memory.used, memory.total),
         ask("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU),

@@ -7,6 +7,7 @@ store cannot be written, the recorder says so once on stderr and tries again eve
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import json
 import math
@@ -23,9 +24,9 @@ from typing import Any
 from torch import Tensor
 
 from wdtui.problems.declared import DeclaredConfig
-from wdtui.runs.judging import Judging
+from wdtui.runs.retention import MilestoneTracker
 from wdtui.runs.runner import software
-from wdtui.schema.curves import Curves, Point
+from wdtui.schema.curves import Point
 from wdtui.schema.schema import Schema
 from wdtui.schema.steering import Plan, Steering, to_json
 from wdtui.store import rescue
@@ -67,7 +68,7 @@ class Recorder:
         try:
             self._store = Store(folder)
             self.run_id = self._store.add_run(config, name=clean(name)[:_LONGEST_NAME])
-            self._claim = self._store.claim(self.run_id, device=device, threads=threads, versions=software())
+            self._claim = self._store.claim(self.run_id, device=device, threads=threads, versions=software(device))
             self._record = self._store.run(self.run_id)
             self._checkpoints = self._store.checkpoints(self._record, self._claim)
         except StoreError as error:
@@ -75,7 +76,9 @@ class Recorder:
             self.lost = True
             return
         self._columns = config.columns
-        self._judging: Judging | None = None
+        self._tracker: MilestoneTracker | None = None
+        self._latest: dict[str, float] = {}
+        """The newest value of each metric that not every point has."""
         self._measured = rescue.Measured(self._columns)
         """All points, should the store be lost."""
         say(f"watching run {self.run_id}{f' ({clean(name)})' if clean(name) else ''}. `wdtui` shows it.")
@@ -188,21 +191,33 @@ class Recorder:
             self._columns = self._store.add_columns(self._claim, new, sparse)
             self._schema = self._schema.recording(self._columns, sparse)
             self._measured.widen(self._columns)
-            self._judging = None
+            self._tracker = None
         *columns, _ = self._columns
         points = [
             Point(one.step, one.step, (*(values.get(name, math.nan) for name in columns), one.speed))
             for one, values in zip(measured, fetched, strict=True)
         ]
-        judging = self._judging or Judging(self._schema.judged, self._store.curves(self._claim.run_id))
-        self._judging = None  # until they are written
-        judging.add(Curves.of(self._columns, points))
-        milestones = judging.milestones().to_json()
-        self._store.append(self._claim, points, speed=points[-1].values[-1], milestones=milestones)
-        self._judging = judging
+        judged = self._schema.judged
+        if self._tracker is None:
+            self._tracker = MilestoneTracker.of(self._store.curves(self._claim.run_id), judged)
+        tracker = copy.copy(self._tracker)  # as it is only once the points are written
+        for point in points:
+            values = dict(zip(self._columns, point.values, strict=True))
+            tracker.add(point.step, *(values.get(name, math.nan) for name in judged))
+            self._latest |= {
+                name: value for name, value in values.items() if math.isfinite(value) and self._is_sparse(name)
+            }
+        self._store.append(
+            self._claim, points, speed=points[-1].values[-1], milestones=tracker.summary, latest=self._latest
+        )
+        self._tracker = tracker
         for point in points:
             self._measured.add(point)
             self._waiting.popleft()
+
+    def _is_sparse(self, name: str) -> bool:
+        metric = self._schema.metrics.get(name)
+        return metric is not None and bool(metric.every)
 
     def _take(self, command: Command, plan: Plan | None) -> None:
         self._store.take(self._claim, command, plan)
