@@ -12,8 +12,9 @@ from typing import Any
 
 import pytorch_lightning
 
-from wdtui.watching.watch import Knob, watch
+from wdtui.watching.description import Knob
 from wdtui.watching.watch import Watch as Run
+from wdtui.watching.watch import watch
 
 __all__ = ["Watch"]
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import transformers
 
-from wdtui.watching.watch import Knob, watch
+from wdtui.watching.description import Knob
 from wdtui.watching.watch import Watch as Run
+from wdtui.watching.watch import watch
 
 __all__ = ["Watch"]
 

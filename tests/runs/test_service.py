@@ -83,6 +83,7 @@ def damage_a_point(store: Store, run_id: int) -> None:
 REQUESTS: dict[str, Callable[[Service, int], Any]] = {
     "pause": lambda service, run_id: service.pause(run_id),
     "resume": lambda service, run_id: service.resume(run_id),
+    "checkpoint": lambda service, run_id: service.checkpoint(run_id),
     "stop": lambda service, run_id: service.stop(run_id),
     "steer": lambda service, run_id: service.steer(run_id, {"weight_decay": 0.5}),
     "fork": lambda service, run_id: service.fork(run_id, None, {"weight_decay": 0.5}),
@@ -106,6 +107,8 @@ def refusal(request: str, status: Status) -> str | None:
         return f"Run 1 is {status}: there is nothing left to train."
     if request == "stop" and status not in LIVE | {Status.QUEUED}:
         return f"Run 1 is {status}: only a live or queued run can be stopped."
+    if request == "checkpoint" and status not in LIVE:
+        return f"Run 1 is {status}: only a live run can write a checkpoint."
     if request == "steer" and status not in LIVE:
         return f"Run 1 is {status}: only a live run can be steered."
     if request == "fork" and status == Status.QUEUED:

@@ -306,7 +306,7 @@ def test_a_checkpoint_holds_the_models_and_the_optimizers(store: Store) -> None:
     loop.run.checkpoint()
     kept = {name: tensor.clone() for name, tensor in loop.model.state_dict().items()}
     loop.until(lambda: the_run(store).step)
-    store.send(1, "checkpoint")
+    Service(store).checkpoint(1)
     loop.until(lambda: (the_run(store).checkpoint_step or 0) > 5)
     loop.run.close()
     checkpoints = store.checkpoints(the_run(store))

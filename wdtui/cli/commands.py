@@ -117,6 +117,11 @@ def pause(run: RunArgument, store: StoreOption = None) -> None:
     _ask(store, run, lambda service, record: service.pause(record.id))
 
 
+def checkpoint(run: RunArgument, store: StoreOption = None) -> None:
+    """Have a live run write a checkpoint now."""
+    _ask(store, run, lambda service, record: service.checkpoint(record.id))
+
+
 def stop(run: RunOrSweepArgument, store: StoreOption = None) -> None:
     """Stop a live run or all runs of a sweep, with checkpoints; `wdtui resume` continues from there."""
     if not is_sweep(run):

@@ -30,6 +30,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "wdtui resume S2 --executor ray",
     ),
     "pause": ("wdtui pause last", "wdtui pause 3"),
+    "checkpoint": ("wdtui checkpoint last", "wdtui checkpoint 3"),
     "stop": ("wdtui stop last", "wdtui stop 3", "wdtui stop S2"),
     "steer": (
         "wdtui steer last --set bn_epsilon=1e-2",

@@ -65,7 +65,8 @@ app.add_typer(sweeps.app, name="sweeps")
 app.add_typer(config.app, name="config")
 app.add_typer(store_commands.app, name="store")
 _COMMANDS: tuple[Callable[..., Any], ...] = (
-    commands.resume, commands.pause, commands.stop, commands.steer, forks.fork, forks.replay, plot.plot, bench.bench,
+    commands.resume, commands.pause, commands.checkpoint, commands.stop, commands.steer,
+    forks.fork, forks.replay, plot.plot, bench.bench,
     doctor.doctor,
 )  # fmt: skip
 for command in _COMMANDS:

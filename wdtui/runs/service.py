@@ -156,6 +156,12 @@ class Service:
             raise RefusedError(f"Run {run_id} is {run.status}: only a running run can be paused.")
         return self._send(run, "pause", f"Pausing run {run_id} …")
 
+    def checkpoint(self, run_id: int) -> str:
+        run = self._sound(run_id)
+        if not run.live:
+            raise RefusedError(f"Run {run_id} is {run.status}: only a live run can write a checkpoint.")
+        return self._send(run, "checkpoint", f"Run {run_id} writes a checkpoint …")
+
     def stop(self, run_id: int) -> str:
         """Stop a live run with a checkpoint, or remove a queued run from its queue."""
         run = self.store.run(run_id)

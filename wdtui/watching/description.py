@@ -7,19 +7,24 @@ import keyword
 import math
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from torch import nn
+from torch.optim import Optimizer
 
 from wdtui.problems.declared import DeclaredConfig, Problem, config_of, declared
 from wdtui.schema.hyperparameters import SYMBOLS, ConfigError, Hyperparameter, Value
 from wdtui.schema.recorded import SPEED
 from wdtui.schema.schema import Schema
 from wdtui.support.text import clean
+from wdtui.training.live import LiveSettings
 
 Setting = bool | int | float | str
+Knob = tuple[Callable[[], Any], Callable[[Any], object]]
+"""What reads a value of the training, and what changes it."""
 
 _GROUPS = {"config": "Config", "live": "Live", "run": "Run"}
 _NOT_NEGATIVE = {"lr", "learning_rate", "weight_decay", "eps", "bn_epsilon", "momentum"}
@@ -132,3 +137,37 @@ def _script() -> str:
     """The name of the script, by which its runs are told from others."""
     path = getattr(sys.modules["__main__"], "__file__", None) or ""
     return clean(Path(path).name) or "watched"
+
+
+def several(one: Any) -> list[Any]:
+    """What may be given alone or as a list."""
+    return list(one) if isinstance(one, (list, tuple)) else [one]
+
+
+def by_prefix(model: nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """Models by the prefix of their layers' names: none for one alone, its place for one of several."""
+    if isinstance(model, nn.Module):
+        return {"": model}
+    return dict(model) if isinstance(model, Mapping) else {str(place): one for place, one in enumerate(model)}
+
+
+def device_of(models: Iterable[nn.Module]) -> str:
+    """Where the first parameter is."""
+    first = next((parameter for model in models for parameter in model.parameters()), None)
+    return "cpu" if first is None else str(first.device)
+
+
+def live_values(
+    config: Mapping[str, Any], settings: LiveSettings, optimizers: Iterable[Optimizer], knobs: Mapping[str, Knob]
+) -> dict[str, Setting]:
+    """What can be steered, with its value; that of the learning rate is the one with which a scheduler began."""
+    values: dict[str, Setting] = {}
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    for setting in settings.names:
+        name = "learning_rate" if setting == "lr" and "learning_rate" in config else setting
+        value = settings.get(setting)
+        if setting == "lr":
+            value = next((float(group["initial_lr"]) for group in groups if "initial_lr" in group), value)
+        if math.isfinite(value) and field_name(name) == name:
+            values[name] = value
+    return values | {name: plain_value(get()) for name, (get, _) in knobs.items()}

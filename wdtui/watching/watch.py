@@ -17,7 +17,7 @@ import time
 import traceback
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,13 +33,10 @@ from wdtui.support.text import clean, number
 from wdtui.training.live import LiveSettings
 from wdtui.training.probes import PROBES
 from wdtui.training.state import StateError, Tensors, packed
-from wdtui.watching.description import describe, field_name, plain_value
+from wdtui.watching.description import Knob, by_prefix, describe, device_of, field_name, live_values, several
 from wdtui.watching.points import Measured
 from wdtui.watching.ranks import Ranks, ranks
 from wdtui.watching.recorder import Recorder, say
-
-Knob = tuple[Callable[[], Any], Callable[[Any], object]]
-"""What reads a value of the training, and what changes it."""
 
 _PAUSED_SECONDS = 0.05
 _PAUSED_RANKS_SECONDS = 0.5
@@ -70,12 +67,12 @@ def watch(
     """
     return Watch(
         model,
-        _several(optimizer),
+        several(optimizer),
         config=config if isinstance(config, Mapping) else vars(config) if config else {},
         steps=steps,
         every=every,
         name=name,
-        schedulers=_several(schedulers),
+        schedulers=several(schedulers),
         knobs=knobs or {},
         store=Path(store) if store else None,
     )
@@ -97,11 +94,11 @@ class Watch:
         knobs: Mapping[str, Knob],
         store: Path | None,
     ) -> None:
-        self._models = _named(model)
+        self._models = by_prefix(model)
         self._optimizers = optimizers
         self._settings = LiveSettings(optimizers, self._models.values(), schedulers)
         self._knobs = {field_name(given): knob for given, knob in knobs.items()}
-        described = describe(config, self._live(config), steps, every)
+        described = describe(config, live_values(config, self._settings, optimizers, self._knobs), steps, every)
         self._schema, self._every, self._steps = described.declared, described.log_every, described.steps
         self._step = 0
         self._passed: dict[str, Any] = {}
@@ -126,7 +123,7 @@ class Watch:
         """Looked at in each step; that of the ranks is looked at when they talk."""
         if not self._ranks or self._ranks.first:
             self._recorder = Recorder(
-                store, described, name=name, device=self._device(), threads=torch.get_num_threads()
+                store, described, name=name, device=device_of(self._models.values()), threads=torch.get_num_threads()
             )
             self._end = weakref.finalize(self, self._recorder.close, Status.INTERRUPTED, _NOT_CLOSED)
             if not self._ranks:
@@ -393,43 +390,8 @@ class Watch:
             self._attend_at, self._inbox = math.inf, deque()
             say(f"a fault of wdtui: {type(error).__name__}: {error}. The training goes on without being watched.")
 
-    # What is watched
-
-    def _live(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """What can be steered, with its value: the learning rate's is that which a scheduler began with."""
-        settings: dict[str, Any] = {}
-        for setting in self._settings.names:
-            name = "learning_rate" if setting == "lr" and "learning_rate" in config else setting
-            value = self._settings.get(setting)
-            if setting == "lr":
-                value = next((float(group["initial_lr"]) for group in self._groups() if "initial_lr" in group), value)
-            if math.isfinite(value) and field_name(name) == name:
-                settings[name] = value
-        for name, (get, _) in self._knobs.items():
-            settings[name] = plain_value(get())
-        return settings
-
-    def _groups(self) -> Iterator[dict[str, Any]]:
-        for optimizer in self._optimizers:
-            yield from optimizer.param_groups
-
-    def _device(self) -> str:
-        parameters = (parameter for model in self._models.values() for parameter in model.parameters())
-        return str(first.device) if (first := next(parameters, None)) is not None else "cpu"
-
 
 _NOT_CLOSED = "The script ended without closing the run."
-
-
-def _several(one: Any) -> list[Any]:
-    return list(one) if isinstance(one, (list, tuple)) else [one]
-
-
-def _named(model: nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module]) -> dict[str, nn.Module]:
-    """Models by the prefix of their layers' names: none for one alone, its place for one of several."""
-    if isinstance(model, nn.Module):
-        return {"": model}
-    return dict(model) if isinstance(model, Mapping) else {str(place): one for place, one in enumerate(model)}
 
 
 def _alone(values: Mapping[Any, Any]) -> Any:
