@@ -25,7 +25,7 @@ SHORTER: dict[str, dict[str, object]] = {
 """What is put after the words of a command, so that it takes a moment instead of minutes or hours."""
 OF_A_FILE: dict[str, object] = {"--p": 7, "--width": 4, "--steps": 4}
 """The same for a problem's file, which is the one that `wdtui new` writes."""
-OTHER_WORDS = {"8424": "10"}
+OTHER_WORDS = {"8424": "10", "300": "10"}
 """Steps that a tiny run does not reach."""
 VERDICTS = (0, 3)
 """Exit statuses of `experiments verify`: tiny networks bear out no claims. All else must end with 0."""

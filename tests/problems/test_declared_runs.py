@@ -61,7 +61,7 @@ def problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def in_threads(monkeypatch: pytest.MonkeyPatch, in_threads: None) -> None:
-    """Runs are trained by threads of this process, where a process of their own makes no difference."""
+    """Runs are trained by threads of this process, one after the other: they share its generators of random numbers."""
     monkeypatch.setattr("wdtui.cli.headless.ChildWorker", Worker)
 
 
@@ -129,7 +129,7 @@ def test_claims_and_sweeps_are_about_metrics_that_nobody_declared(
         "divided_by = { weight_decay = 0.0 }\nat_least = 10\n"
         '[[notes]]\nwhen = "fit"\nsays = "The norm is {weight_norm} at the fit."\n'
     )
-    verified = wdtui("experiments", "verify", str(tmp_path / "mine.toml"), store=tmp_path / "store")
+    verified = wdtui("experiments", "verify", str(tmp_path / "mine.toml"), "--workers", "1", store=tmp_path / "store")
     assert verified.returncode == 0 and "holds" in verified.stdout
     swept = wdtui(
         "sweep",
@@ -140,6 +140,8 @@ def test_claims_and_sweeps_are_about_metrics_that_nobody_declared(
         "2",
         "--steps",
         "40",
+        "--workers",
+        "1",
         "--headless",
         store=tmp_path / "store",
     )

@@ -218,7 +218,7 @@ def test_where_memory_gives_out_on_the_way_half_of_the_runs_go_on_first(
     monkeypatch.setattr(Snapshot, "on_device", on_device)
     monkeypatch.setattr(retention, "_POINTS_BEFORE", 1)
     monkeypatch.setattr(problem_module, "Ensemble", Growing)
-    monkeypatch.setattr(retention, "Watch", Once)
+    monkeypatch.setattr(retention, "MilestoneTracker", Once)
     monkeypatch.setattr(runner_module, "_POLL_SECONDS", seconds)
     run_ids = add(store, keep_every=2, epochs=4)
     Group(store, run_ids, device="cpu").run()

@@ -224,10 +224,11 @@ class Store:
         *,
         speed: float | None,
         milestones: Mapping[str, Any],
+        batched: int = 1,
         latest: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         """Add points, `speed` in steps/s and the milestones so far, as `report` does."""
-        lost = self.report([Report(claim, points, speed=speed, milestones=milestones, latest=latest)])
+        lost = self.report([Report(claim, points, speed=speed, milestones=milestones, batched=batched, latest=latest)])
         if lost:
             raise lost[claim.run_id]
 
