@@ -21,8 +21,10 @@ from wdtui.schema.schema import Schema
 from wdtui.schema.source import Source
 from wdtui.training import trainer
 from wdtui.training.declared import DeclaredSession
+from wdtui.training.gauges import Gauges
 from wdtui.training.state import StateError
 
+GAUGES = "rotation", "decay_share", "scale_invariance", "time_constant"
 REGRESSION = '''
 import torch
 
@@ -141,6 +143,26 @@ def test_the_norms_of_the_weights_are_measured_unasked(regression: Path) -> None
     weights = list(session.problem.model.parameters())  # type: ignore[attr-defined]
     assert last["weight_norm"] == pytest.approx(torch.cat([one.flatten() for one in weights]).norm().item())
     assert last["weight_norm/0"] == pytest.approx(weights[0].norm().item())
+
+
+def test_the_decay_gauges_are_measured_and_change_no_bit(regression: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = opened(regression, steps=13)
+    points = values(measured)
+    assert len(points) == 3 and all(point["rotation/0"] > 0 and point["decay_share/2"] > 0 for point in points)
+    assert measured._gauges is None  # no copy of the weights is left
+    monkeypatch.setattr(Gauges, "measure", lambda _: {})
+    monkeypatch.setattr(Gauges, "__init__", lambda *_: None)
+    plain = opened(regression, steps=13)
+    assert values(plain) == [
+        {name: value for name, value in point.items() if not name.startswith(GAUGES)} for point in points
+    ]
+    states = [session.problem.model.state_dict().values() for session in (measured, plain)]  # type: ignore[attr-defined]
+    assert all(map(torch.equal, *states))
+
+
+def test_names_that_a_problem_records_are_its_own(regression: Path) -> None:
+    regression.write_text(regression.read_text().replace('{"train_loss": loss}', '{"train_loss": loss, "rotation": 5}'))
+    assert [point["rotation"] for point in values(opened(regression, steps=10))] == [5, 5]
 
 
 # What a file declares

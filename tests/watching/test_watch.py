@@ -66,8 +66,10 @@ def test_points_have_what_their_step_passed_and_what_is_measured_of_the_model(st
     assert curves["constant"].tolist() == [3.0] * 5
     np.testing.assert_allclose(curves["weight_norm"], [norms[step] for step in (5, 10, 15, 20, 23)], rtol=1e-6)
     layers = [name for name in curves.names if "/" in name]
+    gauges = "scale_invariance", "rotation", "decay_share", "rotation_of_equilibrium"
     assert layers == [
-        "weight_norm/0", "weight_norm/3", "running_variance_min/1", "running_variance_median/1"
+        "weight_norm/0", "weight_norm/3", "running_variance_min/1", "running_variance_median/1",
+        *(f"{gauge}/{layer}" for gauge in gauges for layer in (0, 3)),
     ]  # fmt: skip
     assert curves["weight_norm/3"][-1] == pytest.approx(model[3].weight.norm().item())
     assert curves["running_variance_min/1"][-1] == pytest.approx(model[1].running_var.min().item())
@@ -120,6 +122,65 @@ def test_without_a_config_a_run_has_no_seed_and_a_title_all_the_same(store: Stor
     assert the_run(store).title == "ε1e-5"
 
 
+@pytest.mark.parametrize("every", [1, 5])
+def test_each_point_has_the_rotation_of_its_own_step(store: Store, every: int) -> None:
+    model = network()
+    optimizer = sgd(model)
+    weight, rotations = model[3].weight, {}
+    with wdtui.watch(model, optimizer, steps=13, every=every) as run:
+        for step in range(1, 13 + 1):
+            before = weight.detach().clone().double().flatten()
+            update(model, optimizer)
+            after = weight.detach().double().flatten()
+            rotations[step] = torch.acos(torch.dot(before, after) / before.norm() / after.norm()).item()
+            run.step()
+            if step == 9:
+                run.log(evaluated=1.0)  # the step before a point, and no step that leads to one
+    curves = store.curves(the_run(store).id)
+    due = [step for step in curves.steps.tolist() if step % every == 0 or step == 13]
+    recorded = dict(zip(curves.steps.tolist(), curves["rotation/3"].tolist(), strict=True))
+    assert [recorded[step] for step in due] == pytest.approx([rotations[step] for step in due], rel=1e-4)
+    assert every == 1 or np.isnan(recorded[9])
+    assert curves["time_constant"][-1] == pytest.approx(1 / (0.01 * 0.001))
+    assert run._gauges is None  # no copy of the weights is left
+
+
+def test_names_that_the_loop_records_are_its_own(store: Store) -> None:
+    model = network()
+    optimizer = sgd(model)
+    with wdtui.watch(model, optimizer, steps=4, every=2) as run:
+        for step in range(1, 5):
+            update(model, optimizer)
+            run.step(rotation=torch.tensor(float(step)), weight_norm=-1.0)
+            if step == 4:
+                run.log(decay_share=7.0)
+    curves = store.curves(the_run(store).id)
+    assert curves["rotation"].tolist() == [2.0, 4.0] and curves["weight_norm"].tolist() == [-1.0, -1.0]
+    assert curves["decay_share"][0] < 1 and curves["decay_share"][1] == 7.0
+    assert curves["rotation/3"][0] < 1
+
+
+def test_gauges_that_fail_are_named_once_and_change_no_training(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def trained() -> list[torch.Tensor]:
+        model = network()
+        optimizer = sgd(model)
+        with wdtui.watch(model, optimizer, steps=12, every=3) as run:
+            for _ in range(12):
+                run.step(loss=update(model, optimizer))
+        return [*model.state_dict().values()]
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("no gauges")
+
+    measured = trained()
+    monkeypatch.setattr(watch, "Gauges", broken)
+    plain = trained()
+    assert all(map(torch.equal, measured, plain))
+    assert capsys.readouterr().err.count("the decay gauges cannot be measured: no gauges") == 1
+
+
 def test_what_cannot_be_recorded_is_left_out_and_said_once(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     with Loop(steps=30).run as run:
         for _ in range(30):
@@ -128,7 +189,8 @@ def test_what_cannot_be_recorded_is_left_out_and_said_once(store: Store, capsys:
                 "odd\x1b[31m\nname": 1, "train/loss": 2, "grad/layers/0": 3,
             })  # fmt: skip
     curves, said = store.curves(the_run(store).id), capsys.readouterr().err
-    names = [name for name in curves.names if not name.startswith(("weight_norm", "running"))]
+    own = "weight_norm", "running", "rotation", "decay_share", "time_constant"
+    names = [name for name in curves.names if not name.startswith(own)]
     assert names == ["good", "odd name", "train_loss", "grad/layers.0", "steps_per_second"]
     assert np.isnan(curves["good"]).all() and curves["odd name"].tolist() == [1.0] * 3
     assert said.count("matrix is not recorded: it is a tensor of shape (2, 2) and no number.") == 1

@@ -34,6 +34,26 @@ _MEASURED = {
         name="running_variance_median", label="median running variance", log=True,
         help="Median over channels of the running variance of BatchNorm.",
     ),
+    "rotation": Metric(
+        name="rotation", label="rotation", unit="rad", log=True,
+        help="Angle by which a step turns a weight matrix W. Pooled: median over layers.",
+    ),
+    "rotation_of_equilibrium": Metric(
+        name="rotation_of_equilibrium", label="rotation of equilibrium",
+        help="Rotation, relative to the equilibrium predicted for scale-invariant layers. Pooled: median over layers.",
+    ),
+    "decay_share": Metric(
+        name="decay_share", label="decay share", log=True,
+        help="Length of the weight decay, relative to the whole update: ηλ‖W‖ / ‖ΔW‖. Pooled: median over layers.",
+    ),
+    "scale_invariance": Metric(
+        name="scale_invariance", label="cos(W, gradient)",
+        help="Cosine of W and its gradient: 0 for a scale-invariant layer. Pooled: median over layers.",
+    ),
+    "time_constant": Metric(
+        name="time_constant", label="time constant of decay", unit="steps", log=True,
+        help="1/(ηλ), of the first param group that decays.",
+    ),
 }  # fmt: skip
 """What wdtui measures itself in a training that it watches."""
 _ORDER = ("accuracy", "loss", "norm")

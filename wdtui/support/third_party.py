@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     fused_adamw = torch._fused_adamw_
     fused_adam = torch._fused_adam_
     foreach_norm = torch._foreach_norm
+    foreach_subtract = torch._foreach_sub_
     character_to_key = textual.keys._character_to_key
     NoSuchOption = typer._click.exceptions.NoSuchOption
     NoArgsIsHelpError = typer._click.exceptions.NoArgsIsHelpError
@@ -29,6 +30,8 @@ _PARTS = {
     "fused_adam": ("torch", "_fused_adam_"),
     # torch.linalg.vector_norm takes one tensor, but a network has dozens.
     "foreach_norm": ("torch", "_foreach_norm"),
+    # Tensor.sub_ takes one tensor.
+    "foreach_subtract": ("torch", "_foreach_sub_"),
     # Textual's name for the key of a character. The public `key_to_character` only converts the other way.
     "character_to_key": ("textual.keys", "_character_to_key"),
     # Typer raises these two if it does not show errors itself, and has no public names for them.

@@ -30,6 +30,7 @@ from wdtui.schema.steering import Plan, values_at
 from wdtui.support.errors import DivergedError
 from wdtui.support.third_party import changes_of
 from wdtui.training import Batch
+from wdtui.training.gauges import Gauges
 from wdtui.training.live import LiveSettings
 from wdtui.training.probes import PROBES
 from wdtui.training.session import Poll, Session
@@ -51,6 +52,8 @@ class DeclaredSession(Session):
         """Of what steps have returned since the last point: sums, and how many they are of."""
         self._columns: tuple[str, ...] = (SPEED.name,)
         self._diverging = False
+        self._gauges: Gauges | None = None
+        """Of the step that leads to a point, until that is measured."""
         self.problem = self._built(device, values_at(plan, 0, 1))
         self._constants = {name: _versions(value) for name, value in self._attributes().items()}
         self._settings = self._live_settings()
@@ -84,6 +87,8 @@ class DeclaredSession(Session):
             if not poll():
                 return
             self.begin_epoch()
+            if self.is_logged(self._step + 1):
+                self._gauges = Gauges(self._named_modules(), self._optimizers())
             self.take_step()
             if self.point_due:
                 yield self.measured()
@@ -160,10 +165,12 @@ class DeclaredSession(Session):
         """The point of the steps since the last one."""
         means = {name: total / count for name, (total, count) in self._sums.items()}
         self._sums = {}
+        gauges, self._gauges = self._gauges.measure() if self._gauges else {}, None
         with reporting(self.source, "in measure"), _evaluating(self._modules()), torch.no_grad():
             measured = self.problem.measure()
-            probed = self._probed()
-        values = numbers({**probed, **means, **self._checked(measured, "measure")})
+            probed = {name: value for probe in PROBES for name, value in probe(self._named_modules()).items()}
+        own = probed | means | {**self._checked(measured, "measure")}
+        values = numbers(own | {name: value for name, value in gauges.items() if name not in own})
         self._diverging = any(
             not math.isfinite(value) for name, value in values.items() if name in means or name.endswith("loss")
         )
@@ -171,12 +178,10 @@ class DeclaredSession(Session):
         self._columns = (*self._columns[:-1], *new, SPEED.name)
         return self.point([values.get(name, math.nan) for name in self._columns[:-1]])
 
-    def _probed(self) -> dict[str, Any]:
-        """What wdtui measures of the modules itself; layers are named as in the module where there is one."""
+    def _named_modules(self) -> dict[str, nn.Module]:
+        """By the prefix of their layers' names; layers are named as in the module where there is one."""
         modules = {name: value for name, value in self._attributes().items() if isinstance(value, nn.Module)}
-        if len(modules) == 1:
-            modules = dict.fromkeys([""], *modules.values())
-        return {name: value for probe in PROBES for name, value in probe(modules).items()}
+        return dict.fromkeys([""], *modules.values()) if len(modules) == 1 else modules
 
     def is_finite(self, point: Point) -> bool:
         """Whether all losses, and all that steps returned, are finite. Another metric is NaN where it is unknown."""
@@ -215,11 +220,13 @@ class DeclaredSession(Session):
     def _modules(self) -> list[nn.Module]:
         return [value for value in _flat(self._attributes()) if isinstance(value, nn.Module)]
 
+    def _optimizers(self) -> list[Optimizer]:
+        return [value for value in _flat(vars(self.problem)) if isinstance(value, Optimizer)]
+
     def _live_settings(self) -> LiveSettings:
         values = list(_flat(vars(self.problem)))
-        optimizers = [value for value in values if isinstance(value, Optimizer)]
         schedulers = [value for value in values if isinstance(value, torch.optim.lr_scheduler.LRScheduler)]
-        return LiveSettings(optimizers, [value for value in values if isinstance(value, nn.Module)], schedulers)
+        return LiveSettings(self._optimizers(), [value for value in values if isinstance(value, nn.Module)], schedulers)
 
 
 def open_session(config: DeclaredConfig, device: str = "cpu", plan: Plan = ()) -> DeclaredSession:

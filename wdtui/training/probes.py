@@ -13,7 +13,7 @@ from wdtui.support.third_party import foreach_norm
 def weight_norms(models: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     """The L2 norm of all parameters that are trained, together, and of each that is no vector, by its layer."""
     weights = {
-        _layer(prefix, name): parameter
+        layer_name(prefix, name): parameter
         for prefix, model in models.items()
         for name, parameter in model.named_parameters()
         if parameter.requires_grad and not isinstance(parameter, nn.UninitializedParameter)
@@ -31,7 +31,7 @@ def weight_norms(models: Mapping[str, nn.Module]) -> dict[str, Tensor]:
 def running_variances(models: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     """The smallest and the median running variance over the channels of all layers, and of each that keeps one."""
     variances = {
-        _layer(prefix, name): whole(variance)
+        layer_name(prefix, name): whole(variance)
         for prefix, model in models.items()
         for name, module in model.named_modules()
         if isinstance(variance := getattr(module, "running_var", None), Tensor)
@@ -53,7 +53,7 @@ PROBES: tuple[Probe, ...] = (weight_norms, running_variances)
 """What is measured at each point."""
 
 
-def _layer(prefix: str, name: str) -> str:
+def layer_name(prefix: str, name: str) -> str:
     """The name of a layer without what wrappers add to it."""
     parts = [part for part in name.split(".") if part not in ("_orig_mod", "_fsdp_wrapped_module")]
     inner = parts[1:] if parts[:1] == ["module"] and len(parts) > 1 else parts

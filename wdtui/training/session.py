@@ -174,8 +174,11 @@ class Session(abc.ABC):
     @property
     def point_due(self) -> bool:
         """Whether the epoch that has just ended is to be logged."""
-        logged = self.epoch % self.config.log_every == 0 or self.epoch == self.config.epochs
-        return logged or self.diverged_at is not None
+        return self.is_logged(self.epoch) or self.diverged_at is not None
+
+    def is_logged(self, epoch: int) -> bool:
+        """Whether an epoch ends with a point, however it goes."""
+        return epoch % self.config.log_every == 0 or epoch == self.config.epochs
 
     def point(self, values: Sequence[float]) -> Point:
         """The point of the epoch that has just ended, with its speed since the last; sees what is not finite."""

@@ -33,6 +33,12 @@ class Measured:
         """The values that not every point has."""
         self._values: dict[str, float] = {}
         self._on_devices: list[tuple[list[str], Tensor, torch.cuda.Event | None]] = []
+        self._latest: dict[str, Tensor] = {}
+        """Where the value of a name will come from, if it is still on a device."""
+
+    def fill(self, values: Mapping[str, Any], *, sparse: bool = False) -> None:
+        """Take values of names that have none."""
+        self.add({name: value for name, value in values.items() if _name(name) not in self._values}, sparse=sparse)
 
     def add(self, values: Mapping[str, Any], *, sparse: bool = False) -> dict[str, str]:
         """Take values as they are now, but for those that cannot be recorded; returns a sentence for each of these."""
@@ -49,6 +55,7 @@ class Measured:
                 tensors.setdefault((tensor.device, tensor.dtype), {})[name] = tensor
                 self._values[name] = math.nan
             else:
+                self._latest.pop(name, None)
                 self._values[name] = float(value)
             if sparse:
                 self.sparse.add(name)
@@ -58,6 +65,7 @@ class Measured:
             if event:
                 event.record(torch.cuda.current_stream(device))
             self._on_devices.append((list(named), together, event))
+            self._latest.update(dict.fromkeys(named, together))
         return refused
 
     def fetch(self) -> dict[str, float]:
@@ -66,5 +74,7 @@ class Measured:
             names, together, event = self._on_devices.pop(0)
             if event:
                 event.synchronize()
-            self._values.update(zip(names, map(float, together.tolist()), strict=True))
+            for name, value in zip(names, together.tolist(), strict=True):
+                if self._latest.get(name) is together:
+                    self._values[name] = float(value)
         return self._values

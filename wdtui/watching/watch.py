@@ -30,6 +30,7 @@ from wdtui.runs.worker import sentence
 from wdtui.schema.steering import Plan, Steering, check_steerable, planned, steering_to, to_json
 from wdtui.store.store import Command, Status
 from wdtui.support.text import clean, number
+from wdtui.training.gauges import Gauges
 from wdtui.training.live import LiveSettings
 from wdtui.training.probes import PROBES
 from wdtui.training.state import StateError, Tensors, packed
@@ -111,6 +112,9 @@ class Watch:
         """Steerings under way, each with the value that it has come to."""
         self._warned: set[str] = set()
         self._probes = [*PROBES]
+        self._gauges: tuple[int, Gauges] | None = None
+        """Of the step that leads to the next point, with its number."""
+        self._gauging = True
         self._point_step, self._pointed_at = 0, time.perf_counter()
         self._stepped_at = self._pointed_at
         self._next_point: float = 0
@@ -204,8 +208,11 @@ class Watch:
         if self._step < self._steps:
             self._next_point = min(self._next_point, self._steps)
         busy = self._open is not None or self._ramps or self._steerings
-        talk = self._ranks.next_step if self._ranks else self._next_point
-        self._attend_at = min(self._next_point, talk, self._step + 1 if busy else self._next_point)
+        before = max(self._next_point - 1, self._step + 1)
+        talk = self._ranks.next_step if self._ranks else before
+        self._attend_at = min(before, talk, self._step + 1 if busy else before)
+        if self._step + 1 == self._next_point and self._gauging and not self._gauges:
+            self._gauge(self._prepare_gauges)
 
     def _wait(self) -> None:
         """For a paused training to be asked something."""
@@ -237,11 +244,25 @@ class Watch:
         for probe in [*self._probes]:
             try:
                 with torch.no_grad():
-                    measured.add(probe(self._models))
+                    measured.fill(probe(self._models))
             except Exception as error:
                 self._probes.remove(probe)
                 say(f"{probe.__name__} cannot be measured: {clean(str(error))[:200]}")
+        if self._gauges and self._gauges[0] == self._step:
+            gauges, self._gauges = self._gauges[1], None
+            self._gauge(lambda: measured.fill(gauges.measure(), sparse=True))  # a point of `log` has none
         return measured
+
+    def _prepare_gauges(self) -> None:
+        self._gauges = self._step + 1, Gauges(self._models, self._optimizers)
+
+    def _gauge(self, act: Callable[[], None]) -> None:
+        """Prepare or measure the gauges, unless that once failed."""
+        try:
+            act()
+        except Exception as error:
+            self._gauging = False
+            say(f"the decay gauges cannot be measured: {clean(str(error))[:200]}")
 
     def _hand_over(self) -> None:
         """Have the open point stored, as the training has gone on."""
@@ -367,7 +388,7 @@ class Watch:
         if self._closed:
             return
         self._safely(self._finish)
-        self._closed = True
+        self._closed, self._gauges = True, None
         self._attend_at, self._inbox = math.inf, deque()
         if self._recorder:
             self._end.detach()
