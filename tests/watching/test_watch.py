@@ -26,7 +26,7 @@ from wdtui.runs.service import RefusedError, Service
 from wdtui.schema.hyperparameters import ConfigError
 from wdtui.store.records import RunRecord, Status
 from wdtui.store.store import Store, StoreError
-from wdtui.watching import recorder, watch
+from wdtui.watching import probing, recorder, watch
 from wdtui.watching.description import metric_name
 
 
@@ -142,7 +142,7 @@ def test_each_point_has_the_rotation_of_its_own_step(store: Store, every: int) -
     assert [recorded[step] for step in due] == pytest.approx([rotations[step] for step in due], rel=1e-4)
     assert every == 1 or np.isnan(recorded[9])
     assert curves["time_constant"][-1] == pytest.approx(1 / (0.01 * 0.001))
-    assert run._gauges is None  # no copy of the weights is left
+    assert run._probing._gauges is None  # no copy of the weights is left
 
 
 def test_names_that_the_loop_records_are_its_own(store: Store) -> None:
@@ -175,7 +175,7 @@ def test_gauges_that_fail_are_named_once_and_change_no_training(
         raise RuntimeError("no gauges")
 
     measured = trained()
-    monkeypatch.setattr(watch, "Gauges", broken)
+    monkeypatch.setattr(probing, "Gauges", broken)
     plain = trained()
     assert all(map(torch.equal, measured, plain))
     assert capsys.readouterr().err.count("the decay gauges cannot be measured: no gauges") == 1

@@ -30,12 +30,11 @@ from wdtui.runs.worker import sentence
 from wdtui.schema.steering import Plan, Steering, check_steerable, planned, steering_to, to_json
 from wdtui.store.store import Command, Status
 from wdtui.support.text import clean, number
-from wdtui.training.gauges import Gauges
 from wdtui.training.live import LiveSettings
-from wdtui.training.probes import PROBES
 from wdtui.training.state import StateError, Tensors, packed
 from wdtui.watching.description import Knob, by_prefix, describe, device_of, field_name, live_values, several
 from wdtui.watching.points import Measured
+from wdtui.watching.probing import Probing
 from wdtui.watching.ranks import Ranks, ranks
 from wdtui.watching.recorder import Recorder, say
 
@@ -111,10 +110,7 @@ class Watch:
         self._ramps: dict[str, tuple[Steering, Any]] = {}
         """Steerings under way, each with the value that it has come to."""
         self._warned: set[str] = set()
-        self._probes = [*PROBES]
-        self._gauges: tuple[int, Gauges] | None = None
-        """Of the step that leads to the next point, with its number."""
-        self._gauging = True
+        self._probing = Probing(self._models, optimizers)
         self._point_step, self._pointed_at = 0, time.perf_counter()
         self._stepped_at = self._pointed_at
         self._next_point: float = 0
@@ -211,8 +207,8 @@ class Watch:
         before = max(self._next_point - 1, self._step + 1)
         talk = self._ranks.next_step if self._ranks else before
         self._attend_at = min(before, talk, self._step + 1 if busy else before)
-        if self._step + 1 == self._next_point and self._gauging and not self._gauges:
-            self._gauge(self._prepare_gauges)
+        if self._step + 1 == self._next_point:
+            self._probing.prepare(self._next_point)
 
     def _wait(self) -> None:
         """For a paused training to be asked something."""
@@ -241,28 +237,8 @@ class Watch:
         if self._recorder:
             self._recorder.open = measured
         self._warn(measured.add(self._passed))
-        for probe in [*self._probes]:
-            try:
-                with torch.no_grad():
-                    measured.fill(probe(self._models))
-            except Exception as error:
-                self._probes.remove(probe)
-                say(f"{probe.__name__} cannot be measured: {clean(str(error))[:200]}")
-        if self._gauges and self._gauges[0] == self._step:
-            gauges, self._gauges = self._gauges[1], None
-            self._gauge(lambda: measured.fill(gauges.measure(), sparse=True))  # a point of `log` has none
+        self._probing.measure(measured)
         return measured
-
-    def _prepare_gauges(self) -> None:
-        self._gauges = self._step + 1, Gauges(self._models, self._optimizers)
-
-    def _gauge(self, act: Callable[[], None]) -> None:
-        """Prepare or measure the gauges, unless that once failed."""
-        try:
-            act()
-        except Exception as error:
-            self._gauging = False
-            say(f"the decay gauges cannot be measured: {clean(str(error))[:200]}")
 
     def _hand_over(self) -> None:
         """Have the open point stored, as the training has gone on."""
@@ -388,7 +364,8 @@ class Watch:
         if self._closed:
             return
         self._safely(self._finish)
-        self._closed, self._gauges = True, None
+        self._closed = True
+        self._probing.drop()
         self._attend_at, self._inbox = math.inf, deque()
         if self._recorder:
             self._end.detach()
