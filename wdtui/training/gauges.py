@@ -85,10 +85,9 @@ class _Group:
         names, weights, before = (list(column) for column in zip(*kept, strict=True))
         weights = [weight.detach() for weight in weights]
         gradients = [weight.grad for _, weight, _ in kept]
-        vectors = {}
+        norms, vectors = _norms(before), {}
         if any(gradient is not None for gradient in gradients):
-            vectors["scale_invariance"] = _cosines(before, gradients)
-        norms = _norms(before)
+            vectors["scale_invariance"] = _cosines(before, gradients, norms)
         foreach_subtract(before, weights)  # now minus the update, so that no second copy is needed
         updates = _norms(before)
         vectors["rotation"] = _rotations(weights, before)
@@ -136,16 +135,19 @@ def _is_zero(value: Any) -> bool:
     return not isinstance(value, Tensor) and value == 0  # asking a tensor would wait for its device
 
 
-def _cosines(weights: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> Tensor:
+def _cosines(weights: Sequence[Tensor], gradients: Sequence[Tensor | None], norms: Tensor) -> Tensor:
     """cos(W, ∇W) of each weight, NaN without a dense gradient: 0 where the loss does not depend on ‖W‖."""
-    norms = _norms(weights)
-    cosines = []
-    for weight, gradient, norm in zip(weights, gradients, norms.unbind(), strict=True):
-        if gradient is None or gradient.is_sparse:
-            cosines.append(torch.full_like(norm, math.nan))
-        else:
-            cosines.append(_dot(weight, gradient, norm) / norm / _norms([gradient])[0].to(norm))
-    return torch.stack(cosines)
+    dense = [None if gradient is None or gradient.is_sparse else gradient for gradient in gradients]
+    known = [gradient for gradient in dense if gradient is not None]
+    if not known:
+        return torch.full_like(norms, math.nan)
+    lengths = iter(_norms(known).to(norms).unbind())
+    unknown = torch.full_like(norms[0], math.nan)
+    products, of_gradients = [], []
+    for weight, gradient in zip(weights, dense, strict=True):
+        products.append(unknown if gradient is None else _dot(weight, gradient, norms))
+        of_gradients.append(unknown if gradient is None else next(lengths))
+    return torch.stack(products) / norms / torch.stack(of_gradients)
 
 
 def _rotations(after: Sequence[Tensor], undone: Sequence[Tensor]) -> Tensor:
@@ -155,13 +157,11 @@ def _rotations(after: Sequence[Tensor], undone: Sequence[Tensor]) -> Tensor:
     part alone is left in `undone`.
     """
     norms = _norms(after)
-    smallest = torch.finfo(norms.dtype).tiny
-    along = []
-    for weight, difference, norm in zip(after, undone, norms.unbind(), strict=True):
-        part = _dot(weight, difference, norm) / norm.square().clamp_min(smallest)
+    products = [_dot(weight, difference, norms) for weight, difference in zip(after, undone, strict=True)]
+    along = torch.stack(products) / norms.square().clamp_min(torch.finfo(norms.dtype).tiny)
+    for weight, difference, part in zip(after, undone, along.unbind(), strict=True):
         difference.addcmul_(weight, part.to(difference), value=-1)
-        along.append(part)
-    return torch.atan2(_norms(undone), norms * (1 + torch.stack(along)))
+    return torch.atan2(_norms(undone), norms * (1 + along))
 
 
 def _norms(tensors: Sequence[Tensor]) -> Tensor:
@@ -173,4 +173,7 @@ def _norms(tensors: Sequence[Tensor]) -> Tensor:
 
 def _dot(first: Tensor, second: Tensor, like: Tensor) -> Tensor:
     """The inner product of two tensors, in the precision and on the device of `like`."""
-    return whole((first.to(like.dtype) * second.to(like.dtype)).sum()).to(like)
+    first, second = first.to(like.dtype), second.to(like.dtype)
+    if hasattr(first, "full_tensor") or not (first.is_contiguous() and second.is_contiguous()):
+        return whole((first * second).sum()).to(like)
+    return torch.dot(first.view(-1), second.view(-1)).to(like)  # without a tensor of the products
