@@ -230,12 +230,30 @@ def test_a_file_is_run_once_for_each_of_its_contents(regression: Path, monkeypat
             "is not a type of hyperparameters",
         ),
         ("import wdtui\nclass A(wdtui.Problem):\n    a: int = wdtui.knob(1, minimum=3)", "minimum is not a property"),
+        (
+            "import wdtui\nclass A(wdtui.Problem):\n    device: int = wdtui.knob(1)",
+            "device: wdtui uses this name itself",
+        ),
+        (
+            "import wdtui\nclass A(wdtui.Problem):\n    a: int = wdtui.knob(1, affects='lives')",
+            "affects must be live or",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_file_is_one_sentence(text: str, says: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         registry.find(str(written(tmp_path / "file.py", text)))
     assert says in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_file_named_like_a_module_in_use_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"json.py: a module of this name is in use"):
+        registry.find(str(written(tmp_path / "json.py", "import wdtui\nclass A(wdtui.Problem): ...")))
+
+
+def test_a_knob_without_an_annotation_has_the_type_of_its_default(tmp_path: Path) -> None:
+    path = written(tmp_path / "file.py", "import wdtui\nclass A(wdtui.Problem):\n    a = wdtui.knob(0.5)")
+    assert registry.find(str(path)).config.schema().fields["a"].kind == "float"
 
 
 def test_an_endless_import_ends_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

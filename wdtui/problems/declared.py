@@ -16,10 +16,10 @@ import dataclasses
 import inspect
 from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, cast, get_args
 
 from wdtui.schema.config import Config
-from wdtui.schema.hyperparameters import SYMBOLS, ConfigError, Hyperparameter, Value, kind_of
+from wdtui.schema.hyperparameters import SYMBOLS, Affects, ConfigError, Hyperparameter, Value, kind_of
 from wdtui.schema.hyperparameters import knob as knob
 from wdtui.schema.metric import Metric
 from wdtui.schema.recorded import SPEED, charts_of, recorded
@@ -27,6 +27,14 @@ from wdtui.schema.schema import Schema
 from wdtui.schema.source import Source
 
 _GROUPS = {"problem": "Problem", "run": "Run"}
+_RESERVED = frozenset(
+    {
+        "address", "axis", "detach", "device", "epochs", "executor", "experiment", "force", "fps", "headless", "help",
+        "json", "measure", "metric", "metrics", "mouse", "name", "output", "problem", "seeds", "setup", "steered",
+        "step", "store", "threads", "title", "workers",
+    }
+)  # fmt: skip
+"""Names of options of the command line and of attributes that every problem has."""
 _PROPERTIES = {field.name for field in dataclasses.fields(Hyperparameter)} - {"name", "kind", "optional", "default"}
 
 
@@ -163,6 +171,11 @@ def _fields(problem: type[Problem]) -> Iterator[tuple[str, Hyperparameter]]:
     annotations: dict[str, Any] = {}
     for base in reversed(problem.__mro__):
         annotations |= _annotations(base)
+    attributes = {name: value for base in reversed(problem.__mro__) for name, value in vars(base).items()}
+    bare = {
+        name: type(value.default) for name, value in attributes.items() if _is_knob(value) and name not in annotations
+    }
+    annotations |= bare
     own = [name for name in annotations if name not in inherited]
     for name in (*own, *inherited):
         given = inspect.getattr_static(problem, name, None)
@@ -185,6 +198,12 @@ def _annotations(base: type) -> dict[str, Any]:
 
 
 def _field(name: str, annotation: Any, default: Value, properties: dict[str, Any]) -> Hyperparameter:
+    if name in _RESERVED:
+        raise ConfigError(f"{name}: wdtui uses this name itself. Give the knob another name.", name)
+    if properties.get("affects", "shape") not in get_args(Affects):
+        raise ConfigError(
+            f"{name}: affects must be {' or '.join(get_args(Affects))}, not {properties['affects']}.", name
+        )
     if unknown := next((one for one in properties if one not in _PROPERTIES), None):
         raise ConfigError(f"{name}: {unknown} is not a property of a knob. Known are {', '.join(sorted(_PROPERTIES))}.")
     assumed = {"label": name.replace("_", " "), "symbol": SYMBOLS.get(name, ""), "group": "problem"}

@@ -20,7 +20,9 @@ from wdtui.schema.hyperparameters import ConfigError
 from wdtui.schema.schema import Schema
 from wdtui.schema.source import Source
 
-SECONDS = 120.0
+_refused: dict[str, ConfigError] = {}
+"""Why sources of this process could not be read, by their hash."""
+SECONDS = 60.0
 """How long a file may take to be imported."""
 
 
@@ -31,7 +33,13 @@ def schema_of(name: str) -> Schema:
     kept = _kept(source, "schemas")
     text = _text(kept)
     if text is None:
-        text = _described(source)
+        if source.hash in _refused:
+            raise _refused[source.hash]
+        try:
+            text = _described(source)
+        except ConfigError as error:  # a command asks for its flags first, and then for its config
+            _refused[source.hash] = error
+            raise
         _write(kept, text)
     schema = Schema.from_json(text)
     if schema.source and schema.source.path != source.path:  # equal files of two folders have one entry

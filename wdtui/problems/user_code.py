@@ -42,8 +42,11 @@ def load(source: Source) -> type[Problem]:
         del sys.modules[name]  # of the source before
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
     sys.meta_path.insert(0, _Finder(source))
+    stem = Path(source.main).stem
+    if stem in sys.modules:
+        raise ConfigError(f"{source.shown}: a module of this name is in use. Give the file another name.")
     with reporting(source, "while it was imported"):
-        module = importlib.import_module(Path(source.main).stem)
+        module = importlib.import_module(stem)
     return _problem_of(module, source)
 
 

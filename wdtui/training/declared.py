@@ -171,9 +171,7 @@ class DeclaredSession(Session):
             probed = {name: value for probe in PROBES for name, value in probe(self._named_modules()).items()}
         own = probed | means | {**self._checked(measured, "measure")}
         values = numbers(own | {name: value for name, value in gauges.items() if name not in own})
-        self._diverging = any(
-            not math.isfinite(value) for name, value in values.items() if name in means or name.endswith("loss")
-        )
+        self._diverging = any(not math.isfinite(value) for name, value in values.items() if name.endswith("loss"))
         new = tuple(name for name in values if name not in self._columns)
         self._columns = (*self._columns[:-1], *new, SPEED.name)
         return self.point([values.get(name, math.nan) for name in self._columns[:-1]])
@@ -184,7 +182,7 @@ class DeclaredSession(Session):
         return dict.fromkeys([""], *modules.values()) if len(modules) == 1 else modules
 
     def is_finite(self, point: Point) -> bool:
-        """Whether all losses, and all that steps returned, are finite. Another metric is NaN where it is unknown."""
+        """Whether all losses are finite. Another metric is NaN where it is unknown."""
         return not self._diverging
 
     def _checked(self, returned: Any, where: str) -> Mapping[str, Any]:
