@@ -210,7 +210,7 @@ def _print_table(runs: list[Any]) -> None:
         table.add_column(heading, justify=justify, no_wrap=True, max_width=width, overflow="ellipsis")
     for run, origin in zip(runs, origins, strict=True):
         values = [NOTHING if run.damaged or name not in run.values else run.written(name) for name in fields]
-        measured = [result(index, run) for index in range(len(heads))]
+        measured = [result(head, run) for head in heads]
         speed = number(round(run.speed)) if run.speed else ""
         name = clean(run.name or run.experiment)
         cells = [str(run.id), run.state, name, *values, number(run.step), *measured, speed]

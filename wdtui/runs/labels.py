@@ -51,15 +51,15 @@ def results(schemas: Sequence[Schema]) -> list[str]:
     return [schemas[0].metrics[name].short for name in schemas[0].headline]
 
 
-def result(place: int, run: RunRecord) -> str:
-    """The newest value of the headline metric at a place, as its problem declares it."""
-    name = result_metric(place, run)
+def result(heading: str, run: RunRecord) -> str:
+    """The newest value of the metric under a heading, as the run's problem declares it."""
+    name = result_metric(heading, run)
     return run.schema.metrics[name].written(run.latest.get(name)) if name else NOTHING
 
 
-def result_metric(place: int, run: RunRecord) -> str:
-    """The name of that metric; empty if the problem has none at this place."""
-    return next(iter(run.schema.headline[place : place + 1]), "")
+def result_metric(heading: str, run: RunRecord) -> str:
+    """The name of that metric; empty if the run has none of this heading."""
+    return next((name for name, metric in run.schema.metrics.items() if metric.short == heading), "")
 
 
 def _differing(runs: Sequence[RunRecord]) -> list[str]:

@@ -115,8 +115,8 @@ def _standing(run: RunRecord) -> str:
     return f"generalised at {number(reached)}" if reached else clean(run.note)
 
 
-def _latest(index: int) -> Callable[[RunRecord], float]:
-    return lambda run: run.latest.get(result_metric(index, run), math.nan)
+def _latest(heading: str) -> Callable[[RunRecord], float]:
+    return lambda run: run.latest.get(result_metric(heading, run), math.nan)
 
 
 def _given(field: str) -> Callable[[RunRecord], Any]:
@@ -176,7 +176,7 @@ def _columns(fields: tuple[tuple[str, str], ...], heads: tuple[str, ...]) -> tup
         ),
         Column("step", 16, 2, progress, lambda run: run.step),
         *(
-            Column(head, 8, 2 if index < len(heads) - 1 else 0, partial(result, index), _latest(index))
+            Column(head, 8, 2 if index < len(heads) - 1 else 0, partial(result, head), _latest(head))
             for index, head in enumerate(heads)
         ),
         Column("", 27, 3, what_happened, right=False, tone=_muted, stretch=3),
