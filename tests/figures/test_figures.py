@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -215,10 +218,13 @@ def test_an_inline_svg_is_self_contained_and_themed() -> None:
 
 
 def test_nothing_opens_a_window() -> None:
-    import sys
-
-    training_curves([subject()])
-    assert "matplotlib.pyplot" not in sys.modules
+    """In a process of its own: other tests use libraries that import pyplot."""
+    code = (
+        "import sys; from test_figures import subject, training_curves; training_curves([subject()]); "
+        "sys.exit('matplotlib.pyplot' in sys.modules)"
+    )
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path}, check=True)
 
 
 @pytest.mark.parametrize(("low", "high"), [(1.5, 16.0), (2e-4, 3e-3), (1e-9, 1.0), (0.9, 11.0)])
