@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +109,8 @@ def _folder() -> Path:
 
 
 def _kept(source: Source, what: str) -> Path:
+    from importlib.metadata import version  # takes 10 ms, which the first frame need not wait for
+
     return _folder() / what / f"{source.hash}-{version('wdtui')}.json"
 
 
