@@ -26,7 +26,8 @@ from wdtui.runs.service import RefusedError, Service
 from wdtui.schema.hyperparameters import ConfigError
 from wdtui.store.records import RunRecord, Status
 from wdtui.store.store import Store, StoreError
-from wdtui.watching import probing, recorder, watch
+from wdtui.training import probing
+from wdtui.watching import recorder, watch
 from wdtui.watching.description import metric_name
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 import unicodedata
 
 NOTHING = "–"
@@ -110,3 +111,8 @@ def _bare_number(value: float | None) -> str:
 def _needs_exponent(value: float) -> bool:
     """Whether a number is written as 1e-4 rather than 0.0001, in every text for people."""
     return value != 0 and not 1e-3 <= abs(value) < 1e7
+
+
+def say(sentence: str) -> None:
+    """Tell the person whose training goes on, on stderr."""
+    print(f"wdtui: {sentence}", file=sys.stderr, flush=True)

@@ -30,9 +30,8 @@ from wdtui.schema.steering import Plan, values_at
 from wdtui.support.errors import DivergedError
 from wdtui.support.third_party import changes_of
 from wdtui.training import Batch
-from wdtui.training.gauges import Gauges
 from wdtui.training.live import LiveSettings
-from wdtui.training.probes import PROBES
+from wdtui.training.probing import Probing
 from wdtui.training.session import Poll, Session
 from wdtui.training.state import Tensors, packed, random_states, restore_random_states, unpacked
 from wdtui.training.values import is_number, kind, numbers
@@ -52,8 +51,7 @@ class DeclaredSession(Session):
         """Of what steps have returned since the last point: sums, and how many they are of."""
         self._columns: tuple[str, ...] = (SPEED.name,)
         self._diverging = False
-        self._gauges: Gauges | None = None
-        """Of the step that leads to a point, until that is measured."""
+        self._probing = Probing(self._named_modules, self._optimizers)
         self.problem = self._built(device, values_at(plan, 0, 1))
         self._constants = {name: _versions(value) for name, value in self._attributes().items()}
         self._settings = self._live_settings()
@@ -88,7 +86,7 @@ class DeclaredSession(Session):
                 return
             self.begin_epoch()
             if self.is_logged(self._step + 1):
-                self._gauges = Gauges(self._named_modules(), self._optimizers())
+                self._probing.prepare(self._step + 1)
             self.take_step()
             if self.point_due:
                 yield self.measured()
@@ -142,10 +140,10 @@ class DeclaredSession(Session):
     # What happens in a step
 
     def _built(self, device: str, in_force: Mapping[str, Value]) -> Problem:
-        kind = load(self.source)
+        problem_class = load(self.source)
         _seed(self.config.seed)
         with reporting(self.source, "in setup"):
-            problem = kind()
+            problem = problem_class()
             problem.device = device
             for name in self.config.fields():
                 setattr(problem, name, in_force.get(name, getattr(self.config, name)))
@@ -165,12 +163,11 @@ class DeclaredSession(Session):
         """The point of the steps since the last one."""
         means = {name: total / count for name, (total, count) in self._sums.items()}
         self._sums = {}
-        gauges, self._gauges = self._gauges.measure() if self._gauges else {}, None
+        of_models, of_step = self._probing.measure(self._step)
         with reporting(self.source, "in measure"), _evaluating(self._modules()), torch.no_grad():
             measured = self.problem.measure()
-            probed = {name: value for probe in PROBES for name, value in probe(self._named_modules()).items()}
-        own = probed | means | {**self._checked(measured, "measure")}
-        values = numbers(own | {name: value for name, value in gauges.items() if name not in own})
+        own = means | {**self._checked(measured, "measure")}  # first, and in place of what is measured anyway
+        values = numbers(own | {name: value for name, value in (of_models | of_step).items() if name not in own})
         self._diverging = any(not math.isfinite(value) for name, value in values.items() if name.endswith("loss"))
         new = tuple(name for name in values if name not in self._columns)
         self._columns = (*self._columns[:-1], *new, SPEED.name)

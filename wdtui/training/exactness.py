@@ -72,15 +72,20 @@ def check(config: DeclaredConfig, device: str) -> Exactness:
 
 def _process(config: DeclaredConfig, device: str, folder: Path, part: str) -> dict[str, Any]:
     path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)
-    process = subprocess.run(
-        [sys.executable, "-P", "-m", "wdtui.training.exactness", part, str(folder), device],
-        input=json.dumps({"schema": config.declared.to_json(), "config": config.to_mapping()}),
-        env=os.environ | {"PYTHONPATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        timeout=_SECONDS,
-    )
+    try:
+        process = subprocess.run(
+            [sys.executable, "-P", "-m", "wdtui.training.exactness", part, str(folder), device],
+            input=json.dumps({"schema": config.declared.to_json(), "config": config.to_mapping()}),
+            env=os.environ | {"PYTHONPATH": path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            timeout=_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise TrainingError(
+            f"{2 * STEPS} steps took longer than {_SECONDS // 60} minutes. Give smaller values to check it."
+        ) from None
     try:
         answer: dict[str, Any] = json.loads(process.stdout)
     except ValueError:

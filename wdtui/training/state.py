@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from wdtui.support.errors import TrainingError
+from wdtui.training.values import kind
 
 _DEEPEST = 50
 
@@ -62,13 +63,13 @@ def packed(value: Any, path: str, tensors: Tensors) -> Any:
             ]
         }
     if isinstance(value, (list, tuple)):
-        kind = "list" if isinstance(value, list) else "tuple"
-        return {kind: [packed(one, f"{path}/{i}", tensors) for i, one in enumerate(value)]}
+        sequence = "list" if isinstance(value, list) else "tuple"
+        return {sequence: [packed(one, f"{path}/{i}", tensors) for i, one in enumerate(value)]}
     if isinstance(value, (torch.device, torch.dtype, torch.Size)):
         return {"constant": str(value)}
     name = _attribute(path)
     raise StateError(
-        f"{name}: a checkpoint cannot hold {_named(value)}. Build it in setup under the name _{name} to leave it out, "
+        f"{name}: a checkpoint cannot hold {kind(value)}. Build it in setup under the name _{name} to leave it out, "
         "or give it state_dict and load_state_dict."
     )
 
@@ -77,8 +78,8 @@ def unpacked(data: Any, tensors: Mapping[str, Tensor], live: Any = None) -> Any:
     """What `packed` gave, as a value. Where `live` is of the same kind, it is changed in place and returned."""
     if not isinstance(data, dict):
         return data
-    [(kind, content)] = data.items()
-    match kind:
+    [(form, content)] = data.items()
+    match form:
         case "float":
             return float(content)
         case "constant":
@@ -102,7 +103,7 @@ def unpacked(data: Any, tensors: Mapping[str, Tensor], live: Any = None) -> Any:
         case "list" | "tuple":
             before = live if isinstance(live, (list, tuple)) and len(live) == len(content) else [None] * len(content)
             values = [unpacked(one, tensors, old) for one, old in zip(content, before, strict=True)]
-            return values if kind == "list" else tuple(values)
+            return values if form == "list" else tuple(values)
         case _:
             known = live if isinstance(live, Mapping) else {}
             pairs = [(unpacked(key, tensors), one) for key, one in content]
@@ -138,8 +139,3 @@ def restore_random_states(states: Mapping[str, Any]) -> None:
 def _attribute(path: str) -> str:
     """The attribute in whose value a path leads."""
     return path.removeprefix("/attributes").strip("/").partition("/")[0]
-
-
-def _named(value: Any) -> str:
-    name = type(value).__name__
-    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"

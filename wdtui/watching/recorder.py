@@ -13,7 +13,6 @@ import json
 import math
 import os
 import queue
-import sys
 import threading
 import time
 from collections import deque
@@ -31,7 +30,7 @@ from wdtui.schema.schema import Schema
 from wdtui.schema.steering import Plan, Steering, to_json
 from wdtui.store import rescue
 from wdtui.store.store import Command, OwnershipLostError, Status, Store, StoreError, StoreGoneError
-from wdtui.support.text import clean
+from wdtui.support.text import clean, say
 from wdtui.watching.points import Measured
 
 _POLL_SECONDS = 0.2
@@ -262,8 +261,3 @@ class Recorder:
             say(f"the store cannot be written, so the end of run {self.run_id} is missing in it.")
             self._store.give_up(self._claim, "The store could not be written.")
         self._store.close()
-
-
-def say(sentence: str) -> None:
-    """Tell the person who started the script."""
-    print(f"wdtui: {sentence}", file=sys.stderr, flush=True)

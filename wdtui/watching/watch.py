@@ -29,14 +29,14 @@ from torch.optim import Optimizer
 from wdtui.runs.worker import sentence
 from wdtui.schema.steering import Plan, Steering, check_steerable, planned, steering_to, to_json
 from wdtui.store.store import Command, Status
-from wdtui.support.text import clean, number
+from wdtui.support.text import clean, number, say
 from wdtui.training.live import LiveSettings
+from wdtui.training.probing import Probing
 from wdtui.training.state import StateError, Tensors, packed
 from wdtui.watching.description import Knob, by_prefix, describe, device_of, field_name, live_values, several
 from wdtui.watching.points import Measured
-from wdtui.watching.probing import Probing
 from wdtui.watching.ranks import Ranks, ranks
-from wdtui.watching.recorder import Recorder, say
+from wdtui.watching.recorder import Recorder
 
 _PAUSED_SECONDS = 0.05
 _PAUSED_RANKS_SECONDS = 0.5
@@ -110,7 +110,7 @@ class Watch:
         self._ramps: dict[str, tuple[Steering, Any]] = {}
         """Steerings under way, each with the value that it has come to."""
         self._warned: set[str] = set()
-        self._probing = Probing(self._models, optimizers)
+        self._probing = Probing(lambda: self._models, lambda: optimizers)
         self._point_step, self._pointed_at = 0, time.perf_counter()
         self._stepped_at = self._pointed_at
         self._next_point: float = 0
@@ -237,7 +237,9 @@ class Watch:
         if self._recorder:
             self._recorder.open = measured
         self._warn(measured.add(self._passed))
-        self._probing.measure(measured)
+        of_models, of_step = self._probing.measure(measured.step)
+        measured.fill(of_models)
+        measured.fill(of_step, sparse=True)  # points that `log` adds have none
         return measured
 
     def _hand_over(self) -> None:

@@ -1,4 +1,4 @@
-"""What wdtui measures of the models of a watched training. What fails once is named, and left out from then on."""
+"""What wdtui measures of the models of any training. What fails once is named, and left out from then on."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from wdtui.support.text import clean
+from wdtui.support.text import clean, say
 from wdtui.training.gauges import Gauges
 from wdtui.training.probes import PROBES
-from wdtui.watching.points import Measured
-from wdtui.watching.recorder import say
 
 _GAUGES = "the decay gauges"
 
@@ -22,7 +20,10 @@ _GAUGES = "the decay gauges"
 class Probing:
     """The probes, and the decay gauges of the step that leads to the next point."""
 
-    def __init__(self, models: Mapping[str, nn.Module], optimizers: Sequence[Optimizer]) -> None:
+    def __init__(
+        self, models: Callable[[], Mapping[str, nn.Module]], optimizers: Callable[[], Sequence[Optimizer]]
+    ) -> None:
+        """`models` gives the models by the prefix of their layers' names; both are asked each time."""
         self._models, self._optimizers = models, optimizers
         self._failed: set[str] = set()
         self._gauges: tuple[int, Gauges] | None = None
@@ -30,20 +31,26 @@ class Probing:
 
     def prepare(self, step: int) -> None:
         """Copy the weights before the step that leads to a point."""
-        if not self._gauges and (gauges := self._try(_GAUGES, partial(Gauges, self._models, self._optimizers))):
-            self._gauges = step, gauges
+        made = None if self._gauges else self._try(_GAUGES, lambda: Gauges(self._models(), self._optimizers()))
+        if made:
+            self._gauges = step, made
 
-    def measure(self, point: Measured) -> None:
-        """Add to a point what its step did not pass under the same name."""
+    def measure(self, step: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What was measured at a point: of the models, and of the step if `prepare` was called before it."""
+        of_models: dict[str, Any] = {}
         for probe in PROBES:
-            point.fill(self._try(probe.__name__, partial(probe, self._models)) or {})
-        if self._gauges and self._gauges[0] == point.step:
-            (_, gauges), self._gauges = self._gauges, None
-            point.fill(self._try(_GAUGES, gauges.measure) or {}, sparse=True)  # points that `log` adds have none
+            of_models |= self._try(probe.__name__, partial(self._probed, probe)) or {}
+        if not self._gauges or self._gauges[0] != step:
+            return of_models, {}
+        (_, gauges), self._gauges = self._gauges, None
+        return of_models, self._try(_GAUGES, gauges.measure) or {}
 
     def drop(self) -> None:
         """Free the copy of the weights."""
         self._gauges = None
+
+    def _probed(self, probe: Callable[[Mapping[str, nn.Module]], dict[str, Any]]) -> dict[str, Any]:
+        return probe(self._models())
 
     def _try(self, name: str, act: Callable[[], Any]) -> Any:
         """What `act` returns; None if it fails, or has failed before."""
