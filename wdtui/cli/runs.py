@@ -264,12 +264,12 @@ def _print_details(run: Any, events: list[Any]) -> None:
     if run.note:
         typer.echo(f"Note: {clean(run.note)}")
     for event in events:
-        typer.echo(f"step {number(event.step)}: {_event_text(event)}".rstrip())
+        typer.echo(f"step {number(event.step)}: {_event_text(run, event)}".rstrip())
         for line in str(event.data.get("traceback", "")).splitlines():
             typer.echo(f"  {clean(line)}")
 
 
-def _event_text(event: Any) -> str:
+def _event_text(run: Any, event: Any) -> str:
     from wdtui.runs.forks import begun_from
     from wdtui.schema.hyperparameters import format_value
     from wdtui.support.text import clean
@@ -277,7 +277,7 @@ def _event_text(event: Any) -> str:
     if event.kind == "forked":
         return begun_from(event.data)
     if event.kind == "steered":
-        over = f" over {event.data['epochs']} epochs" if event.data.get("epochs") else ""
+        over = f" over {event.data['epochs']} {run.schema.length}" if event.data.get("epochs") else ""
         return (
             f"steered {event.data['field']} {format_value(event.data['old'])} → {format_value(event.data['new'])}{over}"
         )

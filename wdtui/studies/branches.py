@@ -100,13 +100,13 @@ def _changes(schema: Schema, branch: Mapping[str, Any]) -> dict[str, Change]:
 
 def in_words(schema: Schema, changes: Mapping[str, Change]) -> str:
     """The changes of a fork as its name, e.g. 'ε → 0.01 over 50 epochs'."""
-    parts = (f"{schema.field(name).symbol or name} → {_value(change)}" for name, change in changes.items())
+    parts = (f"{schema.field(name).symbol or name} → {_value(schema, change)}" for name, change in changes.items())
     return ", ".join(parts) or "unchanged"
 
 
-def _value(change: Change) -> str:
+def _value(schema: Schema, change: Change) -> str:
     value, epochs = _gradual(change)
-    return f"{format_value(value)} over {epochs} epochs" if epochs else format_value(value)
+    return f"{format_value(value)} over {epochs} {schema.length}" if epochs else format_value(value)
 
 
 def _name(changes: Mapping[str, Change]) -> str:

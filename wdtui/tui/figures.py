@@ -235,7 +235,7 @@ def milestones_of(shown: Shown) -> Iterator[tuple[int, str]]:
 def steering_text(schema: Schema, data: Mapping[str, object]) -> str:
     """The effect of a steering, e.g. 'ε → 1e-5'."""
     name = schema.symbol(str(data.get("field")))
-    over = f" over {data['epochs']} epochs" if data.get("epochs") else ""
+    over = f" over {data['epochs']} {schema.length}" if data.get("epochs") else ""
     return f"{name} → {format_value(data.get('new'))}{over}"
 
 

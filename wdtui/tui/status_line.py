@@ -28,7 +28,9 @@ def status_line(shown: Shown) -> str:
         return clean(run.reason)
     if not len(curves):
         return (
-            "Queued: waiting for other runs." if run.status == Status.QUEUED else "Starting: training the first epoch."
+            "Queued: waiting for other runs."
+            if run.status == Status.QUEUED
+            else f"Starting: training the first {run.schema.length[:-1]}."
         )
     return " ".join([*_coming(shown), _reached(shown)])
 

@@ -151,13 +151,18 @@ class ChangesDialog(Dialog[dict[str, Any]]):
 class SteerDialog(ChangesDialog):
     """New values for the fields that can be changed while a run is live."""
 
-    hint = "VALUE at once, or VALUE:EPOCHS over EPOCHS epochs. Enter applies it from the next epoch."
-
     def __init__(self, run: RunRecord, values: dict[str, Any]) -> None:
         """`values` are those at the run's next point."""
         super().__init__(f"steer run {run.id}", run.schema.live_fields, values)
+        unit = run.schema.length
+        self.hint = f"{_how(unit)} Enter applies it from the next {unit[:-1]}."
         if run.status == Status.PAUSED:
             self.hint += f"\nThe run is paused: changes take effect when it resumes.{_pending(run, values)}"
+
+
+def _how(unit: str) -> str:
+    """How a change is typed; `unit` is what a run is counted in, as epochs."""
+    return f"VALUE at once, or VALUE:{unit.upper()} over {unit.upper()} {unit}."
 
 
 def _pending(run: RunRecord, values: dict[str, Any]) -> str:
@@ -177,11 +182,10 @@ class ForkDialog(ChangesDialog):
     Fields that were not typed show the values at that step.
     """
 
-    hint = "VALUE at once, or VALUE:EPOCHS over EPOCHS epochs. Enter trains the fork as a new run."
-
     def __init__(self, run: RunRecord, step: int) -> None:
         """Raises StoreError for a run of another version."""
         self._run, self._step = run, step
+        self.hint = f"{_how(run.schema.length)} Enter trains the fork as a new run."
         field = Hyperparameter(name="step", kind="int", label="fork at step", ge=0, le=run.step)
         fields = [field, *run.schema.live_fields, run.schema.field(run.schema.length)]
         super().__init__(f"fork run {run.id}", fields, in_force(run.config, run.plan, step) | {"step": step})

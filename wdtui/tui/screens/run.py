@@ -118,7 +118,7 @@ def _changes(run: RunRecord) -> list[str]:
     """The parent of a fork, and all steering with its steps, also that of the parent."""
     lines = [f"fork of run {run.parent} at step {number(run.parent_step)}"] if run.parent is not None else []
     for steering in run.plan:
-        over = f" over {steering.epochs} epochs" if steering.epochs else ""
+        over = f" over {steering.epochs} {run.schema.length}" if steering.epochs else ""
         values = f"{format_value(steering.old)} → {format_value(steering.new)}"
         lines += [f"{run.schema.symbol(steering.field)} {values} from step {number(steering.step)}{over}"]
     return lines

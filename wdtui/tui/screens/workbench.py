@@ -46,6 +46,7 @@ _LOAD_SECONDS = 2.0
 """How often the load is sampled, while this screen is visible and runs are live or the load charts are shown."""
 _CHARTS = 4
 _GREETING = "No runs yet: press Enter to train the demo and watch a network learn addition."
+_GREETING_OF_A_FILE = "No runs yet: press r to train what the form contains."
 _ALL_KEYS = (*keys.RUNS, *keys.TABLE, *keys.CHARTS, *keys.APP)
 
 
@@ -126,7 +127,8 @@ class Workbench(RunScreen):
         arrived = self._started if self._started is not None and snapshot.run(self._started) else None
         known = {run.id for run in snapshot.runs} if self._marked else set()
         self._marked = [run_id for run_id in self._marked if run_id in known]
-        self.table.greeting = "" if snapshot.runs else _GREETING
+        greeting = _GREETING_OF_A_FILE if self.workbench.problem else _GREETING
+        self.table.greeting = "" if snapshot.runs else greeting
         self.table.show(snapshot.runs)
         if arrived is not None:
             self._started = None
