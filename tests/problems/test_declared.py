@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from command_line import wdtui
 
+from wdtui.cli import declared as commands
+from wdtui.cli import run, sweep
 from wdtui.problems import files, registry
+from wdtui.problems.declared import _RESERVED
 from wdtui.problems.describe import described
 from wdtui.problems.user_code import UserCodeError, load
 from wdtui.runs.retention import Snapshot
@@ -149,7 +154,7 @@ def test_the_decay_gauges_are_measured_and_change_no_bit(regression: Path, monke
     measured = opened(regression, steps=13)
     points = values(measured)
     assert len(points) == 3 and all(point["rotation/0"] > 0 and point["decay_share/2"] > 0 for point in points)
-    assert measured._gauges is None  # no copy of the weights is left
+    assert measured._probing._gauges is None  # no copy of the weights is left
     monkeypatch.setattr(Gauges, "measure", lambda _: {})
     monkeypatch.setattr(Gauges, "__init__", lambda *_: None)
     plain = opened(regression, steps=13)
@@ -244,6 +249,11 @@ def test_what_is_wrong_with_a_file_is_one_sentence(text: str, says: str, tmp_pat
     with pytest.raises(ConfigError) as refused:
         registry.find(str(written(tmp_path / "file.py", text)))
     assert says in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("command", [run.run, sweep.sweep, commands.check])
+def test_no_knob_can_have_the_name_of_an_option(command: Any) -> None:
+    assert {*inspect.signature(command.plain).parameters} - {"fields"} <= _RESERVED
 
 
 def test_a_file_named_like_a_module_in_use_is_refused(tmp_path: Path) -> None:
