@@ -88,6 +88,7 @@ class Command:
         more = next((more for start, more in SHORTER.items() if self._starts(start)), {})
         if any(word.endswith(".py") for word in words):
             more = OF_A_FILE if words[0] in ("run", "sweep", "check") and "--help" not in words else {}
+            more = more | ({"--workers": 1} if words[0] == "sweep" else {})  # in threads, which share their generators
         axes = {f"--{word.partition('=')[0].replace('_', '-')}" for word in words if "=" in word}
         return words + [text for flag, value in more.items() if flag not in axes for text in (flag, str(value))]
 

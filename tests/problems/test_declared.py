@@ -7,6 +7,7 @@ import json
 import pickle
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,18 @@ def test_what_is_wrong_with_a_file_is_one_sentence(text: str, says: str, tmp_pat
     with pytest.raises(ConfigError) as refused:
         registry.find(str(written(tmp_path / "file.py", text)))
     assert says in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_threads_can_load_files_at_the_same_time(tmp_path: Path) -> None:
+    sources = []
+    for number in range(8):
+        text = f"import wdtui\nclass A(wdtui.Problem):\n    number = {number}\n"
+        path = written(tmp_path / f"file{number}.py", text + f"from helper{number} import X\n")
+        written(tmp_path / f"helper{number}.py", "X = 1")
+        sources.append(Source.read(path))
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(load, sources * 20))
+    assert [problem.number for problem in found] == [*range(8)] * 20  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("command", [run.run, sweep.sweep, commands.check])

@@ -11,6 +11,7 @@ import importlib.util
 import inspect
 import linecache
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from importlib.abc import Loader, MetaPathFinder
@@ -36,18 +37,23 @@ class UserCodeError(TrainingError):
         self.trace = trace
 
 
+_loading = threading.Lock()
+"""Held while a source is loaded: threads share the modules of their process."""
+
+
 def load(source: Source) -> type[Problem]:
     """Run a source and return the class that declares its problem. Raises UserCodeError and ConfigError."""
-    for name in [name for name, module in sys.modules.items() if isinstance(_loader(module), _Loader)]:
-        del sys.modules[name]  # of the source before
-    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
-    sys.meta_path.insert(0, _Finder(source))
-    stem = Path(source.main).stem
-    if stem in sys.modules:
-        raise ConfigError(f"{source.shown}: a module of this name is in use. Give the file another name.")
-    with reporting(source, "while it was imported"):
-        module = importlib.import_module(stem)
-    return _problem_of(module, source)
+    with _loading:
+        for name in [name for name, module in [*sys.modules.items()] if isinstance(_loader(module), _Loader)]:
+            del sys.modules[name]  # of the source before
+        sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
+        sys.meta_path.insert(0, _Finder(source))
+        stem = Path(source.main).stem
+        if stem in sys.modules:
+            raise ConfigError(f"{source.shown}: a module of this name is in use. Give the file another name.")
+        with reporting(source, "while it was imported"):
+            module = importlib.import_module(stem)
+        return _problem_of(module, source)
 
 
 @contextlib.contextmanager
