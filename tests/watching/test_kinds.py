@@ -117,13 +117,13 @@ def test_each_kind_of_training_is_watched_and_steered(
     first = optimizer[0] if isinstance(optimizer, list) else optimizer
     with Store() as store, wdtui.watch(**watched, optimizer=optimizer, steps=10_000, every=5) as run:
         assert run.id
-        store.send(run.id, "steer", {"lr": 0.25})
+        store.send(run.id, "steer", {"lr": 0.0125})
         for _, metrics in zip(range(10_000), training, strict=False):
             before = first.param_groups[0]["lr"]
             assert run.step(**metrics)
             if first.param_groups[0]["lr"] > before:
                 break
-        assert first.param_groups[0]["lr"] == 0.25
+        assert first.param_groups[0]["lr"] == 0.0125
         store.send(run.id, "stop")
         for _, metrics in zip(range(10_000), training, strict=False):
             if not run.step(**metrics):
