@@ -1,24 +1,17 @@
-"""Runs of a problem's file through the command line: killed, resumed, forked, swept and replayed."""
+"""Runs of a problem's file through the command line: forked, swept, replayed and failing."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import random
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import events, start, until, wdtui
+from command_line import events, wdtui
 
 import wdtui as api
 from wdtui.problems import files
 from wdtui.problems.describe import described
 from wdtui.runs.worker import Worker
-from wdtui.store.store import Status, Store
 
 PROBLEM = '''
 import time, torch, wdtui
@@ -183,36 +176,3 @@ def test_a_crash_in_a_step_is_a_sentence_and_the_run_can_be_resumed(problem: Pat
     result = wdtui("run", str(problem), "--headless", store=tmp_path / "store")
     assert result.returncode == 1 and "Segmentation fault" in result.stderr
     assert wdtui("resume", "1", "--headless", store=tmp_path / "store").returncode == 0
-
-
-def killed_runs(problem: Path, store: Path, kills: int, steps: int) -> int:
-    """Train a run to its end, killed at so many random moments on the way; returns how often it was."""
-    command = ["run", str(problem), "--pause", "0.002", "--steps", str(steps)]
-    with Store(store) as opened:
-        for killed in range(kills + 1):
-            process = start(*command, "--threads", "1", "--headless", store=store)
-            wait_until_live(opened, process)
-            run = opened.runs()[0]
-            command = ["resume", str(run.id)]
-            if killed < kills and run.live and run.pid:
-                time.sleep(random.uniform(0.1, 0.8))
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(run.pid, signal.SIGKILL)
-            process.communicate()
-            if opened.run(run.id).status == Status.DONE:
-                return killed
-    return kills
-
-
-def wait_until_live(store: Store, process: subprocess.Popen[str]) -> None:
-    until(lambda: process.poll() is not None or any(run.live for run in store.runs()))
-
-
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.long)])
-def test_a_run_killed_at_random_moments_gives_the_same_bits(problem: Path, tmp_path: Path, kills: int) -> None:
-    steps = str(700 + 250 * kills)
-    trained(problem, tmp_path / "whole", "--pause", "0", "--steps", steps)
-    killed = killed_runs(problem, tmp_path / "killed", kills, int(steps))
-    assert killed >= min(kills, 2)
-    first, second = curves_of(tmp_path / "whole", 1), curves_of(tmp_path / "killed", 1)
-    assert all(np.array_equal(first[name], second[name], equal_nan=True) for name in first)
