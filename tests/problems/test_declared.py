@@ -26,7 +26,7 @@ from wdtui.schema.hyperparameters import ConfigError
 from wdtui.schema.schema import Schema
 from wdtui.schema.source import Source
 from wdtui.training import trainer
-from wdtui.training.declared import DeclaredSession
+from wdtui.training.declared import DeclaredSession, _flat
 from wdtui.training.gauges import Gauges
 from wdtui.training.state import StateError
 
@@ -339,6 +339,52 @@ def test_what_setup_builds_again_is_in_no_checkpoint(regression: Path) -> None:
     session = opened(regression)
     session.problem.y.mul_(2)  # type: ignore[attr-defined]
     assert "/attributes/y" in session.state()
+
+
+ALIASES = {
+    "an old tensor that another name still has": ("self.old = self.w", "self.w = self.w + 1"),
+    "a tensor with two names": (
+        "self.one, self.two = self.w, torch.ones(2)",
+        "self.two = self.one = self.one + 1; self.one += 1",
+    ),
+    "tensors that change places": ("self.ring = [self.w, torch.ones(1)]", "self.ring.reverse(); self.ring[0] += 1"),
+    "what something hidden refers to": ("self._hidden = [self.w]", "self._hidden[0] += 1"),
+    "a leaf that is made anew": (
+        "self.leaf = torch.ones(1, requires_grad=True)",
+        "self.leaf = (self.leaf * 2).detach().requires_grad_()",
+    ),
+    "a view": ("self.rows = torch.zeros(3); self.row = self.rows[1:]", "self.row += 1"),
+}
+
+
+@pytest.mark.parametrize("case", ALIASES)
+def test_names_refer_to_the_same_tensors_after_a_restoration(tiny: Callable[..., Path], case: str) -> None:
+    setup, step = ALIASES[case]
+    path = tiny(setup=setup, step=step)
+    whole = opened(path)
+    for _ in range(5):
+        whole.take_step()
+    again = opened(path)
+    again.restore({name: tensor.clone() for name, tensor in whole.state().items()}, whole.position())
+    for _ in range(3):
+        for session in (whole, again):
+            session.take_step()
+        assert json.dumps(contents(again)) == json.dumps(contents(whole))
+
+
+def contents(session: DeclaredSession) -> list[Any]:
+    """All tensors of a problem, hidden ones too, and which of them are one."""
+    tensors = [one for one in _flat(vars(session.problem)) if isinstance(one, torch.Tensor)]
+    first = [next(at for at, other in enumerate(tensors) if other is one) for one in tensors]
+    return [first, [(one.tolist(), one.requires_grad) for one in tensors]]
+
+
+def test_a_tensor_made_anew_in_each_step_is_in_every_checkpoint(tiny: Callable[..., Path]) -> None:
+    """Also where it has the address of the one that setup made, which is free by then."""
+    session = opened(tiny(step="self.w = self.w + 1"))
+    for _ in range(50):
+        session.take_step()
+        assert "/attributes/w" in session.state()
 
 
 def test_steering_keeps_the_ratio_of_groups_and_the_shape_of_a_schedule(regression: Path) -> None:

@@ -11,6 +11,7 @@ import math
 import random
 import re
 import types
+import weakref
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ from wdtui.training import Batch
 from wdtui.training.live import LiveSettings
 from wdtui.training.probing import Probing
 from wdtui.training.session import Poll, Session
-from wdtui.training.state import Tensors, packed, random_states, restore_random_states, unpacked
+from wdtui.training.state import Built, Stored, Tensors, packed, random_states, restore_random_states, unpacked
 from wdtui.training.values import is_number, kind, numbers
 
 
@@ -52,10 +53,12 @@ class DeclaredSession(Session):
         self._columns: tuple[str, ...] = (SPEED.name,)
         self._diverging = False
         self._probing = Probing(self._named_modules, self._optimizers)
-        self.problem = self._built(device, values_at(plan, 0, 1))
+        self.problem = self._set_up(device, values_at(plan, 0, 1))
+        self._device = device
+        self._built_tensors = Built(self._attributes())
         self._constants = {name: _versions(value) for name, value in self._attributes().items()}
         self._settings = self._live_settings()
-        packed(self._kept(), "", Tensors())  # what cannot be kept is refused before the first step
+        self._packed()  # what cannot be kept is refused before the first step
         super().__init__(plan)
 
     # As every session
@@ -116,16 +119,15 @@ class DeclaredSession(Session):
     # The state
 
     def state(self) -> dict[str, Tensor]:
-        tensors = Tensors()
-        packed(self._kept(), "", tensors)
-        return tensors
+        return self._packed()[1]
 
     def position(self) -> dict[str, Any]:
-        return super().position() | {"state": packed(self._kept(), "", Tensors())}
+        return super().position() | {"state": self._packed()[0]}
 
     def restore(self, state: Mapping[str, Tensor], position: Mapping[str, Any]) -> None:
         with reporting(self.source, "when its state was restored"):
-            kept = unpacked(position["state"], state, self._kept() | {"attributes": self._attributes()})
+            stored = Stored(state, self._built_tensors, self._device)
+            kept = unpacked(position["state"], stored, self._kept() | {"attributes": self._attributes()})
             for name, value in {**kept["attributes"], **kept["live"]}.items():
                 setattr(self.problem, name, value)
         self._sums = kept["sums"]
@@ -139,7 +141,7 @@ class DeclaredSession(Session):
 
     # What happens in a step
 
-    def _built(self, device: str, in_force: Mapping[str, Value]) -> Problem:
+    def _set_up(self, device: str, in_force: Mapping[str, Value]) -> Problem:
         problem_class = load(self.source)
         _seed(self.config.seed)
         with reporting(self.source, "in setup"):
@@ -211,6 +213,10 @@ class DeclaredSession(Session):
         }
         live = {field.name: self.get(field.name) for field in self.config.declared.live_fields}
         return {"attributes": attributes, "live": live, "sums": self._sums, "random": random_states()}
+
+    def _packed(self) -> tuple[Any, Tensors]:
+        tensors = Tensors(self._built_tensors)
+        return packed(self._kept(), "", tensors), tensors
 
     def _modules(self) -> list[nn.Module]:
         return [value for value in _flat(self._attributes()) if isinstance(value, nn.Module)]
@@ -284,18 +290,28 @@ _BUILT = (torch.utils.data.DataLoader, torch.utils.data.Dataset, torch.utils.dat
 """What `setup` builds again in every process, and what has no state that decides a step."""
 
 
+class _Same:
+    """Equal to another one of the same object, which it keeps alive only where that costs next to nothing."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = weakref.ref(value) if isinstance(value, Tensor) else lambda: value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and (value := self._value()) is not None and value is other._value()
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 def _versions(value: Any) -> Any:
     """What says whether a value is as setup left it; None where that cannot be told, so that it has to be kept."""
     if isinstance(value, Tensor) and not value.requires_grad:
-        return id(value), changes_of(value)
+        return _Same(value), changes_of(value)
     if isinstance(value, _BUILT) and not hasattr(value, "state_dict"):
-        return id(value), 0
+        return _Same(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return type(value).__name__, value
-    if isinstance(value, (list, tuple)):
-        parts = [_versions(one) for one in value]
-    elif isinstance(value, Mapping):
-        parts = [_versions(one) for one in value.values()]
-    else:
+    if not isinstance(value, (list, tuple, Mapping)):
         return None
-    return None if None in parts else (id(value), *parts)
+    keys, values = (tuple(value), value.values()) if isinstance(value, Mapping) else ((), value)
+    parts = [_versions(one) for one in values]
+    return None if None in parts else (type(value).__name__, keys, parts)
