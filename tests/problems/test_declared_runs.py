@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import events, wdtui
+from command_line import events, start, until, wdtui
 
 import wdtui as api
 from wdtui.problems import files
 from wdtui.problems.describe import described
 from wdtui.runs.worker import Worker
+from wdtui.store.store import Store
 
 PROBLEM = '''
 import time, torch, wdtui
@@ -55,7 +56,9 @@ def problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def in_threads(monkeypatch: pytest.MonkeyPatch, in_threads: None) -> None:
     """Runs are trained by threads of this process, one after the other: they share its generators of random numbers."""
-    monkeypatch.setattr("wdtui.cli.headless.ChildWorker", Worker)
+    monkeypatch.setattr(
+        "wdtui.cli.headless.ChildWorker", lambda *arguments, bound, **options: Worker(*arguments, **options)
+    )
 
 
 def curves_of(store: Path, run: int) -> dict[str, np.ndarray]:
@@ -162,17 +165,54 @@ def test_an_error_in_a_step_fails_the_run_with_the_files_own_traceback(
     assert "assert loss > 0.9" in shown and "training/declared.py" not in shown
 
 
-def test_a_crash_in_a_step_is_a_sentence_and_the_run_can_be_resumed(problem: Path, tmp_path: Path) -> None:
-    once = tmp_path / "crashed"
-    crash = f"        import os, pathlib; p = pathlib.Path({str(once)!r})\n" + (
-        "        if self.step_count > 20 and not p.exists(): p.touch(); os.kill(os.getpid(), 11)\n"
-    )
-    problem.write_text(
-        PROBLEM.replace("        loss.backward()\n", "        loss.backward()\n" + crash, 1).replace(
-            'self.optimizer.state_dict()["state"][0]["step"].item()',
-            'float(self.optimizer.state_dict()["state"].get(0, {"step": 0.0})["step"])',
-        )
-    )
-    result = wdtui("run", str(problem), "--headless", store=tmp_path / "store")
-    assert result.returncode == 1 and "Segmentation fault" in result.stderr
-    assert wdtui("resume", "1", "--headless", store=tmp_path / "store").returncode == 0
+DYING = """
+import os, pathlib, time, wdtui
+
+class Dying(wdtui.Problem):
+    how: str = wdtui.knob("", affects="start")
+    steps = 40
+    log_every = 5
+
+    def setup(self):
+        self.n = 0
+
+    def step(self):
+        time.sleep(0.01)
+        self.n += 1
+        died = pathlib.Path(__file__).with_name(f"died-{self.how}")
+        if self.n == 33 and not died.exists():
+            died.touch()
+            os.kill(os.getpid(), 11) if self.how == "signal" else os._exit(int(self.how))
+
+    def measure(self):
+        return {"n": self.n}
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "said"), [("signal", "Segmentation fault"), ("0", "exit status 0"), ("3", "exit status 3")]
+)
+def test_a_process_that_a_step_ends_is_a_sentence_and_the_run_can_be_resumed(
+    problem: Path, tmp_path: Path, how: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem.write_text(DYING)
+    store = tmp_path / "store"
+    result = wdtui("run", str(problem), "--how", how, "--headless", store=store)
+    assert result.returncode == 1
+    kept = curves_of(store, 1)["n"].tolist()
+    assert kept == [*range(5, 31, 5)][: len(kept)]
+    assert f"({said}) after its point at step {kept[-1]:.0f}. `wdtui resume 1` continues" in result.stderr
+    assert wdtui("resume", "1", "--headless", store=store).returncode == 0
+    assert curves_of(store, 1)["n"].tolist() == [*range(5, 41, 5)]
+
+
+def test_a_command_that_is_killed_takes_its_training_along_with_a_checkpoint(problem: Path, tmp_path: Path) -> None:
+    process = start("run", str(problem), "--steps", "1000000", "--headless", store=tmp_path)
+    with Store(tmp_path) as store:
+        until(lambda: any(run.step for run in store.runs()), process)
+        process.kill()
+        process.communicate()
+        until(lambda: not store.run(1).live)
+        run = store.run(1)
+    assert run.reason.startswith("The process that had started it ended at step")
+    assert run.checkpoint_step and run.checkpoint_step >= run.step

@@ -218,6 +218,11 @@ class Runner:
         for snapshot, why in self._retention.after(point, self.training):
             self._save(snapshot, why)
 
+    @property
+    def at_risk(self) -> bool:
+        """Whether there are points that a step of somebody's code may take with it, as by ending the process."""
+        return bool(self._points) and self._record.schema.source is not None
+
     def report(self) -> Report | None:
         """What happened since the last report; without that, a heartbeat if one is due."""
         now = time.monotonic()
@@ -412,13 +417,14 @@ class Polling:
             report(runners)
             return all([runner.leave_interrupted() for runner in runners])  # each must leave
         now = time.monotonic()
-        if now < self._next_poll:
-            return True
-        self._next_poll = now + _POLL_SECONDS
-        if now >= self._next_report:
+        polls = now >= self._next_poll
+        if now >= self._next_report and (polls or first.at_risk):
             report(runners)
             took = time.monotonic() - now
-            self._next_report = now + min(max(_POLL_SECONDS, took / _REPORT_SHARE), _REPORT_SECONDS)
+            self._next_report = now + min(took / _REPORT_SHARE, _REPORT_SECONDS)
+        if not polls:
+            return True
+        self._next_poll = now + _POLL_SECONDS
         due = now - max(_CHECKPOINT_SECONDS, len(runners) * first.checkpoint_seconds / _CHECKPOINT_SHARE)
         for runner in runners:
             if runner.saved_at < due:
