@@ -446,6 +446,17 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_another_metric_does_not(tiny
         list(session.points())
 
 
+def test_only_falls_of_what_is_measured_on_all_data_are_blow_ups(tiny: Callable[..., Path]) -> None:
+    for parts, judged in (
+        ({"step": "return {'train_accuracy': 1.0}"}, ""),
+        ({"measure": "return {'train_accuracy': 1.0}"}, "train_accuracy"),
+        ({"step": "return {'train_accuracy': 0.5}", "measure": "return {'train_accuracy': 1.0}"}, "train_accuracy"),
+    ):
+        session = opened(tiny(**parts))
+        values(session)
+        assert session.schema.judged == ("train_accuracy", "", judged)
+
+
 KINDS = {
     "MLP": "nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 2))",
     "ConvNet with BatchNorm2d": "nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.LazyLinear(2))",

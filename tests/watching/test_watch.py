@@ -123,6 +123,18 @@ def test_without_a_config_a_run_has_no_seed_and_a_title_all_the_same(store: Stor
     assert the_run(store).title == "ε1e-5"
 
 
+def test_only_falls_of_what_is_logged_are_blow_ups(store: Store) -> None:
+    for logged in (False, True):
+        with wdtui.watch(network(), steps=60, every=1) as run:
+            for step in range(60):
+                accuracy = 0.5 if step % 20 == 19 else 1.0
+                run.step(**({} if logged else {"train_accuracy": accuracy}))
+                if logged:
+                    run.log(train_accuracy=accuracy)
+    steps = [found.milestones["blowups"]["steps"] for found in reversed(store.runs())]
+    assert steps == [[], [20, 40, 60]]
+
+
 @pytest.mark.parametrize("every", [1, 5])
 def test_each_point_has_the_rotation_of_its_own_step(store: Store, every: int) -> None:
     model = network()

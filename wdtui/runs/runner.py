@@ -248,7 +248,8 @@ class Runner:
     def _add_columns(self) -> None:
         """The training records something that it has not recorded before."""
         report([self])
-        self._columns = self._own(self.store.add_columns, self.training.columns) or self.training.columns
+        columns = self.training.columns
+        self._columns = self._own(self.store.add_columns, columns, self.training.traits) or columns
         self._measured.widen(self._columns)
         self._retention.watch_from(self.training, self.store.curves(self.run_id))
 

@@ -7,7 +7,8 @@ differs only in `train_`, `validation_` or `test_` shares a chart. `name/layer` 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from wdtui.schema.chart import Chart, Tone, Trace
 from wdtui.schema.metric import Metric
@@ -60,16 +61,21 @@ _ORDER = ("accuracy", "loss", "norm")
 """The quantities whose charts come first."""
 
 
-def recorded(metrics: Mapping[str, Metric], columns: Iterable[str], sparse: Collection[str] = ()) -> dict[str, Metric]:
-    """The metrics with those added that columns show to be recorded; the one of the speed stays last.
+Traits = Mapping[str, Mapping[str, Any]]
+"""Properties of metrics by the names of columns, as they are found out where these are measured."""
+SPARSE: Mapping[str, Any] = {"every": "log_every"}
+"""The trait of what not every point has."""
+OF_BATCHES: Mapping[str, Any] = {"of_batches": True}
+"""The trait of what the steps of a training pass or return."""
 
-    New ones whose columns are `sparse` are measured at some points only.
-    """
+
+def recorded(metrics: Mapping[str, Metric], columns: Iterable[str], traits: Traits | None = None) -> dict[str, Metric]:
+    """The metrics with those added that columns show to be recorded, with their traits. The speed stays last."""
     found = dict(metrics)
     for column in columns:
         name, _, layer = column.partition("/")
         metric = found.get(name) or dataclasses.replace(
-            _by_name(name), pooled=not layer, every="log_every" if column in sparse else ""
+            _by_name(name), pooled=not layer, **(traits or {}).get(column, {})
         )
         if layer and not metric.layers:
             metric = dataclasses.replace(metric, layers="layer")

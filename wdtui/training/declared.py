@@ -24,7 +24,7 @@ from wdtui.problems.declared import DeclaredConfig, Problem
 from wdtui.problems.user_code import UserCodeError, load, reporting
 from wdtui.schema.curves import Point
 from wdtui.schema.hyperparameters import Value
-from wdtui.schema.recorded import SPEED
+from wdtui.schema.recorded import OF_BATCHES, SPEED, Traits
 from wdtui.schema.schema import Schema
 from wdtui.schema.source import Source
 from wdtui.schema.steering import Plan, values_at
@@ -51,6 +51,8 @@ class DeclaredSession(Session):
         self._sums: dict[str, tuple[Any, int]] = {}
         """Of what steps have returned since the last point: sums, and how many they are of."""
         self._columns: tuple[str, ...] = (SPEED.name,)
+        self._of_batches: set[str] = set()
+        """What `step` returns and `measure` does not."""
         self._diverging = False
         self._probing = Probing(self._named_modules, self._optimizers)
         self.problem = self._set_up(device, values_at(plan, 0, 1))
@@ -81,7 +83,11 @@ class DeclaredSession(Session):
 
     @property
     def schema(self) -> Schema:
-        return self.config.declared.recording(self._columns)
+        return self.config.declared.recording(self._columns, self.traits)
+
+    @property
+    def traits(self) -> Traits:
+        return dict.fromkeys(self._of_batches, OF_BATCHES)
 
     def points(self, poll: Poll = lambda: True) -> Iterator[Point]:
         while not self.ended:
@@ -168,7 +174,9 @@ class DeclaredSession(Session):
         of_models, of_step = self._probing.measure(self._step)
         with reporting(self.source, "in measure"), _evaluating(self._modules()), torch.no_grad():
             measured = self.problem.measure()
-        own = means | {**self._checked(measured, "measure")}  # first, and in place of what is measured anyway
+        evaluated = self._checked(measured, "measure")
+        self._of_batches |= means.keys() - evaluated.keys()
+        own = means | {**evaluated}  # first, and in place of what is measured anyway
         values = numbers(own | {name: value for name, value in (of_models | of_step).items() if name not in own})
         self._diverging = any(not math.isfinite(value) for name, value in values.items() if name.endswith("loss"))
         new = tuple(name for name in values if name not in self._columns)

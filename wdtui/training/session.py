@@ -12,6 +12,7 @@ from torch import Tensor
 from wdtui.schema.config import Config
 from wdtui.schema.curves import Point
 from wdtui.schema.hyperparameters import Value
+from wdtui.schema.recorded import Traits
 from wdtui.schema.schema import Schema
 from wdtui.schema.steering import Plan, Steering, check_steerable, from_json, planned, steering_to, to_json, values_at
 
@@ -82,6 +83,11 @@ class Session(abc.ABC):
     def columns(self) -> tuple[str, ...]:
         """The names of the values of a point; a session that finds out what it records may add some before the last."""
         return self.config.columns
+
+    @property
+    def traits(self) -> Traits:
+        """Properties of the metrics that such a session has found."""
+        return {}
 
     @property
     def schema(self) -> Schema:

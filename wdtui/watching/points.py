@@ -29,18 +29,18 @@ class Measured:
         """`speed` is in steps/s since the point before."""
         self.step = step
         self.speed = speed
-        self.sparse: set[str] = set()
-        """The values that not every point has."""
+        self.traits: dict[str, Mapping[str, Any]] = {}
+        """What is known of the metrics besides their names."""
         self._values: dict[str, float] = {}
         self._on_devices: list[tuple[list[str], Tensor, torch.cuda.Event | None]] = []
         self._latest: dict[str, Tensor] = {}
         """Where the value of a name will come from, if it is still on a device."""
 
-    def fill(self, values: Mapping[str, Any], *, sparse: bool = False) -> None:
+    def fill(self, values: Mapping[str, Any], traits: Mapping[str, Any] | None = None) -> None:
         """Take values of names that have none."""
-        self.add({name: value for name, value in values.items() if _name(name) not in self._values}, sparse=sparse)
+        self.add({name: value for name, value in values.items() if _name(name) not in self._values}, traits)
 
-    def add(self, values: Mapping[str, Any], *, sparse: bool = False) -> dict[str, str]:
+    def add(self, values: Mapping[str, Any], traits: Mapping[str, Any] | None = None) -> dict[str, str]:
         """Take values as they are now, but for those that cannot be recorded; returns a sentence for each of these."""
         refused = {}
         tensors: dict[tuple[torch.device, torch.dtype], dict[str, Tensor]] = {}
@@ -57,8 +57,7 @@ class Measured:
             else:
                 self._latest.pop(name, None)
                 self._values[name] = float(value)
-            if sparse:
-                self.sparse.add(name)
+            self.traits[name] = traits or {}
         for (device, _), named in tensors.items():
             event = torch.cuda.Event() if device.type == "cuda" else None  # type: ignore[no-untyped-call]
             together = torch.stack([*named.values()])
