@@ -186,6 +186,16 @@ def test_a_file_declares_fields_with_the_usual_symbols_and_those_of_every_run(re
     assert problem.config(kind="other").steps_per_epoch == 1
 
 
+def test_fields_are_found_by_what_people_call_them(regression: Path) -> None:
+    schema = registry.find(str(regression)).config.schema()
+    assert [schema.find(name).name for name in ("lr", "η", "wd")] == ["learning_rate"] * 2 + ["weight_decay"]
+    refused = wdtui("run", str(regression), "--lr", "0.1", "--headless")
+    assert refused.stderr == "wdtui: there is no option --lr; did you mean --learning-rate?\n"
+    regression.write_text(regression.read_text().replace("learning_rate", "lr").replace("temperature", "eps"))
+    schema = registry.find(str(regression)).config.schema()
+    assert [schema.find(name).name for name in ("learning_rate", "lr", "eps")] == ["lr", "lr", "eps"]
+
+
 def test_the_schema_carries_the_file_and_the_modules_beside_it(regression: Path) -> None:
     schema = registry.find(str(regression)).config.schema()
     back = Schema.from_json(schema.to_json())
@@ -411,15 +421,20 @@ def test_metrics_that_appear_later_are_gaps_before(tiny: Callable[..., Path]) ->
     assert [{*found} for found in values(session)] == [{"a"}, {"a", "b"}, {"a", "b"}]
 
 
+def test_metrics_have_the_names_that_they_have_in_a_watched_loop(tiny: Callable[..., Path]) -> None:
+    session = opened(tiny(step="return {'train/loss': 1}", measure="return {'λ max\\n': 2, 'norm/a/b': 3, 0: 4}"))
+    assert values(session)[0] == {"train_loss": 1, "λ max": 2, "norm/a.b": 3, "_0": 4}
+
+
 @pytest.mark.parametrize(
     ("parts", "says"),
     [
         ({"setup": "1 / 0"}, "tiny.py, line 11: ZeroDivisionError in setup: division by zero."),
         ({"step": "sys.exit(3)"}, "tiny.py, line 15: it called exit() in step."),
         ({"step": "return 3"}, "in step: it returned an int; return a dict of numbers by name, or nothing."),
-        ({"measure": "return {'a': 'text'}"}, "in measure: a is a str; give a number or a tensor with one element."),
-        ({"measure": "return {'a': torch.zeros(2)}"}, "in measure: a is a tensor of shape (2,)"),
-        ({"measure": "return {'a\\x1b[31m': 1}"}, "cannot be the name of a metric"),
+        ({"measure": "return {'a': 'text'}"}, "in measure: a cannot be recorded: it is a str and no number."),
+        ({"measure": "return {'a': torch.zeros(2)}"}, "a cannot be recorded: it is a tensor of shape (2,) and"),
+        ({"measure": "return {'epoch\\x1b[31m': 1}"}, "epoch cannot be recorded: wdtui has a column of that name."),
         ({"measure": "raise ValueError('a\\x1b[2Jb')"}, "ValueError in measure: a"),
     ],
 )

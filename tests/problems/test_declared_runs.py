@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,40 @@ def test_a_fork_equals_its_parent_up_to_the_step_where_it_leaves_it(
     same = wdtui("fork", "1", "--at", "50", "--headless", "--set", "log_every=10", store=store)
     assert same.returncode == 0
     assert_equal(store, 1, 3)
+
+
+def test_what_counts_in_steps_is_said_in_steps_and_its_files_have_no_epochs(
+    in_threads: None, problem: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    trained(problem, store, "--steps", "20")
+    for change, hint in (
+        ("weight_decay=0:x", "weight_decay: 0:x is not allowed; give VALUE, or VALUE:STEPS to change a number over"),
+        ("weight_decay", "weight_decay: give FIELD=VALUE, or FIELD=VALUE:STEPS for a change over STEPS steps."),
+    ):
+        assert hint in wdtui("fork", "1", "--at", "10", "--set", change, "--headless", store=store).stderr
+    for file in ("csv", "json"):
+        assert wdtui("runs", "export", "1", "--format", file, store=store, cwd=tmp_path).returncode == 0
+    assert (tmp_path / "run-1.csv").read_text().startswith("step,train_loss,")
+    assert [*json.loads((tmp_path / "run-1.json").read_text())["points"]][:2] == ["step", "train_loss"]
+    forked = wdtui("fork", "1", "--at", "10", "--set", "lr=0.05:5", "--headless", "--json", store=store)
+    assert forked.returncode == 0 and '"epoch"' not in forked.stdout
+    assert "learning_rate 0.1 → 0.05 over 5 steps" in wdtui("runs", "show", "2", store=store).stdout
+
+
+def test_the_list_of_runs_shows_the_fields_that_were_changed_by_name(
+    in_threads: None, problem: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    problem.write_text(
+        PROBLEM.replace("    steps = 200", "    size: int = wdtui.knob(3)\n    kind: str = wdtui.knob('a')")
+    )
+    trained(problem, store, "--steps", "10")
+    assert not {"size", "pause"} & {*wdtui("runs", "list", store=store).stdout.splitlines()[0].split()}
+    trained(problem, store, "--steps", "20", "--size", "50")
+    head, newest, oldest = wdtui("runs", "list", store=store).stdout.splitlines()
+    assert "size" in head.split() and "kind" not in head.split()
+    assert "50" in newest.split() and "3" in oldest.split()
 
 
 def test_claims_and_sweeps_are_about_metrics_that_nobody_declared(

@@ -24,11 +24,11 @@ import wdtui
 from wdtui.runs.checks import check_run
 from wdtui.runs.service import RefusedError, Service
 from wdtui.schema.hyperparameters import ConfigError
+from wdtui.schema.recorded import metric_name
 from wdtui.store.records import RunRecord, Status
 from wdtui.store.store import Store, StoreError
 from wdtui.training import probing
 from wdtui.watching import recorder, watch
-from wdtui.watching.description import metric_name
 
 
 @pytest.fixture(autouse=True)
@@ -206,8 +206,8 @@ def test_what_cannot_be_recorded_is_left_out_and_said_once(store: Store, capsys:
     names = [name for name in curves.names if not name.startswith(own)]
     assert names == ["good", "odd name", "train_loss", "grad/layers.0", "steps_per_second"]
     assert np.isnan(curves["good"]).all() and curves["odd name"].tolist() == [1.0] * 3
-    assert said.count("matrix is not recorded: it is a tensor of shape (2, 2) and no number.") == 1
-    assert said.count("is not recorded") == 4 and "text is not recorded: it is a str" in said
+    assert said.count("matrix cannot be recorded: it is a tensor of shape (2, 2) and no number.") == 1
+    assert said.count("cannot be recorded") == 4 and "text cannot be recorded: it is a str" in said
 
 
 @pytest.mark.parametrize(
@@ -399,7 +399,7 @@ def test_only_its_script_can_train_it(store: Store) -> None:
     loop.until(lambda: the_run(store).step)
     with pytest.raises(RefusedError, match="Run 1 is running: there is nothing to resume"):
         service.resume(1)
-    store.send(1, "stop")
+    assert service.stop(1) == "Stopping run 1 …"  # without a checkpoint
     loop.until(lambda: False)
     loop.run.close()
     for request in (service.resume, service.replay, lambda run_id: service.fork(run_id, None, {"lr": 0.1})):

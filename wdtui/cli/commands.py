@@ -140,14 +140,14 @@ def steer(
         list[str],
         typer.Option(
             "--set",
-            metavar="FIELD=VALUE[:EPOCHS]",
+            metavar="FIELD=VALUE[:N]",
             autocompletion=completion.changes,
-            help="A change of weight_decay, bn_epsilon or learning_rate, at once or over a number of epochs.",
+            help="A change, at once or over N epochs, as in weight_decay=0.1:50. A run without epochs counts steps.",
         ),
     ],
     store: StoreOption = None,
 ) -> None:
-    """Change λ, ε or the learning rate of a live run from its next epoch."""
+    """Change live fields of a run, as λ, from its next epoch; in a run without epochs, from its next step."""
     from wdtui.schema.steering import parse_assignment
 
     def steered(service: Service, record: RunRecord) -> str:

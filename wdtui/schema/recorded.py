@@ -7,11 +7,14 @@ differs only in `train_`, `validation_` or `test_` shares a chart. `name/layer` 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from wdtui.schema.chart import Chart, Tone, Trace
 from wdtui.schema.metric import Metric
+from wdtui.support.text import clean
 
 SPEED = Metric(
     name="steps_per_second", label="speed", help="Training steps per second.", unit="steps/s", timing=True,
@@ -61,6 +64,9 @@ _ORDER = ("accuracy", "loss", "norm")
 """The quantities whose charts come first."""
 
 
+_METRIC = re.compile(r"[^\W\d][\w.\- ]*(/[^/]+)?")
+_SPLIT_OF_LOGGERS = re.compile(r"(train|training|valid|validation|val|eval|test)[/.]", re.IGNORECASE)
+_LONGEST_NAME = 60
 Traits = Mapping[str, Mapping[str, Any]]
 """Properties of metrics by the names of columns, as they are found out where these are measured."""
 SPARSE: Mapping[str, Any] = {"every": "log_every"}
@@ -84,6 +90,19 @@ def recorded(metrics: Mapping[str, Metric], columns: Iterable[str], traits: Trai
         found[name] = metric
     speed = found.pop(SPEED.name, SPEED)
     return found | {SPEED.name: speed}
+
+
+@lru_cache(maxsize=10_000)
+def metric_name(name: str) -> str:
+    """A name as metrics can have it, `name` or `name/layer`; empty where it is one that wdtui itself records.
+
+    `train/loss`, as some loggers write it, is `train_loss`.
+    """
+    plain = _SPLIT_OF_LOGGERS.sub(lambda split: f"{split[1]}_", clean(name).strip(), count=1)
+    head, slash, layer = plain.partition("/")
+    plain = re.sub(r"[^\w.\- ]", "_", head)[:_LONGEST_NAME] + slash + layer.replace("/", ".")[:120]
+    plain = plain if _METRIC.fullmatch(plain) else re.sub(r"[^\w.\-]", "_", f"_{plain}")
+    return "" if plain in (SPEED.name, "step", "epoch") else plain
 
 
 def charts_of(metrics: Mapping[str, Metric]) -> tuple[Chart, ...]:

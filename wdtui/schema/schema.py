@@ -72,8 +72,9 @@ class Schema:
 
         Where fields are typed (axes, `--set`, the filter) all of these count. Files and Python take full names alone.
         """
-        said = ((name, (name, field.symbol, *field.aliases)) for name, field in self.fields.items())
-        return {text.lower(): name for name, texts in said for text in texts if text}
+        said = ((name, (field.symbol, *field.aliases)) for name, field in self.fields.items())
+        others = {text.lower(): name for name, texts in said for text in texts if text}
+        return others | {name.lower(): name for name in self.fields}
 
     @cached_property
     def metric_names(self) -> dict[str, str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import math
 import random
-import re
 import types
 import weakref
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from wdtui.problems.declared import DeclaredConfig, Problem
 from wdtui.problems.user_code import UserCodeError, load, reporting
 from wdtui.schema.curves import Point
 from wdtui.schema.hyperparameters import Value
-from wdtui.schema.recorded import OF_BATCHES, SPEED, Traits
+from wdtui.schema.recorded import OF_BATCHES, SPEED, Traits, metric_name
 from wdtui.schema.schema import Schema
 from wdtui.schema.source import Source
 from wdtui.schema.steering import Plan, values_at
@@ -35,7 +34,7 @@ from wdtui.training.live import LiveSettings
 from wdtui.training.probing import Probing
 from wdtui.training.session import Poll, Session
 from wdtui.training.state import Built, Stored, Tensors, packed, random_states, restore_random_states, unpacked
-from wdtui.training.values import is_number, kind, numbers
+from wdtui.training.values import kind, numbers, why_not_recorded
 
 
 class DeclaredSession(Session):
@@ -198,11 +197,9 @@ class DeclaredSession(Session):
         if not isinstance(returned, Mapping):
             raise self._refusal(where, f"it returned {kind(returned)}; return a dict of numbers by name, or nothing")
         for name, value in returned.items():
-            if not isinstance(name, str) or not _NAME.fullmatch(name) or name in (SPEED.name, "step", "epoch"):
-                raise self._refusal(where, f"{str(name)[:50]!r} cannot be the name of a metric")
-            if not is_number(value):
-                raise self._refusal(where, f"{name} is {kind(value)}; give a number or a tensor with one element")
-        return returned
+            if why := why_not_recorded(name, value):
+                raise self._refusal(where, why)
+        return {metric_name(str(name)): value for name, value in returned.items()}
 
     def _refusal(self, where: str, why: str) -> UserCodeError:
         line = getattr(type(self.problem), where).__code__.co_firstlineno
@@ -255,10 +252,6 @@ def open_batch(configs: Sequence[DeclaredConfig], device: str, plans: Sequence[P
 def state_shapes(config: DeclaredConfig, batch: int) -> dict[str, tuple[int, ...]]:
     """Nothing is known of the state before the problem is built."""
     return {}
-
-
-_NAME = re.compile(r"[A-Za-z_][\w.\- ]{0,60}(/[^/\x00-\x1f\x7f]{1,120})?")
-"""Names of metrics, with the name of a layer after a slash."""
 
 
 def _seed(seed: int) -> None:

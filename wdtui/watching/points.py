@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from wdtui.support.text import clean
+from wdtui.schema.recorded import metric_name
 from wdtui.training.probes import whole
-from wdtui.training.values import is_number, kind
-from wdtui.watching.description import metric_name
-
-_name = lru_cache(maxsize=10_000)(metric_name)
+from wdtui.training.values import why_not_recorded
 
 
 class Measured:
@@ -38,18 +34,17 @@ class Measured:
 
     def fill(self, values: Mapping[str, Any], traits: Mapping[str, Any] | None = None) -> None:
         """Take values of names that have none."""
-        self.add({name: value for name, value in values.items() if _name(name) not in self._values}, traits)
+        self.add({name: value for name, value in values.items() if metric_name(name) not in self._values}, traits)
 
     def add(self, values: Mapping[str, Any], traits: Mapping[str, Any] | None = None) -> dict[str, str]:
         """Take values as they are now, but for those that cannot be recorded; returns a sentence for each of these."""
         refused = {}
         tensors: dict[tuple[torch.device, torch.dtype], dict[str, Tensor]] = {}
         for given, value in values.items():
-            name = _name(str(given))
-            if not name or not is_number(value):
-                why = f"it is {kind(value)} and no number" if name else "wdtui has a column of that name"
-                refused[given] = f"{clean(str(given))[:80]} is not recorded: {why}."
+            if why := why_not_recorded(given, value):
+                refused[given] = f"{why}."
                 continue
+            name = metric_name(given)
             if isinstance(value, Tensor):
                 tensor = whole(value.detach()).reshape(())
                 tensors.setdefault((tensor.device, tensor.dtype), {})[name] = tensor

@@ -10,8 +10,7 @@ from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
-from wdtui.runs.labels import knobs, result, result_metric, results
-from wdtui.schema.schema import Schema
+from wdtui.runs.labels import knobs, result, result_metric, results, schemas_of
 from wdtui.store.records import RunRecord, Status
 from wdtui.support.text import NOTHING, clean, duration, number, scientific
 
@@ -40,6 +39,8 @@ _TONES = {
 
 _GAP = 2
 """The number of cells between two columns."""
+_MOST_OF_A_NAME = 14
+"""The number of cells for the column of a field without a symbol, headed by its name."""
 _MOST_STEERED = 5
 """The number of cells for a steered value in the columns of λ and ε."""
 
@@ -158,9 +159,10 @@ def _muted(run: RunRecord) -> str:
     return "muted"
 
 
-def columns_of(schemas: Sequence[Schema]) -> tuple[Column, ...]:
-    """The columns of a table with runs of these problems. Equal ones are the same objects."""
-    return _columns(tuple(knobs(schemas).items()), tuple(results(schemas)))
+def columns_of(runs: Sequence[RunRecord]) -> tuple[Column, ...]:
+    """The columns of a table with these runs. Equal ones are the same objects."""
+    schemas = schemas_of(runs)
+    return _columns(tuple(knobs(schemas, runs).items()), tuple(results(schemas)))
 
 
 @lru_cache(maxsize=16)
@@ -171,7 +173,7 @@ def _columns(fields: tuple[tuple[str, str], ...], heads: tuple[str, ...]) -> tup
         Column("run", 6, 6, lambda run: f"#{run.id}", lambda run: run.id, tone=_muted, whole=True),
         Column("name", 14, 1, _name_and_parent, _name, right=False, stretch=2, shorter=_short_name_and_parent),
         *(
-            Column(head, _width(name, index), _rank(name, index), _written(name), _given(name), whole=True)
+            Column(head, _width(name, head, index), _rank(name, index), _written(name), _given(name), whole=True)
             for index, (name, head) in enumerate(fields)
         ),
         Column("step", 16, 2, progress, lambda run: run.step),
@@ -183,8 +185,8 @@ def _columns(fields: tuple[tuple[str, str], ...], heads: tuple[str, ...]) -> tup
     )
 
 
-def _width(field: str, index: int) -> int:
-    return 7 if index < 2 or field == "seed" else 6
+def _width(field: str, head: str, index: int) -> int:
+    return max(7 if index < 2 or field == "seed" else 6, min(cell_len(head) + _GAP, _MOST_OF_A_NAME))
 
 
 def _rank(field: str, index: int) -> int:

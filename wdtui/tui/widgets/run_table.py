@@ -15,7 +15,6 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from wdtui.runs.labels import schemas_of
 from wdtui.store.records import RunRecord
 from wdtui.tui.identity import Identity
 from wdtui.tui.keys import ROWS, bindings
@@ -53,7 +52,7 @@ class RunTable(ScrollView, can_focus=True):
         self._all: Sequence[RunRecord] = ()
         self._runs: list[RunRecord] = []
         self._keep: Callable[[RunRecord], bool] | None = None
-        self._possible = columns_of(schemas_of(()))
+        self._possible = columns_of(())
         """All columns for the problems of the runs."""
         self._columns: list[tuple[Column, int]] = []
         self._needed: dict[Column, int] = {}
@@ -83,7 +82,7 @@ class RunTable(ScrollView, can_focus=True):
     def show(self, runs: Sequence[RunRecord]) -> None:
         """Show these runs in the current order. Unchanged lines are not painted again."""
         if runs is not self._all:
-            self._possible = columns_of(schemas_of(runs))
+            self._possible = columns_of(runs)
         self._all = runs
         before, in_sight = self._runs, self._cursor_in_sight()
         self._runs = sorted_by(self._sort, self._reverse, filter(self._keep, runs) if self._keep else runs)
