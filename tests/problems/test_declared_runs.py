@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,10 @@ import pytest
 from command_line import events, start, until, wdtui
 
 import wdtui as api
-from wdtui.problems import files
+from wdtui.problems import files, registry
 from wdtui.problems.describe import described
 from wdtui.runs.worker import Worker
+from wdtui.store.paths import log_path
 from wdtui.store.store import Store
 
 PROBLEM = '''
@@ -213,6 +216,7 @@ class Dying(wdtui.Problem):
 
     def step(self):
         time.sleep(0.01)
+        print("\\x1b[2J loud")
         self.n += 1
         died = pathlib.Path(__file__).with_name(f"died-{self.how}")
         if self.n == 33 and not died.exists():
@@ -239,6 +243,102 @@ def test_a_process_that_a_step_ends_is_a_sentence_and_the_run_can_be_resumed(
     assert f"({said}) after its point at step {kept[-1]:.0f}. `wdtui resume 1` continues" in result.stderr
     assert wdtui("resume", "1", "--headless", store=store).returncode == 0
     assert curves_of(store, 1)["n"].tolist() == [*range(5, 41, 5)]
+
+
+def test_a_run_that_goes_on_says_whether_its_file_has_changed(problem: Path, tmp_path: Path) -> None:
+    problem.write_text(DYING)
+    store = tmp_path / "store"
+    assert wdtui("run", str(problem), "--how", "3", "--headless", store=store).returncode == 1
+    Path(problem).write_text(DYING.replace("self.n += 1", "self.n += 2"))
+    resumed = wdtui("resume", "1", "--headless", "--json", store=store)
+    assert resumed.returncode == 0
+    assert events(resumed.stdout)[-1]["status"] == "done" and "loud" in log_path(store, 1).read_text()
+    assert "noisy.py has changed since. The run keeps to its own copy." in resumed.stderr
+    assert curves_of(store, 1)["n"].tolist() == [*range(5, 41, 5)]
+    problem.unlink()
+    assert "has changed" not in wdtui("replay", "1", "--headless", store=store).stderr
+
+
+REFUSING = """
+import time, wdtui
+
+class Refusing(wdtui.Problem):
+    heat: float = wdtui.knob(1.0, affects="live")
+    steps = 1000000
+
+    def setup(self):
+        self.n = 0
+
+    def step(self):
+        time.sleep(0.002)
+        self.n += 1
+
+    def measure(self):
+        return {"n": self.n, "heat": self.heat}
+
+    def steered(self, name, value):
+        if value > 2:
+            raise ValueError("too hot")
+"""
+
+
+def test_a_steering_that_the_code_refuses_is_an_event_and_the_run_goes_on(
+    in_threads: None, problem: Path, tmp_path: Path
+) -> None:
+    problem.write_text(REFUSING)
+    with Store(tmp_path / "store") as store:
+        config = registry.find(str(problem)).config()
+        worker = Worker(store, store.add_run(config), device="cpu", threads=1)
+        worker.start()
+        until(lambda: bool(store.run(1).step))
+        for value in (3.0, 1.5):
+            store.send(1, "steer", {"heat": value})
+        until(lambda: any(event.kind == "steered" for event in store.events(1)))
+        store.send(1, "stop")
+        worker.join(60)
+        run, [refused] = store.run(1), [event for event in store.events(1) if event.kind == "refused"]
+        assert run.status_text == "stopped" and [one.new for one in run.plan] == [1.5]
+        assert refused.data["reason"] == "noisy.py, line 20: ValueError when heat was steered: too hot."
+        assert {*store.curves(1)["heat"]} <= {1.0, 1.5}
+
+
+LARGE = """
+import torch, time, wdtui
+
+class Large(wdtui.Problem):
+    steps = 150
+    keep_every = 20
+    keep_megabytes = 120
+
+    def setup(self):
+        self.big = torch.zeros(50_000_000 // 4)
+        self.n = 0
+
+    def step(self):
+        time.sleep(0.01)
+        self.n += 1
+        self.big[self.n] = self.n
+
+    def measure(self):
+        return {"sum": self.big.sum()}
+"""
+
+
+def test_fifty_megabytes_of_state_are_killed_and_resumed_and_the_disk_does_not_fill(
+    problem: Path, tmp_path: Path
+) -> None:
+    problem.write_text(LARGE)
+    process = start("run", str(problem), "--headless", store=tmp_path)
+    with Store(tmp_path) as store:
+        until(lambda: any(run.checkpoint_step for run in store.runs()), process)
+        os.kill(store.run(1).pid or 0, signal.SIGKILL)
+        process.communicate()
+        kept = store.run(1).checkpoint_step or 0
+        assert wdtui("resume", "1", "--headless", store=tmp_path).returncode == 0
+        assert "resumed" in [event.kind for event in store.events(1)] and kept
+        assert store.curves(1)["sum"].tolist() == [n * (n + 1) / 2 for n in range(10, 151, 10)]
+        checkpoints = store.checkpoints(store.run(1))
+        assert 50e6 < checkpoints.size() < 120e6 + 2 * 51e6  # those that stay, and the newest two
 
 
 def test_a_command_that_is_killed_takes_its_training_along_with_a_checkpoint(problem: Path, tmp_path: Path) -> None:

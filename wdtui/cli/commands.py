@@ -54,7 +54,7 @@ def resume(
     or with --headless or --json, it trains without a screen.
     """
     from wdtui.cli.headless import carry_out
-    from wdtui.runs.service import Service
+    from wdtui.runs.service import Service, about_source
     from wdtui.store.store import Status, Store
     from wdtui.tui import Opening, has_terminal
 
@@ -83,7 +83,7 @@ def resume(
         def go_on(service: Service) -> None:
             service.resume(run_id, threads=threads)
             if record.step:
-                typer.echo(_from_where(opened, record), err=True)
+                typer.echo(_from_where(opened, record) + about_source(record.schema), err=True)
 
         return carry_out(opened, go_on, device=device, detach=detach, json=json)
 

@@ -69,11 +69,11 @@ def replay(
     store: StoreOption = None,
 ) -> int:
     """Train a run again from its beginning, with the same steering at the same steps, as a new run."""
-    from wdtui.runs.service import Service
+    from wdtui.runs.service import Service, about_source
 
     def add(service: Service, original: RunRecord) -> tuple[int, str]:
         run_id = service.replay(original.id, name=name, threads=threads)
-        return run_id, f"Run {run_id} repeats run {original.id}."
+        return run_id, f"Run {run_id} repeats run {original.id}.{about_source(original.schema)}"
 
     return _train(store, run, Service.check_trainable, add, headless, detach, json, device, threads)
 

@@ -29,7 +29,7 @@ from wdtui.store.checkpoints import Checkpoint
 from wdtui.store.records import RunRecord
 from wdtui.store.rescue import Measured
 from wdtui.store.store import Claim, Command, OwnershipLostError, Report, Status, Store, StoreError
-from wdtui.support.errors import DivergedError
+from wdtui.support.errors import DivergedError, TrainingError
 from wdtui.support.text import number
 from wdtui.training import trainer
 from wdtui.training.devices import default_threads, hardware, resolve_device, use_device
@@ -348,7 +348,7 @@ class Runner:
         """Steer. One transaction takes the command and writes the plan that follows from it, so neither can be lost."""
         try:
             self.training.steer(**command.data)
-        except (ConfigError, TypeError) as error:
+        except (ConfigError, TrainingError, TypeError) as error:
             self._own(self.store.add_event, self._step, "refused", {"reason": str(error)})
         self._own(self.store.take, command, self.training.plan)
 

@@ -107,7 +107,7 @@ class Service:
         """A sentence that names the step at which a fork starts."""
         fork = self.store.run(fork_id)
         said = f"Run {fork_id} forks run {fork.parent} at step {number(fork.parent_step)}."
-        return said + whether_exact(fork.schema)
+        return said + about_source(fork.schema)
 
     def replay(self, run_id: int, *, name: str = "", threads: int | None = None) -> int:
         """Train a run again from its beginning, with its steering; returns the new run's number."""
@@ -148,7 +148,7 @@ class Service:
         if run.status in FINISHED:
             return f"Run {run_id} is trained again from before its first damaged point."
         said = f"Run {run_id} continues here." if run.step else f"Run {run_id} is queued here."
-        return said + (whether_exact(run.schema) if run.step else "")
+        return said + (about_source(run.schema) if run.step else "")
 
     def pause(self, run_id: int) -> str:
         run = self._sound(run_id)
@@ -316,11 +316,16 @@ class Service:
         return run
 
 
-def whether_exact(schema: Schema) -> str:
-    """What is to be said where a run of a problem's file is to equal another: empty where that is known to hold."""
+def about_source(schema: Schema) -> str:
+    """What is to be said where a run of a problem's file goes on or is repeated: whether the file has changed, and
+    whether the run will give the same bits. Empty where nothing has changed and that is known."""
     source = schema.source
-    if source is None or (exact := files.known_exact(source)):
+    if source is None:
         return ""
+    said = f" {source.shown} has changed since. The run keeps to its own copy." if source.changed else ""
+    exact = files.known_exact(source)
     if exact is None:
-        return f" Whether it gives the same bits is not known: `wdtui check {source.shown}` finds out."
-    return f" It will not give the same bits: `wdtui check {source.shown}` says why."
+        said += f" Whether it gives the same bits is not known: `wdtui check {source.shown}` finds out."
+    elif not exact:
+        said += f" It will not give the same bits: `wdtui check {source.shown}` says why."
+    return said
