@@ -41,19 +41,23 @@ def schemas_of(runs: Iterable[RunRecord]) -> list[Schema]:
 def knobs(schemas: Iterable[Schema], runs: Iterable[RunRecord] = ()) -> dict[str, str]:
     """The main hyperparameters of some problems, each with what heads a column of it.
 
-    Of users' own problems also those without a symbol in which these runs differ, from the default or from each other.
+    Of users' own problems those come first in which these runs differ, from the default or from each other, also
+    fields without a symbol.
     """
-    main = {
+    heads = {
         name: schema.fields[name].symbol or name
         for schema in schemas
         for name in schema.main.values()
         if name in schema.fields
     }
-    seed = {name: main.pop(name) for name in ("seed",) if name in main}
-    return main | {name: name for name in _changed(runs)} | seed
+    changed = {name: heads.get(name, name) for name in _changed(runs)}
+    symbols = {name: head for name, head in changed.items() if name in heads}
+    others = {name: head for name, head in changed.items() if name not in heads}
+    return symbols | dict([*others.items()][:_MOST_KNOBS]) | heads
 
 
 def _changed(runs: Iterable[RunRecord]) -> list[str]:
+    """The fields of users' own problems in which runs differ from the default, or from each other without one."""
     own: dict[str, list[RunRecord]] = {}
     for run in runs:
         if not run.damaged and (run.schema.source or run.schema.watched):
@@ -61,13 +65,13 @@ def _changed(runs: Iterable[RunRecord]) -> list[str]:
     changed: dict[str, None] = {}
     for some in own.values():
         for name, field in some[0].schema.fields.items():
-            if field.symbol or field.identifier or field.affects == "bookkeeping":
+            if field.identifier or field.affects == "bookkeeping":
                 continue
             usual = some[0].values.get(name) if field.default is None else field.default
             usual = list(usual) if isinstance(usual, tuple) else usual
             if any(run.values.get(name, usual) != usual for run in some):
                 changed[name] = None
-    return list(changed)[:_MOST_KNOBS]
+    return list(changed)
 
 
 def results(schemas: Sequence[Schema]) -> list[str]:

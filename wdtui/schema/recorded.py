@@ -142,7 +142,7 @@ def _by_name(name: str) -> Metric:
     return Metric(
         name=name,
         label=name.replace("_", " "),
-        help=f"{name}, as the training records it.",
+        help=f"{name.replace('_', ' ').capitalize()}, as the training records it.",
         share=share,
         role=_ROLES.get(name, ""),  # type: ignore[arg-type]
         log=name in ("loss", "norm") or name.endswith(("_loss", "_norm")),

@@ -14,6 +14,7 @@ from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 from textual.widgets import Input
 
+from wdtui.problems import registry
 from wdtui.runs.labels import schemas_of
 from wdtui.runs.sweeps import Progress
 from wdtui.schema.config import Config
@@ -47,6 +48,8 @@ _LOAD_SECONDS = 2.0
 _CHARTS = 4
 _GREETING = "No runs yet: press Enter to train the demo and watch a network learn addition."
 _GREETING_OF_A_FILE = "No runs yet: press r to train what the form contains."
+_USUAL = "train_accuracy", "test_accuracy", "train_loss", "test_loss", "weight_norm", "rotation"
+"""What the charts of a file are of as long as nobody knows what it records."""
 _ALL_KEYS = (*keys.RUNS, *keys.TABLE, *keys.CHARTS, *keys.APP)
 
 
@@ -73,7 +76,9 @@ class Workbench(RunScreen):
             form = LaunchForm(FormMemory(self.controls.store.folder), problem=self.workbench.problem, id="form")
             yield form
             with Vertical(id="views"):
-                yield ChartGrid(form.schema, _CHARTS, self.workbench.identities.of, status_line, id="grid")
+                file = self.workbench.problem
+                schema = registry.find(file).config.schema().recording(_USUAL) if file else form.schema
+                yield ChartGrid(schema, _CHARTS, self.workbench.identities.of, status_line, id="grid")
                 yield LoadStrip(id="machine")
         with Vertical(id="runs"):
             yield RunTable(lambda run_id: self.workbench.identities.of(run_id) if self._is_shown(run_id) else None)
@@ -137,7 +142,8 @@ class Workbench(RunScreen):
             else:
                 self.notify(f"The filter hides run {arrived}.", markup=False)
         grid = self.query_one(ChartGrid)
-        grid.greeting = "Press Enter to train the demo." if not snapshot.runs and self.has_class("-narrow") else ""
+        what = "what the form contains" if self.workbench.problem else "the demo"
+        grid.greeting = f"Press Enter to train {what}." if not snapshot.runs and self.has_class("-narrow") else ""
         grid.show(snapshot.shown)
         self.form.use_runs(snapshot.runs)
         self._update_texts()

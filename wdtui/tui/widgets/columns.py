@@ -39,8 +39,8 @@ _TONES = {
 
 _GAP = 2
 """The number of cells between two columns."""
-_MOST_OF_A_NAME = 14
-"""The number of cells for the column of a field without a symbol, headed by its name."""
+_MOST_OF_A_HEADING = 16
+"""The number of cells for a column because of its heading: a field without a symbol, a metric without a short name."""
 _MOST_STEERED = 5
 """The number of cells for a steered value in the columns of λ and ε."""
 
@@ -178,7 +178,13 @@ def _columns(fields: tuple[tuple[str, str], ...], heads: tuple[str, ...]) -> tup
         ),
         Column("step", 16, 2, progress, lambda run: run.step),
         *(
-            Column(head, 8, 2 if index < len(heads) - 1 else 0, partial(result, head), _latest(head))
+            Column(
+                head,
+                max(8, min(cell_len(head) + _GAP, _MOST_OF_A_HEADING)),
+                2 if index < len(heads) - 1 else 0,
+                partial(result, head),
+                _latest(head),
+            )
             for index, head in enumerate(heads)
         ),
         Column("", 27, 3, what_happened, right=False, tone=_muted, stretch=3),
@@ -186,7 +192,7 @@ def _columns(fields: tuple[tuple[str, str], ...], heads: tuple[str, ...]) -> tup
 
 
 def _width(field: str, head: str, index: int) -> int:
-    return max(7 if index < 2 or field == "seed" else 6, min(cell_len(head) + _GAP, _MOST_OF_A_NAME))
+    return max(7 if index < 2 or field == "seed" else 6, min(cell_len(head) + _GAP, _MOST_OF_A_HEADING))
 
 
 def _rank(field: str, index: int) -> int:
