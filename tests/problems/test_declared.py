@@ -529,7 +529,10 @@ def test_networks_of_all_kinds_train_and_are_steered(kind: str, tmp_path: Path, 
     assert len(values(session)) == 2
     assert session.problem.second.param_groups[0]["lr"] == 0.02  # type: ignore[attr-defined]
     restored = opened(tmp_path / "any.py")
-    restored.restore({name: tensor.clone() for name, tensor in session.state().items()}, session.position())
+    state = {name: tensor.clone() for name, tensor in session.state().items()}
+    restored.restore(state, session.position())
+    assert all(torch.equal(tensor, state[name]) for name, tensor in restored.state().items())
+    assert restored.problem.second.param_groups[0]["lr"] == 0.02  # type: ignore[attr-defined]
 
 
 # Exactness

@@ -5,7 +5,8 @@
 Prints one JSON object. A watched and a plain loop of the same model, which has ten million parameters, take turns step
 by step in one process, as the load of a shared machine changes within a second. A round has the steps from one point to
 the next: `overhead` is the median over the rounds of the ratio of the two times, less 1. `noise` is that of a second
-plain loop. A step that records nothing is timed without a model, by calls of `step` with two metrics between points.
+plain loop. On the CPU these are processor times of all threads, those of the recorder too, as others share the machine;
+on a GPU the host waits for each step. A step that records nothing is timed without a model, by calls of `step` with two metrics between points.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class _Loop:
 
     def step(self) -> float:
         """Take one step; returns the seconds that it took."""
-        began = time.perf_counter()
+        clock = time.perf_counter if self.x.is_cuda else time.process_time
+        began = clock()
         loss: Tensor = (self.model(self.x) - self.x).square().mean()
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -50,7 +52,7 @@ class _Loop:
             self.run.step(train_loss=loss)
         if self.x.is_cuda:
             torch.cuda.synchronize()
-        return time.perf_counter() - began
+        return clock() - began
 
 
 def overhead(store: Path, every: int, rounds: int, device: str) -> dict[str, float]:
