@@ -5,8 +5,8 @@
 Prints one JSON object. A watched and a plain loop of the same model, which has ten million parameters, take turns step
 by step in one process, as the load of a shared machine changes within a second. A round has the steps from one point to
 the next: `overhead` is the median over the rounds of the ratio of the two times, less 1. `noise` is that of a second
-plain loop. On the CPU these are processor times of all threads, those of the recorder too, as others share the machine;
-on a GPU the host waits for each step. A step that records nothing is timed without a model, by calls of `step` with two metrics between points.
+plain loop. On the CPU these are processor times of all threads, also of the recorder, as others share the machine. A
+step that records nothing is timed without a model, by calls of `step` with two metrics between points.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from wdtui.bench.engine import machine, median_ratio
 from wdtui.watching.watch import Watch, watch
 
-_BATCH = 16
+_BATCH = 4
+"""Small, so that a step is short and the cost of a point weighs most."""
 
 
 class _Loop:
@@ -36,7 +37,7 @@ class _Loop:
         torch.manual_seed(0)
         parts = [part for _ in range(10) for part in (nn.Linear(1000, 1000), nn.BatchNorm1d(1000), nn.ReLU())]
         self.model = nn.Sequential(*parts).to(device)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), weight_decay=0.1)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), weight_decay=0.1, fused=True)
         self.x = torch.randn(_BATCH, 1000, device=device)
         self.run: Watch | None = None
 
