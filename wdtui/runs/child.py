@@ -77,7 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if interruption.reason or (answers and not answer(answers, code)):  # without a parent, nothing more comes
                 break
             if (answers or jobs[number:]) and _may_have_lost_the_gpu(store, job):
-                start_anew(store.folder, [later.run_ids for later in jobs[number:]], job, answers)
+                left = [later.run_ids for later in jobs[number:]]
+                start_anew(store.folder, left, job, answers, bound=options.bound)
     return interruption.code or code
 
 

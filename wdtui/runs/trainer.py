@@ -135,7 +135,9 @@ def take_over_stdout() -> IO[bytes]:
     return answers
 
 
-def start_anew(folder: Path, groups: Sequence[tuple[int, ...]], job: Job, answers: IO[bytes] | None) -> NoReturn:
+def start_anew(
+    folder: Path, groups: Sequence[tuple[int, ...]], job: Job, answers: IO[bytes] | None, *, bound: bool = False
+) -> NoReturn:
     """Replace this process by a fresh one of the same id that trains the groups left, or waits for more jobs.
 
     A CUDA error leaves a process without the GPU until it ends. The new one keeps the pipes, the log and the runs that
@@ -145,7 +147,7 @@ def start_anew(folder: Path, groups: Sequence[tuple[int, ...]], job: Job, answer
         stream.flush()
     if answers:
         os.dup2(answers.fileno(), 1)
-    arguments = _arguments(groups, job.device, job.threads) if groups else []
+    arguments = _arguments(groups, job.device, job.threads) if groups else ["--bound"] if bound else []
     os.execv(sys.executable, [sys.executable, *_MODULE, str(folder), *arguments])
 
 
