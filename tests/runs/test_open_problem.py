@@ -24,7 +24,8 @@ from wdtui.cli.main import main
 from wdtui.exchange.export import export
 from wdtui.exchange.exported import stream
 from wdtui.plots.paper.curves import Subject, training_curves
-from wdtui.plots.terminal.sweeps import curve, heatmap, title
+from wdtui.plots.terminal.heatmap import heatmap
+from wdtui.plots.terminal.sweeps import curve, title
 from wdtui.problems import registry
 from wdtui.runs import forks, runner, trained
 from wdtui.runs.evidence import Evidence

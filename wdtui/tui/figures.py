@@ -18,7 +18,7 @@ from wdtui.schema.chart import Chart
 from wdtui.schema.curves import Curves
 from wdtui.schema.hyperparameters import format_value
 from wdtui.schema.schema import Schema
-from wdtui.store.records import FINISHED
+from wdtui.store.records import FINISHED, Status
 from wdtui.support.text import number
 from wdtui.tui.feed import Shown
 from wdtui.tui.identity import Identity
@@ -86,7 +86,7 @@ def subjects(shown: Sequence[Shown], identity: Callable[[int], Identity]) -> lis
 
 
 def whole_span(subjects: Sequence[Subject], log: bool = False) -> Span:
-    """All steps of the runs, for a live one also the future ones; without zero for a logarithmic axis."""
+    """All steps of the runs, for one that trains or waits also the future ones; without zero for a logarithmic axis."""
     ends = [_end(subject, alone=len(subjects) == 1) for subject in subjects]
     firsts = [float(subject.shown.curves.steps[0]) for subject in subjects if len(subject.shown.curves)]
     return max(min(firsts, default=1.0), 1.0) if log else 0.0, max([1.0, *ends])
@@ -95,7 +95,8 @@ def whole_span(subjects: Sequence[Subject], log: bool = False) -> Span:
 def _end(subject: Subject, alone: bool) -> float:
     shown = subject.shown
     reached = float(shown.curves.steps[-1]) if len(shown.curves) else 0.0
-    return max(float(shown.run.steps), reached) if alone and shown.run.live else reached
+    ahead = shown.run.live or shown.run.status == Status.QUEUED
+    return max(float(shown.run.steps), reached) if alone and ahead else reached
 
 
 def figure(chart: Chart, subjects: Sequence[Subject], view: View) -> Figure:

@@ -27,7 +27,7 @@ from wdtui.tui.feed import Snapshot
 from wdtui.tui.form_memory import FormMemory
 from wdtui.tui.load import LoadHistory
 from wdtui.tui.query import QueryError, as_typed, parse
-from wdtui.tui.screens.actions import RunScreen
+from wdtui.tui.screens.actions import SETTLE_SECONDS, RunScreen
 from wdtui.tui.screens.sweep_form import SweepForm, SweepList
 from wdtui.tui.status_line import headline, status_line
 from wdtui.tui.widgets.chart import ChartPanel
@@ -40,8 +40,6 @@ from wdtui.tui.widgets.run_table import RunTable
 
 _NARROW, _SHORT = 100, 30
 """With fewer columns or lines, only one chart is shown at a time, and the form only while it is used."""
-_SETTLE_SECONDS = 0.08
-"""How long the cursor must stay on a run before its points are read."""
 _LOAD_SECONDS = 2.0
 """How often the load is sampled, while this screen is visible and runs are live or the load charts are shown."""
 _CHARTS = 4
@@ -192,7 +190,7 @@ class Workbench(RunScreen):
         event.stop()
         if self._settling is not None:
             self._settling.stop()
-        self._settling = self.set_timer(_SETTLE_SECONDS, self._show_selected)
+        self._settling = self.set_timer(SETTLE_SECONDS, self._show_selected)
 
     # Starting
 
