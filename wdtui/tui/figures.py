@@ -12,7 +12,7 @@ from rich.text import Text
 
 from wdtui.analysis.forecast import threshold
 from wdtui.analysis.sweep_table import written
-from wdtui.plots.terminal import RUN_COLORS, TONES, Level, Mark, Series
+from wdtui.plots.terminal import EVENTS, RUN_COLORS, TONES, Level, Mark, Series
 from wdtui.runs.labels import labels
 from wdtui.schema.chart import Chart
 from wdtui.schema.curves import Curves
@@ -54,6 +54,8 @@ class Figure:
     marks: tuple[Mark, ...] = ()
     levels: tuple[Level, ...] = ()
     cursor: float | None = None
+    outliers: bool = True
+    """Whether all curves decide the range of values, also one that flattens the others."""
     drawing: Callable[[int, int], Text] | None = None
     """Draws other content than curves, given the number of cells and lines."""
 
@@ -71,7 +73,8 @@ def _lines(chart: Chart, view: View, curves: Curves) -> tuple[_Line, ...]:
     if chart.layers and (view.per_layer or not chart.traces):
         layers = [name for name in curves.names if name.startswith(f"{chart.layers}/")]
         return tuple(_Line(name.split("/")[1], name, RUN_COLORS[i % 6]) for i, name in enumerate(layers))
-    return tuple(_Line(trace.label, trace.metric, TONES[trace.tone]) for trace in chart.traces)
+    alone = len(chart.traces) == 1
+    return tuple(_Line(trace.label, trace.metric, "" if alone else TONES[trace.tone]) for trace in chart.traces)
 
 
 def title(chart: Chart, view: View) -> str:
@@ -124,6 +127,7 @@ def figure(chart: Chart, subjects: Sequence[Subject], view: View) -> Figure:
         marks=tuple(_marks(chart, schema, subjects)),
         levels=tuple(_levels(chart, subjects, view)),
         cursor=view.cursor,
+        outliers=len(subjects) == 1,
     )
 
 
@@ -211,26 +215,26 @@ def _marks(chart: Chart, schema: Schema, subjects: Sequence[Subject]) -> Iterato
     several = len(subjects) > 1
     labelled = not several and (bool(chart.level) or chart.main in schema.judged)
     for subject in subjects:
-        color = subject.identity.color if several else None
-        for step, label in milestones_of(subject.shown):
-            yield Mark(step, label if labelled else "", color)
+        for step, label, kind in milestones_of(subject.shown):
+            color = subject.identity.color if several else EVENTS.get(kind)
+            yield Mark(step, label if labelled else "", color, line=not several)
         if (expected := subject.shown.forecast) and not several:
-            yield Mark(expected.step, "blow-up expected" if labelled else "", "dim")
+            yield Mark(expected.step, "blow-up expected" if labelled else "", "dim", line=True)
 
 
-def milestones_of(shown: Shown) -> Iterator[tuple[int, str]]:
-    """The steps to mark, with labels."""
+def milestones_of(shown: Shown) -> Iterator[tuple[int, str, str]]:
+    """The steps to mark, with labels and kinds."""
     seen = shown.milestones
     if seen.fit_step is not None:
-        yield seen.fit_step, f"fit {number(seen.fit_step)}"
+        yield seen.fit_step, f"fit {number(seen.fit_step)}", "fit"
     if seen.generalise_step is not None:
-        yield seen.generalise_step, f"generalised {number(seen.generalise_step)}"
-    yield from ((step, "blow-up") for step in seen.blowup_steps)
+        yield seen.generalise_step, f"generalised {number(seen.generalise_step)}", "generalised"
+    yield from ((step, "blow-up", "blow-up") for step in seen.blowup_steps)
     if shown.run.parent_step:
-        yield shown.run.parent_step, f"leaves run {shown.run.parent}"
+        yield shown.run.parent_step, f"leaves run {shown.run.parent}", "leaves"
     for event in shown.events:
         if event.kind == "steered":
-            yield event.step, steering_text(shown.run.schema, event.data)
+            yield event.step, steering_text(shown.run.schema, event.data), "steered"
 
 
 def steering_text(schema: Schema, data: Mapping[str, object]) -> str:

@@ -171,6 +171,7 @@ class ChartPanel(Widget, can_focus=True):
             marks=figure.marks,
             levels=figure.levels,
             cursor=figure.cursor,
+            outliers=figure.outliers,
         )
         return self._framed(self._drawing)
 

@@ -27,8 +27,8 @@ SYMBOLS = {
     Status.DAMAGED: "!",
 }
 _TONES = {
-    Status.RUNNING: "accent",
-    Status.PAUSED: "accent",
+    Status.RUNNING: "running",
+    Status.PAUSED: "running",
     Status.FAILED: "error",
     Status.DIVERGED: "error",
     Status.DAMAGED: "error",
