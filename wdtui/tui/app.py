@@ -24,6 +24,7 @@ from wdtui.tui.feed import Feed, Snapshot
 from wdtui.tui.identity import Identities
 from wdtui.tui.key_order import KeyOrder
 from wdtui.tui.keymap import keymap
+from wdtui.tui.layouts import Layouts
 from wdtui.tui.palette import Actions
 from wdtui.tui.screens.workbench import Workbench
 
@@ -67,6 +68,7 @@ class WorkbenchApp(KeyOrder):
         self.feed = Feed(store)
         self.controls = Controls(store, scheduler, device=device)
         self.identities = Identities()
+        self.layouts = Layouts(store.folder)
         self.device = device
         self._opening = opening
         self.problem = opening.problem if opening else ""

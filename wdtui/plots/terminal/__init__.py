@@ -43,6 +43,8 @@ RUN_MARKERS = ("", "•", "×", "+", "o", "◆", "*")
 EVENTS = {"blow-up": "#d7263d", "generalised": RUN_COLORS[2], "steered": RUN_COLORS[4]}
 """The colours of events of a run that is shown alone."""
 
+_MOST_OF_A_PATH = 4_000
+"""The number of points of a path that are drawn."""
 _DIM, _GRID = "dim", "dim #808080"
 _PLAIN_MARKERS = "*o+x#%@"
 _ASCII = str.maketrans(
@@ -74,6 +76,8 @@ class Series:
     color: str | None = None
     marker: str = ""
     """One character, drawn on the line every few columns."""
+    path: bool = False
+    """Whether the points are joined in their order, which need not be ascending in x."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,8 +261,11 @@ def _paint(
     curves = []
     for index, (curve, (x, y)) in enumerate(zip(series, points, strict=True)):
         y = np.where(y > 0, y, np.nan) if y_scale.log else y
-        x, y = decimate(x, y, canvas.columns * across, x_scale.ends, x_scale.log)
-        dots = lines(*to_the_edges(x_scale.unit(x), y_scale.unit(y)), canvas.columns * across, canvas.rows * down)
+        dots = lines(
+            *_placed(curve, x, y, x_scale, y_scale, canvas.columns * across),
+            canvas.columns * across,
+            canvas.rows * down,
+        )
         style = look.style(curve.color)
         if look.ascii:
             touched = dots
@@ -270,6 +277,17 @@ def _paint(
             _set_markers(canvas, look.sign(curve, index), touched, style, index)
         curves.append(touched)
     return canvas, curves
+
+
+def _placed(curve: Series, x: Floats, y: Floats, x_scale: Scale, y_scale: Scale, columns: int) -> tuple[Floats, Floats]:
+    """The points of a curve on both axes, 0 … 1, as few as show the same."""
+    if not curve.path:
+        x, y = decimate(x, y, columns, x_scale.ends, x_scale.log)
+        return to_the_edges(x_scale.unit(x), y_scale.unit(y))
+    stride = max(len(x) // _MOST_OF_A_PATH, 1)
+    across, up = x_scale.unit(x[::stride]), y_scale.unit(y[::stride])
+    outside = ~((across > -1e-9) & (across < 1 + 1e-9))
+    return np.where(outside, 0.0, across), np.where(outside, np.nan, up)
 
 
 def _set_markers(canvas: Canvas, marker: str, touched: NDArray[np.bool_], style: int, index: int) -> None:

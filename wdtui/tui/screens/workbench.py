@@ -71,7 +71,9 @@ class Workbench(RunScreen):
             form = LaunchForm(FormMemory(self.controls.store.folder), problem=self.workbench.problem, id="form")
             yield form
             with Vertical(id="views"):
-                yield ChartGrid(form.schema, _CHARTS, self.workbench.identities.of, status_line, id="grid")
+                yield ChartGrid(
+                    form.schema, _CHARTS, self.workbench.identities.of, status_line, self.workbench.layouts, id="grid"
+                )
                 yield LoadStrip(id="machine")
         with Vertical(id="runs"):
             yield RunTable(lambda run_id: self.workbench.identities.of(run_id) if self._is_shown(run_id) else None)
@@ -90,6 +92,7 @@ class Workbench(RunScreen):
         self.set_interval(_LOAD_SECONDS, self.look_at_machine)
 
     def on_screen_resume(self) -> None:
+        self.query_one(ChartGrid).refresh_layout()  # another screen may have changed it
         if self._looked:  # another screen may have changed which runs the feed reads
             self._show_selected()
 
