@@ -77,6 +77,7 @@ RUNS = (
     Key(
         "m", "mark", "mark", "Mark a run; the charts show all marked runs.", twin="wdtui runs compare RUN…", footer=True
     ),
+    Key("C", "copy_config", "copy config", "Put the config of the run into the form, to change it and train it again."),
     Key("M", "unmark", "unmark all", "Remove all marks."),
     Key("e", "rename", "rename", "Give the run a name.", twin="wdtui runs rename RUN NAME"),
     Key("n", "note", "note", "Write a note on the run.", twin="wdtui runs note RUN TEXT"),
@@ -93,6 +94,8 @@ TABLE = (
     ),
     Key("o", "sort", "sort", "Sort by the next column."),
     Key("O", "reverse", "reverse", "Reverse the sort order."),
+    Key("h", "fold", "fold", "Fold the runs of a sweep into one row, or show them."),
+    Key("H", "fold_all", "fold all", "Fold all sweeps, or show the runs of all."),
 )
 CHARTS = (
     Key(

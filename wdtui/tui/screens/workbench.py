@@ -25,6 +25,7 @@ from wdtui.support.errors import WdtuiError
 from wdtui.tui import keys
 from wdtui.tui.feed import Snapshot
 from wdtui.tui.form_memory import FormMemory
+from wdtui.tui.keymap import key_of
 from wdtui.tui.load import LoadHistory
 from wdtui.tui.query import QueryError, as_typed, parse
 from wdtui.tui.screens.actions import SETTLE_SECONDS, RunScreen
@@ -113,6 +114,8 @@ class Workbench(RunScreen):
     @property
     def runs_to_delete(self) -> list[RunRecord]:
         marked = [run for run in self.snapshot.runs if run.id in self._marked]
+        if not marked and (group := self.table.group):
+            return list(group.runs)
         return marked or super().runs_to_delete
 
     def _is_shown(self, run_id: int) -> bool:
@@ -130,7 +133,7 @@ class Workbench(RunScreen):
         self._marked = [run_id for run_id in self._marked if run_id in known]
         greeting = _GREETING_OF_A_FILE if self.workbench.problem else _GREETING
         self.table.greeting = "" if snapshot.runs else greeting
-        self.table.show(snapshot.runs)
+        self.table.show(snapshot.runs, snapshot.sweeps)
         if arrived is not None:
             self._started = None
             if any(run.id == arrived for run in self.table.runs):
@@ -182,7 +185,9 @@ class Workbench(RunScreen):
         self._settling = None
         if self.app.screen is not self:
             return
-        selected = self.table.selected
+        selected, group = self.table.selected, self.table.group
+        if group and group.best and not self._marked:
+            selected = group.best.id  # a sweep shows its best run
         wanted = [*self._marked, *([selected] if selected is not None and selected not in self._marked else [])]
         self.workbench.feed.show(wanted)
         self.workbench.look()
@@ -311,6 +316,29 @@ class Workbench(RunScreen):
 
     # Marks, order, filter
 
+    def action_copy_config(self) -> None:
+        """Put the selected run's config into the form."""
+
+        def copy(run: RunRecord) -> None:
+            self.form.use_config(run.config)
+            self.action_form()
+
+        self.with_run(copy)
+
+    def action_fold(self) -> None:
+        self.table.fold()
+
+    def action_fold_all(self) -> None:
+        self.table.fold_all()
+
+    def with_run(self, action: Callable[[RunRecord], None]) -> None:
+        """Act on the selected run. A sweep's row is none."""
+        if group := self.table.group:
+            fold, enter = (key_of(name, self.workbench.keymap) for name in ("fold", "open"))
+            self.notify(f"{group.sweep.label} is a sweep: {fold} shows its runs, {enter} opens its map.", markup=False)
+            return
+        super().with_run(action)
+
     def action_mark(self) -> None:
         def change(run: RunRecord) -> None:
             if run.id in self._marked:
@@ -400,6 +428,9 @@ class Workbench(RunScreen):
 
     def action_open(self) -> None:
         if not isinstance(self.focused, ChartPanel):
+            if group := self.table.group:
+                self.workbench.open_sweep(self.controls.store.sweeps.get(group.sweep.id))
+                return
             self._show_selected()  # the cursor may just have moved
             self.with_run(lambda run: self.workbench.open_run(run.id))
         else:
