@@ -43,7 +43,7 @@ class Group:
 
     @property
     def name(self) -> str:
-        return clean(self.sweep.name) or f"{number(len(self.runs))} runs"
+        return f"{self.sweep.label} {clean(self.sweep.name) or f'{number(len(self.runs))} runs'}"
 
     @property
     def progress(self) -> str:

@@ -181,8 +181,7 @@ def _columns(fields: tuple[tuple[str, str], ...], heads: tuple[str, ...]) -> tup
             of_group=lambda group: group.state,
         ),
         Column(
-            "run", 6, 6, lambda run: f"#{run.id}", lambda run: run.id, tone=_muted, whole=True,
-            of_group=lambda group: group.sweep.label,
+            "run", 6, 6, lambda run: f"#{run.id}", lambda run: run.id, tone=_muted, whole=True
         ),
         Column(
             "name", 14, 1, _name_and_parent, _name, right=False, stretch=2, shorter=_short_name_and_parent,
