@@ -321,10 +321,11 @@ def _grid(
         if mark.line and (column := x_scale.cell(mark.x, canvas.columns)) not in (None, cursor):
             style = look.style(f"{_DIM} {mark.color}" if mark.color else _DIM)
             canvas.fill(slice(None), slice(column, column + 1), look.glyph("┊"), style)
-    style = look.style(_GRID)
+    dots = np.where(np.arange(canvas.columns) % 2, ord(" "), ord(look.glyph("·"))).astype(np.uint32)
+    if cursor is not None:
+        dots[cursor] = 0
     for row in y_ticks:
-        for columns in (slice(0, cursor, 2), slice(canvas.columns if cursor is None else cursor + 1, None, 2)):
-            canvas.fill(slice(row, row + 1), columns, look.glyph("·"), style)
+        canvas.fill_row(row, dots, look.style(_GRID))
 
 
 def _name_beside(canvas: Canvas, look: _Look, series: Sequence[Series], curves: list[NDArray[np.bool_]]) -> None:

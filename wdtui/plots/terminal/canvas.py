@@ -23,7 +23,7 @@ _Figure = type(plotext.active())
 _COLOR, _END = "\x1b[38;5;", "\x1b[0m"
 """The text before and after cells of one colour in plotext's output."""
 
-_STRETCH = 2
+_STRETCH = 4
 """The number of columns of one colour where two curves share cells."""
 
 Row = tuple[list[str], list[int]]
@@ -73,6 +73,11 @@ class Canvas:
         free = self.characters[row, column] == 0
         self.characters[row, column][free] = ord(character)
         self.styles[row, column][free] = style
+
+    def fill_row(self, row: int, characters: NDArray[np.uint32], style: int) -> None:
+        """Draw characters [columns], where they are not 0, in the free cells of a row. Blanks make long stretches."""
+        free = (self.characters[row] == 0) & (characters > 0)
+        self.characters[row, free], self.styles[row, free] = characters[free], style
 
     def write(self, row: int, column: int, text: str, style: int) -> None:
         """Write over other characters, cut at the edges."""
