@@ -318,7 +318,7 @@ def test_dialogs_and_sweep_screen_use_the_fields_of_a_custom_problem(store: Stor
         app = WorkbenchApp(store, FakeScheduler(), device="cpu")  # type: ignore[arg-type]
         async with app.run_test(size=(120, 40)) as pilot:
             await settle(pilot)
-            await pilot.press("escape", "f")
+            await pilot.press("escape", "h", "down", "f")
             await settle(pilot)
             assert [row.field.name for row in app.screen.query(FieldRow)] == ["step", "pull", "rate", "epochs"]
             await pilot.press("escape")
