@@ -219,7 +219,6 @@ def runs_of_a_file(recorded: Recorded, path: Path) -> None:
     [
         ("form-of-a-file", SIZE, (), False),
         ("form-of-a-file-80x24", (80, 24), (), False),
-        ("form-of-a-file-with-an-error", SIZE, ("down", "type:9"), True),
         ("runs-of-a-file", SIZE, ("escape",), True),
         ("runs-of-a-file-80x24", (80, 24), ("escape",), True),
         ("steering-of-a-file", SIZE, ("escape", "s"), True),
