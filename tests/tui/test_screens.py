@@ -89,6 +89,13 @@ def all_states(recorded: Recorded) -> None:
             recorded.store.set_status(recorded.store.run(run_id).claim, status, reasons[status])
 
 
+def seeds(recorded: Recorded) -> None:
+    """A run beside three that differ only in their seeds, here by where their recordings end and by their noise."""
+    recorded.add("epsilon-1e-2")
+    for seed in range(3):
+        recorded.add("demo", seed=seed, noise=0.04 * seed)
+
+
 def grouped(recorded: Recorded) -> None:
     """A sweep and three runs."""
     from test_sweep_screens import two_axes
@@ -121,6 +128,7 @@ STATES: dict[str, tuple[Callable[[Recorded], None], tuple[int, int], tuple[str, 
     "imported-run": (imported, SIZE, ("escape", "down", "enter")),
     "four-overlaid": (four, SIZE, MARK_ALL),
     "four-overlaid-cursor": (four, SIZE, (*MARK_ALL, "left", "left")),
+    "seeds": (seeds, SIZE, MARK_ALL),
     "grouped": (grouped, SIZE, ("escape",)),
     "picking": (blow_ups, SIZE, ("escape", "p", "type:gradnorm")),
     "picked": (blow_ups, SIZE, ("escape", "p", "type:gradient norm", "enter")),

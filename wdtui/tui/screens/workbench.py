@@ -192,9 +192,10 @@ class Workbench(RunScreen):
         if self.app.screen is not self:
             return
         selected, group = self.table.selected, self.table.group
-        if group and group.best and not self._marked:
-            selected = group.best.id  # a sweep shows its best run
-        wanted = [*self._marked, *([selected] if selected is not None and selected not in self._marked else [])]
+        further = [] if selected is None else [selected]
+        if group and not self._marked:
+            further = [run.id for run in group.best_seeds]  # a sweep shows its best cell
+        wanted = [*self._marked, *(run_id for run_id in further if run_id not in self._marked)]
         self.workbench.feed.show(wanted)
         self.workbench.look()
         self.table.refresh()
