@@ -93,7 +93,7 @@ class Group:
 
     @property
     def summary(self) -> str:
-        """The best run's values of the fields that differ, and the spread of the measure over all runs, if there is one."""
+        """The best run's values of the fields that differ, and the spread of the measure; "" without one."""
         if self.best is None:
             return ""
         values = [value for run in self.runs if _finite(value := quantity(run, self.measure))]
