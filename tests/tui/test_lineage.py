@@ -12,8 +12,9 @@ from tui_tools import Recorded, press
 from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.steering import Steering
 from wdtui.store.records import RunRecord, Status
+from wdtui.support.table import fitting
 from wdtui.tui.query import parse
-from wdtui.tui.widgets.columns import columns_of, fitting
+from wdtui.tui.widgets.columns import columns_of
 from wdtui.tui.widgets.run_table import RunTable
 
 SCHEMA = RunConfig.schema()

@@ -14,16 +14,8 @@ from wdtui.support.text import number, percent
 _RATE, _DECAY, _MOMENTUM = ("learning_rate", "lr", "η"), ("weight_decay", "λ"), ("momentum", "μ")
 
 
-def time_constant(rate: Any, momentum: Any = 0.0) -> Any:
-    """Steps in which decay alone shrinks weights to 1/e, given ηλ, which is not 0: (1 − μ)/(ηλ).
-
-    `momentum` is that of an SGD whose decay is part of the gradient: momentum multiplies it by 1/(1 − μ).
-    """
-    return (1 - momentum) / rate
-
-
 class TimeConstant(NamedTuple):
-    """The time constant of a run's decay, and the formula that it is known by."""
+    """The steps in which decay alone shrinks weights to 1/e, and the formula that they are known by."""
 
     steps: float
     """∞ without decay."""
@@ -31,9 +23,9 @@ class TimeConstant(NamedTuple):
 
     @classmethod
     def of(cls, learning_rate: float, weight_decay: float, momentum: float = 0.0) -> Self:
+        """`momentum` is that of an SGD whose decay is part of the gradient: it multiplies decay by 1/(1 − μ)."""
         rate = learning_rate * weight_decay
-        formula = "(1 − μ)/(ηλ)" if momentum else "1/(ηλ)"
-        return cls(time_constant(rate, momentum) if rate else math.inf, formula)
+        return cls((1 - momentum) / rate if rate else math.inf, "(1 − μ)/(ηλ)" if momentum else "1/(ηλ)")
 
     @classmethod
     def named(cls, names: Mapping[str, str], values: Mapping[str, Any]) -> Self | None:

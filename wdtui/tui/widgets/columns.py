@@ -1,18 +1,16 @@
-"""The columns of the run table: their texts, their sort order, and which of them fit into a width."""
+"""The columns of the run table: their texts, and their sort order."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from typing import Any
-
-from rich.cells import cell_len, set_cell_size
 
 from wdtui.runs.labels import knobs, result, result_metric, results
 from wdtui.schema.schema import Schema
 from wdtui.store.records import RunRecord, Status
+from wdtui.support.table import Column
 from wdtui.support.text import NOTHING, clean, duration, number, scientific
 
 SYMBOLS = {
@@ -38,50 +36,8 @@ _TONES = {
 }
 
 
-_GAP = 2
-"""The number of cells between two columns."""
 _MOST_STEERED = 5
 """The number of cells for a steered value in the columns of λ and ε."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Column:
-    """One column. Narrow tables omit those with the highest `rank` first."""
-
-    title: str
-    width: int
-    rank: int
-    text: Callable[[RunRecord], str]
-    value: Callable[[RunRecord], Any] | None = None
-    """The value to sort by, or None."""
-    right: bool = True
-    tone: Callable[[RunRecord], str] = lambda run: ""
-    """The theme colour of a run's cell; "" is the default."""
-    stretch: int = 0
-    """Its share of the remaining width."""
-    shorter: Callable[[RunRecord], str] | None = None
-    """The text if there is no room for `text`."""
-    whole: bool = False
-    """Whether it grows with its text, because a truncated number would be misleading."""
-
-    def cell(self, run: RunRecord, cells: int) -> str:
-        """The text for a run in exactly `cells` cells."""
-        text = self.text(run)
-        if self.shorter and cell_len(text) > cells - _GAP:
-            text = self.shorter(run)
-        return self.aligned(text, cells)
-
-    def needed(self, run: RunRecord) -> int:
-        """The number of cells for the full text of a run."""
-        return cell_len(self.text(run)) + _GAP if self.whole else 0
-
-    def aligned(self, text: str, cells: int) -> str:
-        """The text in exactly `cells` cells, the last two of them blank."""
-        room = max(cells - _GAP, 1)
-        if cell_len(text) > room:
-            text = set_cell_size(text, room - 1) + "…"
-        padding = " " * (room - cell_len(text))
-        return (padding + text if self.right else text + padding) + " " * (cells - room)
 
 
 def state(run: RunRecord) -> str:
@@ -158,13 +114,13 @@ def _muted(run: RunRecord) -> str:
     return "muted"
 
 
-def columns_of(schemas: Sequence[Schema]) -> tuple[Column, ...]:
+def columns_of(schemas: Sequence[Schema]) -> tuple[Column[RunRecord], ...]:
     """The columns of a table with runs of these problems. Equal ones are the same objects."""
     return _columns(tuple(knobs(schemas).items()), tuple(results(schemas)))
 
 
 @lru_cache(maxsize=16)
-def _columns(fields: tuple[tuple[str, str], ...], heads: tuple[str, ...]) -> tuple[Column, ...]:
+def _columns(fields: tuple[tuple[str, str], ...], heads: tuple[str, ...]) -> tuple[Column[RunRecord], ...]:
     tone = lambda run: _TONES.get(run.status, "")  # noqa: E731
     return (
         Column("state", 15, 0, state, lambda run: run.status_text, right=False, tone=tone),
@@ -192,17 +148,7 @@ def _rank(field: str, index: int) -> int:
     return 7 if field == "seed" else 0 if index < 2 else 2 if index < 4 else 6
 
 
-def fitting(columns: Iterable[Column], width: int, needed: Mapping[Column, int]) -> list[tuple[Column, int]]:
-    """The columns that fit, with the number of cells of each: its own width, or the needed one if that is larger."""
-    cells = {column: max(column.width, needed.get(column, 0)) for column in columns}
-    while len(cells) > 1 and sum(cells.values()) > width:
-        del cells[max(cells, key=lambda column: column.rank)]
-    rest = max(width - sum(cells.values()), 0)
-    shares = sum(column.stretch for column in cells) or 1
-    return [(column, own + rest * column.stretch // shares) for column, own in cells.items()]
-
-
-def sorted_by(column: Column | None, reverse: bool, runs: Iterable[RunRecord]) -> list[RunRecord]:
+def sorted_by(column: Column[RunRecord] | None, reverse: bool, runs: Iterable[RunRecord]) -> list[RunRecord]:
     """Largest first, missing values last. Without a column in the given order, which is newest first."""
     if column is None or column.value is None:
         return list(runs) if not reverse else list(runs)[::-1]

@@ -17,10 +17,11 @@ from textual.strip import Strip
 
 from wdtui.runs.labels import schemas_of
 from wdtui.store.records import RunRecord
+from wdtui.support.table import Column, fitting
 from wdtui.tui.identity import Identity
 from wdtui.tui.keys import ROWS, bindings
 from wdtui.tui.theme import style_of
-from wdtui.tui.widgets.columns import Column, columns_of, fitting, sorted_by
+from wdtui.tui.widgets.columns import columns_of, sorted_by
 
 _CHIP = 2
 
@@ -55,10 +56,10 @@ class RunTable(ScrollView, can_focus=True):
         self._keep: Callable[[RunRecord], bool] | None = None
         self._possible = columns_of(schemas_of(()))
         """All columns for the problems of the runs."""
-        self._columns: list[tuple[Column, int]] = []
-        self._needed: dict[Column, int] = {}
+        self._columns: list[tuple[Column[RunRecord], int]] = []
+        self._needed: dict[Column[RunRecord], int] = {}
         """The width of the widest cell of each column that was visible so far."""
-        self._sort: Column | None = None
+        self._sort: Column[RunRecord] | None = None
         self._reverse = False
         self.greeting = ""
         """Shown instead of the table if not empty."""
