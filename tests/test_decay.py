@@ -112,20 +112,20 @@ def test_a_time_constant_beyond_the_run_means_that_decay_hardly_acts_and_no_equi
 
 
 def test_the_time_constant_has_the_name_of_its_formula_where_they_agree() -> None:
-    assert sentence(of(layer("a")), "1/(ηλ)") == "1/(ηλ) is 100 steps, 50.0 % of this run."
+    assert sentence(of(layer("a")), "1/(ηλ)") == "1/(ηλ) is 100 steps, 50 % of this run."
 
 
 def test_a_scheduled_rate_gives_the_mean_over_the_steps() -> None:
     columns = {"rotation": 0.01, "time_constant": [100.0] * 10 + [300.0] * 10, **layer("a")}
     assert sentence(decay(curves(columns), 200, DECLARED), "mean") == (
-        "the mean of 1/(ηλ) is 150 steps, 75.0 % of this run."
+        "the mean of 1/(ηλ) is 150 steps, 75 % of this run."
     )
 
 
 @pytest.mark.parametrize(
     ("gauges", "declared", "expected"),
     [
-        ({}, DECLARED, "1/(ηλ) is 100 steps, 50.0 % of this run."),
+        ({}, DECLARED, "1/(ηλ) is 100 steps, 50 % of this run."),
         ({"rotation": 0.01, "rotation/a": 0.01}, DECLARED, ""),  # an Adam divides its decay
         ({"rotation": 0.01, "rotation/a": 0.01}, TimeConstant.of(0.1, 0), "λ is 0: nothing decays."),
         ({}, None, ""),
@@ -146,7 +146,7 @@ def test_the_layer_furthest_from_its_equilibrium_is_named() -> None:
 
 def test_layers_near_their_equilibrium_are_counted() -> None:
     found = of(layer("a", ratio=0.9), layer("b", ratio=1.1))
-    assert "All 2 scale-invariant layers rotate near their equilibrium, at 0.90 to 1.10 of it." in found.sentences
+    assert "All 2 scale-invariant layers rotate at 0.90 to 1.10 of their equilibrium." in found.sentences
 
 
 def test_a_network_without_scale_invariant_layers_has_no_equilibrium_to_compare_with() -> None:

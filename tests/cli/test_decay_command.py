@@ -29,7 +29,7 @@ def test_sentences_come_first_and_then_the_layers_that_deviate_most(folder: Path
     printed = wdtui("runs", "decay", "last", store=folder)
     assert printed.returncode == 0, printed.stderr
     sentences, _, table = printed.stdout.partition("\nlayer ")
-    assert sentences.splitlines()[0] == "1/(ηλ) is 1,000 steps, 33.3 % of this run."
+    assert sentences.splitlines()[0] == "1/(ηλ) is 1,000 steps, 33 % of this run."
     lines = table.splitlines()[1:]
     assert lines[-1] == "and 60 further layers; --most prints more, --layer selects some."
     assert all("│" in line or "┿" in line for line in lines[:34])
@@ -66,5 +66,5 @@ def test_a_run_without_gauges_says_so(folder: Path) -> None:
 
 def test_the_summary_of_a_run_says_what_decay_did(folder: Path) -> None:
     shown = wdtui("runs", "show", "2", store=folder).stdout
-    assert "1/(ηλ) is 1,000 steps, 33.3 % of this run." in shown
+    assert "1/(ηλ) is 1,000 steps, 33 % of this run." in shown
     assert "34 scale-invariant layers" in shown

@@ -49,10 +49,10 @@ def test_nothing_is_said_of_a_problem_without_decay() -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, "1/(ηλ) is 10,000 steps, 33.3 % of this run"),
+        ({}, "1/(ηλ) is 10,000 steps, 33 % of this run"),
         ({"weight_decay": 0.01}, "λ hardly acts: 1/(ηλ) is 100,000 steps, this run has 30,030"),
-        ({"optimizer": "sgd", "momentum": 0.9}, "(1 − μ)/(ηλ) is 1,000 steps, 3.3 % of this run"),
-        ({"optimizer": "sgd", "decay": "decoupled"}, "1/(ηλ) is 10,000 steps, 33.3 % of this run"),
+        ({"optimizer": "sgd", "momentum": 0.9}, "(1 − μ)/(ηλ) is 1,000 steps, 3 % of this run"),
+        ({"optimizer": "sgd", "decay": "decoupled"}, "1/(ηλ) is 10,000 steps, 33 % of this run"),
         ({"optimizer": "adam"}, ""),
         ({"weight_decay": 0.0}, ""),
     ],

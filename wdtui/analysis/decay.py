@@ -77,15 +77,20 @@ ORDERS: Mapping[str, Callable[[Layer], float]] = {
 """By what layers can be ordered, largest first. Layers without a value come last, in the order of the network."""
 
 
-def ordered(layers: Sequence[Layer], order: str) -> list[Layer]:
-    """The layers in one of the ORDERS."""
-    keys = {layer.name: ORDERS[order](layer) for layer in layers}
+def ordered(layers: Sequence[Layer], order: str, grain: float = 0.0) -> list[Layer]:
+    """The layers in one of the ORDERS. Of those whose values differ by less than a grain the first stays first."""
+    values = {layer.name: ORDERS[order](layer) for layer in layers}
+    keys = {name: round(value / grain) if grain and math.isfinite(value) else value for name, value in values.items()}
     return sorted(layers, key=lambda layer: (math.isnan(keys[layer.name]), -keys[layer.name]))
 
 
 def matching(layers: Sequence[Layer], pattern: str) -> list[Layer]:
     """The layers whose names contain a pattern, in any case; * stands for anything."""
-    return [layer for layer in layers if fnmatchcase(layer.name.lower(), f"*{pattern.strip().lower()}*")]
+    return [layer for layer in layers if _has(layer.name, pattern)]
+
+
+def _has(name: str, pattern: str) -> bool:
+    return fnmatchcase(name.lower(), f"*{pattern.strip().lower()}*")
 
 
 def gauged(curves: Curves) -> bool:
@@ -98,6 +103,20 @@ def norms(curves: Curves, layer: str, most: int) -> _Floats:
     _, values = curves.measured(f"weight_norm/{layer}")
     spread: NDArray[np.intp] = np.linspace(0, len(values) - 1, min(most, len(values))).round().astype(np.intp)
     return values[spread]
+
+
+def extremes(curves: Curves, metric: str, pattern: str, most: int) -> tuple[list[str], int]:
+    """The columns of those layers whose values of a metric are largest and smallest now, and how many there are.
+
+    At most `most`, in the order of the network, of the layers whose names have the pattern.
+    """
+    columns = _columns(curves.names, metric, pattern)
+    places = np.array([*columns.values()], dtype=np.intp)
+    if len(places) > most:
+        ranks = np.argsort(_median(curves.values[-_RECENT:][:, places]))
+        ranks = ranks[: np.isfinite(curves.values[-_RECENT:][:, places]).any(axis=0).sum()]  # NaN is last
+        places = np.sort(places[np.union1d(ranks[: most // 2], ranks[-(most - most // 2) :])])
+    return [curves.names[place] for place in places], len(columns)
 
 
 def decay(curves: Curves, steps: int, declared: TimeConstant | None = None) -> Decay:
@@ -147,6 +166,16 @@ def _places(names: tuple[str, ...]) -> dict[str, list[int]]:
         if layer and gauge in _GAUGES:
             places.setdefault(layer, [-1] * len(_GAUGES))[_GAUGES.index(gauge)] = column
     return places
+
+
+@lru_cache(maxsize=64)
+def _columns(names: tuple[str, ...], metric: str, pattern: str) -> dict[str, int]:
+    """The places of a metric's columns for the layers whose names have a pattern."""
+    return {
+        layer: place
+        for place, (name, _, layer) in enumerate(one.partition("/") for one in names)
+        if layer and name == metric and _has(layer, pattern)
+    }
 
 
 def _last(block: _Floats) -> _Floats:
@@ -201,7 +230,7 @@ def _equilibrium(layers: Sequence[Layer]) -> Iterator[str]:
     near = sum(layer.deviation <= math.log(_NEAR) for layer in layers)
     if near == len(layers) > 1:
         low, high = (_ratio(which(layer.equilibrium for layer in layers)) for which in (min, max))
-        yield f"All {near} scale-invariant layers rotate near their equilibrium, at {low} to {high} of it"
+        yield f"All {near} scale-invariant layers rotate at {low} to {high} of their equilibrium"
         return
     yield f"Layer {clean(worst.name)} rotates at {_ratio(worst.equilibrium)} of its equilibrium"
     if len(layers) > 1:

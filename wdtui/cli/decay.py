@@ -84,18 +84,13 @@ def _print_table(layers: Sequence[Layer], curves: Curves) -> None:
     import sys
 
     from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
-    from wdtui.plots.terminal.layers import COLUMNS, Row
-    from wdtui.support.table import fitting
+    from wdtui.plots.terminal.layers import Row, fitted
 
     console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 160)
-    names = max(len(layer.name) for layer in layers) + 2
-    shown = [column for column, _ in fitting(COLUMNS, console.width, {COLUMNS[0]: min(names, 40)})]
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for column in shown:
-        justify: Literal["left", "right"] = "right" if column.right else "left"
-        table.add_column(column.title, justify=justify, no_wrap=True, overflow="ellipsis")
-    for layer in layers:
-        table.add_row(*(column.text(Row(layer, curves)) for column in shown))
-    console.print(table)
+    rows = [Row(layer, curves) for layer in layers]
+    columns = fitted(rows, console.width)
+    console.print(Text("".join(column.aligned(column.title, cells) for column, cells in columns).rstrip(), "dim"))
+    for row in rows:
+        console.print("".join(column.cell(row, cells) for column, cells in columns).rstrip())

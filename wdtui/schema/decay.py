@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
-from wdtui.support.text import number, percent
+from wdtui.support.text import number
 
 _RATE, _DECAY, _MOMENTUM = ("learning_rate", "lr", "η"), ("weight_decay", "λ"), ("momentum", "μ")
 
@@ -48,4 +48,5 @@ class TimeConstant(NamedTuple):
         written = f"{self.formula} is {number(self.steps)} steps"
         if self.steps > steps:
             return f"λ hardly acts: {written}, this run has {number(steps)}"
-        return f"{written}, {percent(self.steps / steps)} of this run"
+        share = 100 * self.steps / steps
+        return f"{written}, {f'{share:.0f}' if share >= 1 else '<1'} % of this run"

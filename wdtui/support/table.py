@@ -9,8 +9,8 @@ from typing import Any, Generic, TypeVar
 from rich.cells import cell_len, set_cell_size
 
 Row = TypeVar("Row")
-_GAP = 2
-"""The number of cells between two columns."""
+GAP = 2
+"""The number of cells between two columns, which are the last of each."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,25 +30,28 @@ class Column(Generic[Row]):
     """Its share of the remaining width."""
     shorter: Callable[[Row], str] | None = None
     """The text if there is no room for `text`."""
+    both_ends: bool = False
+    """Whether a text that is too long loses its middle, and not its end."""
     whole: bool = False
     """Whether it grows with its text, because a truncated number would be misleading."""
 
     def cell(self, row: Row, cells: int) -> str:
         """The text for a row in exactly `cells` cells."""
         text = self.text(row)
-        if self.shorter and cell_len(text) > cells - _GAP:
+        if self.shorter and cell_len(text) > cells - GAP:
             text = self.shorter(row)
         return self.aligned(text, cells)
 
     def needed(self, row: Row) -> int:
         """The number of cells for the full text of a row."""
-        return cell_len(self.text(row)) + _GAP if self.whole else 0
+        return cell_len(self.text(row)) + GAP if self.whole else 0
 
     def aligned(self, text: str, cells: int) -> str:
         """The text in exactly `cells` cells, the last two of them blank."""
-        room = max(cells - _GAP, 1)
+        room = max(cells - GAP, 1)
         if cell_len(text) > room:
-            text = set_cell_size(text, room - 1) + "…"
+            end = (room - 1) * 2 // 3 if self.both_ends else 0
+            text = f"{set_cell_size(text, room - 1 - end)}…{text[len(text) - end :]}"
         padding = " " * (room - cell_len(text))
         return (padding + text if self.right else text + padding) + " " * (cells - room)
 

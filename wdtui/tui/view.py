@@ -21,6 +21,8 @@ class View:
     cursor: float | None = None
     """The step whose values are shown. It stays in view, at the edge if necessary."""
     per_layer: bool = False
+    layers: str = ""
+    """A pattern of the names of the layers that are drawn; empty for all."""
 
     def with_time_scale_changed(self) -> Self:
         return dataclasses.replace(self, time_log=not self.time_log, span=None)
