@@ -86,7 +86,7 @@ def ordered(layers: Sequence[Layer], order: str, grain: float = 0.0) -> list[Lay
 
 def matching(layers: Sequence[Layer], pattern: str) -> list[Layer]:
     """The layers whose names contain a pattern, in any case; * stands for anything."""
-    return [layer for layer in layers if _has(layer.name, pattern)]
+    return [layer for layer in layers if _has(layer.name, pattern)] if pattern.strip() else list(layers)
 
 
 def _has(name: str, pattern: str) -> bool:
@@ -105,6 +105,7 @@ def norms(curves: Curves, layer: str, most: int) -> _Floats:
     return values[spread]
 
 
+@lru_cache(maxsize=8)
 def extremes(curves: Curves, metric: str, pattern: str, most: int) -> tuple[list[str], int]:
     """The columns of those layers whose values of a metric are largest and smallest now, and how many there are.
 
@@ -256,13 +257,18 @@ def _share(layers: Sequence[Layer]) -> Iterator[str]:
 
 def _below_epsilon(curves: Curves) -> Iterator[str]:
     """The layer with the largest share of channels whose variance is below ε."""
-    columns = [name for name in curves.names if name.partition("/")[0].endswith("below_epsilon") and "/" in name]
+    columns = _epsilon_columns(curves.names)
     last = {name: values[-1] for name in columns if len(values := curves.measured(name)[1]) and values[-1] > 0}
     if last:
         most = max(last, key=lambda name: last[name])
         further = len(last) - 1
         others = f", and some of {further} other layer{'s' if further > 1 else ''}" if further else ""
         yield f"{percent(float(last[most]))} of the channels of {clean(most.partition('/')[2])} are below ε{others}"
+
+
+@lru_cache(maxsize=16)
+def _epsilon_columns(names: tuple[str, ...]) -> list[str]:
+    return [name for name in names if "below_epsilon/" in name]
 
 
 def _ratio(value: float) -> str:

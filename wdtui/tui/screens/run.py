@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -10,6 +11,7 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.timer import Timer
 
 from wdtui.analysis.decay import gauged
 from wdtui.analysis.summary import speeds, summary_sentences
@@ -36,6 +38,10 @@ _RUN_KEYS = tuple(
 _APP_KEYS = tuple(key for key in keys.APP if key.action.startswith("app."))
 _BACK = keys.Key("escape,enter,backspace", "back", "back", "Return to the runs.", shown="esc", footer=True)
 _MOST_EVENTS = 200
+_TEXT_SECONDS = 1.0
+"""How often the texts of a live run change, so that they can be read."""
+_SETTLE_SECONDS = 0.2
+"""How long nothing must be typed into the search for layers before the charts are drawn."""
 _CHARTS, _FEWER_CHARTS = 6, 4
 """The number of charts, also where the layers take part of a screen with fewer than so many lines."""
 _TALL = 50
@@ -62,6 +68,10 @@ class RunView(RunScreen):
         self._lines = 0
         self._wants_layers: bool | None = None
         """Whether the layers are to be shown; None where the room decides."""
+        self._shown: Shown | None = None
+        self._resting: Timer | None = None
+        """Runs until the texts may change again."""
+        self._settling: Timer | None = None
 
     def compose(self) -> ComposeResult:
         yield HeaderLine(f"run {self._run_id}")
@@ -90,16 +100,32 @@ class RunView(RunScreen):
         shown = next((shown for shown in snapshot.shown if shown.run.id == self._run_id), None)
         if shown is None:
             return
+        self._shown = shown
+        if not (self._resting and shown.run.live):
+            self._show_texts()
+        self.query_one(ChartGrid).show((shown,))
+        self.query_one(HeaderLine).show(f"{state(shown.run)} · step {progress(shown.run)}")
+
+    def _show_texts(self) -> None:
+        """Show what is known of the run in words, and its layers."""
+        shown = self._shown
+        assert shown is not None
         panel = self.query_one(DecayPanel)
         panel.display = gauged(shown.curves)
         if panel.display:
             panel.show(decay_of(shown.run, shown.curves), shown.curves, live=shown.run.live)
         self._arrange()
-        self.query_one(ChartGrid).show((shown,))
-        self.query_one(HeaderLine).show(f"{state(shown.run)} · step {progress(shown.run)}")
         words = facts(shown)
         lines, self._lines = self._lines, words.plain.count("\n")
         self.query_one("#facts", PlainText).set_text(words, same_size=lines == self._lines)
+        if self._resting:
+            self._resting.stop()
+        self._resting = self.set_timer(_TEXT_SECONDS, partial(self._rested, shown))
+
+    def _rested(self, before: Shown) -> None:
+        self._resting = None
+        if self._shown is not before:
+            self._show_texts()
 
     def on_resize(self, event: events.Resize) -> None:
         self.set_class(event.size.width < 100, "-narrow")
@@ -151,8 +177,13 @@ class RunView(RunScreen):
     @on(DecayPanel.Selected)
     def _select_layers(self, event: DecayPanel.Selected) -> None:
         event.stop()
-        self.query_one(ChartGrid).select_layers(event.pattern)
-        self._arrange()
+        if self._settling:
+            self._settling.stop()
+        self._settling = self.set_timer(_SETTLE_SECONDS, partial(self._draw_layers, event.pattern))
+
+    def _draw_layers(self, pattern: str) -> None:
+        self._settling = None
+        self.query_one(ChartGrid).select_layers(pattern)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         self.query_one(KeyLine).show(keys.FIND if event.widget.id == "layer" else _FOOTER)

@@ -64,6 +64,9 @@ class SweepView(RunScreen):
         self.query_one("#map").focus()
         self.watch(self.app, "snapshot", self._take)
 
+    def on_screen_resume(self) -> None:
+        self._take(self.snapshot)
+
     # What is shown
 
     @property
@@ -91,7 +94,7 @@ class SweepView(RunScreen):
 
     def _take(self, snapshot: Snapshot) -> None:
         """Read the runs of the cells."""
-        if not snapshot.loaded:
+        if not snapshot.loaded or self.covered:
             return
         try:
             run_ids = self.workbench.controls.store.sweeps.run_ids(self._sweep.id)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
+
 from rich.style import Style
 from rich.text import Text
 from textual import on
@@ -55,6 +58,8 @@ class DecayPanel(Vertical):
         self._order = next(iter(ORDERS))
         self._pattern = ""
         self._grain = 0.0
+        self._lines = 0
+        """The lines that the sentences take."""
         self._layers: list[Layer] = []
         """Those shown, in order."""
 
@@ -93,7 +98,9 @@ class DecayPanel(Vertical):
         line = Text.assemble((key, "bold"), f" {decay.line}")
         line.stylize(Style.from_meta({"@click": "screen.gauges"}))
         self.query_one("#decay-line", PlainText).set_text(line, same_size=True)
-        self.query_one("#sentences", PlainText).set_text("\n".join(decay.sentences))
+        sentences = self.query_one("#sentences", PlainText)
+        lines, self._lines = self._lines, _wrapped(decay.sentences, sentences.size.width)
+        sentences.set_text("\n".join(decay.sentences), same_size=lines == self._lines)
         self._arrange()
 
     def _arrange(self) -> None:
@@ -151,3 +158,8 @@ class DecayPanel(Vertical):
         event.stop()
         self.set_class(bool(event.value.strip()), "-searching")
         self.focus_table()
+
+
+def _wrapped(sentences: Sequence[str], width: int) -> int:
+    """The lines that sentences take in a width; 0 if there is none yet."""
+    return sum(len(textwrap.wrap(sentence, width)) for sentence in sentences) if width else 0
