@@ -39,7 +39,7 @@ def of(*layers: dict[str, float], steps: int = 200, constant: float | None = 100
 def test_the_layers_are_those_of_the_run_in_the_order_of_the_network() -> None:
     found = of(layer("b", norm=3, ratio=0.9, share=0.1), layer("a", norm=4, cosine=-0.2)).layers
     assert [one.name for one in found] == ["b", "a"]
-    assert found[0][1:] == pytest.approx((3, 0.009, 0.9, 0.1, 0))
+    assert found[0][1:] == pytest.approx((3, 0.009, 0.9, 0.1, 0, True))
     assert found[0].invariant and found[1].invariant is False
     assert found[1].cosine == pytest.approx(0.2)
 
@@ -56,6 +56,14 @@ def test_one_point_with_another_cosine_is_enough_for_no_equilibrium() -> None:
     assert found.invariant is False
 
 
+def test_a_layer_is_called_scale_invariant_once_ten_points_agree() -> None:
+    columns = {"rotation": 0.01, **layer("free"), **layer("bound", cosine=0.2)}
+    nine, ten = (decay(curves(columns, points=points), 200).layers for points in (9, 10))
+    assert [one.invariant for one in nine] == [None, False]
+    assert [one.invariant for one in ten] == [True, False]
+    assert math.isnan(nine[0].equilibrium) and ten[0].equilibrium == 1
+
+
 def test_values_are_medians_of_the_last_ten_points_that_have_them() -> None:
     gaps = [math.nan if at % 2 else float(at) for at in range(40)]
     found = decay(curves({"rotation": gaps, "rotation/a": gaps, "weight_norm/a": range(40)}, points=40), 400).layers
@@ -66,7 +74,7 @@ def test_values_are_medians_of_the_last_ten_points_that_have_them() -> None:
 
 def test_a_layer_without_any_value_is_listed_with_none() -> None:
     (found,) = decay(curves({"rotation/a": math.nan}), 200).layers
-    assert all(math.isnan(value) for value in found[1:])
+    assert all(value is None or math.isnan(value) for value in found[1:])
 
 
 @pytest.mark.parametrize("points", [0, 1])
@@ -147,6 +155,11 @@ def test_the_layer_furthest_from_its_equilibrium_is_named() -> None:
 def test_layers_near_their_equilibrium_are_counted() -> None:
     found = of(layer("a", ratio=0.9), layer("b", ratio=1.1))
     assert "All 2 scale-invariant layers rotate at 0.90 to 1.10 of their equilibrium." in found.sentences
+
+
+def test_layers_that_are_all_far_from_their_equilibrium_are_counted() -> None:
+    found = of(layer("a", ratio=0.3), layer("b", ratio=0.6))
+    assert "All 2 scale-invariant layers rotate at 0.30 to 0.60 of their equilibrium." in found.sentences
 
 
 def test_a_network_without_scale_invariant_layers_has_no_equilibrium_to_compare_with() -> None:

@@ -24,7 +24,10 @@ _GAUGES = ("weight_norm", "rotation", "rotation_of_equilibrium", "decay_share", 
 _RECENT = 10
 """The number of points whose median is shown."""
 _INVARIANT = 0.01
-"""The largest |cos(W, ∇W)| of a scale-invariant layer. Measured: below 2e-4 before a norm, above 0.02 elsewhere."""
+"""The largest |cos(W, ∇W)| of a scale-invariant layer at all of the recent points: a single one may be small by chance.
+
+Measured in small networks: below 2e-4 before a normalisation, above 0.02 elsewhere.
+"""
 _NEAR = 1.25
 """A rotation is near its equilibrium if neither is larger than the other by this factor."""
 _SMALL, _LARGE = 0.1, 0.5
@@ -47,11 +50,8 @@ class Layer(NamedTuple):
     """ηλ‖W‖ / ‖ΔW‖, where ΔW is the update."""
     cosine: float
     """The largest |cos(W, ∇W)|."""
-
-    @property
-    def invariant(self) -> bool | None:
-        """Whether it is scale-invariant; None if that is unknown."""
-        return None if math.isnan(self.cosine) else self.cosine <= _INVARIANT
+    invariant: bool | None
+    """Whether it is scale-invariant; None while that is unknown."""
 
     @property
     def deviation(self) -> float:
@@ -152,10 +152,15 @@ def _layers(curves: Curves) -> list[Layer]:
         np.where(at[:, index] >= 0, summary(block[:, at[:, index]]), np.nan)
         for index, (block, summary) in enumerate(zip(blocks, (_last, _median, _median, _median, _largest), strict=True))
     ]
-    norm, rotation, ratio, share, cosine = by_gauge
-    ratio = np.where(cosine <= _INVARIANT, ratio, np.nan)
-    rows = np.stack([norm, rotation, ratio, share, cosine], axis=1).tolist()
-    return [Layer(name, *row) for name, row in zip(places, rows, strict=True)]
+    cosines = by_gauge[-1]
+    enough = np.isfinite(blocks[-1][:, at[:, -1]]).sum(axis=0) >= _RECENT
+    free, bound = (cosines <= _INVARIANT) & enough, cosines > _INVARIANT
+    by_gauge[2] = np.where(free, by_gauge[2], np.nan)
+    rows = zip(places, np.stack(by_gauge, axis=1).tolist(), free.tolist(), bound.tolist(), strict=True)
+    return [
+        Layer(name, norm, rotation, ratio, share, cosine, True if is_free else False if is_bound else None)
+        for name, (norm, rotation, ratio, share, cosine), is_free, is_bound in rows
+    ]
 
 
 @lru_cache(maxsize=16)
@@ -229,9 +234,9 @@ def _too_early(constant: TimeConstant | None, done: int) -> Iterator[str]:
 def _equilibrium(layers: Sequence[Layer]) -> Iterator[str]:
     worst = ordered(layers, "deviation")[0]
     near = sum(layer.deviation <= math.log(_NEAR) for layer in layers)
-    if near == len(layers) > 1:
+    if len(layers) > 1 and near in (0, len(layers)):
         low, high = (_ratio(which(layer.equilibrium for layer in layers)) for which in (min, max))
-        yield f"All {near} scale-invariant layers rotate at {low} to {high} of their equilibrium"
+        yield f"All {len(layers)} scale-invariant layers rotate at {low} to {high} of their equilibrium"
         return
     yield f"Layer {clean(worst.name)} rotates at {_ratio(worst.equilibrium)} of its equilibrium"
     if len(layers) > 1:
