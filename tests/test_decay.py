@@ -186,7 +186,7 @@ def test_channels_below_epsilon_are_counted() -> None:
     found = of({"bn_below_epsilon": 0.1, "bn_below_epsilon/bn1": 0.0, "bn_below_epsilon/bn2": 0.047})
     assert found.sentences[-1] == "4.7 % of the channels of bn2 are below ε."
     found = of({"running_variance_below_epsilon/bn1": 0.01, "running_variance_below_epsilon/bn2": 0.25})
-    assert found.sentences[-1] == "25.0 % of the channels of bn2 are below ε, and some of 1 other layer."
+    assert found.sentences[-1] == "Channels are below ε in 2 layers: 25.0 % of those of bn2."
 
 
 def test_one_line_tells_the_whole_network() -> None:

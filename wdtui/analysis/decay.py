@@ -23,10 +23,11 @@ from wdtui.support.text import clean, number, percent
 _GAUGES = ("weight_norm", "rotation", "rotation_of_equilibrium", "decay_share", "scale_invariance")
 _RECENT = 10
 """The number of points whose median is shown."""
-_INVARIANT = 0.01
-"""The largest |cos(W, ∇W)| of a scale-invariant layer at all of the recent points: a single one may be small by chance.
+_INVARIANT = 0.001
+"""The largest |cos(W, ∇W)| of a scale-invariant layer, at all of the recent points: one alone may be small by chance.
 
-Measured in small networks: below 2e-4 before a normalisation, above 0.02 elsewhere.
+Measured in small networks: below 2e-4 before a normalisation, above 0.02 elsewhere, and between them where a variance
+is near ε, which makes the rotation smaller.
 """
 _NEAR = 1.25
 """A rotation is near its equilibrium if neither is larger than the other by this factor."""
@@ -266,9 +267,11 @@ def _below_epsilon(curves: Curves) -> Iterator[str]:
     last = {name: values[-1] for name in columns if len(values := curves.measured(name)[1]) and values[-1] > 0}
     if last:
         most = max(last, key=lambda name: last[name])
-        further = len(last) - 1
-        others = f", and some of {further} other layer{'s' if further > 1 else ''}" if further else ""
-        yield f"{percent(float(last[most]))} of the channels of {clean(most.partition('/')[2])} are below ε{others}"
+        share, layer = percent(float(last[most])), clean(most.partition("/")[2])
+        if len(last) > 1:
+            yield f"Channels are below ε in {len(last)} layers: {share} of those of {layer}"
+        else:
+            yield f"{share} of the channels of {layer} are below ε"
 
 
 @lru_cache(maxsize=16)

@@ -82,10 +82,10 @@ class DecayPanel(Vertical):
 
     @property
     def needed(self) -> int:
-        """The number of lines for all layers, with sentences that take one line each."""
+        """The number of lines for all layers, with titles, sentences and a border."""
         if self._decay is None:
             return 1
-        return len(self._decay.layers) + 1 + len(self._decay.sentences) + 1 + self.searching + 2
+        return len(self._decay.layers) + 1 + max(self._lines, len(self._decay.sentences)) + 1 + self.searching + 2
 
     def open(self, wanted: bool) -> None:
         """Show the table, or one line."""
