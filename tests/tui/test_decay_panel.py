@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from tui_tools import Recorded, press, resize, settle
 
 from wdtui.bench.layered import Layered
 from wdtui.store.records import Status
+from wdtui.tui import Opening
 from wdtui.tui.figures import figure, subjects
 from wdtui.tui.identity import Identities
 from wdtui.tui.screens.run import RunView
@@ -194,3 +196,13 @@ async def test_charts_of_many_layers_draw_the_largest_and_the_smallest(
     assert max(float(one.y[-1]) for one in drawn.series) == pytest.approx(largest, rel=0.1)  # type: ignore[index]
     few = figure(chart, [subject], View(per_layer=True, layers="attn.q"))
     assert {one.label for one in few.series if one.label} <= {f"blocks.{at}.attn.q" for at in range(400)}
+
+
+async def test_the_form_of_a_file_says_while_one_types_what_decay_can_do(make_app: MakeApp) -> None:
+    file = Path(__file__).parents[2] / "docs" / "examples" / "modular_addition.py"
+    async with make_app(opening=Opening(problem=str(file))).run_test(size=WIDE) as pilot:
+        await settle(pilot)
+        said = pilot.app.screen.query_one("#arithmetic")
+        assert "1/(ηλ) is 100 steps, 7 % of this run" in str(said.render())
+        await press(pilot, "up", "up", "type:0.01")
+        assert "λ hardly acts: 1/(ηλ) is 10,000 steps, this run has 1,500" in str(said.render())
