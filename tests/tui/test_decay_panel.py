@@ -103,21 +103,21 @@ async def test_a_search_that_finds_nothing_says_so(recorded: Recorded, make_app:
         assert shown(pilot) == [] and title(pilot).startswith("decay · 0 of 100 layers")
 
 
-async def test_g_leaves_one_line_and_the_room_to_the_charts(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_y_leaves_one_line_and_the_room_to_the_charts(recorded: Recorded, make_app: MakeApp) -> None:
     layered(recorded)
     async with make_app().run_test(size=WIDE) as pilot:
         await press(pilot, "escape", "enter")
         panel, grid = pilot.app.screen.query_one(DecayPanel), pilot.app.screen.query_one(ChartGrid)
         opened = panel.size.height
         assert opened > 10 and len([one for one in grid.panels if one.display]) == 4
-        await press(pilot, "g")
+        await press(pilot, "y")
         assert panel.size.height == 1 and len([one for one in grid.panels if one.display]) == 6
         assert "rotation" in str(panel.query_one("#decay-line").render())
-        await press(pilot, "g")
+        await press(pilot, "y")
         assert panel.size.height == opened and isinstance(pilot.app.focused, LayerTable)
 
 
-async def test_where_there_is_no_room_one_line_stands_for_all_until_g(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_where_there_is_no_room_one_line_stands_for_all_until_y(recorded: Recorded, make_app: MakeApp) -> None:
     layered(recorded)
     async with make_app().run_test(size=SMALL) as pilot:
         await press(pilot, "escape", "enter")
@@ -126,7 +126,7 @@ async def test_where_there_is_no_room_one_line_stands_for_all_until_g(recorded: 
         await pilot.click("#decay-line", offset=(5, 0))
         await settle(pilot)
         assert not grid.display and len(shown(pilot)) > 4
-        await press(pilot, "g")
+        await press(pilot, "y")
         assert grid.display
         await resize(pilot, *WIDE)
         assert not panel.is_open  # as it was left
@@ -141,7 +141,7 @@ async def test_a_run_without_gauges_has_no_layers_and_says_what_decay_can_do(
     async with make_app().run_test(size=WIDE) as pilot:
         await press(pilot, "escape", "enter")
         assert "1/(ηλ) is" in str(pilot.app.screen.query_one("#facts").render())
-        await press(pilot, "g", "slash", "o")
+        await press(pilot, "y", "slash", "o")
         assert not pilot.app.screen.query_one(DecayPanel).display
         assert {one.message for one in pilot.app._notifications} == {"This run has recorded no decay gauges."}
 

@@ -32,8 +32,6 @@ class Column(Generic[Row]):
     """The text if there is no room for `text`."""
     both_ends: bool = False
     """Whether a text that is too long loses its middle, and not its end."""
-    whole: bool = False
-    """Whether it grows with its text, because a truncated number would be misleading."""
 
     def cell(self, row: Row, cells: int) -> str:
         """The text for a row in exactly `cells` cells."""
@@ -41,10 +39,6 @@ class Column(Generic[Row]):
         if self.shorter and cell_len(text) > cells - GAP:
             text = self.shorter(row)
         return self.aligned(text, cells)
-
-    def needed(self, row: Row) -> int:
-        """The number of cells for the full text of a row."""
-        return cell_len(self.text(row)) + GAP if self.whole else 0
 
     def aligned(self, text: str, cells: int) -> str:
         """The text in exactly `cells` cells, the last two of them blank."""
@@ -56,9 +50,10 @@ class Column(Generic[Row]):
         return (padding + text if self.right else text + padding) + " " * (cells - room)
 
 
-def fitting(
-    columns: Iterable[Column[Row]], width: int, needed: Mapping[Column[Row], int]
-) -> list[tuple[Column[Row], int]]:
+AnyColumn = TypeVar("AnyColumn", bound=Column[Any])
+
+
+def fitting(columns: Iterable[AnyColumn], width: int, needed: Mapping[AnyColumn, int]) -> list[tuple[AnyColumn, int]]:
     """The columns that fit, with the number of cells of each: its own width, or the needed one if that is larger."""
     cells = {column: max(column.width, needed.get(column, 0)) for column in columns}
     while len(cells) > 1 and sum(cells.values()) > width:

@@ -78,7 +78,13 @@ class RunView(RunScreen):
         with Horizontal():
             with Vertical(id="left"):
                 yield ChartGrid(
-                    self._schema, _CHARTS, self.workbench.identities.of, status_line, per_layer=True, id="grid"
+                    self._schema,
+                    _CHARTS,
+                    self.workbench.identities.of,
+                    status_line,
+                    self.workbench.layouts,
+                    per_layer=True,
+                    id="grid",
                 )
                 yield DecayPanel()
             with VerticalScroll(id="about"):

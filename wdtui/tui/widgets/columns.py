@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
+from operator import methodcaller
 from typing import Any
+
+from rich.cells import cell_len
 
 from wdtui.runs.labels import knobs, result, result_metric, results
 from wdtui.schema.schema import Schema
 from wdtui.store.records import RunRecord, Status
-from wdtui.support.table import Column
+from wdtui.support.table import GAP, Column
 from wdtui.support.text import NOTHING, clean, duration, number, scientific
+from wdtui.tui.groups import Group
 
 SYMBOLS = {
     Status.QUEUED: "○",
@@ -25,8 +30,8 @@ SYMBOLS = {
     Status.DAMAGED: "!",
 }
 _TONES = {
-    Status.RUNNING: "accent",
-    Status.PAUSED: "accent",
+    Status.RUNNING: "running",
+    Status.PAUSED: "running",
     Status.FAILED: "error",
     Status.DIVERGED: "error",
     Status.DAMAGED: "error",
@@ -38,6 +43,25 @@ _TONES = {
 
 _MOST_STEERED = 5
 """The number of cells for a steered value in the columns of λ and ε."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RunColumn(Column[RunRecord]):
+    """A column of runs and of sweeps, each of which has one row for all of its runs."""
+
+    whole: bool = False
+    """Whether it grows with its text, because a truncated number would be misleading."""
+    of_group: Callable[[Group], str] = lambda group: ""
+    """The text for a sweep's row."""
+
+    def group_cell(self, group: Group, cells: int) -> str:
+        """The text for a sweep's row in exactly `cells` cells."""
+        return self.aligned(self.of_group(group), cells)
+
+    def needed(self, row: RunRecord | Group) -> int:
+        """The number of cells for the full text of a row."""
+        text = self.of_group(row) if isinstance(row, Group) else self.text(row)
+        return cell_len(text) + GAP if self.whole else 0
 
 
 def state(run: RunRecord) -> str:
@@ -114,29 +138,49 @@ def _muted(run: RunRecord) -> str:
     return "muted"
 
 
-def columns_of(schemas: Sequence[Schema]) -> tuple[Column[RunRecord], ...]:
+def columns_of(schemas: Sequence[Schema]) -> tuple[RunColumn, ...]:
     """The columns of a table with runs of these problems. Equal ones are the same objects."""
     return _columns(tuple(knobs(schemas).items()), tuple(results(schemas)))
 
 
 @lru_cache(maxsize=16)
-def _columns(fields: tuple[tuple[str, str], ...], heads: tuple[str, ...]) -> tuple[Column[RunRecord], ...]:
+def _columns(fields: tuple[tuple[str, str], ...], heads: tuple[str, ...]) -> tuple[RunColumn, ...]:
     tone = lambda run: _TONES.get(run.status, "")  # noqa: E731
     return (
-        Column("state", 15, 0, state, lambda run: run.status_text, right=False, tone=tone),
-        Column("run", 6, 6, lambda run: f"#{run.id}", lambda run: run.id, tone=_muted, whole=True),
-        Column("name", 14, 1, _name_and_parent, _name, right=False, stretch=2, shorter=_short_name_and_parent),
+        RunColumn(
+            "state", 15, 0, state, lambda run: run.status_text, right=False, tone=tone,
+            of_group=lambda group: group.state,
+        ),
+        RunColumn(
+            "run", 6, 6, lambda run: f"#{run.id}", lambda run: run.id, tone=_muted, whole=True
+        ),
+        RunColumn(
+            "name", 14, 1, _name_and_parent, _name, right=False, stretch=2, shorter=_short_name_and_parent,
+            of_group=lambda group: group.name,
+        ),
         *(
-            Column(head, _width(name, index), _rank(name, index), _written(name), _given(name), whole=True)
+            RunColumn(
+                head, _width(name, index), _rank(name, index), _written(name), _given(name), whole=True,
+                of_group=methodcaller("field", name),
+            )
             for index, (name, head) in enumerate(fields)
         ),
-        Column("step", 16, 2, progress, lambda run: run.step),
+        RunColumn("step", 16, 2, progress, lambda run: run.step, of_group=lambda group: group.progress),
         *(
-            Column(head, 8, 2 if index < len(heads) - 1 else 0, partial(result, head), _latest(head))
+            RunColumn(
+                head, 8, 2 if index < len(heads) - 1 else 0, partial(result, head), _latest(head),
+                of_group=partial(_best, head),
+            )
             for index, head in enumerate(heads)
         ),
-        Column("", 27, 3, what_happened, right=False, tone=_muted, stretch=3),
-    )
+        RunColumn(
+            "", 27, 3, what_happened, right=False, tone=_muted, stretch=3, of_group=lambda group: group.summary,
+        ),
+    )  # fmt: skip
+
+
+def _best(heading: str, group: Group) -> str:
+    return result(heading, group.best) if group.best else NOTHING
 
 
 def _width(field: str, index: int) -> int:
@@ -148,7 +192,7 @@ def _rank(field: str, index: int) -> int:
     return 7 if field == "seed" else 0 if index < 2 else 2 if index < 4 else 6
 
 
-def sorted_by(column: Column[RunRecord] | None, reverse: bool, runs: Iterable[RunRecord]) -> list[RunRecord]:
+def sorted_by(column: RunColumn | None, reverse: bool, runs: Iterable[RunRecord]) -> list[RunRecord]:
     """Largest first, missing values last. Without a column in the given order, which is newest first."""
     if column is None or column.value is None:
         return list(runs) if not reverse else list(runs)[::-1]
