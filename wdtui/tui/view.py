@@ -25,6 +25,8 @@ class View:
     per_layer: bool = False
     layers: str = ""
     """A pattern of the names of the layers that are drawn; empty for all."""
+    bands: bool = True
+    """Whether runs that differ only in their seed are drawn as their median between their minimum and maximum."""
     axis: str = "step"
     """The horizontal axis, one of `wdtui.analysis.axes.AXES`. Span and cursor are values on it."""
     smoothing: float = 0.0

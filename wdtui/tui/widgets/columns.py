@@ -11,8 +11,7 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from wdtui.runs.labels import knobs, result, result_metric, results
-from wdtui.schema.schema import Schema
+from wdtui.runs.labels import knobs, result, result_metric, results, schemas_of
 from wdtui.store.records import RunRecord, Status
 from wdtui.support.table import GAP, Column
 from wdtui.support.text import NOTHING, clean, duration, number, scientific
@@ -41,6 +40,8 @@ _TONES = {
 }
 
 
+_MOST_OF_A_HEADING = 16
+"""The number of cells for a column because of its heading: a field without a symbol, a metric without a short name."""
 _MOST_STEERED = 5
 """The number of cells for a steered value in the columns of λ and ε."""
 
@@ -138,9 +139,10 @@ def _muted(run: RunRecord) -> str:
     return "muted"
 
 
-def columns_of(schemas: Sequence[Schema]) -> tuple[RunColumn, ...]:
-    """The columns of a table with runs of these problems. Equal ones are the same objects."""
-    return _columns(tuple(knobs(schemas).items()), tuple(results(schemas)))
+def columns_of(runs: Sequence[RunRecord]) -> tuple[RunColumn, ...]:
+    """The columns of a table with these runs. Equal ones are the same objects."""
+    schemas = schemas_of(runs)
+    return _columns(tuple(knobs(schemas, runs).items()), tuple(results(schemas)))
 
 
 @lru_cache(maxsize=16)
@@ -160,7 +162,7 @@ def _columns(fields: tuple[tuple[str, str], ...], heads: tuple[str, ...]) -> tup
         ),
         *(
             RunColumn(
-                head, _width(name, index), _rank(name, index), _written(name), _given(name), whole=True,
+                head, _width(name, head, index), _rank(name, index), _written(name), _given(name), whole=True,
                 of_group=methodcaller("field", name),
             )
             for index, (name, head) in enumerate(fields)
@@ -168,8 +170,8 @@ def _columns(fields: tuple[tuple[str, str], ...], heads: tuple[str, ...]) -> tup
         RunColumn("step", 16, 2, progress, lambda run: run.step, of_group=lambda group: group.progress),
         *(
             RunColumn(
-                head, 8, 2 if index < len(heads) - 1 else 0, partial(result, head), _latest(head),
-                of_group=partial(_best, head),
+                head, max(8, min(cell_len(head) + GAP, _MOST_OF_A_HEADING)), 2 if index < len(heads) - 1 else 0,
+                partial(result, head), _latest(head), of_group=partial(_best, head),
             )
             for index, head in enumerate(heads)
         ),
@@ -183,8 +185,8 @@ def _best(heading: str, group: Group) -> str:
     return result(heading, group.best) if group.best else NOTHING
 
 
-def _width(field: str, index: int) -> int:
-    return 7 if index < 2 or field == "seed" else 6
+def _width(field: str, head: str, index: int) -> int:
+    return max(7 if index < 2 or field == "seed" else 6, min(cell_len(head) + GAP, _MOST_OF_A_HEADING))
 
 
 def _rank(field: str, index: int) -> int:
