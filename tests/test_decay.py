@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from wdtui.analysis.decay import Decay, decay, gauged, matching, norms, ordered
+from wdtui.analysis.decay import Decay, decay, extremes, gauged, matching, norms, ordered
 from wdtui.plots.terminal.inline import bar, sparkline
 from wdtui.schema.curves import Curves
 from wdtui.schema.decay import TimeConstant
@@ -204,6 +204,24 @@ def test_the_curve_of_norms_covers_the_whole_run() -> None:
     one = curves({"weight_norm/a": [math.nan, *np.linspace(9, 1, 19)]})
     assert norms(one, "a", 3).tolist() == pytest.approx([9, 5, 1])
     assert norms(one, "b", 3).tolist() == []
+
+
+@pytest.mark.parametrize("every", [1, 25])
+def test_the_largest_and_smallest_are_those_of_the_last_points_with_values(every: int) -> None:
+    """Gauges may be measured at few points only."""
+    gap = [math.nan if at % every else 1.0 for at in range(100)]
+    columns = {"rotation": gap} | {f"rotation/{at}": [value * at for value in gap] for at in range(20)}
+    found, known = extremes(curves(columns, points=100), "rotation", "", 4)
+    assert (found, known) == ([f"rotation/{at}" for at in (0, 1, 18, 19)], 20)
+    assert extremes(curves(columns, points=100), "rotation", "1?", 4) == (
+        [f"rotation/{at}" for at in (10, 11, 18, 19)],
+        10,
+    )
+
+
+def test_layers_without_any_value_have_no_extremes() -> None:
+    found, known = extremes(curves({f"rotation/{at}": math.nan for at in range(20)}), "rotation", "", 4)
+    assert (found, known) == ([], 20)
 
 
 def test_two_thousand_layers_are_no_different() -> None:

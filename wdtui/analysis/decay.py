@@ -115,8 +115,8 @@ def extremes(curves: Curves, metric: str, pattern: str, most: int) -> tuple[list
     columns = _columns(curves.names, metric, pattern)
     places = np.array([*columns.values()], dtype=np.intp)
     if len(places) > most:
-        ranks = np.argsort(_median(curves.values[-_RECENT:][:, places]))
-        ranks = ranks[: np.isfinite(curves.values[-_RECENT:][:, places]).any(axis=0).sum()]  # NaN is last
+        now = _median(curves.values[_recent(curves, metric)][:, places])
+        ranks = np.argsort(now)[: np.isfinite(now).sum()]  # NaN is last
         places = np.sort(places[np.union1d(ranks[: most // 2], ranks[-(most - most // 2) :])])
     return [curves.names[place] for place in places], len(columns)
 
@@ -146,9 +146,8 @@ def _layers(curves: Curves) -> list[Layer]:
     places = _places(curves.names)
     if not places or not len(curves):
         return []
-    stepped = np.flatnonzero(np.isfinite(curves["rotation"])) if "rotation" in curves.names else np.arange(len(curves))
     at = np.array([*places.values()])
-    blocks = (curves.values[-_RECENT:], *[curves.values[stepped[-_RECENT:]]] * 4)
+    blocks = (curves.values[_recent(curves, "weight_norm")], *[curves.values[_recent(curves, "rotation")]] * 4)
     by_gauge = [
         np.where(at[:, index] >= 0, summary(block[:, at[:, index]]), np.nan)
         for index, (block, summary) in enumerate(zip(blocks, (_last, _median, _median, _median, _largest), strict=True))
@@ -162,6 +161,12 @@ def _layers(curves: Curves) -> list[Layer]:
         Layer(name, norm, rotation, ratio, share, cosine, True if is_free else False if is_bound else None)
         for name, (norm, rotation, ratio, share, cosine), is_free, is_bound in rows
     ]
+
+
+def _recent(curves: Curves, metric: str) -> NDArray[np.intp]:
+    """The last points that have a metric. Gauges are not measured at every point; their pooled value says at which."""
+    pooled = metric in curves
+    return np.flatnonzero(np.isfinite(curves[metric]) if pooled else np.ones(len(curves)))[-_RECENT:]
 
 
 @lru_cache(maxsize=16)
