@@ -62,6 +62,8 @@ _MEASURED = {
 """What wdtui measures itself in a training that it watches."""
 _ORDER = ("accuracy", "loss", "norm")
 """The quantities whose charts come first."""
+_LAST = "time_constant"
+"""The quantity that is most often the same at all points."""
 
 
 _METRIC = re.compile(r"[^\W\d][\w.\- ]*(/[^/]+)?")
@@ -110,7 +112,9 @@ def charts_of(metrics: Mapping[str, Metric]) -> tuple[Chart, ...]:
     groups: dict[str, list[Metric]] = {}
     for metric in metrics.values():
         groups.setdefault(_quantity(metric.name), []).append(metric)
-    names = sorted(groups, key=lambda name: (groups[name][0].timing, *(name != known for known in _ORDER)))
+    names = sorted(
+        groups, key=lambda name: (groups[name][0].timing, name == _LAST, *(name != known for known in _ORDER))
+    )
     return tuple(_chart(name, groups[name]) for name in names)
 
 
