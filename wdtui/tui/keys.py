@@ -103,7 +103,6 @@ CHARTS = (
         "chart('change_time_scale')",
         "log time",
         "Switch the time axis between linear and logarithmic.",
-        footer=True,
     ),
     Key(
         "L",
