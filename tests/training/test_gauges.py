@@ -116,9 +116,9 @@ def test_predictions_are_made_where_the_optimizer_is_known(
     [
         (torch.optim.AdamW, {"lr": 0.1}),
         (torch.optim.SGD, {"lr": 0.1}),
-        (torch.optim.SGD, {"lr": 0.01, "momentum": 0.9}),
-        (torch.optim.SGD, {"lr": 0.01, "momentum": 0.9, "nesterov": True}),
-        (torch.optim.SGD, {"lr": 0.01, "momentum": 0.9, "dampening": 0.5}),
+        (torch.optim.SGD, {"lr": 0.005, "momentum": 0.9}),
+        (torch.optim.SGD, {"lr": 0.005, "momentum": 0.9, "nesterov": True}),
+        (torch.optim.SGD, {"lr": 0.005, "momentum": 0.9, "dampening": 0.5}),
     ],
 )
 def test_weights_without_gradient_shrink_by_e_within_each_time_constant(
@@ -133,8 +133,8 @@ def test_weights_without_gradient_shrink_by_e_within_each_time_constant(
         optimizer.step()
         if (step + 1) % steps == 0:
             norms.append(float(weight.detach().norm()))
-    assert norms[1] / norms[0] == pytest.approx(math.exp(-1), rel=0.01)
-    assert norms[2] / norms[1] == pytest.approx(math.exp(-1), rel=0.01)
+    assert norms[1] / norms[0] == pytest.approx(math.exp(-1), rel=0.02)
+    assert norms[2] / norms[1] == pytest.approx(math.exp(-1), rel=0.02)
 
 
 def test_a_layer_without_a_dense_gradient_has_no_cosine() -> None:
