@@ -92,7 +92,7 @@ def measure(training: Measurable, before_last_step: Tensor) -> list[Any]:
     `before_last_step` holds the parameters as they were before the epoch's last step; it is overwritten.
     """
     values = _performance(training) | _norms(training) | _batch_norm(training) | _sharpness(training)
-    values |= _last_step(training, before_last_step, values["weight_norm"][1:])
+    values |= measure_last_step(training, before_last_step, values["weight_norm"][1:])
     models = training.network.parameters.shape[:-1]
     present = [values[name].reshape(-1, *models) for name in METRICS if name in values]
     fetched: list[Any] = torch.cat(present).movedim(0, -1).tolist()
@@ -124,12 +124,12 @@ def _norms(training: Measurable) -> dict[str, Tensor]:
     }
 
 
-def _last_step(training: Measurable, before: Tensor, norms: Tensor) -> dict[str, Tensor]:
+def measure_last_step(training: Measurable, before: Tensor, norms: Tensor) -> dict[str, Tensor]:
     """The length of the last step, and the decay gauges of it. `norms` are those of the matrices now, [layers, ...]."""
     config, network, optimizer = training.config, training.network, training.optimizer
     layers, models = layer_names(config, "linear"), network.parameters.dim() - 1
-    flat = before, network.gradients, network.parameters
-    undone, gradients, now = ([views(one, config)[f"{layer}.weight"] for layer in layers] for one in flat)
+    named = [views(flat, config) for flat in (before, network.gradients)] + [network.named]
+    undone, gradients, now = ([one[f"{layer}.weight"] for layer in layers] for one in named)
     norms_before = lengths(undone, models)
     gauges = {"scale_invariance": cosines(undone, gradients, norms_before)}
     update_norm = before.sub_(network.parameters).norm(dim=-1)  # `undone` are views of it
