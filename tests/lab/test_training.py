@@ -240,6 +240,28 @@ def test_points_say_what_a_plain_network_shows(config: RunConfig, metrics: tuple
                 assert point[name] == pytest.approx(value, rel=1e-5, abs=1e-9, nan_ok=True), name
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"optimizer": "adamw"}, 1 / (0.01 * 0.5)),
+        ({"optimizer": "sgd", "decay": "decoupled"}, 1 / (0.01 * 0.5)),
+        ({"optimizer": "sgd", "decay": "l2", "momentum": 0.8}, 0.2 / (0.01 * 0.5)),
+        ({"optimizer": "adam"}, math.nan),
+        ({"weight_decay": 0.0}, math.nan),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("engine", ["plain", "ensemble"])
+def test_the_time_constant_is_that_of_the_optimisers_decay(
+    changes: dict[str, Any], expected: float, engine: str
+) -> None:
+    config = SMALL.replace(**{"learning_rate": 0.01, "weight_decay": 0.5, "epochs": 1} | changes)
+    training = Training(config) if engine == "plain" else Ensemble([config]).sessions[0]
+    (point,) = training.points()
+    assert by_name(config, point)["time_constant"] == pytest.approx(expected, nan_ok=True)
+    assert math.isnan(by_name(config, point)["rotation_of_equilibrium/input"]) == math.isnan(expected)
+
+
 @pytest.mark.parametrize("metric", ["train_accuracy", "validation_accuracy", "test_accuracy", "bn_below_epsilon"])
 def test_the_comparison_with_a_plain_network_is_not_of_zeros_and_ones_alone(metric: str) -> None:
     assert any(0.05 < point.get(metric, 0) < 0.95 for config in PLAIN for point in engine_points(config))
