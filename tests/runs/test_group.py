@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 import weakref
@@ -144,14 +145,18 @@ def test_a_change_that_took_effect_is_told_although_another_run_ends_just_then(
     assert [event.step for event in store.events(steered) if event.kind == "steered"] == [change.step]
 
 
-def test_an_interrupted_group_goes_on_where_it_was(store: Store) -> None:
-    run_ids = add(store, epochs=60)
+def test_an_interrupted_group_goes_on_where_it_was(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_ids = add(store, epochs=30)
     group = Group(store, run_ids, device="cpu")
-    thread = threading.Thread(target=group.run)
-    thread.start()
-    until(lambda: store.run(run_ids[0]).step > 20)
-    group.interruption = "The light went out"
-    thread.join(20)
+    turns, turn = itertools.count(), group._turn
+
+    def interrupted() -> None:
+        if next(turns) == 10:
+            group.interruption = "The light went out"
+        turn()
+
+    monkeypatch.setattr(group, "_turn", interrupted)
+    group.run()
     assert {store.run(run_id).status for run_id in run_ids} == {Status.INTERRUPTED}
     Group(store, run_ids[1:], device="cpu").run()
     Runner(store, run_ids[0], device="cpu").run()
