@@ -1,16 +1,18 @@
-"""What the decay gauges show of the article's network: prints the tables of docs/gauges.md.
+"""What the decay gauges show: prints the tables of docs/gauges.md.
 
     python -m wdtui.bench.decay STORE
 
-Reads the runs of the addition problem in a store that have the residual network, are done and have a point per epoch.
+Reads the finished runs in a store: those of docs/examples/equilibrium.py, and those of the addition problem that have
+the residual network and a point per epoch.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,19 +38,44 @@ def main() -> None:
     parser.add_argument("store", type=Path)
     given = parser.parse_args()
     with Store(given.store) as store:
-        runs = [
-            (config, store.curves(run.id))
-            for run in store.runs()
-            if run.status == Status.DONE and isinstance(config := run.config, RunConfig)
-        ]
+        done = [(run, store.curves(run.id)) for run in store.runs() if run.status == Status.DONE]
+    examples = [(run.values, curves) for run, curves in done if run.schema.problem == "Equilibrium"]
+    runs = [(config, curves) for run, curves in done if isinstance(config := run.config, RunConfig)]
     runs = [run for run in runs if run[0].architecture == "residual" and run[0].log_every == 1]
-    if not runs:
-        parser.error(f"{given.store} has no such runs.")
     runs.sort(key=lambda run: (run[0].bn_epsilon, run[0].weight_decay, run[0].seed))
-    print("\n".join(standing(runs)))
     crashing = [run for run in runs if len(milestones(run[1], RunConfig.schema().judged).blowup_steps) > 1]
-    if crashing:
-        print("\n".join(["", *approach(crashing), "", *rises(crashing), "", *rankings(crashing)]))
+    tables = [deviations(examples)] if examples else []
+    tables += [standing(runs)] if runs else []
+    tables += [approach(crashing), rises(crashing), rankings(crashing)] if crashing else []
+    if not tables:
+        parser.error(f"{given.store} has no such runs.")
+    print("\n\n".join("\n".join(table) for table in tables))
+
+
+def deviations(runs: Sequence[tuple[Mapping[str, Any], Curves]]) -> Iterator[str]:
+    """A Markdown table of how the rotation of two layers deviates from the prediction; means over the last third.
+
+    A cell has the value of each seed.
+    """
+    columns = {
+        "rotation / prediction": "rotation_of_equilibrium/{}.0",
+        "correlation of successive updates": "update_correlation/{}",
+        "median running variance": "running_variance_median/{}.1",
+        "cos(W, ∇W)": "scale_invariance/{}.0",
+    }
+    yield f"| η | λ | ε | layer | {' | '.join(columns)} |"
+    yield "|---" * (4 + len(columns)) + "|"
+    groups: dict[tuple[Any, ...], list[tuple[int, Curves]]] = {}
+    for values, curves in runs:
+        key = values["learning_rate"], values["weight_decay"], values["bn_epsilon"]
+        groups.setdefault(key, []).append((values["seed"], curves))
+    for (setting, alike), layer in itertools.product(sorted(groups.items()), ("first", "second")):
+        seeds = [curves for _, curves in sorted(alike, key=lambda one: one[0])]
+        cells = [
+            ", ".join(f"{curves[name.format(layer)][-len(curves) // 3 :].mean():.3g}" for curves in seeds)
+            for name in columns.values()
+        ]
+        yield f"| {' | '.join(map(format_value, setting))} | {layer} | {' | '.join(cells)} |"
 
 
 def standing(runs: Sequence[Run]) -> Iterator[str]:
