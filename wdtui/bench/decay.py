@@ -147,7 +147,7 @@ def rankings(runs: Sequence[Run]) -> Iterator[str]:
     titles = [f"{horizon} epochs, s{config.seed}" for horizon in _HORIZONS for config, _ in runs]
     yield f"| higher within | {' | '.join(titles)} |"
     yield "|---" * (1 + len(titles)) + "|"
-    baselines = {name: gauge for name, gauge in GAUGES.items() if name != "sharpness"}
+    baselines = {name: gauge for name, gauge in GAUGES.items() if name.startswith("steps")}
     for name, gauge in (baselines | {f"`{name}`": _read(name) for name in _shown(runs[0][0])}).items():
         shares = [
             ranking(curves, gauge, horizon * config.steps_per_epoch) for horizon in _HORIZONS for config, curves in runs
