@@ -125,16 +125,19 @@ def _norms(training: Measurable) -> dict[str, Tensor]:
 
 
 def measure_last_step(training: Measurable, before: Tensor, norms: Tensor) -> dict[str, Tensor]:
-    """The length of the last step, and the decay gauges of it. `norms` are those of the matrices now, [layers, ...]."""
+    """The length of the last step, and the decay gauges of it; overwrites the parameters `before` it.
+
+    `norms` are those of the matrices now, [layers, ...]. What is not defined, as without decay, is NaN.
+    """
     config, network, optimizer = training.config, training.network, training.optimizer
     layers, models = layer_names(config, "linear"), network.parameters.dim() - 1
     named = [views(flat, config) for flat in (before, network.gradients)] + [network.named]
-    undone, gradients, now = ([one[f"{layer}.weight"] for layer in layers] for one in named)
-    norms_before = lengths(undone, models)
-    gauges = {"scale_invariance": cosines(undone, gradients, norms_before)}
-    update_norm = before.sub_(network.parameters).norm(dim=-1)  # `undone` are views of it
-    updates = lengths(undone, models)
-    gauges["rotation"] = rotations(now, undone, norms)
+    copies, gradients, now = ([one[f"{layer}.weight"] for layer in layers] for one in named)
+    norms_before = lengths(copies, models)
+    gauges = {"scale_invariance": cosines(copies, gradients, norms_before)}
+    update_norm = before.sub_(network.parameters).norm(dim=-1)  # the copies are views of it: now minus the update
+    updates = lengths(copies, models)
+    gauges["rotation"] = rotations(now, copies, norms)
     rate, memory = steps_of(config).decay(config, optimizer.learning_rate * optimizer.weight_decay)
     rate = norms.new_tensor(math.nan) if rate is None else torch.as_tensor(rate).to(norms)
     gauges["decay_share"] = decay_shares(Decay(rate, memory), norms_before, updates)
