@@ -208,7 +208,7 @@ def labels_of(chart: Text) -> list[str]:
 def test_ticks_are_few_and_round() -> None:
     chart = one(np.linspace(0, 1, 30_030), y_range=(0, 1))
     assert labels_of(chart) == ["1.0", "0.5", "0"]
-    assert lines(chart)[-1].split() == ["0", "10k", "20k", "30k"]
+    assert lines(chart)[-1].split() == ["0", "10k", "20k", "30,029"], "the last one where the data end"
 
 
 def test_a_logarithmic_axis_has_powers_of_ten() -> None:
@@ -243,7 +243,44 @@ def test_lines_differ_by_marker_too() -> None:
 def test_a_chart_sets_no_background() -> None:
     curve = [Series("", STEPS, STEPS, RUN_COLORS[0])]
     colored = {str(span.style) for span in draw(curve, width=60, height=14).spans}
-    assert colored == {"dim", RUN_COLORS[0]}
+    assert colored == {"dim", "dim #808080", RUN_COLORS[0]}
+
+
+def test_no_curve_vanishes_under_another_one() -> None:
+    chart = draw([Series("", STEPS, STEPS, color) for color in RUN_COLORS[:2]], width=60, height=14)
+    cells = {str(span.style): span.end - span.start for span in chart.spans}
+    assert {RUN_COLORS[0], RUN_COLORS[1]} <= set(cells)
+
+
+def test_curves_are_named_at_their_ends() -> None:
+    half = STEPS[: len(STEPS) // 2]
+    chart = draw(
+        [Series("low", half, half * 0), Series("high", half, half * 0 + 1)], width=60, height=14, x_range=(0, 100)
+    )
+    low = next(line for line in lines(chart) if "low" in line)
+    assert 30 < low.index("low") < 40
+
+
+def test_the_lines_of_marks_and_the_grid_are_behind_the_curves() -> None:
+    bare = one(STEPS, width=60, height=14, marks=[Mark(50)])
+    chart = one(STEPS, width=60, height=14, marks=[Mark(50, "blow-up", "#d7263d", line=True)])
+    dots, without = ([char for char in each.plain if "\u2800" < char <= "\u28ff"] for each in (chart, bare))
+    assert dots == without
+    assert chart.plain.count("┊") >= 8 and "·" in chart.plain
+    assert "┊" not in one(STEPS, width=60, height=14, marks=[Mark(50, "blow-up", "#d7263d")]).plain
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_a_run_that_would_flatten_the_others_leaves_the_chart(log: bool) -> None:
+    runs = [Series("", STEPS, 1 + STEPS / 50 * k) for k in range(1, 4)] + [Series("", STEPS, 10.0 ** (STEPS / 10))]
+    every, others = (labels_of(draw(runs, width=60, height=14, y_log=log, outliers=keep)) for keep in (True, False))
+    assert others[0] in ("10", "8", "6", "5") and every[0] not in ("10", "8", "6", "5")
+
+
+def test_runs_that_are_merely_different_stay_in_the_chart() -> None:
+    runs = [Series("", STEPS, STEPS * k) for k in range(1, 5)]
+    first, second = (draw(runs, width=60, height=14, outliers=keep) for keep in (True, False))
+    assert first.plain == second.plain
 
 
 def test_drawing_in_many_threads_gives_the_same_charts() -> None:
@@ -317,7 +354,7 @@ def test_a_mark_removes_no_tick(width: int, height: int) -> None:
 
 
 def test_marks_are_visible_in_a_low_chart() -> None:
-    chart = one(np.ones(10_000), height=6, y_range=(0, 1), marks=[Mark(3_000, "fit 3,000"), Mark(9_000)])
+    chart = one(np.ones(10_000), width=120, height=6, y_range=(0, 1), marks=[Mark(3_000, "fit 3,000"), Mark(9_000)])
     assert chart.plain.count("▲") == 2
     assert "fit 3,000" in chart.plain
 
@@ -330,7 +367,7 @@ def test_a_logarithmic_axis_of_any_range_has_at_least_two_round_ticks(low: float
     assert len(shown) >= 2, chart.plain
     for label in shown:
         value = float(label.removesuffix("k").replace(",", ""))
-        assert decades < 1 or f"{value:.0e}"[0] in "125", chart.plain
+        assert decades < 1 or f"{value:.0e}"[0] in "1235", chart.plain
 
 
 @QUICK

@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from rich.console import Console
 from rich.text import Text
 from test_sweep_table import Run
 
 from wdtui.analysis.sweep_table import Table
-from wdtui.plots.terminal.sweeps import axis_positions, curve, heatmap, title
+from wdtui.plots.terminal.colormap import filled
+from wdtui.plots.terminal.heatmap import heatmap
+from wdtui.plots.terminal.sweeps import axis_positions, curve, title
 from wdtui.problems.addition.config import RunConfig
 
 SCHEMA = RunConfig.schema()
@@ -77,11 +80,67 @@ def test_bars_span_the_seeds() -> None:
     assert rows_at_the_end(one_axis(-0.2, 0.0, 0.3)) >= 7
 
 
+def shaded(table: Table, metric: str, **size: int) -> Text:
+    return heatmap(table, metric, colors=False, **size)
+
+
+def backgrounds(chart: Text, line: int) -> list[str]:
+    """The background colour of each character of a line."""
+    start = sum(len(before) + 1 for before in lines(chart)[:line])
+    console = Console(color_system="truecolor")
+    styles = [chart.get_style_at_offset(console, start + column) for column in range(len(lines(chart)[line]))]
+    return [style.bgcolor.name if style.bgcolor else "" for style in styles]
+
+
 def test_the_sweep_map_shows_a_shade_and_the_median_over_seeds() -> None:
-    drawn = lines(heatmap(two_axes(), "test_accuracy", width=44, height=6))
+    drawn = lines(shaded(two_axes(), "test_accuracy", width=46, height=6))
     assert drawn[0].split() == ["λ", "╲", "H", "8", "9", "10", "11"]
-    assert drawn[3].split() == ["2", "▓▓", "0.67", "▓▓", "0.75", "██", "0.83", "██", "0.92"]
-    assert drawn[-1].startswith("test accuracy  0.00   ░░▒▒▓▓██ 1.00   ▸ ")
+    assert drawn[3].split() == ["2", "▓▓", "0.67", "▓▓██", "0.75", "████", "0.83", "████", "0.92", "██"]
+    assert drawn[-1].startswith("test accuracy  0.00     ░░░░▒▒▒▒▓▓▓▓████ 0.92")
+
+
+def test_the_cells_of_the_map_are_filled_with_colours_that_rise_with_the_value() -> None:
+    chart = heatmap(two_axes(), "test_accuracy", width=46, height=6)
+    first, last = backgrounds(chart, 1), backgrounds(chart, 3)
+    assert first[5] == "" and first[-40:].count("") == 0  # all but the names of the rows
+    assert first[8] == "#440154" and last[-1] == "#fde725"  # the ends of viridis
+    legend = backgrounds(chart, 5)
+    assert {"#440154", "#fde725"} <= set(legend)
+
+
+def test_numbers_on_the_map_are_light_on_dark_and_dark_on_light() -> None:
+    dark, light = filled(0.0), filled(1.0)
+    assert dark.color and light.color and (dark.color.name, light.color.name) == ("#ffffff", "#000000")
+
+
+def test_the_map_fills_its_panel() -> None:
+    for width, height in ((120, 40), (61, 12), (200, 9)):
+        chart = heatmap(two_axes(), "test_accuracy", width=width, height=height)
+        filled = [line for line in range(1, height - 1) if backgrounds(chart, line)[-1]]
+        assert len(filled) == height - 2 - (height - 2 > 6)
+
+
+def test_a_line_separates_cells_that_generalise_from_those_that_do_not() -> None:
+    axes = {"weight_decay": (0.1, 0.2), "width": (8, 16)}
+    results = zip(itertools.product(*axes.values()), (0.2, 0.96, 0.3, 0.4), strict=True)
+    table = Table.of(SCHEMA, axes, [(cell, run(1, test)) for cell, test in results])
+    drawn = lines(heatmap(table, "test_accuracy", width=60, height=9))
+    assert "▕" in drawn[1] and "▕" not in drawn[4] and drawn[3].endswith("▁▁▁") and "▁ at 0.95" in drawn[-1]
+    assert not {"▕", "▁"} & set("".join(lines(heatmap(table, "weight_norm", width=60, height=9))))
+
+
+def test_a_cell_in_training_shows_its_progress() -> None:
+    chart = heatmap(two_axes("running"), "test_accuracy", width=80, height=9)
+    line = lines(chart)[2]
+    assert abs(line.count("━") - line.count("─")) <= 4 and "━" in line  # each run is half trained
+    assert "━" not in heatmap(two_axes("done"), "test_accuracy", width=80, height=9).plain
+
+
+def test_large_cells_show_the_range_over_seeds() -> None:
+    axes = {"weight_decay": (0.1,), "width": (8,)}
+    table = Table.of(SCHEMA, axes, [((0.1, 8), run(1, test)) for test in (0.2, 0.3, 0.9)])
+    assert "0.30" in (text := heatmap(table, "test_accuracy", width=40, height=9).plain) and "0.20–0.90" in text
+    assert "0.20–0.90" not in heatmap(table, "test_accuracy", width=40, height=3).plain
 
 
 SIGNS = [("running", "▸"), ("queued", "·"), ("failed", "✗"), ("interrupted", "◐"), ("stopped", "■"), ("paused", "‖")]
@@ -95,8 +154,10 @@ def test_a_cell_without_a_value_shows_its_state(status: str, sign: str) -> None:
 
 @pytest.mark.parametrize(("status", "sign"), [pair for pair in SIGNS if pair[0] != "queued"])
 def test_a_cell_of_an_unfinished_run_shows_its_state_and_its_value_so_far(status: str, sign: str) -> None:
-    drawn = lines(heatmap(two_axes(status), "test_accuracy", width=80, height=6))
-    assert drawn[2].split()[2::2] == [f"{sign}{value}" for value in ("0.33", "0.42", "0.50", "0.58")]
+    drawn = lines(shaded(two_axes(status), "test_accuracy", width=80, height=5))
+    assert [word for word in drawn[2].split() if sign in word] == [
+        f"{sign}{value}" for value in ("0.33", "0.42", "0.50", "0.58")
+    ]
     assert "░" in drawn[2] and "▒" in drawn[2]
 
 
@@ -117,7 +178,7 @@ def test_a_quantity_that_is_0_everywhere_has_the_lightest_shade(metric: str) -> 
     axes: dict[str, Any] = {"weight_decay": (0.1, 0.2), "width": (8, 16)}
     zero = Run({"train_accuracy": 0.0, "weight_norm": 0.0}, {"blowups": {"count": 0}})
     drawn = lines(
-        heatmap(
+        shaded(
             Table.of(SCHEMA, axes, [(cell, zero) for cell in itertools.product(*axes.values())]),
             metric,
             width=60,
@@ -144,10 +205,9 @@ def test_unfinished_values_of_a_sweep_are_separate_lines() -> None:
 
 
 def test_cells_grow_with_the_size_and_are_labelled_once() -> None:
-    drawn = lines(heatmap(two_axes(), "test_accuracy", width=100, height=30))
-    assert sum("0.92" in line for line in drawn) == 1
-    shaded = [line for line in drawn[:-1] if "█████" in line]
-    assert len(shaded) == 3 and len({(line.index("█"), line.rindex("█")) for line in shaded}) == 1
+    drawn = lines(shaded(two_axes(), "test_accuracy", width=100, height=30))
+    assert sum("0.92" in line for line in drawn[:-1]) == 1
+    assert sum("█████" in line for line in drawn[:-1]) == 9, "a third of the lines"
 
 
 def test_a_combination_that_equals_another_cell_is_blank() -> None:
@@ -163,16 +223,32 @@ def test_a_small_map_shows_the_part_around_the_selected_cell() -> None:
     chart = heatmap(table, "test_accuracy", width=60, height=10, selected=(20, 25))
     assert " 33 " in lines(chart)[0] and " 8 " not in lines(chart)[0]
     assert any(line.split()[0] == "20" for line in lines(chart)[1:-1])
-    assert any(span.style == "reverse" for span in chart.spans)
+    assert chart.plain.count("[") == chart.plain.count("]") == 1
+
+
+def test_a_large_selected_cell_is_framed() -> None:
+    chart = heatmap(two_axes(), "test_accuracy", width=60, height=20, selected=(1, 2))
+    assert chart.plain.count("┌") == chart.plain.count("┘") == 1 and "[" not in chart.plain
 
 
 @QUICK
-@given(st.integers(1, 120), st.integers(1, 40), st.integers(1, 5), st.integers(1, 5), st.booleans())
-def test_any_size_is_filled_exactly(width: int, height: int, rows: int, columns: int, ascii: bool) -> None:
+@given(st.integers(1, 120), st.integers(1, 40), st.integers(1, 5), st.integers(1, 5), st.booleans(), st.booleans())
+def test_any_size_is_filled_exactly(
+    width: int, height: int, rows: int, columns: int, ascii: bool, colors: bool
+) -> None:
     charts = [
-        heatmap(two_axes(rows=rows, columns=columns), "test_accuracy", width=width, height=height, ascii=ascii),
+        heatmap(
+            two_axes(rows=rows, columns=columns),
+            "test_accuracy",
+            width=width,
+            height=height,
+            colors=colors,
+            ascii=ascii,
+        ),
         curve(one_axis(0.0), metrics=ACCURACIES, width=width, height=height, ascii=ascii),
-        heatmap(two_axes("queued", rows, columns), "fit_step", width=width, height=height, ascii=ascii),
+        heatmap(
+            two_axes("queued", rows, columns), "fit_step", width=width, height=height, selected=(0, 0), ascii=ascii
+        ),
     ]
     for chart in charts:
         assert [cell_len(line) for line in lines(chart)] == [width] * height

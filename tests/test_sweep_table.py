@@ -27,6 +27,8 @@ class Run:
     milestones: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     status: str = "done"
     steered: bool = False
+    step: int = 50
+    steps: int = 100
 
 
 def fitted(step: int | None, status: str = "done") -> Run:

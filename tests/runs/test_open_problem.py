@@ -24,7 +24,8 @@ from wdtui.cli.main import main
 from wdtui.exchange.export import export
 from wdtui.exchange.exported import stream
 from wdtui.plots.paper.curves import Subject, training_curves
-from wdtui.plots.terminal.sweeps import curve, heatmap, title
+from wdtui.plots.terminal.heatmap import heatmap
+from wdtui.plots.terminal.sweeps import curve, title
 from wdtui.problems import registry
 from wdtui.runs import forks, runner, trained
 from wdtui.runs.evidence import Evidence
@@ -317,7 +318,7 @@ def test_dialogs_and_sweep_screen_use_the_fields_of_a_custom_problem(store: Stor
         app = WorkbenchApp(store, FakeScheduler(), device="cpu")  # type: ignore[arg-type]
         async with app.run_test(size=(120, 40)) as pilot:
             await settle(pilot)
-            await pilot.press("escape", "f")
+            await pilot.press("escape", "h", "down", "f")
             await settle(pilot)
             assert [row.field.name for row in app.screen.query(FieldRow)] == ["step", "pull", "rate", "epochs"]
             await pilot.press("escape")

@@ -12,6 +12,7 @@ from textual.widgets import Input
 from tui_tools import FakeScheduler, Recorded, drawn, press, settle
 
 from wdtui.problems.addition.config import RunConfig
+from wdtui.schema.curves import Point
 from wdtui.store.records import Status
 from wdtui.studies.experiments import load, names
 from wdtui.tui import Opening
@@ -320,9 +321,14 @@ async def test_the_end_of_a_long_run_is_announced_and_that_of_a_short_one_is_not
     async with make_app().run_test(size=(120, 40)) as pilot:
         await settle(pilot)
         for run_id in (short, long):
+            point = Point(780, 10, (0.5,) * len(recorded.store.run(run_id).config.columns))
+            blown = {"blowups": {"count": 1, "steps": [780], "median_period": None}}
+            recorded.store.append(recorded.store.run(run_id).claim, [point], speed=9.0, milestones=blown)
+        await settle(pilot)
+        for run_id in (short, long):
             recorded.store.set_status(recorded.store.run(run_id).claim, Status.DONE)
         await settle(pilot)
-    assert announced == [f"Run {long} is done: patience"]
+    assert announced == [f"Run {long} has blown up near step 780: patience", f"Run {long} is done: patience"]
 
 
 async def test_a_run_of_another_process_is_followed(recorded: Recorded, make_app: MakeApp) -> None:

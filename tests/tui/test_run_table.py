@@ -10,6 +10,7 @@ from tui_tools import FakeScheduler, Recorded, press, settle
 
 from wdtui.problems.addition.config import RunConfig
 from wdtui.studies.grid import Grid
+from wdtui.tui.groups import Group
 from wdtui.tui.screens.sweep import SweepView
 from wdtui.tui.screens.workbench import Workbench
 from wdtui.tui.widgets.run_table import RunTable
@@ -18,10 +19,11 @@ MakeApp = Callable[..., Any]
 SIZE = (120, 30)
 
 
-def rows_in_sight(table: RunTable) -> list[int]:
-    """The runs whose rows are drawn, from top to bottom."""
+def rows_in_sight(table: RunTable) -> list[int | str]:
+    """The runs and sweeps whose rows are drawn, from top to bottom."""
     top = table.scroll_offset.y
-    return [run.id for run in table.runs[top : top + table.size.height - 1]]
+    rows = table._rows[top : top + table.size.height - 1]
+    return [row.sweep.label if isinstance(row, Group) else row.id for row in rows]
 
 
 def many(recorded: Recorded, count: int = 30) -> None:
@@ -54,7 +56,7 @@ async def test_the_selected_run_is_visible_after_leaving_a_sweep(
         assert isinstance(pilot.app.screen, Workbench)
         table = pilot.app.screen.query_one(RunTable)
         assert len(table.runs) > 40
-        assert table.selected in rows_in_sight(table)
+        assert (table.group.sweep.label if table.group else table.selected) in rows_in_sight(table)
 
 
 async def test_the_selected_run_stays_visible_when_runs_are_added_above(recorded: Recorded, make_app: MakeApp) -> None:

@@ -83,6 +83,16 @@ def all_states(recorded: Recorded) -> None:
             recorded.store.set_status(recorded.store.run(run_id).claim, status, reasons[status])
 
 
+def grouped(recorded: Recorded) -> None:
+    """A sweep and three runs."""
+    from test_sweep_screens import two_axes
+
+    two_axes(recorded)
+    recorded.add("epsilon-1e-2")
+    recorded.add("epsilon-1e-5", name="crashing")
+    recorded.add("demo", points=60, status=Status.RUNNING)
+
+
 MARK_ALL = ("escape", "m", "down", "m", "down", "m", "down", "m")
 
 STATES: dict[str, tuple[Callable[[Recorded], None], tuple[int, int], tuple[str, ...]]] = {
@@ -105,6 +115,15 @@ STATES: dict[str, tuple[Callable[[Recorded], None], tuple[int, int], tuple[str, 
     "imported-run": (imported, SIZE, ("escape", "down", "enter")),
     "four-overlaid": (four, SIZE, MARK_ALL),
     "four-overlaid-cursor": (four, SIZE, (*MARK_ALL, "left", "left")),
+    "grouped": (grouped, SIZE, ("escape",)),
+    "picking": (blow_ups, SIZE, ("escape", "p", "type:gradnorm")),
+    "picked": (blow_ups, SIZE, ("escape", "p", "type:gradient norm", "enter")),
+    "one-metric-over-another": (
+        four,
+        SIZE,
+        (*MARK_ALL, "p", "type:weight_norm", "ctrl+x", "type:test_accuracy", "enter"),
+    ),
+    "smoothed": (blow_ups, SIZE, ("escape", "a", "a", "right_square_bracket", "X")),
     "filtered": (four, SIZE, ("escape", "slash", "type:ε<1e-3 test>0.9 done")),
     "filter-with-an-error": (four, SIZE, ("escape", "slash", "type:tset>0.9")),
     "all-states": (all_states, SIZE, ("escape",)),

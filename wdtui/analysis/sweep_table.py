@@ -40,6 +40,10 @@ class Measured(Protocol):
     def latest(self) -> Mapping[str, float]: ...
     @property
     def milestones(self) -> Mapping[str, Any]: ...
+    @property
+    def step(self) -> int: ...
+    @property
+    def steps(self) -> int: ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,6 +77,14 @@ class Row:
         if self.finished:
             return self.spread(name)
         return _spread(name, [run for run in self.runs if run is not None and not run.steered])
+
+    @property
+    def progress(self) -> float | None:
+        """The share of the steps of all its runs that are trained, while one of them is training; None otherwise."""
+        if not (self.states["running"] or self.states["paused"]):
+            return None
+        known = [run for run in self.runs if run]
+        return sum(run.step for run in known) / max(sum(run.steps for run in known), 1)
 
     @property
     def finished(self) -> bool:

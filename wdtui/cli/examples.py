@@ -29,6 +29,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "wdtui resume S2",
         "wdtui resume S2 --executor ray",
     ),
+    "watch": ("wdtui watch last", "wdtui watch 3 --json"),
     "pause": ("wdtui pause last", "wdtui pause 3"),
     "checkpoint": ("wdtui checkpoint last", "wdtui checkpoint 3"),
     "stop": ("wdtui stop last", "wdtui stop 3", "wdtui stop S2"),

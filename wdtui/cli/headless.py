@@ -83,7 +83,7 @@ class Detached(Foreground):
             print(dumps({"event": "detached", "run_id": run_id, "pid": pid, "log": log}))
             return
         typer.echo(f"Run {run_id} trains in process {pid}; its errors are written to {clean(log)}.")
-        typer.echo(f"Follow it with `wdtui` or `wdtui runs show {run_id}`; end it with `wdtui stop {run_id}`.")
+        typer.echo(f"Follow it with `wdtui` or `wdtui watch {run_id}`; end it with `wdtui stop {run_id}`.")
 
 
 def train(store: Store, run_id: int, *, device: str, threads: int | None, view: View) -> int:

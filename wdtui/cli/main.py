@@ -31,6 +31,7 @@ from wdtui.cli import (
     runs,
     sweep,
     sweeps,
+    watch,
 )  # fmt: skip
 from wdtui.cli import (
     store as store_commands,
@@ -65,7 +66,7 @@ app.add_typer(sweeps.app, name="sweeps")
 app.add_typer(config.app, name="config")
 app.add_typer(store_commands.app, name="store")
 _COMMANDS: tuple[Callable[..., Any], ...] = (
-    commands.resume, commands.pause, commands.checkpoint, commands.stop, commands.steer,
+    watch.watch, commands.resume, commands.pause, commands.checkpoint, commands.stop, commands.steer,
     forks.fork, forks.replay, plot.plot, bench.bench,
     doctor.doctor,
 )  # fmt: skip

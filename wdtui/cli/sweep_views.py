@@ -233,7 +233,8 @@ def print_sweeps(sweeps: Sequence[SweepProgress]) -> None:
 
 
 def _chart(progress: SweepProgress, console: Console) -> Text | None:
-    from wdtui.plots.terminal.sweeps import curve, heatmap, title
+    from wdtui.plots.terminal.heatmap import heatmap
+    from wdtui.plots.terminal.sweeps import curve, title
 
     table, ascii = progress.table, codecs.lookup(console.encoding).name != "utf-8"
     width = min(console.width, 100)
@@ -244,7 +245,9 @@ def _chart(progress: SweepProgress, console: Console) -> Text | None:
             return Text(f"{title(table.schema, table.axes, metrics)}\n").append_text(drawn)
         case 2:
             rows = len(next(iter(table.axes.values())))
-            return heatmap(table, table.schema.charts_of(())[0].main, width=width, height=rows + 2, ascii=ascii)
+            colors = console.color_system in ("256", "truecolor") and not console.no_color
+            main = table.schema.charts_of(())[0].main
+            return heatmap(table, main, width=width, height=rows + 2, colors=colors, ascii=ascii)
         case _:
             return None
 

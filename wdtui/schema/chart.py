@@ -8,7 +8,7 @@ from typing import Literal
 
 from wdtui.schema.metric import Metric
 
-Tone = Literal["train", "validation", "test"]
+Tone = Literal["", "train", "validation", "test"]
 """What a curve is of, which decides its colour: what is trained on, what is held out, what counts in the end."""
 
 
@@ -43,6 +43,8 @@ class Chart:
     """What there will be to see, for a screen without runs."""
     absent: str = ""
     """Why there is nothing to see, for runs of which it is not measured."""
+    x: str = ""
+    """The metric on the horizontal axis; empty for the steps."""
     instead: str = ""
     """The chart in whose place it is shown for runs of which it is measured; empty for one with its own place."""
 

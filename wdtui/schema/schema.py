@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -153,6 +153,25 @@ class Schema:
         charts = self.charts or plain_charts(self.metrics)
         others = {chart.instead: chart for chart in charts if chart.instead and chart.main in columns}
         return tuple(others.get(chart.name, chart) for chart in charts if not chart.instead)
+
+    def chart(self, columns: Sequence[str], x: str = "") -> Chart:
+        """A chart of these columns of a run's points, over the steps or over another column."""
+        known = [metric for column in columns if (metric := self.metric(column))]
+        title = ", ".join(map(self.written_column, columns)) if len(columns) < 3 else f"{len(columns)} metrics"
+        return Chart(
+            name=":".join([*columns, x]),
+            title=f"{title} over {self.written_column(x)}" if x else title,
+            traces=tuple(Trace(column, self.written_column(column), "") for column in columns),
+            compared=tuple(columns),
+            log=bool(known) and all(metric.log for metric in known),
+            x=x,
+        )
+
+    def written_column(self, column: str) -> str:
+        """What a column of a run's points is called on the screen, as 'weight norm of block1.linear1'."""
+        metric, (_, _, layer) = self.metric(column), column.partition("/")
+        name = metric.label if metric else column
+        return f"{name} of {layer}" if layer else name
 
     def to_json(self) -> str:
         """The schema as JSON; equal schemas give equal texts. Properties with their default value are left out."""

@@ -8,14 +8,14 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-from wdtui.store.paths import FILE_NAME, FORM_NAME
+from wdtui.store.paths import FILE_NAME, FORM_NAME, LAYOUT_NAME
 from wdtui.store.records import StoreError
 from wdtui.store.store import Store
 from wdtui.support import private
 from wdtui.support.outputs import writing
 
 _LOGS = "-wal", "-shm", "-journal"
-_BESIDE = "checkpoints", "logs", FORM_NAME
+_BESIDE = "checkpoints", "logs", FORM_NAME, LAYOUT_NAME
 
 
 def backup(store: Store, path: Path, *, force: bool = False) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 FILE_NAME = "wdtui.sqlite3"
 FORM_NAME = "form.json"
+LAYOUT_NAME = "layouts.json"
 """The last state of the launch form."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import sqlite3
 import time
@@ -79,6 +80,21 @@ class Sweep:
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class Membership:
+    """Which runs belong to a sweep, without its grid: cheap for thousands of runs."""
+
+    id: int
+    name: str
+    """What it was named, or else its experiment; "" without either."""
+    cells: int
+    run_ids: frozenset[int]
+
+    @property
+    def label(self) -> str:
+        return f"S{self.id}"
+
+
 class Sweeps:
     """The sweeps of a Store, with the same guarantees."""
 
@@ -140,6 +156,22 @@ class Sweeps:
         """The numbers of the runs that `runs` returns."""
         with self._database.reading() as connection:
             return tuple(_run_ids(connection, sweep_id))
+
+    def memberships_version(self) -> tuple[int, ...]:
+        """Differs from an earlier one if a run was added to a sweep, or a sweep was added."""
+        with self._database.reading() as connection:
+            return tuple(connection.execute("SELECT COUNT(run_id), COUNT(*) FROM sweep_cells").fetchone())
+
+    def memberships(self) -> list[Membership]:
+        """The runs of all sweeps, oldest sweep first. A run may belong to several."""
+        what = """SELECT sweeps.id, sweeps.name, sweeps.experiment, sweeps.cells, run_id FROM sweeps
+            JOIN sweep_cells ON sweep_id = sweeps.id WHERE run_id IS NOT NULL ORDER BY sweeps.id"""
+        with self._database.reading() as connection:
+            rows = connection.execute(what).fetchall()
+        return [
+            Membership(number, name or experiment or "", cells or 0, frozenset(run_id for *_, run_id in members))
+            for (number, name, experiment, cells), members in itertools.groupby(rows, key=lambda row: tuple(row[:4]))
+        ]
 
     def attach(self, sweep_id: int, cell: int, run_id: int) -> bool:
         """Set the run of a cell, by index; returns False if the cell already has one."""

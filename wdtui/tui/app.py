@@ -24,6 +24,7 @@ from wdtui.tui.feed import Feed, Snapshot
 from wdtui.tui.identity import Identities
 from wdtui.tui.key_order import KeyOrder
 from wdtui.tui.keymap import keymap
+from wdtui.tui.layouts import Layouts
 from wdtui.tui.palette import Actions
 from wdtui.tui.screens.workbench import Workbench
 
@@ -67,6 +68,7 @@ class WorkbenchApp(KeyOrder):
         self.feed = Feed(store)
         self.controls = Controls(store, scheduler, device=device)
         self.identities = Identities()
+        self.layouts = Layouts(store.folder)
         self.device = device
         self._opening = opening
         self.problem = opening.problem if opening else ""
@@ -160,10 +162,14 @@ class WorkbenchApp(KeyOrder):
             self.notify(text, severity="error", markup=False)
 
     def _announce_ends(self, before: Snapshot, after: Snapshot) -> None:
-        live = {run.id for run in before.runs if run.status_text in LIVE}
+        live = {run.id: _blowups(run) for run in before.runs if run.status_text in LIVE}
         for run in after.runs if live else ():
-            if run.id in live and run.status_text not in LIVE and _took_long(run):
+            if run.id not in live or not _took_long(run):
+                continue
+            if run.status_text not in LIVE:
                 terminal.announce(self, f"Run {run.id} is {run.status}: {run.title}")
+            elif _blowups(run) > live[run.id]:
+                terminal.announce(self, f"Run {run.id} has blown up near step {run.step:,}: {run.title}")
 
     # Navigation
 
@@ -292,5 +298,9 @@ def _stopped(scheduler: Any, reason: str) -> bool:
     return bool(scheduler.wait(_STOP_SECONDS))
 
 
+def _blowups(run: RunRecord) -> int:
+    return int(run.milestones.get("blowups", {}).get("count") or 0)
+
+
 def _took_long(run: RunRecord) -> bool:
-    return bool(run.started and run.ended and run.ended - run.started > _LONG_SECONDS)
+    return bool(run.started and (run.ended or time.time()) - run.started > _LONG_SECONDS)

@@ -19,6 +19,7 @@ from wdtui.analysis.milestones import Milestones, milestones
 from wdtui.schema.curves import Curves
 from wdtui.store.records import LIVE, Event, RunRecord, Status, StoreError
 from wdtui.store.store import Store
+from wdtui.store.sweeps import Membership
 
 _OWNERS_SECONDS = 2.0
 """How often runs with an owner are read without a write to the store: the owner may have died."""
@@ -48,6 +49,8 @@ class Snapshot:
     shown: tuple[Shown, ...] = ()
     loaded: bool = False
     """Whether the store has been read at all."""
+    sweeps: tuple[Membership, ...] = ()
+    """The sweeps, oldest first."""
 
     def run(self, run_id: int | None) -> RunRecord | None:
         return next((run for run in self.runs if run.id == run_id), None)
@@ -67,6 +70,8 @@ class Feed:
         self._curves: dict[int, _Growing] = {}
         self._shown: dict[int, Shown] = {}
         self._snapshot = Snapshot()
+        self._sweeps: tuple[Membership, ...] = ()
+        self._sweeps_version: tuple[int, ...] = ()
 
     def show(self, run_ids: Iterable[int]) -> None:
         """Set the runs to show from the next `poll` on, in this order."""
@@ -83,7 +88,7 @@ class Feed:
         runs = self._snapshot.runs
         if changed or not self._snapshot.loaded:
             runs = tuple(self._records[run_id] for run_id in sorted(self._records, reverse=True))
-        self._snapshot = Snapshot(runs, shown, loaded=True)
+        self._snapshot = Snapshot(runs, shown, loaded=True, sweeps=self._sweeps)
         return self._snapshot
 
     def _due(self) -> bool:
@@ -99,12 +104,21 @@ class Feed:
         revision = self._store.revision()
         runs = self._store.runs_since(self._revision)
         changed = [run for run in runs if _differs(run, self._records.get(run.id))]
+        grouped = self._read_sweeps()
         self._records |= {run.id: run for run in changed}
         self._revision = revision
         if self._store.count() != len(self._records):  # another process has deleted some
             self._records = {run.id: run for run in self._store.runs()}
             return True
-        return bool(changed)
+        return bool(changed) or grouped
+
+    def _read_sweeps(self) -> bool:
+        """Read which runs belong to sweeps; return whether that has changed."""
+        version = self._store.sweeps.memberships_version()
+        if version == self._sweeps_version:
+            return False
+        self._sweeps_version, self._sweeps = version, tuple(self._store.sweeps.memberships())
+        return True
 
     def _read_shown(self, run_id: int, changed: bool) -> Shown | None:
         run, before = self._records.get(run_id), self._shown.get(run_id)

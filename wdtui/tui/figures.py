@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -10,15 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.text import Text
 
+from wdtui.analysis.axes import AXES, smoothed
 from wdtui.analysis.forecast import threshold
 from wdtui.analysis.sweep_table import written
-from wdtui.plots.terminal import RUN_COLORS, TONES, Level, Mark, Series
+from wdtui.plots.terminal import EVENTS, RUN_COLORS, TONES, Level, Mark, Series
 from wdtui.runs.labels import labels
 from wdtui.schema.chart import Chart
 from wdtui.schema.curves import Curves
 from wdtui.schema.hyperparameters import format_value
 from wdtui.schema.schema import Schema
-from wdtui.store.records import FINISHED
+from wdtui.store.records import FINISHED, Status
 from wdtui.support.text import number
 from wdtui.tui.feed import Shown
 from wdtui.tui.identity import Identity
@@ -54,6 +56,10 @@ class Figure:
     marks: tuple[Mark, ...] = ()
     levels: tuple[Level, ...] = ()
     cursor: float | None = None
+    outliers: bool = True
+    """Whether all curves decide the range of values, also one that flattens the others."""
+    x_name: str = ""
+    """What the horizontal axis is, if it is not the steps."""
     drawing: Callable[[int, int], Text] | None = None
     """Draws other content than curves, given the number of cells and lines."""
 
@@ -71,7 +77,15 @@ def _lines(chart: Chart, view: View, curves: Curves) -> tuple[_Line, ...]:
     if chart.layers and (view.per_layer or not chart.traces):
         layers = [name for name in curves.names if name.startswith(f"{chart.layers}/")]
         return tuple(_Line(name.split("/")[1], name, RUN_COLORS[i % 6]) for i, name in enumerate(layers))
-    return tuple(_Line(trace.label, trace.metric, TONES[trace.tone]) for trace in chart.traces)
+    alone = len(chart.traces) == 1
+    return tuple(
+        _Line(
+            "" if alone else trace.label,
+            trace.metric,
+            "" if alone else TONES[trace.tone] if trace.tone else RUN_COLORS[index % 6],
+        )
+        for index, trace in enumerate(chart.traces)
+    )
 
 
 def title(chart: Chart, view: View) -> str:
@@ -85,17 +99,40 @@ def subjects(shown: Sequence[Shown], identity: Callable[[int], Identity]) -> lis
     return [Subject(item, label, identity(item.run.id)) for item, label in zip(shown, named, strict=True)]
 
 
-def whole_span(subjects: Sequence[Subject], log: bool = False) -> Span:
-    """All steps of the runs, for a live one also the future ones; without zero for a logarithmic axis."""
-    ends = [_end(subject, alone=len(subjects) == 1) for subject in subjects]
-    firsts = [float(subject.shown.curves.steps[0]) for subject in subjects if len(subject.shown.curves)]
-    return max(min(firsts, default=1.0), 1.0) if log else 0.0, max([1.0, *ends])
+def whole_span(subjects: Sequence[Subject], view: View) -> Span:
+    """All of the runs on the view's axis, of a live run also what is ahead; without zero for a logarithmic axis."""
+    reached = [positions(subject, view) for subject in subjects]
+    firsts = [float(values[0]) for values in reached if len(values)]
+    ends = [
+        _end(subject, values, view, alone=len(subjects) == 1) for subject, values in zip(subjects, reached, strict=True)
+    ]
+    end = max([0.0, *ends]) or 1.0
+    low = max(min((first for first in firsts if first > 0), default=0.0), 1.0 if view.axis == "step" else 1e-4 * end)
+    return (low if view.time_log else 0.0), end
 
 
-def _end(subject: Subject, alone: bool) -> float:
-    shown = subject.shown
-    reached = float(shown.curves.steps[-1]) if len(shown.curves) else 0.0
-    return max(float(shown.run.steps), reached) if alone and shown.run.live else reached
+def positions(subject: Subject, view: View) -> NDArray[np.float64]:
+    """The points of a run on the view's axis, [points]; none if the run does not tell them."""
+    curves = subject.shown.curves
+    values = AXES[view.axis].of(curves, subject.shown.run.steps_per_epoch)
+    return np.full(len(curves), np.nan) if values is None else values
+
+
+def position(subject: Subject, step: float, view: View) -> float:
+    """A step of a run on the view's axis."""
+    return AXES[view.axis].at(step, subject.shown.curves, subject.shown.run.steps_per_epoch)
+
+
+def axes_of(subjects: Sequence[Subject]) -> list[str]:
+    """The axes that all of these runs can be drawn over."""
+    runs = [(subject.shown.curves, subject.shown.run.steps_per_epoch) for subject in subjects]
+    return [name for name, axis in AXES.items() if all(axis.of(*run) is not None for run in runs)]
+
+
+def _end(subject: Subject, reached: NDArray[np.float64], view: View, alone: bool) -> float:
+    run, last = subject.shown.run, float(reached[-1]) if len(reached) and np.isfinite(reached[-1]) else 0.0
+    ahead = alone and (run.live or run.status == Status.QUEUED) and AXES[view.axis].ahead
+    return max(position(subject, run.steps, view), last) if ahead else last
 
 
 def figure(chart: Chart, subjects: Sequence[Subject], view: View) -> Figure:
@@ -109,20 +146,27 @@ def figure(chart: Chart, subjects: Sequence[Subject], view: View) -> Figure:
     if not any(_recorded(chart, subject, view) for subject in subjects):
         return Figure(named, _NOT_RECORDED, ())
     log = chart.log ^ (chart.name in view.other_scale)
-    series = _compared(chart, subjects, view) if len(subjects) > 1 else _alone(chart, subjects, view)
     metric = schema.metric(chart.main)
+    y_range = (0.0, 1.0) if metric and metric.share and not log else None
+    if chart.x:
+        return _against(chart, subjects, log, y_range)
+    series = tuple(_compared(chart, subjects, view, log) if len(subjects) > 1 else _alone(chart, subjects, view, log))
+    if chart.name in view.value_zoom:
+        y_range = _closer(chart, subjects, view, log, y_range, series)
     return Figure(
         title=named,
         about="",
         values=tuple(written_values(chart, subjects, view, with_names) for with_names in (True, False)),
-        series=tuple(series),
-        x_range=view.visible(whole_span(subjects, view.time_log)),
-        y_range=(0, 1) if metric and metric.share and not log else None,
+        series=series,
+        x_range=view.visible(whole_span(subjects, view)),
+        y_range=y_range,
         x_log=view.time_log,
         y_log=log,
-        marks=tuple(_marks(chart, schema, subjects)),
+        x_name="" if view.axis == "step" else AXES[view.axis].label,
+        marks=tuple(_marks(chart, schema, subjects, view)),
         levels=tuple(_levels(chart, subjects, view)),
         cursor=view.cursor,
+        outliers=len(subjects) == 1,
     )
 
 
@@ -138,22 +182,81 @@ def _recorded(chart: Chart, subject: Subject, view: View) -> bool:
     return not ended or any(np.isfinite(shown.curves[line.metric]).any() for line in lines)
 
 
-def _alone(chart: Chart, subjects: Sequence[Subject], view: View) -> Iterator[Series]:
+def _alone(chart: Chart, subjects: Sequence[Subject], view: View, log: bool) -> Iterator[Series]:
     for subject in subjects:
         if chart.level and _steerings(subject, chart.level):
-            yield _level_over_time(subject, chart.level)
+            yield _level_over_time(subject, chart.level, view)
         for line in _lines(chart, view, subject.shown.curves):
-            yield Series(line.label, *visible(subject, line.metric, view), line.color)
+            yield from _smooth(
+                Series(line.label, *visible(subject, line.metric, view), line.color), subject, line.metric, view, log
+            )
 
 
-def _compared(chart: Chart, subjects: Sequence[Subject], view: View) -> Iterator[Series]:
+def _compared(chart: Chart, subjects: Sequence[Subject], view: View, log: bool) -> Iterator[Series]:
     """The main line of each run, in front of its dimmed other lines. The legend names them once for all charts."""
     *others, main = chart.several
     for subject in subjects:
         for metric in others:
             yield Series("", *visible(subject, metric, view), f"dim {subject.identity.color}")
     for subject in subjects:
-        yield Series("", *visible(subject, main, view), subject.identity.color, subject.identity.marker)
+        line = Series("", *visible(subject, main, view), subject.identity.color, subject.identity.marker)
+        yield from _smooth(line, subject, main, view, log)
+
+
+def _smooth(line: Series, subject: Subject, metric: str, view: View, log: bool) -> Iterator[Series]:
+    """A curve; if the view smooths, its moving average in front of the dimmed curve."""
+    if not view.smoothing:
+        yield line
+        return
+    yield Series("", line.x, line.y, f"dim {line.color}".strip())
+    x, values = _drawn(subject, metric, view)
+    part = _in_view(x, view)
+    yield dataclasses.replace(line, x=x[part], y=smoothed(values, view.smoothing, log=log)[part])
+
+
+def _against(chart: Chart, subjects: Sequence[Subject], log: bool, y_range: Span | None) -> Figure:
+    """Metrics over another metric: the path of each run, whose newest point is named."""
+    schema = subjects[0].shown.run.schema
+    metric = schema.metric(chart.x)
+    paths = [
+        Series(
+            "" if len(chart.traces) == len(subjects) == 1 else trace.label if len(subjects) == 1 else subject.label,
+            subject.shown.curves[chart.x],
+            subject.shown.curves[trace.metric],
+            subject.identity.color if len(subjects) > 1 else RUN_COLORS[index % 6] if len(chart.traces) > 1 else "",
+            path=True,
+        )
+        for subject in subjects
+        for index, trace in enumerate(chart.traces)
+    ]
+    return Figure(
+        title=chart.title,
+        about="",
+        values=(),
+        series=tuple(paths),
+        x_log=bool(metric and metric.log),
+        y_range=y_range,
+        y_log=log,
+        outliers=len(subjects) == 1,
+        x_name=schema.written_column(chart.x),
+    )
+
+
+def _closer(
+    chart: Chart, subjects: Sequence[Subject], view: View, log: bool, whole: Span | None, series: Sequence[Series]
+) -> Span | None:
+    """A part of the range of values, around the value at the cursor, or else the newest one."""
+    middle = value_at(subjects[0], chart.several[-1], view)
+    values = np.concatenate([np.asarray(line.y, dtype=np.float64) for line in series] or [np.empty(0)])
+    values = values[np.isfinite(values) & ((values > 0) | (not log))]
+    if middle is None or not np.isfinite(middle) or not len(values) or (log and middle <= 0):
+        return whole
+    low, high = whole or (float(values.min()), float(values.max()))
+    if log:
+        low, high, middle = math.log10(low), math.log10(high), math.log10(middle)
+    size = (high - low) * view.value_zoom[chart.name]
+    low = min(max(middle - size / 2, low), high - size)
+    return (10**low, 10 ** (low + size)) if log else (low, low + size)
 
 
 def written_values(chart: Chart, subjects: Sequence[Subject], view: View, named: bool) -> Text:
@@ -168,7 +271,7 @@ def written_values(chart: Chart, subjects: Sequence[Subject], view: View, named:
             continue
         for label, metric, color in lines:
             text.append("  " if text else "").append(f"{label} " if label and named else "", "dim")
-            text.append(written(subject.shown.run.schema, metric, value_at(subject, metric, view.cursor)), color)
+            text.append(written(subject.shown.run.schema, metric, value_at(subject, metric, view)), color)
     return text
 
 
@@ -182,54 +285,108 @@ def legend(subjects: Sequence[Subject]) -> Text:
     return text
 
 
-def visible(subject: Subject, metric: str, view: View) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Steps and values in view and one more on either side, so that the value axis fits the visible curve."""
-    steps, values = _drawn(subject, metric)
+def place_text(view: View) -> str:
+    """Where the cursor is, as 'step 9,360'."""
+    place = view.cursor or 0.0
+    return f"step {number(int(place))}" if view.axis == "step" else f"{AXES[view.axis].label} {number(place)}"
+
+
+def comparison(charts: Sequence[Chart], subjects: Sequence[Subject], view: View, width: int) -> Text:
+    """The values of several runs at the cursor: a line for each run, with differences from the first that has a value.
+
+    Of the charts, those are in it that fit into `width` columns of the terminal.
+    """
+    schema = subjects[0].shown.run.schema
+    mains = {chart.several[-1]: chart for chart in charts if chart.several[-1] and not chart.x}
+    heads = [place_text(view), *(chart.title for chart in mains.values())]
+    rows = [[subject.label for subject in subjects]]
+    for metric in mains:
+        values = [_within(subject, metric, view) for subject in subjects]
+        first = next((value for value in values if value is not None and math.isfinite(value)), None)
+        texts = []
+        for value in values:
+            difference = ""
+            if value is not first and value is not None and first is not None and math.isfinite(value - first):
+                difference = f" ({'+' if value >= first else '−'}{written(schema, metric, abs(value - first))})"
+            texts.append(written(schema, metric, value) + difference)
+        rows.append(texts)
+    widths = [max(map(len, [head, *column])) for head, column in zip(heads, rows, strict=True)]
+    while len(widths) > 2 and 4 + sum(widths) + 3 * (len(widths) - 1) > width:
+        del widths[-1], heads[-1], rows[-1]
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append(f"    {heads[0].ljust(widths[0])}", "bold")
+    text.append("".join(f"   {head.rjust(width)}" for head, width in zip(heads[1:], widths[1:], strict=True)))
+    for index, subject in enumerate(subjects):
+        identity = subject.identity
+        text.append(f"\n─{identity.marker or '─'}─ ", identity.color).append(rows[0][index].ljust(widths[0]))
+        text.append(
+            "".join(f"   {column[index].rjust(width)}" for column, width in zip(rows[1:], widths[1:], strict=True))
+        )
+    return text
+
+
+def _within(subject: Subject, metric: str, view: View) -> float | None:
+    """The value at the cursor; None beyond the end of the run."""
+    reached = positions(subject, view)
+    return value_at(subject, metric, view) if len(reached) and (view.cursor or 0.0) <= reached[-1] else None
+
+
+def visible(subject: Subject, metric: str, view: View) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The curve in view, on its axis, and one more point on either side, so that the range fits what is visible."""
+    x, values = _drawn(subject, metric, view)
+    part = _in_view(x, view)
+    return x[part], values[part]
+
+
+def _in_view(x: NDArray[np.float64], view: View) -> slice:
     if view.span is None:
-        return steps, values
-    first, last = np.searchsorted(steps, view.span)
-    part = slice(max(int(first) - 1, 0), int(last) + 1)
-    return steps[part], values[part]
+        return slice(None)
+    first, last = np.searchsorted(x, view.span)
+    return slice(max(int(first) - 1, 0), int(last) + 1)
 
 
-def value_at(subject: Subject, metric: str, step: float | None) -> float | None:
-    """The newest value, or the nearest to a step; None if there is none."""
-    steps, values = _drawn(subject, metric)
-    if not len(steps):
+def value_at(subject: Subject, metric: str, view: View) -> float | None:
+    """The value nearest to the cursor, or without one the newest; None if there is none."""
+    x, values = _drawn(subject, metric, view)
+    if not len(x):
         return None
-    return float(values[-1 if step is None else int(np.abs(steps - step).argmin())])
+    return float(values[-1 if view.cursor is None else int(np.abs(x - view.cursor).argmin())])
 
 
-def _drawn(subject: Subject, metric: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _drawn(subject: Subject, metric: str, view: View) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """All points, where values that are not finite are gaps. Of rarely measured metrics only the measurements."""
     curves, declared = subject.shown.curves, subject.shown.run.schema.metric(metric)
-    return curves.measured(metric) if declared and declared.every else (curves.steps, curves[metric])
+    x, values = positions(subject, view), curves[metric]
+    if declared and declared.every:
+        measured = np.isfinite(values)
+        return x[measured], values[measured]
+    return x, values
 
 
-def _marks(chart: Chart, schema: Schema, subjects: Sequence[Subject]) -> Iterator[Mark]:
+def _marks(chart: Chart, schema: Schema, subjects: Sequence[Subject], view: View) -> Iterator[Mark]:
     several = len(subjects) > 1
     labelled = not several and (bool(chart.level) or chart.main in schema.judged)
     for subject in subjects:
-        color = subject.identity.color if several else None
-        for step, label in milestones_of(subject.shown):
-            yield Mark(step, label if labelled else "", color)
+        for step, label, kind in milestones_of(subject.shown):
+            color = subject.identity.color if several else EVENTS.get(kind)
+            yield Mark(position(subject, step, view), label if labelled else "", color, line=not several)
         if (expected := subject.shown.forecast) and not several:
-            yield Mark(expected.step, "blow-up expected" if labelled else "", "dim")
+            yield Mark(position(subject, expected.step, view), "blow-up expected" if labelled else "", "dim", line=True)
 
 
-def milestones_of(shown: Shown) -> Iterator[tuple[int, str]]:
-    """The steps to mark, with labels."""
+def milestones_of(shown: Shown) -> Iterator[tuple[int, str, str]]:
+    """The steps to mark, with labels and kinds."""
     seen = shown.milestones
     if seen.fit_step is not None:
-        yield seen.fit_step, f"fit {number(seen.fit_step)}"
+        yield seen.fit_step, f"fit {number(seen.fit_step)}", "fit"
     if seen.generalise_step is not None:
-        yield seen.generalise_step, f"generalised {number(seen.generalise_step)}"
-    yield from ((step, "blow-up") for step in seen.blowup_steps)
+        yield seen.generalise_step, f"generalised {number(seen.generalise_step)}", "generalised"
+    yield from ((step, "blow-up", "blow-up") for step in seen.blowup_steps)
     if shown.run.parent_step:
-        yield shown.run.parent_step, f"leaves run {shown.run.parent}"
+        yield shown.run.parent_step, f"leaves run {shown.run.parent}", "leaves"
     for event in shown.events:
         if event.kind == "steered":
-            yield event.step, steering_text(shown.run.schema, event.data)
+            yield event.step, steering_text(shown.run.schema, event.data), "steered"
 
 
 def steering_text(schema: Schema, data: Mapping[str, object]) -> str:
@@ -275,7 +432,7 @@ def _field_levels(field: str, subjects: Sequence[Subject]) -> Iterator[Level]:
         yield Level(value, f"{symbol} {number(value)}")
 
 
-def _level_over_time(subject: Subject, field: str) -> Series:
+def _level_over_time(subject: Subject, field: str, view: View) -> Series:
     """A steered field as a curve. A gradual change is a straight line on the logarithmic scale."""
     run = subject.shown.run
     steps, values = [0.0], [float(run.values[field])]
@@ -286,6 +443,6 @@ def _level_over_time(subject: Subject, field: str) -> Series:
             steps.pop(), values.pop()
         steps += [step, arrived]
         values += [old, new]
-    reached = whole_span([subject])[1]
-    symbol = run.schema.symbol(field)
-    return Series(symbol, [*steps, max(reached, steps[-1])], [*values, values[-1]], RUN_COLORS[-1])
+    places = [position(subject, step, view) for step in steps]
+    end = max(whole_span([subject], view)[1], places[-1])
+    return Series(run.schema.symbol(field), [*places, end], [*values, values[-1]], RUN_COLORS[-1])

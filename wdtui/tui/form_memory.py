@@ -1,15 +1,13 @@
-"""The last state of the form, in a small file beside the store. Errors of reading and writing are ignored."""
+"""The last state of the form, in a small file beside the store."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 from wdtui.store.paths import FORM_NAME
-from wdtui.support import private
+from wdtui.tui.kept_file import KeptFile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,27 +22,19 @@ class FormMemory:
     """Reads and writes `form.json` in a folder."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = folder / FORM_NAME
+        self._file = KeptFile(folder / FORM_NAME)
         self._last: Kept | None = None
 
     def read(self) -> Kept | None:
         """The saved form, or None. It may contain fields of another version."""
-        try:
-            self._last = _checked(json.loads(self._file.read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            self._last = None
+        self._last = _checked(self._file.read())
         return self._last
 
     def write(self, kept: Kept) -> None:
         """Save a form, if it has changed."""
-        if kept == self._last:
-            return
-        self._last = kept
-        new = self._file.with_suffix(".new")
-        with contextlib.suppress(OSError):  # a read-only store can still be opened
-            with private.opened(new, "wb", private.is_shared(new.parent)) as file:
-                file.write(json.dumps(dataclasses.asdict(kept), ensure_ascii=False).encode())
-            new.replace(self._file)
+        if kept != self._last:
+            self._last = kept
+            self._file.write(dataclasses.asdict(kept))
 
 
 def _checked(content: Any) -> Kept | None:

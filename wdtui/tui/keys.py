@@ -77,6 +77,7 @@ RUNS = (
     Key(
         "m", "mark", "mark", "Mark a run; the charts show all marked runs.", twin="wdtui runs compare RUN…", footer=True
     ),
+    Key("C", "copy_config", "copy config", "Put the config of the run into the form, to change it and train it again."),
     Key("M", "unmark", "unmark all", "Remove all marks."),
     Key("e", "rename", "rename", "Give the run a name.", twin="wdtui runs rename RUN NAME"),
     Key("n", "note", "note", "Write a note on the run.", twin="wdtui runs note RUN TEXT"),
@@ -93,6 +94,8 @@ TABLE = (
     ),
     Key("o", "sort", "sort", "Sort by the next column."),
     Key("O", "reverse", "reverse", "Reverse the sort order."),
+    Key("h", "fold", "fold", "Fold the runs of a sweep into one row, or show them."),
+    Key("H", "fold_all", "fold all", "Fold all sweeps, or show the runs of all."),
 )
 CHARTS = (
     Key(
@@ -109,6 +112,22 @@ CHARTS = (
         "Switch the value axis of the current chart between linear and logarithmic.",
     ),
     Key("v", "chart('next')", "next chart", "Select the next chart."),
+    Key("V", "chart('swap')", "swap charts", "Exchange the current chart with the next one; the app keeps the order."),
+    Key(
+        "p",
+        "pick",
+        "metrics",
+        "Show any metrics in the current chart, over the steps or over another metric; the app keeps them.",
+        twin="wdtui plot RUN --metric NAME",
+        footer=True,
+    ),
+    Key(
+        "X",
+        "chart('change_axis')",
+        "x axis",
+        "Use steps, epochs, seconds of training, or time constants of the weight decay as the horizontal axis.",
+    ),
+    Key("a", "chart('smooth')", "smooth", "Smooth the curves, more with each press, in front of what was measured."),
     Key("z", "chart('maximise')", "zoom", "Maximise the current chart, or restore all charts.", footer=True),
     Key(
         "left",
@@ -124,6 +143,15 @@ CHARTS = (
         "Move the cursor one step to the right and show the values there.",
         shown="→",
     ),
+    Key(
+        "full_stop",
+        "chart('next_event', 1)",
+        "next event",
+        "Go to the next marked event, such as a blow-up.",
+        shown=".",
+    ),
+    Key("comma", "chart('next_event', -1)", "previous event", "Go to the previous marked event.", shown=","),
+    Key("g", "go_to", "go to step", "Go to an exact step."),
     Key(
         "plus,equals_sign",
         "chart('zoom', 0.5)",
@@ -147,10 +175,24 @@ CHARTS = (
         shown="⇧→",
     ),
     Key(
+        "right_square_bracket",
+        "chart('zoom_values', 0.5)",
+        "values closer",
+        "Zoom in on the values of the current chart, around the value at the cursor or the newest one.",
+        shown="]",
+    ),
+    Key(
+        "left_square_bracket",
+        "chart('zoom_values', 2.0)",
+        "values farther",
+        "Zoom out on the values of the current chart.",
+        shown="[",
+    ),
+    Key(
         "0",
         "chart('reset')",
         "reset",
-        "Reset the charts, except z: whole time axis, default scales, no cursor, no layers.",
+        "Reset the view of the charts: whole axes, default scales, no cursor, no smoothing, no layers.",
     ),
     Key("b", "chart('change_layers')", "layers", "Show the BatchNorm variance of the whole network or of each layer."),
 )

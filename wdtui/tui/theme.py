@@ -1,4 +1,4 @@
-"""Themes: one accent colour, for focus and live runs, and dimmed secondary text; dark, light and plain."""
+"""Themes: one accent colour for focus, another for live runs, and dimmed secondary text; dark, light and plain."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ DARK = Theme(
     dark=True,
     variables={
         "line": "#3b4048",
+        "running": "#7fb7d6",
         "muted": "#8d939c",
         "faint": "#5d636c",
         "selection": "#262a31",
@@ -50,6 +51,7 @@ LIGHT = Theme(
     dark=False,
     variables={
         "line": "#cfcbc2",
+        "running": "#00628f",
         "muted": "#666a70",
         "faint": "#9a9da2",
         "selection": "#ece8de",
@@ -75,6 +77,7 @@ PLAIN = Theme(
     dark=True,
     variables={
         "line": "ansi_bright_black",
+        "running": "ansi_cyan",
         "muted": "ansi_default",
         "faint": "ansi_bright_black",
         "selection": "ansi_bright_black",
@@ -85,7 +88,7 @@ PLAIN = Theme(
 """For terminals with 16 colours; uses the terminal's own colours."""
 
 THEMES = (DARK, LIGHT, PLAIN)
-DEFAULTS = {"line": "#3b4048", "muted": "#8d939c", "faint": "#5d636c", "selection": "#262a31"}
+DEFAULTS = {"running": "#7fb7d6", "line": "#3b4048", "muted": "#8d939c", "faint": "#5d636c", "selection": "#262a31"}
 """Variables of the stylesheets beyond Textual's own, for themes that do not define them."""
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Self
 
 Span = tuple[float, float]
+_SMOOTHINGS = (0.0, 0.8, 0.95, 0.99)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -21,6 +23,23 @@ class View:
     cursor: float | None = None
     """The step whose values are shown. It stays in view, at the edge if necessary."""
     per_layer: bool = False
+    axis: str = "step"
+    """The horizontal axis, one of `wdtui.analysis.axes.AXES`. Span and cursor are values on it."""
+    smoothing: float = 0.0
+    """The weight of the past in the moving average of each curve; 0 for the curves as measured."""
+    value_zoom: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """By chart, the share of its range of values that is in view; 1 if it is missing."""
+
+    def with_axis(self, axis: str) -> Self:
+        return dataclasses.replace(self, axis=axis, span=None, cursor=None)
+
+    def with_next_smoothing(self) -> Self:
+        return dataclasses.replace(self, smoothing=_SMOOTHINGS[(_SMOOTHINGS.index(self.smoothing) + 1) % 4])
+
+    def with_values_zoomed(self, chart: str, factor: float) -> Self:
+        """Show `factor` times as much of a chart's range of values."""
+        share = min(max(self.value_zoom.get(chart, 1.0) * factor, 1e-4), 1.0)
+        return dataclasses.replace(self, value_zoom={**self.value_zoom, chart: share})
 
     def with_time_scale_changed(self) -> Self:
         return dataclasses.replace(self, time_log=not self.time_log, span=None)
@@ -31,7 +50,7 @@ class View:
     def visible(self, whole: Span) -> Span:
         """The steps in view of charts that cover `whole`."""
         low, high = self.span or whole
-        return (max(low, 1.0), max(high, 2.0)) if self.time_log else (low, high)
+        return (low, max(high, 2 * low)) if self.time_log else (low, high)
 
     def zoomed(self, factor: float, whole: Span, around: float | None = None) -> Self:
         """Show `factor` times as many steps around a step: the given one, else the cursor, else the newest."""
@@ -53,6 +72,12 @@ class View:
             return self
         low, high = self._positions(self.span)
         return self._looking_at(low + share * (high - low), high - low, self._positions(whole))
+
+    def showing(self, low: float, high: float, whole: Span) -> Self:
+        """Show the part between two values of the axis, if it is not too small."""
+        first, last = self._position(low), self._position(high)
+        ends = self._positions(whole)
+        return self if last - first < (ends[1] - ends[0]) * 1e-4 else self._looking_at(first, last - first, ends)
 
     def pointing_at(self, step: float, whole: Span) -> Self:
         """Put the cursor on a step, and move the visible part only if necessary."""
@@ -76,7 +101,7 @@ class View:
         return self._position(span[0]), self._position(span[1])
 
     def _position(self, step: float) -> float:
-        return math.log10(max(step, 1.0)) if self.time_log else step
+        return math.log10(max(step, 1e-9)) if self.time_log else step
 
     def _value(self, position: float) -> float:
         return 10**position if self.time_log else position

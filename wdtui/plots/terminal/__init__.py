@@ -15,10 +15,11 @@ from rich.cells import cell_len
 
 from wdtui.plots.terminal.canvas import Axes, Canvas, Drawing, Line, Palette, Row, drawn, window_any
 from wdtui.plots.terminal.raster import braille, decimate, lines, to_the_edges
-from wdtui.plots.terminal.scale import Floats, Scale, scale_of, time_scale
-from wdtui.support.text import clean
+from wdtui.plots.terminal.scale import Floats, Scale, scale_of, time_scale, without_outliers
+from wdtui.support.text import clean, number
 
 __all__ = [
+    "EVENTS",
     "RUN_COLORS",
     "RUN_MARKERS",
     "TONES",
@@ -39,10 +40,28 @@ TONES = {"train": RUN_COLORS[0], "validation": RUN_COLORS[2], "test": RUN_COLORS
 RUN_MARKERS = ("", "•", "×", "+", "o", "◆", "*")
 """Markers on the curves of runs, so that they differ without colour; "" is a bare line."""
 
-_DIM = "dim"
+EVENTS = {"blow-up": "#d7263d", "generalised": RUN_COLORS[2], "steered": RUN_COLORS[4]}
+"""The colours of events of a run that is shown alone."""
+
+_MOST_OF_A_PATH = 4_000
+"""The number of points of a path that are drawn."""
+_DIM, _GRID = "dim", "dim #808080"
 _PLAIN_MARKERS = "*o+x#%@"
 _ASCII = str.maketrans(
-    {"ε": "eps", "λ": "lambda", "–": "-", "−": "-", "×": "x", "∞": "inf", "▲": "^", "┤": "+", "│": "|", "└": "+"}
+    {
+        "ε": "eps",
+        "λ": "lambda",
+        "–": "-",
+        "−": "-",
+        "×": "x",
+        "∞": "inf",
+        "▲": "^",
+        "┤": "+",
+        "│": "|",
+        "└": "+",
+        "┊": ":",
+        "·": ".",
+    }
     | {"┬": "+", "┴": "+", "─": "-", "╌": "-", "…": "~"}
 )
 
@@ -57,6 +76,8 @@ class Series:
     color: str | None = None
     marker: str = ""
     """One character, drawn on the line every few columns."""
+    path: bool = False
+    """Whether the points are joined in their order, which need not be ascending in x."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +87,8 @@ class Mark:
     x: float
     label: str = ""
     color: str | None = None
+    line: bool = False
+    """Whether a thin line leads up from it, behind the curves."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,13 +172,15 @@ def draw(
     legend: bool = False,
     ascii: bool = False,
     x_ticks: Sequence[tuple[float, str]] | None = None,
+    outliers: bool = True,
 ) -> Drawing:
     """Draw curves over steps as exactly `height` lines of `width` cells.
 
     Without ranges the axes fit the data. Values beyond `y_range` are drawn at its edge. Values without a position (not
     finite, or not positive on a logarithmic axis) are gaps. Later curves are on top. With `legend` the names are above
     the chart, else several curves are named beside their lines if there is room. Small sizes omit labels, then axes.
-    `x_ticks` are values and labels for the x axis. The first ones that fit are shown.
+    `x_ticks` are values and labels for the x axis. The first ones that fit are shown. Without them, there are round
+    ticks and one where the data end. Without `outliers`, few curves that would flatten all others leave the chart.
     """
     if width < 1 or height < 1:
         return Drawing([], Palette(), None, range(0))
@@ -164,7 +189,8 @@ def draw(
     finite = [_finite(x, y) for x, y in points]
     x_scale = time_scale(_deciding([x for x, _ in finite]), x_log, x_range)
     extra = tuple(level.y for level in levels)
-    y_scale = scale_of(_deciding([y for _, y in finite]), y_log, y_range, extra=extra)
+    values = [y for _, y in finite]
+    y_scale = scale_of(_deciding(values if outliers else without_outliers(values, y_log)), y_log, y_range, extra=extra)
     if width < 12 or height < 4:
         bare, _ = _paint(Canvas(height, width), look, series, points, x_scale, y_scale)
         return Drawing(drawn(bare), look.palette, x_scale, range(width))
@@ -183,8 +209,10 @@ def draw(
     elif not legend:
         _name_beside(canvas, look, series, curves)
     shown_scale = x_scale if known or x_range else None
-    labels, columns = _x_labels(look, shown_scale, x_ticks, margin, width)
+    end = max((float(x[-1]) for x, _ in finite if len(x)), default=None) if x_ticks is None else None
+    labels, columns = _x_labels(look, shown_scale, x_ticks, end, margin, width)
     cursor_column = None if cursor is None else x_scale.cell(cursor, canvas.columns)
+    _grid(canvas, look, marks, x_scale, y_ticks, cursor_column)
     axes = Axes(look.dim, margin, columns, y_ticks, cursor_column)
     *body, axis = map(look.row, drawn(canvas, axes))
     below = [Line(*axis), labels]
@@ -233,8 +261,11 @@ def _paint(
     curves = []
     for index, (curve, (x, y)) in enumerate(zip(series, points, strict=True)):
         y = np.where(y > 0, y, np.nan) if y_scale.log else y
-        x, y = decimate(x, y, canvas.columns * across, x_scale.ends, x_scale.log)
-        dots = lines(*to_the_edges(x_scale.unit(x), y_scale.unit(y)), canvas.columns * across, canvas.rows * down)
+        dots = lines(
+            *_placed(curve, x, y, x_scale, y_scale, canvas.columns * across),
+            canvas.columns * across,
+            canvas.rows * down,
+        )
         style = look.style(curve.color)
         if look.ascii:
             touched = dots
@@ -246,6 +277,17 @@ def _paint(
             _set_markers(canvas, look.sign(curve, index), touched, style, index)
         curves.append(touched)
     return canvas, curves
+
+
+def _placed(curve: Series, x: Floats, y: Floats, x_scale: Scale, y_scale: Scale, columns: int) -> tuple[Floats, Floats]:
+    """The points of a curve on both axes, 0 … 1, as few as show the same."""
+    if not curve.path:
+        x, y = decimate(x, y, columns, x_scale.ends, x_scale.log)
+        return to_the_edges(x_scale.unit(x), y_scale.unit(y))
+    stride = max(len(x) // _MOST_OF_A_PATH, 1)
+    across, up = x_scale.unit(x[::stride]), y_scale.unit(y[::stride])
+    outside = ~((across > -1e-9) & (across < 1 + 1e-9))
+    return np.where(outside, 0.0, across), np.where(outside, np.nan, up)
 
 
 def _set_markers(canvas: Canvas, marker: str, touched: NDArray[np.bool_], style: int, index: int) -> None:
@@ -271,23 +313,54 @@ def _levels(canvas: Canvas, look: _Look, levels: Sequence[Level], scale: Scale) 
         canvas.fill(slice(row, row + 1), slice(None, None, 2 if look.ascii else 1), dash, look.dim)
 
 
+def _grid(
+    canvas: Canvas, look: _Look, marks: Sequence[Mark], x_scale: Scale, y_ticks: dict[int, str], cursor: int | None
+) -> None:
+    """Draw the lines of marks and a faint line at each tick of the value axis, where nothing else is."""
+    for mark in marks:
+        if mark.line and (column := x_scale.cell(mark.x, canvas.columns)) not in (None, cursor):
+            style = look.style(f"{_DIM} {mark.color}" if mark.color else _DIM)
+            canvas.fill(slice(None), slice(column, column + 1), look.glyph("┊"), style)
+    dots = np.where(np.arange(canvas.columns) % 2, ord(" "), ord(look.glyph("·"))).astype(np.uint32)
+    if cursor is not None:
+        dots[cursor] = 0
+    for row in y_ticks:
+        canvas.fill_row(row, dots, look.style(_GRID))
+
+
 def _name_beside(canvas: Canvas, look: _Look, series: Sequence[Series], curves: list[NDArray[np.bool_]]) -> None:
-    """Write each curve's label directly above or below it, as far left as possible, as a curve grows to the right."""
+    """Write each curve's label behind its end, else directly above or below it, as far right as possible."""
     labels = [look.text(curve.label) for curve in series]
     if sum(map(bool, labels)) < 2:
         return
     for index, (named, label) in enumerate(zip(series, labels, strict=True)):
-        others = [curve for other, curve in enumerate(curves) if other != index]
-        near_others = _thicker(np.any(others, axis=0)) if others else np.zeros_like(curves[index])
-        length = len(label)
-        own = window_any(_thicker(curves[index]), length)
-        room = canvas.free_starts(length) & own if label and length < canvas.columns else own[:, :0]
-        for starts in (room & ~window_any(near_others, length) if room.size else room, room):
-            columns = np.flatnonzero(starts.any(axis=0))
-            if len(columns):
-                column = int(columns[0])
-                canvas.write(int(np.flatnonzero(starts[:, column])[0]), column, label, look.style(named.color))
-                break
+        place = _behind(canvas, curves[index], len(label)) or _along(canvas, curves, index, len(label))
+        if label and place:
+            canvas.write(*place, label, look.style(named.color))
+
+
+def _behind(canvas: Canvas, curve: NDArray[np.bool_], length: int) -> tuple[int, int] | None:
+    """Row and column for a label right of a curve's last cell; None if there is no room."""
+    columns = np.flatnonzero(curve.any(axis=0))
+    if not len(columns) or columns[-1] + 2 + length > canvas.columns:
+        return None
+    rows, start = np.flatnonzero(curve[:, columns[-1]]), int(columns[-1]) + 2
+    row = int(rows[len(rows) // 2])
+    return (row, start) if canvas.free_starts(length)[row, start] else None
+
+
+def _along(canvas: Canvas, curves: list[NDArray[np.bool_]], index: int, length: int) -> tuple[int, int] | None:
+    """Row and column for a label beside a curve, away from the others if possible; None if there is no room."""
+    others = [curve for other, curve in enumerate(curves) if other != index]
+    near_others = _thicker(np.any(others, axis=0)) if others else np.zeros_like(curves[index])
+    own = window_any(_thicker(curves[index]), length)
+    room = canvas.free_starts(length) & own if 0 < length < canvas.columns else own[:, :0]
+    for starts in (room & ~window_any(near_others, length) if room.size else room, room):
+        columns = np.flatnonzero(starts.any(axis=0))
+        if len(columns):
+            column = int(columns[-1])
+            return int(np.flatnonzero(starts[:, column])[0]), column
+    return None
 
 
 def _thicker(curve: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -323,11 +396,20 @@ def _y_ticks(look: _Look, scale: Scale | None, rows: int, width: int) -> dict[in
 
 
 def _x_labels(
-    look: _Look, scale: Scale | None, ticks: Sequence[tuple[float, str]] | None, margin: int, width: int
+    look: _Look,
+    scale: Scale | None,
+    ticks: Sequence[tuple[float, str]] | None,
+    end: float | None,
+    margin: int,
+    width: int,
 ) -> tuple[Line, list[int]]:
-    """The line of labels below the axis, and the columns of the plot area whose labels fit."""
+    """The line of labels below the axis, and the columns of the plot area whose labels fit.
+
+    The one at `end`, where the data end, comes before the others.
+    """
     line, ticked, columns = Line.blank(width), [], width - margin
-    for cell, label in _ticks(scale, max(columns // 12, 2), columns, ticks):
+    ends = [] if end is None else _ticks(scale, 1, columns, [(end, number(round(end, 3)))])
+    for cell, label in [*ends, *_ticks(scale, max(columns // 12, 3), columns, ticks)]:
         label = look.text(label)
         start = max(min(margin + cell - len(label) // 2, width - len(label)), 0)
         if line.write(start, label, look.dim, apart=1):
@@ -365,7 +447,7 @@ def _write_marks(
         if not mark.label or (many and mark.label in done):
             continue
         label = look.text(f"{mark.label} ×{kinds[mark.label]}" if many else mark.label)
-        texts = (label,) if many else (label, label.rsplit(" ", 1)[0])
+        texts = (label,) if many or line is labels else (label, label.rsplit(" ", 1)[0])
         style, triangle = look.style(mark.color), column if line is labels else None
         if any(_write_near(labels, column, text, style, triangle) for text in texts):
             done.add(mark.label)

@@ -23,6 +23,9 @@ _Figure = type(plotext.active())
 _COLOR, _END = "\x1b[38;5;", "\x1b[0m"
 """The text before and after cells of one colour in plotext's output."""
 
+_STRETCH = 4
+"""The number of columns of one colour where two curves share cells."""
+
 Row = tuple[list[str], list[int]]
 """The characters of a line and the number of each one's style."""
 
@@ -50,10 +53,15 @@ class Canvas:
         self.styles = np.zeros((rows, columns), dtype=np.int64)
 
     def add_braille(self, cells: NDArray[np.uint32], style: int) -> None:
-        """Draw a curve's braille over the others. In shared cells the dots of both stay, in the new colour."""
-        old = self.characters
+        """Draw a curve's braille over the others.
+
+        In shared cells the dots of both stay. Their colours alternate, so that no curve vanishes under another one.
+        """
+        old, before = self.characters, self.styles.copy()
         dotted = (old >= BRAILLE) & (old < BRAILLE + 256) & (cells > 0)
         self.add(np.where(dotted, cells | old, np.where(cells > 0, cells | BRAILLE, 0)).astype(np.uint32), style)
+        theirs = dotted & (np.arange(self.columns) // _STRETCH % 2 == 0)
+        self.styles[theirs] = before[theirs]
 
     def add(self, cells: NDArray[np.uint32], style: int) -> None:
         """Draw characters [rows, columns] over the others, where they are not 0."""
@@ -65,6 +73,11 @@ class Canvas:
         free = self.characters[row, column] == 0
         self.characters[row, column][free] = ord(character)
         self.styles[row, column][free] = style
+
+    def fill_row(self, row: int, characters: NDArray[np.uint32], style: int) -> None:
+        """Draw characters [columns], where they are not 0, in the free cells of a row. Blanks make long stretches."""
+        free = (self.characters[row] == 0) & (characters > 0)
+        self.characters[row, free], self.styles[row, free] = characters[free], style
 
     def write(self, row: int, column: int, text: str, style: int) -> None:
         """Write over other characters, cut at the edges."""

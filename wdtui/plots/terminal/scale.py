@@ -16,6 +16,9 @@ Floats = NDArray[np.float64]
 LIMIT = 1e150
 """Larger values are drawn here, so that differences of values do not overflow."""
 
+_FLAT = 5.0
+"""A curve is an outlier if the axis is so many times as long with it."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scale:
@@ -52,11 +55,11 @@ class Scale:
         return max(min(int(position * cells), cells - 1), 0) if -1e-9 <= position <= 1 + 1e-9 else None
 
     def ticks(self, most: int) -> list[tuple[float, str]]:
-        """Round values on the axis, ascending, with labels: at least two and about `most` at most."""
+        """Round values on the axis, ascending, with labels: about `most`, and at least three if that is not less."""
         if not self.log:
             return _linear_ticks(self.low, self.high, most)
         ticks = _log_ticks(self.low, self.high, most)
-        if len(ticks) < 2 and self.high - self.low < 1:
+        if len(ticks) < min(most, 3) and self.high - self.low < 1:
             return _linear_ticks(*self.ends, most + 2)
         return ticks
 
@@ -81,6 +84,24 @@ def scale_of(
             low, high = min(low, value), max(high, value)
     low, high = _rounded_out(low, high, log)
     return Scale(low, high, log)
+
+
+def without_outliers(parts: list[Floats], log: bool) -> list[Floats]:
+    """The curves that decide a range: without the few, a third at most, next to which all others would be flat."""
+    kept = [part for part in parts if len(_transformed(part, log))]
+    for _ in range(len(kept) // 3):
+        spans = [_span([*kept[:index], *kept[index + 1 :]], log) for index in range(len(kept))]
+        least = int(np.argmin(spans))
+        if not 0 < spans[least] * _FLAT < _span(kept, log):
+            break
+        del kept[least]
+    return kept
+
+
+def _span(parts: list[Floats], log: bool) -> float:
+    """How much of the axis curves cover together."""
+    ends = np.concatenate([[part.min(), part.max()] for part in (_transformed(part, log) for part in parts)])
+    return float(ends.max() - ends.min())
 
 
 def time_scale(values: Floats, log: bool, chosen: tuple[float, float] | None) -> Scale:
@@ -121,10 +142,10 @@ def _rounded_out(low: float, high: float, log: bool) -> tuple[float, float]:
 
 def _linear_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
     step, values = 0.0, []
-    for finer in range(most, most + 5):  # if a step fits five times, at least two multiples are on the axis
+    for finer in range(most, most + 9):  # if a step fits five times, at least three multiples are on the axis
         step = round_step(high - low, finer)
         values = [k * step for k in range(math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6) + 1)]
-        if len(values) > 1:
+        if len(values) >= min(max(most, 2), 3):
             break
     on_axis = [min(max(value, low), high) for value in values]  # rounding may put a value beyond an end
     return list(zip(on_axis, _linear_labels(values, step), strict=True))
@@ -144,17 +165,13 @@ def _linear_labels(values: list[float], step: float) -> list[str]:
 
 
 def _log_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
-    """Powers of ten, and below two decades also 2 and 5 times them, if there is room or they are needed."""
-    powers = _log_positions(low, high, (1,))
-    if high - low >= 2:
-        stride = min(math.ceil(len(powers) / max(most, 1)), len(powers) // 2) if len(powers) > most + 1 else 1
-        kept = [position for position in powers if round(position) % stride == 0]
-    else:
-        apart = math.log10(2) * most * 1.5 >= high - low
-        choices = (
-            [_log_positions(low, high, (1, 2, 5)), powers] if apart else [powers, _log_positions(low, high, (1, 5))]
-        )
-        kept = next((positions for positions in choices if len(positions) > 1), choices[0])
+    """Powers of ten, on a short axis also multiples of them: the fewest that are enough."""
+    powers, enough = _log_positions(low, high, (1,)), min(max(most, 2), 3)
+    stride = max(math.ceil(len(powers) / max(most, 1)), 1)
+    coarse = ([position for position in powers if round(position) % step == 0] for step in range(stride, 0, -1))
+    fine = (_log_positions(low, high, factors) for factors in ((1, 3), (1, 2, 5)))
+    choices = [*coarse, *fine]
+    kept = next((positions for positions in choices if len(positions) >= enough), choices[-1])
     exponents = bool(kept) and (kept[0] < -3.001 or kept[-1] > 6.999)
     return [(10**position, _log_label(position, exponents)) for position in kept]
 

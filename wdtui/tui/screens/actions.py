@@ -14,11 +14,15 @@ from wdtui.support.errors import WdtuiError
 from wdtui.tui.controls import Controls
 from wdtui.tui.feed import Snapshot
 from wdtui.tui.keymap import key_of
+from wdtui.tui.layouts import Picked
 from wdtui.tui.screens.dialogs import ForkDialog, LineDialog, SteerDialog, delete_question
 from wdtui.tui.widgets.chart_grid import ChartGrid
 
 if TYPE_CHECKING:
     from wdtui.tui.app import WorkbenchApp
+
+SETTLE_SECONDS = 0.08
+"""How long the cursor must stay on a run before its points are read."""
 
 
 class RunScreen(Screen[None]):
@@ -79,6 +83,34 @@ class RunScreen(Screen[None]):
     def action_chart(self, name: str, *arguments: float) -> None:
         self.query_one(ChartGrid).act(name, *arguments)
 
+    def action_pick(self) -> None:
+        """Ask which metrics the current chart shows."""
+        from wdtui.tui.screens.picker import USUAL, MetricPicker
+
+        grid = self.query_one(ChartGrid)
+
+        def answered(picked: Picked | None) -> None:
+            if picked is not None:
+                grid.pick(None if picked == USUAL else picked)
+
+        self.app.push_screen(MetricPicker(grid.schema, grid.columns, grid.picked), answered)
+
+    def action_go_to(self) -> None:
+        """Ask for a step and put the cursor there."""
+
+        def answered(text: str | None) -> None:
+            if text is None:
+                return
+            digits = text.strip().replace(",", "")
+            if not digits.isdecimal():
+                self.notify(
+                    f"{text} is not a step: give a whole number such as 10000.", severity="warning", markup=False
+                )
+                return
+            self.query_one(ChartGrid).go_to(int(digits))
+
+        self.app.push_screen(LineDialog("go to step", "", "Enter puts the cursor there, Escape cancels."), answered)
+
     def action_pause(self) -> None:
         self.with_run(lambda run: self.do(self.controls.pause_or_resume, run.id))
 
@@ -105,8 +137,8 @@ class RunScreen(Screen[None]):
     def _ask_fork(self, run: RunRecord) -> None:
         """Ask for the changes and the step of a fork: by default the charts' cursor, or else the last point."""
         run = self.controls.check_forkable(run.id)
-        cursor = self.query_one(ChartGrid).view.cursor
-        step = min(int(cursor), run.step) if cursor is not None else run.step
+        cursor = self.query_one(ChartGrid).cursor_step
+        step = min(cursor, run.step) if cursor is not None else run.step
 
         def answered(values: dict[str, Any] | None) -> None:
             if values is not None:

@@ -54,7 +54,15 @@ class RunView(RunScreen):
     def compose(self) -> ComposeResult:
         yield HeaderLine(f"run {self._run_id}")
         with Horizontal():
-            yield ChartGrid(self._schema, _CHARTS, self.workbench.identities.of, status_line, per_layer=True, id="grid")
+            yield ChartGrid(
+                self._schema,
+                _CHARTS,
+                self.workbench.identities.of,
+                status_line,
+                self.workbench.layouts,
+                per_layer=True,
+                id="grid",
+            )
             with VerticalScroll(id="about"):
                 yield PlainText(id="facts")
         yield KeyLine([key for key in (*_RUN_KEYS, *keys.CHARTS, _BACK, *_APP_KEYS) if key.footer])

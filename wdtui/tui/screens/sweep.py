@@ -11,6 +11,8 @@ from rich.text import Text
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.containers import Horizontal
+from textual.timer import Timer
 
 from wdtui.analysis.sweep_table import Row, Table, columns, label
 from wdtui.runs.sweep_words import progress_line, spread_text, states_text, values_name
@@ -21,9 +23,10 @@ from wdtui.store.sweeps import Sweep
 from wdtui.support.text import clean
 from wdtui.tui import keys
 from wdtui.tui.feed import Snapshot
-from wdtui.tui.figures import Figure
+from wdtui.tui.figures import Figure, figure, subjects
 from wdtui.tui.keymap import key_of
-from wdtui.tui.screens.actions import RunScreen
+from wdtui.tui.screens.actions import SETTLE_SECONDS, RunScreen
+from wdtui.tui.view import View
 from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
 from wdtui.tui.widgets.plain_text import PlainText
@@ -51,18 +54,24 @@ class SweepView(RunScreen):
         self._cells = sweep.cells
         self._metric = self._seed = 0
         self._progress = Progress(sweep, (None,) * len(sweep.config_texts))
+        self._settling: Timer | None = None
 
     def compose(self) -> ComposeResult:
         name = clean(self._sweep.name or self._sweep.experiment)
         yield HeaderLine(" · ".join(filter(None, [f"sweep {self._sweep.label}", name])))
         yield ChartPanel(Figure("", "", ()), id="map")
-        yield PlainText(id="cell")
+        with Horizontal(id="selected"):
+            yield PlainText(id="cell")
+            yield ChartPanel(Figure("", "", ()), id="curves")
         yield PlainText(id="progress")
         yield KeyLine([_BACK, *(key for key in (*keys.SWEEP, *_APP_KEYS) if key.footer)])
 
     def on_mount(self) -> None:
         self.query_one("#map").focus()
         self.watch(self.app, "snapshot", self._take)
+
+    def on_screen_resume(self) -> None:
+        self._read_curves()
 
     # What is shown
 
@@ -89,6 +98,18 @@ class SweepView(RunScreen):
         runs = [run for run in self._row.runs if isinstance(run, RunRecord)] if self._row else []
         return runs[self._seed % len(runs)] if runs else None
 
+    @property
+    def _run_ids(self) -> list[int]:
+        """The runs of the selected cell."""
+        return [run.id for run in self._row.runs if isinstance(run, RunRecord)] if self._row else []
+
+    def _read_curves(self) -> None:
+        """Make the feed read the runs of the selected cell, unless another screen is on top."""
+        self._settling = None
+        if self.app.screen is self:
+            self.workbench.feed.show(self._run_ids)
+            self.workbench.look()
+
     def _take(self, snapshot: Snapshot) -> None:
         """Read the runs of the cells."""
         if not snapshot.loaded:
@@ -111,6 +132,7 @@ class SweepView(RunScreen):
             self._table = Table.of(self._schema, self._axes, (((cell.config.seed,), run) for cell, run in cells))
         self._schema = self._table.schema
         self.query_one("#map", ChartPanel).show(self._figure())
+        self.query_one("#curves", ChartPanel).show(self._curves())
         self.query_one("#cell", PlainText).set_text(self._about_cell(), same_size=True)
         self.query_one("#progress", PlainText).set_text(self._about_progress(), same_size=True)
         sizes = [f"{len(values)} {self._schema.symbol(axis)}" for axis, values in self._axes.items()]
@@ -119,7 +141,8 @@ class SweepView(RunScreen):
         self.query_one(HeaderLine).show(" × ".join(sizes))
 
     def _figure(self) -> Figure:
-        from wdtui.plots.terminal.sweeps import curve, heatmap, title
+        from wdtui.plots.terminal.heatmap import heatmap
+        from wdtui.plots.terminal.sweeps import curve, title
 
         metrics, axes = self._shown_metrics, list(self._axes)
         if len(axes) == 1:
@@ -128,12 +151,24 @@ class SweepView(RunScreen):
         else:
             further = dict(zip(axes[2:], self._values[2:], strict=True))
             selected = (self._indices[0], self._indices[1])
-            drawing = partial(heatmap, self._table.at(further), metrics[0], selected=selected)
+            colors = not (self.app.no_color or self.app.native_ansi_color)
+            drawing = partial(heatmap, self._table.at(further), metrics[0], selected=selected, colors=colors)
             symbol, field = self._schema.symbol, self._schema.field
             named = f"{label(self._schema, metrics[0])} over {' and '.join(map(symbol, axes[:2]))}"
             named += "".join(f", at {symbol(axis)} {field(axis).written(value)}" for axis, value in further.items())
         value = spread_text(self._schema, self._row, metrics[-1]) if self._row else ""
         return Figure(named, "", (Text(value),), drawing=lambda width, height: drawing(width=width, height=height))
+
+    def _curves(self) -> Figure:
+        """The curves of the selected cell, of the metric on the map if a chart has it, else of the first chart."""
+        wanted = self._run_ids
+        shown = [one for one in self.workbench.snapshot.shown if one.run.id in wanted]
+        if wanted and not shown and self._settling is None:
+            self._settling = self.set_timer(SETTLE_SECONDS, self._read_curves)
+        charts = self._schema.charts_of(shown[0].curves.names if shown else ())
+        metric = self._shown_metrics[-1]
+        chart = next((one for one in charts if metric in (trace.metric for trace in one.traces)), charts[0])
+        return figure(chart, subjects(shown, self.workbench.identities.of), View())
 
     def _about_cell(self) -> Text:
         row, run = self._row, self.selected_run
@@ -146,9 +181,12 @@ class SweepView(RunScreen):
         if run:
             text.append(f"   run {run.id}" + (f", seed {run.values['seed']}" if len(row.runs) > 1 else ""))
         schema = self._schema
-        results = [f"{label(schema, name)} {spread_text(schema, row, name)}" for name in columns(schema)]
-        text.append("\n" + "   ".join(results[:3]))
-        return text.append("\n" + "   ".join(results[3:]))
+        results = [(label(schema, name), spread_text(schema, row, name)) for name in columns(schema)]
+        in_a_line, width = 3 if self.has_class("-short") else 1, max(len(name) for name, _ in results)
+        for index, (name, value) in enumerate(results):
+            text.append("   " if index % in_a_line else "\n")
+            text.append(f"{name} " if in_a_line > 1 else f"{name.ljust(width)}  ", "dim").append(value)
+        return text
 
     def _about_progress(self) -> Text:
         progress = self._progress
@@ -161,6 +199,7 @@ class SweepView(RunScreen):
 
     def on_resize(self, event: events.Resize) -> None:
         self.set_class(event.size.height < 14, "-tiny")
+        self.set_class(event.size.height < 30 or event.size.width < 80, "-short")
 
     # Actions
 

@@ -25,9 +25,10 @@ from wdtui.support.errors import WdtuiError
 from wdtui.tui import keys
 from wdtui.tui.feed import Snapshot
 from wdtui.tui.form_memory import FormMemory
+from wdtui.tui.keymap import key_of
 from wdtui.tui.load import LoadHistory
 from wdtui.tui.query import QueryError, as_typed, parse
-from wdtui.tui.screens.actions import RunScreen
+from wdtui.tui.screens.actions import SETTLE_SECONDS, RunScreen
 from wdtui.tui.screens.sweep_form import SweepForm, SweepList
 from wdtui.tui.status_line import headline, status_line
 from wdtui.tui.widgets.chart import ChartPanel
@@ -40,8 +41,6 @@ from wdtui.tui.widgets.run_table import RunTable
 
 _NARROW, _SHORT = 100, 30
 """With fewer columns or lines, only one chart is shown at a time, and the form only while it is used."""
-_SETTLE_SECONDS = 0.08
-"""How long the cursor must stay on a run before its points are read."""
 _LOAD_SECONDS = 2.0
 """How often the load is sampled, while this screen is visible and runs are live or the load charts are shown."""
 _CHARTS = 4
@@ -73,7 +72,9 @@ class Workbench(RunScreen):
             form = LaunchForm(FormMemory(self.controls.store.folder), problem=self.workbench.problem, id="form")
             yield form
             with Vertical(id="views"):
-                yield ChartGrid(form.schema, _CHARTS, self.workbench.identities.of, status_line, id="grid")
+                yield ChartGrid(
+                    form.schema, _CHARTS, self.workbench.identities.of, status_line, self.workbench.layouts, id="grid"
+                )
                 yield LoadStrip(id="machine")
         with Vertical(id="runs"):
             yield RunTable(lambda run_id: self.workbench.identities.of(run_id) if self._is_shown(run_id) else None)
@@ -92,6 +93,7 @@ class Workbench(RunScreen):
         self.set_interval(_LOAD_SECONDS, self.look_at_machine)
 
     def on_screen_resume(self) -> None:
+        self.query_one(ChartGrid).refresh_layout()  # another screen may have changed it
         if self._looked:  # another screen may have changed which runs the feed reads
             self._show_selected()
 
@@ -112,6 +114,8 @@ class Workbench(RunScreen):
     @property
     def runs_to_delete(self) -> list[RunRecord]:
         marked = [run for run in self.snapshot.runs if run.id in self._marked]
+        if not marked and (group := self.table.group):
+            return list(group.runs)
         return marked or super().runs_to_delete
 
     def _is_shown(self, run_id: int) -> bool:
@@ -129,7 +133,7 @@ class Workbench(RunScreen):
         self._marked = [run_id for run_id in self._marked if run_id in known]
         greeting = _GREETING_OF_A_FILE if self.workbench.problem else _GREETING
         self.table.greeting = "" if snapshot.runs else greeting
-        self.table.show(snapshot.runs)
+        self.table.show(snapshot.runs, snapshot.sweeps)
         if arrived is not None:
             self._started = None
             if any(run.id == arrived for run in self.table.runs):
@@ -181,7 +185,9 @@ class Workbench(RunScreen):
         self._settling = None
         if self.app.screen is not self:
             return
-        selected = self.table.selected
+        selected, group = self.table.selected, self.table.group
+        if group and group.best and not self._marked:
+            selected = group.best.id  # a sweep shows its best run
         wanted = [*self._marked, *([selected] if selected is not None and selected not in self._marked else [])]
         self.workbench.feed.show(wanted)
         self.workbench.look()
@@ -192,7 +198,7 @@ class Workbench(RunScreen):
         event.stop()
         if self._settling is not None:
             self._settling.stop()
-        self._settling = self.set_timer(_SETTLE_SECONDS, self._show_selected)
+        self._settling = self.set_timer(SETTLE_SECONDS, self._show_selected)
 
     # Starting
 
@@ -310,6 +316,29 @@ class Workbench(RunScreen):
 
     # Marks, order, filter
 
+    def action_copy_config(self) -> None:
+        """Put the selected run's config into the form."""
+
+        def copy(run: RunRecord) -> None:
+            self.form.use_config(run.config)
+            self.action_form()
+
+        self.with_run(copy)
+
+    def action_fold(self) -> None:
+        self.table.fold()
+
+    def action_fold_all(self) -> None:
+        self.table.fold_all()
+
+    def with_run(self, action: Callable[[RunRecord], None]) -> None:
+        """Act on the selected run. A sweep's row is none."""
+        if group := self.table.group:
+            fold, enter = (key_of(name, self.workbench.keymap) for name in ("fold", "open"))
+            self.notify(f"{group.sweep.label} is a sweep: {fold} shows its runs, {enter} opens its map.", markup=False)
+            return
+        super().with_run(action)
+
     def action_mark(self) -> None:
         def change(run: RunRecord) -> None:
             if run.id in self._marked:
@@ -399,6 +428,9 @@ class Workbench(RunScreen):
 
     def action_open(self) -> None:
         if not isinstance(self.focused, ChartPanel):
+            if group := self.table.group:
+                self.workbench.open_sweep(self.controls.store.sweeps.get(group.sweep.id))
+                return
             self._show_selected()  # the cursor may just have moved
             self.with_run(lambda run: self.workbench.open_run(run.id))
         else:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _ZOOM, _PAN = 0.8, 0.1
 """How much of the span one notch of the wheel leaves in view, and by which share it moves it."""
+_DRAG = 3
+"""Over how many columns a drag goes at least."""
 _LEFT = 2
 """Columns of border and padding left of the drawing."""
 
@@ -64,8 +66,24 @@ class ChartPanel(Widget, can_focus=True):
             super().__init__()
             self.share = share
 
+    class ValuesZoomed(Message):
+        """The wheel was turned with Ctrl: show `factor` times as much of the range of values."""
+
+        def __init__(self, panel: ChartPanel, factor: float) -> None:
+            super().__init__()
+            self.panel, self.factor = panel, factor
+
+    class Dragged(Message):
+        """The mouse was dragged from one value on the x axis to another."""
+
+        def __init__(self, low: float, high: float) -> None:
+            super().__init__()
+            self.low, self.high = low, high
+
     def __init__(self, figure: Figure, *, id: str | None = None) -> None:
         super().__init__(id=id)
+        self._pressed: int | None = None
+        """The column at which a mouse button went down."""
         self._figure = figure
         self._strips: list[Strip] = []
         self._drawing: Drawing | None = None
@@ -100,16 +118,34 @@ class ChartPanel(Widget, can_focus=True):
     def on_blur(self) -> None:
         self._redraw()
 
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        self._pressed = event.x
+
+    def on_mouse_up(self, event: events.MouseUp) -> None:
+        """Show the part that was dragged over. A click ends where it began."""
+        start, self._pressed = self._pressed, None
+        if start is None or abs(event.x - start) < _DRAG:
+            return
+        low, high = (self.x_at(column) for column in sorted((start, event.x)))
+        if low is not None and high is not None:
+            self.post_message(self.Dragged(low, high))
+
     def on_click(self, event: events.Click) -> None:
         self.post_message(self.Chosen(self))
         if (x := self.x_at(event.x)) is not None:
             self.post_message(self.Pointed(x))
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        self._wheel(event, self.Panned(-_PAN) if event.shift else None, _ZOOM)
+        self._wheel(event, self._instead(event, -_PAN, _ZOOM), _ZOOM)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        self._wheel(event, self.Panned(_PAN) if event.shift else None, 1 / _ZOOM)
+        self._wheel(event, self._instead(event, _PAN, 1 / _ZOOM), 1 / _ZOOM)
+
+    def _instead(self, event: events.MouseEvent, share: float, factor: float) -> Message | None:
+        """What the wheel does with Shift or Ctrl held."""
+        if event.shift:
+            return self.Panned(share)
+        return self.ValuesZoomed(self, factor) if event.ctrl else None
 
     def on_mouse_scroll_left(self, event: events.MouseScrollLeft) -> None:
         self._wheel(event, self.Panned(-_PAN))
@@ -117,10 +153,10 @@ class ChartPanel(Widget, can_focus=True):
     def on_mouse_scroll_right(self, event: events.MouseScrollRight) -> None:
         self._wheel(event, self.Panned(_PAN))
 
-    def _wheel(self, event: events.MouseEvent, panned: Panned | None, factor: float = 1.0) -> None:
+    def _wheel(self, event: events.MouseEvent, instead: Message | None, factor: float = 1.0) -> None:
         if (x := self.x_at(event.x)) is not None:
             event.stop()
-            self.post_message(panned or self.Zoomed(factor, x))
+            self.post_message(instead or self.Zoomed(factor, x))
 
     def x_at(self, column: int) -> float | None:
         """The value on the x axis at a column of this widget; None outside the plot area and without points."""
@@ -171,6 +207,7 @@ class ChartPanel(Widget, can_focus=True):
             marks=figure.marks,
             levels=figure.levels,
             cursor=figure.cursor,
+            outliers=figure.outliers,
         )
         return self._framed(self._drawing)
 
@@ -198,7 +235,11 @@ class ChartPanel(Widget, can_focus=True):
     def _foot(self, width: int, base: Style, edge: Style) -> Strip:
         """The lower border, which says which axes are logarithmic, as the title often has no room for that."""
         left = " log scale " if self._figure.y_log and not self._figure.about else ""
-        right = " log time " if self._figure.x_log and not self._figure.about else ""
+        figure = self._figure
+        right = " ".join(
+            filter(None, ["log" if figure.x_log else "", figure.x_name or ("time" if figure.x_log else "")])
+        )
+        right = f" {right} " if right and not figure.about else ""
         if len(left) + len(right) + 4 > width:
             left = right = ""
         rule = "─" * (width - 4 - len(left) - len(right))

@@ -15,13 +15,18 @@ from textual.containers import Container
 from wdtui.analysis.sweep_table import written
 from wdtui.schema.chart import Chart
 from wdtui.schema.schema import Schema
-from wdtui.support.text import number
 from wdtui.tui.feed import Shown
 from wdtui.tui.figures import (
     Figure,
     Subject,
+    axes_of,
+    comparison,
     figure,
     legend,
+    milestones_of,
+    place_text,
+    position,
+    positions,
     subjects,
     title,
     value_at,
@@ -29,6 +34,7 @@ from wdtui.tui.figures import (
     written_values,
 )
 from wdtui.tui.identity import Identity
+from wdtui.tui.layouts import Layouts, Picked
 from wdtui.tui.view import View
 from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.plain_text import PlainText
@@ -44,7 +50,8 @@ class ChartGrid(Container):
     ChartGrid > #charts.-one ChartPanel { display: none; height: 1fr; }
     ChartGrid > #charts.-one ChartPanel.-current { display: block; }
     ChartGrid > #charts ChartPanel.-unused { display: none; }
-    ChartGrid > #status { height: 1; padding: 0 2; color: $muted; text-wrap: nowrap; text-overflow: ellipsis; }
+    ChartGrid > #status { height: auto; min-height: 1; max-height: 9; padding: 0 2; color: $muted;
+        text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
     def __init__(
@@ -53,6 +60,7 @@ class ChartGrid(Container):
         most: int,
         identity: Callable[[int], Identity],
         status_line: Callable[[Shown], str],
+        layouts: Layouts,
         *,
         per_layer: bool = False,
         id: str | None = None,
@@ -64,6 +72,7 @@ class ChartGrid(Container):
         super().__init__(id=id)
         self._idle = schema
         self._most = most
+        self._layouts = layouts
         self._charts = self._charts_of(())
         self._identity = identity
         self._status_line = status_line
@@ -101,6 +110,8 @@ class ChartGrid(Container):
             self._view = dataclasses.replace(self._view, span=None, cursor=None)
         self._shown = shown
         self._subjects = subjects(shown, self._identity)
+        if shown and self._view.axis not in axes_of(self._subjects):
+            self._view = self._view.with_axis("step")
         charts = self._charts_of(shown)
         if charts != self._charts:
             self._charts, self._current = charts, min(self._current, len(charts) - 1)
@@ -111,7 +122,7 @@ class ChartGrid(Container):
     def _charts_of(self, shown: Sequence[Shown]) -> tuple[Chart, ...]:
         """The charts of the first run. Runs of other problems show metrics with the same names."""
         schema, columns = (shown[0].run.schema, shown[0].curves.names) if shown else (self._idle, ())
-        return schema.charts_of(columns)[: self._most]
+        return self._layouts.charts(schema, schema.charts_of(columns)[: self._most])
 
     def use_narrow(self, narrow: bool) -> None:
         """Show one chart at a time if there is no room for all."""
@@ -133,12 +144,15 @@ class ChartGrid(Container):
         for index, (chart, panel) in enumerate(zip(self._charts, self.panels, strict=False)):
             if index == self._current or not single:
                 panel.show(figure(chart, self._subjects, self._view))
-        self.query_one("#status", PlainText).set_text(self._status(), same_size=True)
+        status = self._status()
+        self.query_one("#status", PlainText).set_text(status, same_size="\n" not in status.plain)
 
     def _status(self) -> Text:
         text = Text(no_wrap=True, overflow="ellipsis")
         if self._view.cursor is not None and self._subjects:
-            text.append(f"step {number(int(self._view.cursor))}   ", "bold")
+            if len(self._subjects) > 1 and not self._narrow:
+                return comparison(self._charts, self._subjects, self._view, self.size.width - 4)
+            text.append(f"{place_text(self._view)}   ", "bold")
             return text.append_text(self._readout())
         if len(self._subjects) > 1:
             return text.append_text(legend(self._subjects))
@@ -154,7 +168,7 @@ class ChartGrid(Container):
         for subject in self._subjects:
             curves, value = subject.shown.curves, None
             if len(curves) and (self._view.cursor or 0) <= curves.steps[-1]:
-                value = value_at(subject, chart.main, self._view.cursor)
+                value = value_at(subject, chart.main, self._view)
             text.append(f"─{subject.identity.marker or '─'}─ ", subject.identity.color)
             text.append(f"{written(subject.shown.run.schema, chart.main, value)}   ")
         metric = self._subjects[0].shown.run.schema.metric(chart.main)
@@ -165,6 +179,10 @@ class ChartGrid(Container):
         actions: dict[str, Callable[..., None]] = {
             "change_time_scale": lambda: self._look(self._view.with_time_scale_changed()),
             "change_value_scale": lambda: self._look(self._view.with_value_scale_changed(self._chart.name)),
+            "change_axis": self._change_axis,
+            "smooth": lambda: self._look(self._view.with_next_smoothing()),
+            "zoom_values": lambda factor: self._look(self._view.with_values_zoomed(self._chart.name, factor)),
+            "next_event": self._go_to_event,
             "change_layers": lambda: self._look(dataclasses.replace(self._view, per_layer=not self._view.per_layer)),
             "zoom": lambda factor: self._look(self._view.zoomed(factor, self._whole)),
             "pan": lambda share: self._look(self._view.panned(share, self._whole)),
@@ -172,6 +190,7 @@ class ChartGrid(Container):
             "reset": lambda: self._look(self._initial),
             "maximise": self._maximise,
             "next": lambda: self._choose((self._current + 1) % len(self._charts)),
+            "swap": self._swap,
         }
         actions[name](*arguments)
 
@@ -181,12 +200,85 @@ class ChartGrid(Container):
 
     @property
     def _whole(self) -> tuple[float, float]:
-        return whole_span(self._subjects, self._view.time_log)
+        return whole_span(self._subjects, self._view)
 
     @property
     def _steps(self) -> NDArray[np.float64]:
-        """All logged steps of the runs on the charts, ascending."""
-        return np.unique(np.concatenate([[], *(subject.shown.curves.steps for subject in self._subjects)]))
+        """All points of the runs on the charts, on the view's axis, ascending."""
+        return np.unique(np.concatenate([[], *(positions(subject, self._view) for subject in self._subjects)]))
+
+    @property
+    def cursor_step(self) -> int | None:
+        """The step of the last of the runs that is nearest to the cursor; None without a cursor."""
+        if self._view.cursor is None or not self._subjects:
+            return None
+        subject = self._subjects[-1]
+        steps = subject.shown.curves.steps
+        return int(steps[np.abs(positions(subject, self._view) - self._view.cursor).argmin()]) if len(steps) else None
+
+    # What a person puts into the charts
+
+    @property
+    def schema(self) -> Schema:
+        """The schema of the first run."""
+        return self._shown[0].run.schema if self._shown else self._idle
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What the runs on the charts record; before any is read, what the problem measures."""
+        recorded = dict.fromkeys(name for one in self._shown for name in one.curves.names)
+        return tuple(recorded or (name for name, metric in self._idle.metrics.items() if metric.pooled))
+
+    @property
+    def picked(self) -> Picked | None:
+        """What was picked for the current chart."""
+        return self._layouts.at(self.schema, self._current)
+
+    def pick(self, picked: Picked | None) -> None:
+        """Set what the current chart shows, from now on for all runs of the problem; None for its own chart."""
+        self._layouts.put(self.schema, self._current, picked)
+        self.refresh_layout()
+
+    def refresh_layout(self) -> None:
+        """Show the charts as they are laid out now."""
+        self._charts = self._charts_of(self._shown)
+        self._current = min(self._current, len(self._charts) - 1)
+        self._arrange()
+
+    def _swap(self) -> None:
+        """Exchange the current chart and the next one."""
+        if len(self._charts) > 1:
+            other = (self._current + 1) % len(self._charts)
+            self._layouts.swap(self.schema, self._charts, self._current, other)
+            self._current = other
+            self.refresh_layout()
+
+    def go_to(self, step: int) -> None:
+        """Put the cursor on the point nearest to a step."""
+        if self._subjects:
+            place = position(self._subjects[-1], step, self._view)
+            self._look(self._view.pointing_at(place, self._whole))
+
+    def _go_to_event(self, direction: int) -> None:
+        """Put the cursor on the next marked event, or on the previous one."""
+        places = sorted(
+            {
+                position(subject, step, self._view)
+                for subject in self._subjects
+                for step, *_ in milestones_of(subject.shown)
+            }
+        )
+        cursor, margin = self._view.cursor, 1e-9 * self._whole[1]
+        if cursor is not None:
+            places = [place for place in places if (place - cursor) * direction > margin]
+        if places:
+            self._look(self._view.pointing_at(places[0 if direction > 0 else -1], self._whole))
+
+    def _change_axis(self) -> None:
+        """Use the next axis that all runs can be drawn over."""
+        names = axes_of(self._subjects) or ["step"]
+        following = names[(names.index(self._view.axis) + 1) % len(names)] if self._view.axis in names else names[0]
+        self._look(self._view.with_axis(following))
 
     def _look(self, view: View) -> None:
         """Set the view, with the cursor on a logged step if one is in view."""
@@ -235,6 +327,17 @@ class ChartGrid(Container):
     def _zoom(self, event: ChartPanel.Zoomed) -> None:
         event.stop()
         self._look(self._view.zoomed(event.factor, self._whole, around=event.x))
+
+    @on(ChartPanel.ValuesZoomed)
+    def _zoom_values(self, event: ChartPanel.ValuesZoomed) -> None:
+        event.stop()
+        self._choose(self.panels.index(event.panel))
+        self._look(self._view.with_values_zoomed(self._chart.name, event.factor))
+
+    @on(ChartPanel.Dragged)
+    def _show_part(self, event: ChartPanel.Dragged) -> None:
+        event.stop()
+        self._look(self._view.showing(event.low, event.high, self._whole))
 
     @on(ChartPanel.Panned)
     def _pan(self, event: ChartPanel.Panned) -> None:

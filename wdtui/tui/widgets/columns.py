@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
+from operator import methodcaller
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
@@ -14,6 +15,7 @@ from wdtui.runs.labels import knobs, result, result_metric, results
 from wdtui.schema.schema import Schema
 from wdtui.store.records import RunRecord, Status
 from wdtui.support.text import NOTHING, clean, duration, number, scientific
+from wdtui.tui.groups import Group
 
 SYMBOLS = {
     Status.QUEUED: "○",
@@ -27,8 +29,8 @@ SYMBOLS = {
     Status.DAMAGED: "!",
 }
 _TONES = {
-    Status.RUNNING: "accent",
-    Status.PAUSED: "accent",
+    Status.RUNNING: "running",
+    Status.PAUSED: "running",
     Status.FAILED: "error",
     Status.DIVERGED: "error",
     Status.DAMAGED: "error",
@@ -63,6 +65,8 @@ class Column:
     """The text if there is no room for `text`."""
     whole: bool = False
     """Whether it grows with its text, because a truncated number would be misleading."""
+    of_group: Callable[[Group], str] = lambda group: ""
+    """The text for a sweep's row."""
 
     def cell(self, run: RunRecord, cells: int) -> str:
         """The text for a run in exactly `cells` cells."""
@@ -71,9 +75,14 @@ class Column:
             text = self.shorter(run)
         return self.aligned(text, cells)
 
-    def needed(self, run: RunRecord) -> int:
-        """The number of cells for the full text of a run."""
-        return cell_len(self.text(run)) + _GAP if self.whole else 0
+    def group_cell(self, group: Group, cells: int) -> str:
+        """The text for a sweep's row in exactly `cells` cells."""
+        return self.aligned(self.of_group(group), cells)
+
+    def needed(self, row: RunRecord | Group) -> int:
+        """The number of cells for the full text of a row."""
+        text = self.of_group if isinstance(row, Group) else self.text
+        return cell_len(text(row)) + _GAP if self.whole else 0  # type: ignore[arg-type]
 
     def aligned(self, text: str, cells: int) -> str:
         """The text in exactly `cells` cells, the last two of them blank."""
@@ -167,20 +176,40 @@ def columns_of(schemas: Sequence[Schema]) -> tuple[Column, ...]:
 def _columns(fields: tuple[tuple[str, str], ...], heads: tuple[str, ...]) -> tuple[Column, ...]:
     tone = lambda run: _TONES.get(run.status, "")  # noqa: E731
     return (
-        Column("state", 15, 0, state, lambda run: run.status_text, right=False, tone=tone),
-        Column("run", 6, 6, lambda run: f"#{run.id}", lambda run: run.id, tone=_muted, whole=True),
-        Column("name", 14, 1, _name_and_parent, _name, right=False, stretch=2, shorter=_short_name_and_parent),
+        Column(
+            "state", 15, 0, state, lambda run: run.status_text, right=False, tone=tone,
+            of_group=lambda group: group.state,
+        ),
+        Column(
+            "run", 6, 6, lambda run: f"#{run.id}", lambda run: run.id, tone=_muted, whole=True
+        ),
+        Column(
+            "name", 14, 1, _name_and_parent, _name, right=False, stretch=2, shorter=_short_name_and_parent,
+            of_group=lambda group: group.name,
+        ),
         *(
-            Column(head, _width(name, index), _rank(name, index), _written(name), _given(name), whole=True)
+            Column(
+                head, _width(name, index), _rank(name, index), _written(name), _given(name), whole=True,
+                of_group=methodcaller("field", name),
+            )
             for index, (name, head) in enumerate(fields)
         ),
-        Column("step", 16, 2, progress, lambda run: run.step),
+        Column("step", 16, 2, progress, lambda run: run.step, of_group=lambda group: group.progress),
         *(
-            Column(head, 8, 2 if index < len(heads) - 1 else 0, partial(result, head), _latest(head))
+            Column(
+                head, 8, 2 if index < len(heads) - 1 else 0, partial(result, head), _latest(head),
+                of_group=partial(_best, head),
+            )
             for index, head in enumerate(heads)
         ),
-        Column("", 27, 3, what_happened, right=False, tone=_muted, stretch=3),
-    )
+        Column(
+            "", 27, 3, what_happened, right=False, tone=_muted, stretch=3, of_group=lambda group: group.summary,
+        ),
+    )  # fmt: skip
+
+
+def _best(heading: str, group: Group) -> str:
+    return result(heading, group.best) if group.best else NOTHING
 
 
 def _width(field: str, index: int) -> int:

@@ -17,6 +17,8 @@ from textual.strip import Strip
 
 from wdtui.runs.labels import schemas_of
 from wdtui.store.records import RunRecord
+from wdtui.store.sweeps import Membership
+from wdtui.tui.groups import Group, grouped
 from wdtui.tui.identity import Identity
 from wdtui.tui.keys import ROWS, bindings
 from wdtui.tui.theme import style_of
@@ -52,6 +54,10 @@ class RunTable(ScrollView, can_focus=True):
         self._identity_of = identity_of
         self._all: Sequence[RunRecord] = ()
         self._runs: list[RunRecord] = []
+        self._rows: list[RunRecord | Group] = []
+        self._sweeps: Sequence[Membership] = ()
+        self._open: set[int] = set()
+        """The sweeps whose runs have rows."""
         self._keep: Callable[[RunRecord], bool] | None = None
         self._possible = columns_of(schemas_of(()))
         """All columns for the problems of the runs."""
@@ -65,6 +71,15 @@ class RunTable(ScrollView, can_focus=True):
 
     selected: int | None = None
     """The run under the cursor."""
+    selected_sweep: int | None = None
+    """The sweep whose own row is under the cursor."""
+
+    @property
+    def group(self) -> Group | None:
+        """The sweep under the cursor, with those of its runs that are in the table."""
+        index = self._row_index()
+        row = None if index is None else self._rows[index]
+        return row if isinstance(row, Group) else None
 
     @property
     def runs(self) -> Sequence[RunRecord]:
@@ -80,15 +95,17 @@ class RunTable(ScrollView, can_focus=True):
     def _arrow(self) -> str:
         return "↑" if self._reverse else "↓"
 
-    def show(self, runs: Sequence[RunRecord]) -> None:
+    def show(self, runs: Sequence[RunRecord], sweeps: Sequence[Membership] | None = None) -> None:
         """Show these runs in the current order. Unchanged lines are not painted again."""
         if runs is not self._all:
             self._possible = columns_of(schemas_of(runs))
         self._all = runs
-        before, in_sight = self._runs, self._cursor_in_sight()
+        self._sweeps = self._sweeps if sweeps is None else sweeps
+        before, in_sight = self._rows, self._cursor_in_sight()
         self._runs = sorted_by(self._sort, self._reverse, filter(self._keep, runs) if self._keep else runs)
-        if len(before) != len(self._runs) or self.greeting:
-            self.virtual_size = Size(self.size.width, len(self._runs) + 1)
+        self._group()
+        if len(before) != len(self._rows) or self.greeting:
+            self.virtual_size = Size(self.size.width, len(self._rows) + 1)
             self.refresh()
         else:
             self._refresh_changed(before)
@@ -96,6 +113,34 @@ class RunTable(ScrollView, can_focus=True):
             self._scroll_to_cursor()
         self._keep_cursor()
         self._fit_columns()
+
+    def _group(self) -> None:
+        """Make the rows. While a filter is on, all runs that pass have one."""
+        self._rows = [*self._runs] if self._keep else grouped(self._runs, self._sweeps, self._open)
+
+    def fold(self) -> None:
+        """Fold the runs of the sweep under the cursor into one row, or show them again."""
+        sweep_id = self.selected_sweep
+        if sweep_id is None:
+            found = [sweep for sweep in self._sweeps if self.selected in sweep.run_ids]
+            if not found or self._keep:
+                return
+            sweep_id = found[-1].id
+        self._open ^= {sweep_id}
+        if sweep_id not in self._open:
+            self.selected, self.selected_sweep = None, sweep_id
+        self._show_folds()
+
+    def fold_all(self) -> None:
+        """Fold all sweeps, or show the runs of all if all are folded."""
+        self._open = set() if self._open else {sweep.id for sweep in self._sweeps}
+        self._show_folds()
+
+    def _show_folds(self) -> None:
+        self.show(self._all)
+        self._scroll_to_cursor()
+        self.refresh()
+        self.post_message(self.Selected(self.selected))
 
     def filter_by(self, keep: Callable[[RunRecord], bool] | None) -> None:
         """Show only the runs that pass a test."""
@@ -129,26 +174,52 @@ class RunTable(ScrollView, can_focus=True):
         self.refresh()
 
     def select(self, run_id: int | None) -> None:
-        """Move the cursor to a run and scroll to it."""
-        moved = run_id != self.selected
-        self.selected = run_id
+        """Move the cursor to a run and scroll to it; its sweep is unfolded if it has to be."""
+        if run_id is not None and not any(isinstance(row, RunRecord) and row.id == run_id for row in self._rows):
+            self._open |= {sweep.id for sweep in self._sweeps if run_id in sweep.run_ids}
+            self._group()
+            self.virtual_size = Size(self.size.width, len(self._rows) + 1)
+            self.call_after_refresh(self._scroll_to_cursor)  # once there is something to scroll
+        self._move_to(run_id, None)
+
+    def _move_to(self, run_id: int | None, sweep_id: int | None) -> None:
+        moved = (run_id, sweep_id) != (self.selected, self.selected_sweep)
+        self.selected, self.selected_sweep = run_id, sweep_id
         self._scroll_to_cursor()
         if moved:
             self.refresh()
             self.post_message(self.Selected(run_id))
 
+    def _select_row(self, index: int) -> None:
+        row = self._rows[min(max(index, 0), len(self._rows) - 1)]
+        if isinstance(row, Group):
+            self._move_to(None, row.sweep.id)
+        else:
+            self._move_to(row.id, None)
+
     def _row_index(self) -> int | None:
-        return next((index for index, run in enumerate(self._runs) if run.id == self.selected), None)
+        def under_the_cursor(row: RunRecord | Group) -> bool:
+            if isinstance(row, Group):
+                return row.sweep.id == self.selected_sweep
+            return row.id == self.selected
+
+        return next((index for index, row in enumerate(self._rows) if under_the_cursor(row)), None)
 
     def _keep_cursor(self) -> None:
-        """Keep the cursor on its run, or move it to the first if that run is gone."""
+        """Keep the cursor on its row. If that is gone, move it to the row of the run's sweep, or to the first."""
         if self._row_index() is None:
-            self.select(self._runs[0].id if self._runs else None)
+            folded = [sweep.id for sweep in self._sweeps if self.selected in sweep.run_ids]
+            places = [
+                index for index, row in enumerate(self._rows) if isinstance(row, Group) and row.sweep.id in folded
+            ]
+            if self._rows:
+                self._select_row(places[0] if places else 0)
+            else:
+                self._move_to(None, None)
 
     def action_move(self, rows: int) -> None:
-        if self._runs:
-            index = (self._row_index() or 0) + rows
-            self.select(self._runs[min(max(index, 0), len(self._runs) - 1)].id)
+        if self._rows:
+            self._select_row((self._row_index() or 0) + rows)
 
     def action_page(self, pages: int) -> None:
         self.action_move(pages * max(self.size.height - 2, 1))
@@ -160,9 +231,9 @@ class RunTable(ScrollView, can_focus=True):
     def _fit_columns(self) -> None:
         """Widen the columns if a visible row needs it. They do not shrink again."""
         top = self.scroll_offset.y
-        for run in self._runs[top : top + self.size.height]:
+        for row in self._rows[top : top + self.size.height]:
             for column in self._possible:
-                self._needed[column] = max(self._needed.get(column, 0), column.needed(run))
+                self._needed[column] = max(self._needed.get(column, 0), column.needed(row))
         columns = fitting(self._possible, self.size.width - _CHIP, self._needed)
         if columns != self._columns:
             self._columns = columns
@@ -181,7 +252,7 @@ class RunTable(ScrollView, can_focus=True):
 
     def on_resize(self) -> None:
         self._fit_columns()
-        self.virtual_size = Size(self.size.width, len(self._runs) + 1)
+        self.virtual_size = Size(self.size.width, len(self._rows) + 1)
         self._scroll_to_cursor()
         self.refresh()
 
@@ -195,16 +266,16 @@ class RunTable(ScrollView, can_focus=True):
         index = event.y - 1 + self.scroll_offset.y
         if event.y == 0:
             self._sort_by_title(event.x)
-        elif index < len(self._runs):
-            self.select(self._runs[index].id)
+        elif index < len(self._rows):
+            self._select_row(int(index))
             if event.chain > 1:
                 self.post_message(self.Opened())
 
-    def _refresh_changed(self, before: Sequence[RunRecord]) -> None:
+    def _refresh_changed(self, before: Sequence[RunRecord | Group]) -> None:
         top = self.scroll_offset.y
         for line in range(1, self.size.height):
             index = line - 1 + top
-            if index < len(self._runs) and self._runs[index] is not before[index]:
+            if index < len(self._rows) and _differ(self._rows[index], before[index]):
                 self.refresh(Region(0, line, self.size.width, 1))
 
     def render_line(self, y: int) -> Strip:
@@ -214,9 +285,10 @@ class RunTable(ScrollView, can_focus=True):
             return Strip([Segment(f"  {self.greeting}" if y == 1 else "", base)]).adjust_cell_length(width, base)
         if y == 0:
             return self._header(width, base)
-        if index >= len(self._runs):
+        if index >= len(self._rows):
             return Strip.blank(width, base)
-        return self._row(self._runs[index], width, base)
+        row = self._rows[index]
+        return self._group_row(row, width, base) if isinstance(row, Group) else self._row(row, width, base)
 
     def _header(self, width: int, base: Style) -> Strip:
         muted, emphasised = (base + style_of(self.app, name) for name in ("muted", "foreground"))
@@ -241,7 +313,25 @@ class RunTable(ScrollView, can_focus=True):
             parts.append(Segment(column.cell(run, cells), base + style_of(self.app, tone) if tone else base))
         return Strip(parts).adjust_cell_length(width, base)
 
+    def _group_row(self, group: Group, width: int, base: Style) -> Strip:
+        if group.sweep.id == self.selected_sweep:
+            base += self._cursor_style()
+        tone = style_of(self.app, "running") if group.live and not base.reverse else Style()
+        parts = [Segment("  ", base)]
+        for index, (column, cells) in enumerate(self._columns):
+            parts.append(Segment(column.group_cell(group, cells), base + tone if index == 0 else base))
+        return Strip(parts).adjust_cell_length(width, base)
+
     def _cursor_style(self) -> Style:
         if self.app.native_ansi_color:
             return Style(reverse=self.has_focus or None, bold=True)
         return Style(bgcolor=style_of(self.app, "selection").color, bold=self.has_focus or None)
+
+
+def _differ(row: RunRecord | Group, before: RunRecord | Group) -> bool:
+    """Whether two rows may look different."""
+    if isinstance(row, Group) and isinstance(before, Group):
+        return row.folded != before.folded or any(
+            one is not other for one, other in itertools.zip_longest(row.runs, before.runs)
+        )
+    return row is not before
