@@ -143,9 +143,9 @@ def measure_last_step(training: Measurable, before: Tensor, norms: Tensor) -> di
     gauges["decay_share"] = decay_shares(Decay(rate, memory), norms_before, updates)
     decay = Decay(torch.where(rate > 0, rate, math.nan), memory)
     gauges["rotation_of_equilibrium"] = gauges["rotation"] / decay.equilibrium
-    invariant = [layers.index(layer) for layer in layer_names(config, "invariant")]
-    if invariant:
-        gauges["effective_learning_rate"] = effective_learning_rates(optimizer.learning_rate, norms[invariant])
+    if invariant := [norms[layers.index(layer)] for layer in layer_names(config, "invariant")]:
+        rates = effective_learning_rates(optimizer.learning_rate, torch.stack(invariant))
+        gauges["effective_learning_rate"] = rates
     return {
         "update_norm": update_norm,
         "time_constant": decay.time_constant.expand(update_norm.shape),
