@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from wdtui.analysis.milestones import blowups, milestones
 from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Curves
+from wdtui.schema.recorded import OF_BATCHES
 
 SCHEMA = RunConfig.schema()
 DATA = Path(__file__).parent / "data"
@@ -140,3 +143,15 @@ def test_the_recorded_run_at_epsilon_1e_5_blows_up_ten_times() -> None:
     assert len(seen.blowup_steps) == 10 and seen.blowup_steps[0] == 8892
     assert seen.blowup_period == 3042
     assert seen.to_json()["blowups"] == {"count": 10, "steps": list(seen.blowup_steps), "median_period": 3042.0}
+
+
+@pytest.mark.parametrize(("traits", "expected"), [(OF_BATCHES, 0), ({}, 1)])
+def test_the_noise_of_batches_is_no_blow_up(traits: Mapping[str, Any], expected: int) -> None:
+    """As a step on 32 examples has it that is right for 99 % of all: one error is 97 %, two are 94 %."""
+    schema = RunConfig.schema()
+    schema = dataclasses.replace(schema, metrics={}).recording(["train_accuracy"], {"train_accuracy": traits})
+    right = np.random.default_rng(0).binomial(32, 0.99, 500) / 32
+    assert len(milestones(curves_of(right), schema.judged).blowup_steps) >= 10 * expected
+    assert bool(milestones(curves_of(right), schema.judged).blowup_steps) == bool(expected)
+    collapsed = [*[1.0] * 20, 0.2, 0.4, 0.9, *[1.0] * 20]
+    assert len(milestones(curves_of(collapsed), schema.judged).blowup_steps) == expected

@@ -25,7 +25,8 @@ def load(run: str | int, store: str | Path | None = None) -> Run:
     """Read a run from the store.
 
     `run` is its number, its name or "last". `store` is a folder, by default the configured one. The run's `curves` are
-    numpy arrays of shape [points] by metric name, and also have "step" and "epoch". Raises StoreError.
+    numpy arrays of shape [points] by metric name, and also have "step", and "epoch" if the problem has epochs. Raises
+    StoreError.
     """
     with Store(Path(store) if store else None) as opened:
         return exported.load(opened, run)

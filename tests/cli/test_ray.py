@@ -91,6 +91,39 @@ def test_a_sweep_equals_the_local_one_also_where_a_node_dies_in_the_middle(clust
     assert_alike(far, near, 4)
 
 
+MINE = """
+import pathlib, torch, helper, wdtui
+
+class Line(wdtui.Problem):
+    slope: float = wdtui.knob(1.0, sweep="linear")
+    steps = 40
+
+    def setup(self):
+        for path in (__file__, helper.__file__):  # as on a node that does not have them
+            pathlib.Path(path).unlink(missing_ok=True)
+        self.model = torch.nn.Linear(1, 1)
+
+    def step(self):
+        loss = (self.model(torch.randn(8, 1)) - self.slope).square().mean()
+        loss.backward()
+        with torch.no_grad():
+            self.model.bias -= helper.RATE * self.model.bias.grad
+        self.model.zero_grad()
+        return {"train_loss": loss}
+"""
+
+
+def test_the_source_of_a_problem_goes_with_its_runs(cluster: Any, tmp_path: Path, in_threads: None) -> None:
+    path, helper = tmp_path / "mine.py", tmp_path / "helper.py"
+    sweep = "sweep", str(path), "--axis", "slope=1,2", "--seeds", "2", "--threads", "1"
+    path.write_text(MINE), helper.write_text("RATE = 0.1")
+    rest_of(start(*sweep, *on(cluster), store=tmp_path / "far"))
+    assert not path.exists() and not helper.exists()
+    path.write_text(MINE), helper.write_text("RATE = 0.1")
+    assert wdtui(*sweep, "--headless", "--json", "--workers", "1", store=tmp_path / "near").returncode == 0
+    assert_alike(tmp_path / "far", tmp_path / "near", 4)
+
+
 def test_commands_reach_a_run_on_another_node_and_ctrl_c_leaves_a_checkpoint(cluster: Any, tmp_path: Path) -> None:
     endless = ("--axis", "seed=0,1,2", *TINY, "--engine", "alone", "--epochs", "1000000", "--log-every", "100")
     process = start("sweep", *endless, *on(cluster), store=tmp_path)

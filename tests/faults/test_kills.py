@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import torch._dynamo  # noqa: F401 an optimizer imports it: here once, so that no forked process must
 from fault_tools import (
     TINY,
     assert_begins_as,
@@ -32,6 +33,7 @@ from fault_tools import (
 from killed_commands import Scene
 
 from wdtui.cli.main import main
+from wdtui.problems import registry
 from wdtui.runs.checks import check_run
 from wdtui.runs.inspection import findings
 from wdtui.runs.scheduler import Scheduler
@@ -95,10 +97,11 @@ class Kind(NamedTuple):
 
 
 def command(line: str) -> Work:
-    """A command line of wdtui; FILE stands for the experiment beside the store."""
+    """A command line of wdtui; FILE stands for the experiment beside the store, MINE for a file with a problem."""
 
     def work(store: Path) -> int:
-        return main([*line.replace("FILE", str(store.parent / "tiny.toml")).split(), "--store", str(store)])
+        words = line.replace("FILE", str(store.parent / "tiny.toml")).replace("MINE", str(mine(store)))
+        return main([*words.split(), "--store", str(store)])
 
     return work
 
@@ -115,6 +118,18 @@ def leave_the_app(store: Path) -> int:
 
 def nothing(store: Store) -> None:
     pass
+
+
+def mine(store: Path) -> Path:
+    """The file with a problem; all scenes have the same, as a run's config says where its file was."""
+    path = store.parent.parent / "mine.py"
+    if not path.exists():
+        path.write_text(PROBLEM)
+    return path
+
+
+def finished_run_of_a_file(store: Store) -> None:
+    trained(store.folder, store.add_run(registry.find(str(mine(store.folder))).config()))
 
 
 def finished_run(store: Store) -> None:
@@ -150,10 +165,51 @@ KINDS = {
         command("sweep FILE --engine ensemble --headless --threads 1 --workers 1"),
         command("resume S1 --headless --workers 1"),
     ),
+    "run of a file": Kind(nothing, command("run MINE --headless --threads 1"), command("resume last --headless")),
+    "sweep of a file": Kind(
+        nothing,
+        command("sweep MINE --axis weight_decay=0,1 --seeds 2 --headless --threads 1 --workers 2"),
+        command("resume S1 --headless --workers 2"),
+    ),
+    "fork of a file": Kind(
+        finished_run_of_a_file,
+        command("fork 1 --at 150 --set weight_decay=1 --set temperature=2:9 --headless"),
+        command("resume last --headless"),
+    ),
     "verify": Kind(nothing, VERIFY, VERIFY),
     "detach": Kind(nothing, command("run FILE --detach --threads 1"), command("resume last --detach"), waits=True),
     "leaving the app": Kind(three_runs, leave_the_app, leave_the_app, waits=True),
 }
+PROBLEM = '''
+import time, torch, wdtui
+
+class Noisy(wdtui.Problem):
+    """Descent on a bowl: noise, dropout, a schedule and a mean over steps are part of its state."""
+
+    learning_rate: float = wdtui.knob(0.1, gt=0, affects="live")
+    weight_decay: float = wdtui.knob(0.1, ge=0, sweep="log", affects="live")
+    temperature: float = wdtui.knob(1.0, gt=0, affects="live")
+    steps = 300
+    log_every = 7
+    keep_every = 100
+
+    def setup(self):
+        self.model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Dropout(0.1), torch.nn.BatchNorm1d(8))
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), self.learning_rate, weight_decay=self.weight_decay)
+        self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, self.steps)
+
+    def step(self):
+        time.sleep(0.001)
+        loss = (self.model(torch.randn(8, 4)) - 1).square().mean() / self.temperature
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.scheduler.step()
+        return {"train_loss": loss}
+
+    def measure(self):
+        return {"train_accuracy": min(1.0, self.scheduler.last_epoch / 50)}
+'''
 EXPERIMENT = """
 question = "Do killed runs end as if nothing had happened?"
 [config]
@@ -249,6 +305,17 @@ def assert_as_undisturbed(scene: Scene, reference: Store) -> None:
             assert len(store.curves(run.id)) == len(reference.curves(run.id))
             assert_begins_as(store, run.id, run.id, reference)
             assert [finding for finding in check_run(store, run.id) if finding.agrees is False] == []
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is known of the file, which imports PyTorch, so that it is read once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WDTUI_CACHE", str(cache))
 
 
 @pytest.mark.parametrize("kind", KINDS)

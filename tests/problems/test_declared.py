@@ -26,7 +26,7 @@ from wdtui.schema.hyperparameters import ConfigError
 from wdtui.schema.schema import Schema
 from wdtui.schema.source import Source
 from wdtui.training import trainer
-from wdtui.training.declared import DeclaredSession
+from wdtui.training.declared import DeclaredSession, _flat
 from wdtui.training.gauges import Gauges
 from wdtui.training.state import StateError
 
@@ -186,6 +186,16 @@ def test_a_file_declares_fields_with_the_usual_symbols_and_those_of_every_run(re
     assert problem.config(kind="other").steps_per_epoch == 1
 
 
+def test_fields_are_found_by_what_people_call_them(regression: Path) -> None:
+    schema = registry.find(str(regression)).config.schema()
+    assert [schema.find(name).name for name in ("lr", "η", "wd")] == ["learning_rate"] * 2 + ["weight_decay"]
+    refused = wdtui("run", str(regression), "--lr", "0.1", "--headless")
+    assert refused.stderr == "wdtui: there is no option --lr; did you mean --learning-rate?\n"
+    regression.write_text(regression.read_text().replace("learning_rate", "lr").replace("temperature", "eps"))
+    schema = registry.find(str(regression)).config.schema()
+    assert [schema.find(name).name for name in ("learning_rate", "lr", "eps")] == ["lr", "lr", "eps"]
+
+
 def test_the_schema_carries_the_file_and_the_modules_beside_it(regression: Path) -> None:
     schema = registry.find(str(regression)).config.schema()
     back = Schema.from_json(schema.to_json())
@@ -341,6 +351,52 @@ def test_what_setup_builds_again_is_in_no_checkpoint(regression: Path) -> None:
     assert "/attributes/y" in session.state()
 
 
+ALIASES = {
+    "an old tensor that another name still has": ("self.old = self.w", "self.w = self.w + 1"),
+    "a tensor with two names": (
+        "self.one, self.two = self.w, torch.ones(2)",
+        "self.two = self.one = self.one + 1; self.one += 1",
+    ),
+    "tensors that change places": ("self.ring = [self.w, torch.ones(1)]", "self.ring.reverse(); self.ring[0] += 1"),
+    "what something hidden refers to": ("self._hidden = [self.w]", "self._hidden[0] += 1"),
+    "a leaf that is made anew": (
+        "self.leaf = torch.ones(1, requires_grad=True)",
+        "self.leaf = (self.leaf * 2).detach().requires_grad_()",
+    ),
+    "a view": ("self.rows = torch.zeros(3); self.row = self.rows[1:]", "self.row += 1"),
+}
+
+
+@pytest.mark.parametrize("case", ALIASES)
+def test_names_refer_to_the_same_tensors_after_a_restoration(tiny: Callable[..., Path], case: str) -> None:
+    setup, step = ALIASES[case]
+    path = tiny(setup=setup, step=step)
+    whole = opened(path)
+    for _ in range(5):
+        whole.take_step()
+    again = opened(path)
+    again.restore({name: tensor.clone() for name, tensor in whole.state().items()}, whole.position())
+    for _ in range(3):
+        for session in (whole, again):
+            session.take_step()
+        assert json.dumps(contents(again)) == json.dumps(contents(whole))
+
+
+def contents(session: DeclaredSession) -> list[Any]:
+    """All tensors of a problem, hidden ones too, and which of them are one."""
+    tensors = [one for one in _flat(vars(session.problem)) if isinstance(one, torch.Tensor)]
+    first = [next(at for at, other in enumerate(tensors) if other is one) for one in tensors]
+    return [first, [(one.tolist(), one.requires_grad) for one in tensors]]
+
+
+def test_a_tensor_made_anew_in_each_step_is_in_every_checkpoint(tiny: Callable[..., Path]) -> None:
+    """Also where it has the address of the one that setup made, which is free by then."""
+    session = opened(tiny(step="self.w = self.w + 1"))
+    for _ in range(50):
+        session.take_step()
+        assert "/attributes/w" in session.state()
+
+
 def test_steering_keeps_the_ratio_of_groups_and_the_shape_of_a_schedule(regression: Path) -> None:
     plain, steered = opened(regression), opened(regression)
     for session in (plain, steered):
@@ -365,15 +421,20 @@ def test_metrics_that_appear_later_are_gaps_before(tiny: Callable[..., Path]) ->
     assert [{*found} for found in values(session)] == [{"a"}, {"a", "b"}, {"a", "b"}]
 
 
+def test_metrics_have_the_names_that_they_have_in_a_watched_loop(tiny: Callable[..., Path]) -> None:
+    session = opened(tiny(step="return {'train/loss': 1}", measure="return {'λ max\\n': 2, 'norm/a/b': 3, 0: 4}"))
+    assert values(session)[0] == {"train_loss": 1, "λ max": 2, "norm/a.b": 3, "_0": 4}
+
+
 @pytest.mark.parametrize(
     ("parts", "says"),
     [
         ({"setup": "1 / 0"}, "tiny.py, line 11: ZeroDivisionError in setup: division by zero."),
         ({"step": "sys.exit(3)"}, "tiny.py, line 15: it called exit() in step."),
         ({"step": "return 3"}, "in step: it returned an int; return a dict of numbers by name, or nothing."),
-        ({"measure": "return {'a': 'text'}"}, "in measure: a is a str; give a number or a tensor with one element."),
-        ({"measure": "return {'a': torch.zeros(2)}"}, "in measure: a is a tensor of shape (2,)"),
-        ({"measure": "return {'a\\x1b[31m': 1}"}, "cannot be the name of a metric"),
+        ({"measure": "return {'a': 'text'}"}, "in measure: a cannot be recorded: it is a str and no number."),
+        ({"measure": "return {'a': torch.zeros(2)}"}, "a cannot be recorded: it is a tensor of shape (2,) and"),
+        ({"measure": "return {'epoch\\x1b[31m': 1}"}, "epoch cannot be recorded: wdtui has a column of that name."),
         ({"measure": "raise ValueError('a\\x1b[2Jb')"}, "ValueError in measure: a"),
     ],
 )
@@ -398,6 +459,17 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_another_metric_does_not(tiny
     session = trainer(config).open_session(config, "cpu", ())  # type: ignore[assignment]
     with pytest.raises(Exception, match="no longer finite numbers at step 10"):
         list(session.points())
+
+
+def test_only_falls_of_what_is_measured_on_all_data_are_blow_ups(tiny: Callable[..., Path]) -> None:
+    for parts, judged in (
+        ({"step": "return {'train_accuracy': 1.0}"}, ""),
+        ({"measure": "return {'train_accuracy': 1.0}"}, "train_accuracy"),
+        ({"step": "return {'train_accuracy': 0.5}", "measure": "return {'train_accuracy': 1.0}"}, "train_accuracy"),
+    ):
+        session = opened(tiny(**parts))
+        values(session)
+        assert session.schema.judged == ("train_accuracy", "", judged)
 
 
 KINDS = {
@@ -457,7 +529,10 @@ def test_networks_of_all_kinds_train_and_are_steered(kind: str, tmp_path: Path, 
     assert len(values(session)) == 2
     assert session.problem.second.param_groups[0]["lr"] == 0.02  # type: ignore[attr-defined]
     restored = opened(tmp_path / "any.py")
-    restored.restore({name: tensor.clone() for name, tensor in session.state().items()}, session.position())
+    state = {name: tensor.clone() for name, tensor in session.state().items()}
+    restored.restore(state, session.position())
+    assert all(torch.equal(tensor, state[name]) for name, tensor in restored.state().items())
+    assert restored.problem.second.param_groups[0]["lr"] == 0.02  # type: ignore[attr-defined]
 
 
 # Exactness

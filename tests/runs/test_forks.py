@@ -246,7 +246,7 @@ def test_the_later_of_two_changes_counts_after_a_pause(store: Store, monkeypatch
 @given(st.lists(st.tuples(st.sampled_from((0.5, 0.96, 0.992, 1.0)), st.sampled_from((0.1, 0.95))), max_size=30))
 def test_milestones_are_seen_as_they_come(accuracies: list[tuple[float, float]]) -> None:
     watch = MilestoneTracker()
-    seen = [watch.add(step, *pair) for step, pair in enumerate(accuracies)]
+    seen = [watch.add(step, *pair, pair[0]) for step, pair in enumerate(accuracies)]
     steps = np.arange(len(accuracies), dtype=np.int64)
     whole = milestones(
         Curves(("train_accuracy", "test_accuracy"), steps, steps, np.array(accuracies).reshape(-1, 2)),

@@ -95,6 +95,7 @@ def test_a_large_batch_reports_less_often(store: Store, monkeypatch: pytest.Monk
         now[0] += 0.1
 
     about = {"interruption": "", "run_id": 1, "store": store, "saved_at": 1e9, "checkpoint_seconds": 0.0, "lost": None}
+    about["at_risk"] = False
     monkeypatch.setattr(runner_module, "report", slow)
     monkeypatch.setattr("wdtui.runs.runner.time.monotonic", lambda: now[0])
     run: Any = SimpleNamespace(**about)
@@ -103,6 +104,35 @@ def test_a_large_batch_reports_less_often(store: Store, monkeypatch: pytest.Monk
         assert polling()
         now[0] += 0.01
     assert [round(later - before) for before, later in itertools.pairwise(reports)] == [10, 10, 10]
+
+
+def test_points_that_the_next_step_may_take_with_it_are_written_before_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But never for more than a hundredth of the time."""
+    now, reports = [0.0], []
+
+    def report(some: Any) -> None:
+        reports.append(round(now[0], 3))
+        now[0] += 0.001
+
+    about = {"interruption": "", "run_id": 1, "store": store, "saved_at": 1e9, "checkpoint_seconds": 0.0, "lost": None}
+    monkeypatch.setattr(runner_module, "report", report)
+    monkeypatch.setattr("wdtui.runs.runner.time.monotonic", lambda: now[0])
+    run: Any = SimpleNamespace(**about, at_risk=False)
+    polling = runner_module.Polling([run])
+    polling()
+    for pause, at_risk, writes in (
+        (0.15, True, 1),
+        (0.15, True, 1),
+        (0.04, True, 0),
+        (0.09, False, 0),
+        (0.5, False, 1),
+    ):
+        now[0] += pause
+        run.at_risk, before = at_risk, len(reports)
+        polling()
+        assert len(reports) - before == writes, (pause, at_risk)
 
 
 # What the store holds

@@ -351,7 +351,9 @@ def test_a_group_whose_process_is_killed_after_its_first_run_was_done_is_interru
     store.set_status(store.run(done).claim, Status.DONE)
     log_path(store.folder, done).parent.mkdir()
     log_path(store.folder, done).touch()
-    killed: Any = SimpleNamespace(pid=gone.pid, begin=lambda job: None, outcome=lambda: -signal.SIGKILL, gone=True)
+    killed: Any = SimpleNamespace(
+        pid=gone.pid, begin=lambda job: None, answer=lambda: None, exit_status=lambda: -signal.SIGKILL, gone=True
+    )
     worker = ChildWorker(store, done, beside=cut_off, trainer=killed, on_end=scheduler._finish)
     scheduler._live.update(dict.fromkeys(run_ids, worker))
     scheduler._leaving = True  # else they were tried once more

@@ -113,6 +113,11 @@ async def test_the_cursor_goes_to_events_and_to_steps(recorded: Recorded, make_a
         assert grid.cursor_step == seen.fit_step
         await press(pilot, "g", "type:10,000", "enter")
         assert abs((grid.cursor_step or 0) - 10_000) <= 78
+        await press(pilot, "g", "type:test>=0.95", "enter")
+        assert grid.cursor_step == seen.generalise_step
+        await press(pilot, "g", "type:test>2", "enter", "g", "type:nothing", "enter")
+        said = [notice.message for notice in pilot.app._notifications]
+        assert "holds at no point" in said[0] and "neither a step nor a condition" in said[1]
         await press(pilot, "X")
         assert grid.view.axis == "epoch" and grid.view.cursor is None
         await press(pilot, "full_stop", "full_stop")
@@ -140,3 +145,21 @@ async def test_several_runs_are_compared_at_the_cursor(recorded: Recorded, make_
         head, *rows = str(status.content).split("\n")
         assert "step 24,180" in head and "weight norm" in head and len(rows) == 3
         assert "(" not in rows[1] and ("(+" in rows[2] or "(−" in rows[2]), "the demo ended before"
+
+
+async def test_seeds_of_one_config_are_a_band(recorded: Recorded, make_app: MakeApp) -> None:
+    recorded.add("epsilon-1e-2")
+    for seed in range(3):
+        recorded.add("demo", seed=seed, points=100 - seed)
+    async with make_app().run_test(size=SIZE) as pilot:
+        await press(pilot, "escape", "m", "down", "m", "down", "m", "down", "m")
+        while len(pilot.app.snapshot.shown) < 4:
+            await settle(pilot)
+        grid = pilot.app.screen.query_one(ChartGrid)
+        assert len(grid.panels[1]._figure.series) == 4, "two edges, a median and the other run"
+        low, high, median, _ = grid.panels[1]._figure.series
+        assert len(median.x) == 98 and (np.asarray(low.y) <= np.asarray(median.y)).all()
+        assert (np.asarray(median.y) <= np.asarray(high.y)).all()
+        assert "median and range of 3 seeds" in str(pilot.app.screen.query_one("#status", PlainText).content)
+        await press(pilot, "B")
+        assert not any("dim" in (line.color or "") for line in grid.panels[1]._figure.series)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from tui_tools import DATA, FakeScheduler, Recorded, press, resize, settle, svg
 
+from wdtui.analysis.milestones import milestones
+from wdtui.problems import files, registry
+from wdtui.problems.describe import described
 from wdtui.runs.forks import fork
+from wdtui.schema.curves import Curves, Point
 from wdtui.schema.steering import to_json
 from wdtui.store.records import Status
+from wdtui.tui import Opening
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:\s*Can not relate snapshot")
 
@@ -83,6 +89,13 @@ def all_states(recorded: Recorded) -> None:
             recorded.store.set_status(recorded.store.run(run_id).claim, status, reasons[status])
 
 
+def seeds(recorded: Recorded) -> None:
+    """A run beside three that differ only in their seeds, here by where their recordings end and by their noise."""
+    recorded.add("epsilon-1e-2")
+    for seed in range(3):
+        recorded.add("demo", seed=seed, noise=0.04 * seed)
+
+
 def grouped(recorded: Recorded) -> None:
     """A sweep and three runs."""
     from test_sweep_screens import two_axes
@@ -115,6 +128,7 @@ STATES: dict[str, tuple[Callable[[Recorded], None], tuple[int, int], tuple[str, 
     "imported-run": (imported, SIZE, ("escape", "down", "enter")),
     "four-overlaid": (four, SIZE, MARK_ALL),
     "four-overlaid-cursor": (four, SIZE, (*MARK_ALL, "left", "left")),
+    "seeds": (seeds, SIZE, MARK_ALL),
     "grouped": (grouped, SIZE, ("escape",)),
     "picking": (blow_ups, SIZE, ("escape", "p", "type:gradnorm")),
     "picked": (blow_ups, SIZE, ("escape", "p", "type:gradient norm", "enter")),
@@ -172,6 +186,71 @@ async def test_quit_question(recorded: Recorded, make_app: Callable[..., Any], p
     scheduler = FakeScheduler()
     scheduler.live, scheduler.queue = (3,), (4, 5)
     assert await drawn(make_app(scheduler), SIZE, "escape", "q") == picture(name="quit")
+
+
+OWN = '''
+import wdtui
+
+class ModularAddition(wdtui.Problem):
+    """Grokking: a + b mod p, learned from a fraction of all pairs."""
+
+    p: int = wdtui.knob(53, ge=2, affects="data", help="The modulus.")
+    fraction: float = wdtui.knob(0.5, gt=0, lt=1, affects="data", help="How many of the pairs are trained on.")
+    activation: str = wdtui.knob("relu", choices=("relu", "gelu"), affects="shape")
+    width: int = wdtui.knob(128, ge=1, sweep="log", affects="shape")
+    learning_rate: float = wdtui.knob(0.01, gt=0, sweep="log", affects="live")
+    weight_decay: float = wdtui.knob(1.0, ge=0, sweep="log", affects="live")
+    steps = 1500
+'''
+
+
+def runs_of_a_file(recorded: Recorded, path: Path) -> None:
+    """A finished run, and a running one of which fields with and without a symbol were changed."""
+    names = "train_loss", "train_accuracy", "test_accuracy", "weight_norm"
+    config = registry.find(str(path)).config()
+    for changes, count in (({}, 150), ({"fraction": 0.3, "activation": "gelu", "weight_decay": 0.1}, 40)):
+        claim = recorded.store.claim(
+            recorded.store.add_run(config.replace(**changes)), device="cpu", threads=1, versions={"wdtui": "1"}
+        )
+        columns = recorded.store.add_columns(claim, names)
+        steps = np.arange(1, count + 1) * 10
+        values = 4 * np.exp(-steps / 90), 1 - np.exp(-steps / 40), 1 / (1 + np.exp(7 - steps / 80)), 20 - steps / 200
+        points = [Point(int(step), int(step), (*row, 60.0)) for step, *row in zip(steps, *values, strict=True)]
+        seen = milestones(Curves.of(columns, points), recorded.store.run(claim.run_id).schema.judged).to_json()
+        recorded.store.append(claim, points, speed=60.0, milestones=seen)
+        if count == 150:
+            recorded.store.set_status(claim, Status.DONE)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "keys", "runs"),
+    [
+        ("form-of-a-file", SIZE, (), False),
+        ("form-of-a-file-80x24", (80, 24), (), False),
+        ("runs-of-a-file", SIZE, ("escape",), True),
+        ("runs-of-a-file-80x24", (80, 24), ("escape",), True),
+        ("steering-of-a-file", SIZE, ("escape", "s"), True),
+    ],
+)
+async def test_a_problem_in_a_file(
+    name: str,
+    size: tuple[int, int],
+    keys: tuple[str, ...],
+    runs: bool,
+    recorded: Recorded,
+    make_app: Callable[..., Any],
+    picture: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WDTUI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(files, "_described", described)
+    path = tmp_path / "modular.py"
+    path.write_text(OWN)
+    if runs:
+        runs_of_a_file(recorded, path)
+    app = make_app(opening=Opening(problem=str(path)))
+    assert await drawn(app, size, *keys) == picture(name=name)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (20, 5), (40, 10), (60, 15), (99, 29)])

@@ -94,16 +94,20 @@ class Recorded:
         name: str = "",
         experiment: str = "",
         known: tuple[str, ...] = (),
+        noise: float = 0.0,
         **changes: Any,
     ) -> int:
         """Add a run with its first `points` points, under the config it was recorded with or one that differs.
 
-        With `known` it has these metrics only, like one that was taken in from another program.
+        With `known` it has these metrics only, like one that was taken in from another program. With `noise` the
+        shares and losses are smaller by up to this part of themselves, for runs that differ a little.
         """
         data = np.load(DATA / f"{recording}.npz")
         config = RunConfig.from_mapping(json.loads(str(data["config"])))
         steps, epochs = data["steps"][:points], data["epochs"][:points]
         values = with_gauges(config, data["values"][:points])
+        if noise:
+            values = values * (1 - noise * np.random.default_rng(0).random(len(values))[:, None])
         if known:
             values = np.where([name in known for name in config.columns], values, np.nan)
         run_id = self.store.add_run(config.replace(**changes), name=name, experiment=experiment)

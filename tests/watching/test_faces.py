@@ -41,6 +41,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_commands_list_show_compare_export_and_delete_it(folder: Path, tmp_path: Path) -> None:
     listed = command("runs", "list", store=folder).stdout
+    assert "batch_size" not in listed  # it is the same in both
     assert "mine" in listed and "98.3 %" in listed and "0.9" in listed
     shown = command("runs", "show", "2", store=folder).stdout
     assert "test accuracy" in shown.lower() and "momentum 0.9" in shown and "Run 2 is done" in shown
@@ -54,6 +55,11 @@ def test_commands_list_show_compare_export_and_delete_it(folder: Path, tmp_path:
     for arguments in (("resume", "1"), ("replay", "1"), ("fork", "1", "--at", "20", "--set", "lr=0.5")):
         refused = command(*arguments, "--headless", store=folder)
         assert refused.returncode == 2 and "Start that script again." in refused.stderr, refused.stderr
+    for arguments in (
+        ("replay", "1"),
+        ("fork", "1", "--at", "20", "--set", "lr=0.5"),
+    ):  # before a terminal is asked for
+        assert "Start that script again." in command(*arguments, store=folder).stderr
     assert command("runs", "delete", "1", "--yes", store=folder).returncode == 0
     (left,) = command("runs", "list", "--json", store=folder).stdout.splitlines()
     assert json.loads(left)["final"]["test_accuracy"] == pytest.approx(59 / 60)

@@ -98,11 +98,23 @@ def a_convnet() -> Kind:
         yield {"loss": loss}
 
 
+def a_transformer() -> Kind:
+    model = nn.Sequential(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), nn.RMSNorm(8), nn.Linear(8, 1))
+    optimizer = AdamW(model.parameters(), lr=0.01)
+    yield {"model": model, "optimizer": optimizer}
+    while True:
+        optimizer.zero_grad()
+        loss = model(torch.randn(4, 5, 8)).square().mean()
+        loss.backward()
+        optimizer.step()
+        yield {"loss": loss}
+
+
 KINDS: list[Callable[[], Kind]] = [
     several_optimizers, a_scheduler, gradient_accumulation, bf16_autocast, a_compiled_model, a_loader_with_workers,
-    a_convnet,
+    a_convnet, a_transformer,
 ]  # fmt: skip
-LAYERS = {"several_optimizers": "generator.0", "a_compiled_model": "0"}
+LAYERS = {"several_optimizers": "generator.0", "a_compiled_model": "0", "a_transformer": "0.linear1"}
 
 
 @pytest.mark.parametrize("kind", KINDS)

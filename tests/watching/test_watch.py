@@ -24,11 +24,11 @@ import wdtui
 from wdtui.runs.checks import check_run
 from wdtui.runs.service import RefusedError, Service
 from wdtui.schema.hyperparameters import ConfigError
+from wdtui.schema.recorded import metric_name
 from wdtui.store.records import RunRecord, Status
 from wdtui.store.store import Store, StoreError
 from wdtui.training import probing
 from wdtui.watching import recorder, watch
-from wdtui.watching.description import metric_name
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +126,18 @@ def test_without_a_config_a_run_has_no_seed_and_a_title_all_the_same(store: Stor
     assert the_run(store).title == "ε1e-5"
 
 
+def test_only_falls_of_what_is_logged_are_blow_ups(store: Store) -> None:
+    for logged in (False, True):
+        with wdtui.watch(network(), steps=60, every=1) as run:
+            for step in range(60):
+                accuracy = 0.5 if step % 20 == 19 else 1.0
+                run.step(**({} if logged else {"train_accuracy": accuracy}))
+                if logged:
+                    run.log(train_accuracy=accuracy)
+    steps = [found.milestones["blowups"]["steps"] for found in reversed(store.runs())]
+    assert steps == [[], [20, 40, 60]]
+
+
 @pytest.mark.parametrize("every", [1, 5])
 def test_each_point_has_the_rotation_of_its_own_step(store: Store, every: int) -> None:
     model = network()
@@ -197,8 +209,8 @@ def test_what_cannot_be_recorded_is_left_out_and_said_once(store: Store, capsys:
     names = [name for name in curves.names if not name.startswith(own)]
     assert names == ["good", "odd name", "train_loss", "grad/layers.0", "steps_per_second"]
     assert np.isnan(curves["good"]).all() and curves["odd name"].tolist() == [1.0] * 3
-    assert said.count("matrix is not recorded: it is a tensor of shape (2, 2) and no number.") == 1
-    assert said.count("is not recorded") == 4 and "text is not recorded: it is a str" in said
+    assert said.count("matrix cannot be recorded: it is a tensor of shape (2, 2) and no number.") == 1
+    assert said.count("cannot be recorded") == 4 and "text cannot be recorded: it is a str" in said
 
 
 @pytest.mark.parametrize(
@@ -390,7 +402,7 @@ def test_only_its_script_can_train_it(store: Store) -> None:
     loop.until(lambda: the_run(store).step)
     with pytest.raises(RefusedError, match="Run 1 is running: there is nothing to resume"):
         service.resume(1)
-    store.send(1, "stop")
+    assert service.stop(1) == "Stopping run 1 …"  # without a checkpoint
     loop.until(lambda: False)
     loop.run.close()
     for request in (service.resume, service.replay, lambda run_id: service.fork(run_id, None, {"lr": 0.1})):

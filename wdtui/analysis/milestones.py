@@ -54,11 +54,10 @@ class Milestones:
 
 def milestones(curves: Curves, judged: Judged) -> Milestones:
     """Find the milestones of a run in its logged points. A problem without judged metrics has none."""
-    fit, generalised = curves[judged.fit], curves[judged.generalise]
     return Milestones(
-        fit_step=_step(curves, _first(fit > FIT)),
-        generalise_step=_step(curves, _first(generalised >= GENERALISED)),
-        blowup_steps=tuple(int(step) for step in curves.steps[blowups(fit)]),
+        fit_step=_step(curves, _first(curves[judged.fit] > FIT)),
+        generalise_step=_step(curves, _first(curves[judged.generalise] >= GENERALISED)),
+        blowup_steps=tuple(int(step) for step in curves.steps[blowups(curves[judged.blow_up])]),
     )
 
 

@@ -54,7 +54,7 @@ def resume(
     or with --headless or --json, it trains without a screen.
     """
     from wdtui.cli.headless import carry_out
-    from wdtui.runs.service import Service
+    from wdtui.runs.service import Service, about_source
     from wdtui.store.store import Status, Store
     from wdtui.tui import Opening, has_terminal
 
@@ -83,7 +83,7 @@ def resume(
         def go_on(service: Service) -> None:
             service.resume(run_id, threads=threads)
             if record.step:
-                typer.echo(_from_where(opened, record), err=True)
+                typer.echo(_from_where(opened, record) + about_source(record.schema), err=True)
 
         return carry_out(opened, go_on, device=device, detach=detach, json=json)
 
@@ -140,14 +140,14 @@ def steer(
         list[str],
         typer.Option(
             "--set",
-            metavar="FIELD=VALUE[:EPOCHS]",
+            metavar="FIELD=VALUE[:N]",
             autocompletion=completion.changes,
-            help="A change of weight_decay, bn_epsilon or learning_rate, at once or over a number of epochs.",
+            help="A change, at once or over N epochs, as in weight_decay=0.1:50. A run without epochs counts steps.",
         ),
     ],
     store: StoreOption = None,
 ) -> None:
-    """Change λ, ε or the learning rate of a live run from its next epoch."""
+    """Change live fields of a run, as λ, from its next epoch; in a run without epochs, from its next step."""
     from wdtui.schema.steering import parse_assignment
 
     def steered(service: Service, record: RunRecord) -> str:

@@ -33,8 +33,8 @@ def fork(
         list[str] | None,
         typer.Option(
             "--set",
-            metavar="FIELD=VALUE[:EPOCHS]",
-            help="A change, at once or over a number of epochs.",
+            metavar="FIELD=VALUE[:N]",
+            help="A change, at once or over N epochs. A run without epochs counts steps.",
             autocompletion=completion.changes,
         ),
     ] = None,
@@ -47,6 +47,7 @@ def fork(
     store: StoreOption = None,
 ) -> int:
     """Continue from a step of a run with changed values, as a new run; the original run is not changed."""
+    from wdtui.runs.service import Service
     from wdtui.schema.steering import parse_assignment
 
     def add(service: Service, parent: RunRecord) -> tuple[int, str]:
@@ -54,7 +55,7 @@ def fork(
         run_id = service.fork(parent.id, at, given, name=name, threads=threads)
         return run_id, service.where_it_leaves(run_id)
 
-    return _train(store, run, add, headless, detach, json, device, threads)
+    return _train(store, run, Service.check_forkable, add, headless, detach, json, device, threads)
 
 
 def replay(
@@ -68,17 +69,19 @@ def replay(
     store: StoreOption = None,
 ) -> int:
     """Train a run again from its beginning, with the same steering at the same steps, as a new run."""
+    from wdtui.runs.service import Service, about_source
 
     def add(service: Service, original: RunRecord) -> tuple[int, str]:
         run_id = service.replay(original.id, name=name, threads=threads)
-        return run_id, f"Run {run_id} repeats run {original.id}."
+        return run_id, f"Run {run_id} repeats run {original.id}.{about_source(original.schema)}"
 
-    return _train(store, run, add, headless, detach, json, device, threads)
+    return _train(store, run, Service.check_trainable, add, headless, detach, json, device, threads)
 
 
 def _train(
     store: Path | None,
     run: str,
+    check: Callable[[Service, int], object],
     add: Callable[[Service, RunRecord], tuple[int, str]],
     headless: bool,
     detach: bool,
@@ -96,6 +99,7 @@ def _train(
         raise CommandError("--json needs --headless or --detach.")
     with Store(store) as opened:
         like = opened.find(run)
+        check(Service(opened), like.id)
 
         def added(service: Service) -> int:
             run_id, message = add(service, like)

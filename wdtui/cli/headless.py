@@ -89,8 +89,11 @@ class Detached(Foreground):
 def train(store: Store, run_id: int, *, device: str, threads: int | None, view: View) -> int:
     """Train a run of the store to its end or to a signal, shown in a view; return the exit status."""
     record, unseen = store.run(run_id), None
-    kind = ChildWorker if record.schema.source else Worker  # somebody's code may end the process that runs it
-    worker = kind(store, run_id, device=device, threads=threads)
+    worker = (
+        ChildWorker(store, run_id, device=device, threads=threads, bound=True)
+        if record.schema.source  # its code may end the process that runs it
+        else Worker(store, run_id, device=device, threads=threads)
+    )
     with signals_interrupting(worker.interrupt) as received:
         try:
             with view:

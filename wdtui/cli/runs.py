@@ -201,7 +201,7 @@ def _print_table(runs: list[Any]) -> None:
 
     table = Table(box=None, header_style="dim", pad_edge=False)
     schemas = schemas_of(runs)
-    fields, heads = knobs(schemas), results(schemas)
+    fields, heads = knobs(schemas, runs), results(schemas)
     origins = [_origin(run, fields) for run in runs]
     headings = ("run", "state", "name", *fields.values(), "step", *heads, "last steps/s")
     for heading in (*headings, "origin") if any(origins) else headings:

@@ -61,11 +61,13 @@ class JsonView(Unframed):
 
     def start(self, run: RunRecord) -> None:
         self.run_id = run.id
+        self._has_epochs = run.schema.length == "epochs"
 
     def points(self, newer: Curves) -> None:
         for step, epoch, values in zip(newer.steps.tolist(), newer.epochs.tolist(), newer.values.tolist(), strict=True):
+            counts = {"step": step} | ({"epoch": epoch} if self._has_epochs else {})
             metrics = finite(dict(zip(newer.names, values, strict=True)))
-            self._write({"event": "point", "run_id": self.run_id, "step": step, "epoch": epoch, **metrics})
+            self._write({"event": "point", "run_id": self.run_id, **counts, **metrics})
         sys.stdout.flush()
 
     def finish(self, run: RunRecord, curves: Curves) -> None:

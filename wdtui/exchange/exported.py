@@ -68,21 +68,29 @@ class Run:
 
     @cached_property
     def curves(self) -> dict[str, Column]:
-        """Arrays [points]: "step" and "epoch", int64, and every recorded metric, float64 with NaN for gaps."""
+        """Arrays [points]: the counts, int64, and every recorded metric, float64 with NaN for gaps."""
         return self._collected(self.columns)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of a point's values: "step", "epoch" and the metrics."""
-        return ("step", "epoch", *self.metrics)
+        """The names of a point's values: its counts, then the metrics."""
+        return (*self.counts, *self.metrics)
+
+    @property
+    def counts(self) -> tuple[str, ...]:
+        """ "step", and "epoch" where the problem has epochs."""
+        return ("step", "epoch") if self.record.schema.length == "epochs" else ("step",)
+
+    def counted(self, part: Curves) -> list[NDArray[np.int64]]:
+        """The values of the counts, [points] each."""
+        return [part.steps, part.epochs][: len(self.counts)]
 
     def rows(self) -> Iterator[tuple[int | float, ...]]:
         """The points one by one, with values in the order of `columns`."""
         for part in self.parts():
-            for step, epoch, values in zip(
-                part.steps.tolist(), part.epochs.tolist(), part.values.tolist(), strict=True
-            ):
-                yield (step, epoch, *values)
+            counts = (count.tolist() for count in self.counted(part))
+            for *counted, values in zip(*counts, part.values.tolist(), strict=True):
+                yield (*counted, *values)
 
     def by_column(self) -> Iterator[tuple[str, Column]]:
         """Each column with its name. Only a few are in memory at a time."""
@@ -108,7 +116,7 @@ class Run:
     def _collected(self, names: tuple[str, ...]) -> dict[str, Column]:
         parts: dict[str, list[Any]] = {name: [] for name in names}
         for part in self.parts():
-            whole = {"step": part.steps, "epoch": part.epochs}
+            whole = dict(zip(self.counts, self.counted(part), strict=True))
             for name in names:
                 parts[name].append(whole[name] if name in whole else np.ascontiguousarray(part[name]))
         return {name: np.concatenate(several) for name, several in parts.items()}

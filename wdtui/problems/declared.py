@@ -19,7 +19,7 @@ from functools import cache, lru_cache
 from typing import Any, ClassVar, cast, get_args
 
 from wdtui.schema.config import Config
-from wdtui.schema.hyperparameters import SYMBOLS, Affects, ConfigError, Hyperparameter, Value, kind_of
+from wdtui.schema.hyperparameters import ALIASES, SYMBOLS, Affects, ConfigError, Hyperparameter, Value, kind_of
 from wdtui.schema.hyperparameters import knob as knob
 from wdtui.schema.metric import Metric
 from wdtui.schema.recorded import SPEED, charts_of, recorded
@@ -207,9 +207,10 @@ def _field(name: str, annotation: Any, default: Value, properties: dict[str, Any
     if unknown := next((one for one in properties if one not in _PROPERTIES), None):
         raise ConfigError(f"{name}: {unknown} is not a property of a knob. Known are {', '.join(sorted(_PROPERTIES))}.")
     assumed = {"label": name.replace("_", " "), "symbol": SYMBOLS.get(name, ""), "group": "problem"}
+    aliases = {"aliases": ALIASES.get(name, ())}
     try:
         kind = kind_of(annotation, properties)
-        field = Hyperparameter(name=name, default=default, **kind, **(assumed | properties))
+        field = Hyperparameter(name=name, default=default, **kind, **(assumed | aliases | properties))
         return dataclasses.replace(field, default=field.check(default))
     except ConfigError as error:
         raise ConfigError(f"The default of {error}", name) from error

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import select
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Sequence
@@ -44,11 +46,16 @@ class _Interruption:
             signal.signal(number, self._receive)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        self.reason = SIGNALS[signal.Signals(number)]
         self.code = 0 if self._awaited else 128 + number
+        self.interrupt(SIGNALS[signal.Signals(number)])
         if self.runner is None:
             sys.exit(self.code)
-        self.runner.interruption = self.reason
+
+    def interrupt(self, reason: str) -> None:
+        """Stop the runner, or the one that is about to train, with a checkpoint."""
+        self.reason = reason
+        if self.runner:
+            self.runner.interruption = reason
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,14 +69,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _wait_for_one(options.after)
     jobs = [Job(run_ids, options.device, options.threads) for run_ids in options.runs]
     answers = None if jobs else take_over_stdout()
+    if options.bound:
+        threading.Thread(target=_leave_with_the_parent, args=[interruption], daemon=True).start()
     with Store(options.store) as store:
         for number, job in enumerate(jobs or jobs_from_stdin(store.folder), start=1):
             code = _train(store, job, interruption)
             if interruption.reason or (answers and not answer(answers, code)):  # without a parent, nothing more comes
                 break
             if (answers or jobs[number:]) and _may_have_lost_the_gpu(store, job):
-                start_anew(store.folder, [later.run_ids for later in jobs[number:]], job, answers)
+                left = [later.run_ids for later in jobs[number:]]
+                start_anew(store.folder, left, job, answers, bound=options.bound)
     return interruption.code or code
+
+
+def _leave_with_the_parent(interruption: _Interruption) -> None:
+    """Wait until nobody can write to stdin any more, without reading it."""
+    hung_up = select.poll()
+    hung_up.register(0, select.POLLHUP)
+    hung_up.poll()
+    interruption.interrupt("The process that had started it ended")
 
 
 def _may_have_lost_the_gpu(store: Store, job: Job) -> bool:
@@ -88,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "runs", type=read_group, nargs="*", metavar="RUN[,RUN…]", help="runs that the store holds; a group is one batch"
     )
+    parser.add_argument("--bound", action="store_true", help="interrupt the run when the parent has ended")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int)
     parser.add_argument(
@@ -102,8 +121,8 @@ def _train(store: Store, job: Job, interruption: _Interruption) -> int:
         from wdtui.runs.group import runner_of  # here, because it imports torch, which takes seconds and may fail
 
         runner = runner_of(store, job.run_ids, device=job.device, threads=job.threads)
+        interruption.runner = runner
         if not interruption.reason:
-            interruption.runner = runner
             runner.run()
     except RunStoppedError:
         return 0

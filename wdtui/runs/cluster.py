@@ -176,6 +176,7 @@ class _StoreHost:
     """Carries out what remote stores ask for, one after the other; owns the runs while they are trained."""
 
     def __init__(self, folder: Path) -> None:
+        _register_tensors()
         self._store = Store(folder)
         self._attempts: dict[int, str] = {}
         """Which attempt may train a run: one whose node seemed lost and was not is refused from then on."""
@@ -260,6 +261,7 @@ class RemoteStore:
     """What a runner needs of the store of another machine: the same methods, the same errors."""
 
     def __init__(self, host: Any) -> None:
+        _register_tensors()
         self._host = host
         self._attempt = uuid.uuid4().hex
         self.on_interruption: Callable[[str], None] = lambda reason: None
@@ -305,3 +307,16 @@ class RemoteCheckpoints:
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
         return partial(self._ask, method)
+
+
+def _register_tensors() -> None:
+    """Have this process send and read tensors as safetensors: PyTorch cannot unpickle uint32, the state of numpy's
+    generator."""
+    import torch
+    from safetensors.torch import load, save
+
+    ray.util.register_serializer(
+        torch.Tensor,
+        serializer=lambda tensor: save({"": tensor.contiguous()}),
+        deserializer=lambda data: load(data)[""],
+    )

@@ -134,6 +134,9 @@ def _shape(config: Config) -> tuple[Any, ...]:
 def _rough_speed(config: Config) -> float:
     """Fitted to measurements on two CPU cores: 4,500 steps/s at width 32, 3,300 at 64, 750 at 256.
 
-    It is half too high for the transformer at width 128, where 12 steps/s were measured, and 27 with 16 bits.
+    It is half too high for the transformer at width 128, where 12 steps/s were measured, and 27 with 16 bits. NaN where
+    nothing is known of a step.
     """
+    if not config.step_flops:
+        return math.nan
     return 1 / (2e-4 + config.step_flops / 1e11)

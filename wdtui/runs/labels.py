@@ -12,6 +12,8 @@ from wdtui.support.text import NOTHING, clean
 
 _MOST = 3
 """How many differing hyperparameters a label names."""
+_MOST_KNOBS = 4
+"""How many of the fields without a symbol have a column."""
 
 
 def labels(runs: Sequence[RunRecord]) -> list[str]:
@@ -36,14 +38,40 @@ def schemas_of(runs: Iterable[RunRecord]) -> list[Schema]:
     return list(distinct.values()) or [registry.find(registry.DEFAULT).config.schema()]
 
 
-def knobs(schemas: Iterable[Schema]) -> dict[str, str]:
-    """The main hyperparameters of some problems, each with what heads a column of it."""
-    return {
+def knobs(schemas: Iterable[Schema], runs: Iterable[RunRecord] = ()) -> dict[str, str]:
+    """The main hyperparameters of some problems, each with what heads a column of it.
+
+    Of users' own problems those come first in which these runs differ, from the default or from each other, also
+    fields without a symbol.
+    """
+    heads = {
         name: schema.fields[name].symbol or name
         for schema in schemas
         for name in schema.main.values()
         if name in schema.fields
     }
+    changed = {name: heads.get(name, name) for name in _changed(runs)}
+    symbols = {name: head for name, head in changed.items() if name in heads}
+    others = {name: head for name, head in changed.items() if name not in heads}
+    return symbols | dict([*others.items()][:_MOST_KNOBS]) | heads
+
+
+def _changed(runs: Iterable[RunRecord]) -> list[str]:
+    """The fields of users' own problems in which runs differ from the default, or from each other without one."""
+    own: dict[str, list[RunRecord]] = {}
+    for run in runs:
+        if not run.damaged and (run.schema.source or run.schema.watched):
+            own.setdefault(run.schema.problem, []).append(run)
+    changed: dict[str, None] = {}
+    for some in own.values():
+        for name, field in some[0].schema.fields.items():
+            if field.identifier or field.affects == "bookkeeping":
+                continue
+            usual = some[0].values.get(name) if field.default is None else field.default
+            usual = list(usual) if isinstance(usual, tuple) else usual
+            if any(run.values.get(name, usual) != usual for run in some):
+                changed[name] = None
+    return list(changed)
 
 
 def results(schemas: Sequence[Schema]) -> list[str]:

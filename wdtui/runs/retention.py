@@ -69,8 +69,8 @@ class MilestoneTracker:
             tracker.add(*values)
         return tracker
 
-    def add(self, step: int, fit: float, generalised: float) -> list[str]:
-        """Which milestones the next point is, by its values of the two metrics that decide them."""
+    def add(self, step: int, fit: float, generalised: float, stable: float) -> list[str]:
+        """Which milestones the next point is, by its values of the metrics that decide them."""
         seen = []
         if self._generalise_step is None and generalised >= GENERALISED:
             self._generalise_step = step
@@ -78,9 +78,9 @@ class MilestoneTracker:
         if self._fit_step is None and fit > FIT:
             self._fit_step = step
             seen.append("fit")
-        if self._fit_step is not None and fit > RECOVERED:
+        if self._fit_step is not None and stable > RECOVERED:
             self._well = True
-        elif self._well and fit < CRASHED:
+        elif self._well and stable < CRASHED:
             self._well = False
             self._blowup_steps += (step,)
             seen.append("blow-up")
@@ -120,8 +120,7 @@ class RetentionPolicy:
     def after(self, point: Point, training: Session) -> Iterator[tuple[Snapshot, str]]:
         """What to keep, given the point just measured and the training at that point."""
         config, last, self._epoch = self._config, self._epoch, point.epoch
-        fit, generalised = _judged(training, point)
-        reasons = self.watch.add(point.step, fit, generalised)
+        reasons = self.watch.add(point.step, *_judged(training, point))
         if config.keep_every and point.epoch // config.keep_every > last // config.keep_every:
             reasons.append("interval")
         if point.step == self._fork_step:

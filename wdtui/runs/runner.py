@@ -29,7 +29,7 @@ from wdtui.store.checkpoints import Checkpoint
 from wdtui.store.records import RunRecord
 from wdtui.store.rescue import Measured
 from wdtui.store.store import Claim, Command, OwnershipLostError, Report, Status, Store, StoreError
-from wdtui.support.errors import DivergedError
+from wdtui.support.errors import DivergedError, TrainingError
 from wdtui.support.text import number
 from wdtui.training import trainer
 from wdtui.training.devices import default_threads, hardware, resolve_device, use_device
@@ -218,6 +218,11 @@ class Runner:
         for snapshot, why in self._retention.after(point, self.training):
             self._save(snapshot, why)
 
+    @property
+    def at_risk(self) -> bool:
+        """Whether there are points that a step of somebody's code may take with it, as by ending the process."""
+        return bool(self._points) and self._record.schema.source is not None
+
     def report(self) -> Report | None:
         """What happened since the last report; without that, a heartbeat if one is due."""
         now = time.monotonic()
@@ -243,7 +248,8 @@ class Runner:
     def _add_columns(self) -> None:
         """The training records something that it has not recorded before."""
         report([self])
-        self._columns = self._own(self.store.add_columns, self.training.columns) or self.training.columns
+        columns = self.training.columns
+        self._columns = self._own(self.store.add_columns, columns, self.training.traits) or columns
         self._measured.widen(self._columns)
         self._retention.watch_from(self.training, self.store.curves(self.run_id))
 
@@ -342,7 +348,7 @@ class Runner:
         """Steer. One transaction takes the command and writes the plan that follows from it, so neither can be lost."""
         try:
             self.training.steer(**command.data)
-        except (ConfigError, TypeError) as error:
+        except (ConfigError, TrainingError, TypeError) as error:
             self._own(self.store.add_event, self._step, "refused", {"reason": str(error)})
         self._own(self.store.take, command, self.training.plan)
 
@@ -412,13 +418,14 @@ class Polling:
             report(runners)
             return all([runner.leave_interrupted() for runner in runners])  # each must leave
         now = time.monotonic()
-        if now < self._next_poll:
-            return True
-        self._next_poll = now + _POLL_SECONDS
-        if now >= self._next_report:
+        polls = now >= self._next_poll
+        if now >= self._next_report and (polls or first.at_risk):
             report(runners)
             took = time.monotonic() - now
-            self._next_report = now + min(max(_POLL_SECONDS, took / _REPORT_SHARE), _REPORT_SECONDS)
+            self._next_report = now + min(took / _REPORT_SHARE, _REPORT_SECONDS)
+        if not polls:
+            return True
+        self._next_poll = now + _POLL_SECONDS
         due = now - max(_CHECKPOINT_SECONDS, len(runners) * first.checkpoint_seconds / _CHECKPOINT_SHARE)
         for runner in runners:
             if runner.saved_at < due:

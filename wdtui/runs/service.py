@@ -97,7 +97,7 @@ class Service:
 
     def check_forkable(self, run_id: int) -> RunRecord:
         """The run; raises RefusedError, StoreError, or for one of another program ConfigError, where it has no fork."""
-        run = self._trainable(run_id)
+        run = self.check_trainable(run_id)
         forks.check_trained_here(self.store, run)
         if not run.step:
             raise RefusedError(f"Run {run_id} has no points yet: there is nothing to fork.")
@@ -107,11 +107,11 @@ class Service:
         """A sentence that names the step at which a fork starts."""
         fork = self.store.run(fork_id)
         said = f"Run {fork_id} forks run {fork.parent} at step {number(fork.parent_step)}."
-        return said + whether_exact(fork.schema)
+        return said + about_source(fork.schema)
 
     def replay(self, run_id: int, *, name: str = "", threads: int | None = None) -> int:
         """Train a run again from its beginning, with its steering; returns the new run's number."""
-        run = self._trainable(run_id)
+        run = self.check_trainable(run_id)
         return self._begin(forks.replay(self.store, run, name=name), like=run, threads=threads)
 
     def branch(self, run_ids: Iterable[int], branching: Branching, *, threads: int | None = None) -> list[int]:
@@ -130,7 +130,7 @@ class Service:
         if run.status == Status.RUNNING:
             raise RefusedError(f"Run {run_id} is running: there is nothing to resume.")
         if run.status != Status.PAUSED:
-            run = self._trainable(run_id)
+            run = self.check_trainable(run_id)
         if run_id in self._queue.at_work:
             raise RefusedError(f"Run {run_id} is already queued.")
         if run.status in FINISHED and not self.store.curves(run_id).lost:
@@ -148,7 +148,7 @@ class Service:
         if run.status in FINISHED:
             return f"Run {run_id} is trained again from before its first damaged point."
         said = f"Run {run_id} continues here." if run.step else f"Run {run_id} is queued here."
-        return said + (whether_exact(run.schema) if run.step else "")
+        return said + (about_source(run.schema) if run.step else "")
 
     def pause(self, run_id: int) -> str:
         run = self._sound(run_id)
@@ -163,7 +163,7 @@ class Service:
         return self._send(run, "checkpoint", f"Run {run_id} writes a checkpoint …")
 
     def stop(self, run_id: int) -> str:
-        """Stop a live run with a checkpoint, or remove a queued run from its queue."""
+        """Stop a live run, with a checkpoint unless a script owns it, or remove a queued run from its queue."""
         run = self.store.run(run_id)
         if self._queue.cancel(run_id) or self._settled(run):
             return f"Run {run_id} will not start."
@@ -172,7 +172,8 @@ class Service:
             raise RefusedError(run.reason)
         if not run.live:
             raise RefusedError(f"Run {run_id} is {run.status}: only a live or queued run can be stopped.")
-        return self._send(run, "stop", f"Stopping run {run_id} with a checkpoint …")
+        how = "" if run.schema.watched else " with a checkpoint"
+        return self._send(run, "stop", f"Stopping run {run_id}{how} …")
 
     def check_steerable(self, run_id: int) -> RunRecord:
         """The run; raises RefusedError or StoreError where it cannot be steered."""
@@ -301,7 +302,7 @@ class Service:
             raise RefusedError(run.reason)
         return run
 
-    def _trainable(self, run_id: int) -> RunRecord:
+    def check_trainable(self, run_id: int) -> RunRecord:
         """The run; raises RefusedError also where only its own script can train it."""
         run = self._sound(run_id)
         if run.schema.watched:
@@ -315,11 +316,16 @@ class Service:
         return run
 
 
-def whether_exact(schema: Schema) -> str:
-    """What is to be said where a run of a problem's file is to equal another: empty where that is known to hold."""
+def about_source(schema: Schema) -> str:
+    """What is to be said where a run of a problem's file goes on or is repeated: whether the file has changed, and
+    whether the run will give the same bits. Empty where nothing has changed and that is known."""
     source = schema.source
-    if source is None or (exact := files.known_exact(source)):
+    if source is None:
         return ""
+    said = f" {source.shown} has changed since. The run keeps to its own copy." if source.changed else ""
+    exact = files.known_exact(source)
     if exact is None:
-        return f" Whether it gives the same bits is not known: `wdtui check {source.shown}` finds out."
-    return f" It will not give the same bits: `wdtui check {source.shown}` says why."
+        said += f" Whether it gives the same bits is not known: `wdtui check {source.shown}` finds out."
+    elif not exact:
+        said += f" It will not give the same bits: `wdtui check {source.shown}` says why."
+    return said

@@ -2,7 +2,7 @@
 
 Importing PyTorch takes two seconds, longer than many runs, so a process that has trained one run can train the next.
 Its parent writes a line for each run to its stdin and reads the exit status from its stdout. When the parent has ended,
-stdin ends, and so does the process once its run has ended.
+stdin ends, and so does the process once its run has ended; one that is bound to its parent interrupts the run.
 
 A process sees the environment of its parent. So CUDA_VISIBLE_DEVICES applies to it as well, and cuda:1 is the same GPU
 in both.
@@ -39,27 +39,31 @@ class Job:
 class Trainer:
     """A process that trains one run or batch at a time, in its own session: Ctrl-C and a closed terminal spare it."""
 
-    def __init__(self, folder: Path, log: Path) -> None:
-        """Start it for the store in a folder. Raises OSError. Its log holds what goes wrong before its first run."""
+    def __init__(self, folder: Path, log: Path, *, bound: bool = False) -> None:
+        """Start it for the store in a folder. Raises OSError. Its log holds what goes wrong before its first run.
+
+        If it is `bound`, it interrupts its run once this process has ended.
+        """
         self.device = ""
         """Where it has trained, and may still hold memory."""
-        self._process = _start([str(folder)], log, pipe=subprocess.PIPE)
+        self._process = _start([str(folder), *(["--bound"] if bound else [])], log, pipe=subprocess.PIPE)
         self.pid = self._process.pid
 
     def begin(self, job: Job) -> None:
-        """Start training a run. `outcome` must have returned for the run before."""
+        """Start training a run. `answer` must have returned for the run before."""
         self.device = job.device
         assert self._process.stdin
-        with contextlib.suppress(BrokenPipeError):  # it has died, and `outcome` says how
+        with contextlib.suppress(BrokenPipeError):  # it has died, and `exit_status` says how
             self._process.stdin.write(f"{_words(job.run_ids)} {job.device} {job.threads or ''}\n".encode())
             self._process.stdin.flush()
 
-    def outcome(self) -> int:
-        """Wait until the run ends. Returns an exit status of `wdtui.runs.worker`, or that of the dead process."""
+    def answer(self) -> int | None:
+        """Wait until the run ends. Returns an exit status of `wdtui.runs.worker`; None where the process has died."""
         assert self._process.stdout
-        for line in self._process.stdout:
-            if line.strip().isdigit():
-                return int(line)
+        return next((int(line) for line in self._process.stdout if line.strip().isdigit()), None)
+
+    def exit_status(self) -> int:
+        """Wait until the process ends. Returns its exit status, or minus the signal that ended it."""
         return self._process.wait()
 
     @property
@@ -131,7 +135,9 @@ def take_over_stdout() -> IO[bytes]:
     return answers
 
 
-def start_anew(folder: Path, groups: Sequence[tuple[int, ...]], job: Job, answers: IO[bytes] | None) -> NoReturn:
+def start_anew(
+    folder: Path, groups: Sequence[tuple[int, ...]], job: Job, answers: IO[bytes] | None, *, bound: bool = False
+) -> NoReturn:
     """Replace this process by a fresh one of the same id that trains the groups left, or waits for more jobs.
 
     A CUDA error leaves a process without the GPU until it ends. The new one keeps the pipes, the log and the runs that
@@ -141,7 +147,7 @@ def start_anew(folder: Path, groups: Sequence[tuple[int, ...]], job: Job, answer
         stream.flush()
     if answers:
         os.dup2(answers.fileno(), 1)
-    arguments = _arguments(groups, job.device, job.threads) if groups else []
+    arguments = _arguments(groups, job.device, job.threads) if groups else ["--bound"] if bound else []
     os.execv(sys.executable, [sys.executable, *_MODULE, str(folder), *arguments])
 
 

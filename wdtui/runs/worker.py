@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from wdtui.runs.trainer import Job, Trainer
 from wdtui.store.paths import log_path
-from wdtui.store.store import RunBusyError, RunStoppedError, Status, Store, StoreError
+from wdtui.store.store import RunBusyError, RunRecord, RunStoppedError, Status, Store, StoreError
 from wdtui.support.errors import TrainingError, WdtuiError
+from wdtui.support.text import number
 
 if TYPE_CHECKING:
     from wdtui.runs.group import Group
@@ -48,12 +49,17 @@ class ChildError(TrainingError):
 class ChildDiedError(TrainingError):
     """The process that trained runs was killed; the store shows the runs as interrupted."""
 
-    def __init__(self, run_ids: Sequence[int], code: int) -> None:
+    def __init__(self, runs: Sequence[RunRecord], code: int) -> None:
         """`code` is its exit status, or minus the signal that ended it."""
+        run = runs[0]
         how = signal.strsignal(-code) if code < 0 else f"exit status {code}"
-        hint = f"`wdtui resume {run_ids[0]}` continues from its last checkpoint"
-        super().__init__(f"The process that trained run {run_ids[0]} ended without an error message ({how}). {hint}.")
-        self.run_ids = tuple(run_ids)
+        after = f" after its point at step {number(run.step)}" if run.step else " before its first point"
+        start = f"step {number(run.checkpoint_step)}" if run.checkpoint_step else "its beginning"
+        super().__init__(
+            f"The process that trained run {run.id} ended without an error message ({how}){after}. "
+            f"`wdtui resume {run.id}` continues from {start}."
+        )
+        self.run_ids = tuple(run.id for run in runs)
         self.by_system = code == -signal.SIGKILL
         """Whether it was killed as the system kills what has taken the last of the memory."""
 
@@ -149,14 +155,18 @@ def _interrupt_threads() -> None:
 
 
 class ChildWorker(Worker):
-    """Watches a process that trains runs. If this process ends without interrupting it, the other one goes on.
+    """Watches a process that trains runs.
 
     `error` is a ChildError if the process could not begin, and a ChildDiedError if it was killed.
     """
 
-    def __init__(self, *arguments: Any, trainer: Trainer | None = None, **options: Any) -> None:
-        """`trainer` is an idle process; without one a new one starts."""
+    def __init__(self, *arguments: Any, trainer: Trainer | None = None, bound: bool = False, **options: Any) -> None:
+        """`trainer` is an idle process; without one a new one starts.
+
+        If this process ends without interrupting it, the other one goes on, unless it is `bound` to this one.
+        """
         super().__init__(*arguments, **options)
+        self._bound = bound
         self.trainer = trainer
         """Once the thread has ended, a process that can train another run, or None."""
         self.pid: int | None = None
@@ -184,34 +194,29 @@ class ChildWorker(Worker):
         with self._starting:
             if self._interruption:
                 return self._store.run(self.run_id).status
-            trainer = self.trainer = self.trainer or Trainer(self._store.folder, log)
+            trainer = self.trainer = self.trainer or Trainer(self._store.folder, log, bound=self._bound)
             trainer.begin(Job(self.run_ids, self.device, self.threads))
             self.pid = trainer.pid
         self.launched.set()
-        code = trainer.outcome()
+        answer = trainer.answer()
+        code = trainer.exit_status() if answer is None else answer
         if self._interruption or trainer.gone:
             self.trainer = None
-        return self._conclude(trainer.pid, code, log, seen)
+        return self._conclude(trainer.pid, code, answer is None, log, seen)
 
-    def _conclude(self, pid: int, code: int, log: Path, seen: int) -> Status:
-        """The run's status, now that its process has ended."""
-        record = self._store.run(self.run_id)
-        if code == 0:
-            return record.status
-        killed = self._interrupted_with(pid)
-        if code == -signal.SIGKILL and not (killed or self._interruption):  # before it claimed any
-            killed = [run_id for run_id in self.run_ids if self._store.run(run_id).status == Status.QUEUED]
-        if killed and code not in (BUSY, STORE_FAILED):
-            raise ChildDiedError(killed, code)
-        if self._interruption and record.pid != pid:
-            return record.status
+    def _conclude(self, pid: int, code: int, died: bool, log: Path, seen: int) -> Status:
+        """The run's status, now that its process has said how it ended, or has died."""
+        runs = [self._store.run(run_id) for run_id in self.run_ids]
+        if died:
+            killed = [run for run in runs if run.pid == pid and run.abandoned]
+            if code == -signal.SIGKILL and not (killed or self._interruption):  # before it claimed any
+                killed = [run for run in runs if run.status == Status.QUEUED]
+            if killed:
+                raise ChildDiedError(killed, code)
+        if code == 0 or (self._interruption and runs[0].pid != pid):
+            return runs[0].status
         said = _last_line(log, seen) or f"Its process ended with status {code} before it started."
         raise {BUSY: RunBusyError, STORE_FAILED: StoreError}.get(code, ChildError)(said)
-
-    def _interrupted_with(self, pid: int) -> list[int]:
-        """The runs, in order, that ended with the process. Others may have ended before."""
-        ended = {run.id for run in self._store.runs() if run.pid == pid and run.status == Status.INTERRUPTED}
-        return [run_id for run_id in self.run_ids if run_id in ended]
 
 
 def sentence(error: Exception) -> str:

@@ -33,6 +33,11 @@ SYMBOLS = {
     "momentum": "μ", "seed": "",
 }  # fmt: skip
 """Symbols of fields that have these names and declare none."""
+ALIASES = {
+    "weight_decay": ("lambda", "wd"), "learning_rate": ("lr",), "lr": ("learning_rate",), "batch_size": ("bs",),
+    "bn_epsilon": ("eps", "epsilon"),
+}  # fmt: skip
+"""What people type for fields that have these names and declare no aliases."""
 
 _INTEGER = re.compile(r"[+-]?\d+")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")

@@ -29,6 +29,8 @@ class Metric:
     """Whether it goes from 0 to 1 and is read in percent."""
     role: Literal["", "fit", "generalise"] = ""
     """By which of a problem's metrics, shares both, it is judged whether a run fits, and whether it generalises."""
+    of_batches: bool = False
+    """Whether it is measured on the batches of steps, so that its falls may be noise: they count as no blow-ups."""
     log: bool = False
     """Whether it is best read on a logarithmic scale."""
     pooled: bool = True

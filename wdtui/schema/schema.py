@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, Self, TypeVar
 
 from wdtui.schema.chart import Chart, Trace, plain_charts
 from wdtui.schema.hyperparameters import ConfigError, Hyperparameter, nearest
 from wdtui.schema.metric import Metric
-from wdtui.schema.recorded import charts_of, recorded
+from wdtui.schema.recorded import Traits, charts_of, recorded
 from wdtui.schema.source import Source
 
 _Declared = TypeVar("_Declared", Hyperparameter, Metric, Chart)
 
 
 class Judged(NamedTuple):
-    """The metrics that decide whether a run fits and whether it generalises; empty if there is none."""
+    """The metrics that decide whether a run fits, generalises and blows up; empty if there is none."""
 
     fit: str = ""
     generalise: str = ""
+    blow_up: str = ""
+    """That of the fit, unless its falls may be the noise of batches."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,8 +72,9 @@ class Schema:
 
         Where fields are typed (axes, `--set`, the filter) all of these count. Files and Python take full names alone.
         """
-        said = ((name, (name, field.symbol, *field.aliases)) for name, field in self.fields.items())
-        return {text.lower(): name for name, texts in said for text in texts if text}
+        said = ((name, (field.symbol, *field.aliases)) for name, field in self.fields.items())
+        others = {text.lower(): name for name, texts in said for text in texts if text}
+        return others | {name.lower(): name for name in self.fields}
 
     @cached_property
     def metric_names(self) -> dict[str, str]:
@@ -81,7 +84,9 @@ class Schema:
     @cached_property
     def judged(self) -> Judged:
         """The metrics that decide a run's milestones."""
-        return Judged(**{metric.role: name for name, metric in self.metrics.items() if metric.role})
+        roles = {metric.role: name for name, metric in self.metrics.items() if metric.role}
+        fit = roles.get("fit", "")
+        return Judged(**roles, blow_up="" if not fit or self.metrics[fit].of_batches else fit)
 
     @cached_property
     def headline(self) -> tuple[str, ...]:
@@ -94,12 +99,12 @@ class Schema:
         """The field that says how long a run is."""
         return "epochs" if "epochs" in self.fields else "steps"
 
-    def recording(self, columns: Iterable[str], sparse: Collection[str] = ()) -> Schema:
+    def recording(self, columns: Iterable[str], traits: Traits | None = None) -> Schema:
         """This schema with the metrics that these columns are of, and charts for them unless the problem has its own.
 
-        `sparse` are the new ones among them that not every point has.
+        `traits` are properties of the new ones among them that their names do not say.
         """
-        metrics = recorded(self.metrics, columns, sparse)
+        metrics = recorded(self.metrics, columns, traits)
         charts = charts_of(metrics) if self.source or self.watched else self.charts
         return dataclasses.replace(self, metrics=metrics, charts=charts)
 

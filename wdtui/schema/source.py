@@ -64,6 +64,14 @@ class Source:
         """Of the contents, 16 hexadecimal digits; the place of the files does not count."""
         return hashlib.sha256(json.dumps([self.main, self.name, dict(self.files)]).encode()).hexdigest()[:16]
 
+    @property
+    def changed(self) -> bool:
+        """Whether the files are there and differ from this copy."""
+        try:
+            return self.read(Path(self.path), self.name).hash != self.hash
+        except ConfigError:
+            return False
+
     def to_json(self) -> dict[str, Any]:
         return {"path": self.path, "name": self.name, "files": dict(self.files)}
 

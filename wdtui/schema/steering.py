@@ -89,13 +89,13 @@ Change = Value | tuple[Value, int]
 """What a field is to be set to: a value, or a number and over how many epochs it is to get there."""
 
 
-def read_change(text: str, field: Hyperparameter) -> Change:
-    """Read VALUE or VALUE:EPOCHS, as a person types it. Raises ConfigError."""
+def read_change(text: str, field: Hyperparameter, unit: str) -> Change:
+    """Read VALUE or VALUE:EPOCHS, as a person types it; `unit` is what the run counts in. Raises ConfigError."""
     value, colon, epochs = text.partition(":")
     if not colon:
         return field.parse(text)
     if field.kind != "float" or not epochs.strip().isascii() or not epochs.strip().isdigit() or not int(epochs):
-        hint = "give VALUE, or VALUE:EPOCHS to change a number over EPOCHS epochs"
+        hint = f"give VALUE, or VALUE:{unit.upper()} to change a number over {unit.upper()} {unit}"
         raise ConfigError(f"{field.name}: {format_value(text)} is not allowed; {hint}.", field.name)
     return field.parse(value), int(epochs)
 
@@ -104,9 +104,11 @@ def parse_assignment(schema: Schema, text: str) -> tuple[str, Change]:
     """Read FIELD=VALUE or FIELD=VALUE:EPOCHS for a run with such fields. Raises ConfigError."""
     name, equals, value = text.partition("=")
     if not equals:
-        raise ConfigError(f"{text}: give FIELD=VALUE, or FIELD=VALUE:EPOCHS for a change over EPOCHS epochs.")
+        unit = schema.length
+        over = f"FIELD=VALUE:{unit.upper()} for a change over {unit.upper()} {unit}"
+        raise ConfigError(f"{text}: give FIELD=VALUE, or {over}.")
     field = schema.find(name)
-    return field.name, read_change(value, field)
+    return field.name, read_change(value, field, schema.length)
 
 
 def steering_to(field: Hyperparameter, change: Any, step: int, old: Value) -> Steering:
@@ -116,7 +118,7 @@ def steering_to(field: Hyperparameter, change: Any, step: int, old: Value) -> St
     """
     value, epochs = change if isinstance(change, (list, tuple)) and field.kind == "float" else (change, 0)
     if not isinstance(epochs, int) or epochs < 0:
-        raise ConfigError(f"{field.name}: {format_value(epochs)} is not a number of epochs.", field.name)
+        raise ConfigError(f"{field.name}: over {format_value(epochs)} is not allowed; give a whole number.", field.name)
     return Steering(step, field.name, old, field.check(value), epochs)
 
 

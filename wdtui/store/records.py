@@ -318,6 +318,11 @@ class RunRecord(_Row):
         return self.status_text == Status.QUEUED and self.owner_life == Life.GONE
 
     @property
+    def abandoned(self) -> bool:
+        """Whether the process that trained the run is gone, and did not say how the run ended."""
+        return self.status_text == Status.INTERRUPTED and self.owner_life == Life.GONE
+
+    @property
     def unconfirmed(self) -> bool:
         """Whether the run is stored as live, but its owner was not seen yet."""
         return self.status_text in LIVE and self.owner_life == Life.UNKNOWN
@@ -337,7 +342,9 @@ class RunRecord(_Row):
         if life == Life.ALIVE:
             return self
         if self.live and life == Life.GONE:
-            return self._replace(status_text=Status.INTERRUPTED.value, reason=reason, ended=self.heartbeat)
+            return self._replace(
+                status_text=Status.INTERRUPTED.value, reason=reason, ended=self.heartbeat, owner_life=life
+            )
         if self.live and life == Life.UNKNOWN:
             reason = f"Process {self.pid} on host {self.host} trains it. No heartbeat of it has been seen yet."
             return self._replace(owner_life=life, reason=reason)

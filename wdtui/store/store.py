@@ -10,7 +10,7 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -19,6 +19,7 @@ from typing import Any, Self
 from wdtui import settings
 from wdtui.schema.config import Config
 from wdtui.schema.curves import Curves, Point
+from wdtui.schema.recorded import Traits
 from wdtui.schema.steering import Plan, to_json
 from wdtui.store.checkpoints import Checkpoints, delete_checkpoints
 from wdtui.store.database import Database
@@ -249,10 +250,10 @@ class Store:
             add_measured(connection, [report for report in held if report.points])
         return lost
 
-    def add_columns(self, claim: Claim, columns: Iterable[str], sparse: Collection[str] = ()) -> tuple[str, ...]:
+    def add_columns(self, claim: Claim, columns: Iterable[str], traits: Traits | None = None) -> tuple[str, ...]:
         """Have the points of a run hold further values; those that it has get NaN. Returns all columns, in order.
 
-        The metrics of the new columns are added to the run's schema. Not every point has the values of `sparse` ones.
+        The metrics of the new columns are added to the run's schema, with their traits.
         """
         run_id = claim.run_id
         with self._database.writing() as connection:
@@ -261,7 +262,7 @@ class Store:
             if new := [name for name in columns if name not in names]:
                 points = points_of(read_points(connection, run_id, names, -1, -1))
                 known, names = names, (*names[:-1], *new, *names[-1:])
-                schema = select_run(connection, self._observer, run_id).schema.recording(names, sparse)
+                schema = select_run(connection, self._observer, run_id).schema.recording(names, traits)
                 change(connection, run_id, columns=json.dumps(names), schema=schema_id(connection, schema))
                 connection.execute("UPDATE runs SET columns_seal = ? WHERE id = ?", (seal(json.dumps(names)), run_id))
                 connection.execute("DELETE FROM points WHERE run_id = ?", (run_id,))

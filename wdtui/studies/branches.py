@@ -93,7 +93,7 @@ class Branching:
 def _changes(schema: Schema, branch: Mapping[str, Any]) -> dict[str, Change]:
     fields = {name: schema.field(name) for name in branch}
     return {
-        name: read_change(value, fields[name]) if isinstance(value, str) else fields[name].check(value)
+        name: read_change(value, fields[name], schema.length) if isinstance(value, str) else fields[name].check(value)
         for name, value in branch.items()
     }
 

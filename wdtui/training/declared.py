@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import math
 import random
-import re
 import types
+import weakref
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +23,7 @@ from wdtui.problems.declared import DeclaredConfig, Problem
 from wdtui.problems.user_code import UserCodeError, load, reporting
 from wdtui.schema.curves import Point
 from wdtui.schema.hyperparameters import Value
-from wdtui.schema.recorded import SPEED
+from wdtui.schema.recorded import OF_BATCHES, SPEED, Traits, metric_name
 from wdtui.schema.schema import Schema
 from wdtui.schema.source import Source
 from wdtui.schema.steering import Plan, values_at
@@ -33,8 +33,8 @@ from wdtui.training import Batch
 from wdtui.training.live import LiveSettings
 from wdtui.training.probing import Probing
 from wdtui.training.session import Poll, Session
-from wdtui.training.state import Tensors, packed, random_states, restore_random_states, unpacked
-from wdtui.training.values import is_number, kind, numbers
+from wdtui.training.state import Built, Stored, Tensors, packed, random_states, restore_random_states, unpacked
+from wdtui.training.values import kind, numbers, why_not_recorded
 
 
 class DeclaredSession(Session):
@@ -50,12 +50,16 @@ class DeclaredSession(Session):
         self._sums: dict[str, tuple[Any, int]] = {}
         """Of what steps have returned since the last point: sums, and how many they are of."""
         self._columns: tuple[str, ...] = (SPEED.name,)
+        self._of_batches: set[str] = set()
+        """What `step` returns and `measure` does not."""
         self._diverging = False
         self._probing = Probing(self._named_modules, self._optimizers)
-        self.problem = self._built(device, values_at(plan, 0, 1))
+        self.problem = self._set_up(device, values_at(plan, 0, 1))
+        self._device = device
+        self._built_tensors = Built(self._attributes())
         self._constants = {name: _versions(value) for name, value in self._attributes().items()}
         self._settings = self._live_settings()
-        packed(self._kept(), "", Tensors())  # what cannot be kept is refused before the first step
+        self._packed()  # what cannot be kept is refused before the first step
         super().__init__(plan)
 
     # As every session
@@ -78,7 +82,11 @@ class DeclaredSession(Session):
 
     @property
     def schema(self) -> Schema:
-        return self.config.declared.recording(self._columns)
+        return self.config.declared.recording(self._columns, self.traits)
+
+    @property
+    def traits(self) -> Traits:
+        return dict.fromkeys(self._of_batches, OF_BATCHES)
 
     def points(self, poll: Poll = lambda: True) -> Iterator[Point]:
         while not self.ended:
@@ -116,16 +124,15 @@ class DeclaredSession(Session):
     # The state
 
     def state(self) -> dict[str, Tensor]:
-        tensors = Tensors()
-        packed(self._kept(), "", tensors)
-        return tensors
+        return self._packed()[1]
 
     def position(self) -> dict[str, Any]:
-        return super().position() | {"state": packed(self._kept(), "", Tensors())}
+        return super().position() | {"state": self._packed()[0]}
 
     def restore(self, state: Mapping[str, Tensor], position: Mapping[str, Any]) -> None:
         with reporting(self.source, "when its state was restored"):
-            kept = unpacked(position["state"], state, self._kept() | {"attributes": self._attributes()})
+            stored = Stored(state, self._built_tensors, self._device)
+            kept = unpacked(position["state"], stored, self._kept() | {"attributes": self._attributes()})
             for name, value in {**kept["attributes"], **kept["live"]}.items():
                 setattr(self.problem, name, value)
         self._sums = kept["sums"]
@@ -139,7 +146,7 @@ class DeclaredSession(Session):
 
     # What happens in a step
 
-    def _built(self, device: str, in_force: Mapping[str, Value]) -> Problem:
+    def _set_up(self, device: str, in_force: Mapping[str, Value]) -> Problem:
         problem_class = load(self.source)
         _seed(self.config.seed)
         with reporting(self.source, "in setup"):
@@ -166,7 +173,9 @@ class DeclaredSession(Session):
         of_models, of_step = self._probing.measure(self._step)
         with reporting(self.source, "in measure"), _evaluating(self._modules()), torch.no_grad():
             measured = self.problem.measure()
-        own = means | {**self._checked(measured, "measure")}  # first, and in place of what is measured anyway
+        evaluated = self._checked(measured, "measure")
+        self._of_batches |= means.keys() - evaluated.keys()
+        own = means | {**evaluated}  # first, and in place of what is measured anyway
         values = numbers(own | {name: value for name, value in (of_models | of_step).items() if name not in own})
         self._diverging = any(not math.isfinite(value) for name, value in values.items() if name.endswith("loss"))
         new = tuple(name for name in values if name not in self._columns)
@@ -188,11 +197,9 @@ class DeclaredSession(Session):
         if not isinstance(returned, Mapping):
             raise self._refusal(where, f"it returned {kind(returned)}; return a dict of numbers by name, or nothing")
         for name, value in returned.items():
-            if not isinstance(name, str) or not _NAME.fullmatch(name) or name in (SPEED.name, "step", "epoch"):
-                raise self._refusal(where, f"{str(name)[:50]!r} cannot be the name of a metric")
-            if not is_number(value):
-                raise self._refusal(where, f"{name} is {kind(value)}; give a number or a tensor with one element")
-        return returned
+            if why := why_not_recorded(name, value):
+                raise self._refusal(where, why)
+        return {metric_name(str(name)): value for name, value in returned.items()}
 
     def _refusal(self, where: str, why: str) -> UserCodeError:
         line = getattr(type(self.problem), where).__code__.co_firstlineno
@@ -211,6 +218,10 @@ class DeclaredSession(Session):
         }
         live = {field.name: self.get(field.name) for field in self.config.declared.live_fields}
         return {"attributes": attributes, "live": live, "sums": self._sums, "random": random_states()}
+
+    def _packed(self) -> tuple[Any, Tensors]:
+        tensors = Tensors(self._built_tensors)
+        return packed(self._kept(), "", tensors), tensors
 
     def _modules(self) -> list[nn.Module]:
         return [value for value in _flat(self._attributes()) if isinstance(value, nn.Module)]
@@ -241,10 +252,6 @@ def open_batch(configs: Sequence[DeclaredConfig], device: str, plans: Sequence[P
 def state_shapes(config: DeclaredConfig, batch: int) -> dict[str, tuple[int, ...]]:
     """Nothing is known of the state before the problem is built."""
     return {}
-
-
-_NAME = re.compile(r"[A-Za-z_][\w.\- ]{0,60}(/[^/\x00-\x1f\x7f]{1,120})?")
-"""Names of metrics, with the name of a layer after a slash."""
 
 
 def _seed(seed: int) -> None:
@@ -284,18 +291,28 @@ _BUILT = (torch.utils.data.DataLoader, torch.utils.data.Dataset, torch.utils.dat
 """What `setup` builds again in every process, and what has no state that decides a step."""
 
 
+class _Same:
+    """Equal to another one of the same object, which it keeps alive only where that costs next to nothing."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = weakref.ref(value) if isinstance(value, Tensor) else lambda: value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and (value := self._value()) is not None and value is other._value()
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 def _versions(value: Any) -> Any:
     """What says whether a value is as setup left it; None where that cannot be told, so that it has to be kept."""
     if isinstance(value, Tensor) and not value.requires_grad:
-        return id(value), changes_of(value)
+        return _Same(value), changes_of(value)
     if isinstance(value, _BUILT) and not hasattr(value, "state_dict"):
-        return id(value), 0
+        return _Same(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return type(value).__name__, value
-    if isinstance(value, (list, tuple)):
-        parts = [_versions(one) for one in value]
-    elif isinstance(value, Mapping):
-        parts = [_versions(one) for one in value.values()]
-    else:
+    if not isinstance(value, (list, tuple, Mapping)):
         return None
-    return None if None in parts else (id(value), *parts)
+    keys, values = (tuple(value), value.values()) if isinstance(value, Mapping) else ((), value)
+    parts = [_versions(one) for one in values]
+    return None if None in parts else (type(value).__name__, keys, parts)

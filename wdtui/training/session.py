@@ -12,8 +12,10 @@ from torch import Tensor
 from wdtui.schema.config import Config
 from wdtui.schema.curves import Point
 from wdtui.schema.hyperparameters import Value
+from wdtui.schema.recorded import Traits
 from wdtui.schema.schema import Schema
 from wdtui.schema.steering import Plan, Steering, check_steerable, from_json, planned, steering_to, to_json, values_at
+from wdtui.support.errors import TrainingError
 
 Poll = Callable[[], bool]
 """Called before each step, with the training at rest: it may read or steer the training; False ends it there."""
@@ -84,6 +86,11 @@ class Session(abc.ABC):
         return self.config.columns
 
     @property
+    def traits(self) -> Traits:
+        """Properties of the metrics that such a session has found."""
+        return {}
+
+    @property
     def schema(self) -> Schema:
         """What the run declares and records; `columns` are of its metrics."""
         return self.config.schema()
@@ -122,7 +129,7 @@ class Session(abc.ABC):
         """Change live fields from the next epoch on, which between two epochs is at once.
 
         A change is a value, or a value and over how many epochs to get there. Raises ConfigError for a value out of
-        bounds and for a field that cannot be steered.
+        bounds and for a field that cannot be steered, and TrainingError where the problem refuses it.
         """
         check_steerable(self.config.schema(), changes)
         steps = self.config.steps_per_epoch
@@ -131,9 +138,14 @@ class Session(abc.ABC):
         steerings = (
             steering_to(self.config.schema().field(name), to, at, before[name]) for name, to in changes.items()
         )
-        self.plan = planned(self.plan, *steerings)
+        plan, self.plan = self.plan, planned(self.plan, *steerings)
         if self.batch == 0:
-            self._follow_plan()
+            try:
+                self._follow_plan()
+            except TrainingError:  # the code of the problem refuses it
+                self.plan = plan
+                self._follow_plan()
+                raise
 
     def take_steerings(self) -> list[Steering]:
         """The changes that have taken effect since this was last asked."""

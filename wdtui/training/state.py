@@ -7,7 +7,8 @@ is a generator of random numbers, or has `state_dict`. Anything else is refused 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+import weakref
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,68 @@ class StateError(TrainingError):
     """An attribute that no checkpoint can hold, with what to do about it."""
 
 
+class Built:
+    """The tensors that setup built, by their paths. Others may refer to them, so they are restored in place."""
+
+    def __init__(self, attributes: Mapping[str, Any]) -> None:
+        self._tensors = {path: weakref.ref(tensor) for path, tensor in _tensors_in(attributes, "/attributes")}
+
+    def __getitem__(self, path: str) -> Tensor | None:
+        """The tensor, unless nothing refers to it any more."""
+        return self._tensors[path]() if path in self._tensors else None
+
+    def paths(self) -> dict[int, str]:
+        """The path of each tensor that exists, by its id."""
+        return {id(tensor): path for path, reference in self._tensors.items() if (tensor := reference()) is not None}
+
+
 class Tensors(dict[str, Tensor]):
-    """Tensors by the path under which the skeleton refers to them."""
+    """Tensors by the path under which the skeleton refers to them; one that has several names is there once."""
+
+    def __init__(self, built: Built | None = None) -> None:
+        super().__init__()
+        self._built = built.paths() if built else {}
+        self._seen: dict[int, tuple[Tensor, dict[str, Any]]] = {}
+        """How the skeleton refers to each tensor, by its id, with the tensor, so that no other gets that id."""
+
+    def put(self, tensor: Tensor, path: str) -> dict[str, Any]:
+        """Add a tensor; returns how the skeleton refers to it."""
+        if id(tensor) not in self._seen:
+            path = self._built.get(id(tensor), path)
+            new = {"path": path, "cpu": tensor.device.type == "cpu", "grad": tensor.requires_grad and tensor.is_leaf}
+            self[path] = tensor.detach()
+            self._seen[id(tensor)] = tensor, {"tensor": path} if id(tensor) in self._built else {"new": new}
+        return self._seen[id(tensor)][1]
+
+
+class Stored:
+    """Tensors of a checkpoint by their paths, each of which is restored once."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], built: Built, device: str) -> None:
+        self._tensors, self._built, self._device = tensors, built, device
+        self._restored: dict[str, Tensor] = {}
+
+    def __getitem__(self, path: str) -> Tensor:
+        return self._tensors[path]
+
+    def in_place(self, path: str) -> Tensor:
+        """The stored values in the tensor that setup built, where there is one of the same shape."""
+        stored, live = self._tensors[path], self._built[path]
+        if path not in self._restored:
+            if live is not None and live.shape == stored.shape and live.dtype == stored.dtype:
+                with torch.no_grad():
+                    live.copy_(stored)
+                self._restored[path] = live
+            else:
+                self._restored[path] = stored.clone()
+        return self._restored[path]
+
+    def new(self, path: str, cpu: bool, grad: bool) -> Tensor:
+        """The stored values in a new tensor."""
+        if path not in self._restored:
+            tensor = self._tensors[path].to("cpu" if cpu else self._device, copy=True)
+            self._restored[path] = tensor.requires_grad_(grad) if grad else tensor
+        return self._restored[path]
 
 
 def packed(value: Any, path: str, tensors: Tensors) -> Any:
@@ -39,8 +100,7 @@ def packed(value: Any, path: str, tensors: Tensors) -> Any:
             else {"float": repr(value)}
         )
     if isinstance(value, Tensor):
-        tensors[path] = value.detach()
-        return {"tensor": path}
+        return tensors.put(value, path)
     if isinstance(value, np.ndarray) and value.dtype != object:
         tensors[path] = torch.from_numpy(np.ascontiguousarray(value))
         return {"array": path}
@@ -74,8 +134,8 @@ def packed(value: Any, path: str, tensors: Tensors) -> Any:
     )
 
 
-def unpacked(data: Any, tensors: Mapping[str, Tensor], live: Any = None) -> Any:
-    """What `packed` gave, as a value. Where `live` is of the same kind, it is changed in place and returned."""
+def unpacked(data: Any, tensors: Stored, live: Any = None) -> Any:
+    """What `packed` gave, as a value. Generators and what has `state_dict` are changed in place, in `live`."""
     if not isinstance(data, dict):
         return data
     [(form, content)] = data.items()
@@ -85,7 +145,9 @@ def unpacked(data: Any, tensors: Mapping[str, Tensor], live: Any = None) -> Any:
         case "constant":
             return live
         case "tensor":
-            return _tensor(tensors[content], live)
+            return tensors.in_place(content)
+        case "new":
+            return tensors.new(**content)
         case "array":
             return tensors[content].numpy().copy()
         case "generator":
@@ -110,13 +172,13 @@ def unpacked(data: Any, tensors: Mapping[str, Tensor], live: Any = None) -> Any:
             return {key: unpacked(one, tensors, known.get(key)) for key, one in pairs}
 
 
-def _tensor(stored: Tensor, live: Any) -> Tensor:
-    """The stored values, in the tensor that others may refer to where there is one of the same shape."""
-    if isinstance(live, Tensor) and live.shape == stored.shape and live.dtype == stored.dtype:
-        with torch.no_grad():
-            live.copy_(stored)
-        return live
-    return stored.clone()
+def _tensors_in(value: Any, path: str) -> Iterator[tuple[str, Tensor]]:
+    """Tensors and their paths, as in `packed`."""
+    if isinstance(value, Tensor):
+        yield path, value
+    elif isinstance(value, (list, tuple, Mapping)) and path.count("/") <= _DEEPEST:
+        for key, one in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _tensors_in(one, f"{path}/{key}")
 
 
 def random_states() -> dict[str, Any]:

@@ -9,6 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wdtui.schema.recorded import metric_name
+from wdtui.support.text import clean
+
 
 def numbers(values: Mapping[str, Any]) -> dict[str, float]:
     """Numbers and tensors with one element as floats; each device is waited for once."""
@@ -30,6 +33,17 @@ def is_number(value: Any) -> bool:
     if isinstance(value, int):
         return abs(value) < 2**1000  # one that a float can hold
     return isinstance(value, (float, np.integer, np.floating, np.bool_))
+
+
+def why_not_recorded(given: Any, value: Any) -> str:
+    """Why a value cannot be recorded under the name that code gave it, without a full stop; empty if it can."""
+    if not metric_name(str(given)):
+        why = "wdtui has a column of that name"
+    elif not is_number(value):
+        why = f"it is {kind(value)} and no number"
+    else:
+        return ""
+    return f"{clean(str(given))[:80]} cannot be recorded: {why}"
 
 
 def kind(value: Any) -> str:

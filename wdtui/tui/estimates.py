@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from wdtui.runs.estimates import expected_speed
@@ -14,4 +15,5 @@ def arithmetic(config: Config, runs: Iterable[RunRecord], device: str = "auto") 
     """Lines about a run of this config. Earlier `runs`, newest first, show how fast this machine is."""
     seconds = config.steps / expected_speed(config, runs, device=device)
     size = [f"{number(config.parameters)} parameters"] if config.parameters is not None else []
-    return [*size, f"{number(config.steps)} steps · about {duration(seconds)}", *config.hints()]
+    about = f" · about {duration(seconds)}" if math.isfinite(seconds) else ""
+    return [*size, f"{number(config.steps)} steps{about}", *config.hints()]

@@ -26,6 +26,8 @@ from wdtui.tui.feed import Shown
 from wdtui.tui.identity import Identity
 from wdtui.tui.view import Span, View
 
+_BAND = 3
+"""How many seeds a band has at least."""
 _NOT_RECORDED = "Nothing to draw: no value of this was recorded."
 
 
@@ -195,12 +197,39 @@ def _alone(chart: Chart, subjects: Sequence[Subject], view: View, log: bool) -> 
 def _compared(chart: Chart, subjects: Sequence[Subject], view: View, log: bool) -> Iterator[Series]:
     """The main line of each run, in front of its dimmed other lines. The legend names them once for all charts."""
     *others, main = chart.several
-    for subject in subjects:
+    banded = {id(subject): group for group in seed_groups(subjects, view) for subject in group}
+    alone = [subject for subject in subjects if id(subject) not in banded]
+    for subject in alone:
         for metric in others:
             yield Series("", *visible(subject, metric, view), f"dim {subject.identity.color}")
-    for subject in subjects:
+    for group in {id(group): group for group in banded.values()}.values():
+        yield from _band(group, main, view)
+    for subject in alone:
         line = Series("", *visible(subject, main, view), subject.identity.color, subject.identity.marker)
         yield from _smooth(line, subject, main, view, log)
+
+
+def seed_groups(subjects: Sequence[Subject], view: View) -> list[list[Subject]]:
+    """The runs that are drawn as a band: three and more that differ only in their seeds."""
+    groups: dict[tuple[object, ...], list[Subject]] = {}
+    for subject in subjects if view.bands else ():
+        run = subject.shown.run
+        if not run.damaged and len(subject.shown.curves):
+            same = {name: value for name, value in run.in_force.items() if name not in run.schema.seeds}
+            groups.setdefault((run.schema.problem, repr(sorted(same.items()))), []).append(subject)
+    return [group for group in groups.values() if len(group) >= _BAND]
+
+
+def _band(group: Sequence[Subject], metric: str, view: View) -> Iterator[Series]:
+    """The median of runs in front of their dimmed minimum and maximum, as far as all of them have come."""
+    drawn = [_drawn(subject, metric, view) for subject in group]
+    x = max((one for one, _ in drawn), key=len)
+    x = x[x <= min((one[-1] for one, _ in drawn if len(one)), default=-1)]
+    values = np.array([np.interp(x, one, y) if len(one) else np.full(len(x), np.nan) for one, y in drawn])
+    part, color = _in_view(x, view), group[0].identity.color
+    for edge in (values.min(axis=0), values.max(axis=0)):
+        yield Series("", x[part], edge[part], f"dim {color}")
+    yield Series("", x[part], np.median(values, axis=0)[part], color, group[0].identity.marker)
 
 
 def _smooth(line: Series, subject: Subject, metric: str, view: View, log: bool) -> Iterator[Series]:
@@ -275,14 +304,26 @@ def written_values(chart: Chart, subjects: Sequence[Subject], view: View, named:
     return text
 
 
-def legend(subjects: Sequence[Subject]) -> Text:
-    """The colour, marker and name of each of several runs, on one line."""
+def legend(subjects: Sequence[Subject], view: View) -> Text:
+    """The colour, marker and name of each of several runs, or of each band of seeds, on one line."""
     text = Text(no_wrap=True, overflow="ellipsis")
+    groups = seed_groups(subjects, view)
+    first_of = {id(group[0]): group for group in groups}
+    others = {id(subject) for group in groups for subject in group[1:]}
     for subject in subjects:
-        identity = subject.identity
+        if id(subject) in others:
+            continue
+        identity, group = subject.identity, first_of.get(id(subject))
         text.append("   " if text else "").append(f"─{identity.marker or '─'}─ ", identity.color)
-        text.append(subject.label)
+        text.append(f"{_without_seeds(subject)}: median and range of {len(group)} seeds" if group else subject.label)
     return text
+
+
+def _without_seeds(subject: Subject) -> str:
+    """What a band is of, as 'λ0.3 ε0.01 H256'."""
+    run = subject.shown.run
+    named = {symbol: name for symbol, name in run.schema.main.items() if name not in run.schema.seeds}
+    return " ".join(symbol + run.written(name) for symbol, name in named.items())
 
 
 def place_text(view: View) -> str:

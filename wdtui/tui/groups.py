@@ -80,6 +80,18 @@ class Group:
         return max(known, key=lambda run: sign * (quantity(run, self.measure) or 0.0))
 
     @property
+    def best_seeds(self) -> list[RunRecord]:
+        """The best run and those that differ from it only in their seeds."""
+        if self.best is None:
+            return []
+        seeds, values = self.best.schema.seeds, self.best.values
+        return [
+            run
+            for run in self.runs
+            if not run.damaged and all(run.values.get(name) == values[name] for name in values if name not in seeds)
+        ]
+
+    @property
     def summary(self) -> str:
         """The best run's values of the fields that differ, and the spread of the measure over all runs."""
         if self.best is None:

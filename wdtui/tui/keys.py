@@ -151,7 +151,8 @@ CHARTS = (
         shown=".",
     ),
     Key("comma", "chart('next_event', -1)", "previous event", "Go to the previous marked event.", shown=","),
-    Key("g", "go_to", "go to step", "Go to an exact step."),
+    Key("g", "go_to", "go to", "Go to an exact step, or to where a condition such as test>0.9 first holds."),
+    Key("B", "chart('change_bands')", "bands", "Draw seeds of one config as their median and range, or one by one."),
     Key(
         "plus,equals_sign",
         "chart('zoom', 0.5)",

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from wdtui.runs.labels import schemas_of
+from wdtui.schema.curves import Curves
 from wdtui.schema.hyperparameters import format_value, nearest
 from wdtui.schema.schema import Schema
 from wdtui.store.records import ORPHANED, UNCONFIRMED, RunRecord, Status
@@ -81,6 +82,26 @@ def as_typed(text: str, runs: Sequence[RunRecord]) -> tuple[Test, str]:
     if last and text.endswith(last) and not _PART.match(last) and not any(map(keep, runs)):
         return rest, f"No run matches {last}."
     return keep, ""
+
+
+def find_step(text: str, curves: Curves, schema: Schema) -> int | None:
+    """The step that a text names, or the first at which its condition on a metric holds, as in `test>0.9`.
+
+    None if it holds nowhere. Raises QueryError.
+    """
+    text = _joined(text)
+    digits = text.removeprefix("step=").replace(",", "").replace("_", "")
+    if digits.isdecimal():
+        return int(digits)
+    condition = _PART.match(text)
+    name = schema.metric_names.get(condition["name"].lower().replace("-", "_"), condition["name"]) if condition else ""
+    if condition is None or name not in curves or not condition["value"]:
+        raise QueryError(f"{text} is neither a step nor a condition on a metric: give one such as 10000 or test>0.9.")
+    wanted, compare = _number(condition["value"]), _SIGNS[condition["sign"]]
+    holds = (
+        step for step, value in zip(curves.steps.tolist(), curves[name].tolist(), strict=True) if compare(value, wanted)
+    )
+    return next(holds, None)
 
 
 def _joined(text: str) -> str:

@@ -23,6 +23,8 @@ class View:
     cursor: float | None = None
     """The step whose values are shown. It stays in view, at the edge if necessary."""
     per_layer: bool = False
+    bands: bool = True
+    """Whether runs that differ only in their seed are drawn as their median between their minimum and maximum."""
     axis: str = "step"
     """The horizontal axis, one of `wdtui.analysis.axes.AXES`. Span and cursor are values on it."""
     smoothing: float = 0.0

@@ -16,7 +16,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from wdtui.problems.declared import DeclaredConfig, Problem, config_of, declared
-from wdtui.schema.hyperparameters import SYMBOLS, ConfigError, Hyperparameter, Value
+from wdtui.schema.hyperparameters import ALIASES, SYMBOLS, ConfigError, Hyperparameter, Value
 from wdtui.schema.recorded import SPEED
 from wdtui.schema.schema import Schema
 from wdtui.support.text import clean
@@ -29,9 +29,7 @@ Knob = tuple[Callable[[], Any], Callable[[Any], object]]
 _GROUPS = {"config": "Config", "live": "Live", "run": "Run"}
 _NOT_NEGATIVE = {"lr", "learning_rate", "weight_decay", "eps", "bn_epsilon", "momentum"}
 _LONGEST_TEXT, _LONGEST_NAME = 1000, 60
-_METRIC = re.compile(r"[^\W\d][\w.\- ]*(/[^/]+)?")
 _RESERVED = {name for base in DeclaredConfig.__mro__ for name in inspect.get_annotations(base)} - {"seed"}
-_SPLIT = re.compile(r"(train|training|valid|validation|val|eval|test)[/.]", re.IGNORECASE)
 
 
 def describe(config: Mapping[str, Any], live: Mapping[str, Setting], steps: int, every: int) -> DeclaredConfig:
@@ -71,18 +69,6 @@ def field_name(name: str, taken: Iterable[str] = ()) -> str:
     return plain
 
 
-def metric_name(name: str) -> str:
-    """A name as metrics can have it, `name` or `name/layer`; empty where it is one that wdtui itself records.
-
-    `train/loss`, as some loggers write it, is `train_loss`.
-    """
-    plain = _SPLIT.sub(lambda split: f"{split[1]}_", clean(name).strip(), count=1)
-    head, slash, layer = plain.partition("/")
-    plain = re.sub(r"[^\w.\- ]", "_", head)[:_LONGEST_NAME] + slash + layer.replace("/", ".")[:120]
-    plain = plain if _METRIC.fullmatch(plain) else re.sub(r"[^\w.\-]", "_", f"_{plain}")
-    return "" if plain in (SPEED.name, "step", "epoch") else plain
-
-
 def plain_value(value: Any) -> Setting:
     """A value as fields can have it; text where it is no finite number."""
     value = value.item() if isinstance(value, np.generic) else value
@@ -113,6 +99,7 @@ def _live_field(name: str, value: Setting) -> Hyperparameter:
         default=kind(),
         label=name.replace("_", " "),
         symbol=SYMBOLS.get(name, ""),
+        aliases=ALIASES.get(name, ()),
         group="live",
         ge=0 if name in _NOT_NEGATIVE and cast(float, value) >= 0 else None,
         affects="live",
@@ -126,7 +113,7 @@ def _config_field(name: str, given: str, value: Value) -> Hyperparameter:
         optional=True,
         label=given.replace("_", " ")[:_LONGEST_NAME],
         symbol=SYMBOLS.get(name, ""),
-        aliases=(given,) if given != name else (),
+        aliases=(*((given,) if given != name else ()), *ALIASES.get(name, ())),
         identifier=name == "seed",
         group="config",
         affects="start",

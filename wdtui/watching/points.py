@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from wdtui.support.text import clean
+from wdtui.schema.recorded import metric_name
 from wdtui.training.probes import whole
-from wdtui.training.values import is_number, kind
-from wdtui.watching.description import metric_name
-
-_name = lru_cache(maxsize=10_000)(metric_name)
+from wdtui.training.values import why_not_recorded
 
 
 class Measured:
@@ -29,27 +25,26 @@ class Measured:
         """`speed` is in steps/s since the point before."""
         self.step = step
         self.speed = speed
-        self.sparse: set[str] = set()
-        """The values that not every point has."""
+        self.traits: dict[str, Mapping[str, Any]] = {}
+        """What is known of the metrics besides their names."""
         self._values: dict[str, float] = {}
         self._on_devices: list[tuple[list[str], Tensor, torch.cuda.Event | None]] = []
         self._latest: dict[str, Tensor] = {}
         """Where the value of a name will come from, if it is still on a device."""
 
-    def fill(self, values: Mapping[str, Any], *, sparse: bool = False) -> None:
+    def fill(self, values: Mapping[str, Any], traits: Mapping[str, Any] | None = None) -> None:
         """Take values of names that have none."""
-        self.add({name: value for name, value in values.items() if _name(name) not in self._values}, sparse=sparse)
+        self.add({name: value for name, value in values.items() if metric_name(name) not in self._values}, traits)
 
-    def add(self, values: Mapping[str, Any], *, sparse: bool = False) -> dict[str, str]:
+    def add(self, values: Mapping[str, Any], traits: Mapping[str, Any] | None = None) -> dict[str, str]:
         """Take values as they are now, but for those that cannot be recorded; returns a sentence for each of these."""
         refused = {}
         tensors: dict[tuple[torch.device, torch.dtype], dict[str, Tensor]] = {}
         for given, value in values.items():
-            name = _name(str(given))
-            if not name or not is_number(value):
-                why = f"it is {kind(value)} and no number" if name else "wdtui has a column of that name"
-                refused[given] = f"{clean(str(given))[:80]} is not recorded: {why}."
+            if why := why_not_recorded(given, value):
+                refused[given] = f"{why}."
                 continue
+            name = metric_name(given)
             if isinstance(value, Tensor):
                 tensor = whole(value.detach()).reshape(())
                 tensors.setdefault((tensor.device, tensor.dtype), {})[name] = tensor
@@ -57,8 +52,7 @@ class Measured:
             else:
                 self._latest.pop(name, None)
                 self._values[name] = float(value)
-            if sparse:
-                self.sparse.add(name)
+            self.traits[name] = traits or {}
         for (device, _), named in tensors.items():
             event = torch.cuda.Event() if device.type == "cuda" else None  # type: ignore[no-untyped-call]
             together = torch.stack([*named.values()])

@@ -186,9 +186,9 @@ class Recorder:
         fetched = [one.fetch() for one in measured]
         names = dict.fromkeys(name for values in fetched for name in values)
         if new := [name for name in names if name not in self._columns]:
-            sparse = {name for one in measured for name in one.sparse}
-            self._columns = self._store.add_columns(self._claim, new, sparse)
-            self._schema = self._schema.recording(self._columns, sparse)
+            traits = {name: of_name for one in measured for name, of_name in one.traits.items()}
+            self._columns = self._store.add_columns(self._claim, new, traits)
+            self._schema = self._schema.recording(self._columns, traits)
             self._measured.widen(self._columns)
             self._tracker = None
         *columns, _ = self._columns

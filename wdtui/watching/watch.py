@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from wdtui.runs.worker import sentence
+from wdtui.schema.recorded import OF_BATCHES, SPARSE
 from wdtui.schema.steering import Plan, Steering, check_steerable, planned, steering_to, to_json
 from wdtui.store.store import Command, Status
 from wdtui.support.text import clean, number, say
@@ -223,7 +224,7 @@ class Watch:
 
     def _log(self, metrics: Mapping[str, Any]) -> None:
         if not self._closed:
-            self._warn(self._point_now().add(metrics, sparse=True))
+            self._warn(self._point_now().add(metrics, SPARSE))
             self._look_ahead()
 
     def _point_now(self) -> Measured:
@@ -236,10 +237,10 @@ class Watch:
         self._point_step, self._pointed_at = self._step, self._stepped_at
         if self._recorder:
             self._recorder.open = measured
-        self._warn(measured.add(self._passed))
+        self._warn(measured.add(self._passed, OF_BATCHES))
         of_models, of_step = self._probing.measure(measured.step)
         measured.fill(of_models)
-        measured.fill(of_step, sparse=True)  # points that `log` adds have none
+        measured.fill(of_step, SPARSE)  # points that `log` adds have none
         return measured
 
     def _hand_over(self) -> None:

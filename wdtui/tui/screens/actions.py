@@ -96,20 +96,14 @@ class RunScreen(Screen[None]):
         self.app.push_screen(MetricPicker(grid.schema, grid.columns, grid.picked), answered)
 
     def action_go_to(self) -> None:
-        """Ask for a step and put the cursor there."""
+        """Ask for a step or a condition and put the cursor there."""
 
         def answered(text: str | None) -> None:
-            if text is None:
-                return
-            digits = text.strip().replace(",", "")
-            if not digits.isdecimal():
-                self.notify(
-                    f"{text} is not a step: give a whole number such as 10000.", severity="warning", markup=False
-                )
-                return
-            self.query_one(ChartGrid).go_to(int(digits))
+            if text and (wrong := self.query_one(ChartGrid).go_to(text)):
+                self.notify(wrong, severity="warning", markup=False)
 
-        self.app.push_screen(LineDialog("go to step", "", "Enter puts the cursor there, Escape cancels."), answered)
+        hint = "A step such as 10000, or a condition such as test>0.9: Enter goes to the first point where it holds."
+        self.app.push_screen(LineDialog("go to", "", hint), answered)
 
     def action_pause(self) -> None:
         self.with_run(lambda run: self.do(self.controls.pause_or_resume, run.id))

@@ -103,10 +103,11 @@ class ChangesDialog(Dialog[dict[str, Any]]):
 
     hint = ""
 
-    def __init__(self, title: str, fields: Sequence[Hyperparameter], values: dict[str, Any]) -> None:
-        """`values` are those in force now."""
+    def __init__(self, title: str, fields: Sequence[Hyperparameter], values: dict[str, Any], unit: str) -> None:
+        """`values` are those in force now, `unit` is what the run counts in."""
         super().__init__()
         self.title_text = title
+        self._unit = unit
         self._fields = fields
         self._values = values
         self._typed: dict[str, str] = {}
@@ -135,7 +136,7 @@ class ChangesDialog(Dialog[dict[str, Any]]):
             sentence, name = "", row.field.name
             try:
                 if name in self._typed:
-                    values[name] = read_change(self._typed[name], row.field)
+                    values[name] = read_change(self._typed[name], row.field, self._unit)
             except ConfigError as error:
                 sentence, sound = str(error), False
             row.set_error(sentence)
@@ -153,8 +154,8 @@ class SteerDialog(ChangesDialog):
 
     def __init__(self, run: RunRecord, values: dict[str, Any]) -> None:
         """`values` are those at the run's next point."""
-        super().__init__(f"steer run {run.id}", run.schema.live_fields, values)
         unit = run.schema.length
+        super().__init__(f"steer run {run.id}", run.schema.live_fields, values, unit)
         self.hint = f"{_how(unit)} Enter applies it from the next {unit[:-1]}."
         if run.status == Status.PAUSED:
             self.hint += f"\nThe run is paused: changes take effect when it resumes.{_pending(run, values)}"
@@ -188,7 +189,8 @@ class ForkDialog(ChangesDialog):
         self.hint = f"{_how(run.schema.length)} Enter trains the fork as a new run."
         field = Hyperparameter(name="step", kind="int", label="fork at step", ge=0, le=run.step)
         fields = [field, *run.schema.live_fields, run.schema.field(run.schema.length)]
-        super().__init__(f"fork run {run.id}", fields, in_force(run.config, run.plan, step) | {"step": step})
+        values = in_force(run.config, run.plan, step) | {"step": step}
+        super().__init__(f"fork run {run.id}", fields, values, run.schema.length)
 
     def _read(self) -> dict[str, Any] | None:
         """Also show the values in force at the step, and why the fork is not possible."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -133,7 +134,8 @@ class SweepForm(Dialog[Grid]):
         self._grid = grid
         work = [(cell.config, cell.config.steps) for cell in cells]
         seconds = expected_seconds(work, self._runs, workers=self._workers, threads=None, device=self._device)
-        return f"{counted(len(cells))} · {number(sum(steps for _, steps in work))} steps · about {duration(seconds)}"
+        about = f" · about {duration(seconds)}" if math.isfinite(seconds) else ""
+        return f"{counted(len(cells))} · {number(sum(steps for _, steps in work))} steps{about}"
 
     @on(TextRow.Submitted)
     def _entered(self, event: TextRow.Submitted) -> None:

@@ -14,6 +14,7 @@ from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 from textual.widgets import Input
 
+from wdtui.problems import registry
 from wdtui.runs.labels import schemas_of
 from wdtui.runs.sweeps import Progress
 from wdtui.schema.config import Config
@@ -46,6 +47,8 @@ _LOAD_SECONDS = 2.0
 _CHARTS = 4
 _GREETING = "No runs yet: press Enter to train the demo and watch a network learn addition."
 _GREETING_OF_A_FILE = "No runs yet: press r to train what the form contains."
+_USUAL = "train_accuracy", "test_accuracy", "train_loss", "test_loss", "weight_norm", "rotation"
+"""What the charts of a file are of as long as nobody knows what it records."""
 _ALL_KEYS = (*keys.RUNS, *keys.TABLE, *keys.CHARTS, *keys.APP)
 
 
@@ -72,8 +75,10 @@ class Workbench(RunScreen):
             form = LaunchForm(FormMemory(self.controls.store.folder), problem=self.workbench.problem, id="form")
             yield form
             with Vertical(id="views"):
+                file = self.workbench.problem
+                schema = registry.find(file).config.schema().recording(_USUAL) if file else form.schema
                 yield ChartGrid(
-                    form.schema, _CHARTS, self.workbench.identities.of, status_line, self.workbench.layouts, id="grid"
+                    schema, _CHARTS, self.workbench.identities.of, status_line, self.workbench.layouts, id="grid"
                 )
                 yield LoadStrip(id="machine")
         with Vertical(id="runs"):
@@ -141,7 +146,8 @@ class Workbench(RunScreen):
             else:
                 self.notify(f"The filter hides run {arrived}.", markup=False)
         grid = self.query_one(ChartGrid)
-        grid.greeting = "Press Enter to train the demo." if not snapshot.runs and self.has_class("-narrow") else ""
+        what = "what the form contains" if self.workbench.problem else "the demo"
+        grid.greeting = f"Press Enter to train {what}." if not snapshot.runs and self.has_class("-narrow") else ""
         grid.show(snapshot.shown)
         self.form.use_runs(snapshot.runs)
         self._update_texts()
@@ -186,9 +192,10 @@ class Workbench(RunScreen):
         if self.app.screen is not self:
             return
         selected, group = self.table.selected, self.table.group
-        if group and group.best and not self._marked:
-            selected = group.best.id  # a sweep shows its best run
-        wanted = [*self._marked, *([selected] if selected is not None and selected not in self._marked else [])]
+        further = [] if selected is None else [selected]
+        if group and not self._marked:
+            further = [run.id for run in group.best_seeds]  # a sweep shows its best cell
+        wanted = [*self._marked, *(run_id for run_id in further if run_id not in self._marked)]
         self.workbench.feed.show(wanted)
         self.workbench.look()
         self.table.refresh()

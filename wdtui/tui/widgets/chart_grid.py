@@ -35,6 +35,7 @@ from wdtui.tui.figures import (
 )
 from wdtui.tui.identity import Identity
 from wdtui.tui.layouts import Layouts, Picked
+from wdtui.tui.query import QueryError, find_step
 from wdtui.tui.view import View
 from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.plain_text import PlainText
@@ -155,7 +156,7 @@ class ChartGrid(Container):
             text.append(f"{place_text(self._view)}   ", "bold")
             return text.append_text(self._readout())
         if len(self._subjects) > 1:
-            return text.append_text(legend(self._subjects))
+            return text.append_text(legend(self._subjects, self._view))
         return text.append(self._status_line(self._subjects[0].shown) if self._subjects else self.greeting)
 
     def _readout(self) -> Text:
@@ -180,6 +181,7 @@ class ChartGrid(Container):
             "change_time_scale": lambda: self._look(self._view.with_time_scale_changed()),
             "change_value_scale": lambda: self._look(self._view.with_value_scale_changed(self._chart.name)),
             "change_axis": self._change_axis,
+            "change_bands": lambda: self._look(dataclasses.replace(self._view, bands=not self._view.bands)),
             "smooth": lambda: self._look(self._view.with_next_smoothing()),
             "zoom_values": lambda factor: self._look(self._view.with_values_zoomed(self._chart.name, factor)),
             "next_event": self._go_to_event,
@@ -253,11 +255,22 @@ class ChartGrid(Container):
             self._current = other
             self.refresh_layout()
 
-    def go_to(self, step: int) -> None:
-        """Put the cursor on the point nearest to a step."""
-        if self._subjects:
-            place = position(self._subjects[-1], step, self._view)
-            self._look(self._view.pointing_at(place, self._whole))
+    def go_to(self, text: str) -> str:
+        """Put the cursor on a step, or where a condition such as `test>0.9` first holds; return what is wrong.
+
+        Of several runs, the last one decides.
+        """
+        if not self._subjects:
+            return "There are no points yet."
+        shown = self._subjects[-1].shown
+        try:
+            step = find_step(text, shown.curves, shown.run.schema)
+        except QueryError as error:
+            return str(error)
+        if step is None:
+            return f"{text} holds at no point of run {shown.run.id}."
+        self._look(self._view.pointing_at(position(self._subjects[-1], step, self._view), self._whole))
+        return ""
 
     def _go_to_event(self, direction: int) -> None:
         """Put the cursor on the next marked event, or on the previous one."""

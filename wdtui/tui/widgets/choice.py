@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from rich.text import Text
@@ -39,8 +39,12 @@ class Choice(Widget, can_focus=True):
     class Submitted(Message):
         """Enter was pressed on it."""
 
-    def __init__(self, options: Sequence[str], value: str, *, id: str | None = None) -> None:
+    def __init__(
+        self, options: Sequence[str], value: str, *, written: Callable[[str], str] = str, id: str | None = None
+    ) -> None:
+        """`written` gives the text that is shown for an option."""
         super().__init__(id=id)
+        self._written = written
         self.options = list(options)
         self._value = value
 
@@ -59,7 +63,7 @@ class Choice(Widget, can_focus=True):
 
     def render(self) -> Text:
         arrow = "bold" if self.has_focus else "dim"
-        return Text.assemble(("‹ ", arrow), self._value, (" ›", arrow), no_wrap=True)
+        return Text.assemble(("‹ ", arrow), self._written(self._value), (" ›", arrow), no_wrap=True)
 
     def action_turn(self, by: int) -> None:
         index = self.options.index(self._value) if self._value in self.options else -by

@@ -11,8 +11,7 @@ from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
-from wdtui.runs.labels import knobs, result, result_metric, results
-from wdtui.schema.schema import Schema
+from wdtui.runs.labels import knobs, result, result_metric, results, schemas_of
 from wdtui.store.records import RunRecord, Status
 from wdtui.support.text import NOTHING, clean, duration, number, scientific
 from wdtui.tui.groups import Group
@@ -42,6 +41,8 @@ _TONES = {
 
 _GAP = 2
 """The number of cells between two columns."""
+_MOST_OF_A_HEADING = 16
+"""The number of cells for a column because of its heading: a field without a symbol, a metric without a short name."""
 _MOST_STEERED = 5
 """The number of cells for a steered value in the columns of λ and ε."""
 
@@ -167,9 +168,10 @@ def _muted(run: RunRecord) -> str:
     return "muted"
 
 
-def columns_of(schemas: Sequence[Schema]) -> tuple[Column, ...]:
-    """The columns of a table with runs of these problems. Equal ones are the same objects."""
-    return _columns(tuple(knobs(schemas).items()), tuple(results(schemas)))
+def columns_of(runs: Sequence[RunRecord]) -> tuple[Column, ...]:
+    """The columns of a table with these runs. Equal ones are the same objects."""
+    schemas = schemas_of(runs)
+    return _columns(tuple(knobs(schemas, runs).items()), tuple(results(schemas)))
 
 
 @lru_cache(maxsize=16)
@@ -189,7 +191,7 @@ def _columns(fields: tuple[tuple[str, str], ...], heads: tuple[str, ...]) -> tup
         ),
         *(
             Column(
-                head, _width(name, index), _rank(name, index), _written(name), _given(name), whole=True,
+                head, _width(name, head, index), _rank(name, index), _written(name), _given(name), whole=True,
                 of_group=methodcaller("field", name),
             )
             for index, (name, head) in enumerate(fields)
@@ -197,8 +199,8 @@ def _columns(fields: tuple[tuple[str, str], ...], heads: tuple[str, ...]) -> tup
         Column("step", 16, 2, progress, lambda run: run.step, of_group=lambda group: group.progress),
         *(
             Column(
-                head, 8, 2 if index < len(heads) - 1 else 0, partial(result, head), _latest(head),
-                of_group=partial(_best, head),
+                head, max(8, min(cell_len(head) + _GAP, _MOST_OF_A_HEADING)), 2 if index < len(heads) - 1 else 0,
+                partial(result, head), _latest(head), of_group=partial(_best, head),
             )
             for index, head in enumerate(heads)
         ),
@@ -212,8 +214,8 @@ def _best(heading: str, group: Group) -> str:
     return result(heading, group.best) if group.best else NOTHING
 
 
-def _width(field: str, index: int) -> int:
-    return 7 if index < 2 or field == "seed" else 6
+def _width(field: str, head: str, index: int) -> int:
+    return max(7 if index < 2 or field == "seed" else 6, min(cell_len(head) + _GAP, _MOST_OF_A_HEADING))
 
 
 def _rank(field: str, index: int) -> int:

@@ -7,6 +7,7 @@ but the first are folded. Their fields are created when they are unfolded.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import events, on
@@ -23,7 +24,7 @@ from wdtui.schema.schema import Schema
 from wdtui.store.records import RunRecord
 from wdtui.studies import experiments
 from wdtui.support.errors import WdtuiError
-from wdtui.support.text import capital
+from wdtui.support.text import capital, clean
 from wdtui.tui.estimates import arithmetic
 from wdtui.tui.form_memory import FormMemory, Kept
 from wdtui.tui.widgets.choice import Choice
@@ -78,7 +79,7 @@ class LaunchForm(VerticalScroll, can_focus=False):
         self._take(first)
         if kept and kept.experiment == first:
             self._texts |= {name: text for name, text in kept.texts.items() if name in self._texts}
-        yield Choice(names, first, id="experiment")
+        yield Choice(names, first, written=_shown, id="experiment")
         yield PlainText(id="question")
         with Vertical(id="groups"):
             yield from self._groups()
@@ -324,3 +325,8 @@ def _explained(row: FieldRow) -> str:
     unit = f" ({field.unit})" if field.unit else ""
     allowed = capital(field.allowed)
     return f"{field.help}\n{allowed}{unit}; default {format_value(field.default)}."
+
+
+def _shown(name: str) -> str:
+    """An experiment's name, or that of a problem's file without its folder."""
+    return clean(Path(name).name)

@@ -15,7 +15,6 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from wdtui.runs.labels import schemas_of
 from wdtui.store.records import RunRecord
 from wdtui.store.sweeps import Membership
 from wdtui.tui.groups import Group, grouped
@@ -59,7 +58,7 @@ class RunTable(ScrollView, can_focus=True):
         self._open: set[int] = set()
         """The sweeps whose runs have rows."""
         self._keep: Callable[[RunRecord], bool] | None = None
-        self._possible = columns_of(schemas_of(()))
+        self._possible = columns_of(())
         """All columns for the problems of the runs."""
         self._columns: list[tuple[Column, int]] = []
         self._needed: dict[Column, int] = {}
@@ -98,7 +97,7 @@ class RunTable(ScrollView, can_focus=True):
     def show(self, runs: Sequence[RunRecord], sweeps: Sequence[Membership] | None = None) -> None:
         """Show these runs in the current order. Unchanged lines are not painted again."""
         if runs is not self._all:
-            self._possible = columns_of(schemas_of(runs))
+            self._possible = columns_of(runs)
         self._all = runs
         self._sweeps = self._sweeps if sweeps is None else sweeps
         before, in_sight = self._rows, self._cursor_in_sight()
