@@ -134,15 +134,17 @@ class _Group:
         names, weights, before = (list(column) for column in zip(*kept, strict=True))
         weights = [weight.detach() for weight in weights]
         gradients = [weight.grad for _, weight, _ in kept]
-        norms, now, vectors = lengths(before), lengths(weights), {}
+        norms, vectors = lengths(weights), {}
         if any(gradient is not None for gradient in gradients):
-            vectors["scale_invariance"] = cosines(before, gradients, norms)
+            vectors["scale_invariance"] = projections(before, gradients, norms)
         foreach_subtract(before, weights)  # now minus the update, so that no second copy is needed
-        updates = lengths(before)
-        vectors["rotation"] = rotations(weights, before, now)
-        vectors["effective_learning_rate"] = effective_learning_rates(self.learning_rate, now)
+        step = Step.of(weights, before, norms)
+        if "scale_invariance" in vectors:
+            vectors["scale_invariance"] /= step.norms_before
+        vectors["rotation"] = step.rotations
+        vectors["effective_learning_rate"] = effective_learning_rates(self.learning_rate, norms)
         if self.decay.rate is not None:
-            vectors["decay_share"] = decay_shares(self.decay, norms, updates)
+            vectors["decay_share"] = step.decay_shares(self.decay)
         if (equilibrium := self.decay.equilibrium) is not None:
             vectors["rotation_of_equilibrium"] = vectors["rotation"] / equilibrium
         return {gauge: dict(zip(names, values.unbind(), strict=True)) for gauge, values in vectors.items()}
@@ -161,13 +163,11 @@ def effective_learning_rates(learning_rate: Any, norms: Tensor) -> Tensor:
     return rates
 
 
-def decay_shares(decay: Decay, norms: Tensor, updates: Tensor) -> Tensor:
-    """δ‖W‖/‖ΔW‖ [layers, ...], of ‖W‖ before a step and ‖ΔW‖; NaN where nothing has changed."""
-    return torch.where(updates > 0, decay.rate * norms / updates, math.nan)
+def projections(weights: Sequence[Tensor], gradients: Sequence[Tensor | None], norms: Tensor) -> Tensor:
+    """W·∇W / ‖∇W‖ = ‖W‖·cos(W, ∇W) of each weight, NaN without a dense gradient; with the axes of `norms`.
 
-
-def cosines(weights: Sequence[Tensor], gradients: Sequence[Tensor | None], norms: Tensor) -> Tensor:
-    """cos(W, ∇W) of each weight, NaN without a dense gradient: 0 where the loss does not depend on ‖W‖."""
+    The cosine is 0 where the loss does not depend on ‖W‖.
+    """
     dense = [None if gradient is None or gradient.is_sparse else gradient for gradient in gradients]
     known = [gradient for gradient in dense if gradient is not None]
     if not known:
@@ -178,21 +178,44 @@ def cosines(weights: Sequence[Tensor], gradients: Sequence[Tensor | None], norms
     for weight, gradient in zip(weights, dense, strict=True):
         products.append(unknown if gradient is None else _dot(weight, gradient, norms))
         of_gradients.append(unknown if gradient is None else next(found))
-    return torch.stack(products) / norms / torch.stack(of_gradients)
+    return torch.stack(products) / torch.stack(of_gradients)
 
 
-def rotations(after: Sequence[Tensor], undone: Sequence[Tensor], norms: Tensor) -> Tensor:
-    """The angles between weights after a step and before it, which are `after` + `undone`, in radians [layers, ...].
+class Step(NamedTuple):
+    """What a step did to weights: W before it was (1 + along)·W and a part across W. Each is [layers, ...]."""
 
-    `norms` are those of `after`. The angle is that of the part of the update that is orthogonal to W: an arc cosine
-    cannot tell small angles from 0 in float32. That part alone is left in `undone`.
-    """
-    products = [_dot(weight, difference, norms) for weight, difference in zip(after, undone, strict=True)]
-    along = torch.stack(products) / norms.square().clamp_min(torch.finfo(norms.dtype).tiny)
-    for weight, difference, part in zip(after, undone, along.unbind(), strict=True):
-        others = [1] * (difference.dim() - part.dim())
-        difference.addcmul_(weight, part.to(difference).view(*part.shape, *others), value=-1)
-    return torch.atan2(lengths(undone, norms.dim() - 1), norms * (1 + along))
+    norms: Tensor
+    """‖W‖ after the step."""
+    along: Tensor
+    across: Tensor
+    """The length of that part, which is orthogonal to W."""
+
+    @classmethod
+    def of(cls, after: Sequence[Tensor], undone: Sequence[Tensor], norms: Tensor) -> Step:
+        """That of weights which were `after` + `undone`; leaves the part across W in `undone`.
+
+        An arc cosine of W before and after could not tell small angles from 0 in float32.
+        """
+        products = [_dot(weight, difference, norms) for weight, difference in zip(after, undone, strict=True)]
+        along = torch.stack(products) / norms.square().clamp_min(torch.finfo(norms.dtype).tiny)
+        for weight, difference, part in zip(after, undone, along.unbind(), strict=True):
+            others = [1] * (difference.dim() - part.dim())
+            difference.addcmul_(weight, part.to(difference).view(*part.shape, *others), value=-1)
+        return cls(norms, along, lengths(undone, norms.dim() - 1))
+
+    @property
+    def norms_before(self) -> Tensor:
+        return torch.hypot(self.norms * (1 + self.along), self.across)
+
+    @property
+    def rotations(self) -> Tensor:
+        """The angles between W before and after, in radians."""
+        return torch.atan2(self.across, self.norms * (1 + self.along))
+
+    def decay_shares(self, decay: Decay) -> Tensor:
+        """δ‖W‖/‖ΔW‖; NaN where nothing has changed."""
+        updates = torch.hypot(self.norms * self.along, self.across)
+        return torch.where(updates > 0, decay.rate * self.norms_before / updates, math.nan)
 
 
 def lengths(tensors: Sequence[Tensor], leading: int = 0) -> Tensor:

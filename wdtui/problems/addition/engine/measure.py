@@ -22,12 +22,11 @@ from wdtui.problems.addition.metrics import METRICS
 from wdtui.problems.addition.sizes import layer_names
 from wdtui.training.gauges import (
     Decay,
-    cosines,
-    decay_shares,
+    Step,
     effective_learning_rates,
     lengths,
     pooled,
-    rotations,
+    projections,
 )
 
 if TYPE_CHECKING:
@@ -130,17 +129,16 @@ def measure_last_step(training: Measurable, before: Tensor, norms: Tensor) -> di
     `norms` are those of the matrices now, [layers, ...]. What is not defined, as without decay, is NaN.
     """
     config, network, optimizer = training.config, training.network, training.optimizer
-    layers, models = layer_names(config, "linear"), network.parameters.dim() - 1
+    layers = layer_names(config, "linear")
     named = [views(flat, config) for flat in (before, network.gradients)] + [network.named]
     copies, gradients, now = ([one[f"{layer}.weight"] for layer in layers] for one in named)
-    norms_before = lengths(copies, models)
-    gauges = {"scale_invariance": cosines(copies, gradients, norms_before)}
+    projected = projections(copies, gradients, norms)
     update_norm = before.sub_(network.parameters).norm(dim=-1)  # the copies are views of it: now minus the update
-    updates = lengths(copies, models)
-    gauges["rotation"] = rotations(now, copies, norms)
+    step = Step.of(now, copies, norms)
+    gauges = {"scale_invariance": projected / step.norms_before, "rotation": step.rotations}
     rate, memory = steps_of(config).decay(config, optimizer.learning_rate * optimizer.weight_decay)
     rate = norms.new_tensor(math.nan) if rate is None else torch.as_tensor(rate).to(norms)
-    gauges["decay_share"] = decay_shares(Decay(rate, memory), norms_before, updates)
+    gauges["decay_share"] = step.decay_shares(Decay(rate, memory))
     decay = Decay(torch.where(rate > 0, rate, math.nan), memory)
     gauges["rotation_of_equilibrium"] = gauges["rotation"] / decay.equilibrium
     if invariant := [norms[layers.index(layer)] for layer in layer_names(config, "invariant")]:
