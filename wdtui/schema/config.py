@@ -185,9 +185,12 @@ class Config:
         """Whether all that is measured at every point is a finite number."""
         if all(map(math.isfinite, point.values)):
             return True
-        sparse = {column for metric in self._recorded() if metric.every for column in metric.columns(self)}
-        values = zip(self.columns, point.values, strict=True)
-        return all(math.isfinite(value) for name, value in values if name not in sparse)
+        return all(math.isfinite(value) for value, whole in zip(point.values, self._everywhere, strict=True) if whole)
+
+    @cached_property
+    def _everywhere(self) -> list[bool]:
+        """Of each column, whether every point has a value of it."""
+        return [not (metric.every or metric.gaps) for metric in self._recorded() for _ in metric.columns(self)]
 
     def _recorded(self) -> Iterable[Metric]:
         """The metrics that such a run records: one with `every` does only where that field is not 0."""
