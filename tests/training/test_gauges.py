@@ -176,7 +176,7 @@ def test_gauges_come_after_the_charts_that_people_look_for_first() -> None:
     names = "train_loss", "train_accuracy", "weight_norm", "rotation", "rotation/0", "time_constant", "steps_per_second"
     metrics = recorded({}, names)
     assert [chart.name for chart in charts_of(metrics)] == [
-        "accuracy", "loss", "weight_norm", "rotation", "time_constant", "steps_per_second"
+        "accuracy", "loss", "weight_norm", "rotation", "steps_per_second", "time_constant"
     ]  # fmt: skip
     assert metrics["rotation"].unit == "rad" and metrics["time_constant"].unit == "steps"
 

@@ -95,8 +95,12 @@ def _has(name: str, pattern: str) -> bool:
 
 
 def gauged(curves: Curves) -> bool:
-    """Whether the run has recorded decay gauges of layers: more than their norms."""
-    return any(place >= 0 for places in _places(curves.names).values() for place in places[1:])
+    """Whether the run has decay gauges of layers: more than their norms, at some point at least.
+
+    A run that was begun by an older version has gained the columns, without values.
+    """
+    recorded = any(place >= 0 for places in _places(curves.names).values() for place in places[1:])
+    return recorded and ("rotation" not in curves or bool(np.isfinite(curves["rotation"]).any()))
 
 
 def norms(curves: Curves, layer: str, most: int) -> _Floats:

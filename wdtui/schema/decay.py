@@ -14,6 +14,11 @@ from wdtui.support.text import number
 _RATE, _DECAY, _MOMENTUM = ("learning_rate", "lr", "η"), ("weight_decay", "λ"), ("momentum", "μ")
 
 
+def through_momentum(rate: Any, momentum: Any) -> Any:
+    """δ = ηλ/(1−μ) of an SGD that adds λW to the gradient, given ηλ: its momentum keeps each λW for 1/(1−μ) steps."""
+    return rate / (1 - momentum)
+
+
 class TimeConstant(NamedTuple):
     """The steps in which decay alone shrinks weights to 1/e, and the formula that they are known by."""
 
@@ -24,8 +29,8 @@ class TimeConstant(NamedTuple):
     @classmethod
     def of(cls, learning_rate: float, weight_decay: float, momentum: float = 0.0) -> Self:
         """`momentum` is that of an SGD whose decay is part of the gradient: it multiplies decay by 1/(1 − μ)."""
-        rate = learning_rate * weight_decay
-        return cls((1 - momentum) / rate if rate else math.inf, "(1 − μ)/(ηλ)" if momentum else "1/(ηλ)")
+        rate = through_momentum(learning_rate * weight_decay, momentum)
+        return cls(1 / rate if rate else math.inf, "(1 − μ)/(ηλ)" if momentum else "1/(ηλ)")
 
     @classmethod
     def named(cls, names: Mapping[str, str], values: Mapping[str, Any]) -> Self | None:

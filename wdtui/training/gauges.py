@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from wdtui.schema.decay import through_momentum
 from wdtui.support.third_party import foreach_norm, foreach_subtract
 from wdtui.training.probes import layer_name, whole
 
@@ -50,7 +51,7 @@ class Decay(NamedTuple):
         Its momentum b ← μb + g + λW keeps each λW, weighted by 1, μ, μ², …, so that W loses η·λW/(1−μ) in a step as
         long as W changes little within 1/(1−μ) steps. This is exact to first order in δ.
         """
-        return cls(rate / (1 - momentum), momentum)
+        return cls(through_momentum(rate, momentum), momentum)
 
     @property
     def equilibrium(self) -> Any:
