@@ -39,9 +39,10 @@ from wdtui.studies.experiments import load
 from wdtui.studies.grid import Grid
 from wdtui.tui.app import WorkbenchApp
 from wdtui.tui.feed import Feed
-from wdtui.tui.figures import figure, subjects
+from wdtui.tui.figures import figure
 from wdtui.tui.identity import Identities
 from wdtui.tui.query import QueryError, parse
+from wdtui.tui.subjects import subjects
 from wdtui.tui.view import View
 from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.choice import Choice

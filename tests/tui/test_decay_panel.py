@@ -13,10 +13,11 @@ from tui_tools import Recorded, press, resize, settle
 from wdtui.bench.layered import Layered
 from wdtui.store.records import Status
 from wdtui.tui import Opening
-from wdtui.tui.figures import figure, subjects
+from wdtui.tui.figures import figure
 from wdtui.tui.identity import Identities
 from wdtui.tui.screens.run import RunView
 from wdtui.tui.screens.workbench import Workbench
+from wdtui.tui.subjects import subjects
 from wdtui.tui.view import View
 from wdtui.tui.widgets.chart_grid import ChartGrid
 from wdtui.tui.widgets.decay_panel import DecayPanel

@@ -12,10 +12,11 @@ from wdtui.plots.terminal import Mark
 from wdtui.problems.addition.metrics import CHARTS
 from wdtui.store.records import Status
 from wdtui.tui.feed import Feed, Shown
-from wdtui.tui.figures import Figure, figure, subjects
+from wdtui.tui.figures import Figure, figure
 from wdtui.tui.gauge import gauge
 from wdtui.tui.identity import Identities
 from wdtui.tui.status_line import status_line
+from wdtui.tui.subjects import subjects
 from wdtui.tui.view import View
 
 ACCURACY, LOSS, SHARPNESS = (

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.text import Text
 
 from wdtui.analysis.axes import AXES, smoothed
@@ -16,31 +15,19 @@ from wdtui.analysis.decay import extremes
 from wdtui.analysis.forecast import threshold
 from wdtui.analysis.sweep_table import written
 from wdtui.plots.terminal import EVENTS, RUN_COLORS, TONES, Level, Mark, Series
-from wdtui.runs.labels import labels
 from wdtui.schema.chart import Chart
 from wdtui.schema.curves import Curves
 from wdtui.schema.hyperparameters import format_value
 from wdtui.schema.schema import Schema
-from wdtui.store.records import FINISHED, Status
+from wdtui.store.records import FINISHED
 from wdtui.support.text import number
 from wdtui.tui.feed import Shown
-from wdtui.tui.identity import Identity
+from wdtui.tui.subjects import Subject, drawn, in_view, position, seed_groups, value_at, visible, whole_span
 from wdtui.tui.view import Span, View
 
 _MOST_LAYERS = 12
 """Of more layers, those with the largest and with the smallest values have curves."""
-_BAND = 3
-"""How many seeds a band has at least."""
 _NOT_RECORDED = "Nothing to draw: no value of this was recorded."
-
-
-@dataclasses.dataclass(frozen=True)
-class Subject:
-    """A run in the charts, with its label and colour."""
-
-    shown: Shown
-    label: str
-    identity: Identity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,48 +110,6 @@ def title(chart: Chart, view: View) -> str:
     return (chart.layers_title if view.per_layer else "") or chart.title
 
 
-def subjects(shown: Sequence[Shown], identity: Callable[[int], Identity]) -> list[Subject]:
-    """The runs on the screen with labels and colours."""
-    named = labels([item.run for item in shown])
-    return [Subject(item, label, identity(item.run.id)) for item, label in zip(shown, named, strict=True)]
-
-
-def whole_span(subjects: Sequence[Subject], view: View) -> Span:
-    """All of the runs on the view's axis, of a live run also what is ahead; without zero for a logarithmic axis."""
-    reached = [positions(subject, view) for subject in subjects]
-    firsts = [float(values[0]) for values in reached if len(values)]
-    ends = [
-        _end(subject, values, view, alone=len(subjects) == 1) for subject, values in zip(subjects, reached, strict=True)
-    ]
-    end = max([0.0, *ends]) or 1.0
-    low = max(min((first for first in firsts if first > 0), default=0.0), 1.0 if view.axis == "step" else 1e-4 * end)
-    return (low if view.time_log else 0.0), end
-
-
-def positions(subject: Subject, view: View) -> NDArray[np.float64]:
-    """The points of a run on the view's axis, [points]; none if the run does not tell them."""
-    curves = subject.shown.curves
-    values = AXES[view.axis].of(curves, subject.shown.run.steps_per_epoch)
-    return np.full(len(curves), np.nan) if values is None else values
-
-
-def position(subject: Subject, step: float, view: View) -> float:
-    """A step of a run on the view's axis."""
-    return AXES[view.axis].at(step, subject.shown.curves, subject.shown.run.steps_per_epoch)
-
-
-def axes_of(subjects: Sequence[Subject]) -> list[str]:
-    """The axes that all of these runs can be drawn over."""
-    runs = [(subject.shown.curves, subject.shown.run.steps_per_epoch) for subject in subjects]
-    return [name for name, axis in AXES.items() if all(axis.of(*run) is not None for run in runs)]
-
-
-def _end(subject: Subject, reached: NDArray[np.float64], view: View, alone: bool) -> float:
-    run, last = subject.shown.run, float(reached[-1]) if len(reached) and np.isfinite(reached[-1]) else 0.0
-    ahead = alone and (run.live or run.status == Status.QUEUED) and AXES[view.axis].ahead
-    return max(position(subject, run.steps, view), last) if ahead else last
-
-
 def figure(chart: Chart, subjects: Sequence[Subject], view: View) -> Figure:
     """One chart of the runs in a view."""
     if not subjects:
@@ -238,24 +183,13 @@ def _compared(chart: Chart, subjects: Sequence[Subject], view: View, log: bool) 
         yield from _smooth(line, subject, main, view, log)
 
 
-def seed_groups(subjects: Sequence[Subject], view: View) -> list[list[Subject]]:
-    """The runs that are drawn as a band: three and more that differ only in their seeds."""
-    groups: dict[tuple[object, ...], list[Subject]] = {}
-    for subject in subjects if view.bands else ():
-        run = subject.shown.run
-        if not run.damaged and len(subject.shown.curves):
-            same = {name: value for name, value in run.in_force.items() if name not in run.schema.seeds}
-            groups.setdefault((run.schema.problem, repr(sorted(same.items()))), []).append(subject)
-    return [group for group in groups.values() if len(group) >= _BAND]
-
-
 def _band(group: Sequence[Subject], metric: str, view: View) -> Iterator[Series]:
     """The median of runs in front of their dimmed minimum and maximum, as far as all of them have come."""
-    drawn = [_drawn(subject, metric, view) for subject in group]
+    drawn = [drawn(subject, metric, view) for subject in group]
     x = max((one for one, _ in drawn), key=len)
     x = x[x <= min((one[-1] for one, _ in drawn if len(one)), default=-1)]
     values = np.array([np.interp(x, one, y) if len(one) else np.full(len(x), np.nan) for one, y in drawn])
-    part, color = _in_view(x, view), group[0].identity.color
+    part, color = in_view(x, view), group[0].identity.color
     for edge in (values.min(axis=0), values.max(axis=0)):
         yield Series("", x[part], edge[part], f"dim {color}")
     yield Series("", x[part], np.median(values, axis=0)[part], color, group[0].identity.marker)
@@ -267,8 +201,8 @@ def _smooth(line: Series, subject: Subject, metric: str, view: View, log: bool) 
         yield line
         return
     yield Series("", line.x, line.y, f"dim {line.color}".strip())
-    x, values = _drawn(subject, metric, view)
-    part = _in_view(x, view)
+    x, values = drawn(subject, metric, view)
+    part = in_view(x, view)
     yield dataclasses.replace(line, x=x[part], y=smoothed(values, view.smoothing, log=log)[part])
 
 
@@ -331,106 +265,6 @@ def written_values(chart: Chart, subjects: Sequence[Subject], view: View, named:
             text.append("  " if text else "").append(f"{label} " if label and named else "", "dim")
             text.append(written(subject.shown.run.schema, metric, value_at(subject, metric, view)), color)
     return text
-
-
-def legend(subjects: Sequence[Subject], view: View) -> Text:
-    """The colour, marker and name of each of several runs, or of each band of seeds, on one line."""
-    text = Text(no_wrap=True, overflow="ellipsis")
-    groups = seed_groups(subjects, view)
-    first_of = {id(group[0]): group for group in groups}
-    others = {id(subject) for group in groups for subject in group[1:]}
-    for subject in subjects:
-        if id(subject) in others:
-            continue
-        identity, group = subject.identity, first_of.get(id(subject))
-        text.append("   " if text else "").append(f"─{identity.marker or '─'}─ ", identity.color)
-        text.append(f"{_without_seeds(subject)}: median and range of {len(group)} seeds" if group else subject.label)
-    return text
-
-
-def _without_seeds(subject: Subject) -> str:
-    """What a band is of, as 'λ0.3 ε0.01 H256'."""
-    run = subject.shown.run
-    named = {symbol: name for symbol, name in run.schema.main.items() if name not in run.schema.seeds}
-    return " ".join(symbol + run.written(name) for symbol, name in named.items())
-
-
-def place_text(view: View) -> str:
-    """Where the cursor is, as 'step 9,360'."""
-    place = view.cursor or 0.0
-    return f"step {number(int(place))}" if view.axis == "step" else f"{AXES[view.axis].label} {number(place)}"
-
-
-def comparison(charts: Sequence[Chart], subjects: Sequence[Subject], view: View, width: int) -> Text:
-    """The values of several runs at the cursor: a line for each run, with differences from the first that has a value.
-
-    Of the charts, those are in it that fit into `width` columns of the terminal.
-    """
-    schema = subjects[0].shown.run.schema
-    mains = {chart.several[-1]: chart for chart in charts if chart.several[-1] and not chart.x}
-    heads = [place_text(view), *(chart.title for chart in mains.values())]
-    rows = [[subject.label for subject in subjects]]
-    for metric in mains:
-        values = [_within(subject, metric, view) for subject in subjects]
-        first = next((value for value in values if value is not None and math.isfinite(value)), None)
-        texts = []
-        for value in values:
-            difference = ""
-            if value is not first and value is not None and first is not None and math.isfinite(value - first):
-                difference = f" ({'+' if value >= first else '−'}{written(schema, metric, abs(value - first))})"
-            texts.append(written(schema, metric, value) + difference)
-        rows.append(texts)
-    widths = [max(map(len, [head, *column])) for head, column in zip(heads, rows, strict=True)]
-    while len(widths) > 2 and 4 + sum(widths) + 3 * (len(widths) - 1) > width:
-        del widths[-1], heads[-1], rows[-1]
-    text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(f"    {heads[0].ljust(widths[0])}", "bold")
-    text.append("".join(f"   {head.rjust(width)}" for head, width in zip(heads[1:], widths[1:], strict=True)))
-    for index, subject in enumerate(subjects):
-        identity = subject.identity
-        text.append(f"\n─{identity.marker or '─'}─ ", identity.color).append(rows[0][index].ljust(widths[0]))
-        text.append(
-            "".join(f"   {column[index].rjust(width)}" for column, width in zip(rows[1:], widths[1:], strict=True))
-        )
-    return text
-
-
-def _within(subject: Subject, metric: str, view: View) -> float | None:
-    """The value at the cursor; None beyond the end of the run."""
-    reached = positions(subject, view)
-    return value_at(subject, metric, view) if len(reached) and (view.cursor or 0.0) <= reached[-1] else None
-
-
-def visible(subject: Subject, metric: str, view: View) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The curve in view, on its axis, and one more point on either side, so that the range fits what is visible."""
-    x, values = _drawn(subject, metric, view)
-    part = _in_view(x, view)
-    return x[part], values[part]
-
-
-def _in_view(x: NDArray[np.float64], view: View) -> slice:
-    if view.span is None:
-        return slice(None)
-    first, last = np.searchsorted(x, view.span)
-    return slice(max(int(first) - 1, 0), int(last) + 1)
-
-
-def value_at(subject: Subject, metric: str, view: View) -> float | None:
-    """The value nearest to the cursor, or without one the newest; None if there is none."""
-    x, values = _drawn(subject, metric, view)
-    if not len(x):
-        return None
-    return float(values[-1 if view.cursor is None else int(np.abs(x - view.cursor).argmin())])
-
-
-def _drawn(subject: Subject, metric: str, view: View) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """All points, where values that are not finite are gaps. Of rarely measured metrics only the measurements."""
-    curves, declared = subject.shown.curves, subject.shown.run.schema.metric(metric)
-    x, values = positions(subject, view), curves[metric]
-    if declared and declared.every:
-        measured = np.isfinite(values)
-        return x[measured], values[measured]
-    return x, values
 
 
 def _marks(chart: Chart, schema: Schema, subjects: Sequence[Subject], view: View) -> Iterator[Mark]:

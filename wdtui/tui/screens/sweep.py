@@ -23,9 +23,10 @@ from wdtui.store.sweeps import Sweep
 from wdtui.support.text import clean
 from wdtui.tui import keys
 from wdtui.tui.feed import Snapshot
-from wdtui.tui.figures import Figure, figure, subjects
+from wdtui.tui.figures import Figure, figure
 from wdtui.tui.keymap import key_of
 from wdtui.tui.screens.actions import SETTLE_SECONDS, RunScreen
+from wdtui.tui.subjects import subjects
 from wdtui.tui.view import View
 from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
