@@ -185,10 +185,10 @@ def _compared(chart: Chart, subjects: Sequence[Subject], view: View, log: bool) 
 
 def _band(group: Sequence[Subject], metric: str, view: View) -> Iterator[Series]:
     """The median of runs in front of their dimmed minimum and maximum, as far as all of them have come."""
-    drawn = [drawn(subject, metric, view) for subject in group]
-    x = max((one for one, _ in drawn), key=len)
-    x = x[x <= min((one[-1] for one, _ in drawn if len(one)), default=-1)]
-    values = np.array([np.interp(x, one, y) if len(one) else np.full(len(x), np.nan) for one, y in drawn])
+    curves = [drawn(subject, metric, view) for subject in group]
+    x = max((one for one, _ in curves), key=len)
+    x = x[x <= min((one[-1] for one, _ in curves if len(one)), default=-1)]
+    values = np.array([np.interp(x, one, y) if len(one) else np.full(len(x), np.nan) for one, y in curves])
     part, color = in_view(x, view), group[0].identity.color
     for edge in (values.min(axis=0), values.max(axis=0)):
         yield Series("", x[part], edge[part], f"dim {color}")

@@ -69,6 +69,8 @@ class ChartGrid(Container):
         self._current = 0
         self._maximised = False
         self._narrow = False
+        self._waiting: list[int] = []
+        """The charts that the present update still has to draw."""
         self.greeting = ""
         """The status line while no run is shown."""
 
@@ -138,13 +140,27 @@ class ChartGrid(Container):
         self._draw()
 
     def _draw(self) -> None:
-        """Pass the figures to the visible charts."""
-        single = self._maximised or self._narrow
-        for index, (chart, panel) in enumerate(zip(self._charts, self.panels, strict=False)):
-            if index == self._current or not single:
-                panel.show(figure(chart, self._subjects, self._view))
+        """Pass the figures to the visible charts: to the current one now, then to one at a time, between which keys are
+        handled. Those that have waited come first.
+        """
+        visible = [self._current] if self._maximised or self._narrow else range(len(self._charts))
+        waiting = [index for index in self._waiting if index in visible]
+        order = dict.fromkeys([self._current, *waiting, *visible])
+        drawing, self._waiting = bool(self._waiting), list(order)
+        self._draw_next(alone=drawing)
         status = self._status()
         self.query_one("#status", PlainText).set_text(status, same_size="\n" not in status.plain)
+
+    def _draw_next(self, alone: bool = False) -> None:
+        """Draw the chart that comes next; unless `alone`, then the others."""
+        if not self._waiting or not self.is_attached:
+            self._waiting = []
+            return
+        index = self._waiting.pop(0)
+        if index < min(len(self._charts), len(self.panels)):
+            self.panels[index].show(figure(self._charts[index], self._subjects, self._view))
+        if self._waiting and not alone:
+            self.call_later(self._draw_next)
 
     def _status(self) -> Text:
         text = Text(no_wrap=True, overflow="ellipsis")
