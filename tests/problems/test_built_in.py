@@ -1,0 +1,101 @@
+"""The built-in problems that are declared classes: what they declare, that they resume exactly, what they compute."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import events, wdtui
+
+from wdtui.problems import registry
+from wdtui.problems.declared import DeclaredConfig
+from wdtui.runs.service import about_source
+from wdtui.runs.worker import Worker
+from wdtui.training.declared import DeclaredSession
+
+SMALL: dict[str, dict[str, object]] = {
+    "modular_addition": {"p": 7, "width": 8, "steps": 6, "log_every": 2},
+}
+"""Of each built-in problem that is a class, a config of a few steps."""
+
+
+def session_of(name: str, **changes: object) -> DeclaredSession:
+    config = registry.find(name).config(**SMALL[name] | changes)
+    assert isinstance(config, DeclaredConfig)
+    return DeclaredSession(config, "cpu")
+
+
+def measured(session: DeclaredSession) -> list[dict[str, float]]:
+    return [dict(zip(session.columns[:-1], point.values[:-1], strict=True)) for point in session.points()]
+
+
+def test_these_tests_have_all_of_them() -> None:
+    declared = {name for name in registry.names() if issubclass(registry.find(name).config, DeclaredConfig)}
+    assert declared == {*SMALL}
+
+
+def test_their_declarations_import_no_torch() -> None:
+    code = (
+        "import sys; from wdtui.problems import registry; [*map(registry.find, registry.names())]; print(*sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "wdtui.problems.modular_addition" in loaded and "torch" not in loaded
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_run_is_resumed_to_the_same_bits(name: str) -> None:
+    whole, half = session_of(name), session_of(name)
+    expected = measured(whole)
+    passed = iter([True] * 3)
+    assert len([*half.points(lambda: next(passed, False))]) == 1
+    state, position = half.state(), json.loads(json.dumps(half.position()))
+    state = {key: tensor.clone() for key, tensor in state.items()}
+    resumed = session_of(name)
+    resumed.restore(state, position)
+    assert measured(resumed) == expected[1:]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_its_runs_keep_a_copy_of_its_code_and_no_check_is_asked_for(name: str) -> None:
+    schema = registry.find(name).config.schema()
+    assert schema.problem == name and schema.source and {*schema.source.files} == {f"{name}.py"}
+    assert about_source(schema) == ""
+    older = dataclasses.replace(schema.source, files={f"{name}.py": "# as it was\n"})
+    assert "has changed since" in about_source(dataclasses.replace(schema, source=older))
+
+
+def test_the_command_line_trains_forks_and_replays_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_threads: None
+) -> None:
+    monkeypatch.setattr(
+        "wdtui.cli.headless.ChildWorker", lambda *arguments, bound, **options: Worker(*arguments, **options)
+    )
+    flags = ["--p", "7", "--width", "8", "--steps", "20", "--threads", "1", "--headless", "--json"]
+    for command in (
+        ["run", "modular_addition", *flags],
+        ["fork", "1", "--at", "10", "--set", "lr=0.1", "--headless", "--json"],
+        ["replay", "1", "--headless", "--json"],
+        ["sweep", "modular_addition", "--axis", "weight_decay=0,1", *flags],
+    ):
+        result = wdtui(*command, store=tmp_path)
+        assert result.returncode == 0, result.stderr
+    runs = events(wdtui("runs", "list", "--json", store=tmp_path).stdout)
+    assert [(run["status"], run["step"]) for run in runs] == [("done", 20)] * 4  # λ = 1 is there already
+
+
+# What they compute
+
+
+def test_modular_addition_splits_all_pairs_and_knows_their_sums() -> None:
+    problem = session_of("modular_addition", fraction=0.3).problem
+    pairs = {}
+    for x, y in (problem.train, problem.test):  # type: ignore[attr-defined]
+        a, b = x[:, :7].argmax(1), x[:, 7:].argmax(1)
+        assert torch.equal(y, (a + b) % 7) and (x.sum(1) == 2).all()
+        pairs |= dict.fromkeys(zip(a.tolist(), b.tolist(), strict=True))
+    assert len(pairs) == 49 and len(problem.train[1]) == 14  # type: ignore[attr-defined]
