@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from command_line import events, wdtui
@@ -20,6 +21,7 @@ from wdtui.training.declared import DeclaredSession
 
 SMALL: dict[str, dict[str, object]] = {
     "modular_addition": {"p": 7, "width": 8, "steps": 6, "log_every": 2},
+    "ridge": {"dimensions": 4, "steps": 6, "log_every": 2},
 }
 """Of each built-in problem that is a class, a config of a few steps."""
 
@@ -49,9 +51,8 @@ def test_their_declarations_import_no_torch() -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_a_run_is_resumed_to_the_same_bits(name: str) -> None:
-    whole, half = session_of(name), session_of(name)
-    expected = measured(whole)
-    passed = iter([True] * 3)
+    expected = measured(session_of(name))
+    half, passed = session_of(name), iter([True] * 3)  # sessions share the generators of their process
     assert len([*half.points(lambda: next(passed, False))]) == 1
     state, position = half.state(), json.loads(json.dumps(half.position()))
     state = {key: tensor.clone() for key, tensor in state.items()}
@@ -99,3 +100,21 @@ def test_modular_addition_splits_all_pairs_and_knows_their_sums() -> None:
         assert torch.equal(y, (a + b) % 7) and (x.sum(1) == 2).all()
         pairs |= dict.fromkeys(zip(a.tolist(), b.tolist(), strict=True))
     assert len(pairs) == 49 and len(problem.train[1]) == 14  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.3])
+@pytest.mark.parametrize("samples", [2, 12])
+def test_ridge_is_the_closed_solution(weight_decay: float, samples: int) -> None:
+    session = session_of("ridge", weight_decay=weight_decay, noise=0.3, steps=samples, log_every=samples)
+    (point,) = measured(session)
+    x, y, teacher = (getattr(session.problem, name).numpy() for name in ("x", "y", "teacher"))
+    assert x.shape == (samples, 4) and np.linalg.norm(teacher) == pytest.approx(1)
+    kernel = x @ x.T + weight_decay * np.eye(samples)
+    weights = x.T @ (np.linalg.pinv(kernel, rcond=1e-10) @ y)
+    assert point["weight_norm"] == pytest.approx(np.linalg.norm(weights))
+    assert point["test_loss"] == pytest.approx(((weights - teacher) ** 2).sum() + 0.09)
+    assert point["train_loss"] == pytest.approx(((x @ weights - y) ** 2).mean(), abs=1e-12)
+
+
+def test_samples_of_ridge_do_not_depend_on_how_many_there_will_be() -> None:
+    assert measured(session_of("ridge", steps=4)) == measured(session_of("ridge", steps=6))[:2]
