@@ -21,6 +21,7 @@ from wdtui.training.declared import DeclaredSession
 
 SMALL: dict[str, dict[str, object]] = {
     "modular_addition": {"p": 7, "width": 8, "steps": 6, "log_every": 2},
+    "edge_of_stability": {"width": 4, "steps": 6, "log_every": 2},
     "ridge": {"dimensions": 4, "steps": 6, "log_every": 2},
 }
 """Of each built-in problem that is a class, a config of a few steps."""
@@ -118,3 +119,20 @@ def test_ridge_is_the_closed_solution(weight_decay: float, samples: int) -> None
 
 def test_samples_of_ridge_do_not_depend_on_how_many_there_will_be() -> None:
     assert measured(session_of("ridge", steps=4)) == measured(session_of("ridge", steps=6))[:2]
+
+
+def test_the_sharpness_is_the_largest_eigenvalue_of_the_hessian() -> None:
+    session = session_of("edge_of_stability", steps=100, log_every=5)
+    last = measured(session)[-1]
+    model, problem = session.problem.model, session.problem  # type: ignore[attr-defined]
+    parameters = dict(model.named_parameters())
+    flat = torch.cat([one.detach().flatten() for one in parameters.values()])
+
+    def loss(flat: torch.Tensor) -> torch.Tensor:
+        parts = flat.split([one.numel() for one in parameters.values()])
+        given = {name: part.view_as(one) for (name, one), part in zip(parameters.items(), parts, strict=True)}
+        return (torch.func.functional_call(model, given, (problem.x,)) - problem.y).square().mean()  # type: ignore
+
+    largest = torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, flat))[-1].item()
+    assert last["sharpness"] == pytest.approx(largest, rel=1e-6)
+    assert last["edge"] == pytest.approx(last["sharpness"] * 0.1 / 2)
