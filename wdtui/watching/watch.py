@@ -39,6 +39,8 @@ from wdtui.watching.points import Measured
 from wdtui.watching.ranks import Ranks, ranks
 from wdtui.watching.recorder import Recorder
 
+_GAUGES_SHARE = 0.025
+"""The share of the time that the decay gauges may take: the points in between are without them."""
 _PAUSED_SECONDS = 0.05
 _PAUSED_RANKS_SECONDS = 0.5
 """How often a paused training looks whether it goes on."""
@@ -111,14 +113,15 @@ class Watch:
         self._ramps: dict[str, tuple[Steering, Any]] = {}
         """Steerings under way, each with the value that it has come to."""
         self._warned: set[str] = set()
-        self._probing = Probing(lambda: self._models, lambda: optimizers)
+        self._ranks: Ranks | None = ranks()
+        share = None if self._ranks else _GAUGES_SHARE  # all ranks measure at the same steps
+        self._probing = Probing(lambda: self._models, lambda: optimizers, share=share)
         self._point_step, self._pointed_at = 0, time.perf_counter()
         self._stepped_at = self._pointed_at
         self._next_point: float = 0
         self._attend_at: float = 0
         self._open: Measured | None = None
         """The point of the current step, if it has one; what the loop still logs at that step belongs to it."""
-        self._ranks: Ranks | None = ranks()
         self._recorder: Recorder | None = None
         self._inbox: deque[Command] = deque()
         """Looked at in each step; that of the ranks is looked at when they talk."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.text import Text
@@ -15,15 +17,17 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 from textual.worker import get_current_worker
 
+from wdtui.runs.estimates import expected_seconds
 from wdtui.runs.evidence import Evidence, Standing
 from wdtui.schema.config import Config
 from wdtui.schema.hyperparameters import Hyperparameter, format_value
+from wdtui.store.records import RunRecord
 from wdtui.store.store import Store
 from wdtui.studies import experiments
 from wdtui.studies.branches import in_words
 from wdtui.studies.verdicts import State
 from wdtui.support.errors import WdtuiError
-from wdtui.support.text import clean, number
+from wdtui.support.text import clean, duration, number
 from wdtui.tui.keys import Key, bindings
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
 
@@ -49,6 +53,7 @@ class Gallery(Screen[tuple[str, bool] | None]):
         super().__init__()
         self._store = store
         self._standings: dict[str, Standing] = {}
+        self._runs = store.runs()
 
     def compose(self) -> ComposeResult:
         yield HeaderLine("experiments")
@@ -88,7 +93,7 @@ class Gallery(Screen[tuple[str, bool] | None]):
 
     def _show_page(self, name: str) -> None:
         self.query_one("#pages").border_title = name
-        self.query_one("#page", Static).update(page(name, self._standings.get(name)))
+        self.query_one("#page", Static).update(page(name, self._standings.get(name), self._runs))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.dismiss((event.option.id or "", False))
@@ -107,8 +112,11 @@ def entry(name: str, standing: Standing) -> Text:
     return Text(name).append(f"\n  {standing.words}", "dim") if standing.words else Text(name)
 
 
-def page(name: str, standing: Standing | None = None) -> Text:
-    """The page of one experiment. Without a standing the claims have no verdicts."""
+def page(name: str, standing: Standing | None = None, runs: Sequence[RunRecord] = ()) -> Text:
+    """The page of one experiment. Without a standing the claims have no verdicts.
+
+    `runs`, newest first, show how fast this machine is.
+    """
     try:
         experiment = experiments.load(name)
         cells = experiment.cells()
@@ -124,12 +132,12 @@ def page(name: str, standing: Standing | None = None) -> Text:
         text.append(f"{_label(fields[field]):<28}{format_value(value)}\n")
     for field, values in experiment.axes.items():
         text.append(f"{_label(fields[field]):<28}{' · '.join(map(format_value, values))}\n")
-    text.append(f"\n{_amount(cells)}\n")
+    text.append(f"\n{_amount(cells, runs)}\n")
     if experiment.fork:
-        text.append(f"each forked after {experiment.fork.at_epoch} epochs: ")
+        text.append(f"each forked after {number(experiment.fork.at_epoch)} {experiment.schema.length}: ")
         text.append(f"{'; '.join(in_words(experiment.schema, branch) for branch in experiment.fork.branches)}\n")
     if experiment.quick:
-        text.append(f"{_amount(experiment.quick.cells())} in the quick variant, which r trains\n")
+        text.append(f"{_amount(experiment.quick.cells(), runs)} in the quick variant, which r trains\n")
     if experiment.claims:
         text.append(f"\nclaims{' of the quick variant' if standing and standing.quick else ''}\n", "bold")
     for verdict in standing.verdicts if standing else ():
@@ -143,10 +151,12 @@ def page(name: str, standing: Standing | None = None) -> Text:
     return text
 
 
-def _amount(cells: list[Config]) -> str:
+def _amount(cells: list[Config], runs: Sequence[RunRecord]) -> str:
+    seconds = expected_seconds([(cell, cell.steps) for cell in cells], runs, workers=None, threads=None)
+    about = f", about {duration(seconds)}" if math.isfinite(seconds) else ""
     steps = sorted({cell.steps for cell in cells})
     most = number(steps[0]) if len(steps) == 1 else f"{number(steps[0])} to {number(steps[-1])}"
-    return f"{len(cells)} run{'s' if len(cells) > 1 else ''} of {most} steps"
+    return f"{len(cells)} run{'s' if len(cells) > 1 else ''} of {most} steps{about}"
 
 
 def _label(field: Hyperparameter) -> str:
