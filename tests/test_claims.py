@@ -30,8 +30,8 @@ def outcome(cell: RunConfig, **changes: Any) -> Outcome:
     value = (ACCURACY[cell.weight_decay] + (-0.02, 0, 0.05)[cell.seed]) * (8 / cell.width)
     fit, generalise = 5, (None if cell.weight_decay == 0.0 or cell.seed == 2 else 15 + cell.seed)
     steps = np.arange(1, 21)
-    values = np.column_stack([np.linspace(0, value, 20), np.full(20, np.nan)])
-    curves = Curves(("test_accuracy", "test_loss"), steps, steps, values)
+    values = np.column_stack([np.linspace(0, value, 20), np.full(20, np.nan), np.linspace(3, 1, 20)])
+    curves = Curves(("test_accuracy", "test_loss", "weight_norm/output"), steps, steps, values)
     parts = {
         "final": {"test_accuracy": value, "weight_norm": 100 - 50 * cell.weight_decay},
         "milestones": {
@@ -76,6 +76,8 @@ AT = {"measure": "test_accuracy", "where": {"weight_decay": 0.1}}
         (AT | {"at": "lowest"}, 0.0),
         (AT | {"at": 10}, 0.6 * 9 / 19),
         (AT | {"at": "fit"}, 0.6 * 4 / 19),
+        (AT | {"measure": "weight_norm/output"}, 1.0),
+        (AT | {"measure": "weight_norm/output", "at": "highest"}, 3.0),
         (AT | {"minus": {"weight_decay": 0.0}}, 0.5),
         (AT | {"divided_by": {"width": 16}}, 2.0),
         (AT | {"divided_by": {"weight_decay": 0.3}}, 0.6 / 0.9),
@@ -235,6 +237,8 @@ def test_a_list_in_where_allows_any_of_its_values() -> None:
         ({"at_leest": 1}, "at_leest is not a key of a claim; did you mean at_least?"),
         ({"measure": "test_acuracy"}, "there is no measure test_acuracy; did you mean test_accuracy?"),
         ({"measure": "fit_stp"}, "did you mean fit_step?"),
+        ({"measure": "weight_norm/nowhere"}, "weight_norm/nowhere is not measured in such runs."),
+        ({"measure": "fit_step/output"}, "fit_step/output is not measured in such runs."),
         ({"measure": ""}, "there is no measure"),
         ({"measure": "sharpest"}, "there is no measure sharpest"),
         ({"at": "and"}, "there is no at and; did you mean end?"),

@@ -25,8 +25,10 @@ SHORTER: dict[str, dict[str, object]] = {
     "bench": {"--widths": 8, "--models": 1, "--rounds": 3, "--threads": 1},
 }
 """What is put after the words of a command, so that it takes a moment instead of minutes or hours."""
-OF_A_FILE: dict[str, object] = {"--p": 7, "--width": 4, "--steps": 4}
-"""The same for a problem's file, which is the one that `wdtui new` writes."""
+OF_A_FILE: dict[str, object] = {"--width": 4, "--steps": 4}
+"""The same for a problem's file …"""
+OF_A_NEW_FILE: dict[str, object] = {"--p": 7}
+"""… and what is added for the one that `wdtui new` writes."""
 OTHER_WORDS = {"8424": "10", "300": "10"}
 """Steps that a tiny run does not reach."""
 VERDICTS = (0, 3)
@@ -91,6 +93,7 @@ class Command:
         more = next((more for start, more in SHORTER.items() if self._starts(start)), {})
         if any(word.endswith(".py") for word in words):
             more = OF_A_FILE if words[0] in ("run", "sweep", "check") and "--help" not in words else {}
+            more = more | (OF_A_NEW_FILE if more and "mine.py" in words else {})
             more = more | ({"--workers": 1} if words[0] == "sweep" else {})  # in threads, which share their generators
         axes = {f"--{word.partition('=')[0].replace('_', '-')}" for word in words if "=" in word}
         return words + [text for flag, value in more.items() if flag not in axes for text in (flag, str(value))]

@@ -74,6 +74,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_threads: None) ->
     monkeypatch.setattr(files, "_described", described)
     (tmp_path / "docs" / "figures").mkdir(parents=True)
     shutil.copy(ROOT / "docs" / "examples" / "modular_addition.py", tmp_path / "mine.py")
+    shutil.copytree(ROOT / "docs" / "examples", tmp_path / "docs" / "examples")
     write_original(tmp_path / "lightning_logs" / "version_0")
     stored_run(tmp_path / "store", "first")
     stored_run(tmp_path / "store", "second")

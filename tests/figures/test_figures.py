@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import subprocess
@@ -94,6 +95,13 @@ def test_several_runs_differ_by_colour_and_style_and_have_a_legend() -> None:
     told = [text.get_text() for text in legend.get_texts()]
     assert told[1] == "b; fit 200, generalised 500, 2 blow-ups from 300"
     assert len({str(look(place)) for place in range(MOST_LINES)}) == MOST_LINES
+
+
+def test_runs_whose_metrics_are_not_judged_have_no_milestones_in_their_legend() -> None:
+    unjudged = {name: dataclasses.replace(metric, role="") for name, metric in SCHEMA.metrics.items()}
+    schema = dataclasses.replace(SCHEMA, metrics=unjudged)
+    (legend,) = training_curves([Subject(name, schema, subject().curves) for name in "ab"], ["test_loss"]).legends
+    assert [text.get_text() for text in legend.get_texts()] == ["a", "b"] and not legend.get_title().get_text()
 
 
 def test_metrics_select_the_panels_and_missing_values_are_left_out() -> None:

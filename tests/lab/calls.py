@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
 READING = {"_local_scalar_dense", "is_nonzero", "item", "equal"}
+
+
+def comparable(values: Iterable[float]) -> tuple[float | None, ...]:
+    """Values with None for NaN, which does not equal itself."""
+    return tuple(None if math.isnan(value) else value for value in values)
 
 
 class Calls(TorchDispatchMode):

@@ -51,9 +51,11 @@ def values(points: list[Point]) -> list[tuple[float, ...]]:
 def assert_goes_as_alone(member: Member, points: list[Point]) -> None:
     alone = Training(member.config)
     expected = list(alone.points())
-    torch.testing.assert_close(torch.tensor(values(points)), torch.tensor(values(expected)), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(
+        torch.tensor(values(points)), torch.tensor(values(expected)), rtol=1e-9, atol=1e-12, equal_nan=True
+    )
     for name, tensor in alone.state().items():
-        torch.testing.assert_close(member.state()[name], tensor, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(member.state()[name], tensor, rtol=1e-9, atol=1e-12, equal_nan=True)
 
 
 @pytest.mark.usefixtures("double_precision")
@@ -182,7 +184,9 @@ def test_a_run_may_leave_an_ensemble_and_go_on_alone() -> None:
     list(alone.points())
     undisturbed = Training(SMALL.replace(seed=5))
     list(undisturbed.points())
-    torch.testing.assert_close(alone.network.parameters, undisturbed.network.parameters, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(
+        alone.network.parameters, undisturbed.network.parameters, rtol=1e-9, atol=1e-12, equal_nan=True
+    )
 
 
 @pytest.mark.cpu_only

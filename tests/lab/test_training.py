@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from calls import comparable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -28,6 +29,7 @@ from wdtui.problems.addition.sizes import layer_names
 from wdtui.schema.curves import Point
 from wdtui.schema.hyperparameters import ConfigError
 from wdtui.schema.steering import Steering
+from wdtui.training.gauges import Gauges
 
 SMALL = RunConfig(width=16, train_size=205, validation_size=30, test_size=20, batch_size=20, epochs=4, bn_epsilon=1e-3)
 """Ten steps an epoch."""
@@ -44,6 +46,8 @@ PLAIN = [
     EASY.replace(optimizer="sgd", learning_rate=0.3, batch_norm=False),
     EASY.replace(optimizer="adam", label_noise=0.1, bn_momentum=0.5),
 ]
+
+GAUGES = "rotation", "rotation_of_equilibrium", "decay_share", "scale_invariance"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -78,7 +82,7 @@ def by_name(config: RunConfig, point: Point) -> dict[str, float]:
 
 def measured(points: list[Point]) -> list[tuple[Any, ...]]:
     """All of the points but their speed."""
-    return [(point.step, point.epoch, *point.values[:-1]) for point in points]
+    return [(point.step, point.epoch, *comparable(point.values[:-1])) for point in points]
 
 
 def snapshot(training: Training) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -159,6 +163,7 @@ def plain_points(config: RunConfig, steering: tuple[tuple[int, str, float], ...]
             loss = loss_value(config.loss, logits, targets)
             torch.autograd.backward(loss)
             before = [parameter.detach().clone() for parameter in network.parameters()]
+            gauges = Gauges({"": network}, [optimizer])
             optimizer.step()
             right = (logits > 0) == targets.bool()
             losses.append(loss.item())
@@ -183,6 +188,9 @@ def plain_points(config: RunConfig, steering: tuple[tuple[int, str, float], ...]
         point |= {f"weight_norm/{name}": norm for name, norm in linear.items()}
         point["weight_norm_squared"] = sum(norm**2 for norm in tensor_norms.values())
         point["gradient_norm"] = math.sqrt(sum(g.square().sum().item() for g in gradients if g is not None))
+        gauged = {name: float(value) for name, value in gauges.measure().items()}
+        columns = [f"{name}{of}" for name in GAUGES for of in ("", *(f"/{layer}" for layer in linear))]
+        point |= {name: gauged.get(name, math.nan) for name in (*columns, "time_constant")}
         point["update_norm"] = math.sqrt(sum((x - y).square().sum().item() for x, y in zip(after, before, strict=True)))
         if norms:
             names = layer_names(config, "norm")
@@ -217,6 +225,7 @@ def engine_points(config: RunConfig) -> list[dict[str, float]]:
         ("test_loss", "test_accuracy", "test_bit_accuracy"),
         ("bn_variance_min", "bn_variance_median", "bn_variance_max", "bn_below_epsilon", "running_variance_min"),
         ("weight_norm", "weight_norm_squared", "gradient_norm", "update_norm", "effective_learning_rate"),
+        (*GAUGES, "time_constant"),
     ],
     ids=lambda metrics: metrics[0],
 )
@@ -228,7 +237,29 @@ def test_points_say_what_a_plain_network_shows(config: RunConfig, metrics: tuple
         assert point.keys() - {"steps_per_second"} == plain.keys()
         for name, value in plain.items():
             if name.partition("/")[0] in metrics:
-                assert point[name] == pytest.approx(value, rel=1e-5, abs=1e-9), name
+                assert point[name] == pytest.approx(value, rel=1e-5, abs=1e-9, nan_ok=True), name
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"optimizer": "adamw"}, 1 / (0.01 * 0.5)),
+        ({"optimizer": "sgd", "decay": "decoupled"}, 1 / (0.01 * 0.5)),
+        ({"optimizer": "sgd", "decay": "l2", "momentum": 0.8}, 0.2 / (0.01 * 0.5)),
+        ({"optimizer": "adam"}, math.nan),
+        ({"weight_decay": 0.0}, math.nan),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("engine", ["plain", "ensemble"])
+def test_the_time_constant_is_that_of_the_optimisers_decay(
+    changes: dict[str, Any], expected: float, engine: str
+) -> None:
+    config = SMALL.replace(**{"learning_rate": 0.01, "weight_decay": 0.5, "epochs": 1} | changes)
+    training = Training(config) if engine == "plain" else Ensemble([config]).sessions[0]
+    (point,) = training.points()
+    assert by_name(config, point)["time_constant"] == pytest.approx(expected, nan_ok=True)
+    assert math.isnan(by_name(config, point)["rotation_of_equilibrium/input"]) == math.isnan(expected)
 
 
 @pytest.mark.parametrize("metric", ["train_accuracy", "validation_accuracy", "test_accuracy", "bn_below_epsilon"])

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from calls import comparable
 from torch import Tensor, nn
 
 from wdtui.bench.plain import plain_optimizer
@@ -77,7 +78,7 @@ def by_name(config: RunConfig, point: Point) -> dict[str, float]:
 
 def measured(points: list[Point]) -> list[tuple[Any, ...]]:
     """All of the points but their speed."""
-    return [(point.step, point.epoch, *point.values[:-1]) for point in points]
+    return [(point.step, point.epoch, *comparable(point.values[:-1])) for point in points]
 
 
 SIZES = [

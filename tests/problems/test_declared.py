@@ -30,7 +30,7 @@ from wdtui.training.declared import DeclaredSession, _flat
 from wdtui.training.gauges import Gauges
 from wdtui.training.state import StateError
 
-GAUGES = "rotation", "decay_share", "scale_invariance", "time_constant"
+GAUGES = "rotation", "decay_share", "scale_invariance", "effective_learning_rate", "time_constant"
 REGRESSION = '''
 import torch
 

@@ -48,9 +48,11 @@ def parent(store: Store, **changes: Any) -> RunRecord:
     return trained(store, store.add_run(TINY.replace(**changes), plan=plan))
 
 
-def measured(curves: Curves, from_step: int = 0) -> list[list[float]]:
+def measured(curves: Curves, from_step: int = 0) -> list[list[float | None]]:
+    """All values but the speed, None for NaN, which does not equal itself."""
     kept = [i for i, name in enumerate(curves.names) if name != "steps_per_second"]
-    return curves.values[curves.steps > from_step][:, kept].tolist()
+    values = curves.values[curves.steps > from_step][:, kept]
+    return np.where(np.isnan(values), None, values).tolist()
 
 
 def assert_equal(one: Curves, other: Curves) -> None:

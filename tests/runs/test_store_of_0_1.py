@@ -26,16 +26,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "store-0.1"
 
 
-def measured(curves: Curves) -> np.ndarray:
-    """All values of all points but their speed, [points, metrics]."""
-    assert curves.names[-1] == "steps_per_second"
-    return curves.values[:, :-1]
+def measured(curves: Curves, names: tuple[str, ...]) -> np.ndarray:
+    """All values with these names of all points but their speed, [points, metrics]."""
+    assert names[-1] == "steps_per_second" and {*names} <= {*curves.names}
+    return np.stack([curves[name] for name in names[:-1]], axis=1)
 
 
 def assert_same_run(curves: Curves, expected: Curves, exactly: bool) -> None:
+    """`expected` was measured by 0.1, so that the other may have more metrics."""
     assert curves.steps.tolist() == expected.steps.tolist()
     if exactly:
-        np.testing.assert_array_equal(measured(curves), measured(expected))
+        np.testing.assert_array_equal(measured(curves, expected.names), measured(expected, expected.names))
     else:
         np.testing.assert_allclose(curves["train_loss"], expected["train_loss"], rtol=1e-2)
 
@@ -43,8 +44,8 @@ def assert_same_run(curves: Curves, expected: Curves, exactly: bool) -> None:
 def rounds_alike(store: Store) -> bool:
     """Whether this processor rounds as the one on which the store was written: other kinds may not."""
     run = store.run(FINISHED)
-    here = Curves.of(run.config.columns, Training(run.config).points())
-    return bool(np.array_equal(measured(here), measured(store.curves(FINISHED))))
+    here, there = Curves.of(run.config.columns, Training(run.config).points()), store.curves(FINISHED)
+    return bool(np.array_equal(measured(here, there.names), measured(there, there.names)))
 
 
 def test_runs_of_0_1_are_listed_with_their_values(folder: Path) -> None:
@@ -73,6 +74,17 @@ def test_an_interrupted_run_of_0_1_resumes_to_the_same_bits(folder: Path) -> Non
     with Store(folder) as store:
         assert Runner(store, INTERRUPTED, device="cpu", threads=1).run() == Status.DONE
         assert_same_run(store.curves(INTERRUPTED), store.curves(FINISHED), rounds_alike(store))
+
+
+def test_a_run_of_0_1_that_resumes_records_what_is_measured_now_and_keeps_its_charts(folder: Path) -> None:
+    with Store(folder) as store:
+        charts = store.run(INTERRUPTED).schema.charts
+        Runner(store, INTERRUPTED, device="cpu", threads=1).run()
+        run, curves = store.run(INTERRUPTED), store.curves(INTERRUPTED)
+        assert {*run.config.columns} <= {*curves.names}
+        steps, _ = curves.measured("rotation/input")
+        assert 0 < len(steps) < len(curves) and steps.tolist() == curves.steps[-len(steps) :].tolist()
+        assert run.schema.charts == charts and run.schema.metrics["rotation"].unit == "rad"
 
 
 def test_runs_of_0_1_are_forked_and_replayed(folder: Path) -> None:

@@ -22,6 +22,7 @@ def one_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: "workbench")
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     monkeypatch.setattr("wdtui.tui.screens.workbench._LOAD_SECONDS", 1e6)
+    monkeypatch.setattr("wdtui.tui.screens.run._TEXT_SECONDS", 0.001)
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLORTERM", "truecolor")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tui_tools import Recorded
 
+from wdtui.bench.layered import Layered
 from wdtui.schema.curves import Point
 from wdtui.store.processes import Life
 from wdtui.store.records import Status
@@ -130,3 +131,17 @@ def test_runs_that_are_no_longer_shown_are_freed(recorded: Recorded) -> None:
     assert snapshot is not None
     assert [one.run.id for one in snapshot.shown] == [second]
     assert set(feed._curves) == {second}
+
+
+def test_a_run_with_very_many_layers_keeps_fewer_points(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Layered(recorded.store, 50)
+    monkeypatch.setattr("wdtui.tui.feed._MOST_VALUES", 100 * len(recorded.store.columns(run.run_id)))
+    feed = Feed(recorded.store)
+    feed.show([run.run_id])
+    for _ in range(10):
+        run.append(64)
+        snapshot = feed.poll()
+    assert snapshot
+    (shown,) = snapshot.shown
+    assert 64 <= len(shown.curves) < 300
+    assert shown.curves.steps[-1] == shown.run.step == 640 * 50

@@ -12,8 +12,9 @@ from tui_tools import Recorded, press
 from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.steering import Steering
 from wdtui.store.records import RunRecord, Status
+from wdtui.support.table import fitting
 from wdtui.tui.query import parse
-from wdtui.tui.widgets.columns import columns_of, fitting
+from wdtui.tui.widgets.columns import columns_of
 from wdtui.tui.widgets.run_table import RunTable
 
 SCHEMA = RunConfig.schema()
@@ -28,15 +29,15 @@ def steer(recorded: Recorded, run_id: int, *plan: Steering) -> RunRecord:
 
 
 def cells(run: RunRecord, width: int) -> dict[str, str]:
-    needed = {column: column.needed(run) for column in columns_of([SCHEMA])}
+    needed = {column: column.needed(run) for column in columns_of([run])}
     return {
-        column.title: column.cell(run, cells).strip() for column, cells in fitting(columns_of([SCHEMA]), width, needed)
+        column.title: column.cell(run, cells).strip() for column, cells in fitting(columns_of([run]), width, needed)
     }
 
 
 def narrow(run: RunRecord, title: str) -> str:
     """A cell where its column has no more than its own width."""
-    (column,) = (column for column in columns_of([SCHEMA]) if column.title == title)
+    (column,) = (column for column in columns_of([run]) if column.title == title)
     return column.cell(run, column.width).strip()
 
 

@@ -37,3 +37,24 @@ async def test_a_run_opens_at_once_when_the_cursor_reaches_it(recorded: Recorded
         await settle(pilot)
         assert isinstance(pilot.app.screen, RunView)
         assert [one.run.id for one in pilot.app.snapshot.shown] == [first]
+
+
+async def test_screens_that_the_opened_run_hides_are_not_painted_and_are_up_to_date_afterwards(
+    recorded: Recorded, make_app: MakeApp
+) -> None:
+    opened = recorded.add("demo", points=20, status=Status.RUNNING)
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape", "enter")
+        hidden = pilot.app.screen_stack[-2].query_one(RunTable)
+        assert isinstance(pilot.app.screen, RunView) and hidden.runs[0].status == Status.RUNNING
+        recorded.store.set_status(recorded.store.run(opened).claim, Status.PAUSED)
+        await settle(pilot)
+        assert hidden.runs[0].status == Status.RUNNING
+        await press(pilot, "e")  # a dialog hides nothing
+        recorded.store.set_status(recorded.store.run(opened).claim, Status.RUNNING)
+        await settle(pilot)
+        assert pilot.app.screen_stack[1].selected_run.status == Status.RUNNING
+        await press(pilot, "escape", "escape")
+        recorded.store.set_status(recorded.store.run(opened).claim, Status.PAUSED)
+        await settle(pilot)
+        assert hidden.runs[0].status == Status.PAUSED

@@ -11,6 +11,7 @@ import pytest
 from tui_tools import DATA, FakeScheduler, Recorded, press, resize, settle, svg
 
 from wdtui.analysis.milestones import milestones
+from wdtui.bench.layered import Layered
 from wdtui.problems import files, registry
 from wdtui.problems.describe import described
 from wdtui.runs.forks import fork
@@ -59,6 +60,13 @@ def steered(recorded: Recorded) -> None:
 def foretold(recorded: Recorded) -> None:
     """A run between its second blow-up and its third, of which the sharpness tells."""
     recorded.add("crash-forecast", points=228, status=Status.RUNNING)
+
+
+def layers(recorded: Recorded) -> None:
+    """A finished run of a transformer with 100 layers."""
+    run = Layered(recorded.store, 100)
+    run.append(100)
+    recorded.store.set_status(run.claim, Status.DONE)
 
 
 def forked(recorded: Recorded) -> None:
@@ -146,6 +154,11 @@ STATES: dict[str, tuple[Callable[[Recorded], None], tuple[int, int], tuple[str, 
     "foretold": (foretold, SIZE, ("escape",)),
     "foretold-run": (foretold, SIZE, ("escape", "enter")),
     "foretold-run-80x24": (foretold, (80, 24), ("escape", "enter", "v")),
+    "layers": (layers, SIZE, ("escape", "enter")),
+    "layers-80x24": (layers, (80, 24), ("escape", "enter")),
+    "layers-80x24-open": (layers, (80, 24), ("escape", "enter", "y")),
+    "layers-200x60": (layers, (200, 60), ("escape", "enter", "o")),
+    "layers-found": (layers, SIZE, ("escape", "enter", "slash", "type:3.attn")),
     "experiments": (empty, SIZE, ("E",)),
     "help": (empty, SIZE, ("question_mark",)),
     "palette": (one_running, SIZE, ("escape", "ctrl+p", "type:log")),
@@ -164,14 +177,14 @@ async def test_dark(state: str, recorded: Recorded, make_app: Callable[..., Any]
 
 
 @pytest.mark.parametrize("theme", ["wdtui-light", "wdtui-plain"])
-@pytest.mark.parametrize("state", ["running", "four-overlaid"])
+@pytest.mark.parametrize("state", ["running", "four-overlaid", "layers"])
 async def test_theme(theme: str, state: str, recorded: Recorded, make_app: Callable[..., Any], picture: Any) -> None:
     fill, size, keys = STATES[state]
     fill(recorded)
     assert await drawn(make_app(), size, *keys, theme=theme) == picture(name=f"{state}-{theme}")
 
 
-@pytest.mark.parametrize("state", ["empty", "four-overlaid"])
+@pytest.mark.parametrize("state", ["empty", "four-overlaid", "layers"])
 async def test_no_color(
     state: str, recorded: Recorded, make_app: Callable[..., Any], picture: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from textual.command import CommandPalette
 
 from wdtui.analysis.milestones import milestones
@@ -66,6 +67,18 @@ class FakeScheduler:
         return ()
 
 
+_NEWER = "rotation", "rotation_of_equilibrium", "decay_share", "scale_invariance", "time_constant"
+"""Metrics that the recordings lack."""
+
+
+def with_gauges(config: RunConfig, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The values of a recording under all columns of its config, NaN for metrics that are newer."""
+    known = [name.partition("/")[0] not in _NEWER for name in config.columns]
+    filled = np.full((len(values), len(known)), np.nan, values.dtype)
+    filled[:, known] = values
+    return filled
+
+
 class Recorded:
     """A store filled with runs that were recorded once and for all."""
 
@@ -91,7 +104,8 @@ class Recorded:
         """
         data = np.load(DATA / f"{recording}.npz")
         config = RunConfig.from_mapping(json.loads(str(data["config"])))
-        steps, epochs, values = data["steps"][:points], data["epochs"][:points], data["values"][:points]
+        steps, epochs = data["steps"][:points], data["epochs"][:points]
+        values = with_gauges(config, data["values"][:points])
         if noise:
             values = values * (1 - noise * np.random.default_rng(0).random(len(values))[:, None])
         if known:

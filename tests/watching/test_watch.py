@@ -67,14 +67,17 @@ def test_points_have_what_their_step_passed_and_what_is_measured_of_the_model(st
     assert curves["constant"].tolist() == [3.0] * 5
     np.testing.assert_allclose(curves["weight_norm"], [norms[step] for step in (5, 10, 15, 20, 23)], rtol=1e-6)
     layers = [name for name in curves.names if "/" in name]
-    gauges = "scale_invariance", "rotation", "decay_share", "rotation_of_equilibrium"
+    gauges = "scale_invariance", "rotation", "effective_learning_rate", "decay_share", "rotation_of_equilibrium"
+    variances = "running_variance_min/1", "running_variance_median/1", "running_variance_below_epsilon/1"
     assert layers == [
-        "weight_norm/0", "weight_norm/3", "running_variance_min/1", "running_variance_median/1",
+        "weight_norm/0", "weight_norm/3", *variances,
         *(f"{gauge}/{layer}" for gauge in gauges for layer in (0, 3)),
     ]  # fmt: skip
     assert curves["weight_norm/3"][-1] == pytest.approx(model[3].weight.norm().item())
     assert curves["running_variance_min/1"][-1] == pytest.approx(model[1].running_var.min().item())
     assert curves["running_variance_median"][-1] == pytest.approx(model[1].running_var.median().item())
+    rates = [float(0.01 / model[layer].weight.detach().norm() ** 2) for layer in (0, 3)]
+    assert curves["effective_learning_rate"][-1] == pytest.approx(max(rates))
     assert (curves["steps_per_second"] > 0).all()
     assert (the_run(store).status, the_run(store).step, the_run(store).steps) == (Status.DONE, 23, 23)
 
@@ -154,7 +157,7 @@ def test_each_point_has_the_rotation_of_its_own_step(store: Store, every: int) -
     recorded = dict(zip(curves.steps.tolist(), curves["rotation/3"].tolist(), strict=True))
     assert [recorded[step] for step in due] == pytest.approx([rotations[step] for step in due], rel=1e-4)
     assert every == 1 or np.isnan(recorded[9])
-    assert curves["time_constant"][-1] == pytest.approx(1 / (0.01 * 0.001))
+    assert curves["time_constant"][-1] == pytest.approx((1 - 0.9) / (0.01 * 0.001))
     assert run._probing._gauges is None  # no copy of the weights is left
 
 
@@ -202,7 +205,7 @@ def test_what_cannot_be_recorded_is_left_out_and_said_once(store: Store, capsys:
                 "odd\x1b[31m\nname": 1, "train/loss": 2, "grad/layers/0": 3,
             })  # fmt: skip
     curves, said = store.curves(the_run(store).id), capsys.readouterr().err
-    own = "weight_norm", "running", "rotation", "decay_share", "time_constant"
+    own = "weight_norm", "running", "rotation", "effective", "decay_share", "time_constant"
     names = [name for name in curves.names if not name.startswith(own)]
     assert names == ["good", "odd name", "train_loss", "grad/layers.0", "steps_per_second"]
     assert np.isnan(curves["good"]).all() and curves["odd name"].tolist() == [1.0] * 3

@@ -96,11 +96,13 @@ def ranking(curves: Curves, gauge: Gauge, horizon: int) -> float:
     """How often a gauge is higher within `horizon` steps before a blow-up than at other measurements since the fit.
 
     This is the area under the ROC curve: 1 for a gauge that exceeds a threshold before every blow-up and only then, 0.5
-    for a useless one, NaN without blow-ups. Nothing is extrapolated. The last `horizon` steps of the run are left out,
-    as what follows them is not known.
+    for a useless one, NaN without blow-ups. All gauges are read where the sharpness is measured, or at all points if it
+    never is. Nothing is extrapolated. The last `horizon` steps of the run are left out, as what follows them is not
+    known.
     """
     seen = milestones(curves, _JUDGED)
-    measured = np.isfinite(curves["sharpness"]) & (curves.steps >= (seen.fit_step or 0))
+    measured = np.isfinite(curves["sharpness"]) if "sharpness" in curves else np.ones(len(curves), dtype=bool)
+    measured &= curves.steps >= (seen.fit_step or 0)
     steps, values = curves.steps[measured], gauge(curves)[measured]
     ahead = np.array([*seen.blowup_steps, np.iinfo(np.int64).max])
     soon = ahead[np.searchsorted(ahead, steps, side="right")] - steps <= horizon

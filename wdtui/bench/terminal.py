@@ -22,11 +22,13 @@ import subprocess
 import sys
 import tempfile
 import termios
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from wdtui.bench.layered import Layered
 from wdtui.store.store import Store
 
 _LETTERS = "абвгдежзиклмнопрстуфхцчшщэюяАБВГДЕЖЗИКЛМНОПРСТУФХЦЧШЩЭЮЯ"
@@ -120,17 +122,58 @@ def while_training(store: Path, seconds: float, rounds: int) -> dict[str, Any]:
             ratios.append((_steps(store) - before) / (time.perf_counter() - began) / headless)
             rates.append(len(traffic) / seconds)
             latencies += _key_presses(terminal)
-    latencies.sort()
     return {
         "speed_in_app_over_headless": statistics.median(ratios),
         "speed_ratios": ratios,
         "bytes_per_second": statistics.median(rates),
-        "key_to_paint_ms": {
-            "median": latencies[len(latencies) // 2] * 1e3,
-            "p95": latencies[int(len(latencies) * 0.95)] * 1e3,
-            "presses": len(latencies),
-        },
+        "key_to_paint_ms": _summarised(latencies),
     }
+
+
+def with_layers(store: Path, seconds: float, layers: int) -> dict[str, Any]:
+    """The same of the screen of a run with so many layers, of which four points arrive in a second.
+
+    A key is a star in the search for layers, which matches all of them. `opened_ms` is from Enter to the table.
+    """
+    ready, done = threading.Event(), threading.Event()
+
+    def measure() -> None:
+        with Store(store) as opened_store:
+            run = Layered(opened_store, layers, steps=10**7)
+            run.append(100)
+            ready.set()
+            while not done.wait(0.25):
+                run.append()
+
+    thread = threading.Thread(target=measure)
+    thread.start()
+    try:
+        ready.wait()
+        with opened(store) as terminal:
+            terminal.wait_for("quit")
+            terminal.read_for(2)
+            entered = time.perf_counter()
+            terminal.type("\r")
+            shown = terminal.wait_for("equilibrium")
+            terminal.read_for(2)
+            traffic = terminal.read_for(seconds)
+            latencies = _key_presses(terminal, "*" * len(_LETTERS))
+    finally:
+        done.set()
+        thread.join()
+    return {
+        "layers": layers,
+        "opened_ms": (shown - entered) * 1e3,
+        "bytes_per_second": len(traffic) / seconds,
+        "key_to_paint_ms": _summarised(latencies),
+    }
+
+
+def _summarised(latencies: list[float]) -> dict[str, float]:
+    """Of seconds, in milliseconds."""
+    latencies = sorted(latencies)
+    median, p95 = (latencies[int(len(latencies) * share)] * 1e3 for share in (0.5, 0.95))
+    return {"median": median, "p95": p95, "presses": len(latencies)}
 
 
 def memory_slope(store: Path, seconds: float) -> dict[str, float]:
@@ -147,11 +190,12 @@ def memory_slope(store: Path, seconds: float) -> dict[str, float]:
     return {"points": more, "points_per_second": rate, "grown_MiB": grown, "MiB_per_100000_points": grown / more * 1e5}
 
 
-def _key_presses(terminal: Terminal) -> list[float]:
+def _key_presses(terminal: Terminal, letters: str = _LETTERS) -> list[float]:
+    """Seconds until each letter that is typed into a search arrives on the screen."""
     terminal.type("/")
     terminal.read_for(1)
     latencies = []
-    for letter in _LETTERS:
+    for letter in letters:
         pressed = time.perf_counter()
         terminal.type(letter)
         latencies.append(terminal.wait_for(letter, 10) - pressed)
@@ -202,12 +246,13 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder)
-        result = {
+        result: dict[str, Any] = {
             "first_frame": first_frame(store),
             "nothing_changes": silence(store, given.seconds),
             "training": while_training(store, given.seconds, given.rounds),
             "memory": memory_slope(store, 4 * given.seconds),
         }
+        result["layers"] = [with_layers(store, given.seconds, layers) for layers in (100, 2000)]
     print(json.dumps(result, indent=2))
 
 

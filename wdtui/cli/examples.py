@@ -81,6 +81,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "runs list": ("wdtui runs list", "wdtui runs list --json"),
     "runs show": ("wdtui runs show last", "wdtui runs show 3 --json"),
     "runs compare": ("wdtui runs compare 1 2 3", "wdtui runs compare first second"),
+    "runs decay": ("wdtui runs decay last", "wdtui runs decay 3 --layer attn --sort share --json"),
     "runs check": ("wdtui runs check last", "wdtui runs check 3 --json"),
     "runs rename": ("wdtui runs rename last 'small epsilon'",),
     "runs note": ("wdtui runs note last 'crashes twice'",),

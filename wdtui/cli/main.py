@@ -20,6 +20,7 @@ from wdtui.cli import (
     bench,
     commands,
     config,
+    decay,
     declared,
     doctor,
     examples,
@@ -58,6 +59,7 @@ app.command(cls=FieldsCommand)(sweep.sweep)
 app.command()(declared.new)
 app.command(cls=FieldsCommand)(declared.check)
 app.add_typer(experiments.app, name="experiments")
+runs.app.command()(decay.decay)
 runs.app.command()(exchange.export)
 runs.app.command()(exchange.script)
 runs.app.command("import")(exchange.import_runs)

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from wdtui.analysis.milestones import milestones
 from wdtui.analysis.summary import finite, speeds, summary, summary_sentences, time_left
+from wdtui.runs.decay import decay_of
 from wdtui.schema.config import Config
 from wdtui.schema.curves import Curves
 from wdtui.schema.schema import Schema
@@ -208,7 +209,7 @@ def print_result(run: RunRecord, curves: Curves) -> None:
     console = Console(highlight=False)
     if len(curves):
         console.print(first_chart(run.schema, curves, console), "")
-    for sentence in summary_sentences(curves, run.schema):
+    for sentence in (*summary_sentences(curves, run.schema), *decay_of(run, curves).sentences):
         console.print(sentence, markup=False)
     if len(curves):
         notes, seen = notes_of(run.experiment, run.config, run.plan), milestones(curves, run.schema.judged)

@@ -120,7 +120,10 @@ def imported_before(store: Store, recorded: Recorded) -> int | None:
             continue
         if fingerprint(run.schema, run.config_text) == config:
             other = store.curves(run.id)
-            same = np.array_equal(curves.steps, other.steps) and np.array_equal(curves.values, other.values, True)
+            names = {*curves.names, *other.names}  # another version may have recorded others
+            same = np.array_equal(curves.steps, other.steps) and all(
+                np.array_equal(curves[name], other[name], equal_nan=True) for name in names
+            )
             if same and any(event.kind == "imported" for event in store.events(run.id)):
                 return run.id
     return None

@@ -12,6 +12,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from wdtui.schema.chart import Chart
+from wdtui.schema.decay import TimeConstant
 from wdtui.schema.hyperparameters import ConfigError, Hyperparameter, hyperparameters_of
 from wdtui.schema.metric import Metric
 from wdtui.schema.schema import Schema
@@ -96,9 +97,16 @@ class Config:
         """This config as one among many: with what trains many like it fastest, where that is left open."""
         return self
 
+    @property
+    def time_constant(self) -> TimeConstant | None:
+        """In how many steps decay acts, as far as the hyperparameters say; None if they do not."""
+        names = self.schema().names
+        return TimeConstant.named(names, {name: getattr(self, name) for name in names.values()})
+
     def hints(self) -> list[str]:
         """What is worth knowing before such a run is started, a line each."""
-        return []
+        reach = self.time_constant.reach(self.steps) if self.time_constant else ""
+        return [reach] if reach else []
 
     def why_not_forked(self, name: str, value: Any) -> str:
         """Why a fork cannot set a field to a value, as "determines …"; empty if it can."""
@@ -177,9 +185,12 @@ class Config:
         """Whether all that is measured at every point is a finite number."""
         if all(map(math.isfinite, point.values)):
             return True
-        sparse = {column for metric in self._recorded() if metric.every for column in metric.columns(self)}
-        values = zip(self.columns, point.values, strict=True)
-        return all(math.isfinite(value) for name, value in values if name not in sparse)
+        return all(math.isfinite(value) for value, whole in zip(point.values, self._everywhere, strict=True) if whole)
+
+    @cached_property
+    def _everywhere(self) -> list[bool]:
+        """Of each column, whether every point has a value of it."""
+        return [not (metric.every or metric.gaps) for metric in self._recorded() for _ in metric.columns(self)]
 
     def _recorded(self) -> Iterable[Metric]:
         """The metrics that such a run records: one with `every` does only where that field is not 0."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,12 +58,15 @@ class Curves:
         return len(self.steps)
 
     def __contains__(self, name: str) -> bool:
-        return name in self.names
+        return name in self._places
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
-        if name not in self.names:
-            return np.full(len(self), np.nan)
-        return self.values[:, self.names.index(name)]
+        place = self._places.get(name)
+        return np.full(len(self), np.nan) if place is None else self.values[:, place]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.names)}
 
     def measured(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Steps and values of a metric at the points that have a finite one, [measurements] each."""

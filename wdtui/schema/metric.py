@@ -41,6 +41,8 @@ class Metric:
     """Whether the pooled value has a meaning of its own, so that it is recorded where there is no such layer too."""
     timing: bool = False
     """Whether it depends on the machine's load, so that two equal runs differ in it."""
+    gaps: bool = False
+    """Whether it is NaN at points where it is not defined, which ends no run."""
     every: str = ""
     """The hyperparameter that says how often it is measured: NaN at the points in between, no values at all at 0."""
 

@@ -25,7 +25,7 @@ _SPLITS: dict[str, tuple[str, Tone]] = {
     "train": ("train", "train"), "validation": ("validation", "validation"), "valid": ("validation", "validation"),
     "val": ("validation", "validation"), "eval": ("validation", "validation"), "test": ("test", "test"),
 }  # fmt: skip
-_MEASURED = {
+MEASURED = {
     "weight_norm": Metric(
         name="weight_norm", label="weight norm", aliases=("norm",), log=True,
         help="L2 norm of all parameters that are trained. Per layer: of its weight.",
@@ -38,30 +38,43 @@ _MEASURED = {
         name="running_variance_median", label="median running variance", log=True,
         help="Median over channels of the running variance of BatchNorm.",
     ),
+    "running_variance_below_epsilon": Metric(
+        name="running_variance_below_epsilon", label="running variance below ε", share=True,
+        help="Share of the channels of BatchNorm whose running variance is below the layer's ε.",
+    ),
     "rotation": Metric(
-        name="rotation", label="rotation", unit="rad", log=True,
+        name="rotation", label="rotation", unit="rad", log=True, gaps=True,
         help="Angle by which a step turns a weight matrix W. Pooled: median over layers.",
     ),
     "rotation_of_equilibrium": Metric(
-        name="rotation_of_equilibrium", label="rotation of equilibrium",
+        name="rotation_of_equilibrium", label="rotation of equilibrium", gaps=True,
         help="Rotation, relative to the equilibrium predicted for scale-invariant layers. Pooled: median over layers.",
     ),
     "decay_share": Metric(
-        name="decay_share", label="decay share", log=True,
-        help="Length of the weight decay, relative to the whole update: ηλ‖W‖ / ‖ΔW‖. Pooled: median over layers.",
+        name="decay_share", label="decay share", log=True, gaps=True,
+        help="Length of the weight decay, relative to the whole update: δ‖W‖ / ‖ΔW‖, with δ = ηλ, or ηλ/(1−μ) "
+        "where decay goes through the momentum μ of SGD. Pooled: median over layers.",
     ),
     "scale_invariance": Metric(
-        name="scale_invariance", label="cos(W, gradient)",
+        name="scale_invariance", label="cos(W, gradient)", gaps=True,
         help="Cosine of W and its gradient: 0 for a scale-invariant layer. Pooled: median over layers.",
     ),
+    "effective_learning_rate": Metric(
+        name="effective_learning_rate", label="effective learning rate", log=True,
+        help="η / ‖W‖², which says how fast a scale-invariant layer turns (Lobacheva et al. 2021). "
+        "Pooled: the largest.",
+    ),
     "time_constant": Metric(
-        name="time_constant", label="time constant of decay", unit="steps", log=True,
-        help="1/(ηλ), of the first param group that decays.",
+        name="time_constant", label="time constant of decay", unit="steps", log=True, gaps=True,
+        help="Steps over which decay alone divides weights by e: 1/(ηλ), or (1−μ)/(ηλ) where decay goes through the "
+        "momentum μ of SGD. Of the first param group that decays.",
     ),
 }  # fmt: skip
 """What wdtui measures itself in a training that it watches."""
 _ORDER = ("accuracy", "loss", "norm")
 """The quantities whose charts come first."""
+_LAST = "time_constant"
+"""The quantity that is most often the same at all points."""
 
 
 _METRIC = re.compile(r"[^\W\d][\w.\- ]*(/[^/]+)?")
@@ -110,7 +123,9 @@ def charts_of(metrics: Mapping[str, Metric]) -> tuple[Chart, ...]:
     groups: dict[str, list[Metric]] = {}
     for metric in metrics.values():
         groups.setdefault(_quantity(metric.name), []).append(metric)
-    names = sorted(groups, key=lambda name: (groups[name][0].timing, *(name != known for known in _ORDER)))
+    names = sorted(
+        groups, key=lambda name: (groups[name][0].timing, name == _LAST, *(name != known for known in _ORDER))
+    )
     return tuple(_chart(name, groups[name]) for name in names)
 
 
@@ -136,8 +151,8 @@ def _chart(quantity: str, metrics: list[Metric]) -> Chart:
 
 
 def _by_name(name: str) -> Metric:
-    if name in _MEASURED:
-        return _MEASURED[name]
+    if name in MEASURED:
+        return MEASURED[name]
     share = name == "accuracy" or name.endswith("_accuracy")
     return Metric(
         name=name,

@@ -100,12 +100,13 @@ class Schema:
         return "epochs" if "epochs" in self.fields else "steps"
 
     def recording(self, columns: Iterable[str], traits: Traits | None = None) -> Schema:
-        """This schema with the metrics that these columns are of, and charts for them.
+        """This schema with the metrics that these columns are of, and charts for them unless the problem has its own.
 
         `traits` are properties of the new ones among them that their names do not say.
         """
         metrics = recorded(self.metrics, columns, traits)
-        return dataclasses.replace(self, metrics=metrics, charts=charts_of(metrics))
+        charts = charts_of(metrics) if self.source or self.watched else self.charts
+        return dataclasses.replace(self, metrics=metrics, charts=charts)
 
     def field(self, name: str) -> Hyperparameter:
         """The field with this name. Raises ConfigError, with the nearest name, if there is none."""

@@ -3,7 +3,7 @@
 Every claim compares one value with bounds. In TOML, under [[claims]]:
 
 says       = "…"                    the claim as a sentence
-measure    = "test_accuracy"        a metric, or one of MEASURES
+measure    = "test_accuracy"        a metric, "metric/layer" for that of a layer, or one of MEASURES
 at         = "end"                  where a metric is read: "end" (the default), "fit", "highest", "lowest" or a step
 where      = {weight_decay = 0.1}   the cells it is about; a list allows any of its values. {branch = "bn_epsilon=0.01"}
                                     selects a branch of them (see `branches.py`) instead of the runs themselves
@@ -85,7 +85,8 @@ class Claim:
         if self.measure in MEASURES:
             label = MEASURES[self.measure][0]
         else:
-            label = self.schema.metrics[self.measure].label
+            name, _, layer = self.measure.partition("/")
+            label = f"{self.schema.metrics[name].label}{layer and f' of {layer}'}"
             if isinstance(self.at, int):
                 label = f"{label} at step {number(self.at)}"
             elif self.at in ("end", "fit"):
@@ -123,7 +124,7 @@ class Claim:
         """A value before the division as text."""
         if math.isinf(value):
             return "never"
-        metric = self.schema.metrics.get(self.measure)
+        metric = self.schema.metric(self.measure)
         share = metric.share if metric else self.measure in ("fitted", "generalised")
         return percent(value) if share and not self.find.endswith("_at") else number(value)
 
@@ -172,7 +173,7 @@ def _claim(schema: Schema, table: dict[str, Any]) -> Claim:
         raise ConfigError('it has no measure: give measure = "…".')
     if schema.source and table["measure"] not in MEASURES:  # a run shows what it records only once it is trained
         schema = schema.recording([table["measure"]])
-    _one_of("measure", table["measure"], [*schema.metrics, *MEASURES])
+    _one_of("measure", table["measure"].partition("/")[0], [*schema.metrics, *MEASURES])
     if not isinstance(table.get("at"), int):
         _one_of("at", table.get("at", "end"), _PLACES)
     if table["measure"] in MEASURES and "at" in table:

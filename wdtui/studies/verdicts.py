@@ -136,10 +136,12 @@ def _measured(claim: Claim, outcome: Outcome) -> float:
             return math.nan
         value = MEASURES[claim.measure][1](_seen(outcome))
         return math.inf if value is None else float(value)
-    if claim.at == "end":
-        return outcome.final.get(claim.measure, math.nan)
+    if claim.at == "end" and claim.measure in outcome.final:
+        return outcome.final[claim.measure]
     curves = outcome.curves()
     values = curves[claim.measure]
+    if claim.at == "end":
+        return float(values[-1]) if len(values) else math.nan
     if claim.at in ("highest", "lowest"):
         values = values[~np.isnan(values) & (curves.steps > outcome.forked_at)]
         return float(values.max() if claim.at == "highest" else values.min()) if len(values) else math.nan

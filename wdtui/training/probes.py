@@ -29,21 +29,30 @@ def weight_norms(models: Mapping[str, nn.Module]) -> dict[str, Tensor]:
 
 
 def running_variances(models: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """The smallest and the median running variance over the channels of all layers, and of each that keeps one."""
+    """The smallest and the median running variance over the channels of all layers, and of each that keeps one.
+
+    And the share of channels in which the layer's ε is larger.
+    """
     variances = {
-        layer_name(prefix, name): whole(variance)
+        layer_name(prefix, name): (whole(variance), getattr(module, "eps", 0.0))
         for prefix, model in models.items()
         for name, module in model.named_modules()
         if isinstance(variance := getattr(module, "running_var", None), Tensor)
     }
     if not variances:
         return {}
-    first, *_ = variances.values()
-    channels = torch.cat([variance.to(first) for variance in variances.values()])
-    measured = {"running_variance_min": channels.min(), "running_variance_median": channels.median()}
-    for name, variance in variances.items():
+    (first, _), *_ = variances.values()
+    channels = torch.cat([variance.to(first) for variance, _ in variances.values()])
+    below = {name: (variance < epsilon).float() for name, (variance, epsilon) in variances.items()}
+    measured = {
+        "running_variance_min": channels.min(),
+        "running_variance_median": channels.median(),
+        "running_variance_below_epsilon": torch.cat([one.to(first) for one in below.values()]).mean(),
+    }
+    for name, (variance, _) in variances.items():
         measured[f"running_variance_min/{name}"] = variance.min()
         measured[f"running_variance_median/{name}"] = variance.median()
+        measured[f"running_variance_below_epsilon/{name}"] = below[name].mean()
     return measured
 
 

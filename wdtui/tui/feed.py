@@ -147,8 +147,8 @@ class Feed:
         return Shown(run, curves, tuple(self._store.events(run.id)), milestones(curves, run.schema.judged))
 
 
-_MOST_POINTS = 30_000
-"""The number of points of a run that are kept. Above it old points are downsampled."""
+_MOST_POINTS, _MOST_VALUES = 30_000, 20_000_000
+"""The numbers of points and of values of a run that are kept. Above them old points are downsampled."""
 _BUCKET = 32
 
 
@@ -176,7 +176,7 @@ class _Growing:
         part = slice(self._used, needed)
         self._steps[part], self._epochs[part], self._values[part] = newer.steps, newer.epochs, newer.values
         self._used = needed
-        if needed > _MOST_POINTS:
+        if needed > min(_MOST_POINTS, _MOST_VALUES // max(len(self.names), 1)):
             self._thin()
 
     def _thin(self) -> None:

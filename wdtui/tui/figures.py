@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rich.text import Text
 
 from wdtui.analysis.axes import AXES, smoothed
+from wdtui.analysis.decay import extremes
 from wdtui.analysis.forecast import threshold
 from wdtui.analysis.sweep_table import written
 from wdtui.plots.terminal import EVENTS, RUN_COLORS, TONES, Level, Mark, Series
@@ -26,6 +27,8 @@ from wdtui.tui.feed import Shown
 from wdtui.tui.identity import Identity
 from wdtui.tui.view import Span, View
 
+_MOST_LAYERS = 12
+"""Of more layers, those with the largest and with the smallest values have curves."""
 _BAND = 3
 """How many seeds a band has at least."""
 _NOT_RECORDED = "Nothing to draw: no value of this was recorded."
@@ -58,6 +61,8 @@ class Figure:
     marks: tuple[Mark, ...] = ()
     levels: tuple[Level, ...] = ()
     cursor: float | None = None
+    note: str = ""
+    """What is left out, for the lower border."""
     outliers: bool = True
     """Whether all curves decide the range of values, also one that flattens the others."""
     x_name: str = ""
@@ -76,9 +81,13 @@ class _Line(NamedTuple):
 
 def _lines(chart: Chart, view: View, curves: Curves) -> tuple[_Line, ...]:
     """The curves of a run that is shown alone, the last on top."""
-    if chart.layers and (view.per_layer or not chart.traces):
-        layers = [name for name in curves.names if name.startswith(f"{chart.layers}/")]
-        return tuple(_Line(name.split("/")[1], name, RUN_COLORS[i % 6]) for i, name in enumerate(layers))
+    if _is_per_layer(chart, view):
+        layers, known = extremes(curves, chart.layers, view.layers, _MOST_LAYERS)
+        labelled = layers if known <= _MOST_LAYERS else _ends(curves, layers)
+        return tuple(
+            _Line(name.partition("/")[2] if name in labelled else "", name, RUN_COLORS[i % 6])
+            for i, name in enumerate(layers)
+        )
     alone = len(chart.traces) == 1
     return tuple(
         _Line(
@@ -88,6 +97,25 @@ def _lines(chart: Chart, view: View, curves: Curves) -> tuple[_Line, ...]:
         )
         for index, trace in enumerate(chart.traces)
     )
+
+
+def _ends(curves: Curves, columns: Sequence[str]) -> set[str]:
+    """The columns with the largest and the smallest newest value."""
+    newest = {name: values[-1] for name in columns if len(values := curves.measured(name)[1])}
+    return {which(newest, key=lambda name: newest[name]) for which in (min, max)} if newest else set()
+
+
+def _left_out(chart: Chart, subjects: Sequence[Subject], view: View) -> str:
+    """Which layers of a single run are drawn, if not all are."""
+    if len(subjects) > 1 or not _is_per_layer(chart, view):
+        return ""
+    _, known = extremes(subjects[0].shown.curves, chart.layers, view.layers, _MOST_LAYERS)
+    each = _MOST_LAYERS // 2
+    return f"{each} largest, {each} smallest of {known:,}" if known > _MOST_LAYERS else ""
+
+
+def _is_per_layer(chart: Chart, view: View) -> bool:
+    return bool(chart.layers) and (view.per_layer or not chart.traces)
 
 
 def title(chart: Chart, view: View) -> str:
@@ -168,6 +196,7 @@ def figure(chart: Chart, subjects: Sequence[Subject], view: View) -> Figure:
         marks=tuple(_marks(chart, schema, subjects, view)),
         levels=tuple(_levels(chart, subjects, view)),
         cursor=view.cursor,
+        note=_left_out(chart, subjects, view),
         outliers=len(subjects) == 1,
     )
 

@@ -93,7 +93,7 @@ class Group:
 
     @property
     def summary(self) -> str:
-        """The best run's values of the fields that differ, and the spread of the measure over all runs."""
+        """The best run's values of the fields that differ, and the spread of the measure; "" without one."""
         if self.best is None:
             return ""
         values = [value for run in self.runs if _finite(value := quantity(run, self.measure))]
@@ -105,7 +105,7 @@ class Group:
         ]
         where = " ".join(f"{schema.symbol(name)}{format_value(self.best.in_force[name])}" for name in fields)
         low, high = (written(schema, self.measure, value) for value in (min(values), max(values)))  # type: ignore[type-var]
-        return f"best {where} · {low.removesuffix(' %')}–{high}" if low != high else f"best {where}"
+        return f"best {where} · {low.removesuffix(' %')}–{high}" if low != high else ""
 
 
 def _finite(value: float | None) -> bool:

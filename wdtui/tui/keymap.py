@@ -10,11 +10,11 @@ from textual.keys import Keys, format_key
 from wdtui.schema.hyperparameters import nearest
 from wdtui.settings import SettingsError
 from wdtui.support.third_party import character_to_key
-from wdtui.tui.keys import APP, CHARTS, GROUPS, ROWS, RUNS, SWEEP, TABLE, Key
+from wdtui.tui.keys import APP, CHARTS, DECAY, GROUPS, ROWS, RUNS, SWEEP, TABLE, Key
 
 ACTIONS: dict[str, Key] = {key.name: key for group in GROUPS.values() for key in group if key.name}
 """The actions whose keys can be changed."""
-_SCREENS = ((*ROWS, *RUNS, *TABLE, *CHARTS, *APP), (*SWEEP, *APP))
+_SCREENS = ((*ROWS, *RUNS, *TABLE, *CHARTS, *APP), (*RUNS, *CHARTS, *DECAY, *APP), (*SWEEP, *APP))
 """Within each of these groups a key has one meaning."""
 _KEPT = ("escape", "tab", "shift+tab", "backspace")
 _MODIFIERS = ("ctrl", "shift", "alt", "meta", "super", "hyper")

@@ -103,7 +103,6 @@ CHARTS = (
         "chart('change_time_scale')",
         "log time",
         "Switch the time axis between linear and logarithmic.",
-        footer=True,
     ),
     Key(
         "L",
@@ -197,6 +196,31 @@ CHARTS = (
     ),
     Key("b", "chart('change_layers')", "layers", "Show the BatchNorm variance of the whole network or of each layer."),
 )
+DECAY = (
+    Key(
+        "y",
+        "gauges",
+        "decay",
+        "Show what decay does to each layer, or one line for the whole network.",
+        twin="wdtui runs decay RUN",
+        footer=True,
+    ),
+    Key(
+        "slash",
+        "find_layer",
+        "find layer",
+        "Show the layers whose names contain a text, also in the charts of layers.",
+        shown="/",
+        twin="wdtui runs decay RUN --layer PATTERN",
+    ),
+    Key(
+        "o",
+        "order_layers",
+        "order",
+        "Order the layers by distance from equilibrium, by decay share, or as in the network.",
+        twin="wdtui runs decay RUN --sort ORDER",
+    ),
+)
 SWEEP = (
     Key("up", "move(-1, 0)", "", "Select the cell above.", shown="↑"),
     Key("down", "move(1, 0)", "", "Select the cell below.", shown="↓"),
@@ -271,13 +295,24 @@ FORM = (
     Key("", "", "next", "", shown="tab"),
 )
 HEADING = (Key("enter", "", "unfold or fold", "", shown="⏎"), FORM[1], *FORM[3:])
+FIND = (
+    Key("enter", "", "keep the search", "", shown="⏎"),
+    Key("escape", "", "show all layers", "", shown="esc"),
+)
 FILTER = (
     Key("enter", "", "keep the filter", "", shown="⏎"),
     Key("escape", "", "show all runs", "", shown="esc"),
     Key("", "", "λ ε H train test step, any field or metric, done, running, words", "", shown="< > = !="),
 )
-"""The footer in the form, on a heading of the form, and in the filter."""
-GROUPS: dict[str, tuple[Key, ...]] = {"Runs": RUNS, "Table": TABLE, "Charts": CHARTS, "A sweep": SWEEP, "App": APP}
+"""The footer in the form, on a heading of the form, in the search for layers, and in the filter."""
+GROUPS: dict[str, tuple[Key, ...]] = {
+    "Runs": RUNS,
+    "Table": TABLE,
+    "Charts": CHARTS,
+    "Decay": DECAY,
+    "A sweep": SWEEP,
+    "App": APP,
+}
 
 
 def bindings(*groups: Iterable[Key]) -> list[BindingType]:

@@ -81,6 +81,8 @@ PLAIN = Theme(
         "muted": "ansi_default",
         "faint": "ansi_bright_black",
         "selection": "ansi_bright_black",
+        "scrollbar": "ansi_bright_black",
+        "scrollbar-background": "ansi_default",
         "ansi-background": "ansi_black",
         "ansi-foreground": "ansi_white",
     },

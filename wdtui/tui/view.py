@@ -23,6 +23,8 @@ class View:
     cursor: float | None = None
     """The step whose values are shown. It stays in view, at the edge if necessary."""
     per_layer: bool = False
+    layers: str = ""
+    """A pattern of the names of the layers that are drawn; empty for all."""
     bands: bool = True
     """Whether runs that differ only in their seed are drawn as their median between their minimum and maximum."""
     axis: str = "step"

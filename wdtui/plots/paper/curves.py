@@ -96,7 +96,7 @@ def _metrics(chart: Chart) -> list[str]:
 
 def curve_label(subject: Subject) -> str:
     """A run's name and its milestones, on one line."""
-    return "; ".join([subject.label, ", ".join(_seen(subject))])
+    return "; ".join(filter(None, [subject.label, ", ".join(_seen(subject))]))
 
 
 def _has(curves: Curves, chart: Chart) -> bool:
@@ -223,7 +223,7 @@ def _legend(figure: Figure, axes: Axes, subjects: Sequence[Subject]) -> None:
         frameon=False,
         fontsize=SMALL,
         alignment="left",
-        title="▲ fit   ■ generalised   ▼ blow-up",
+        title="▲ fit   ■ generalised   ▼ blow-up" if any(any(one.schema.judged) for one in subjects) else None,
         title_fontsize=SMALL,
         handlelength=3,
     )

@@ -14,6 +14,7 @@ from wdtui.problems.addition.metrics import CHARTS, METRICS
 from wdtui.problems.addition.optimizers import OPTIMIZERS
 from wdtui.problems.addition.sizes import count_parameters, layer_names, step_flops, training_bytes
 from wdtui.schema.chart import Chart
+from wdtui.schema.decay import TimeConstant
 from wdtui.schema.hyperparameters import ConfigError
 from wdtui.schema.metric import Metric
 from wdtui.support.text import number
@@ -64,9 +65,17 @@ class RunConfig(Fields):
         except ConfigError:  # its architecture or its width does not allow it
             return self
 
+    @property
+    def time_constant(self) -> TimeConstant | None:
+        """None for Adam with decay in its gradient, which it divides by the gradient's size."""
+        if not self.decoupled and self.optimizer != "sgd":
+            return None
+        return TimeConstant.of(self.learning_rate, self.weight_decay, 0.0 if self.decoupled else self.momentum)
+
     def hints(self) -> list[str]:
         suggested = {how: float(f"{value:.2g}") for how, value in normalized_decay(self, _SUGGESTED).items()}
         return [
+            *super().hints(),
             f"λ_norm {_SUGGESTED:g} suggests λ = {number(suggested['pytorch'])}",
             f"(paper's convention {number(suggested['paper'])})",
         ]

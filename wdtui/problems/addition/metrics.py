@@ -1,12 +1,14 @@
-"""What the addition problem measures, and how it is looked at. `lab/measure.py` computes the values."""
+"""What the addition problem measures, and how it is looked at. `engine/measure.py` computes the values."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Literal
 
 from wdtui.schema.chart import Chart, Trace
 from wdtui.schema.metric import Metric
+from wdtui.schema.recorded import MEASURED
 
 _ALIASES = {"train": ("train",), "validation": ("validation", "val"), "test": ("test",)}
 _ROLES: dict[str, Literal["fit", "generalise"]] = {"train": "fit", "test": "generalise"}
@@ -69,13 +71,12 @@ METRICS: dict[str, Metric] = {
             log=True,
             help="L2 norm of the change of all parameters in the epoch's last step, decay included.",
         ),
-        Metric(
-            name="effective_learning_rate",
-            label="effective learning rate",
-            log=True,
-            layers="invariant",
-            help="lr / ‖W‖² of a layer whose ‖W‖ a BatchNorm cancels; overall, the largest (Lobacheva et al. 2021).",
+        dataclasses.replace(MEASURED["effective_learning_rate"], layers="invariant"),
+        *(
+            dataclasses.replace(MEASURED[name], layers="linear")
+            for name in ("rotation", "rotation_of_equilibrium", "decay_share", "scale_invariance")
         ),
+        MEASURED["time_constant"],
         Metric(
             name="bn_variance_min",
             label="smallest BatchNorm variance",
@@ -104,13 +105,7 @@ METRICS: dict[str, Metric] = {
             layers="norm",
             help="Share of channels whose batch variance, averaged over the epoch, is below ε.",
         ),
-        Metric(
-            name="running_variance_min",
-            label="smallest running variance",
-            log=True,
-            layers="norm",
-            help="Smallest over channels of the running variance that evaluation uses.",
-        ),
+        dataclasses.replace(MEASURED["running_variance_min"], layers="norm"),
         Metric(
             name="sharpness",
             label="sharpness",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from textual.notifications import SeverityLevel
@@ -42,6 +43,15 @@ class RunScreen(Screen[None]):
     @property
     def snapshot(self) -> Snapshot:
         return self.workbench.snapshot
+
+    @property
+    def covered(self) -> bool:
+        """Whether another screen hides this one; a dialog does not.
+
+        Textual paints all of the upper screen whenever a screen below it changes.
+        """
+        above = takewhile(lambda screen: screen is not self, reversed(self.app.screen_stack))
+        return any(not screen.is_modal for screen in above)
 
     @property
     def selected_run(self) -> RunRecord | None:

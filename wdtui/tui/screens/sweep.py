@@ -71,6 +71,7 @@ class SweepView(RunScreen):
         self.watch(self.app, "snapshot", self._take)
 
     def on_screen_resume(self) -> None:
+        self._take(self.snapshot)
         self._read_curves()
 
     # What is shown
@@ -112,7 +113,7 @@ class SweepView(RunScreen):
 
     def _take(self, snapshot: Snapshot) -> None:
         """Read the runs of the cells."""
-        if not snapshot.loaded:
+        if not snapshot.loaded or self.covered:
             return
         try:
             run_ids = self.workbench.controls.store.sweeps.run_ids(self._sweep.id)

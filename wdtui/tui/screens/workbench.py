@@ -98,6 +98,7 @@ class Workbench(RunScreen):
         self.set_interval(_LOAD_SECONDS, self.look_at_machine)
 
     def on_screen_resume(self) -> None:
+        self._take(self.snapshot)
         self.query_one(ChartGrid).refresh_layout()  # another screen may have changed it
         if self._looked:  # another screen may have changed which runs the feed reads
             self._show_selected()
@@ -128,7 +129,7 @@ class Workbench(RunScreen):
 
     def _take(self, snapshot: Snapshot) -> None:
         """Show a snapshot of the store. Unchanged parts are not drawn again."""
-        if not snapshot.loaded:
+        if not snapshot.loaded or self.covered:
             return
         if not self._looked and snapshot.runs and self.focused is self.query_one("#run"):
             self.set_focus(self.table)  # Enter trains the demo only if there are no runs

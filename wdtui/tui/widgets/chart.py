@@ -233,18 +233,21 @@ class ChartPanel(Widget, can_focus=True):
         return Strip(parts).adjust_cell_length(width, base)
 
     def _foot(self, width: int, base: Style, edge: Style) -> Strip:
-        """The lower border, which says which axes are logarithmic, as the title often has no room for that."""
-        left = " log scale " if self._figure.y_log and not self._figure.about else ""
+        """The lower border. It says which axes are logarithmic and what is left out: the title often has no room."""
         figure = self._figure
+        left = " log scale " if figure.y_log and not figure.about else ""
         right = " ".join(
             filter(None, ["log" if figure.x_log else "", figure.x_name or ("time" if figure.x_log else "")])
         )
         right = f" {right} " if right and not figure.about else ""
-        if len(left) + len(right) + 4 > width:
+        note = f" {figure.note} " if figure.note and not figure.about else ""
+        if len(left) + len(note) + len(right) + 5 > width:
             left = right = ""
-        rule = "─" * (width - 4 - len(left) - len(right))
+        if len(note) + 4 > width:
+            note = ""
+        rule = "─" * (width - 4 - len(left) - len(note) - len(right))
         line, words = base + edge, base + style_of(self.app, "muted")
-        parts = [("╰─", line), (left, words), (rule, line), (right, words), ("─╯", line)]
+        parts = [("╰─", line), (left, words), (rule, line), (note, words), (right, words), ("─╯", line)]
         return Strip([Segment(text, style) for text, style in parts if text]).adjust_cell_length(width, base)
 
     def _segments(self, line: Text, base: Style) -> list[Segment]:

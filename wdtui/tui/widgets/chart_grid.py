@@ -131,6 +131,18 @@ class ChartGrid(Container):
             self._narrow = narrow
             self._arrange()
 
+    def use_at_most(self, charts: int) -> None:
+        """Show no more than so many charts at a time."""
+        if charts != self._most:
+            self._most = charts
+            self._charts = self._charts_of(self._shown)
+            self._current = min(self._current, len(self._charts) - 1)
+            self._arrange()
+
+    def select_layers(self, pattern: str) -> None:
+        """Draw only the layers whose names have this pattern, where layers have curves."""
+        self._look(dataclasses.replace(self._view, layers=pattern))
+
     def _arrange(self) -> None:
         self.query_one("#charts").set_class(self._maximised or self._narrow, "-one")
         for index, panel in enumerate(self.panels):
@@ -189,7 +201,7 @@ class ChartGrid(Container):
             "zoom": lambda factor: self._look(self._view.zoomed(factor, self._whole)),
             "pan": lambda share: self._look(self._view.panned(share, self._whole)),
             "move_cursor": self._move_cursor,
-            "reset": lambda: self._look(self._initial),
+            "reset": lambda: self._look(dataclasses.replace(self._initial, layers=self._view.layers)),
             "maximise": self._maximise,
             "next": lambda: self._choose((self._current + 1) % len(self._charts)),
             "swap": self._swap,

@@ -1,18 +1,19 @@
-"""The columns of the run table: their texts, their sort order, and which of them fit into a width."""
+"""The columns of the run table: their texts, and their sort order."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from operator import methodcaller
 from typing import Any
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 
 from wdtui.runs.labels import knobs, result, result_metric, results, schemas_of
 from wdtui.store.records import RunRecord, Status
+from wdtui.support.table import GAP, Column
 from wdtui.support.text import NOTHING, clean, duration, number, scientific
 from wdtui.tui.groups import Group
 
@@ -39,8 +40,6 @@ _TONES = {
 }
 
 
-_GAP = 2
-"""The number of cells between two columns."""
 _MOST_OF_A_HEADING = 16
 """The number of cells for a column because of its heading: a field without a symbol, a metric without a short name."""
 _MOST_STEERED = 5
@@ -48,33 +47,13 @@ _MOST_STEERED = 5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Column:
-    """One column. Narrow tables omit those with the highest `rank` first."""
+class RunColumn(Column[RunRecord]):
+    """A column of runs and of sweeps, each of which has one row for all of its runs."""
 
-    title: str
-    width: int
-    rank: int
-    text: Callable[[RunRecord], str]
-    value: Callable[[RunRecord], Any] | None = None
-    """The value to sort by, or None."""
-    right: bool = True
-    tone: Callable[[RunRecord], str] = lambda run: ""
-    """The theme colour of a run's cell; "" is the default."""
-    stretch: int = 0
-    """Its share of the remaining width."""
-    shorter: Callable[[RunRecord], str] | None = None
-    """The text if there is no room for `text`."""
     whole: bool = False
     """Whether it grows with its text, because a truncated number would be misleading."""
     of_group: Callable[[Group], str] = lambda group: ""
     """The text for a sweep's row."""
-
-    def cell(self, run: RunRecord, cells: int) -> str:
-        """The text for a run in exactly `cells` cells."""
-        text = self.text(run)
-        if self.shorter and cell_len(text) > cells - _GAP:
-            text = self.shorter(run)
-        return self.aligned(text, cells)
 
     def group_cell(self, group: Group, cells: int) -> str:
         """The text for a sweep's row in exactly `cells` cells."""
@@ -82,16 +61,8 @@ class Column:
 
     def needed(self, row: RunRecord | Group) -> int:
         """The number of cells for the full text of a row."""
-        text = self.of_group if isinstance(row, Group) else self.text
-        return cell_len(text(row)) + _GAP if self.whole else 0  # type: ignore[arg-type]
-
-    def aligned(self, text: str, cells: int) -> str:
-        """The text in exactly `cells` cells, the last two of them blank."""
-        room = max(cells - _GAP, 1)
-        if cell_len(text) > room:
-            text = set_cell_size(text, room - 1) + "…"
-        padding = " " * (room - cell_len(text))
-        return (padding + text if self.right else text + padding) + " " * (cells - room)
+        text = self.of_group(row) if isinstance(row, Group) else self.text(row)
+        return cell_len(text) + GAP if self.whole else 0
 
 
 def state(run: RunRecord) -> str:
@@ -168,43 +139,43 @@ def _muted(run: RunRecord) -> str:
     return "muted"
 
 
-def columns_of(runs: Sequence[RunRecord]) -> tuple[Column, ...]:
+def columns_of(runs: Sequence[RunRecord]) -> tuple[RunColumn, ...]:
     """The columns of a table with these runs. Equal ones are the same objects."""
     schemas = schemas_of(runs)
     return _columns(tuple(knobs(schemas, runs).items()), tuple(results(schemas)))
 
 
 @lru_cache(maxsize=16)
-def _columns(fields: tuple[tuple[str, str], ...], heads: tuple[str, ...]) -> tuple[Column, ...]:
+def _columns(fields: tuple[tuple[str, str], ...], heads: tuple[str, ...]) -> tuple[RunColumn, ...]:
     tone = lambda run: _TONES.get(run.status, "")  # noqa: E731
     return (
-        Column(
+        RunColumn(
             "state", 15, 0, state, lambda run: run.status_text, right=False, tone=tone,
             of_group=lambda group: group.state,
         ),
-        Column(
+        RunColumn(
             "run", 6, 6, lambda run: f"#{run.id}", lambda run: run.id, tone=_muted, whole=True
         ),
-        Column(
+        RunColumn(
             "name", 14, 1, _name_and_parent, _name, right=False, stretch=2, shorter=_short_name_and_parent,
             of_group=lambda group: group.name,
         ),
         *(
-            Column(
+            RunColumn(
                 head, _width(name, head, index), _rank(name, index), _written(name), _given(name), whole=True,
                 of_group=methodcaller("field", name),
             )
             for index, (name, head) in enumerate(fields)
         ),
-        Column("step", 16, 2, progress, lambda run: run.step, of_group=lambda group: group.progress),
+        RunColumn("step", 16, 2, progress, lambda run: run.step, of_group=lambda group: group.progress),
         *(
-            Column(
-                head, max(8, min(cell_len(head) + _GAP, _MOST_OF_A_HEADING)), 2 if index < len(heads) - 1 else 0,
+            RunColumn(
+                head, max(8, min(cell_len(head) + GAP, _MOST_OF_A_HEADING)), 2 if index < len(heads) - 1 else 0,
                 partial(result, head), _latest(head), of_group=partial(_best, head),
             )
             for index, head in enumerate(heads)
         ),
-        Column(
+        RunColumn(
             "", 27, 3, what_happened, right=False, tone=_muted, stretch=3, of_group=lambda group: group.summary,
         ),
     )  # fmt: skip
@@ -215,7 +186,7 @@ def _best(heading: str, group: Group) -> str:
 
 
 def _width(field: str, head: str, index: int) -> int:
-    return max(7 if index < 2 or field == "seed" else 6, min(cell_len(head) + _GAP, _MOST_OF_A_HEADING))
+    return max(7 if index < 2 or field == "seed" else 6, min(cell_len(head) + GAP, _MOST_OF_A_HEADING))
 
 
 def _rank(field: str, index: int) -> int:
@@ -223,17 +194,7 @@ def _rank(field: str, index: int) -> int:
     return 7 if field == "seed" else 0 if index < 2 else 2 if index < 4 else 6
 
 
-def fitting(columns: Iterable[Column], width: int, needed: Mapping[Column, int]) -> list[tuple[Column, int]]:
-    """The columns that fit, with the number of cells of each: its own width, or the needed one if that is larger."""
-    cells = {column: max(column.width, needed.get(column, 0)) for column in columns}
-    while len(cells) > 1 and sum(cells.values()) > width:
-        del cells[max(cells, key=lambda column: column.rank)]
-    rest = max(width - sum(cells.values()), 0)
-    shares = sum(column.stretch for column in cells) or 1
-    return [(column, own + rest * column.stretch // shares) for column, own in cells.items()]
-
-
-def sorted_by(column: Column | None, reverse: bool, runs: Iterable[RunRecord]) -> list[RunRecord]:
+def sorted_by(column: RunColumn | None, reverse: bool, runs: Iterable[RunRecord]) -> list[RunRecord]:
     """Largest first, missing values last. Without a column in the given order, which is newest first."""
     if column is None or column.value is None:
         return list(runs) if not reverse else list(runs)[::-1]

@@ -17,11 +17,12 @@ from textual.strip import Strip
 
 from wdtui.store.records import RunRecord
 from wdtui.store.sweeps import Membership
+from wdtui.support.table import fitting
 from wdtui.tui.groups import Group, grouped
 from wdtui.tui.identity import Identity
 from wdtui.tui.keys import ROWS, bindings
 from wdtui.tui.theme import style_of
-from wdtui.tui.widgets.columns import Column, columns_of, fitting, sorted_by
+from wdtui.tui.widgets.columns import RunColumn, columns_of, sorted_by
 
 _CHIP = 2
 
@@ -60,10 +61,10 @@ class RunTable(ScrollView, can_focus=True):
         self._keep: Callable[[RunRecord], bool] | None = None
         self._possible = columns_of(())
         """All columns for the problems of the runs."""
-        self._columns: list[tuple[Column, int]] = []
-        self._needed: dict[Column, int] = {}
+        self._columns: list[tuple[RunColumn, int]] = []
+        self._needed: dict[RunColumn, int] = {}
         """The width of the widest cell of each column that was visible so far."""
-        self._sort: Column | None = None
+        self._sort: RunColumn | None = None
         self._reverse = False
         self.greeting = ""
         """Shown instead of the table if not empty."""

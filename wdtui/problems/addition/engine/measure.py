@@ -5,6 +5,7 @@ All of this works for one model and for several. The axis of several models is t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,10 +15,19 @@ from torch import Tensor
 from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.addition.engine.epoch import EpochRecord, sum_along
 from wdtui.problems.addition.engine.losses import performance
+from wdtui.problems.addition.engine.network import views
+from wdtui.problems.addition.engine.optimizers import steps_of
 from wdtui.problems.addition.engine.tasks import Task
 from wdtui.problems.addition.metrics import METRICS
 from wdtui.problems.addition.sizes import layer_names
-from wdtui.support.third_party import foreach_norm
+from wdtui.training.gauges import (
+    Decay,
+    Step,
+    effective_learning_rates,
+    lengths,
+    pooled,
+    projections,
+)
 
 if TYPE_CHECKING:
     from wdtui.problems.addition.engine.sharpness import Sharpness
@@ -38,12 +48,14 @@ class MeasurableNetwork(Protocol):
     def evaluate(self, inputs: Tensor) -> Tensor: ...
 
 
-class HasLearningRate(Protocol):
-    """An optimiser, of one model or of several."""
+class HasRates(Protocol):
+    """An optimiser, of one model or of several, for which there is a number each or a tensor with one for each."""
 
     @property
-    def learning_rate(self) -> float | Tensor:
-        """A number, or a tensor with one for each model."""
+    def learning_rate(self) -> float | Tensor: ...
+
+    @property
+    def weight_decay(self) -> float | Tensor: ...
 
 
 class Measurable(Protocol):
@@ -59,7 +71,7 @@ class Measurable(Protocol):
     def network(self) -> MeasurableNetwork: ...
 
     @property
-    def optimizer(self) -> HasLearningRate: ...
+    def optimizer(self) -> HasRates: ...
 
     @property
     def record(self) -> EpochRecord: ...
@@ -78,8 +90,8 @@ def measure(training: Measurable, before_last_step: Tensor) -> list[Any]:
 
     `before_last_step` holds the parameters as they were before the epoch's last step; it is overwritten.
     """
-    values = _performance(training) | _norms(training, before_last_step) | _batch_norm(training)
-    values |= _sharpness(training)
+    values = _performance(training) | _norms(training) | _batch_norm(training) | _sharpness(training)
+    values |= measure_last_step(training, before_last_step, values["weight_norm"][1:])
     models = training.network.parameters.shape[:-1]
     present = [values[name].reshape(-1, *models) for name in METRICS if name in values]
     fetched: list[Any] = torch.cat(present).movedim(0, -1).tolist()
@@ -99,29 +111,44 @@ def _performance(training: Measurable) -> dict[str, Tensor]:
     return {f"{kind}_{name}": value for kind, row in measured.items() for name, value in zip(names, row, strict=True)}
 
 
-def _norms(training: Measurable, before_last_step: Tensor) -> dict[str, Tensor]:
+def _norms(training: Measurable) -> dict[str, Tensor]:
     config, network = training.config, training.network
-    norms = dict(zip(network.named, _tensor_norms(network), strict=True))
-    each = torch.stack(list(norms.values()))
+    each = lengths([*network.named.values()], network.parameters.dim() - 1)
+    norms = dict(zip(network.named, each.unbind(), strict=True))
     linear = [norms[f"{layer}.weight"] for layer in layer_names(config, "linear")]
-    values = {
+    return {
         "weight_norm": torch.stack([sum_along(each, 0), *linear]),
         "weight_norm_squared": sum_along(each.square(), 0),
         "gradient_norm": network.gradients.norm(dim=-1),
-        "update_norm": before_last_step.sub_(network.parameters).norm(dim=-1),
     }
-    if invariant := layer_names(config, "invariant"):
-        squares = torch.stack([norms[f"{layer}.weight"] for layer in invariant]).square()
-        squares.clamp_min_(torch.finfo(squares.dtype).tiny)  # a layer that has decayed to nothing is no divergence
-        values["effective_learning_rate"] = _pooled(training.optimizer.learning_rate / squares, torch.amax)
-    return values
 
 
-def _tensor_norms(network: MeasurableNetwork) -> list[Tensor]:
-    """The L2 norm of each parameter tensor, in the order of `named`."""
-    if network.parameters.dim() == 1:
-        return list(foreach_norm(list(network.named.values())))
-    return [tensor.flatten(1).norm(dim=1) for tensor in network.named.values()]
+def measure_last_step(training: Measurable, before: Tensor, norms: Tensor) -> dict[str, Tensor]:
+    """The length of the last step, and the decay gauges of it; overwrites the parameters `before` it.
+
+    `norms` are those of the matrices now, [layers, ...]. What is not defined, as without decay, is NaN.
+    """
+    config, network, optimizer = training.config, training.network, training.optimizer
+    layers = layer_names(config, "linear")
+    named = [views(flat, config) for flat in (before, network.gradients)] + [network.named]
+    copies, gradients, now = ([one[f"{layer}.weight"] for layer in layers] for one in named)
+    projected = projections(copies, gradients, norms)
+    update_norm = before.sub_(network.parameters).norm(dim=-1)  # the copies are views of it: now minus the update
+    step = Step.of(now, copies, norms)
+    gauges = {"scale_invariance": projected / step.norms_before, "rotation": step.rotations}
+    rate, memory = steps_of(config).decay(config, optimizer.learning_rate * optimizer.weight_decay)
+    rate = norms.new_tensor(math.nan) if rate is None else torch.as_tensor(rate).to(norms)
+    gauges["decay_share"] = step.decay_shares(Decay(rate, memory))
+    decay = Decay(torch.where(rate > 0, rate, math.nan), memory)
+    gauges["rotation_of_equilibrium"] = gauges["rotation"] / decay.equilibrium
+    if invariant := [norms[layers.index(layer)] for layer in layer_names(config, "invariant")]:
+        rates = effective_learning_rates(optimizer.learning_rate, torch.stack(invariant))
+        gauges["effective_learning_rate"] = rates
+    return {
+        "update_norm": update_norm,
+        "time_constant": decay.time_constant.expand(update_norm.shape),
+        **{name: torch.cat([pooled(name, values).unsqueeze(0), values]) for name, values in gauges.items()},
+    }
 
 
 def _batch_norm(training: Measurable) -> dict[str, Tensor]:

@@ -61,8 +61,8 @@ class Network:
         models = self.parameters.shape[:-1]
         self.running = torch.zeros(*models, config.norm_layers, 2, config.width, device=device)
         self.running[..., 1, :] = 1
-        self.named = _views(self.parameters, config)
-        gradients = _views(self.gradients, config)
+        self.named = views(self.parameters, config)
+        gradients = views(self.gradients, config)
         linear_kind, norm_kind = (StackedLinear, StackedBatchNorm) if several else (Linear, batch_norm_on(device))
 
         def linear(name: str) -> Any:
@@ -139,8 +139,8 @@ class Network:
         return logits
 
 
-def _views(flat: Tensor, config: RunConfig) -> dict[str, Tensor]:
-    """The parameters by name, as views into the last axis of `flat`."""
+def views(flat: Tensor, config: RunConfig) -> dict[str, Tensor]:
+    """Parameters, or what else there is one of for each, by name: views into the last axis of `flat`."""
     shapes = parameter_shapes(config)
     pieces = torch.split(flat, [math.prod(shape) for shape in shapes.values()], dim=-1)
     return {

@@ -60,13 +60,18 @@ class StackedOptimizer:
         """What the optimiser keeps from step to step, [models, ...] by name."""
         return self._update.state
 
+    @property
+    def weight_decay(self) -> Tensor:
+        """The λ of each model, [models], copied from the host."""
+        return self.parameters.new_tensor(self._weight_decays)
+
     def set_rates(self, weight_decays: Sequence[float], learning_rates: Sequence[float]) -> None:
         """Use another λ and learning rate of each model from the next step on."""
         rates = zip(weight_decays, learning_rates, strict=True)
         factors = [1 - rate * decay if self.decoupled else decay for decay, rate in rates]
         self._decay.copy_(torch.tensor(factors).unsqueeze(1))
         self.learning_rate.copy_(torch.tensor(learning_rates))
-        self._learning_rates = tuple(learning_rates)
+        self._weight_decays, self._learning_rates = tuple(weight_decays), tuple(learning_rates)
 
     def step(self) -> None:
         """Decay the parameters and move them along the gradients."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.addition.engine.network import views
 from wdtui.problems.addition.sizes import parameter_shapes
 
 _DEVIATION = 0.02
@@ -55,8 +56,7 @@ class Transformer:
         self.gradients = torch.zeros_like(self.parameters)
         self.running = torch.zeros(0, 2, config.width, device=device)
         self._config = config
-        self._shapes = parameter_shapes(config)
-        self.named = self._views(self.parameters)
+        self.named = views(self.parameters, config)
         self._leaf = self.parameters.detach().requires_grad_()  # the same memory, seen by autograd
         self._logits = torch.empty(0)
         numbers_per_pair = config.bits * (8 * config.width + config.heads * config.bits)
@@ -68,7 +68,7 @@ class Transformer:
         There being no BatchNorm, `inverse_deviations` is empty.
         """
         with torch.inference_mode(False):  # the training steps in inference mode, whose tensors autograd cannot keep
-            self._logits = self._run(inputs.clone(), self._views(self._leaf))
+            self._logits = self._run(inputs.clone(), views(self._leaf, self._config))
         return out.copy_(self._logits)
 
     def backward(self, gradient: Tensor, inputs: Tensor) -> None:
@@ -107,7 +107,3 @@ class Transformer:
         heads = projected.view(*projected.shape[:2], 3, self._config.heads, -1).transpose(1, 3)
         query, key, value = heads.unbind(2)
         return functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-
-    def _views(self, flat: Tensor) -> dict[str, Tensor]:
-        pieces = torch.split(flat, [math.prod(shape) for shape in self._shapes.values()])
-        return {name: piece.view(shape) for (name, shape), piece in zip(self._shapes.items(), pieces, strict=True)}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from torch import Tensor
 
 from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.addition.optimizers import OPTIMIZERS
+from wdtui.training.gauges import Decay
 
 
 class Step(Protocol):
@@ -46,6 +47,8 @@ class _Module(Protocol):
     StackedStep: _MakeStacked
     RecordedStep: _MakeStacked
     """One that a graph can record: it takes the learning rates from the tensor alone."""
+    decay: Callable[[RunConfig, Any], Decay]
+    """How it shrinks the parameters, given learning rate · λ, a number or a tensor."""
 
 
 def steps_of(config: RunConfig) -> _Module:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from wdtui.problems.addition.config import RunConfig
 from wdtui.support.third_party import fused_adam, fused_adamw
+from wdtui.training.gauges import Decay
 
 COUNTER = torch.float32
 """Of the step counters, also in float64: the fused update on CUDA reads them as float32."""
+
+
+def decay(config: RunConfig, rate: Any) -> Decay:
+    """Decay of the gradient is divided by the gradient's size, and then no multiple of the parameters."""
+    return Decay(rate if config.decoupled else None, config.betas[0])
 
 
 class Step:

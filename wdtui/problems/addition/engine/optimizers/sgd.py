@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from wdtui.problems.addition.config import RunConfig
+from wdtui.training.gauges import Decay
+
+
+def decay(config: RunConfig, rate: Any) -> Decay:
+    """Decay of the gradient goes through the momentum."""
+    return Decay(rate, config.momentum) if config.decoupled else Decay.through_momentum(rate, config.momentum)
 
 
 class Step:

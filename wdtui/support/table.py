@@ -1,0 +1,63 @@
+"""Columns of a table in a terminal: the texts of their cells, and which of them fit into a width."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
+
+from rich.cells import cell_len, set_cell_size
+
+Row = TypeVar("Row")
+GAP = 2
+"""The number of cells between two columns, which are the last of each."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Column(Generic[Row]):
+    """One column. Narrow tables omit those with the highest `rank` first."""
+
+    title: str
+    width: int
+    rank: int
+    text: Callable[[Row], str]
+    value: Callable[[Row], Any] | None = None
+    """The value to sort by, or None."""
+    right: bool = True
+    tone: Callable[[Row], str] = lambda row: ""
+    """The theme colour of a row's cell; "" is the default."""
+    stretch: int = 0
+    """Its share of the remaining width."""
+    shorter: Callable[[Row], str] | None = None
+    """The text if there is no room for `text`."""
+    both_ends: bool = False
+    """Whether a text that is too long loses its middle, and not its end."""
+
+    def cell(self, row: Row, cells: int) -> str:
+        """The text for a row in exactly `cells` cells."""
+        text = self.text(row)
+        if self.shorter and cell_len(text) > cells - GAP:
+            text = self.shorter(row)
+        return self.aligned(text, cells)
+
+    def aligned(self, text: str, cells: int) -> str:
+        """The text in exactly `cells` cells, the last two of them blank."""
+        room = max(cells - GAP, 1)
+        if cell_len(text) > room:
+            end = (room - 1) * 2 // 3 if self.both_ends else 0
+            text = f"{set_cell_size(text, room - 1 - end)}…{text[len(text) - end :]}"
+        padding = " " * (room - cell_len(text))
+        return (padding + text if self.right else text + padding) + " " * (cells - room)
+
+
+AnyColumn = TypeVar("AnyColumn", bound=Column[Any])
+
+
+def fitting(columns: Iterable[AnyColumn], width: int, needed: Mapping[AnyColumn, int]) -> list[tuple[AnyColumn, int]]:
+    """The columns that fit, with the number of cells of each: its own width, or the needed one if that is larger."""
+    cells = {column: max(column.width, needed.get(column, 0)) for column in columns}
+    while len(cells) > 1 and sum(cells.values()) > width:
+        del cells[max(cells, key=lambda column: column.rank)]
+    rest = max(width - sum(cells.values()), 0)
+    shares = sum(column.stretch for column in cells) or 1
+    return [(column, own + rest * column.stretch // shares) for column, own in cells.items()]
