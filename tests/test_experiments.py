@@ -34,7 +34,7 @@ def test_shipped_experiments_have_a_question_and_a_valid_config(name: str) -> No
     assert experiment.question.endswith("?") and experiment.article and experiment.expected
     cells = experiment.cells()
     assert len(cells) == len(set(cells)) >= 1
-    assert isinstance(experiment.base({"epochs": 1}), RunConfig)
+    assert isinstance(experiment.base({experiment.schema.length: 1}), experiment.kind)
 
 
 @pytest.mark.parametrize("name", experiments.names())

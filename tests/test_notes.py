@@ -112,7 +112,11 @@ def test_notes_appear_only_for_runs_of_their_experiment(name: str) -> None:
     experiment = load(name)
     assert notes_of(name, experiment.base()) == experiment.notes
     for cell in (*experiment.cells(), *(experiment.quick.cells() if experiment.quick else ())):
-        assert notes_of(name, cell) == notes_of(name, cell.replace(seed=7, epochs=9)) == experiment.notes
+        assert (
+            notes_of(name, cell)
+            == notes_of(name, cell.replace(**{"seed": 7, experiment.schema.length: 9}))
+            == experiment.notes
+        )
     assert notes_of(name, experiment.base().replace(learning_rate=0.07)) == ()
     assert notes_of("", experiment.base()) == notes_of("gone", experiment.base()) == ()
 

@@ -13,6 +13,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 SHELLS = ("sh", "bash", "shell", "console", "zsh")
 TINY = {"width": 8, "train_size": 320, "validation_size": 50, "test_size": 50, "epochs": 2}
 """What a run is made of here, instead of the article's size. Experiments keep their axes, and get this config."""
+OTHERS = {"p": 7, "dimensions": 4, "steps": 4}
+"""The same for the fields of other problems."""
 
 _FLAGS = {f"--{name.replace('_', '-')}": value for name, value in TINY.items()} | {"--threads": 1}
 SHORTER: dict[str, dict[str, object]] = {

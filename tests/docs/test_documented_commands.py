@@ -27,6 +27,7 @@ from command_line import until
 from documented import (
     CHECKED,
     EXCEPTIONS,
+    OTHERS,
     PAGES,
     ROOT,
     SHELLS,
@@ -94,7 +95,8 @@ def _shortened(load: Any) -> Any:
     def shorter(experiment: Any) -> Any:
         if experiment.problem.endswith(".py"):
             return experiment
-        config = {name: value for name, value in (TINY | {"log_every": 32}).items() if name not in experiment.axes}
+        fields = experiment.schema.fields.keys() - experiment.axes.keys()
+        config = {name: value for name, value in (TINY | OTHERS | {"log_every": 32}).items() if name in fields}
         fork = experiment.fork and dataclasses.replace(experiment.fork, at_epoch=1)
         quick = experiment.quick and shorter(experiment.quick)
         return dataclasses.replace(experiment, config=experiment.config | config, fork=fork, quick=quick)

@@ -56,7 +56,7 @@ async def test_both_arrows_of_every_choice_are_visible(recorded: Recorded, make_
 
 async def test_the_form_is_restored_when_the_app_reopens(recorded: Recorded, make_app: MakeApp) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
-        await press(pilot, "c", "up", "right", "down", "type:0.25", "down", "type:1e-", "escape")
+        await press(pilot, "c", "up", "left", "down", "type:0.25", "down", "type:1e-", "escape")
         chosen, typed = pilot.app.screen.form.experiment.name, texts(pilot.app)
         assert chosen != "demo" and typed["field-weight_decay"] == "0.25" and typed["field-bn_epsilon"] == "1e-"
     async with make_app().run_test(size=(120, 40)) as pilot:

@@ -16,6 +16,7 @@ import pytest
 
 from wdtui.store.records import Status
 from wdtui.store.store import Store
+from wdtui.studies import experiments
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
 
@@ -84,8 +85,10 @@ def small_run(screen: Screen, decay: str) -> None:
     screen.wait_for(about_decay)  # a busy app takes keys late: each step waits for the one before to be seen
     screen.type("Up")
     screen.wait_for(lambda text: about_decay not in text)
-    screen.type("Right")
-    screen.wait_for("grokking-delay")
+    names = experiments.names()
+    for name in names[names.index("demo") + 1 : names.index("grokking-delay") + 1]:
+        screen.type("Right")
+        screen.wait_for(name)
     screen.type("Down")
     screen.wait_for(about_decay)
     screen.type("C-u")

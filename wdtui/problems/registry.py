@@ -1,7 +1,8 @@
 """The problems that can be trained, by name or by the file that declares one. No torch.
 
 A built-in problem is a module or package beside this one, named like its problem, which is imported once it is asked
-for. A file is run in a process of its own, and only its schema comes back.
+for. Its PROBLEM is an Entry, or a class of the kind that a user's file declares. A user's file is run in a process of
+its own, and only its schema comes back.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ import dataclasses
 import importlib
 import pkgutil
 from functools import cache
+from pathlib import Path
+from types import ModuleType
 
 from wdtui import problems
 from wdtui.problems import files
-from wdtui.problems.declared import DeclaredConfig
+from wdtui.problems.declared import DeclaredConfig, Problem, declared
 from wdtui.problems.declared import config_of as _declared_config
 from wdtui.schema.config import Config
 from wdtui.schema.hyperparameters import ConfigError, nearest
 from wdtui.schema.schema import Schema
+from wdtui.schema.source import Source
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,8 +61,8 @@ def find(name: str) -> Entry:
         return _registered[name]
     if name not in names():
         raise ConfigError(f"There is no problem {name}{nearest(name, names())} Known are {', '.join(names())}.")
-    problem: Entry = importlib.import_module(f"{problems.__name__}.{name}").PROBLEM
-    return register(problem)
+    module = importlib.import_module(f"{problems.__name__}.{name}")
+    return register(_declared_by(module, name) if isinstance(module.PROBLEM, type) else module.PROBLEM)
 
 
 def is_file(name: str) -> bool:
@@ -90,6 +94,18 @@ def config_of(schema: Schema) -> type[Config]:
 def trains(schema: Schema) -> bool:
     """Whether the runs that carry a schema can be trained here."""
     return not schema.watched and (schema.source is not None or schema.problem in names())
+
+
+def is_built_in(schema: Schema) -> bool:
+    """Whether a schema is that of a problem that comes with wdtui, of this version or another."""
+    return schema.problem in _built_in()
+
+
+def _declared_by(module: ModuleType, name: str) -> Entry:
+    """The problem of a module whose PROBLEM is a class. Its runs keep a copy of the module, as of a user's file."""
+    problem: type[Problem] = module.PROBLEM
+    schema = declared(problem, Source.read(Path(str(module.__file__)), problem.__name__))
+    return _entry(dataclasses.replace(schema, problem=name))
 
 
 def _entry(schema: Schema) -> Entry:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any, Protocol
 
-from wdtui.problems import files
+from wdtui.problems import files, registry
 from wdtui.runs import forks
 from wdtui.runs.executor import queue_again
 from wdtui.runs.sweeps import assign
@@ -323,7 +323,7 @@ def about_source(schema: Schema) -> str:
     if source is None:
         return ""
     said = f" {source.shown} has changed since. The run keeps to its own copy." if source.changed else ""
-    exact = files.known_exact(source)
+    exact = registry.is_built_in(schema) or files.known_exact(source)  # the tests check those that come with wdtui
     if exact is None:
         said += f" Whether it gives the same bits is not known: `wdtui check {source.shown}` finds out."
     elif not exact:
