@@ -209,7 +209,7 @@ def test_steering_replaces_later_planned_changes() -> None:
 @pytest.mark.parametrize("text", ["1e-2:", "1e-2:0", "1e-2:-3", "1e-2:x", "1e-2:1:2", ":5", "1e-2:１"])
 def test_a_change_that_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"bn_epsilon: .* is not allowed"):
-        read_change(text, RunConfig.fields()["bn_epsilon"])
+        read_change(text, RunConfig.fields()["bn_epsilon"], "epochs")
 
 
 def test_a_live_run_is_steered_over_some_epochs_and_replayed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

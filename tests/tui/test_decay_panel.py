@@ -176,7 +176,9 @@ async def test_two_thousand_layers_scroll_to_the_last(recorded: Recorded, make_a
     async with make_app().run_test(size=WIDE) as pilot:
         await press(pilot, "escape", "enter", "o", "o", "tab")
         pilot.app.screen.query_one(DecayPanel).focus_table()
+        await settle(pilot)
         await press(pilot, "end")
+        await settle(pilot)
         assert shown(pilot)[-1] == "head"
 
 

@@ -196,6 +196,8 @@ def _columns(names: tuple[str, ...], metric: str, pattern: str) -> dict[str, int
 
 def _last(block: _Floats) -> _Floats:
     """The last number of each column; NaN if there is none."""
+    if not len(block):
+        return np.full(block.shape[1], np.nan)
     from_end = np.isfinite(block)[::-1].argmax(axis=0)
     last: _Floats = block[::-1][from_end, np.arange(block.shape[1])]
     return last
