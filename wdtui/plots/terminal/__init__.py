@@ -6,6 +6,7 @@ No state is kept between calls, so any thread may draw. Curves may have any leng
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -15,7 +16,7 @@ from rich.cells import cell_len
 
 from wdtui.plots.terminal.canvas import Axes, Canvas, Drawing, Line, Palette, Row, drawn, window_any
 from wdtui.plots.terminal.raster import braille, decimate, lines, to_the_edges
-from wdtui.plots.terminal.scale import Floats, Scale, scale_of, time_scale, without_outliers
+from wdtui.plots.terminal.scale import Floats, Scale, round_step, scale_of, time_scale, without_outliers
 from wdtui.support.text import clean, number
 
 __all__ = [
@@ -209,7 +210,7 @@ def draw(
     elif not legend:
         _name_beside(canvas, look, series, curves)
     shown_scale = x_scale if known or x_range else None
-    end = max((float(x[-1]) for x, _ in finite if len(x)), default=None) if x_ticks is None else None
+    end = _end_of_data([x for x, _ in finite], x_scale) if x_ticks is None else None
     labels, columns = _x_labels(look, shown_scale, x_ticks, end, margin, width)
     cursor_column = None if cursor is None else x_scale.cell(cursor, canvas.columns)
     _grid(canvas, look, marks, x_scale, y_ticks, cursor_column)
@@ -223,6 +224,19 @@ def draw(
         _write_marks(lines_of_marks, look, shown_scale, marks, margin, canvas.columns)
     rows_of_text = [*([named] if named else []), *body, *(line.row for line in below)]
     return Drawing(rows_of_text, look.palette, shown_scale, range(margin, width))
+
+
+def _end_of_data(parts: Sequence[Floats], scale: Scale) -> float | None:
+    """Where the curves end; if the axis goes on, as of a live run, rounded down to a few per cent of it.
+
+    So the tick and its label, which a terminal has to paint, do not change with every point.
+    """
+    end = max((float(x[-1]) for x in parts if len(x)), default=None)
+    low, high = scale.ends
+    if end is None or scale.log or end >= low + 0.999 * (high - low):
+        return end
+    step = round_step(high - low, 50)
+    return math.floor(end / step) * step or None
 
 
 def _points(series: Series) -> tuple[Floats, Floats]:
@@ -321,7 +335,7 @@ def _grid(
         if mark.line and (column := x_scale.cell(mark.x, canvas.columns)) not in (None, cursor):
             style = look.style(f"{_DIM} {mark.color}" if mark.color else _DIM)
             canvas.fill(slice(None), slice(column, column + 1), look.glyph("┊"), style)
-    dots = np.where(np.arange(canvas.columns) % 2, ord(" "), ord(look.glyph("·"))).astype(np.uint32)
+    dots = np.where(np.arange(canvas.columns) % 4, ord(" "), ord(look.glyph("·"))).astype(np.uint32)
     if cursor is not None:
         dots[cursor] = 0
     for row in y_ticks:

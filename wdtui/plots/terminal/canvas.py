@@ -23,7 +23,7 @@ _Figure = type(plotext.active())
 _COLOR, _END = "\x1b[38;5;", "\x1b[0m"
 """The text before and after cells of one colour in plotext's output."""
 
-_STRETCH = 4
+_STRETCH = 8
 """The number of columns of one colour where two curves share cells."""
 
 Row = tuple[list[str], list[int]]
