@@ -97,7 +97,7 @@ def _shortened(load: Any) -> Any:
             return experiment
         fields = experiment.schema.fields.keys() - experiment.axes.keys()
         config = {name: value for name, value in (TINY | OTHERS | {"log_every": 32}).items() if name in fields}
-        fork = experiment.fork and dataclasses.replace(experiment.fork, at_epoch=1)
+        fork = experiment.fork and dataclasses.replace(experiment.fork, epochs=1, before_blow_up=False)
         quick = experiment.quick and shorter(experiment.quick)
         return dataclasses.replace(experiment, config=experiment.config | config, fork=fork, quick=quick)
 

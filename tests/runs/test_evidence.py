@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from store_tools import CONFIG, append, claim, point
 
+from wdtui.analysis.milestones import Milestones
 from wdtui.problems.addition.config import RunConfig
 from wdtui.runs.evidence import Evidence
 from wdtui.runs.executor import Executor
@@ -191,6 +192,33 @@ def test_runs_and_their_branches_are_trained_once(store: Store) -> None:
     assert unchanged.latest["train_loss"] == whole.latest["train_loss"] != changed.latest["train_loss"]
     trained(store, cases, experiment="e", executor=here(store), threads=1, tell=told.append)
     assert len(store.runs()) == 3 and len(told) == 4
+
+
+def test_branches_before_a_blow_up_are_trained_once_it_is_known(store: Store) -> None:
+    from wdtui.runs.trained import trained
+
+    short = CONFIG.replace(epochs=6)
+    configs = [short, short.replace(seed=1)]
+    for config, blow_ups in zip(configs, [(4 * short.steps_per_epoch,), ()], strict=True):
+        run_id = store.add_run(config)
+        seen = Milestones(1, None, blow_ups).to_json()
+        store.append(claim(store, run_id), [point(config.steps)], speed=1.0, milestones=seen)
+        store.set_status(store.run(run_id).claim, Status.DONE)
+    fork = Branching.read(SCHEMA, {"before_blow_up": 2, "branches": [{}, {"weight_decay": 0.0}]})
+    cases: list[Case] = [*configs, *(branch for config in configs for branch in fork.of(config))]
+    told: list[str] = []
+    for times in (1, 2):
+        runs = trained(store, cases, experiment="e", executor=here(store), threads=1, tell=told.append)
+        assert told.count("Run 2 has no blow-up, and its forks begin before its first blow-up.") == times
+        assert [run.id for run in runs.values()] == [1, 2, 3, 4] and len(store.runs()) == 4
+        assert [runs[case].parent_step for case in cases[2:4]] == [2 * short.steps_per_epoch] * 2
+    table = {"says": "So.", "measure": "blowups", "where": {"branch": "weight_decay=0"}, "at_most": 0}
+    for seed, state in [(short.seed, State.HOLDS), (1, State.NOT_RUN)]:
+        where = {"where": table["where"] | {"seed": seed}}
+        claims = read_claims(SCHEMA, [table | where], cases, quick=False)
+        axes = {"seed": [config.seed for config in configs]}
+        one = Experiment(name="e", question="?", config=short.to_mapping(), axes=axes, fork=fork, claims=claims)
+        assert [verdict.state for verdict in Evidence(store).verdicts(one)] == [state]
 
 
 def test_nothing_starts_once_there_is_a_reason_to_stop(store: Store) -> None:

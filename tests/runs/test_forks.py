@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from calls import Calls
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wdtui.analysis.milestones import milestones
+from wdtui.analysis.milestones import Milestones, milestones
 from wdtui.problems.addition.config import RunConfig
 from wdtui.runs import forks, retention, runner
 from wdtui.runs.retention import MilestoneTracker
@@ -185,6 +186,19 @@ def test_branches_can_be_added_before_their_run_is_trained(store: Store) -> None
     assert_equal(store.curves(unchanged.id), store.curves(trained(store, run_id).id))
     assert measured(store.curves(risen.id))[6] != measured(store.curves(free.id))[6]
     assert in_words(SCHEMA, {"betas": (0.8, 0.9)}) == "betas → 0.8,0.9"
+
+
+def test_a_branch_before_a_blow_up_begins_whole_epochs_before_the_first(store: Store) -> None:
+    (branch,) = Branching.read(SCHEMA, {"before_blow_up": 2, "branches": [{}]}).of(TINY)
+    run = store.run(store.add_run(TINY))._replace(status_text=Status.DONE)
+    for blow_ups, step in [((45, 60), 35), ((43,), 30), ((5,), 0)]:
+        seen = json.dumps(Milestones(5, None, blow_ups).to_json())
+        assert forks.placed(branch, run._replace(milestones_text=seen)).step == step
+    without = run._replace(milestones_text=json.dumps(Milestones(5, None, ()).to_json()))
+    with pytest.raises(ConfigError, match=r"Run 1 has no blow-up, and its forks begin before its first blow-up\."):
+        forks.placed(branch, without)
+    with pytest.raises(ConfigError, match="Run 1 has not ended yet"):
+        forks.placed(branch, run._replace(status_text=Status.RUNNING))
 
 
 # Plans

@@ -80,7 +80,7 @@ def show(experiment: ExperimentArgument, json: JsonOption = False) -> None:
     cells = len(loaded.cells())
     if loaded.fork:
         forks = "; ".join(in_words(loaded.schema, branch) for branch in loaded.fork.branches)
-        console.print(f"Each is forked after {loaded.fork.at_epoch} {loaded.schema.length}: {forks}.")
+        console.print(f"Each is forked {loaded.fork.place(loaded.schema.length)}: {forks}.")
     typed = clean(experiment)
     command = f"wdtui run {typed} --headless" if cells == 1 else f"wdtui experiments run {typed}"
     console.print(f"{'One run' if cells == 1 else f'{cells} runs'}; start with: {command}")

@@ -131,9 +131,7 @@ def _configs(found: Findings) -> str:
         from wdtui.studies.branches import in_words
 
         branches = "; ".join(in_words(experiment.schema, branch) for branch in experiment.fork.branches)
-        parts.append(
-            f"<p>Each run is forked after {experiment.fork.at_epoch} {experiment.schema.length}: {_text(branches)}.</p>"
-        )
+        parts.append(f"<p>Each run is forked {experiment.fork.place(experiment.schema.length)}: {_text(branches)}.</p>")
     return "\n".join(parts)
 
 

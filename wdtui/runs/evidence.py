@@ -5,6 +5,7 @@ Points are read only of runs that may count.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections import Counter
@@ -12,12 +13,13 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 
 from wdtui.problems import registry
-from wdtui.runs.forks import forked
+from wdtui.runs.forks import forked, placed
 from wdtui.schema.config import Config
+from wdtui.schema.hyperparameters import ConfigError
 from wdtui.store.records import FINISHED, RunRecord, Status, StoreError
 from wdtui.store.store import Store
 from wdtui.store.sweeps import fingerprint
-from wdtui.studies.branches import Branch, Case, forked_at
+from wdtui.studies.branches import Branch, Case
 from wdtui.studies.experiments import Experiment
 from wdtui.studies.verdicts import Outcome, State, Verdict, check
 
@@ -66,7 +68,20 @@ class Evidence:
         """The newest run that would count, finished, were its damaged points trained again."""
         return next((run for run in self._of_case(case, FINISHED) if self._lost(run)), None)
 
+    def placed(self, case: Case) -> Case | None:
+        """The case, for a branch with its step; None as long as that depends on a blow-up which is not there."""
+        if not isinstance(case, Branch) or not case.before_blow_up:
+            return case
+        parent = self.run(case.config)
+        with contextlib.suppress(ConfigError):
+            return placed(case, parent) if parent else None
+        return None
+
     def _of_case(self, case: Case, statuses: Collection[Status]) -> Iterator[RunRecord]:
+        found = self.placed(case)
+        if found is None:
+            return
+        case = found
         if isinstance(case, Branch):
             config, plan = forked(case.config, (), case.step, dict(case.changes))
             for run in self._alike(config):
@@ -108,6 +123,6 @@ class Evidence:
             milestones=run.milestones,
             curves=partial(self._store.curves, run.id),
             diverged=run.status == Status.DIVERGED,
-            forked_at=forked_at(case),
+            forked_at=(run.parent_step or 0) if isinstance(case, Branch) else 0,
             lacking=run.id if self._lost(run) else None,
         )

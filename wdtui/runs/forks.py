@@ -13,8 +13,8 @@ from wdtui.schema.config import Config
 from wdtui.schema.hyperparameters import ConfigError, format_value
 from wdtui.schema.steering import Plan, Steering, planned, steering_to, values_at
 from wdtui.store.checkpoints import Checkpoint
-from wdtui.store.records import RunRecord, StoreError
-from wdtui.studies.branches import Branching, in_words
+from wdtui.store.records import FINISHED, RunRecord, StoreError
+from wdtui.studies.branches import Branch, Branching, in_words
 from wdtui.support.text import number
 
 if TYPE_CHECKING:
@@ -54,14 +54,29 @@ def check_trained_here(store: Store, run: RunRecord) -> None:
 
 
 def branch(store: Store, parent: RunRecord, branching: Branching) -> list[int]:
-    """Queue the branches of a run of an experiment, also where it has not come so far; return their numbers."""
-    at = branching.at_epoch * parent.config.steps_per_epoch
-    return [
-        fork(
-            store, parent, at, changes, name=in_words(parent.schema, changes), experiment=parent.experiment, ahead=True
-        )
-        for changes in branching.branches
-    ]
+    """Queue the branches of a run of an experiment, also where it has not come so far; return their numbers.
+
+    Raises ConfigError for a run without the blow-up before which it is to be forked.
+    """
+    branches = [placed(one, parent) for one in branching.of(parent.config)]
+    return [queue(store, parent, one, experiment=parent.experiment) for one in branches]
+
+
+def queue(store: Store, parent: RunRecord, branch: Branch, *, experiment: str) -> int:
+    """Queue a branch of a run, also where it has not come so far; return its number."""
+    changes = dict(branch.changes)
+    name = in_words(parent.schema, changes)
+    return fork(store, parent, branch.step, changes, name=name, experiment=experiment, ahead=True)
+
+
+def placed(branch: Branch, parent: RunRecord) -> Branch:
+    """A branch of a run with its step. Raises ConfigError if that depends on a blow-up that the run does not have."""
+    if not branch.before_blow_up:
+        return branch
+    if parent.status in FINISHED and (steps := parent.milestones["blowups"]["steps"]):
+        return branch.placed(steps[0])
+    why = "has no blow-up" if parent.status in FINISHED else "has not ended yet"
+    raise ConfigError(f"Run {parent.id} {why}, and its forks begin before its first blow-up.")
 
 
 def replay(store: Store, run: RunRecord, *, name: str = "") -> int:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from wdtui.runs import forks
 from wdtui.runs.completion import leaving_none_live, train
 from wdtui.runs.evidence import Evidence
 from wdtui.runs.executor import Executor
+from wdtui.schema.hyperparameters import ConfigError
 from wdtui.store.records import CLAIMABLE, FINISHED, LIVE, RunRecord, Status
 from wdtui.store.store import Store
-from wdtui.studies.branches import Branch, Case, config_of, forked_at, in_words
+from wdtui.studies.branches import Branch, Case, config_of, forked_at
 
 _FIRST_SECONDS = 1.0
 """How long it takes until an average says anything."""
@@ -51,19 +52,20 @@ class _Clock:
 
     def __init__(self, missing: Sequence[Case]) -> None:
         self._missing = missing
-        self._all_steps = sum(config_of(case).steps - forked_at(case) for case in missing)
         self._began = 0.0
         self._steps_before = 0
 
     def now(self, runs: Mapping[Case, RunRecord]) -> Progress:
         known = {case: runs[case] for case in self._missing if case in runs}
-        steps = sum(max(0, run.step - forked_at(case)) for case, run in known.items())
+        begun = {case: known[case].parent_step or 0 if case in known else forked_at(case) for case in self._missing}
+        steps = sum(max(0, run.step - begun[case]) for case, run in known.items())
+        all_steps = sum(config_of(case).steps - begun[case] for case in self._missing)
         if not self._began:
             self._steps_before = steps
             self._began = time.monotonic() if any(run.live for run in known.values()) else 0.0
         seconds = time.monotonic() - self._began if self._began else 0.0
         finished = sum(run.status in FINISHED for run in known.values())
-        return Progress(len(self._missing), finished, steps, self._all_steps, seconds, self._steps_before)
+        return Progress(len(self._missing), finished, steps, all_steps, seconds, self._steps_before)
 
 
 def trained(
@@ -97,6 +99,9 @@ def trained(
     with leaving_none_live(trainer, stop):
         for late in (False, True):
             stage = [case for case in missing if isinstance(case, Branch) == late and not stop()]
+            if late:
+                evidence = Evidence(store)  # where a branch begins may depend on what has been trained by now
+                stage = list(_startable(stage, runs, tell))
             for case in stage:
                 begun = evidence.run(case, CLAIMABLE | LIVE) or _reopened(store, evidence.lacking(case))
                 runs[case] = begun or store.run(_added(store, case, runs, experiment))
@@ -112,6 +117,22 @@ def trained(
     return {case: store.run(run.id) for case, run in runs.items()}
 
 
+def _startable(
+    branches: Sequence[Case], runs: Mapping[Case, RunRecord], tell: Callable[[str], None]
+) -> Iterator[Branch]:
+    """The branches whose step is known. Of each run without the blow-up that says it, `tell` is called."""
+    without: set[str] = set()
+    for branch in branches:
+        assert isinstance(branch, Branch)
+        try:
+            forks.placed(branch, runs[branch.config])
+            yield branch
+        except ConfigError as error:
+            without.add(str(error))
+    for why in sorted(without):
+        tell(why)
+
+
 def _reopened(store: Store, lacking: RunRecord | None) -> RunRecord | None:
     """A finished run whose damaged points are to be trained again."""
     if lacking is None:
@@ -124,9 +145,8 @@ def _added(store: Store, case: Case, runs: Mapping[Case, RunRecord], experiment:
     """A new run; for a branch, that of the run which it leaves is known."""
     if not isinstance(case, Branch):
         return store.add_run(case, experiment=experiment)
-    changes = dict(case.changes)
-    name, parent = in_words(case.config.schema(), changes), runs[case.config]
-    return forks.fork(store, parent, case.step, changes, name=name, experiment=experiment, ahead=True)
+    parent = runs[case.config]
+    return forks.queue(store, parent, forks.placed(case, parent), experiment=experiment)
 
 
 def _read(store: Store, run_ids: Sequence[int]) -> list[RunRecord]:

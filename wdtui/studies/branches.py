@@ -1,7 +1,8 @@
 """The branches of an experiment: forks of each of its runs, with changes made while training.
 
 [fork]
-at_epoch = 108                                    after how many epochs the runs are forked
+at_epoch = 108                                    after how many epochs the runs are forked; or
+before_blow_up = 3                                how many epochs before the first blow-up of each
 branches = [{}, {bn_epsilon = 1e-2}, {bn_epsilon = "1e-2:50"}]
                                                   what each fork changes; "VALUE:EPOCHS" over so many epochs
 
@@ -31,12 +32,21 @@ class Branch:
     config: Config
     step: int
     changes: tuple[tuple[str, Change], ...]
+    before_blow_up: bool = False
+    """Whether `step` is a number of steps before the first blow-up, which is known once the run is trained."""
 
     @property
     def name(self) -> str:
         """Its changes, in the syntax of `--set`."""
         return _name(dict(self.changes))
 
+    def placed(self, blow_up: int) -> Branch:
+        """A branch before the first blow-up with its step, which is 0 at least, given the step of the blow-up."""
+        step = max(0, blow_up - self.step)
+        return Branch(self.config, step - step % self.config.steps_per_epoch, self.changes)
+
+
+_PLACES = "at_epoch", "before_blow_up"
 
 Case = Config | Branch
 """The subject of a claim: a run of an experiment, or a branch of one."""
@@ -55,29 +65,37 @@ def config_of(case: Case) -> Config:
 
 
 def forked_at(case: Case) -> int:
-    """The step of the fork; 0 if it is not a fork."""
-    return case.step if isinstance(case, Branch) else 0
+    """The step of the fork; 0 if it is not a fork, or one whose step is not known yet."""
+    return case.step if isinstance(case, Branch) and not case.before_blow_up else 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Branching:
     """The epoch after which runs are forked, and the changes of each fork."""
 
-    at_epoch: int
+    epochs: int
+    """After how many epochs, or how many before the first blow-up of each run."""
+    before_blow_up: bool
     branches: tuple[dict[str, Change], ...]
 
     @classmethod
     def read(cls, schema: Schema, table: Mapping[str, Any]) -> Self:
         """Read the table [fork] of an experiment over this schema. Raises ConfigError."""
         for key in table:
-            if key not in ("at_epoch", "branches"):
-                raise ConfigError(f"{key} is not a key of [fork]{nearest(key, ('at_epoch', 'branches'))}")
-        at_epoch, branches = table.get("at_epoch"), table.get("branches")
-        if not isinstance(at_epoch, int) or at_epoch < 0:
-            raise ConfigError("[fork] needs at_epoch, a whole number ≥ 0.")
+            if key not in (*_PLACES, "branches"):
+                raise ConfigError(f"{key} is not a key of [fork]{nearest(key, (*_PLACES, 'branches'))}")
+        places, branches = [key for key in _PLACES if key in table], table.get("branches")
+        if len(places) != 1 or not isinstance(epochs := table[places[0]], int) or epochs < 0:
+            raise ConfigError("[fork] needs at_epoch or before_blow_up, a whole number ≥ 0.")
         if not isinstance(branches, list) or not all(isinstance(branch, dict) for branch in branches):
             raise ConfigError("[fork] needs branches, a list of tables as {bn_epsilon = 1e-2}.")
-        return cls(at_epoch=at_epoch, branches=tuple(_changes(schema, branch) for branch in branches))
+        changes = tuple(_changes(schema, branch) for branch in branches)
+        return cls(epochs=epochs, before_blow_up=places == ["before_blow_up"], branches=changes)
+
+    @property
+    def key(self) -> str:
+        """The key of the table that says where runs are forked."""
+        return _PLACES[self.before_blow_up]
 
     @property
     def names(self) -> list[str]:
@@ -86,8 +104,14 @@ class Branching:
 
     def of(self, config: Config) -> list[Branch]:
         """The branches of one run."""
-        step = self.at_epoch * config.steps_per_epoch
-        return [Branch(config, step, tuple(changes.items())) for changes in self.branches]
+        step = self.epochs * config.steps_per_epoch
+        return [Branch(config, step, tuple(changes.items()), self.before_blow_up) for changes in self.branches]
+
+    def place(self, unit: str) -> str:
+        """Where the runs are forked, as a phrase; `unit` is what they count in."""
+        return (
+            f"{self.epochs} {unit} before its first blow-up" if self.before_blow_up else f"after {self.epochs} {unit}"
+        )
 
 
 def _changes(schema: Schema, branch: Mapping[str, Any]) -> dict[str, Change]:

@@ -236,7 +236,9 @@ class Workbench(RunScreen):
         """Runs in a thread; returns the runs and their branches. Raises StoreError and ConfigError."""
         sweep = self.controls.start_sweep(Grid.of(experiment.base(), experiment.axes), experiment=experiment.name)
         started = [run_id for run_id in self.controls.store.sweeps.run_ids(sweep.id) if run_id is not None]
-        return started + (self.controls.branch(started, experiment.fork) if experiment.fork else [])
+        if experiment.fork is None or experiment.fork.before_blow_up:  # its runs have no blow-up yet
+            return started
+        return started + self.controls.branch(started, experiment.fork)
 
     def _show_started(self, run_ids: list[int]) -> None:
         self._marked = run_ids
