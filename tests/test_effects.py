@@ -12,7 +12,7 @@ from wdtui.schema.config import Config
 from wdtui.schema.curves import Curves
 from wdtui.schema.schema import Judged
 from wdtui.studies.branches import Branch, Case, config_of, forked_at, value_in
-from wdtui.studies.experiments import load
+from wdtui.studies.experiments import Experiment, load
 from wdtui.studies.verdicts import Outcome, State, check
 
 Values = dict[str, NDArray[np.float64]]
@@ -32,7 +32,10 @@ def outcome(case: Case, recorded: Recorded) -> Outcome:
 
 def failing(name: str, recorded: Recorded) -> list[int]:
     """The places of the claims that fail; the others hold."""
-    experiment = load(name).variant(True)
+    return failing_of(load(name).variant(True), recorded)
+
+
+def failing_of(experiment: Experiment, recorded: Recorded) -> list[int]:
     cases = experiment.cases()
     outcomes = {case: outcome(case, recorded) for case in cases}
     states = [check(claim, cases, outcomes).state for claim in experiment.claims]
@@ -68,6 +71,41 @@ def test_decay_after_the_fit_is_what_counts() -> None:
 
     assert failing("decay-after-fit", recorded(np.inf)) == []
     assert failing("decay-after-fit", recorded(480)) == [1]
+
+
+def test_the_period_of_instabilities_is_a_time_constant() -> None:
+    def recorded(period: Callable[[float, float], float]) -> Recorded:
+        def one(case: Case, steps: NDArray[np.int64]) -> Values:
+            rate, decay = (value_in(case, name) for name in ("learning_rate", "weight_decay"))
+            each = np.inf if not decay else period(rate, decay) if value_in(case, "scale_invariant") else 1500
+            fallen = (steps % each < 20) & (steps > each / 2)
+            return {"train_accuracy": np.where(fallen, 0.5, 1.0), "test_accuracy": 0.9 + 0 * steps}
+
+        return one
+
+    full = load("periodic-behaviour").variant(False)
+    for period, failed in [
+        (lambda rate, decay: 1 / (rate * decay), []),
+        (lambda rate, decay: 10 / decay, [3, 4]),
+        (lambda rate, decay: 1000, [2, 4]),
+        (lambda rate, decay: 120, [1, 2]),
+    ]:
+        assert failing_of(full, recorded(period)) == failed
+
+
+def test_the_best_time_constant_is_a_number_of_epochs() -> None:
+    def recorded(best: Callable[[int, int], float]) -> Recorded:
+        def one(case: Case, steps: NDArray[np.int64]) -> Values:
+            decay, examples, length = (value_in(case, name) for name in ("weight_decay", "examples", "steps"))
+            away = np.abs(np.log2(decay / best(examples, length)))
+            return {"test_accuracy": 0.9 - 0.02 * away + 0 * steps}
+
+        return one
+
+    assert failing("time-constant", recorded(lambda examples, steps: 1680 / examples)) == []
+    assert failing("time-constant", recorded(lambda examples, steps: 1.4)) == [0, 2, 3]
+    assert failing("time-constant", recorded(lambda examples, steps: 5.6)) == [1, 2, 4]
+    assert failing("time-constant", recorded(lambda examples, steps: 1120 / steps)) == [5]
 
 
 def test_double_descent_is_a_peak_that_the_best_decay_removes() -> None:

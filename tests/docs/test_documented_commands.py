@@ -90,7 +90,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_threads: None) ->
 
 
 def _shortened(load: Any) -> Any:
-    """Experiments with networks and lengths of TINY, and few points where an axis makes them longer."""
+    """Experiments with networks and lengths of TINY, one seed, and few points where an axis makes them longer."""
 
     def shorter(experiment: Any) -> Any:
         if experiment.problem.endswith(".py"):
@@ -99,7 +99,9 @@ def _shortened(load: Any) -> Any:
         config = {name: value for name, value in (TINY | OTHERS | {"log_every": 32}).items() if name in fields}
         fork = experiment.fork and dataclasses.replace(experiment.fork, epochs=1, before_blow_up=False)
         quick = experiment.quick and shorter(experiment.quick)
-        return dataclasses.replace(experiment, config=experiment.config | config, fork=fork, quick=quick)
+        fewer = {"seed": lambda values: values[:1], "steps": lambda values: range(1, len(values) + 1)}
+        axes = {name: fewer.get(name, list)(values) for name, values in experiment.axes.items()}
+        return dataclasses.replace(experiment, config=experiment.config | config, axes=axes, fork=fork, quick=quick)
 
     return lambda name: shorter(load(name))
 

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +16,13 @@ from command_line import events, wdtui
 
 from wdtui.problems import registry
 from wdtui.problems.declared import DeclaredConfig
+from wdtui.problems.user_code import UserCodeError
 from wdtui.runs.service import about_source
 from wdtui.runs.worker import Worker
 from wdtui.training.declared import DeclaredSession
 
 SMALL: dict[str, dict[str, object]] = {
+    "digits": {"examples": 40, "width": 2, "batch_size": 10, "steps": 6, "log_every": 2},
     "modular_addition": {"p": 7, "width": 8, "steps": 6, "log_every": 2},
     "edge_of_stability": {"width": 4, "steps": 6, "log_every": 2},
     "ridge": {"dimensions": 4, "steps": 6, "log_every": 2},
@@ -31,6 +34,10 @@ def session_of(name: str, **changes: object) -> DeclaredSession:
     config = registry.find(name).config(**SMALL[name] | changes)
     assert isinstance(config, DeclaredConfig)
     return DeclaredSession(config, "cpu")
+
+
+def digits(**changes: object) -> Any:
+    return session_of("digits", **changes).problem
 
 
 def measured(session: DeclaredSession) -> list[dict[str, float]]:
@@ -101,6 +108,58 @@ def test_modular_addition_splits_all_pairs_and_knows_their_sums() -> None:
         assert torch.equal(y, (a + b) % 7) and (x.sum(1) == 2).all()
         pairs |= dict.fromkeys(zip(a.tolist(), b.tolist(), strict=True))
     assert len(pairs) == 49 and len(problem.train[1]) == 14  # type: ignore[attr-defined]
+
+
+def test_digits_are_split_and_their_training_labels_are_noisy() -> None:
+    from sklearn.datasets import load_digits
+
+    known = {image.tobytes(): digit for image, digit in zip(*load_digits(return_X_y=True), strict=True)}
+    (x, y), (test_x, test_y) = (getattr(digits(examples=1200, label_noise=0.5), name) for name in ("train", "test"))
+    assert (x.shape, test_x.shape) == ((1200, 1, 8, 8), (597, 1, 8, 8))
+    both = torch.cat([x, test_x])
+    assert both.mean().item() == pytest.approx(0, abs=1e-5) and both.std().item() == pytest.approx(1, abs=1e-3)
+    pixels = ((both - both.min()) * 16 / (both.max() - both.min())).round().double().flatten(1).numpy()
+    true = torch.tensor([known[image.tobytes()] for image in pixels])
+    assert torch.equal(true[1200:], test_y) and {image.tobytes() for image in pixels} == {*known}
+    assert (true[:1200] == y).float().mean().item() == pytest.approx(0.55, abs=0.05)  # a tenth of the noise is right
+
+
+@pytest.mark.parametrize("scale_invariant", [True, False])
+def test_what_is_trained_of_digits_is_scale_invariant_if_asked_for(scale_invariant: bool) -> None:
+    session = session_of("digits", scale_invariant=scale_invariant, steps=20)
+    model, x = session.problem.model, session.problem.train[0]  # type: ignore[attr-defined]
+    last = model[-1].weight.detach().clone()
+    measured(session)
+    assert torch.equal(model[-1].weight, last) == scale_invariant
+    assert (last.norm().item() == pytest.approx(10)) == scale_invariant
+    before = model(x)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter *= 2 if parameter.requires_grad else 1
+    assert torch.allclose(model(x), before, rtol=1e-3, atol=1e-3) == scale_invariant
+
+
+def test_adamw_of_digits_decays_apart_from_the_gradient() -> None:
+    """Without decay SGD moves a weight in proportion to its gradient, and AdamW by η. AdamW takes (1 − ηλ)·W too."""
+    moved = {}
+    for name, decay in [("sgd", 0.0), ("adamw", 0.0), ("adamw", 0.5)]:
+        problem = digits(optimizer=name, learning_rate=0.1, weight_decay=decay)
+        weight = problem.model[0].weight
+        before = weight.detach().clone()
+        for parameter in problem.model.parameters():
+            parameter.grad = torch.full_like(parameter, 3.0)
+        problem.descent.step()
+        moved[name, decay] = (before - weight).detach()
+    assert torch.allclose(moved["sgd", 0.0], torch.tensor(0.3)) and torch.allclose(
+        moved["adamw", 0.0], torch.tensor(0.1)
+    )
+    assert torch.allclose(moved["adamw", 0.5], 0.1 + 0.1 * 0.5 * before)
+
+
+def test_without_its_extra_a_run_of_digits_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(UserCodeError, match=r"with scikit-learn: pip install 'wdtui\[digits\]'\.$"):
+        session_of("digits")
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.3])

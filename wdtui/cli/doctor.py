@@ -17,7 +17,7 @@ from wdtui.cli.fields import StoreOption
 
 Finding = tuple[bool, str, str]
 """Whether it is well, the subject, and the result."""
-_EXTRAS = "plot", "parquet", "tensorboard", "ray", "gpu", "lightning", "transformers"
+_EXTRAS = "plot", "parquet", "tensorboard", "ray", "digits", "gpu", "lightning", "transformers"
 """The extras in pyproject.toml for users, not for developers."""
 
 
