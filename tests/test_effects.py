@@ -108,6 +108,28 @@ def test_the_best_time_constant_is_a_number_of_epochs() -> None:
     assert failing("time-constant", recorded(lambda examples, steps: 1120 / steps)) == [5]
 
 
+def test_a_blow_up_is_what_raises_the_test_accuracy() -> None:
+    def recorded(helps: float, slow: bool) -> Recorded:
+        """Blow-ups at step 8,970, but at half the rate; they, or else the time, raise the test accuracy."""
+
+        def one(case: Case, steps: NDArray[np.int64]) -> Values:
+            branch = value_in(case, "branch")
+            prevented = "learning_rate" in branch and slow
+            blown = (steps >= 8970) & (not prevented)
+            if "epsilon" in branch:
+                blown = blown | (steps > forked_at(case))
+            test = 0.03 + helps * blown * (2 if "epsilon" in branch else 1) + (0.3 - helps) * (steps > 9500)
+            norm = np.where(branch == "weight_decay=0", 65.0, 55.0) + 0 * steps
+            fallen = np.where(np.diff(blown, prepend=False), 0.2, 1.0)
+            return {"train_accuracy": fallen, "test_accuracy": test, "weight_norm": norm}
+
+        return one
+
+    assert failing("blow-up-forks", recorded(0.3, True)) == []
+    assert failing("blow-up-forks", recorded(0.0, True)) == [4, 6]
+    assert failing("blow-up-forks", recorded(0.3, False)) == [2, 4]
+
+
 def test_double_descent_is_a_peak_that_the_best_decay_removes() -> None:
     def recorded(peak: float) -> Recorded:
         def one(case: Case, steps: NDArray[np.int64]) -> Values:

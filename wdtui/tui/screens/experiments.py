@@ -134,7 +134,8 @@ def page(name: str, standing: Standing | None = None, runs: Sequence[RunRecord] 
         text.append(f"{_label(fields[field]):<28}{' · '.join(map(format_value, values))}\n")
     text.append(f"\n{_amount(cells, runs)}\n")
     if experiment.fork:
-        text.append(f"each forked {experiment.fork.place(experiment.schema.length)}: ")
+        trained = ", by the command below" if experiment.fork.before_blow_up else ""
+        text.append(f"each forked {experiment.fork.place(experiment.schema.length)}{trained}: ")
         text.append(f"{'; '.join(in_words(experiment.schema, branch) for branch in experiment.fork.branches)}\n")
     if experiment.quick:
         text.append(f"{_amount(experiment.quick.cells(), runs)} in the quick variant, which r trains\n")

@@ -236,7 +236,7 @@ class Workbench(RunScreen):
         """Runs in a thread; returns the runs and their branches. Raises StoreError and ConfigError."""
         sweep = self.controls.start_sweep(Grid.of(experiment.base(), experiment.axes), experiment=experiment.name)
         started = [run_id for run_id in self.controls.store.sweeps.run_ids(sweep.id) if run_id is not None]
-        if experiment.fork is None or experiment.fork.before_blow_up:  # its runs have no blow-up yet
+        if experiment.fork is None or experiment.fork.before_blow_up:  # which these runs do not have yet
             return started
         return started + self.controls.branch(started, experiment.fork)
 
