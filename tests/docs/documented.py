@@ -29,7 +29,7 @@ OF_A_FILE: dict[str, object] = {"--width": 4, "--steps": 4}
 """The same for a problem's file …"""
 OF_A_NEW_FILE: dict[str, object] = {"--p": 7}
 """… and what is added for the one that `wdtui new` writes."""
-OTHER_WORDS = {"8424": "10", "300": "10"}
+OTHER_WORDS = {"8424": "10", "300": "10", "70200": "10"}
 """Steps that a tiny run does not reach."""
 VERDICTS = (0, 3)
 """Exit statuses of `experiments verify`: tiny networks bear out no claims. All else must end with 0."""

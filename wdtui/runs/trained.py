@@ -57,7 +57,7 @@ class _Clock:
 
     def now(self, runs: Mapping[Case, RunRecord]) -> Progress:
         known = {case: runs[case] for case in self._missing if case in runs}
-        begun = {case: known[case].parent_step or 0 if case in known else forked_at(case) for case in self._missing}
+        begun = {case: known[case].parent_step or 0 if case in known else _begins(case) for case in self._missing}
         steps = sum(max(0, run.step - begun[case]) for case, run in known.items())
         all_steps = sum(config_of(case).steps - begun[case] for case in self._missing)
         if not self._began:
@@ -66,6 +66,11 @@ class _Clock:
         seconds = time.monotonic() - self._began if self._began else 0.0
         finished = sum(run.status in FINISHED for run in known.values())
         return Progress(len(self._missing), finished, steps, all_steps, seconds, self._steps_before)
+
+
+def _begins(case: Case) -> int:
+    """The step at which a case begins. A branch before a blow-up counts no steps as long as it is not known."""
+    return case.config.steps if isinstance(case, Branch) and case.before_blow_up else forked_at(case)
 
 
 def trained(
