@@ -103,6 +103,17 @@ async def test_all_runs_of_an_experiment_are_started_and_marked(recorded: Record
     assert scheduler.submitted == list(range(1, len(cells) + 1))
 
 
+@pytest.mark.parametrize(("name", "forks"), [("raise-epsilon", 4), ("blow-up-forks", 0)])
+async def test_forks_are_started_with_their_runs_unless_a_blow_up_says_where(
+    recorded: Recorded, make_app: MakeApp, name: str, forks: int
+) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "E", "home", *("down",) * names().index(name), "r")
+    cells = load(name).cells()
+    parents = [run.parent for run in recorded.store.runs()]
+    assert parents.count(None) == len(cells) and len(parents) == len(cells) * (1 + forks)
+
+
 async def test_the_gallery_fills_the_form(recorded: Recorded, make_app: MakeApp) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "E", "home", *("down",) * names().index("training-curves"), "enter", "enter")
