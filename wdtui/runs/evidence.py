@@ -79,18 +79,15 @@ class Evidence:
 
     def _of_case(self, case: Case, statuses: Collection[Status]) -> Iterator[RunRecord]:
         found = self.placed(case)
-        if found is None:
-            return
-        case = found
-        if isinstance(case, Branch):
-            config, plan = forked(case.config, (), case.step, dict(case.changes))
+        if isinstance(found, Branch):
+            config, plan = forked(found.config, (), found.step, dict(found.changes))
             for run in self._alike(config):
-                if run.parent_step == case.step and run.status in statuses and run.plan == plan:
+                if run.parent_step == found.step and run.status in statuses and run.plan == plan:
                     yield run
-            return
-        for run in self._alike(case):
-            if run.id in self._unmodified and run.status in statuses:
-                yield run
+        elif found:
+            for run in self._alike(found):
+                if run.id in self._unmodified and run.status in statuses:
+                    yield run
 
     def _lost(self, run: RunRecord) -> tuple[int, ...] | None:
         """The steps of the damaged points that a run lacks; None where it cannot be read what its points are."""

@@ -73,7 +73,7 @@ def placed(branch: Branch, parent: RunRecord) -> Branch:
     """A branch of a run with its step. Raises ConfigError if that depends on a blow-up that the run does not have."""
     if not branch.before_blow_up:
         return branch
-    if parent.status in FINISHED and (steps := parent.milestones["blowups"]["steps"]):
+    if parent.status in FINISHED and (steps := parent.milestones.get("blowups", {}).get("steps")):
         return branch.placed(steps[0])
     why = "has no blow-up" if parent.status in FINISHED else "has not ended yet"
     raise ConfigError(f"Run {parent.id} {why}, and its forks begin before its first blow-up.")
