@@ -1,6 +1,7 @@
 """Experiments: TOML files with a question, the config that answers it and the axes to vary.
 
 question = "..."            the question
+effect = "grokking"         optional: the effect that it is about, one of EFFECTS
 problem = "addition"        optional: the problem to train
 article = "..."             the passage of the article or of a paper
 expected = "..."            the result to expect
@@ -37,9 +38,23 @@ from wdtui.support.errors import WdtuiError
 from wdtui.support.files import parse_toml, read_toml_text
 from wdtui.support.text import clean, too_long
 
+EFFECTS = (
+    "first steps",
+    "grokking",
+    "range of weight decay",
+    "blow-ups",
+    "double descent",
+    "edge of stability",
+    "kinds of weight decay",
+    "rotation",
+)
+"""The effects by which experiments are grouped, in the order in which they are listed."""
+OTHER = "other questions"
+"""The group of the experiments that name no effect, the last one."""
+
 _TEXTS, _TABLES, _LISTS = ("question", "article", "expected"), ("config", "axes"), ("claims", "notes")
 _KEYS: dict[str, tuple[type, str]] = (
-    dict.fromkeys((*_TEXTS, "problem"), (str, "text"))
+    dict.fromkeys((*_TEXTS, "effect", "problem"), (str, "text"))
     | dict.fromkeys((*_TABLES, "fork", "quick"), (dict, "a table"))
     | dict.fromkeys(_LISTS, (list, "tables, as [[claims]] is"))
 )
@@ -55,6 +70,8 @@ class Experiment:
 
     name: str
     question: str
+    effect: str = ""
+    """One of EFFECTS, or empty."""
     problem: str = registry.DEFAULT
     article: str = ""
     expected: str = ""
@@ -116,7 +133,7 @@ class Experiment:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON types, with the claims as text."""
-        plain = {key: getattr(self, key) for key in ("name", "problem", *_TEXTS, *_TABLES)}
+        plain = {key: getattr(self, key) for key in ("name", "effect", "problem", *_TEXTS, *_TABLES)}
         claims = [{"says": claim.says, "measures": claim.subject, "bounds": claim.bounds} for claim in self.claims]
         fork = {"at_epoch": self.fork.at_epoch, "branches": self.fork.names} if self.fork else None
         return plain | {"fork": fork, "claims": claims, "quick": self.quick.to_json() if self.quick else None}
@@ -137,6 +154,25 @@ def folder() -> Path:
 def names() -> list[str]:
     """The names of wdtui's experiments."""
     return sorted(path.stem for path in folder().glob("*.toml"))
+
+
+def by_effect() -> dict[str, list[str]]:
+    """The names of wdtui's experiments by their effect, in the order of EFFECTS, then those without one under OTHER.
+
+    Of each file only the effect is read, so that listing them is fast and a file with an error is listed too.
+    """
+    groups: dict[str, list[str]] = {effect: [] for effect in (*EFFECTS, OTHER)}
+    for name in names():
+        groups[_effect(folder() / f"{name}.toml")].append(name)
+    return {effect: found for effect, found in groups.items() if found}
+
+
+def _effect(path: Path) -> str:
+    try:
+        effect = parse_toml(read_toml_text(path)).get("effect")
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return OTHER
+    return effect if effect in EFFECTS else OTHER
 
 
 def notes_of(name: str, config: Config, plan: Plan = ()) -> tuple[Note, ...]:
@@ -203,6 +239,12 @@ def _experiment(name: str, content: dict[str, Any], beside: Path) -> Experiment:
     if "question" not in content:
         raise ExperimentError('the question is missing: question = "…".')
     parts: dict[str, Any] = {key: clean(content[key]) for key in _TEXTS if key in content}
+    if "effect" in content:
+        if content["effect"] not in EFFECTS:
+            effect, known = clean(content["effect"]), ", ".join(EFFECTS)
+            near = nearest(effect, EFFECTS)
+            raise ExperimentError(f"there is no effect “{effect}”{near if near != '.' else f': give one of {known}.'}")
+        parts["effect"] = content["effect"]
     problem = content.get("problem", registry.DEFAULT)
     parts["problem"] = str(beside / problem) if registry.is_file(problem) else problem
     schema = registry.find(parts["problem"]).config.schema()
