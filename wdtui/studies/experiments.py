@@ -12,6 +12,7 @@ expected = "..."            the result to expect
 [quick.config] [quick.axes] optional: what is different in a variant that takes minutes
 [[claims]]                  optional: statements about the runs, see `claims.py`
 [[notes]]                   optional: texts shown while a run trains, see `notes.py`
+[picture]                   optional: the curves that show what it is about, see `pictures.py`
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import json
 import math
 import tomllib
 from collections.abc import Sequence
@@ -34,6 +36,7 @@ from wdtui.studies.branches import Branching, Case
 from wdtui.studies.claims import Claim, read_claims
 from wdtui.studies.grid import check_count, read_axis
 from wdtui.studies.notes import Note, read_notes
+from wdtui.studies.pictures import Picture, Thumbnail, read_picture
 from wdtui.support.errors import WdtuiError
 from wdtui.support.files import parse_toml, read_toml_text
 from wdtui.support.text import clean, too_long
@@ -55,7 +58,7 @@ OTHER = "other questions"
 _TEXTS, _TABLES, _LISTS = ("question", "article", "expected"), ("config", "axes"), ("claims", "notes")
 _KEYS: dict[str, tuple[type, str]] = (
     dict.fromkeys((*_TEXTS, "effect", "problem"), (str, "text"))
-    | dict.fromkeys((*_TABLES, "fork", "quick"), (dict, "a table"))
+    | dict.fromkeys((*_TABLES, "fork", "quick", "picture"), (dict, "a table"))
     | dict.fromkeys(_LISTS, (list, "tables, as [[claims]] is"))
 )
 
@@ -80,6 +83,8 @@ class Experiment:
     fork: Branching | None = None
     claims: tuple[Claim, ...] = ()
     notes: tuple[Note, ...] = ()
+    picture: Picture = dataclasses.field(default_factory=Picture)
+    """What to draw of the runs of the variant that has it: the quick one, or the only one."""
     quick: Experiment | None = None
     """The variant that takes minutes. None without one, and in that variant itself."""
 
@@ -139,6 +144,13 @@ class Experiment:
         return plain | {"fork": fork, "claims": claims, "quick": self.quick.to_json() if self.quick else None}
 
     @property
+    def drawn(self) -> dict[str, Any]:
+        """What a thumbnail of this variant is recorded of, as plain JSON types."""
+        described = {key: value for key, value in self.to_json().items() if key in ("problem", "fork", *_TABLES)}
+        plain: dict[str, Any] = json.loads(json.dumps(described | {"picture": self.picture.table}, default=list))
+        return plain
+
+    @property
     def title(self) -> str:
         """The name and the axes, e.g. 'batchnorm-epsilon (bn_epsilon 1e-5, 0.01)'."""
         axes = [f"{field} {', '.join(map(format_value, values))}" for field, values in self.axes.items()]
@@ -173,6 +185,21 @@ def _effect(path: Path) -> str:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
         return OTHER
     return effect if effect in EFFECTS else OTHER
+
+
+def thumbnail_file(name: str) -> Path:
+    """The file with the recorded picture of one of wdtui's experiments."""
+    return folder() / "thumbnails" / f"{name}.json"
+
+
+def thumbnail(experiment: Experiment) -> Thumbnail | None:
+    """The recorded picture of one of wdtui's experiments; None if there is none of it as it is now."""
+    shown = experiment.variant(quick=True)
+    try:
+        found = Thumbnail.from_text(thumbnail_file(experiment.name).read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return found if found.of == shown.drawn else None
 
 
 def notes_of(name: str, config: Config, plan: Plan = ()) -> tuple[Note, ...]:
@@ -283,8 +310,12 @@ def _variant(
             raise ExperimentError(f"the axis {field} must be a list of values, or text in the format of --axis.")
     experiment.check_count()
     experiment.base()
-    claims = read_claims(experiment.schema, content.get("claims", []), experiment.cases(), quick=quick)
-    return dataclasses.replace(experiment, claims=claims)
+    cases = experiment.cases()
+    claims = read_claims(experiment.schema, content.get("claims", []), cases, quick=quick)
+    picture = Picture()
+    if quick or "quick" not in content:
+        picture = read_picture(experiment.schema, content.get("picture", {}), cases, experiment.axes)
+    return dataclasses.replace(experiment, claims=claims, picture=picture)
 
 
 def _check_keys(content: dict[str, Any], keys: dict[str, tuple[type, str]], what: str) -> None:
