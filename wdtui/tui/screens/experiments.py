@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
-from functools import partial
 from typing import ClassVar
 
 from rich.text import Text
@@ -69,6 +69,7 @@ class Gallery(Screen[tuple[str, bool] | None]):
         self._found: dict[str, _Found] = {}
         self._runs = store.runs()
         self._groups = experiments.by_effect()
+        self._loaded = functools.cache(experiments.load)
 
     def compose(self) -> ComposeResult:
         yield HeaderLine("experiments")
@@ -106,7 +107,7 @@ class Gallery(Screen[tuple[str, bool] | None]):
             if get_current_worker().is_cancelled:
                 return
             with contextlib.suppress(WdtuiError):  # the experiment's page shows the error
-                experiment = experiments.load(name)
+                experiment = self._loaded(name)
                 standing = evidence.standing(experiment)
                 own = thumbnails.thumbnail(self._store, experiment.variant(quick=True)) if standing.trained else None
                 seconds = _seconds(experiment.variant(quick=True), self._runs)
@@ -149,7 +150,7 @@ class Gallery(Screen[tuple[str, bool] | None]):
             pages.border_title = name
             pages.scroll_home(animate=False)
         try:
-            experiment = experiments.load(name)
+            experiment = self._loaded(name)
             figure = drawn(experiment, found.own if found else None)
             question.update(Text(clean(experiment.question), "bold"))
             page.update(
@@ -210,7 +211,7 @@ def drawn(experiment: Experiment, own: Thumbnail | None = None) -> Figure | None
     whose = "your runs" if own else "recorded"
     shown = experiment.variant(quick=True)
     along = shown.picture.along
-    chart = partial(thumbnail, recorded, shown)
+    chart = functools.partial(thumbnail, recorded, shown)
     return Figure(
         recorded.title,
         "",
