@@ -31,7 +31,7 @@ from wdtui.tui.theme import DARK
 
 _SIZE = 120, 40
 _TEXT = re.compile(r'(<text [^>]*?\bx=")([\d.]+)(" [^>]*?textLength=")([\d.]+)("[^>]*>)([^<]*)</text>')
-_FIT = 40
+_FIT = 45
 """The step at which a run fits."""
 _SECONDS, _LOOKS = 0.25, 8
 """How often the app is looked at, and how many times once it has come to rest."""
