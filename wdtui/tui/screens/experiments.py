@@ -125,10 +125,10 @@ class Gallery(Screen[tuple[str, bool] | None]):
         """Show an experiment in the list: how it stands, its name, and how long it takes if there is room."""
         names = self.query_one("#names", OptionList)
         sign = found.sign
-        line = Text.assemble((sign, style_of(self.app, _TONES.get(sign, "muted"))), f" {name}")
+        line = Text.assemble((sign, style_of(self.app, _TONES[sign]) if sign in _TONES else "dim"), f" {name}")
         room = names.scrollable_content_region.width - names.show_vertical_scrollbar
         if room - line.cell_len - len(found.duration) > 1:
-            line.append(found.duration.rjust(room - line.cell_len), style_of(self.app, "muted"))
+            line.append(found.duration.rjust(room - line.cell_len), "dim")
         names.replace_option_prompt(name, line)
 
     @property
