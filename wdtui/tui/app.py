@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -121,6 +122,10 @@ class WorkbenchApp(KeyOrder):
             self.look()
             ended = time.monotonic()
             self._rest_until = ended + 4 * (ended - began)
+
+    def rest(self) -> None:
+        """Read the store no more, so that the screen stays as it is."""
+        self._rest_until = math.inf
 
     def start(self, opening: Opening) -> None:
         """Train a run from the command line as if the form had been submitted."""
