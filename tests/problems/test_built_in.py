@@ -53,14 +53,22 @@ def test_their_declarations_import_no_torch() -> None:
     assert "wdtui.problems.modular_addition" in loaded and "torch" not in loaded
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_a_run_is_resumed_to_the_same_bits(name: str) -> None:
-    expected = measured(session_of(name))
-    half, passed = session_of(name), iter([True] * 3)  # sessions share the generators of their process
+SCHEDULED = {"decay_rule": "squared", "cosine_steps": 6}
+CHANGES: list[tuple[str, dict[str, object]]] = [
+    *((name, {}) for name in SMALL),
+    ("modular_addition", SCHEDULED | {"grokfast": 2.0}),
+    ("rotation", SCHEDULED | {"method": "sgd"}),
+]
+
+
+@pytest.mark.parametrize(("name", "changes"), CHANGES)
+def test_a_run_is_resumed_to_the_same_bits(name: str, changes: dict[str, object]) -> None:
+    expected = measured(session_of(name, **changes))
+    half, passed = session_of(name, **changes), iter([True] * 3)  # sessions share the generators of their process
     assert len([*half.points(lambda: next(passed, False))]) == 1
     state, position = half.state(), json.loads(json.dumps(half.position()))
     state = {key: tensor.clone() for key, tensor in state.items()}
-    resumed = session_of(name)
+    resumed = session_of(name, **changes)
     resumed.restore(state, position)
     assert measured(resumed) == expected[1:]
 
