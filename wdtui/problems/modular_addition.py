@@ -1,8 +1,8 @@
 """Grokking: a network that learns a + b mod p fits its training pairs at once, and generalises long after.
 
 Power et al. 2022 (arXiv 2201.02177). The network, without biases, and Adam's settings are those of Prieto et al. 2025
-(arXiv 2501.04697), with a width of 200: one-hot pairs, two hidden layers, ReLU, cross-entropy, the full batch. So is
-StableMax. Grokfast is of Lee et al. 2024 (arXiv 2405.20233).
+(arXiv 2501.04697), with a width of 200: one-hot pairs, two hidden layers, ReLU, cross-entropy, the full batch.
+StableMax is from the same paper, Grokfast from Lee et al. 2024 (arXiv 2405.20233).
 """
 
 from __future__ import annotations
@@ -25,16 +25,13 @@ class ModularAddition(Problem):
     fraction: float = knob(0.4, gt=0, lt=1, affects="data", sweep="linear", help="Share of the pairs to train on.")
     width: int = knob(200, ge=1, affects="shape", sweep="log", help="Units of each hidden layer.")
     learning_rate: float = knob(0.01, gt=0, affects="live", sweep="log", help="Learning rate of AdamW.")
-    weight_decay: float = knob(1.0, ge=0, affects="live", sweep="log", help="Decoupled weight decay.")
+    weight_decay: float = knob(1.0, ge=0, affects="live", sweep="log", help="Weight decay.")
     decay_rule: str = knob(
-        "decoupled",
-        choices=DECAY_RULES,
-        affects="start",
-        help="What a step takes from the weights, see docs/problem.md.",
+        "decoupled", choices=DECAY_RULES, affects="start", help="What a step takes from weights, see docs/problem.md."
     )
     cosine_steps: int = knob(
         0, ge=0, affects="start", sweep="linear", unit="steps",
-        help="Steps in which the learning rate falls to 0, as half a cosine. 0: it does not fall.",
+        help="Steps in which the learning rate falls to 0, as half a cosine. After them it rises. 0: it is constant.",
     )  # fmt: skip
     softmax: str = knob(
         "float32", choices=("float32", "float64", "stablemax"), affects="update",

@@ -23,16 +23,13 @@ class Rotation(Problem):
         "adam", choices=("adam", "sgd"), affects="start", help="Adam, or SGD with a momentum of 0.9: how weights move."
     )
     decay_rule: str = knob(
-        "decoupled",
-        choices=DECAY_RULES,
-        affects="start",
-        help="What a step takes from the weights, see docs/problem.md.",
+        "decoupled", choices=DECAY_RULES, affects="start", help="What a step takes from weights, see docs/problem.md."
     )
     learning_rate: float = knob(0.01, gt=0, affects="live", sweep="log", help="Learning rate.")
     weight_decay: float = knob(0.3, ge=0, affects="live", sweep="log", help="Weight decay.")
     cosine_steps: int = knob(
         0, ge=0, affects="start", sweep="linear", unit="steps",
-        help="Steps in which the learning rate falls to 0, as half a cosine. 0: it does not fall.",
+        help="Steps in which the learning rate falls to 0, as half a cosine. After them it rises. 0: it is constant.",
     )  # fmt: skip
     steps = 1500
 
@@ -46,7 +43,8 @@ class Rotation(Problem):
 
         teacher = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)).to(self.device)
         drawn = torch.randn(4096, 64, device=self.device)
-        unseen = torch.randn(4096, 64, generator=torch.Generator().manual_seed(self.seed)).to(self.device)
+        other = torch.Generator().manual_seed(self.seed + 1)
+        unseen = torch.randn(4096, 64, generator=other).to(self.device)
         self.train, self.test = ((x, teacher(x).argmax(1)) for x in (drawn, unseen))
 
         def hidden(inputs: int) -> nn.Module:

@@ -71,8 +71,8 @@ class TimeConstant(NamedTuple):
             return None
         if rule in (None, "l2"):
             return cls.of(rate, decay, momentum or 0.0)
-        group = {"decay_rule": rule, "lr": rate, "initial_lr": rate, "weight_decay": decay}
-        return cls.of(decay_rate(group), 1)._replace(formula=_FORMULAS.get(rule, "1/(ηλ)"))
+        lost = decay_rate({"decay_rule": rule, "lr": rate, "initial_lr": rate, "weight_decay": decay})
+        return cls(1 / lost if lost else math.inf, _FORMULAS.get(rule, "1/(ηλ)"))
 
     def reach(self, steps: int) -> str:
         """What λ can do in a run of so many steps; empty without decay."""
