@@ -283,7 +283,8 @@ class LaunchForm(VerticalScroll, can_focus=False):
         explanation = self.query_one("#explanation", PlainText)
         explanation.set_text(_explained(row) if row else "")
         explanation.display = row is not None
-        self._scroll_to_focused()
+        if row:
+            self._scroll_to_focused()
 
     def _scroll_to_focused(self) -> None:
         """Scroll the focused field from beneath the explanation."""
