@@ -93,7 +93,6 @@ class Workbench(RunScreen):
     def on_mount(self) -> None:
         self.query_one("#runs").border_title = "runs"
         self.query_one("#filter").display = False
-        self.set_focus(self.query_one("#run"), scroll_visible=False)
         self.watch(self.app, "snapshot", self._take)
         self.set_interval(_LOAD_SECONDS, self.look_at_machine)
 
@@ -131,9 +130,9 @@ class Workbench(RunScreen):
         """Show a snapshot of the store. Unchanged parts are not drawn again."""
         if not snapshot.loaded or self.covered:
             return
-        if not self._looked and snapshot.runs and self.focused is self.query_one("#run"):
-            self.set_focus(self.table)  # Enter trains the demo only if there are no runs
-        self._looked = True
+        if not self._looked:
+            self._looked = True
+            self._focus_first(bool(snapshot.runs))
         arrived = self._started if self._started is not None and snapshot.run(self._started) else None
         known = {run.id for run in snapshot.runs} if self._marked else set()
         self._marked = [run_id for run_id in self._marked if run_id in known]
@@ -152,6 +151,14 @@ class Workbench(RunScreen):
         grid.show(snapshot.shown)
         self.form.use_runs(snapshot.runs)
         self._update_texts()
+
+    def _focus_first(self, has_runs: bool) -> None:
+        """Focus what Enter acts on. It trains the demo only if there are no runs, so nothing is focused before."""
+        if self.focused is None and has_runs:
+            self.set_focus(self.table)
+        elif self.focused is None:
+            self._open_form(True)
+            self.set_focus(self.query_one("#run"), scroll_visible=False)
 
     def _update_texts(self) -> None:
         """Update the texts of the header and of the table's border."""
@@ -325,7 +332,7 @@ class Workbench(RunScreen):
 
     def _keep_focus(self) -> None:
         """Move the focus to the table if the focused widget was hidden: Textual would then focus nothing."""
-        if self.focused is None or not self.focused.display:
+        if self._looked and (self.focused is None or not self.focused.display):
             self.table.focus()
 
     # Marks, order, filter
