@@ -9,10 +9,10 @@ from test_sweep_screens import finish, one_axis, sweep_of, two_axes
 from tui_tools import FakeScheduler, Recorded, press, settle
 
 from wdtui.problems.addition.config import RunConfig
+from wdtui.runs.groups import Group, grouped
 from wdtui.store.records import Status
 from wdtui.store.sweeps import Membership
 from wdtui.studies.grid import Grid
-from wdtui.tui.groups import Group, grouped
 from wdtui.tui.screens.dialogs import Question
 from wdtui.tui.screens.sweep import SweepView
 from wdtui.tui.widgets.run_table import RunTable

@@ -10,11 +10,11 @@ from test_screens import forked
 from tui_tools import Recorded, press
 
 from wdtui.problems.addition.config import RunConfig
+from wdtui.runs.columns import columns_of
+from wdtui.runs.query import parse
 from wdtui.schema.steering import Steering
 from wdtui.store.records import RunRecord, Status
 from wdtui.support.table import fitting
-from wdtui.tui.query import parse
-from wdtui.tui.widgets.columns import columns_of
 from wdtui.tui.widgets.run_table import RunTable
 
 SCHEMA = RunConfig.schema()

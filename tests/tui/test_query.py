@@ -7,8 +7,8 @@ from store_tools import in_python
 from tui_tools import Recorded
 
 from wdtui.problems.addition.config import RunConfig
+from wdtui.runs.query import QueryError, as_typed, parse
 from wdtui.store.records import Status
-from wdtui.tui.query import QueryError, as_typed, parse
 
 SCHEMA = RunConfig.schema()
 

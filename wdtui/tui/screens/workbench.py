@@ -16,6 +16,7 @@ from textual.widgets import Input
 
 from wdtui.problems import registry
 from wdtui.runs.labels import schemas_of
+from wdtui.runs.query import QueryError, as_typed, parse
 from wdtui.runs.sweeps import Progress
 from wdtui.schema.config import Config
 from wdtui.store.records import RunRecord
@@ -28,7 +29,6 @@ from wdtui.tui.feed import Snapshot
 from wdtui.tui.form_memory import FormMemory
 from wdtui.tui.keymap import key_of
 from wdtui.tui.load import LoadHistory
-from wdtui.tui.query import QueryError, as_typed, parse
 from wdtui.tui.screens.actions import SETTLE_SECONDS, RunScreen
 from wdtui.tui.screens.sweep_form import SweepForm, SweepList
 from wdtui.tui.status_line import headline, status_line

@@ -15,14 +15,14 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from wdtui.runs.columns import RunColumn, columns_of, sorted_by
+from wdtui.runs.groups import Group, grouped
 from wdtui.store.records import RunRecord
 from wdtui.store.sweeps import Membership
 from wdtui.support.table import fitting
-from wdtui.tui.groups import Group, grouped
 from wdtui.tui.identity import Identity
 from wdtui.tui.keys import ROWS, bindings
 from wdtui.tui.theme import style_of
-from wdtui.tui.widgets.columns import RunColumn, columns_of, sorted_by
 
 _CHIP = 2
 

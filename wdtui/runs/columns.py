@@ -11,11 +11,11 @@ from typing import Any
 
 from rich.cells import cell_len
 
+from wdtui.runs.groups import Group
 from wdtui.runs.labels import knobs, result, result_metric, results, schemas_of
 from wdtui.store.records import RunRecord, Status
 from wdtui.support.table import GAP, Column
 from wdtui.support.text import NOTHING, clean, duration, number, scientific
-from wdtui.tui.groups import Group
 
 SYMBOLS = {
     Status.QUEUED: "○",
