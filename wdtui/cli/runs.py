@@ -143,7 +143,7 @@ def rename(run: RunArgument, name: str, store: StoreOption = None) -> None:
 
 @app.command()
 def note(run: RunArgument, text: str, store: StoreOption = None) -> None:
-    """Write a note on a run."""
+    """Write a note on a run. Words in it that begin with # are tags."""
     from wdtui.runs.service import Service
     from wdtui.store.store import Store
 

@@ -80,7 +80,13 @@ RUNS = (
     Key("C", "copy_config", "copy config", "Put the config of the run into the form, to change it and train it again."),
     Key("M", "unmark", "unmark all", "Remove all marks."),
     Key("e", "rename", "rename", "Give the run a name.", twin="wdtui runs rename RUN NAME"),
-    Key("n", "note", "note", "Write a note on the run.", twin="wdtui runs note RUN TEXT"),
+    Key(
+        "n",
+        "note",
+        "note",
+        "Write a note on the run; words that begin with # are tags.",
+        twin="wdtui runs note RUN TEXT",
+    ),
     Key("d,delete", "delete", "delete", "Delete the run, after confirmation.", twin="wdtui runs delete RUN"),
 )
 TABLE = (
@@ -88,12 +94,13 @@ TABLE = (
         "slash",
         "filter",
         "filter",
-        "Filter the runs by words and conditions, such as λ>=0.1 test>0.9 done.",
+        "Filter the runs by words, tags and conditions, such as λ>=0.1 test>0.9 done #good.",
         shown="/",
         footer=True,
     ),
-    Key("o", "sort", "sort", "Sort by the next column."),
+    Key("o", "sort", "sort", "Sort by a column, or by the best or smoothed value of a metric."),
     Key("O", "reverse", "reverse", "Reverse the sort order."),
+    Key("T", "columns", "columns", "Choose the columns of the table; the app keeps them per problem."),
     Key("h", "fold", "fold", "Fold the runs of a sweep into one row, or show them."),
     Key("H", "fold_all", "fold all", "Fold all sweeps, or show the runs of all."),
 )
