@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import itertools
 import math
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import attrgetter, methodcaller
@@ -17,14 +18,14 @@ from typing import Any, Self
 
 from rich.cells import cell_len
 
-from wdtui.plots.terminal.inline import share_bar, sparkline
+from wdtui.plots.terminal.inline import EMPTY, share_bar, sparkline
 from wdtui.runs.digests import NOT_READ, PLACES, Digest, Digested
 from wdtui.runs.groups import Group
 from wdtui.runs.labels import knobs, schemas_of
 from wdtui.schema.hyperparameters import Hyperparameter
 from wdtui.schema.metric import Metric
 from wdtui.schema.schema import Schema
-from wdtui.store.records import RunRecord, Status
+from wdtui.store.records import TAG, RunRecord, Status
 from wdtui.support.table import GAP, Column
 from wdtui.support.text import NOTHING, clean, duration, number, scientific
 
@@ -49,6 +50,7 @@ _TONES = {
     Status.INTERRUPTED: "muted",
     Status.STOPPED: "muted",
 }
+_TAGS, _TRACK = re.compile(f"({TAG.pattern})"), re.compile(f"({EMPTY}+)")
 _MOST_OF_A_HEADING = 16
 """The number of cells for a column because of its heading: a field without a symbol, a metric without a short name."""
 _MOST_STEERED = 5
@@ -90,6 +92,12 @@ class RunColumn(Column[RunRecord]):
         if self.drawn and group.best:
             return self.cell(group.best, cells)
         return self.aligned(self.of_group(group), cells)
+
+    def parts(self, cell: str, tone: str) -> Iterator[tuple[str, str]]:
+        """The text of a cell in parts, each with its theme colour: tags and the empty part of a bar have their own."""
+        pattern, special = (_TAGS, "success") if self.tagged else (_TRACK, "faint")
+        parts = ((part, special if place % 2 else tone) for place, part in enumerate(pattern.split(cell)))
+        return ((part, colour) for part, colour in parts if part)
 
     def needed(self, row: RunRecord | Group) -> int:
         """The number of cells for the full text of a row."""
@@ -135,10 +143,10 @@ def _time_left(run: RunRecord) -> str:
 
 
 def _shortly(run: RunRecord) -> str:
-    """The first part of what happened, for little room."""
+    """What happened with fewer numbers, for little room."""
     if run.status == Status.RUNNING and run.speed:
         return f"{_time_left(run)} left"
-    return what_happened(run).partition(", every")[0] if _blow_ups(run) else what_happened(run)
+    return re.sub(r", every ~[\d,]+", "", what_happened(run))
 
 
 def _blow_ups(run: RunRecord) -> int:
@@ -260,10 +268,10 @@ def _about_runs() -> Iterator[RunColumn]:
         key="run:state", about="state", of_group=lambda group: group.state,
     )  # fmt: skip
     yield RunColumn(
-        "run", 6, 6, lambda run: f"#{run.id}", lambda run: run.id, tone=_muted, key="run:id", about="number"
+        "run", 6, 5, lambda run: f"#{run.id}", lambda run: run.id, tone=_muted, key="run:id", about="number"
     )
     yield RunColumn(
-        "name", 10, 1, _name_and_parent, _name, right=False, shorter=_short_name_and_parent, stretch=4,
+        "name", 14, 1, _name_and_parent, _name, right=False, shorter=_short_name_and_parent, stretch=4,
         key="run:name", about="name or experiment, and parent", of_group=lambda group: group.name,
     )  # fmt: skip
 
@@ -286,7 +294,7 @@ def _of_field(name: str, field: Hyperparameter | None, head: str, rank: int) -> 
 
 def _of_steps() -> Iterator[RunColumn]:
     yield RunColumn(
-        "step", 8, 4, lambda run: number(run.step), lambda run: run.step, key="run:step", about="step",
+        "step", 8, 6, lambda run: number(run.step), lambda run: run.step, key="run:step", about="step",
         of_group=lambda group: f"{math.floor(group.share * 100)} %",
     )  # fmt: skip
     yield RunColumn(
@@ -360,7 +368,7 @@ def _more() -> Iterator[RunColumn]:
     yield _number("created", "time of creation", lambda run: run.created or None, _date)
     yield _number("duration", "time since its training was last started", _seconds, duration)
     yield _number("epoch", "epoch", lambda run: run.epoch)
-    yield _number("speed", "speed in steps per second", lambda run: run.speed and round(run.speed))
+    yield _number("steps/s", "speed at the newest point", lambda run: run.speed and round(run.speed))
     yield _number("fit", "step at which it fitted", partial(_milestone, "fit_step"))
     yield _number("generalised", "step at which it generalised", partial(_milestone, "generalise_step"))
     yield _number("blow-ups", "number of blow-ups", _blow_ups)
@@ -370,7 +378,7 @@ def _more() -> Iterator[RunColumn]:
     yield _text("tags", lambda run: " ".join(run.tags), tagged=True)
     yield _text("note", lambda run: clean(run.note), tagged=True)
     yield RunColumn(
-        "", 18, 5, what_happened, right=False, tone=_muted, stretch=3, shorter=_shortly, tagged=True,
+        "", 20, 4, what_happened, right=False, tone=_muted, stretch=3, shorter=_shortly, tagged=True,
         key="run:happened", about="what happened, or its time left", of_group=lambda group: group.summary,
     )  # fmt: skip
 
@@ -379,7 +387,7 @@ def _number(
     name: str, about: str, value: Callable[[RunRecord], Any], write: Callable[[Any], str] = number
 ) -> RunColumn:
     return RunColumn(
-        name, _heading(name, 8), 1, lambda run: write(value(run)), value, key=f"run:{name}", about=about
+        name, _heading(name, 8), 7, lambda run: write(value(run)), value, key=f"run:{name}", about=about
     )  # fmt: skip
 
 

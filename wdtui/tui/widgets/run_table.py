@@ -7,7 +7,6 @@ shows it.
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import ClassVar
 
@@ -20,11 +19,10 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from wdtui.plots.terminal.inline import EMPTY
 from wdtui.runs.columns import RunColumn, RunColumns, sorted_by
 from wdtui.runs.digests import Digests
 from wdtui.runs.groups import Group, grouped
-from wdtui.store.records import TAG, RunRecord
+from wdtui.store.records import RunRecord
 from wdtui.store.sweeps import Membership
 from wdtui.support.table import fitting
 from wdtui.tui.identity import Identity
@@ -33,7 +31,6 @@ from wdtui.tui.theme import style_of
 from wdtui.tui.widgets.chart import changed_cells
 
 _CHIP = 2
-_TAGS, _TRACK = re.compile(f"({TAG.pattern})"), re.compile(f"({EMPTY}+)")
 
 
 class RunTable(ScrollView, can_focus=True):
@@ -381,9 +378,7 @@ class RunTable(ScrollView, can_focus=True):
         )
         parts = [chip]
         for column, cells in self._columns:
-            tone = "" if base.reverse else column.tone(run)
-            style = base + style_of(self.app, tone) if tone else base
-            parts += self._segments(column, column.cell(run, cells), style)
+            parts += self._segments(column, column.cell(run, cells), column.tone(run), base)
         return Strip(parts).adjust_cell_length(width, base)
 
     def _group_row(self, group: Group, width: int, base: Style) -> Strip:
@@ -393,17 +388,12 @@ class RunTable(ScrollView, can_focus=True):
         for column, cells in self._columns:
             live = group.live and column.key in ("run:state", "run:progress")
             tone = "running" if live else "muted" if column.drawn else ""
-            style = base + style_of(self.app, tone) if tone and not base.reverse else base
-            parts += self._segments(column, column.group_cell(group, cells), style)
+            parts += self._segments(column, column.group_cell(group, cells), tone, base)
         return Strip(parts).adjust_cell_length(width, base)
 
-    def _segments(self, column: RunColumn, text: str, style: Style) -> Iterator[Segment]:
-        """The text of a cell, with its tags and the empty part of its bar in their colours."""
-        pattern, tone = (_TAGS, "success") if column.tagged else (_TRACK, "faint")
-        special = style if style.reverse else style + style_of(self.app, tone)
-        for place, part in enumerate(pattern.split(text)):
-            if part:
-                yield Segment(part, special if place % 2 else style)
+    def _segments(self, column: RunColumn, cell: str, tone: str, base: Style) -> Iterator[Segment]:
+        for part, colour in column.parts(cell, tone):
+            yield Segment(part, base + style_of(self.app, colour) if colour and not base.reverse else base)
 
     def _cursor_style(self) -> Style:
         if self.app.native_ansi_color:
