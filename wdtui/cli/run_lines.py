@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
 from wdtui.runs.columns import RunColumns
 from wdtui.store.records import RunRecord
-from wdtui.support.table import fitting
+from wdtui.support.table import GAP, AnyColumn, fitting
 
 STYLES = {"": "", "running": "cyan", "error": "red", "muted": "dim", "faint": "dim", "success": "green"}
 """The colours of the app's theme as those of the terminal."""
@@ -25,31 +27,33 @@ def console() -> Console:
     return Console(highlight=False, markup=False, emoji=False, width=width)
 
 
-def print_lines(lines: Iterable[Text]) -> None:
-    """Print lines that are not wrapped: what is too long for the terminal is cut."""
+def print_table(columns: Sequence[AnyColumn], rows: Sequence[Any], needed: Mapping[AnyColumn, int]) -> None:
+    """Print a heading and a line for each row, with as many columns as fit and the cells that each needs."""
     out = console()
-    for line in lines:
+    shown = fitting(columns, out.width, needed)
+    heading = "".join(column.aligned(column.title, cells) for column, cells in shown)
+    out.print(Text(heading.rstrip(), "dim"), no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        parts = (
+            (part, STYLES[tone])
+            for column, cells in shown
+            for part, tone in column.parts(column.cell(row, cells), column.tone(row))
+        )
+        line = Text.assemble(*parts)
         line.rstrip()
-        out.print(line, no_wrap=True, overflow="ellipsis", crop=True)
+        out.print(line, no_wrap=True, overflow="ellipsis")
+
+
+def plain_needed(columns: Iterable[AnyColumn], rows: Sequence[Any]) -> dict[AnyColumn, int]:
+    """The cells that each column needs for its title and its texts."""
+    return {column: max(cell_len(text) for text in (column.title, *map(column.text, rows))) + GAP for column in columns}
 
 
 def print_runs(runs: Sequence[RunRecord]) -> None:
-    """Print a heading and a line for each run: the usual columns of the app's table, the number first."""
+    """Print the usual columns of the app's table, the number of the run first."""
     possible = RunColumns.of(runs)
     number = dataclasses.replace(possible.all["run:id"], text=lambda run: str(run.id), rank=0)
     keys = [key for key in (*possible.usual, "run:steps/s") if key != "run:id"]
     columns = [number, *(possible.all[key] for key in keys)]
     needed = {column: max(map(column.needed, runs), default=0) for column in columns}
-    shown = fitting([column for column in columns if needed[column] or not column.optional], console().width, needed)
-    heading = "".join(column.aligned(column.title, cells) for column, cells in shown)
-    print_lines([Text(heading, "dim")])
-    print_lines(
-        Text.assemble(
-            *(
-                (part, STYLES[tone])
-                for column, cells in shown
-                for part, tone in column.parts(column.cell(run, cells), column.tone(run))
-            )
-        )
-        for run in runs
-    )
+    print_table([column for column in columns if needed[column] or not column.optional], runs, needed)

@@ -40,7 +40,7 @@ SYMBOLS = {
     Status.STOPPED: "■",
     Status.DAMAGED: "!",
 }
-_TONES = {
+TONES = {
     Status.RUNNING: "running",
     Status.PAUSED: "running",
     Status.FAILED: "error",
@@ -93,11 +93,11 @@ class RunColumn(Column[RunRecord]):
             return self.cell(group.best, cells)
         return self.aligned(self.of_group(group), cells)
 
-    def parts(self, cell: str, tone: str) -> Iterator[tuple[str, str]]:
-        """The text of a cell in parts, each with its theme colour: tags and the empty part of a bar have their own."""
+    def parts(self, cell: str, tone: str) -> Iterable[tuple[str, str]]:
+        """The same, where tags and the empty part of a bar have colours of their own."""
         pattern, special = (_TAGS, "success") if self.tagged else (_TRACK, "faint")
         parts = ((part, special if place % 2 else tone) for place, part in enumerate(pattern.split(cell)))
-        return ((part, colour) for part, colour in parts if part)
+        return [(part, colour) for part, colour in parts if part]
 
     def needed(self, row: RunRecord | Group) -> int:
         """The number of cells for the full text of a row."""
@@ -264,7 +264,7 @@ def _heading(title: str, least: int = 6) -> int:
 
 def _about_runs() -> Iterator[RunColumn]:
     yield RunColumn(
-        "state", 11, 0, state, lambda run: run.status_text, right=False, tone=lambda run: _TONES.get(run.status, ""),
+        "state", 11, 0, state, lambda run: run.status_text, right=False, tone=lambda run: TONES.get(run.status, ""),
         key="run:state", about="state", of_group=lambda group: group.state,
     )  # fmt: skip
     yield RunColumn(

@@ -40,6 +40,10 @@ class Column(Generic[Row]):
             text = self.shorter(row)
         return self.aligned(text, cells)
 
+    def parts(self, cell: str, tone: str) -> Iterable[tuple[str, str]]:
+        """The text of a cell in parts, each with its theme colour."""
+        return [(cell, tone)]
+
     def aligned(self, text: str, cells: int) -> str:
         """The text in exactly `cells` cells, the last two of them blank."""
         room = max(cells - GAP, 1)

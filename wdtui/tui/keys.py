@@ -96,6 +96,7 @@ TABLE = (
         "filter",
         "Filter the runs by words, tags and conditions, such as λ>=0.1 test>0.9 done #good.",
         shown="/",
+        twin="wdtui runs list FILTER",
         footer=True,
     ),
     Key("o", "sort", "sort", "Sort by a column, or by the best or smoothed value of a metric."),
