@@ -270,7 +270,7 @@ APP = (
         "u",
         "machine",
         "machine",
-        "Show or hide this machine's load over the last minutes.",
+        "Show or hide a line about the load: cores, memory, GPUs, and the process of each live run.",
         twin="wdtui doctor",
     ),
     Key("w", "app.slots", "at once", "Set how many runs train at once."),

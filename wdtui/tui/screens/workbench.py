@@ -19,6 +19,7 @@ from wdtui.runs.labels import schemas_of
 from wdtui.runs.query import QueryError, as_typed, parse
 from wdtui.runs.sweeps import Progress
 from wdtui.schema.config import Config
+from wdtui.store.processes import this_process
 from wdtui.store.records import RunRecord
 from wdtui.studies.experiments import Experiment
 from wdtui.studies.grid import Grid
@@ -88,7 +89,7 @@ class Workbench(RunScreen):
                 yield ChartGrid(
                     schema, _CHARTS, self.workbench.identities.of, status_line, self.workbench.layouts, id="grid"
                 )
-                yield LoadStrip(id="machine")
+        yield LoadStrip(id="machine")
         with Vertical(id="runs"):
             yield RunTable(
                 lambda run_id: self.workbench.identities.of(run_id) if self._is_shown(run_id) else None,
@@ -195,28 +196,28 @@ class Workbench(RunScreen):
             box.border_title = title
 
     def look_at_machine(self) -> None:
-        """Sample the load and show it, in the header while something trains and in the charts if they are open."""
-        charted, load = self.has_class("-machine"), ""
-        if self.app.screen is self and (charted or any(run.live for run in self.snapshot.runs)):
-            sample = machine.sample()
+        """Sample the load and show it, in the header while something trains or in a line of its own if that is open."""
+        open_line, load = self.has_class("-machine"), ""
+        live = [run for run in self.snapshot.runs if run.live]
+        if self.app.screen is self and (open_line or live):
+            me = this_process()
+            here = (run for run in live if (run.host, run.domain) == (me.host, me.domain))
+            sample = machine.sample(run.pid for run in here if run.pid is not None)
             self._loads.add(sample, _seconds())
-            load = machine.load_text(sample)
+            load = "" if open_line else machine.load_text(sample)
             self._show_loads()
         if load != self._load:
             self._load = load
             self._update_texts()
 
     def action_machine(self) -> None:
-        """Show or hide the charts of the load. They start with the samples for the header."""
+        """Show or hide the line about the load. It starts with the samples for the header."""
         self.toggle_class("-machine")
-        if not self._loads:
-            self.look_at_machine()
-        self._show_loads()
-        self.call_after_refresh(self._keep_focus)
+        self.look_at_machine()
 
     def _show_loads(self) -> None:
         if self.has_class("-machine"):
-            self.query_one(LoadStrip).show(self._loads)
+            self.query_one(LoadStrip).show(self._loads, [run for run in self.snapshot.runs if run.live])
 
     def _show_selected(self) -> None:
         """Make the feed read the marked runs and the selected one, unless another screen is on top."""
@@ -345,7 +346,6 @@ class Workbench(RunScreen):
         self.set_class(narrow, "-narrow")
         self.set_class(event.size.height < 14, "-tiny")
         self.query_one(ChartGrid).use_narrow(narrow)
-        self._show_loads()
         self.call_after_refresh(self._keep_focus)
 
     def _keep_focus(self) -> None:
