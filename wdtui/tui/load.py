@@ -5,6 +5,7 @@ Samples are kept only in the app, not in the store. No Textual, no drawing.
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections import deque
@@ -15,7 +16,7 @@ from wdtui.store.records import RunRecord
 from wdtui.support.machine import Load
 from wdtui.support.text import number
 
-_CELLS, _SECONDS = 12, 10.0
+_CELLS, _SECONDS = 8, 15.0
 """The number of cells of a sparkline, and the seconds of each: what is drawn moves only so often."""
 _MOST_CORES = 16
 """The number of cells for the cores; of more cores each cell stands for several."""
@@ -57,7 +58,8 @@ class LoadHistory:
 def load_line(history: LoadHistory, runs: Sequence[RunRecord], width: int) -> list[Part]:
     """The cores, the memory, the GPUs and the processes of these live runs, as many as fit into `width` cells."""
     newest, line, room = history.newest, list[Part](), width
-    groups = [*_machine(history, newest), *_processes(history, newest, runs)] if newest else []
+    kinds = (_machine(history, newest), _processes(history, newest, runs), _details(history, newest)) if newest else ()
+    groups = itertools.chain.from_iterable(kinds)
     for group in groups:
         cells = sum(len(text) for text, _ in group) + (_GAP if line else 0)
         if cells <= room:
@@ -75,13 +77,19 @@ def _machine(history: LoadHistory, newest: Load) -> Iterator[list[Part]]:
     yield _quantity("memory", memory, _gigabytes(newest.memory), newest.memory[1])
     for place, gpu in enumerate(newest.gpus):
         use = history.curve(lambda load, place=place: _of_gpu(load, place)[0])  # type: ignore[misc]
-        held = history.curve(lambda load, place=place: _of_gpu(load, place)[1])  # type: ignore[misc]
         yield _quantity("GPU" if len(newest.gpus) == 1 else f"GPU {place}", use, _percent(gpu.percent), 100)
+
+
+def _details(history: LoadHistory, newest: Load) -> Iterator[list[Part]]:
+    """What else the GPUs report."""
+    for place, gpu in enumerate(newest.gpus):
+        name = "GPU" if len(newest.gpus) == 1 else f"GPU {place}"
+        held = history.curve(lambda load, place=place: _of_gpu(load, place)[1])  # type: ignore[misc]
         if gpu.memory:
-            yield _quantity("its memory", held, _gigabytes(gpu.memory), gpu.memory[1])
+            yield _quantity(f"{name} memory", held, _gigabytes(gpu.memory), gpu.memory[1])
         sensors = [(gpu.celsius, "°C"), (gpu.watts, "W")]
         if told := " ".join(number(round(value), unit) for value, unit in sensors if value is not None):
-            yield [(told, "")]
+            yield [(f"{name} ", "muted"), (told, "")]
 
 
 def _processes(history: LoadHistory, newest: Load, runs: Sequence[RunRecord]) -> Iterator[list[Part]]:
