@@ -11,7 +11,8 @@ import pytest
 import typer
 
 from wdtui.cli.examples import EXAMPLES
-from wdtui.cli.main import app, main
+from wdtui.cli.main import main
+from wdtui.cli.root import app
 
 ROOT = typer.main.get_command(app)
 

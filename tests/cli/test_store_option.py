@@ -9,7 +9,8 @@ import pytest
 import typer
 from command_line import TINY, until
 
-from wdtui.cli.main import app, main
+from wdtui.cli.main import main
+from wdtui.cli.root import app
 from wdtui.problems.addition.config import RunConfig
 from wdtui.store.store import Store
 

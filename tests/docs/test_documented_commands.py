@@ -41,7 +41,8 @@ from documented import (
 )
 from exchange_tools import stored_run, write_original
 
-from wdtui.cli.main import app, main
+from wdtui.cli.main import main
+from wdtui.cli.root import app
 from wdtui.problems import files
 from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.describe import described

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from store_tools import in_python
 from textual.widgets import Input
-from tui_tools import FakeScheduler, Recorded, drawn, press, settle
+from tui_tools import FakeScheduler, Recorded, drawn, press, settle, until
 
 from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Point
@@ -69,10 +70,12 @@ async def test_the_focused_field_stays_visible_beside_its_explanation(recorded: 
         form = pilot.app.screen.query_one(LaunchForm)
         for key in ("c", "down", "down", "down", "up", "up", "up"):
             await press(pilot, key)
-            await pilot.wait_for_scheduled_animations()
-            explanation, row = form.query_one("#explanation"), pilot.app.focused.region
-            assert form.content_region.contains_region(row)
-            assert not (explanation.display and explanation.region.overlaps(row))
+            await until(pilot, partial(_is_visible, form))
+
+
+def _is_visible(form: LaunchForm) -> bool:
+    explanation, row = form.query_one("#explanation"), form.app.focused.region
+    return form.content_region.contains_region(row) and not (explanation.display and explanation.region.overlaps(row))
 
 
 async def test_the_last_typed_of_the_two_decays_counts(recorded: Recorded, make_app: MakeApp) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,15 @@ async def settle(pilot: Any) -> None:
     if isinstance(pilot.app.screen, CommandPalette):
         await until_still(pilot)
     await pilot.pause()
+
+
+async def until(pilot: Any, condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds, for ten seconds at most."""
+    for _ in range(500):
+        if condition():
+            return
+        await pilot.pause(0.02)
+    raise AssertionError("it did not become true")
 
 
 async def until_still(pilot: Any) -> None:

@@ -44,8 +44,8 @@ class Terminal:
         self.started = time.perf_counter()
         self.process, self.file = pty.fork()
         if self.process == 0:
-            environment = os.environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
-            command = [sys.executable, "-m", "wdtui", "--store", str(store), *arguments]
+            environment = os.environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor", "WDTUI_HOME": str(store)}
+            command = [sys.executable, "-m", "wdtui", *arguments]
             os.execve(sys.executable, command, environment)
         fcntl.ioctl(self.file, termios.TIOCSWINSZ, struct.pack("HHHH", _LINES, _COLUMNS, 0, 0))
 

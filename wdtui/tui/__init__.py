@@ -40,21 +40,22 @@ class Opening:
 def open_app(
     store_folder: Path | None,
     *,
-    device: str = "auto",
+    device: str = "",
     opening: Opening | None = None,
     fps: float | None = None,
     mouse: bool | None = None,
 ) -> int:
     """Show the workbench on a store until the user quits; return the exit status.
 
-    What `opening` describes is queued at once. `fps` is how often per second the app reads the store. Raises
-    TerminalError before anything is drawn, and StoreError.
+    What `opening` describes is queued at once. `fps` is how often per second the app reads the store. Without a device
+    that of the settings is used. Raises TerminalError before anything is drawn, and StoreError.
     """
     check_terminal()
     from wdtui import settings
 
     chosen = settings.read()
     check_settings(chosen)
+    device = device or chosen.value("device")
     from wdtui.runs.scheduler import Scheduler
     from wdtui.store.store import Store
     from wdtui.tui.app import WorkbenchApp

@@ -47,6 +47,8 @@ class WorkbenchApp(KeyOrder):
     TITLE = "wdtui"
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = True
+    MODES: ClassVar[Any] = {"workbench": Workbench}
+    DEFAULT_MODE = "workbench"
     COMMANDS: ClassVar[Any] = {Actions}
     snapshot: reactive[Snapshot] = reactive(Snapshot(), init=False, repaint=False)
 
@@ -61,11 +63,14 @@ class WorkbenchApp(KeyOrder):
         settings: Settings | None = None,
     ) -> None:
         super().__init__()
+        self.animation_level = "none"  # a scroll in steps is late and sends more bytes over SSH
         chosen = settings or Settings(Path())
         self.keymap = keymap(chosen.keys)
         """The actions with keys other than the built-in ones."""
         self.themes = (*theme.THEMES, *theme.own_themes(chosen.themes))
-        self._first_theme = theme.full_name(chosen.value("theme"))
+        for known in self.themes:
+            self.register_theme(known)
+        self.theme = theme.full_name(chosen.value("theme")) or theme.suited_to(self.console.color_system)
         self.feed = Feed(store)
         self.controls = Controls(store, scheduler, device=device)
         self.identities = Identities()
@@ -83,11 +88,7 @@ class WorkbenchApp(KeyOrder):
         return theme.DEFAULTS
 
     def on_mount(self) -> None:
-        for known in self.themes:
-            self.register_theme(known)
-        self.theme = self._first_theme or theme.suited_to(self.console.color_system)
         self.set_keymap(self.keymap)
-        self.push_screen(Workbench())
         terminal.handle_signals(self)
         self.call_after_refresh(self._begin)
 

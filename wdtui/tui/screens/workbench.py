@@ -62,7 +62,7 @@ class Workbench(RunScreen):
 
     CSS_PATH = "workbench.tcss"
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.RUNS, keys.TABLE, keys.CHARTS, keys.APP)
-    AUTO_FOCUS = None
+    AUTO_FOCUS = ""
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class Workbench(RunScreen):
     def on_mount(self) -> None:
         self.query_one("#runs").border_title = "runs"
         self.query_one("#filter").display = False
-        self.query_one("#run").focus()
+        self.set_focus(self.query_one("#run"), scroll_visible=False)
         self.watch(self.app, "snapshot", self._take)
         self.set_interval(_LOAD_SECONDS, self.look_at_machine)
 
@@ -321,17 +321,21 @@ class Workbench(RunScreen):
     # The form on small screens
 
     def action_form(self) -> None:
-        self.set_class(True, "-form-open")
+        self._open_form(True)
         self.form.query(Input).first().focus()
 
     @on(LaunchForm.Left)
     def action_leave_form(self) -> None:
-        self.set_class(False, "-form-open")
+        self._open_form(False)
         self.table.focus()
 
+    def _open_form(self, opened: bool) -> None:
+        """Show the form in place of the rest. A wide screen always shows it, and is not laid out anew."""
+        self.set_class(opened and self.has_class("-narrow"), "-form-open")
+
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        in_form = any(isinstance(ancestor, LaunchForm) for ancestor in event.widget.ancestors)
-        self.set_class(in_form, "-form-open")
+        in_form = self.form in event.widget.ancestors
+        self._open_form(in_form)
         shown = tuple(key for key in _ALL_KEYS if key.footer)
         if event.widget.id == "filter":
             shown = keys.FILTER
@@ -343,7 +347,9 @@ class Workbench(RunScreen):
 
     def on_resize(self, event: events.Resize) -> None:
         narrow = event.size.width < _NARROW or event.size.height < _SHORT
+        in_form = self.focused is not None and self.form in self.focused.ancestors
         self.set_class(narrow, "-narrow")
+        self._open_form(in_form)
         self.set_class(event.size.height < 14, "-tiny")
         self.query_one(ChartGrid).use_narrow(narrow)
         self.call_after_refresh(self._keep_focus)

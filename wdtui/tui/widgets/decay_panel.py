@@ -125,7 +125,7 @@ class DecayPanel(Vertical):
     def _order_by(self, order: str) -> None:
         self._order, self._layers = order, []
         self._arrange()
-        self.query_one(LayerTable).scroll_home(animate=False)
+        self.query_one(LayerTable).scroll_home()
 
     def search(self) -> None:
         """Ask for a part of a layer's name."""

@@ -6,7 +6,7 @@ but the first are folded. Their fields are created when they are unfolded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -36,6 +36,17 @@ _DEMO = "demo"
 _NONE = "none"
 """The name of the choice with the default problem's defaults."""
 Texts = dict[str, str]
+
+
+class Explanation(PlainText):
+    """The help of the focused field, below all fields. It may grow after the form has scrolled to the field."""
+
+    def __init__(self, when_resized: Callable[[], None], *, id: str) -> None:
+        super().__init__(id=id)
+        self._when_resized = when_resized
+
+    def on_resize(self) -> None:
+        self._when_resized()
 
 
 class LaunchForm(VerticalScroll, can_focus=False):
@@ -86,7 +97,7 @@ class LaunchForm(VerticalScroll, can_focus=False):
         yield PlainText(id="arithmetic")
         yield PlainText(id="problem")
         yield Button("Run", id="run", compact=True)
-        yield PlainText(id="explanation")
+        yield Explanation(self._scroll_to_focused, id="explanation")
 
     def on_mount(self) -> None:
         self.border_title = "experiment"
@@ -273,7 +284,12 @@ class LaunchForm(VerticalScroll, can_focus=False):
         explanation.set_text(_explained(row) if row else "")
         explanation.display = row is not None
         if row:
-            self.call_after_refresh(row.scroll_visible, animate=False)  # the explanation must not cover it
+            self._scroll_to_focused()
+
+    def _scroll_to_focused(self) -> None:
+        """Scroll the focused field from beneath the explanation."""
+        if self.screen.focused and self in self.screen.focused.ancestors:
+            self.call_after_refresh(self.screen.focused.scroll_visible)
 
 
 def texts_of(config: Config) -> Texts:

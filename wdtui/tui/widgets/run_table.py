@@ -301,7 +301,7 @@ class RunTable(ScrollView, can_focus=True):
         if index is not None:
             rows = max(self.size.height - 1, 1)
             top = min(max(self.scroll_offset.y, index - rows + 1), index)
-            self.scroll_to(y=top, animate=False)
+            self.scroll_to(y=top)
 
     def on_resize(self) -> None:
         self._fit_columns()
