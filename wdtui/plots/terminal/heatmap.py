@@ -233,7 +233,7 @@ def _scale(table: Table, metric: str) -> _Scale:
 def _legend(
     schema: Schema, metric: str, paint: _Paint, signs: Sequence[str], width: int, *, cut: bool, level: float | None
 ) -> Text:
-    """The scale in the colours of the cells, the level and the symbols; with little room a short name and scale."""
+    """The scale in the colours of the cells, and the level and symbols that fit; shorter where there is little room."""
     low, high = (_rounded(schema, value, metric) for value in (paint.scale.low, paint.scale.high))
     words = [f"▁ at {_rounded(schema, level, metric)}"] if level is not None else []
     words += [f"{sign} {state}" for sign, state in _explained(signs)] + (["… more cells"] if cut else [])
@@ -246,7 +246,8 @@ def _legend(
         character, style = paint.at(column / (columns - 1))
         text.append(character, Style(dim=False) + style)
     text.append(f" {high}   ", "dim")
-    return text.append("  ".join(words), "dim")
+    ends = itertools.accumulate((len(word) + 2 for word in words), initial=text.cell_len - 2)
+    return text.append("  ".join(word for word, end in zip(words, [*ends][1:], strict=True) if end <= width), "dim")
 
 
 def _explained(signs: Sequence[str]) -> Iterator[tuple[str, str]]:
