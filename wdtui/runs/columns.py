@@ -82,7 +82,7 @@ class RunColumn(Column[RunRecord]):
     @property
     def listed(self) -> str:
         """Everything that a person may search for it by."""
-        return "  ".join(filter(None, (self.title, self.about)))
+        return "  ".join(dict.fromkeys(filter(None, (self.title, *self.about.split("  ")))))
 
     def cell(self, row: RunRecord, cells: int) -> str:
         return self.aligned(self.drawn(row, cells - GAP), cells) if self.drawn else super().cell(row, cells)
