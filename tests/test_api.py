@@ -44,6 +44,11 @@ def test_training_yields_points_by_metric_name() -> None:
     assert [point["test_loss"] for point in again] == [point["test_loss"] for point in points]
 
 
+def test_training_a_declared_problem_yields_what_it_finds() -> None:
+    *_, last = wdtui.train(problem="ridge", dimensions=3, steps=4, log_every=2)
+    assert last["step"] == 4 and last["test_loss"] > 0
+
+
 def test_an_invalid_config_is_refused_before_the_first_point() -> None:
     with pytest.raises(wdtui.ConfigError, match="did you mean width"):
         wdtui.train(widht=3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,3 +99,87 @@ def test_the_edge_of_stability_is_where_the_sharpness_stays() -> None:
     assert failing("edge-of-stability", recorded(lambda steps: np.minimum(1, steps / 800))) == []
     assert failing("edge-of-stability", recorded(lambda steps: steps / 800)) == [2, 3, 7, 8, 9]
     assert failing("edge-of-stability", recorded(lambda steps: 0.3 + 0 * steps)) == [1, 2, 3, 7, 8]
+
+
+def test_rules_of_decay_grok_at_their_own_strength() -> None:
+    strength = {"decoupled": 1.0, "squared": 1.0, "independent": 0.01, "l2": 1e-4}
+
+    def recorded(cautious: float) -> Recorded:
+        def one(case: Case, steps: NDArray[np.int64]) -> Values:
+            config: Any = config_of(case)
+            ratio = config.weight_decay / (strength | {"cautious": cautious})[config.decay_rule]
+            accuracy = (steps >= 400) * 1.0 if ratio == 1 else 0.0 * steps
+            left = 0.2 if config.decay_rule == "independent" and ratio == 1 else 0.01 if ratio > 1 else 1
+            return {"train_accuracy": (steps >= 40) * 1.0, "test_accuracy": accuracy, "weight_norm": left + 0.0 * steps}
+
+        return one
+
+    assert failing("decay-rules", recorded(100)) == []
+    assert failing("decay-rules", recorded(1)) == [4]
+    assert failing("decay-rules", recorded(1e-4)) == [5]
+
+
+def test_decay_as_the_square_keeps_the_norm_under_a_schedule() -> None:
+    def recorded(falls: dict[str, float]) -> Recorded:
+        def one(case: Case, steps: NDArray[np.int64]) -> Values:
+            config: Any = config_of(case)
+            norm = 15.0 if config.decay_rule == "cautious" else 10.0
+            fall = falls[config.decay_rule] if config.cosine_steps else 1
+            return {"weight_norm/first.0": norm * fall + 0.0 * steps, "train_loss": 0.1 / fall + 0.0 * steps}
+
+        return one
+
+    assert failing("decay-schedule", recorded({"decoupled": 0.7, "cautious": 0.8, "squared": 1})) == []
+    assert failing("decay-schedule", recorded({"decoupled": 1, "cautious": 1, "squared": 0.7})) == [0, 1, 2, 5]
+
+
+def test_adam_with_l2_turns_layers_by_different_angles() -> None:
+    def recorded(l2: tuple[float, float], without_norm: float) -> Recorded:
+        def one(case: Case, steps: NDArray[np.int64]) -> Values:
+            config: Any = config_of(case)
+            first, second = (1.0, 1.0) if config.decay_rule == "decoupled" else l2
+            scale = 1 if config.batch_norm else without_norm
+            turned = {"first.0": first, "second.0": second * scale, "output": 0.5}
+            equilibrium = 0.2 if config.weight_decay == 0.001 else 1
+            return {f"rotation/{layer}": 0.017 * one + 0.0 * steps for layer, one in turned.items()} | {
+                f"rotation_of_equilibrium/{layer}": one / equilibrium + 0.0 * steps for layer, one in turned.items()
+            }
+
+        return one
+
+    assert failing("rotation", recorded((0.6, 1.0), 0.8)) == []
+    assert failing("rotation", recorded((1.0, 1.0), 1.0)) == [3, 5]
+    assert failing("rotation", recorded((0.6, 0.6), 0.8)) == [6]
+
+
+def test_a_softmax_that_collapses_does_not_grok() -> None:
+    def recorded(stable: float, float64: float) -> Recorded:
+        def one(case: Case, steps: NDArray[np.int64]) -> Values:
+            config: Any = config_of(case)
+            loss = np.maximum(np.exp(-steps / 100), {"float32": 3e-8, "float64": float64}.get(config.softmax, 0))
+            accuracy = stable if config.softmax == "stablemax" else 0.01
+            return {"train_loss": loss, "test_accuracy": np.minimum(steps / 2000, accuracy)}
+
+        return one
+
+    assert failing("softmax-collapse", recorded(0.9, 0)) == []
+    assert failing("softmax-collapse", recorded(0.1, 3e-8)) == [1, 4]
+
+
+def test_grokfast_changes_the_delay() -> None:
+    def recorded(slower: float) -> Recorded:
+        def one(case: Case, steps: NDArray[np.int64]) -> Values:
+            config: Any = config_of(case)
+            later = 30 + 400 * slower**config.grokfast if config.weight_decay else np.inf
+            loss = 1e-7 * (config.grokfast < 2 or config.weight_decay) + 0.0 * steps
+            return {
+                "train_accuracy": (steps >= 30) * 1.0,
+                "test_accuracy": (steps >= later) * 1.0,
+                "train_loss": loss,
+                "weight_norm": 60 * (1 + config.grokfast) + 0.0 * steps,
+            }
+
+        return one
+
+    assert failing("grokfast", recorded(1.35)) == [0]
+    assert failing("grokfast", recorded(0.5)) == [1, 2]

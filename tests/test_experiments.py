@@ -46,6 +46,27 @@ def test_a_claim_about_a_peak_shows_its_bounds(name: str, quick: bool) -> None:
             assert (float(said[1]), float(said[2])) == (claim.at_least, claim.at_most), claim.says
 
 
+def test_experiments_are_grouped_by_their_effect_and_the_demo_comes_first() -> None:
+    groups = experiments.by_effect()
+    assert sorted(name for group in groups.values() for name in group) == experiments.names()
+    assert next(iter(groups.values()))[0] == "demo" and "grokking-modular" in groups["grokking"]
+    for effect, group in groups.items():
+        assert {load(name).effect or experiments.OTHER for name in group} == {effect}
+
+
+def test_files_without_an_effect_or_with_an_error_are_grouped_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, QUESTION, "plain.toml")
+    write(tmp_path, QUESTION + 'effect = "rotation"', "turning.toml")
+    write(tmp_path, QUESTION + "effect = [1]", "wrong.toml")
+    write(tmp_path, "question = ", "broken.toml")
+    monkeypatch.setattr(experiments, "folder", lambda: tmp_path)
+    others = ["broken", "plain", "wrong"]
+    assert experiments.by_effect() == {"rotation": ["turning"], experiments.OTHER: others}
+    assert list(experiments.by_effect()) == ["rotation", experiments.OTHER]
+
+
 def test_the_articles_experiments_are_shipped() -> None:
     assert {"demo", "training-curves", "batchnorm-epsilon"} <= set(experiments.names())
     assert {cell.bn_epsilon for cell in load("batchnorm-epsilon").cells()} >= {1e-5, 1e-2}
@@ -91,6 +112,9 @@ def test_an_experiment_without_axes_has_one_cell(tmp_path: Path) -> None:
         ('questoin = "Why?"', ["questoin", "did you mean question?"]),
         ("[config]", ["the question is missing"]),
         ("question = 3", ["question", "text"]),
+        (QUESTION + 'effect = "groking"', ["groking", "did you mean grokking?"]),
+        (QUESTION + 'effect = ""', ["effect", "give one of", "grokking"]),
+        (QUESTION + "effect = 3", ["effect", "text"]),
         (QUESTION + "config = 3", ["config", "a table"]),
         (QUESTION + "axes = [1]", ["axes", "a table"]),
         (QUESTION + "[config]\nwidht = 8", ["widht", "did you mean width?"]),

@@ -15,7 +15,7 @@ def test_the_wheel_contains_experiments_and_stylesheets(tmp_path: Path) -> None:
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("wdtui-*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    for experiment in (ROOT / "experiments").glob("*.toml"):
-        assert f"wdtui/presets/{experiment.name}" in names
+    for path in [*(ROOT / "experiments").glob("*.toml"), *(ROOT / "experiments").rglob("*.json")]:
+        assert f"wdtui/presets/{path.relative_to(ROOT / 'experiments')}" in names
     for stylesheet in (ROOT / "wdtui").rglob("*.tcss"):
         assert str(stylesheet.relative_to(ROOT)) in names

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wdtui.api import ConfigError, DivergedError, Run, RunConfig, StoreError, WdtuiError, load, train
     from wdtui.problems.declared import Problem, knob
+    from wdtui.schema.decay import DECAY_RULES
+    from wdtui.training.decay_rules import decay_by
     from wdtui.watching.watch import Watch, watch
 
 __all__ = [
-    "ConfigError", "DivergedError", "Problem", "Run", "RunConfig", "StoreError", "Watch", "WdtuiError", "knob", "load",
-    "train", "watch",
+    "DECAY_RULES", "ConfigError", "DivergedError", "Problem", "Run", "RunConfig", "StoreError", "Watch", "WdtuiError",
+    "decay_by", "knob", "load", "train", "watch",
 ]  # fmt: skip
 _MODULES = {
+    "DECAY_RULES": "wdtui.schema.decay", "decay_by": "wdtui.training.decay_rules",
     "Problem": "wdtui.problems.declared", "knob": "wdtui.problems.declared",
     "Watch": "wdtui.watching.watch", "watch": "wdtui.watching.watch",
 }  # fmt: skip

@@ -44,7 +44,7 @@ def train(
 
     Give a config or a mapping, or fields by name, or both. `fields` override `config`, and `config` overrides the
     defaults. `problem` names the problem to train if `config` is not a Config. A point has "step", "epoch" and every
-    metric that `config.columns` names. A metric that was not measured is NaN.
+    metric that was found so far. A metric that was not measured is NaN.
 
     Raises ConfigError before training if the config is invalid, and DivergedError after the point of the epoch in
     which the loss is no longer finite.
@@ -58,6 +58,6 @@ def _points(config: Config, device: str) -> Iterator[dict[str, float]]:
     from wdtui.training import trainer
     from wdtui.training.devices import resolve_device
 
-    names = "step", "epoch", *config.columns
-    for point in trainer(config).open_session(config, resolve_device(device), ()).points():
-        yield dict(zip(names, (point.step, point.epoch, *point.values), strict=True))
+    session = trainer(config).open_session(config, resolve_device(device), ())
+    for point in session.points():
+        yield dict(zip(("step", "epoch", *session.columns), (point.step, point.epoch, *point.values), strict=True))

@@ -41,7 +41,8 @@ def test_doctor_reports_no_problem_on_this_machine(tmp_path: Path) -> None:
 
 
 def test_experiments_are_listed_shown_and_run(tmp_path: Path) -> None:
-    assert "demo" in wdtui("experiments", "list", store=tmp_path).stdout
+    effect, first, *_ = wdtui("experiments", "list", store=tmp_path).stdout.splitlines()
+    assert (effect, first.split()[0]) == ("first steps", "demo")
     assert "wdtui run demo" in wdtui("experiments", "show", "demo").stdout
     small = ("--width", "8", "--epochs", "1", "--seed", "0", "--threads", "1")
     result = wdtui("experiments", "run", "batchnorm-epsilon", *small, "--json", store=tmp_path)

@@ -128,7 +128,7 @@ def test_show_and_list_include_the_claims(experiment: Path, tmp_path: Path) -> N
     told = json.loads(wdtui("experiments", "show", str(experiment), "--json").stdout)
     assert told["claims"][0]["measures"] == "weight norm at the end" and told["quick"]["config"]["epochs"] == 1
     rows = {row["name"]: row for row in events(wdtui("experiments", "list", "--json", store=tmp_path).stdout)}
-    assert rows["training-curves"]["claims"] == "not run"
+    assert rows["training-curves"]["claims"] == "not run" and rows["training-curves"]["effect"] == "grokking"
 
 
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, "2"), (signal.SIGTERM, "1"), (signal.SIGHUP, "1")])

@@ -18,6 +18,7 @@ OTHERS = {"p": 7, "dimensions": 4, "steps": 4}
 
 _FLAGS = {f"--{name.replace('_', '-')}": value for name, value in TINY.items()} | {"--threads": 1}
 SHORTER: dict[str, dict[str, object]] = {
+    "run grokking-modular": {"--width": 4, "--threads": 1},
     "run": _FLAGS,
     "sweep": _FLAGS | {"--workers": 1},
     "experiments run": _FLAGS | {"--workers": 1},
@@ -29,8 +30,8 @@ OF_A_FILE: dict[str, object] = {"--width": 4, "--steps": 4}
 """The same for a problem's file …"""
 OF_A_NEW_FILE: dict[str, object] = {"--p": 7}
 """… and what is added for the one that `wdtui new` writes."""
-OTHER_WORDS = {"8424": "10", "300": "10"}
-"""Steps that a tiny run does not reach."""
+OTHER_WORDS = {"8424": "10", "300": "10", "40": "10", "67": "7", "1200": "20"}
+"""Steps that a tiny run does not reach, and sizes that make a run long."""
 VERDICTS = (0, 3)
 """Exit statuses of `experiments verify`: tiny networks bear out no claims. All else must end with 0."""
 
@@ -50,6 +51,8 @@ EXCEPTIONS = {
     "wdtui --install-completion": "writes into the start-up file of whoever runs the tests; test_completion.py presses "
     "Tab as the shells do",
     "wdtui sweep lambda --headless --executor ray --address 10.0.0.1:6379": "test_ray.py joins a cluster",
+    "wdtui plot 1 2 5 --metric edge --metric train_loss --output docs/figures/edge-of-stability.svg": "draws a "
+    "fifth run, and a metric of another problem; the other figures of its page are drawn",
     "wdtui watch 3": "follows a live run until it ends, and this one does not; test_watch_command.py follows one",
     "wdtui store move ../new-place": "is refused while a run is live, as one is here; test_moving.py moves a store",
 }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from wdtui.training.declared import DeclaredSession
 SMALL: dict[str, dict[str, object]] = {
     "modular_addition": {"p": 7, "width": 8, "steps": 6, "log_every": 2},
     "edge_of_stability": {"width": 4, "steps": 6, "log_every": 2},
+    "rotation": {"width": 4, "steps": 6, "log_every": 2},
     "ridge": {"dimensions": 4, "steps": 6, "log_every": 2},
 }
 """Of each built-in problem that is a class, a config of a few steps."""
@@ -50,14 +53,22 @@ def test_their_declarations_import_no_torch() -> None:
     assert "wdtui.problems.modular_addition" in loaded and "torch" not in loaded
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_a_run_is_resumed_to_the_same_bits(name: str) -> None:
-    expected = measured(session_of(name))
-    half, passed = session_of(name), iter([True] * 3)  # sessions share the generators of their process
+SCHEDULED = {"decay_rule": "squared", "cosine_steps": 6}
+CHANGES: list[tuple[str, dict[str, object]]] = [
+    *((name, {}) for name in SMALL),
+    ("modular_addition", SCHEDULED | {"grokfast": 2.0}),
+    ("rotation", SCHEDULED | {"method": "sgd"}),
+]
+
+
+@pytest.mark.parametrize(("name", "changes"), CHANGES)
+def test_a_run_is_resumed_to_the_same_bits(name: str, changes: dict[str, object]) -> None:
+    expected = measured(session_of(name, **changes))
+    half, passed = session_of(name, **changes), iter([True] * 3)  # sessions share the generators of their process
     assert len([*half.points(lambda: next(passed, False))]) == 1
     state, position = half.state(), json.loads(json.dumps(half.position()))
     state = {key: tensor.clone() for key, tensor in state.items()}
-    resumed = session_of(name)
+    resumed = session_of(name, **changes)
     resumed.restore(state, position)
     assert measured(resumed) == expected[1:]
 
@@ -101,6 +112,46 @@ def test_modular_addition_splits_all_pairs_and_knows_their_sums() -> None:
         assert torch.equal(y, (a + b) % 7) and (x.sum(1) == 2).all()
         pairs |= dict.fromkeys(zip(a.tolist(), b.tolist(), strict=True))
     assert len(pairs) == 49 and len(problem.train[1]) == 14  # type: ignore[attr-defined]
+
+
+def test_stablemax_and_a_softmax_in_float64_are_losses_of_the_same_logits() -> None:
+    losses = {}
+    for softmax in ("float32", "float64", "stablemax"):
+        problem: Any = session_of("modular_addition", softmax=softmax).problem
+        losses[softmax] = problem.step()["train_loss"]
+    x, y = problem.train
+    logits = session_of("modular_addition").problem.model(x).double()  # type: ignore[attr-defined]
+    positive = [[z + 1 if z >= 0 else 1 / (1 - z) for z in row] for row in logits.tolist()]
+    expected = [-math.log(row[right] / sum(row)) for row, right in zip(positive, y.tolist(), strict=True)]
+    assert losses["stablemax"].item() == pytest.approx(np.mean(expected))
+    assert losses["float32"].item() == pytest.approx(losses["float64"].item(), rel=1e-6)
+    assert [one.dtype for one in losses.values()] == [torch.float32, torch.float64, torch.float64]
+
+
+def test_float32_leaves_no_gradient_of_a_right_answer_that_is_certain() -> None:
+    left = {}
+    for softmax in ("float32", "float64", "stablemax"):
+        problem: Any = session_of("modular_addition", softmax=softmax).problem
+        right = torch.nn.functional.one_hot(problem.train[1], 7) == 1
+        logits = torch.where(right, 30.0, 0.0).requires_grad_()
+        problem.model = lambda _, logits=logits: logits
+        problem._loss().backward()
+        left[softmax] = logits.grad[right].abs().max().item()
+    assert left["float32"] == 0 < left["float64"] < 1e-10 < left["stablemax"]
+
+
+def test_grokfast_adds_a_moving_average_to_the_gradient() -> None:
+    problem: Any = session_of("modular_addition", grokfast=2.0, grokfast_memory=0.9).problem
+    parameter, average, seen = next(problem.model.parameters()), None, []
+    problem.optimizer.step = lambda: seen.append(parameter.grad.clone())
+    for _ in range(3):  # at the same weights, as nothing moves them
+        problem.step()
+    plain: Any = session_of("modular_addition").problem
+    plain.step()
+    gradient = next(plain.model.parameters()).grad
+    for amplified in seen:
+        average = gradient if average is None else 0.9 * average + 0.1 * gradient
+        torch.testing.assert_close(amplified, gradient + 2 * average)
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.3])

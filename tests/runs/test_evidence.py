@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable
@@ -152,8 +153,29 @@ def test_the_quick_variant_is_used_if_the_full_one_was_not_run(store: Store, add
     assert Evidence(store).standing(one).words == "1 fails"
 
 
-def test_an_experiment_without_claims_has_no_standing(store: Store) -> None:
-    assert Evidence(store).standing(Experiment(name="e", question="?")).words == ""
+def test_an_experiment_without_claims_stands_by_its_runs(store: Store, add: Add) -> None:
+    one = dataclasses.replace(experiment(), claims=(), axes={"seed": [0, 1]})
+    found = [Evidence(store).standing(one)]
+    for seed in (0, 1):
+        add(CONFIG.replace(seed=seed))
+        found.append(Evidence(store).standing(one))
+    assert [standing.words for standing in found] == ["not run", "1 of 2 runs", "trained"]
+    assert [standing.state for standing in found] == [State.NOT_RUN, State.NOT_RUN, State.HOLDS]
+
+
+def test_claims_that_lack_runs_stand_by_the_number_of_their_runs(store: Store, add: Add) -> None:
+    config = CONFIG.to_mapping()
+    cells = [CONFIG.replace(seed=seed) for seed in (0, 1)]
+    tables = [
+        {"says": "Both.", "measure": "train_loss", "seeds": "all", "at_most": 1},
+        {"says": "One.", "measure": "train_loss", "where": {"seed": 0}, "at_most": 1},
+    ]
+    claims = read_claims(SCHEMA, tables, cells, quick=False)
+    one = Experiment(name="e", question="?", config=config, axes={"seed": [0, 1]}, claims=claims[:1])
+    add(cells[0])
+    assert Evidence(store).standing(one).words == "1 of 2 runs"
+    both = Evidence(store).standing(dataclasses.replace(one, claims=claims))
+    assert (both.words, both.state) == ("1 holds, 1 not run", State.NOT_RUN)
 
 
 FORK = Branching.read(SCHEMA, {"at_epoch": 1, "branches": [{}, {"betas": [0.5, 0.6], "bn_epsilon": "0.5:2"}]})

@@ -8,6 +8,7 @@ import pytest
 
 from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.declared import Problem, config_of, declared
+from wdtui.schema.decay import DECAY_RULES
 from wdtui.schema.hyperparameters import knob
 
 
@@ -18,6 +19,14 @@ class Own(Problem):
 
 
 class WithMomentum(Own):
+    momentum: float = knob(0.9, ge=0)
+
+
+class WithRule(Own):
+    decay_rule: str = knob("decoupled", choices=DECAY_RULES)
+
+
+class WithRuleAndMomentum(WithRule):
     momentum: float = knob(0.9, ge=0)
 
 
@@ -38,6 +47,24 @@ def test_a_declared_problem_names_its_hyperparameters_as_usual(
     problem: type[Problem], steps: float, formula: str
 ) -> None:
     assert config_of(declared(problem, None))().time_constant == (pytest.approx(steps), formula)
+
+
+@pytest.mark.parametrize(
+    ("rule", "constant"),
+    [
+        ("decoupled", (1000, "1/(ηλ)")),
+        ("cautious", (1000, "1/(ηλ)")),
+        ("independent", (10, "1/λ")),
+        ("squared", (1000, "η₀/(η²λ)")),
+        ("l2", None),  # it may be Adam's
+    ],
+)
+def test_a_decay_rule_has_its_own(rule: str, constant: tuple[float, str] | None) -> None:
+    expected = constant and (pytest.approx(constant[0]), constant[1])
+    assert config_of(declared(WithRule, None))(decay_rule=rule).time_constant == expected
+    through_momentum = (pytest.approx(100), "(1 − μ)/(ηλ)")
+    with_momentum = config_of(declared(WithRuleAndMomentum, None))(decay_rule=rule).time_constant
+    assert with_momentum == (expected or through_momentum)
 
 
 def test_nothing_is_said_of_a_problem_without_decay() -> None:

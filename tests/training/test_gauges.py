@@ -6,11 +6,16 @@ import math
 import weakref
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from wdtui.problems import registry
+from wdtui.problems.declared import DeclaredConfig
 from wdtui.schema.recorded import charts_of, recorded
+from wdtui.training.declared import DeclaredSession
 from wdtui.training.gauges import Decay, Gauges
 
 
@@ -184,50 +189,27 @@ def test_gauges_come_after_the_charts_that_people_look_for_first() -> None:
 # Against the theory
 
 
-def trained(optimizer: Any, seed: int) -> dict[str, list[float]]:
-    """Gauges in each tenth of the last 500 of 1,500 steps of an MLP with BatchNorm that learns from a random teacher.
-
-    docs/gauges.md says how this was chosen.
-    """
+def trained(seed: int, **changes: Any) -> dict[str, NDArray[np.float64]]:
+    """The curves of the last third of 1,500 steps of the problem `rotation`, which docs/gauges.md describes."""
     torch.set_num_threads(1)
-    torch.manual_seed(seed)
-    teacher = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
-    x = torch.randn(4096, 64)
-    y = teacher(x).argmax(1)
-    model = nn.Sequential(
-        nn.Linear(64, 128), nn.BatchNorm1d(128), nn.ReLU(),
-        nn.Linear(128, 128), nn.BatchNorm1d(128), nn.ReLU(),
-        nn.Linear(128, 10),
-    )  # fmt: skip
-    optimizer = optimizer(model.parameters())
-    curves: dict[str, list[float]] = {}
-    for step in range(1, 1501):
-        rows = torch.randint(len(x), (64,))
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(x[rows]), y[rows])
-        loss.backward()
-        gauges = Gauges({"": model}, [optimizer]) if step > 1000 and step % 10 == 0 else None
-        optimizer.step()
-        for name, value in ({"loss": loss.detach()} | gauges.measure()).items() if gauges else ():
-            curves.setdefault(name, []).append(float(value))
-    return curves
+    config = registry.find("rotation").config(seed=seed, **changes)
+    assert isinstance(config, DeclaredConfig)
+    session = DeclaredSession(config, "cpu")
+    points = [point.values for point in session.points() if point.step > 1000]
+    return dict(zip(session.columns, np.array(points).T, strict=True))
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize(
-    "optimizer",
-    [
-        lambda of: torch.optim.SGD(of, lr=0.05, weight_decay=5e-3, momentum=0.9),
-        lambda of: torch.optim.AdamW(of, lr=0.01, weight_decay=0.3),
-    ],
+    "changes",
+    [{"method": "sgd", "decay_rule": "l2", "learning_rate": 0.05, "weight_decay": 5e-3}, {}],
     ids=["SGD", "AdamW"],
 )
-def test_layers_before_a_norm_rotate_as_predicted_in_a_network_that_learns(optimizer: Any, seed: int) -> None:
+def test_layers_before_a_norm_rotate_as_predicted_in_a_network_that_learns(changes: Any, seed: int) -> None:
     """1,500 steps are four time constants, in which the norms come to rest."""
-    curves = trained(optimizer, seed)
-    means = {name: sum(values) / len(values) for name, values in curves.items()}
-    assert means["loss"] < 1 < math.log(10)  # that of a network which has learned nothing
-    for layer in ("0", "3"):
-        assert means[f"rotation_of_equilibrium/{layer}"] == pytest.approx(1, abs=0.05)
-        assert max(map(abs, curves[f"scale_invariance/{layer}"])) < 0.01
-    assert max(map(abs, curves["scale_invariance/6"])) > 0.05  # the last layer, which no norm follows
+    curves = trained(seed, **changes)
+    assert curves["train_loss"].mean() < 1 < math.log(10)  # that of a network which has learned nothing
+    for layer in ("first.0", "second.0"):
+        assert curves[f"rotation_of_equilibrium/{layer}"].mean() == pytest.approx(1, abs=0.05)
+        assert abs(curves[f"scale_invariance/{layer}"]).max() < 0.01
+    assert abs(curves["scale_invariance/output"]).max() > 0.05  # which no norm follows

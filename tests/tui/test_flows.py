@@ -15,7 +15,7 @@ from tui_tools import FakeScheduler, Recorded, drawn, press, settle, until
 from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Point
 from wdtui.store.records import Status
-from wdtui.studies.experiments import load, names
+from wdtui.studies.experiments import by_effect, load
 from wdtui.tui import Opening
 from wdtui.tui.screens.experiments import Gallery
 from wdtui.tui.screens.help import Help
@@ -97,17 +97,38 @@ async def test_all_runs_of_an_experiment_are_started_and_marked(recorded: Record
     async with make_app(scheduler).run_test(size=(120, 40)) as pilot:
         await press(pilot, "E")
         assert isinstance(pilot.app.screen, Gallery)
-        await press(pilot, "home", "r")
+        await press(pilot, *to("batchnorm-epsilon"), "r")
     cells = load("batchnorm-epsilon").variant(quick=True).cells()
     assert {run.config for run in recorded.store.runs()} == set(cells)
     assert scheduler.submitted == list(range(1, len(cells) + 1))
 
 
+def to(name: str) -> list[str]:
+    """The keys that select an experiment in the gallery."""
+    listed = [one for group in by_effect().values() for one in group]
+    return ["home", *("down",) * listed.index(name)]
+
+
 async def test_the_gallery_fills_the_form(recorded: Recorded, make_app: MakeApp) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
-        await press(pilot, "E", "home", *("down",) * names().index("training-curves"), "enter", "enter")
+        await press(pilot, "E", *to("training-curves"), "enter", "enter")
     (run,) = recorded.store.runs()
     assert run.experiment == "training-curves"
+
+
+async def test_space_reads_on_in_the_gallery_and_another_experiment_begins_at_its_top(
+    recorded: Recorded, make_app: MakeApp
+) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await press(pilot, "E", *to("batchnorm-epsilon"))
+        pages = pilot.app.screen.query_one("#pages")
+        seen = [pages.scroll_offset.y]
+        while len(seen) == 1 or seen[-1]:
+            await press(pilot, "space")
+            seen.append(pages.scroll_offset.y)
+        assert max(seen) == pages.max_scroll_y > 0
+        await press(pilot, "space", "down")
+        assert pages.scroll_offset.y == 0
 
 
 async def test_a_run_from_the_command_line_is_started_and_selected(recorded: Recorded, make_app: MakeApp) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from textual.widgets import OptionList, Static
-from tui_tools import Recorded, press, settle
+from tui_tools import Recorded, press, settle, svg
 
 from wdtui.schema.curves import Point
 from wdtui.store.records import Status
 from wdtui.studies import experiments
 from wdtui.tui.screens.experiments import Gallery
+from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.plain_text import PlainText
 
 MakeApp = Callable[..., Any]
@@ -87,13 +88,17 @@ async def test_the_gallery_shows_verdicts_from_the_stored_runs(recorded: Recorde
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "E")
         assert isinstance(pilot.app.screen, Gallery)
-        assert gallery(pilot)[0].endswith("not run") and "· It fits." in gallery(pilot)[1]
+        listed, page = gallery(pilot)
+        assert "no picture" in page and not pilot.app.screen.query_one(ChartPanel).display
+        assert listed.startswith("· speaking") and "claims  not run" in page and "· It fits." in page
         await press(pilot, "escape")
         base = experiments.load("speaking").base()
         recorded.add("epsilon-1e-2", **{name: getattr(base, name) for name in ("weight_decay", "seed", "epochs")})
         await press(pilot, "E")
         listed, page = gallery(pilot)
-        assert listed.endswith("1 holds, 1 fails")
+        picture = pilot.app.screen.query_one(ChartPanel)
+        assert picture.display and "your runs" in svg(pilot.app).replace("&#160;", " ")
+        assert listed.startswith("✗ speaking") and "claims  1 holds, 1 fails" in page
         assert "✓ It fits." in page and "✗ It is perfect." in page and "claimed: at least 100 %" in page
 
 
@@ -115,6 +120,6 @@ async def test_leaving_the_gallery_at_once_is_safe(recorded: Recorded, make_app:
 
 
 def gallery(pilot: Any) -> tuple[str, str]:
-    """The first line of the list, and the page."""
+    """The line of the first experiment, and the page."""
     names = pilot.app.screen.query_one(OptionList)
-    return str(names.get_option_at_index(0).prompt), str(pilot.app.screen.query_one("#page", Static).content)
+    return str(names.get_option("speaking").prompt), str(pilot.app.screen.query_one("#page", Static).content)

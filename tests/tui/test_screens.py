@@ -157,6 +157,8 @@ STATES: dict[str, tuple[Callable[[Recorded], None], tuple[int, int], tuple[str, 
     "layers-200x60": (layers, (200, 60), ("escape", "enter", "o")),
     "layers-found": (layers, SIZE, ("escape", "enter", "slash", "type:3.attn")),
     "experiments": (empty, SIZE, ("E",)),
+    "experiments-80x24": (empty, (80, 24), ("E", *("down",) * 3)),
+    "experiments-200x60": (four, (200, 60), ("E", *("down",) * 14)),
     "help": (empty, SIZE, ("question_mark",)),
     "palette": (one_running, SIZE, ("escape", "ctrl+p", "type:log")),
     "steering": (one_running, SIZE, ("escape", "s")),
@@ -174,14 +176,14 @@ async def test_dark(state: str, recorded: Recorded, make_app: Callable[..., Any]
 
 
 @pytest.mark.parametrize("theme", ["wdtui-light", "wdtui-plain"])
-@pytest.mark.parametrize("state", ["four-overlaid", "layers"])
+@pytest.mark.parametrize("state", ["four-overlaid", "layers", "experiments"])
 async def test_theme(theme: str, state: str, recorded: Recorded, make_app: Callable[..., Any], picture: Any) -> None:
     fill, size, keys = STATES[state]
     fill(recorded)
     assert await drawn(make_app(), size, *keys, theme=theme) == picture(name=f"{state}-{theme}")
 
 
-@pytest.mark.parametrize("state", ["empty", "four-overlaid", "layers"])
+@pytest.mark.parametrize("state", ["empty", "four-overlaid", "layers", "experiments"])
 async def test_no_color(
     state: str, recorded: Recorded, make_app: Callable[..., Any], picture: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

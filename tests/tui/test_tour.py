@@ -11,6 +11,7 @@ import pytest
 from tui_tools import FakeScheduler, Recorded, press, settle, svg
 
 from wdtui.store.records import RunRecord
+from wdtui.studies.experiments import load
 from wdtui.tui.widgets.field_row import FieldRow
 
 MakeApp = Callable[..., Any]
@@ -68,3 +69,13 @@ async def test_the_tour_from_the_second_run_to_the_blow_ups(recorded: Recorded, 
         started = recorded.store.runs()[0]
         assert knobs(started) == (0.1, 1e-5, 200)
         assert [one.run.id for one in pilot.app.snapshot.shown] == [started.id]
+
+
+async def test_part_two_trains_all_runs_of_the_experiment_that_it_names(recorded: Recorded, make_app: MakeApp) -> None:
+    recorded.add("demo")
+    scheduler = FakeScheduler()
+    async with make_app(scheduler).run_test(size=(120, 40)) as pilot:
+        await press(pilot, "enter", *told("docs/tour.md", "8. Open the gallery"))
+    assert {recorded.store.run(run_id).config for run_id in scheduler.submitted} == set(
+        load("grokking-modular").variant(quick=True).cells()
+    )

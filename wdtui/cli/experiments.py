@@ -34,21 +34,24 @@ app.command()(report)
 
 @app.command("list")
 def list_experiments(json: JsonOption = False, store: StoreOption = None) -> None:
-    """List the experiments that come with wdtui, and which claims hold for the runs in the store."""
+    """List the experiments that come with wdtui by their effect, and which claims hold for the runs in the store."""
     from wdtui.runs.evidence import Evidence
     from wdtui.store.store import Store
-    from wdtui.studies.experiments import load, names
+    from wdtui.studies.experiments import by_effect, load, names
 
+    width = max(map(len, names()))
     with Store(store) as opened:
         evidence = Evidence(opened)
-        rows = [(load(name), evidence.standing(load(name)).words) for name in names()]
-    width = max(len(experiment.name) for experiment, _ in rows)
-    for experiment, claims in rows:
-        if json:
-            row = {"name": experiment.name, "question": experiment.question, "claims": claims}
-            typer.echo(json_module.dumps(row, ensure_ascii=False))
-        else:
-            typer.echo(f"{experiment.name:<{width}}  {claims:<22}  {experiment.question}")
+        for effect, group in by_effect().items():
+            if not json:
+                typer.echo(effect)
+            for experiment in map(load, group):
+                claims = evidence.standing(experiment).words
+                if json:
+                    row = {"name": experiment.name, "effect": experiment.effect, "question": experiment.question}
+                    typer.echo(json_module.dumps(row | {"claims": claims}, ensure_ascii=False))
+                else:
+                    typer.echo(f"  {experiment.name:<{width}}  {claims:<22}  {experiment.question}")
 
 
 @app.command()

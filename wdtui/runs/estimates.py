@@ -40,8 +40,12 @@ def expected_seconds(
     workers: int | None,
     threads: int | None,
     device: str = "auto",
+    otherwise: float = math.nan,
 ) -> float:
-    """Seconds to train each config of `work` for its steps, several at once, as batches where that is possible."""
+    """Seconds to train each config of `work` for its steps, several at once, as batches where that is possible.
+
+    `otherwise` are the steps/s of a run of which nothing is known.
+    """
     runs = list(islice(runs, _LOOKED_AT))
     alike: dict[tuple[Any, ...], list[tuple[Config, int]]] = defaultdict(list)
     for config, steps in work:
@@ -52,7 +56,8 @@ def expected_seconds(
         kind = _kind(evidence[0].device if evidence else "cpu" if device == "auto" else device)
         places = _places(device, kind, workers, threads)
         batch = _batch(config, kind, len(members), places)
-        total += sum(steps for _, steps in members) / _batch_speed(config, evidence, batch)
+        speed = _batch_speed(config, evidence, batch)
+        total += sum(steps for _, steps in members) / (otherwise if math.isnan(speed) else speed)
         batches += math.ceil(len(members) / batch)
     return total / max(min(places, batches), 1)
 

@@ -26,19 +26,32 @@ _WORDS = {State.HOLDS: ("holds", "hold"), State.FAILS: ("fails", "fail"), State.
 
 @dataclasses.dataclass(frozen=True)
 class Standing:
-    """How an experiment's claims stand, in its full or its quick variant."""
+    """The runs of an experiment that have finished, and its verdicts, in its full or its quick variant."""
 
     verdicts: tuple[Verdict, ...] = ()
     quick: bool = False
+    trained: int = 0
+    runs: int = 0
+    """How many runs it has, its forks included, `trained` of which have finished."""
+
+    @property
+    def state(self) -> State:
+        """FAILS if a claim fails, HOLDS if all hold; without claims, HOLDS if all runs are trained."""
+        states = {verdict.state for verdict in self.verdicts}
+        if not states:
+            return State.HOLDS if 0 < self.runs == self.trained else State.NOT_RUN
+        return next(state for state in (State.FAILS, State.NOT_RUN, State.HOLDS) if state in states)
 
     @property
     def words(self) -> str:
-        """The claims' state in a few words; empty where nothing is claimed."""
+        """The state in a few words."""
         counts = Counter(verdict.state for verdict in self.verdicts)
-        if len(counts) == 1 and State.NOT_RUN in counts:
-            return State.NOT_RUN.value
         parts = [f"{counts[state]} {words[counts[state] > 1]}" for state, words in _WORDS.items() if counts[state]]
-        return f"{', '.join(parts)}{' (quick)' if self.quick and parts else ''}"
+        if counts.keys() <= {State.NOT_RUN}:
+            if not self.trained:
+                return State.NOT_RUN.value
+            parts = ["trained" if self.trained == self.runs else f"{self.trained} of {self.runs} runs"]
+        return f"{', '.join(parts)}{' (quick)' if self.quick else ''}"
 
 
 class Evidence:
@@ -87,20 +100,26 @@ class Evidence:
     def _alike(self, config: Config) -> Sequence[RunRecord]:
         return self._runs.get(fingerprint(config.schema(), json.dumps(config.to_mapping())), ())
 
-    def verdicts(self, experiment: Experiment) -> tuple[Verdict, ...]:
-        """What becomes of the claims of this variant of an experiment."""
-        cases = experiment.cases() if experiment.claims else []
-        runs = {case: self.run(case) or self.lacking(case) for case in cases}
-        outcomes = {case: self._outcome(case, run) for case, run in runs.items() if run}
-        return tuple(check(claim, cases, outcomes) for claim in experiment.claims)
-
     def standing(self, experiment: Experiment) -> Standing:
-        """How the claims stand: in the quick variant as long as the full one leaves any open, if that tells more."""
-        full = Standing(self.verdicts(experiment))
+        """How an experiment stands: in the quick variant as long as the full one leaves any claim open, if that tells
+        more."""
+        full = self._standing(experiment)
         if experiment.quick is None or all(verdict.state != State.NOT_RUN for verdict in full.verdicts):
             return full
-        quick = Standing(self.verdicts(experiment.quick), quick=True)
-        return full if quick.words == State.NOT_RUN else quick
+        quick = dataclasses.replace(self._standing(experiment.quick), quick=True)
+        return quick if quick.trained else full
+
+    def verdicts(self, experiment: Experiment) -> tuple[Verdict, ...]:
+        """What becomes of the claims of this variant of an experiment."""
+        return self._standing(experiment).verdicts
+
+    def _standing(self, experiment: Experiment) -> Standing:
+        cases = experiment.cases()
+        runs = {case: run for case in cases if (run := self.run(case))}
+        lacking = {case: run for case in cases if case not in runs and (run := self.lacking(case))}
+        outcomes = {case: self._outcome(case, run) for case, run in (runs | lacking).items()}
+        verdicts = tuple(check(claim, cases, outcomes) for claim in experiment.claims)
+        return Standing(verdicts, trained=len(runs), runs=len(cases))
 
     def _outcome(self, case: Case, run: RunRecord) -> Outcome:
         return Outcome(

@@ -1,6 +1,6 @@
-"""How long weight decay takes to act. Plain Python.
+"""The rules by which weights can decay, and how long decay takes to act. Plain Python.
 
-Source: Wang & Aitchison 2024, arXiv 2405.13698.
+Source of the time constant: Wang & Aitchison 2024, arXiv 2405.13698.
 """
 
 from __future__ import annotations
@@ -11,7 +11,29 @@ from typing import Any, NamedTuple, Self
 
 from wdtui.support.text import number
 
+DECAY_RULES = ("decoupled", "l2", "independent", "cautious", "squared")
+"""What a step takes from weights W, with the learning rate η, and with η₀, at which its schedule began:
+
+- decoupled: ηλW, as AdamW does (Loshchilov & Hutter 2019, arXiv 1711.05101).
+- l2: nothing. λW is added to the gradient.
+- independent: λW, whatever the learning rate is (Kosson et al. 2025, arXiv 2510.19093).
+- cautious: ηλW, from those weights alone that the update makes smaller too (Chen et al. 2025, arXiv 2510.12402).
+- squared: (η²/η₀)λW (Defazio 2025, arXiv 2506.02285; Chou 2025, arXiv 2512.08217).
+"""
 _RATE, _DECAY, _MOMENTUM = ("learning_rate", "lr", "η"), ("weight_decay", "λ"), ("momentum", "μ")
+_FORMULAS = {"independent": "1/λ", "squared": "η₀/(η²λ)"}
+
+
+def decay_rate(group: Mapping[str, Any]) -> Any:
+    """δ: a weight without gradient loses δ·W in a step, by the rule of a param group; that of l2 without momentum."""
+    rate, decay = group["lr"], group["weight_decay"]
+    match group.get("decay_rule"):
+        case "independent":
+            return decay
+        case "squared":
+            return rate * decay * (rate / (group["initial_lr"] or 1))
+        case _:
+            return rate * decay
 
 
 def through_momentum(rate: Any, momentum: Any) -> Any:
@@ -43,8 +65,14 @@ class TimeConstant(NamedTuple):
             found = next((values.get(names[name]) for name in of if name in names), None)
             return float(found) if isinstance(found, (int, float)) else None
 
-        rate, decay = value(_RATE), value(_DECAY)
-        return None if rate is None or decay is None else cls.of(rate, decay, value(_MOMENTUM) or 0.0)
+        rate, decay, momentum = value(_RATE), value(_DECAY), value(_MOMENTUM)
+        rule = values.get(names.get("decay_rule", ""))
+        if rate is None or decay is None or (rule == "l2" and momentum is None):  # Adam divides λW by the gradient
+            return None
+        if rule in (None, "l2"):
+            return cls.of(rate, decay, momentum or 0.0)
+        lost = decay_rate({"decay_rule": rule, "lr": rate, "initial_lr": rate, "weight_decay": decay})
+        return cls(1 / lost if lost else math.inf, _FORMULAS.get(rule, "1/(ηλ)"))
 
     def reach(self, steps: int) -> str:
         """What λ can do in a run of so many steps; empty without decay."""

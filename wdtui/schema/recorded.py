@@ -53,7 +53,7 @@ MEASURED = {
     "decay_share": Metric(
         name="decay_share", label="decay share", log=True, gaps=True,
         help="Length of the weight decay, relative to the whole update: δ‖W‖ / ‖ΔW‖, with δ = ηλ, or ηλ/(1−μ) "
-        "where decay goes through the momentum μ of SGD. Pooled: median over layers.",
+        "where decay goes through the momentum μ of SGD, or that of a decay rule. Pooled: median over layers.",
     ),
     "scale_invariance": Metric(
         name="scale_invariance", label="cos(W, gradient)", gaps=True,
@@ -67,7 +67,7 @@ MEASURED = {
     "time_constant": Metric(
         name="time_constant", label="time constant of decay", unit="steps", log=True, gaps=True,
         help="Steps over which decay alone divides weights by e: 1/(ηλ), or (1−μ)/(ηλ) where decay goes through the "
-        "momentum μ of SGD. Of the first param group that decays.",
+        "momentum μ of SGD, or that of a decay rule. Of the first param group that decays.",
     ),
 }  # fmt: skip
 """What wdtui measures itself in a training that it watches."""

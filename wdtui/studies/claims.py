@@ -132,7 +132,7 @@ class Claim:
         """The cells it is about, and the cells of `minus` or `divided_by` (empty without them)."""
         cells = list(cells)
         other = self.minus or self.divided_by
-        return _chosen(cells, self.where), _chosen(cells, self.where | other) if other else []
+        return choose(cells, self.where), choose(cells, self.where | other) if other else []
 
 
 # Reading
@@ -189,7 +189,7 @@ def _claim(schema: Schema, table: dict[str, Any]) -> Claim:
     if "minus" in table and "divided_by" in table:
         raise ConfigError("minus and divided_by clash: give one of the two.")
     wheres: dict[str, Any] = {
-        key: _read_cases(schema, table[key], key) for key in ("where", "minus", "divided_by") if key in table
+        key: read_cases(schema, table[key], key) for key in ("where", "minus", "divided_by") if key in table
     }
     low, high = _bounds(table)
     plain = {key: table[key] for key in ("measure", "at", "seeds", "along", "find") if key in table}
@@ -214,8 +214,8 @@ def _bounds(table: Mapping[str, Any]) -> tuple[float, float]:
     return low, high
 
 
-def _read_cases(schema: Schema, table: Any, key: str) -> dict[str, tuple[Any, ...]]:
-    """As `read_where`, and the branches."""
+def read_cases(schema: Schema, table: Any, key: str) -> dict[str, tuple[Any, ...]]:
+    """As `read_where`, and the branches. Raises ConfigError."""
     fields = {name: value for name, value in _table(table, key).items() if name != BRANCH}
     branches = [table[BRANCH]] if isinstance(table.get(BRANCH), str) else table.get(BRANCH, [])
     if not isinstance(branches, list) or not all(isinstance(name, str) for name in branches):
@@ -305,6 +305,6 @@ def curve_of(claim: Claim, cells: Iterable[Case]) -> dict[Any, list[Case]]:
     return curve
 
 
-def _chosen(cells: Iterable[Case], where: Mapping[str, tuple[Any, ...]]) -> list[Case]:
+def choose(cells: Iterable[Case], where: Mapping[str, tuple[Any, ...]]) -> list[Case]:
     where = {BRANCH: ("none",)} | dict(where)
     return [cell for cell in cells if all(value_in(cell, name) in values for name, values in where.items())]

@@ -1,6 +1,7 @@
 """Experiments: TOML files with a question, the config that answers it and the axes to vary.
 
 question = "..."            the question
+effect = "grokking"         optional: the effect that it is about, one of EFFECTS
 problem = "addition"        optional: the problem to train
 article = "..."             the passage of the article or of a paper
 expected = "..."            the result to expect
@@ -11,6 +12,7 @@ expected = "..."            the result to expect
 [quick.config] [quick.axes] optional: what is different in a variant that takes minutes
 [[claims]]                  optional: statements about the runs, see `claims.py`
 [[notes]]                   optional: texts shown while a run trains, see `notes.py`
+[picture]                   optional: the curves that show what it is about, see `pictures.py`
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import json
 import math
 import tomllib
 from collections.abc import Sequence
@@ -33,14 +36,29 @@ from wdtui.studies.branches import Branching, Case
 from wdtui.studies.claims import Claim, read_claims
 from wdtui.studies.grid import check_count, read_axis
 from wdtui.studies.notes import Note, read_notes
+from wdtui.studies.pictures import Picture, Thumbnail, read_picture
 from wdtui.support.errors import WdtuiError
 from wdtui.support.files import parse_toml, read_toml_text
 from wdtui.support.text import clean, too_long
 
+EFFECTS = (
+    "first steps",
+    "grokking",
+    "range of weight decay",
+    "blow-ups",
+    "double descent",
+    "edge of stability",
+    "kinds of weight decay",
+    "rotation",
+)
+"""The effects by which experiments are grouped, in the order in which they are listed."""
+OTHER = "other questions"
+"""The group of the experiments that name no effect, the last one."""
+
 _TEXTS, _TABLES, _LISTS = ("question", "article", "expected"), ("config", "axes"), ("claims", "notes")
 _KEYS: dict[str, tuple[type, str]] = (
-    dict.fromkeys((*_TEXTS, "problem"), (str, "text"))
-    | dict.fromkeys((*_TABLES, "fork", "quick"), (dict, "a table"))
+    dict.fromkeys((*_TEXTS, "effect", "problem"), (str, "text"))
+    | dict.fromkeys((*_TABLES, "fork", "quick", "picture"), (dict, "a table"))
     | dict.fromkeys(_LISTS, (list, "tables, as [[claims]] is"))
 )
 
@@ -55,6 +73,8 @@ class Experiment:
 
     name: str
     question: str
+    effect: str = ""
+    """One of EFFECTS, or empty."""
     problem: str = registry.DEFAULT
     article: str = ""
     expected: str = ""
@@ -63,6 +83,8 @@ class Experiment:
     fork: Branching | None = None
     claims: tuple[Claim, ...] = ()
     notes: tuple[Note, ...] = ()
+    picture: Picture = dataclasses.field(default_factory=Picture)
+    """What to draw of the runs of the variant that has it: the quick one, or the only one."""
     quick: Experiment | None = None
     """The variant that takes minutes. None without one, and in that variant itself."""
 
@@ -116,10 +138,17 @@ class Experiment:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON types, with the claims as text."""
-        plain = {key: getattr(self, key) for key in ("name", "problem", *_TEXTS, *_TABLES)}
+        plain = {key: getattr(self, key) for key in ("name", "effect", "problem", *_TEXTS, *_TABLES)}
         claims = [{"says": claim.says, "measures": claim.subject, "bounds": claim.bounds} for claim in self.claims]
         fork = {"at_epoch": self.fork.at_epoch, "branches": self.fork.names} if self.fork else None
         return plain | {"fork": fork, "claims": claims, "quick": self.quick.to_json() if self.quick else None}
+
+    @property
+    def drawn(self) -> dict[str, Any]:
+        """What a thumbnail of this variant is recorded of, as plain JSON types."""
+        described = {key: value for key, value in self.to_json().items() if key in ("problem", "fork", *_TABLES)}
+        plain: dict[str, Any] = json.loads(json.dumps(described | {"picture": self.picture.table}, default=list))
+        return plain
 
     @property
     def title(self) -> str:
@@ -137,6 +166,40 @@ def folder() -> Path:
 def names() -> list[str]:
     """The names of wdtui's experiments."""
     return sorted(path.stem for path in folder().glob("*.toml"))
+
+
+def by_effect() -> dict[str, list[str]]:
+    """The names of wdtui's experiments by their effect, in the order of EFFECTS, then those without one under OTHER.
+
+    Of each file only the effect is read, so that listing them is fast and a file with an error is listed too.
+    """
+    groups: dict[str, list[str]] = {effect: [] for effect in (*EFFECTS, OTHER)}
+    for name in names():
+        groups[_effect(folder() / f"{name}.toml")].append(name)
+    return {effect: found for effect, found in groups.items() if found}
+
+
+def _effect(path: Path) -> str:
+    try:
+        effect = parse_toml(read_toml_text(path)).get("effect")
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return OTHER
+    return effect if effect in EFFECTS else OTHER
+
+
+def thumbnail_file(name: str) -> Path:
+    """The file with the recorded picture of one of wdtui's experiments."""
+    return folder() / "thumbnails" / f"{name}.json"
+
+
+def thumbnail(experiment: Experiment) -> Thumbnail | None:
+    """The recorded picture of one of wdtui's experiments; None if there is none of it as it is now."""
+    shown = experiment.variant(quick=True)
+    try:
+        found = Thumbnail.from_text(thumbnail_file(experiment.name).read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return found if found.of == shown.drawn else None
 
 
 def notes_of(name: str, config: Config, plan: Plan = ()) -> tuple[Note, ...]:
@@ -203,6 +266,12 @@ def _experiment(name: str, content: dict[str, Any], beside: Path) -> Experiment:
     if "question" not in content:
         raise ExperimentError('the question is missing: question = "…".')
     parts: dict[str, Any] = {key: clean(content[key]) for key in _TEXTS if key in content}
+    if "effect" in content:
+        if content["effect"] not in EFFECTS:
+            effect, known = clean(content["effect"]), ", ".join(EFFECTS)
+            near = nearest(effect, EFFECTS)
+            raise ExperimentError(f"there is no effect “{effect}”{near if near != '.' else f': give one of {known}.'}")
+        parts["effect"] = content["effect"]
     problem = content.get("problem", registry.DEFAULT)
     parts["problem"] = str(beside / problem) if registry.is_file(problem) else problem
     schema = registry.find(parts["problem"]).config.schema()
@@ -241,8 +310,12 @@ def _variant(
             raise ExperimentError(f"the axis {field} must be a list of values, or text in the format of --axis.")
     experiment.check_count()
     experiment.base()
-    claims = read_claims(experiment.schema, content.get("claims", []), experiment.cases(), quick=quick)
-    return dataclasses.replace(experiment, claims=claims)
+    cases = experiment.cases()
+    claims = read_claims(experiment.schema, content.get("claims", []), cases, quick=quick)
+    picture = Picture()
+    if quick or "quick" not in content:
+        picture = read_picture(experiment.schema, content.get("picture", {}), cases, experiment.axes)
+    return dataclasses.replace(experiment, claims=claims, picture=picture)
 
 
 def _check_keys(content: dict[str, Any], keys: dict[str, tuple[type, str]], what: str) -> None:

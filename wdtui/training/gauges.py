@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from wdtui.schema.decay import through_momentum
+from wdtui.schema.decay import decay_rate, through_momentum
 from wdtui.support.third_party import foreach_norm, foreach_subtract
 from wdtui.training.probes import layer_name, whole
 
@@ -29,19 +29,27 @@ class Decay(NamedTuple):
     """δ: a weight without gradient loses δ·W in a step, in the long run. None if its decay is no multiple of W."""
     memory: Any
     """β₁ of Adam or the momentum μ of SGD. None if it does not average gradients in such a way."""
+    cautious: bool = False
+    """Whether only those weights decay that the update makes smaller. No equilibrium is known for that."""
 
     @classmethod
     def of(cls, group: Mapping[str, Any]) -> Decay:
         """That of a param group of an optimizer."""
-        rate = group["lr"] * group["weight_decay"] if "weight_decay" in group else None
-        if {"momentum", "dampening", "nesterov"} <= group.keys():  # SGD, also a wrapped one
+        rule = group.get("decay_rule")
+        rate = decay_rate(group) if "weight_decay" in group else None
+        sgd = {"momentum", "dampening", "nesterov"} <= group.keys()  # also a wrapped one
+        if sgd and rule in (None, "l2"):
             momentum, dampening = group["momentum"], group["dampening"]
             if momentum:  # without it PyTorch dampens nothing
                 rate = rate * (1 - dampening)
             through = cls.through_momentum(rate, momentum)
             return through._replace(memory=None) if group["nesterov"] else through
-        if not group.get("decoupled_weight_decay"):  # Adam divides λW by the size of the gradient
-            return cls(None, None)
+        if rule == "l2" or not (rule or group.get("decoupled_weight_decay")):
+            return cls(None, None)  # Adam divides λW by the size of the gradient
+        if rule == "cautious":
+            return cls(rate, None, cautious=True)
+        if sgd:
+            return cls(rate, None if group["nesterov"] else group["momentum"])
         return cls(rate, group["betas"][0] if "amsgrad" in group else None)  # without amsgrad it is no AdamW
 
     @classmethod
@@ -138,6 +146,7 @@ class _Group:
         norms, vectors = lengths(weights), {}
         if any(gradient is not None for gradient in gradients):
             vectors["scale_invariance"] = projections(before, gradients, norms)
+        decaying = _decaying_norms(before, weights) if self.decay.cautious else None
         foreach_subtract(before, weights)  # now minus the update, so that no second copy is needed
         step = Step.of(weights, before, norms)
         if "scale_invariance" in vectors:
@@ -145,7 +154,7 @@ class _Group:
         vectors["rotation"] = step.rotations
         vectors["effective_learning_rate"] = effective_learning_rates(self.learning_rate, norms)
         if self.decay.rate is not None:
-            vectors["decay_share"] = step.decay_shares(self.decay)
+            vectors["decay_share"] = step.decay_shares(self.decay, decaying)
         if (equilibrium := self.decay.equilibrium) is not None:
             vectors["rotation_of_equilibrium"] = vectors["rotation"] / equilibrium
         return {gauge: dict(zip(names, values.unbind(), strict=True)) for gauge, values in vectors.items()}
@@ -213,10 +222,11 @@ class Step(NamedTuple):
         """The angles between W before and after, in radians."""
         return torch.atan2(self.across, self.norms * (1 + self.along))
 
-    def decay_shares(self, decay: Decay) -> Tensor:
-        """δ‖W‖/‖ΔW‖; NaN where nothing has changed."""
+    def decay_shares(self, decay: Decay, decaying: Tensor | None = None) -> Tensor:
+        """δ‖W‖/‖ΔW‖, with the norms of the weights that decay in place of ‖W‖ if given; NaN where nothing changed."""
         updates = torch.hypot(self.norms * self.along, self.across)
-        return torch.where(updates > 0, decay.rate * self.norms_before / updates, math.nan)
+        norms = self.norms_before if decaying is None else decaying
+        return torch.where(updates > 0, decay.rate * norms / updates, math.nan)
 
 
 def lengths(tensors: Sequence[Tensor], leading: int = 0) -> Tensor:
@@ -226,6 +236,14 @@ def lengths(tensors: Sequence[Tensor], leading: int = 0) -> Tensor:
         return torch.stack([torch.linalg.vector_norm(one.flatten(leading), dim=-1, dtype=dtype) for one in tensors])
     first, *others = (whole(norm) for norm in foreach_norm(list(tensors), dtype=dtype))
     return torch.stack([first, *(other.to(first) for other in others)])
+
+
+def _decaying_norms(before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:
+    """The norms, before a step, of the weights that cautious decay acted on: those which have not grown in size.
+
+    Decay and an update of the same sign both make a weight smaller. Where the update makes it larger, nothing decays.
+    """
+    return lengths([old * ((old - new) * old >= 0) for old, new in zip(before, after, strict=True)])
 
 
 def _dot(first: Tensor, second: Tensor, norms: Tensor) -> Tensor:

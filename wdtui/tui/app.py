@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -39,6 +40,8 @@ _LONG_SECONDS = 60.0
 """The end of a run that took longer is also announced outside the screen."""
 _STOP_SECONDS = 60.0
 _MOST_NOTICES = 3
+_MOST_SECONDS_WAITED = 0.5
+"""Reading the store waits for a person who types for no longer."""
 
 
 class WorkbenchApp(KeyOrder):
@@ -82,7 +85,7 @@ class WorkbenchApp(KeyOrder):
         """The file whose form is shown; empty for the experiments alone."""
         self._fps = fps
         self._complaint = ""
-        self._rest_until = 0.0
+        self._rest_until = self._looked = 0.0
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return theme.DEFAULTS
@@ -113,12 +116,18 @@ class WorkbenchApp(KeyOrder):
         self.set_interval(1 / self._fps, self._look_again)
 
     def _look_again(self) -> None:
-        """Read the store, unless the last time was slow: reading takes at most a fifth of the time."""
+        """Read the store, unless the last time was slow: reading takes at most a fifth of the time. Keys come first."""
         began = time.monotonic()
-        if began >= self._rest_until:
+        kept_waiting = self.typing and began < self._looked + _MOST_SECONDS_WAITED
+        if began >= self._rest_until and not kept_waiting:
+            self._looked = began
             self.look()
             ended = time.monotonic()
             self._rest_until = ended + 4 * (ended - began)
+
+    def rest(self) -> None:
+        """Read the store no more, so that the screen stays as it is."""
+        self._rest_until = math.inf
 
     def start(self, opening: Opening) -> None:
         """Train a run from the command line as if the form had been submitted."""

@@ -7,6 +7,7 @@ connection, would already be on their way and act as commands.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 
 from textual import events
@@ -16,6 +17,8 @@ from textual.errors import NoWidget
 
 _QUIET_ROUNDS = 2
 """A message that a widget sends in reply to another may be missed in one round, but not in two."""
+TYPING_SECONDS = 0.08
+"""How long after a key what can wait does wait: by then the key is painted, and the next one is not yet due."""
 
 
 class KeyOrder(App[None]):
@@ -29,8 +32,16 @@ class KeyOrder(App[None]):
         super().__init__()
         self._held: deque[events.Event] = deque()
         self._dealing = False
+        self._last_key = -TYPING_SECONDS
+
+    @property
+    def typing(self) -> bool:
+        """Whether a key was pressed just now."""
+        return time.monotonic() - self._last_key < TYPING_SECONDS
 
     async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key):
+            self._last_key = time.monotonic()
         if event.is_forwarded or not isinstance(event, (events.InputEvent, events.Paste)):
             await super().on_event(event)
         elif self._dealing:

@@ -1,45 +1,59 @@
-"""The experiments as a gallery: the question, its source, what to expect, and the runs."""
+"""The experiments as a gallery: the effects, and of each experiment its question, its picture and what to expect."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.text import Text
-from textual import work
+from textual import events, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, VerticalScroll
+from textual.geometry import Size
 from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 from textual.worker import get_current_worker
 
+from wdtui.plots.terminal.thumbnails import thumbnail
+from wdtui.runs import thumbnails
 from wdtui.runs.estimates import expected_seconds
 from wdtui.runs.evidence import Evidence, Standing
-from wdtui.schema.config import Config
 from wdtui.schema.hyperparameters import Hyperparameter, format_value
 from wdtui.store.records import RunRecord
 from wdtui.store.store import Store
 from wdtui.studies import experiments
-from wdtui.studies.branches import in_words
+from wdtui.studies.branches import config_of, forked_at, in_words
+from wdtui.studies.experiments import Experiment
+from wdtui.studies.pictures import Thumbnail
 from wdtui.studies.verdicts import State
 from wdtui.support.errors import WdtuiError
 from wdtui.support.text import clean, duration, number
+from wdtui.tui.figures import Figure
 from wdtui.tui.keys import Key, bindings
+from wdtui.tui.theme import style_of
+from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
 
 _KEYS = (
     Key("enter", "choose(False)", "use in the form", "", shown="⏎"),
     Key("r", "choose(True)", "run it", ""),
+    Key("space", "read_on", "read on", ""),
     Key("up,down", "", "move", "", shown="↑↓"),
     Key("escape,E", "back", "back", "", shown="esc"),
 )
 
-
 _SIGNS = {State.HOLDS: "✓", State.FAILS: "✗", State.NOT_RUN: "·"}
+_BEGUN = "◐"
+_WORDS = {"✓": "holds", "✗": "fails", _BEGUN: "begun"}
+_TONES = {"✓": "success", "✗": "error", _BEGUN: "running"}
+_NARROW, _LARGE = 100, Size(160, 50)
+"""Below which width there is less room for the list, and from which size on there is more for the picture."""
 
 
 class Gallery(Screen[tuple[str, bool] | None]):
@@ -52,94 +66,189 @@ class Gallery(Screen[tuple[str, bool] | None]):
         """The runs in the store decide the verdicts of claims."""
         super().__init__()
         self._store = store
-        self._standings: dict[str, Standing] = {}
+        self._found: dict[str, _Found] = {}
         self._runs = store.runs()
+        self._groups = experiments.by_effect()
+        self._loaded = functools.cache(experiments.load)
 
     def compose(self) -> ComposeResult:
         yield HeaderLine("experiments")
         with Horizontal():
-            names = OptionList(*(Option(name, id=name) for name in experiments.names()), id="names", markup=False)
-            names.border_title = "questions"
+            options: list[Option] = []
+            for effect, group in self._groups.items():
+                options.append(Option(Text(effect, "bold"), disabled=True))
+                options += [Option(Text(f"  {name}"), id=name) for name in group]
+            names = OptionList(*options, id="names", markup=False)
+            names.border_title = "experiments by effect"
+            names.border_subtitle = "  ".join(f"{sign} {word}" for sign, word in _WORDS.items())
             yield names
             with VerticalScroll(id="pages", can_focus=False):
+                yield Static(id="asked", markup=False)
+                picture = ChartPanel(Figure("", "", ()), id="picture")
+                picture.can_focus = False
+                yield picture
                 yield Static(id="page", markup=False)
         yield KeyLine(_KEYS)
 
     def on_mount(self) -> None:
         self._read_standings()
 
+    def on_resize(self, event: events.Resize) -> None:
+        self.set_class(event.size.width < _NARROW, "-narrow")
+        self.set_class(event.size.width >= _LARGE.width and event.size.height >= _LARGE.height, "-large")
+        for name, found in self._found.items():
+            self._list(name, found)
+
     @work(thread=True, exit_on_error=False)
     def _read_standings(self) -> None:
         """Check the claims in a thread, as many runs take longer than opening the screen."""
         evidence = Evidence(self._store)
-        for name in experiments.names():
+        for name in [name for group in self._groups.values() for name in group]:
             if get_current_worker().is_cancelled:
                 return
             with contextlib.suppress(WdtuiError):  # the experiment's page shows the error
-                standing = evidence.standing(experiments.load(name))
-                self.app.call_from_thread(self._take_standing, name, standing)
+                experiment = self._loaded(name)
+                standing = evidence.standing(experiment)
+                own = thumbnails.thumbnail(self._store, experiment.variant(quick=True)) if standing.trained else None
+                seconds = _seconds(experiment.variant(quick=True), self._runs)
+                self.app.call_from_thread(self._take, name, _Found(standing, own, seconds))
 
-    def _take_standing(self, name: str, standing: Standing) -> None:
+    def _take(self, name: str, found: _Found) -> None:
         if not self.is_attached:
             return
-        self._standings[name] = standing
-        names = self.query_one("#names", OptionList)
-        names.replace_option_prompt(name, entry(name, standing))
-        if names.highlighted is not None and names.get_option_at_index(names.highlighted).id == name:
+        self._found[name] = found
+        self._list(name, found)
+        if name == self._highlighted:
             self._show_page(name)
+
+    def _list(self, name: str, found: _Found) -> None:
+        """Show an experiment in the list: how it stands, its name, and how long it takes if there is room."""
+        names = self.query_one("#names", OptionList)
+        sign = found.sign
+        line = Text.assemble((sign, style_of(self.app, _TONES[sign]) if sign in _TONES else "dim"), f" {name}")
+        room = names.scrollable_content_region.width - names.show_vertical_scrollbar
+        if room - line.cell_len - len(found.duration) > 1:
+            line.append(found.duration.rjust(room - line.cell_len), "dim")
+        names.replace_option_prompt(name, line)
+
+    @property
+    def _highlighted(self) -> str:
+        names = self.query_one("#names", OptionList)
+        return "" if names.highlighted is None else names.get_option_at_index(names.highlighted).id or ""
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         self._show_page(event.option.id or "")
 
     def _show_page(self, name: str) -> None:
-        self.query_one("#pages").border_title = name
-        self.query_one("#page", Static).update(page(name, self._standings.get(name), self._runs))
+        pages, found = self.query_one("#pages", VerticalScroll), self._found.get(name)
+        question, picture, page = (
+            self.query_one("#asked", Static),
+            self.query_one(ChartPanel),
+            self.query_one("#page", Static),
+        )
+        if pages.border_title != name:
+            pages.border_title = name
+            pages.scroll_home(animate=False)
+        try:
+            experiment = self._loaded(name)
+            figure = drawn(experiment, found.own if found else None)
+            question.update(Text(clean(experiment.question), "bold"))
+            page.update(
+                described(experiment, found.standing if found else None, self._runs, pictured=figure is not None)
+            )
+        except WdtuiError as error:
+            figure = None
+            question.update(Text())
+            page.update(Text(str(error)))
+        picture.display = figure is not None
+        if figure:
+            picture.show(figure)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.dismiss((event.option.id or "", False))
 
     def action_choose(self, run: bool) -> None:
-        names = self.query_one(OptionList)
-        if names.highlighted is not None:
-            self.dismiss((names.get_option_at_index(names.highlighted).id or "", run))
+        if self._highlighted:
+            self.dismiss((self._highlighted, run))
+
+    def action_read_on(self) -> None:
+        """Show the next part of the page, or the first one at its end."""
+        pages = self.query_one("#pages", VerticalScroll)
+        if pages.scroll_offset.y < pages.max_scroll_y:
+            pages.scroll_page_down(animate=False)
+        else:
+            pages.scroll_home(animate=False)
 
     def action_back(self) -> None:
         self.dismiss(None)
 
 
-def entry(name: str, standing: Standing) -> Text:
-    """An experiment in the list, with the verdicts of its claims below it."""
-    return Text(name).append(f"\n  {standing.words}", "dim") if standing.words else Text(name)
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """What is known of an experiment once the store was read."""
+
+    standing: Standing
+    own: Thumbnail | None
+    """The picture of the user's own runs."""
+    seconds: float
+    """How long the runs that `r` trains will take; NaN if nothing is known."""
+
+    @property
+    def sign(self) -> str:
+        state, trained = self.standing.state, self.standing.trained
+        return _BEGUN if state == State.NOT_RUN and trained else _SIGNS[state]
+
+    @property
+    def duration(self) -> str:
+        return duration(self.seconds) if math.isfinite(self.seconds) else ""
 
 
-def page(name: str, standing: Standing | None = None, runs: Sequence[RunRecord] = ()) -> Text:
-    """The page of one experiment. Without a standing the claims have no verdicts.
+def drawn(experiment: Experiment, own: Thumbnail | None = None) -> Figure | None:
+    """The picture of an experiment, of the user's own runs or as it was recorded; None without either."""
+    recorded = own or experiments.thumbnail(experiment)
+    if recorded is None:
+        return None
+    whose = "your runs" if own else "recorded"
+    shown = experiment.variant(quick=True)
+    along = shown.picture.along
+    chart = functools.partial(thumbnail, recorded, shown)
+    return Figure(
+        recorded.title,
+        "",
+        tuple(Text(text, "dim") for text in (f"{whose}, seed {recorded.seed}", whose)),
+        y_log=recorded.log,
+        x_log=shown.picture.log,
+        x_name=experiment.schema.symbol(along) if along else "",
+        drawing=lambda width, height: chart(width=width, height=height).copy(),  # without x values: the wheel scrolls
+    )
 
-    `runs`, newest first, show how fast this machine is.
+
+def described(experiment: Experiment, standing: Standing | None, runs: Sequence[RunRecord], *, pictured: bool) -> Text:
+    """What to expect of an experiment, its runs and its claims. Without a standing the claims have no verdicts.
+
+    `runs`, newest first, show how fast this machine is. It says so if the experiment is not `pictured`.
     """
-    try:
-        experiment = experiments.load(name)
-        cells = experiment.cells()
-    except WdtuiError as error:
-        return Text(str(error))
     text, fields = Text(), experiment.schema.fields
-    text.append(f"{clean(experiment.question)}\n\n", "bold")
     text.append(f"{clean(experiment.expected.strip())}\n\n")
-    text.append(f"{clean(experiment.article)}\n\n", "italic")
+    if not pictured:
+        text.append("There is no picture, because no runs of it were recorded.\n\n", "dim")
+    text.append(f"{clean(experiment.article.strip())}\n\n", "italic")
     for field, value in experiment.config.items():
         if field in experiment.axes:
             continue
         text.append(f"{_label(fields[field]):<28}{format_value(value)}\n")
     for field, values in experiment.axes.items():
         text.append(f"{_label(fields[field]):<28}{' · '.join(map(format_value, values))}\n")
-    text.append(f"\n{_amount(cells, runs)}\n")
+    text.append(f"\n{_amount(experiment, runs)}\n")
     if experiment.fork:
         text.append(f"each forked after {experiment.fork.at_epoch} {experiment.schema.length}: ")
         text.append(f"{'; '.join(in_words(experiment.schema, branch) for branch in experiment.fork.branches)}\n")
     if experiment.quick:
-        text.append(f"{_amount(experiment.quick.cells(), runs)} in the quick variant, which r trains\n")
+        text.append(f"{_amount(experiment.quick, runs)} in the quick variant, which r trains\n")
     if experiment.claims:
-        text.append(f"\nclaims{' of the quick variant' if standing and standing.quick else ''}\n", "bold")
+        text.append("\nclaims  ", "bold")
+    if standing:
+        text.append(f"{standing.words}\n", "dim")
     for verdict in standing.verdicts if standing else ():
         text.append(f"{_SIGNS[verdict.state]} {verdict.claim.says}\n")
         if verdict.state != State.NOT_RUN:
@@ -147,16 +256,25 @@ def page(name: str, standing: Standing | None = None, runs: Sequence[RunRecord] 
     for claim in experiment.claims if standing is None else ():
         text.append(f"{_SIGNS[State.NOT_RUN]} {claim.says}\n")
     if experiment.claims:
-        text.append(f"\nwdtui experiments verify {name}{' --quick' if experiment.quick else ''}\n", "dim")
+        quick = " --quick" if experiment.quick else ""
+        text.append(f"\nwdtui experiments verify {experiment.name}{quick}\n", "dim")
     return text
 
 
-def _amount(cells: list[Config], runs: Sequence[RunRecord]) -> str:
-    seconds = expected_seconds([(cell, cell.steps) for cell in cells], runs, workers=None, threads=None)
+def _amount(experiment: Experiment, runs: Sequence[RunRecord]) -> str:
+    cells, seconds = experiment.cells(), _seconds(experiment, runs)
     about = f", about {duration(seconds)}" if math.isfinite(seconds) else ""
     steps = sorted({cell.steps for cell in cells})
     most = number(steps[0]) if len(steps) == 1 else f"{number(steps[0])} to {number(steps[-1])}"
     return f"{len(cells)} run{'s' if len(cells) > 1 else ''} of {most} steps{about}"
+
+
+def _seconds(experiment: Experiment, runs: Sequence[RunRecord]) -> float:
+    """How long all runs and forks of this variant take; without evidence as fast as when its picture was recorded."""
+    work = [(config_of(case), config_of(case).steps - forked_at(case)) for case in experiment.cases()]
+    recorded = experiments.thumbnail(experiment)
+    speed = recorded.speed if recorded else math.nan
+    return expected_seconds(work, runs, workers=None, threads=None, otherwise=speed)
 
 
 def _label(field: Hyperparameter) -> str:

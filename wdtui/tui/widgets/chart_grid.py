@@ -19,6 +19,7 @@ from wdtui.schema.schema import Schema
 from wdtui.tui.feed import Shown
 from wdtui.tui.figures import Figure, figure, milestones_of, title, written_values
 from wdtui.tui.identity import Identity
+from wdtui.tui.key_order import TYPING_SECONDS, KeyOrder
 from wdtui.tui.layouts import Layouts, Picked
 from wdtui.tui.readouts import comparison, legend, place_text
 from wdtui.tui.subjects import Subject, axes_of, position, positions, subjects, value_at, whole_span
@@ -147,20 +148,27 @@ class ChartGrid(Container):
         waiting = [index for index in self._waiting if index in visible]
         order = dict.fromkeys([self._current, *waiting, *visible])
         drawing, self._waiting = bool(self._waiting), list(order)
-        self._draw_next(alone=drawing)
+        self._draw_one()
+        if not drawing:
+            self.call_later(self._draw_others)
         status = self._status()
         self.query_one("#status", PlainText).set_text(status, same_size="\n" not in status.plain)
 
-    def _draw_next(self, alone: bool = False) -> None:
-        """Draw the chart that comes next; unless `alone`, then the others."""
-        if not self._waiting or not self.is_attached:
-            self._waiting = []
-            return
+    def _draw_one(self) -> None:
+        """Draw the chart that comes next."""
         index = self._waiting.pop(0)
         if index < min(len(self._charts), len(self.panels)):
             self.panels[index].show(figure(self._charts[index], self._subjects, self._view))
-        if self._waiting and not alone:
-            self.call_later(self._draw_next)
+
+    def _draw_others(self) -> None:
+        """Draw the charts that wait, one at a time and not while a person types."""
+        if not self._waiting or not self.is_attached:
+            self._waiting = []
+        elif isinstance(self.app, KeyOrder) and self.app.typing:
+            self.set_timer(TYPING_SECONDS, self._draw_others)
+        else:
+            self._draw_one()
+            self.call_later(self._draw_others)
 
     def _status(self) -> Text:
         text = Text(no_wrap=True, overflow="ellipsis")

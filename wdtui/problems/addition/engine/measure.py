@@ -21,7 +21,6 @@ from wdtui.problems.addition.engine.tasks import Task
 from wdtui.problems.addition.metrics import METRICS
 from wdtui.problems.addition.sizes import layer_names
 from wdtui.training.gauges import (
-    Decay,
     Step,
     effective_learning_rates,
     lengths,
@@ -136,10 +135,10 @@ def measure_last_step(training: Measurable, before: Tensor, norms: Tensor) -> di
     update_norm = before.sub_(network.parameters).norm(dim=-1)  # the copies are views of it: now minus the update
     step = Step.of(now, copies, norms)
     gauges = {"scale_invariance": projected / step.norms_before, "rotation": step.rotations}
-    rate, memory = steps_of(config).decay(config, optimizer.learning_rate * optimizer.weight_decay)
-    rate = norms.new_tensor(math.nan) if rate is None else torch.as_tensor(rate).to(norms)
-    gauges["decay_share"] = step.decay_shares(Decay(rate, memory))
-    decay = Decay(torch.where(rate > 0, rate, math.nan), memory)
+    decay = steps_of(config).decay(config, optimizer.learning_rate * optimizer.weight_decay)
+    rate = norms.new_tensor(math.nan) if decay.rate is None else torch.as_tensor(decay.rate).to(norms)
+    gauges["decay_share"] = step.decay_shares(decay._replace(rate=rate))
+    decay = decay._replace(rate=torch.where(rate > 0, rate, math.nan))
     gauges["rotation_of_equilibrium"] = gauges["rotation"] / decay.equilibrium
     if invariant := [norms[layers.index(layer)] for layer in layer_names(config, "invariant")]:
         rates = effective_learning_rates(optimizer.learning_rate, torch.stack(invariant))
