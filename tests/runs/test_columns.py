@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -203,3 +204,17 @@ def test_columns_fit_into_the_width_and_none_is_wider_than_it_needs(
     fitted = fitting(columns, width, needed)
     assert sum(cells for _, cells in fitted) <= max(width, needed[fitted[0][0]])
     assert all(cells <= needed[column] for column, cells in fitted)
+
+
+def test_a_problem_that_has_recorded_nothing_yet_has_columns() -> None:
+    schema = dataclasses.replace(RunConfig.schema(), metrics={}, charts=())
+    columns = RunColumns([schema], {"weight_decay": "λ"})
+    assert columns.usual == (
+        "run:state",
+        "run:id",
+        "run:name",
+        "field:weight_decay",
+        "run:step",
+        "run:progress",
+        "run:happened",
+    )

@@ -312,7 +312,7 @@ def _of_metrics(schemas: Iterable[Schema], digests: Digested | None) -> Iterator
     usual = [name for schema in [*schemas][:1] for name in schema.headline]
     for name in dict.fromkeys([*usual, *known]):
         metric = known[name]
-        yield from _of_metric(metric, rank=0 if name == usual[-1] else 3)
+        yield from _of_metric(metric, rank=0 if name in usual[-1:] else 3)
         if digests:
             yield from _of_curve(metric, digests)
 
