@@ -9,11 +9,11 @@ from command_line import assert_one_sentence
 
 from wdtui.cli.main import main
 from wdtui.problems.addition.config import RunConfig
+from wdtui.runs import query
 from wdtui.schema.hyperparameters import ConfigError
 from wdtui.schema.steering import parse_assignment
 from wdtui.studies.experiments import ExperimentError, load
 from wdtui.studies.grid import read_axes
-from wdtui.tui import query
 
 SCHEMA = RunConfig.schema()
 MEANT = {

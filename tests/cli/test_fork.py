@@ -53,7 +53,8 @@ def test_the_list_of_runs_shows_values_in_force_and_forks(trained: Path) -> None
     fork_id = events(wdtui("fork", "1", *arguments, store=trained).stdout)[-1]["run_id"]
     listed = wdtui("runs", "list", store=trained).stdout
     (line,) = [line for line in listed.splitlines() if line.split()[:1] == [str(fork_id)]]
-    assert "0.01→0.5" in line and line.rstrip().endswith("fork of 1 at 15, learning rate 0.001→0.01")
+    assert "fork of 1 at 15" in line and " →0.5 " in line
+    assert "ε 0.01→0.5 · learning rate 0.001→0.01" in line
     (parent,) = [line for line in listed.splitlines() if line.split()[:1] == ["1"]]
     assert "→" not in parent and "fork" not in parent
     shown = wdtui("runs", "show", str(fork_id), store=trained).stdout

@@ -29,6 +29,7 @@ from wdtui.plots.terminal.sweeps import curve, title
 from wdtui.problems import registry
 from wdtui.runs import forks, runner, trained
 from wdtui.runs.evidence import Evidence
+from wdtui.runs.query import QueryError, parse
 from wdtui.runs.runner import Runner
 from wdtui.runs.scheduler import Scheduler
 from wdtui.runs.sweeps import complete
@@ -41,7 +42,6 @@ from wdtui.tui.app import WorkbenchApp
 from wdtui.tui.feed import Feed
 from wdtui.tui.figures import figure
 from wdtui.tui.identity import Identities
-from wdtui.tui.query import QueryError, parse
 from wdtui.tui.subjects import subjects
 from wdtui.tui.view import View
 from wdtui.tui.widgets.chart import ChartPanel

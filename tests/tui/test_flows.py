@@ -253,12 +253,12 @@ async def test_a_new_run_hidden_by_the_filter_is_announced(recorded: Recorded, m
         assert "The filter hides run 2." in [note.message for note in pilot.app._notifications]
 
 
-async def test_the_table_is_sorted_by_the_next_column(recorded: Recorded, make_app: MakeApp) -> None:
+async def test_the_table_is_sorted_by_a_column_that_is_searched_for(recorded: Recorded, make_app: MakeApp) -> None:
     for recording in ("decay-1", "demo", "epsilon-1e-2"):
         recorded.add(recording)
     async with make_app().run_test(size=(120, 40)) as pilot:
         table = pilot.app.screen.query_one(RunTable)
-        await press(pilot, "escape", *("o",) * 4)
+        await press(pilot, "escape", "o", "type:λ", "enter")
         assert table.order == "by λ ↓"
         assert [run.id for run in table.runs] == [1, 2, 3]
         await press(pilot, "O")

@@ -9,12 +9,13 @@ from test_sweep_screens import finish, one_axis, sweep_of, two_axes
 from tui_tools import FakeScheduler, Recorded, press, settle
 
 from wdtui.problems.addition.config import RunConfig
+from wdtui.runs.groups import Group, grouped
 from wdtui.store.records import Status
 from wdtui.store.sweeps import Membership
 from wdtui.studies.grid import Grid
-from wdtui.tui.groups import Group, grouped
 from wdtui.tui.screens.dialogs import Question
 from wdtui.tui.screens.sweep import SweepView
+from wdtui.tui.screens.workbench import Workbench
 from wdtui.tui.widgets.run_table import RunTable
 
 MakeApp = Callable[..., Any]
@@ -67,7 +68,7 @@ async def test_a_sweep_is_folded_until_it_is_unfolded(recorded: Recorded, make_a
         assert [bool(row) for row in rows(table)[:2]] == [True, False] and "S1" in rows(table)[0]
         assert [shown.run.id for shown in pilot.app.snapshot.shown] == [table.group.best.id], "it shows its best run"
         await press(pilot, "s")
-        assert len(pilot.app.screen_stack) == 2, "there is no run to steer"
+        assert isinstance(pilot.app.screen, Workbench), "there is no run to steer"
         await press(pilot, "h", "down")
         assert table.selected is not None and len([row for row in rows(table) if row]) > 5
         await press(pilot, "h")

@@ -10,11 +10,11 @@ from test_screens import forked
 from tui_tools import Recorded, press
 
 from wdtui.problems.addition.config import RunConfig
+from wdtui.runs.columns import RunColumns
+from wdtui.runs.query import parse
 from wdtui.schema.steering import Steering
 from wdtui.store.records import RunRecord, Status
 from wdtui.support.table import fitting
-from wdtui.tui.query import parse
-from wdtui.tui.widgets.columns import columns_of
 from wdtui.tui.widgets.run_table import RunTable
 
 SCHEMA = RunConfig.schema()
@@ -29,16 +29,15 @@ def steer(recorded: Recorded, run_id: int, *plan: Steering) -> RunRecord:
 
 
 def cells(run: RunRecord, width: int) -> dict[str, str]:
-    needed = {column: column.needed(run) for column in columns_of([run])}
-    return {
-        column.title: column.cell(run, cells).strip() for column, cells in fitting(columns_of([run]), width, needed)
-    }
+    columns = RunColumns.of([run]).chosen(())
+    needed = {column: column.needed(run) for column in columns}
+    return {column.title: column.cell(run, cells).strip() for column, cells in fitting(columns, width, needed)}
 
 
 def narrow(run: RunRecord, title: str) -> str:
-    """A cell where its column has no more than its own width."""
-    (column,) = (column for column in columns_of([run]) if column.title == title)
-    return column.cell(run, column.width).strip()
+    """A cell where there is little room."""
+    (column,) = (column for column in RunColumns.of([run]).chosen(()) if column.title == title)
+    return column.cell(run, min(max(column.width, column.needed(run)), 14)).strip()
 
 
 def test_the_row_of_a_steered_run_shows_the_value_in_force_and_that_it_was_steered(recorded: Recorded) -> None:
@@ -97,8 +96,8 @@ async def test_the_table_sorts_by_the_value_in_force(recorded: Recorded, make_ap
     async with make_app().run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape")
         table = pilot.app.screen.query_one(RunTable)
-        while table.order != "by λ ↓":
-            await press(pilot, "o")
+        await press(pilot, "o", "type:weight_decay", "enter")
+        assert table.order == "by λ ↓"
         assert [run.id for run in table.runs] == [high, middle, low]
 
 

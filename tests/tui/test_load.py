@@ -19,7 +19,7 @@ LOAD = Load(87.4, (3_100_000_000, 8_300_000_000), (Gpu("Fast", 93, celsius=61),)
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Load]:
     asked: list[Load] = []
-    monkeypatch.setattr("wdtui.support.machine.sample", lambda: asked.append(LOAD) or LOAD)
+    monkeypatch.setattr("wdtui.support.machine.sample", lambda pids: asked.append(LOAD) or LOAD)
     return asked
 
 

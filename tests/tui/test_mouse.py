@@ -150,7 +150,7 @@ async def test_every_columns_title_has_room_for_its_arrow(recorded: Recorded, ma
         await press(pilot, "escape")
         table = pilot.app.screen.query_one(RunTable)
         for title in ("state", "run", "name", "λ", "ε", "H", "seed", "step", "train", "test"):
-            await press(pilot, "o")
+            table.sort_by(next(key for key in table.keys if table.possible.all[key].title == title))
             assert f"{title}↓" in table.render_line(0).text
 
 
@@ -162,3 +162,56 @@ async def test_a_click_on_a_title_without_values_changes_nothing(recorded: Recor
         await pilot.click(table, offset=(table.size.width - 3, 0))
         await settle(pilot)
         assert table.order == ""
+
+
+async def drag(pilot: Any, panel: ChartPanel, start: int, *columns: int) -> None:
+    """Press the mouse at a column of a chart and move it over others, without letting it go."""
+    await pilot.mouse_down(panel, offset=(start, 4))
+    for column in columns:
+        await pilot.hover(panel, offset=(column, 4))
+    await pilot.pause()
+
+
+def selected(panel: ChartPanel) -> list[int]:
+    """The columns of a chart that are painted as selected, on the line in the middle."""
+    colours = [style.bgcolor for segment in panel.render_line(4) for style in [segment.style] * len(segment.text)]
+    return [column for column, colour in enumerate(colours) if colour != colours[0]]
+
+
+async def test_a_drag_shows_what_it_selects_and_then_zooms_there(recorded: Recorded, make_app: MakeApp) -> None:
+    recorded.add("demo")
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        grid = await on_the_charts(pilot)
+        panel = pilot.app.screen.query_one("#chart-1", ChartPanel)
+        await drag(pilot, panel, 15, 20, 30)
+        assert selected(panel) == [*range(15, 31)]
+        low, high = panel.x_at(15) or 0, panel.x_at(30) or 0
+        foot = panel.render_line(panel.size.height - 1).text
+        assert f" {round(low):,} – {round(high):,} " in foot and len(foot) == panel.size.width
+        await drag(pilot, panel, 15, 22)
+        assert selected(panel) == [*range(15, 23)], "it follows the mouse back"
+        await pilot.hover(panel, offset=(30, 4))
+        await pilot.mouse_up(panel, offset=(30, 4))
+        await settle(pilot)
+        assert selected(panel) == [] and grid.view.cursor is None
+        assert grid.view.span == pytest.approx((low, high), abs=LAST / 100)
+
+
+async def test_a_drag_ends_at_the_end_of_the_plot_and_a_short_one_is_a_click(
+    recorded: Recorded, make_app: MakeApp
+) -> None:
+    recorded.add("demo")
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        grid = await on_the_charts(pilot)
+        panel = pilot.app.screen.query_one("#chart-1", ChartPanel)
+        await drag(pilot, panel, 30, panel.size.width - 1)
+        assert selected(panel)[0] == 30 and panel.x_at(selected(panel)[-1] + 1) is None
+        await pilot.mouse_up(panel, offset=(panel.size.width - 1, 4))
+        await settle(pilot)
+        assert grid.view.span is not None
+        await press(pilot, "0")
+        await drag(pilot, panel, 20, 21)
+        assert selected(panel) == []
+        await pilot.mouse_up(panel, offset=(21, 4))
+        await settle(pilot)
+        assert grid.view.span is None

@@ -7,8 +7,8 @@ from store_tools import in_python
 from tui_tools import Recorded
 
 from wdtui.problems.addition.config import RunConfig
+from wdtui.runs.query import QueryError, as_typed, parse
 from wdtui.store.records import Status
-from wdtui.tui.query import QueryError, as_typed, parse
 
 SCHEMA = RunConfig.schema()
 
@@ -18,7 +18,8 @@ def filled(recorded: Recorded) -> Recorded:
     recorded.add("demo", name="First try", experiment="demo")
     recorded.add("epsilon-1e-5")
     recorded.add("decay-1", points=40, status=Status.RUNNING)
-    recorded.store.set_note(2, "look again")
+    recorded.store.set_note(1, "#too-good to be true")
+    recorded.store.set_note(2, "look again, #Good")
     return recorded
 
 
@@ -52,6 +53,10 @@ def filled(recorded: Recorded) -> Recorded:
         ("optimizer=adamw", [1, 2, 3]),
         ("batch_norm=false", []),
         ("#2", [2]),
+        ("#good", [2]),
+        ("#too-good", [1]),
+        ("#too", []),
+        ("note!=#good", [1, 3]),
         ("#²", []),
         ("parent>0", []),
         ("seed≠1", [1, 2, 3]),

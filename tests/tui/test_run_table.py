@@ -9,8 +9,8 @@ import pytest
 from tui_tools import FakeScheduler, Recorded, press, settle
 
 from wdtui.problems.addition.config import RunConfig
+from wdtui.runs.groups import Group
 from wdtui.studies.grid import Grid
-from wdtui.tui.groups import Group
 from wdtui.tui.screens.sweep import SweepView
 from wdtui.tui.screens.workbench import Workbench
 from wdtui.tui.widgets.run_table import RunTable

@@ -120,8 +120,6 @@ STATES: dict[str, tuple[Callable[[Recorded], None], tuple[int, int], tuple[str, 
     "empty": (empty, SIZE, ()),
     "empty-80x24": (empty, (80, 24), ()),
     "running": (one_running, SIZE, ("escape",)),
-    "running-80x24": (one_running, (80, 24), ("escape",)),
-    "running-200x60": (one_running, (200, 60), ("escape",)),
     "form-80x24": (one_running, (80, 24), ("c",)),
     "form-with-an-error": (empty, SIZE, ("up",) * 7 + ("type:-", "down", "down", "down", "enter")),
     "form-with-a-clash": (empty, SIZE, (*("up",) * 4, "enter", "down", "down", "down", "type:18")),
@@ -150,7 +148,6 @@ STATES: dict[str, tuple[Callable[[Recorded], None], tuple[int, int], tuple[str, 
     "filter-with-an-error": (four, SIZE, ("escape", "slash", "type:tset>0.9")),
     "all-states": (all_states, SIZE, ("escape",)),
     "run": (blow_ups, SIZE, ("escape", "enter")),
-    "run-80x24": (blow_ups, (80, 24), ("escape", "enter")),
     "foretold": (foretold, SIZE, ("escape",)),
     "foretold-run": (foretold, SIZE, ("escape", "enter")),
     "foretold-run-80x24": (foretold, (80, 24), ("escape", "enter", "v")),
@@ -179,7 +176,7 @@ async def test_dark(state: str, recorded: Recorded, make_app: Callable[..., Any]
 
 
 @pytest.mark.parametrize("theme", ["wdtui-light", "wdtui-plain"])
-@pytest.mark.parametrize("state", ["running", "four-overlaid", "layers", "experiments"])
+@pytest.mark.parametrize("state", ["four-overlaid", "layers", "experiments"])
 async def test_theme(theme: str, state: str, recorded: Recorded, make_app: Callable[..., Any], picture: Any) -> None:
     fill, size, keys = STATES[state]
     fill(recorded)

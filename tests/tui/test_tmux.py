@@ -74,7 +74,7 @@ def screen(tmp_path: Path) -> Iterator[Screen]:
 
 def steps(text: str) -> int:
     """The step of the first run in the table."""
-    found = re.search(r"([\d,]+)/[\d,]+", text)
+    found = re.search(r"([\d,]+)  [━╸╌]", text)  # before the bar of its progress
     return int(found[1].replace(",", "")) if found else 0
 
 

@@ -48,6 +48,7 @@ async def test_the_tour_from_the_second_run_to_the_blow_ups(recorded: Recorded, 
     demo = recorded.add("demo", experiment="demo")
     scheduler = FakeScheduler()
     async with make_app(scheduler).run_test(size=(120, 40)) as pilot:
+        await settle(pilot)  # the store is read after the first frame
         await press(pilot, "enter")  # somebody is on the run's own page
 
         back, form, go, form_again, go_again, mark, next_run = told("docs/tour.md", "3. Too little decay")
@@ -75,6 +76,7 @@ async def test_part_two_trains_all_runs_of_the_experiment_that_it_names(recorded
     recorded.add("demo")
     scheduler = FakeScheduler()
     async with make_app(scheduler).run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
         await press(pilot, "enter", *told("docs/tour.md", "8. Open the gallery"))
     assert {recorded.store.run(run_id).config for run_id in scheduler.submitted} == set(
         load("grokking-modular").variant(quick=True).cells()

@@ -19,6 +19,7 @@ from wdtui.store.records import Status
 from wdtui.store.store import Store
 from wdtui.tui.app import WorkbenchApp
 from wdtui.tui.screens.experiments import Gallery
+from wdtui.tui.widgets.chart_grid import ChartGrid
 
 DATA = Path(__file__).parent / "data"
 
@@ -131,13 +132,15 @@ class Recorded:
 
 
 async def settle(pilot: Any) -> None:
-    """Let the app take in the store, the table its cursor and the palette its search, and paint."""
+    """Let the app take in the store, the table its cursor and the palette its search, and paint all charts."""
     for _ in range(2):
         await pilot.pause()
         await pilot.app.workers.wait_for_complete([one for one in pilot.app.workers if one.group == "aside"])
         pilot.app.look()
         await pilot.pause()
         while any(getattr(screen, "_settling", None) for screen in pilot.app.screen_stack):
+            await pilot.pause(0.02)
+        while any(grid._waiting for grid in pilot.app.screen.query(ChartGrid)):
             await pilot.pause(0.02)
     if isinstance(pilot.app.screen, Gallery):
         await pilot.app.workers.wait_for_complete()

@@ -12,12 +12,12 @@ from loops import network, sgd, update
 from tui_tools import FakeScheduler, settle
 
 import wdtui
+from wdtui.runs.query import parse
 from wdtui.store.store import Store
 from wdtui.tui.app import WorkbenchApp
 from wdtui.tui.feed import Feed
 from wdtui.tui.figures import figure
 from wdtui.tui.identity import Identities
-from wdtui.tui.query import parse
 from wdtui.tui.subjects import subjects
 from wdtui.tui.view import View
 from wdtui.tui.widgets.chart import ChartPanel

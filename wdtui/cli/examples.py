@@ -84,7 +84,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "runs decay": ("wdtui runs decay last", "wdtui runs decay 3 --layer attn --sort share --json"),
     "runs check": ("wdtui runs check last", "wdtui runs check 3 --json"),
     "runs rename": ("wdtui runs rename last 'small epsilon'",),
-    "runs note": ("wdtui runs note last 'crashes twice'",),
+    "runs note": ("wdtui runs note last 'crashes twice #unstable'",),
     "runs delete": ("wdtui runs delete 3", "wdtui runs delete 3 4 5 --yes"),
     "sweeps list": ("wdtui sweeps list", "wdtui sweeps list --json"),
     "sweeps show": ("wdtui sweeps show S2", "wdtui sweeps show last --json"),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import sys
-from collections.abc import Container
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -13,9 +12,6 @@ from wdtui.cli import completion
 from wdtui.cli.errors import CommandError
 from wdtui.cli.fields import JsonOption, StoreOption
 from wdtui.cli.owners import confirmed
-
-if TYPE_CHECKING:
-    from wdtui.store.records import RunRecord
 
 app = typer.Typer(
     help="List, show, compare, name and delete the runs in the store.", no_args_is_help=True, rich_markup_mode=None
@@ -30,22 +26,38 @@ RunsArgument = Annotated[
 
 
 @app.command("list")
-def list_runs(json: JsonOption = False, store: StoreOption = None) -> None:
-    """List all runs, newest first."""
+def list_runs(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILTER]…", help="Words, tags and conditions that must all match: 'test>0.9' done #good."
+        ),
+    ] = None,
+    json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """List all runs, newest first, or those that a filter lets through."""
+    from wdtui.cli.run_lines import print_runs
+    from wdtui.runs.labels import schemas_of
+    from wdtui.runs.query import parse
     from wdtui.store.store import Store
     from wdtui.support.text import clean
 
     with Store(store) as opened:
-        runs, missing = opened.runs(), opened.missing()
+        everything, missing = opened.runs(), opened.missing()
+    keep = parse(" ".join(words or ()), schemas_of(everything))
+    runs = [run for run in everything if keep(run)]
     if missing:
         typer.echo(f"wdtui: {missing}", err=True)
     if json:
         for run in runs:
             typer.echo(json_module.dumps(_as_json(run), ensure_ascii=False))
+    elif everything and not runs:
+        typer.echo(f"None of the {len(everything):,} runs matches {clean(' '.join(words or ()))}.")
     elif not runs:
         typer.echo(f"No runs in {clean(str(opened.folder))} yet; `wdtui run demo --headless` trains the first.")
     else:
-        _print_table(runs)
+        print_runs(runs)
 
 
 @app.command()
@@ -87,6 +99,7 @@ def compare(
 ) -> None:
     """Compare runs: test accuracy in one chart, and the final values, fit, generalisation and blow-ups of each."""
     from wdtui.analysis.milestones import milestones
+    from wdtui.cli.run_lines import print_runs
     from wdtui.runs.labels import labels
     from wdtui.store.store import Store
 
@@ -105,7 +118,7 @@ def compare(
     console = Console(highlight=False, markup=False, emoji=False)
     named = list(zip(labels(records), curves, strict=True))
     console.print(comparison_chart(records[0].schema, named, console), "")
-    _print_table(records)
+    print_runs(records)
     if any(any(record.schema.judged) for record in records):
         console.print()
         _print_milestones(records, seen)
@@ -143,7 +156,7 @@ def rename(run: RunArgument, name: str, store: StoreOption = None) -> None:
 
 @app.command()
 def note(run: RunArgument, text: str, store: StoreOption = None) -> None:
-    """Write a note on a run."""
+    """Write a note on a run. Words in it that begin with # are tags."""
     from wdtui.runs.service import Service
     from wdtui.store.store import Store
 
@@ -190,40 +203,6 @@ def _as_json(run: Any) -> dict[str, Any]:
         "versions": run.versions,
         **run.milestones,
     }  # fmt: skip
-
-
-def _print_table(runs: list[Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from wdtui.runs.labels import knobs, result, results, schemas_of
-    from wdtui.support.text import NOTHING, clean, number
-
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    schemas = schemas_of(runs)
-    fields, heads = knobs(schemas, runs), results(schemas)
-    origins = [_origin(run, fields) for run in runs]
-    headings = ("run", "state", "name", *fields.values(), "step", *heads, "last steps/s")
-    for heading in (*headings, "origin") if any(origins) else headings:
-        justify: Literal["left", "right"] = "left" if heading in ("state", "name", "origin") else "right"
-        width = None if heading == "origin" else 24
-        table.add_column(heading, justify=justify, no_wrap=True, max_width=width, overflow="ellipsis")
-    for run, origin in zip(runs, origins, strict=True):
-        values = [NOTHING if run.damaged or name not in run.values else run.written(name) for name in fields]
-        measured = [result(head, run) for head in heads]
-        speed = number(round(run.speed)) if run.speed else ""
-        name = clean(run.name or run.experiment)
-        cells = [str(run.id), run.state, name, *values, number(run.step), *measured, speed]
-        table.add_row(*cells, *([origin] if any(origins) else []))
-    width = None if sys.stdout.isatty() else 160
-    Console(highlight=False, markup=False, emoji=False, width=width).print(table)
-
-
-def _origin(run: RunRecord, columns: Container[str]) -> str:
-    """The parent of a fork, and the steered fields that have no column."""
-    symbol = run.schema.symbol
-    steered = [f"{symbol(name)} {run.written(name)}" for name in run.steered_fields if name not in columns]
-    return ", ".join(filter(None, [run.fork_of, *steered]))
 
 
 def _print_milestones(runs: list[Any], seen: list[Any]) -> None:

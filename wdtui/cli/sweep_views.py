@@ -10,25 +10,32 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from wdtui.analysis.summary import summary
-from wdtui.analysis.sweep_table import columns, label, state, written
+from wdtui.analysis.sweep_table import Row, columns, label, state, written
+from wdtui.cli import run_lines
 from wdtui.cli.views import Bar, Unframed, print_result
+from wdtui.plots.terminal.inline import share_bar
+from wdtui.runs.columns import TONES
 from wdtui.runs.sweep_words import cell_name, opening_line, progress_line, spread_text, states_text
 from wdtui.runs.sweeps import Progress as SweepProgress
 from wdtui.schema.hyperparameters import format_value
 from wdtui.store.records import FINISHED, RunRecord, Status
+from wdtui.support.table import GAP, Column
 from wdtui.support.text import clean, number
 
 if TYPE_CHECKING:
     from wdtui.store.store import Store
 
 _PLAIN_SECONDS = 5.0
+_BAR = 6
+_MOST_NUMBERS = 4
+"""The number of runs that are named for one combination of values."""
 
 
 class SweepView(Protocol):
@@ -208,10 +215,10 @@ def print_sweep(progress: SweepProgress, store: Store) -> None:
     if len(progress.runs) == 1 and (run := progress.runs[0]):
         print_result(run, store.curves(run.id))
         return
-    console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 160)
+    console = run_lines.console()
     if progress.table.measured and (drawn := _chart(progress, console)):
         console.print(drawn, "")
-    console.print(_table(progress))
+    _print_cells(progress)
     done = f"{number(progress.finished)} of {number(len(progress.runs))} runs are done"
     at = f", {number(round(progress.speed))} steps/s in total" if progress.speed else ""
     console.print(f"Sweep {progress.sweep.label}: {done}{at}.")
@@ -219,17 +226,25 @@ def print_sweep(progress: SweepProgress, store: Store) -> None:
 
 def print_sweeps(sweeps: Sequence[SweepProgress]) -> None:
     """Print the list of sweeps."""
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for heading in ("sweep", "name", "what varies", "runs", "done", "failed", "left"):
-        justify: Any = "left" if heading in ("sweep", "name", "what varies") else "right"
-        table.add_column(heading, justify=justify, no_wrap=True, max_width=72, overflow="ellipsis")
-    for progress in sweeps:
-        failed = progress.states["failed"]
-        counts = len(progress.runs), progress.finished, failed, len(progress.runs) - progress.finished - failed
-        name = clean(progress.sweep.name or progress.sweep.experiment)
-        table.add_row(progress.sweep.label, name, progress.sweep.grid.title, *map(number, counts))
-    width = None if sys.stdout.isatty() else 160
-    Console(highlight=False, markup=False, emoji=False, width=width).print(table)
+
+    def left(progress: SweepProgress) -> int:
+        return len(progress.runs) - progress.finished - progress.states["failed"]
+
+    columns: list[Column[SweepProgress]] = [
+        Column("sweep", 6, 0, lambda progress: progress.sweep.label, right=False),
+        Column("name", 10, 1, lambda progress: clean(progress.sweep.name or progress.sweep.experiment), right=False,
+               stretch=1),
+        Column("what varies", 20, 0, lambda progress: progress.sweep.grid.title, right=False, stretch=3),
+        Column("runs", 6, 2, lambda progress: number(len(progress.runs))),
+        Column("", _BAR + GAP, 3, lambda progress: share_bar(progress.finished / len(progress.runs), _BAR),
+               right=False, tone=lambda progress: "running" if left(progress) else "muted"),
+        Column("done", 6, 0, lambda progress: number(progress.finished)),
+        Column("failed", 8, 1, lambda progress: number(progress.states["failed"]),
+               tone=lambda progress: "error" if progress.states["failed"] else "muted"),
+        Column("left", 6, 1, lambda progress: number(left(progress)),
+               tone=lambda progress: "running" if left(progress) else "muted"),
+    ]  # fmt: skip
+    run_lines.print_table(columns, sweeps, run_lines.plain_needed(columns, sweeps))
 
 
 def _chart(progress: SweepProgress, console: Console) -> Text | None:
@@ -252,18 +267,40 @@ def _chart(progress: SweepProgress, console: Console) -> Text | None:
             return None
 
 
-def _table(progress: SweepProgress) -> Table:
-    table, axes = Table(box=None, header_style="dim", pad_edge=False), list(progress.sweep.grid.axes)
+def _print_cells(progress: SweepProgress) -> None:
+    """Print what was measured of each combination of the axes' values."""
     schema = progress.table.schema
-    for axis in axes:
-        table.add_column(schema.symbol(axis), justify="right", no_wrap=True)
-    table.add_column("runs", no_wrap=True, max_width=16, overflow="ellipsis")
-    table.add_column("state", no_wrap=True)
-    for name in columns(schema):
-        head = schema.metrics[name].short if name in schema.metrics else label(schema, name)
-        table.add_column(head, justify="right", no_wrap=True)
-    for row in progress.table.rows:
-        runs = ",".join(str(run.id) for run in row.runs if isinstance(run, RunRecord))
-        cells = [spread_text(schema, row, name) for name in columns(schema)]
-        table.add_row(*map(format_value, row.values), runs, states_text(row), *cells)
-    return table
+    main = schema.headline[-1] if schema.headline else ""
+    cells: list[Column[Row]] = [
+        Column(schema.symbol(axis), 5, 0, partial(_axis, place)) for place, axis in enumerate(progress.sweep.grid.axes)
+    ]
+    cells.append(Column("runs", 6, 9, _numbers, right=False))
+    cells.append(Column("state", 7, 1, states_text, right=False, tone=_tone))
+    for place, name in enumerate(columns(schema)):
+        metric = schema.metrics.get(name)
+        head = metric.short if metric else label(schema, name)
+        cells.append(Column(head, 6, 0 if name == main else 2 + place, partial(spread_text, schema, name=name)))
+        if name == main and metric and metric.share:
+            cells.append(Column("", _BAR + GAP, 2, partial(_bar, name), right=False, tone=lambda row: "muted"))
+    rows = progress.table.rows
+    run_lines.print_table(cells, rows, run_lines.plain_needed(cells, rows))
+
+
+def _axis(place: int, row: Row) -> str:
+    return format_value(row.values[place])
+
+
+def _numbers(row: Row) -> str:
+    numbers = [str(run.id) for run in row.runs if isinstance(run, RunRecord)]
+    return ",".join(numbers[:_MOST_NUMBERS]) + ("…" if len(numbers) > _MOST_NUMBERS else "")
+
+
+def _bar(name: str, row: Row) -> str:
+    spread = row.so_far(name)
+    return share_bar(spread.median, _BAR) if spread else ""
+
+
+def _tone(row: Row) -> str:
+    """The colour of the state that matters most: one that trains, then one that failed."""
+    tones = {TONES.get(Status(state), "") if state in {*Status} else "muted" for state in row.states}
+    return next((tone for tone in ("running", "error", "muted") if tone in tones), "")

@@ -9,6 +9,7 @@ import dataclasses
 import enum
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
@@ -72,6 +73,8 @@ UNREADABLE = "unreadable"
 ORPHANED, UNCONFIRMED = "orphaned", "unconfirmed"
 """The state shown for a queued run whose owner is gone, and for a live run whose owner was not seen yet."""
 
+TAG = re.compile(r"(?<!\S)#[\w-]*[^\W\d][\w-]*")
+"""A tag in a note: a word that begins with # and has a letter, as #3 is the run of this number."""
 _LONGEST_COURSE, _MOST_DIGITS = 3, 12
 
 
@@ -299,6 +302,11 @@ class RunRecord(_Row):
             return "damaged"
         main = " ".join(symbol + self.written(name) for symbol, name in self.schema.main.items())
         return main or clean(self.schema.problem)
+
+    @property
+    def tags(self) -> list[str]:
+        """The words of the note that begin with #, safe to show."""
+        return TAG.findall(clean(self.note))
 
     @property
     def claim(self) -> Claim:

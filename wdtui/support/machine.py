@@ -12,7 +12,8 @@ import importlib
 import itertools
 import math
 import os
-from collections.abc import Iterable
+import statistics
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,17 +39,46 @@ class Load:
     memory: tuple[int, int]
     """Bytes in use, and bytes in total."""
     gpus: tuple[Gpu, ...] = ()
+    cores: tuple[float, ...] = ()
+    """The use of each core since the previous sample, in percent; empty at the first."""
+    processes: Mapping[int, tuple[float | None, int]] = dataclasses.field(default_factory=dict)
+    """By process: use since the previous sample in percent of a core, None at the first, and memory in bytes."""
 
 
 _samples = itertools.count()
+_followed: dict[int, Any] = {}
+"""The processes of the previous sample."""
 
 
-def sample() -> Load:
-    """Take a sample: well below a millisecond without a GPU. The first sample of a GPU loads its library."""
+def sample(pids: Iterable[int] = ()) -> Load:
+    """Take a sample, also of some processes: about a millisecond without a GPU. The first loads the library of GPUs."""
     import psutil
 
-    memory, since_before = psutil.virtual_memory(), psutil.cpu_percent(None)
-    return Load(since_before if next(_samples) else None, (memory.total - memory.available, memory.total), gpus())
+    memory, cores = psutil.virtual_memory(), psutil.cpu_percent(None, percpu=True)
+    known = bool(next(_samples))
+    return Load(
+        statistics.fmean(cores) if known and cores else None,
+        (memory.total - memory.available, memory.total),
+        gpus(),
+        tuple(cores) if known else (),
+        _processes({*pids}),
+    )
+
+
+def _processes(pids: Collection[int]) -> dict[int, tuple[float | None, int]]:
+    """The use of processes that exist and may be inspected."""
+    import psutil
+
+    for pid in _followed.keys() - pids:
+        del _followed[pid]
+    found: dict[int, tuple[float | None, int]] = {}
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            before = _followed.get(pid)
+            process = _followed[pid] = before or psutil.Process(pid)
+            percent = process.cpu_percent(None)
+            found[pid] = percent if before else None, process.memory_info().rss
+    return found
 
 
 def gpus() -> tuple[Gpu, ...]:

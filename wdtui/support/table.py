@@ -27,7 +27,7 @@ class Column(Generic[Row]):
     tone: Callable[[Row], str] = lambda row: ""
     """The theme colour of a row's cell; "" is the default."""
     stretch: int = 0
-    """Its share of the remaining width."""
+    """Its share of the remaining width, of which it takes no more than it needs."""
     shorter: Callable[[Row], str] | None = None
     """The text if there is no room for `text`."""
     both_ends: bool = False
@@ -39,6 +39,10 @@ class Column(Generic[Row]):
         if self.shorter and cell_len(text) > cells - GAP:
             text = self.shorter(row)
         return self.aligned(text, cells)
+
+    def parts(self, cell: str, tone: str) -> Iterable[tuple[str, str]]:
+        """The text of a cell in parts, each with its theme colour."""
+        return [(cell, tone)]
 
     def aligned(self, text: str, cells: int) -> str:
         """The text in exactly `cells` cells, the last two of them blank."""
@@ -54,10 +58,15 @@ AnyColumn = TypeVar("AnyColumn", bound=Column[Any])
 
 
 def fitting(columns: Iterable[AnyColumn], width: int, needed: Mapping[AnyColumn, int]) -> list[tuple[AnyColumn, int]]:
-    """The columns that fit, with the number of cells of each: its own width, or the needed one if that is larger."""
-    cells = {column: max(column.width, needed.get(column, 0)) for column in columns}
+    """The columns that fit, with the number of cells of each: its own width, or the needed one if that is larger.
+
+    A column that stretches gets what it needs only where there is room for it beside all others.
+    """
+    cells = {column: column.width if column.stretch else max(column.width, needed[column]) for column in columns}
     while len(cells) > 1 and sum(cells.values()) > width:
         del cells[max(cells, key=lambda column: column.rank)]
-    rest = max(width - sum(cells.values()), 0)
-    shares = sum(column.stretch for column in cells) or 1
-    return [(column, own + rest * column.stretch // shares) for column, own in cells.items()]
+    growing = sorted((column for column in cells if column.stretch), key=lambda column: needed[column])
+    for place, column in enumerate(growing):
+        rest = max(width - sum(cells.values()), 0) * column.stretch // sum(other.stretch for other in growing[place:])
+        cells[column] += min(rest, max(needed[column] - cells[column], 0))
+    return [*cells.items()]

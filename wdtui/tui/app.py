@@ -14,6 +14,7 @@ from textual import work
 from textual.reactive import reactive
 from textual.widgets import Input
 
+from wdtui.runs.digests import Digests
 from wdtui.settings import Settings
 from wdtui.store.records import LIVE, RunRecord
 from wdtui.store.store import Store
@@ -77,6 +78,7 @@ class WorkbenchApp(KeyOrder):
         self.controls = Controls(store, scheduler, device=device)
         self.identities = Identities()
         self.layouts = Layouts(store.folder)
+        self.digests = Digests(store)
         self.device = device
         self._opening = opening
         self.problem = opening.problem if opening else ""

@@ -1,4 +1,7 @@
-"""Which metrics a person put into which chart, by problem, in a small file beside the store. No Textual here."""
+"""What a person put into which chart and into the table, by problem, in a small file beside the store.
+
+No Textual here.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +26,26 @@ class Picked:
     """The name of a chart of the problem, in place of columns."""
 
 
+_TABLE = "table"
+
+
 class Layouts:
-    """The picked contents of charts by problem and place, kept in `layouts.json` in a folder."""
+    """The picked contents of charts by problem and place, and of the table, kept in `layouts.json` in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._file = KeptFile(folder / LAYOUT_NAME)
-        self._layouts: dict[str, dict[int, Picked]] = _checked(self._file.read())
+        content = self._file.read()
+        self._layouts: dict[str, dict[int, Picked]] = _checked(content)
+        self._tables: dict[str, tuple[str, ...]] = _checked_tables(content)
+
+    def columns(self, problem: str) -> tuple[str, ...]:
+        """The keys of the columns in the table for a problem; empty for the usual ones."""
+        return self._tables.get(problem, ())
+
+    def put_columns(self, problem: str, keys: Sequence[str]) -> None:
+        """Set the columns in the table for a problem; none for the usual ones."""
+        self._tables[problem] = tuple(keys)
+        self._save()
 
     def charts(self, schema: Schema, charts: Sequence[Chart]) -> tuple[Chart, ...]:
         """The charts of a problem, where picked ones replace its own."""
@@ -64,13 +81,23 @@ class Layouts:
         return self._layouts.get(schema.problem, {}).get(place)
 
     def _save(self) -> None:
-        self._file.write(
-            {
-                name: {str(place): dataclasses.asdict(picked) for place, picked in layout.items()}
-                for name, layout in self._layouts.items()
-                if layout
-            }
-        )
+        content: dict[str, dict[str, Any]] = {}
+        for name, layout in self._layouts.items():
+            for place, picked in layout.items():
+                content.setdefault(name, {})[str(place)] = dataclasses.asdict(picked)
+        for name, keys in self._tables.items():
+            if keys:
+                content.setdefault(name, {})[_TABLE] = [*keys]
+        self._file.write(content)
+
+
+def _checked_tables(content: Any) -> dict[str, tuple[str, ...]]:
+    tables: dict[str, tuple[str, ...]] = {}
+    for name, places in content.items() if isinstance(content, Mapping) else ():
+        match places:
+            case {"table": list(keys)}:
+                tables[name] = tuple(key for key in keys if isinstance(key, str))
+    return tables
 
 
 def _checked(content: Any) -> dict[str, dict[int, Picked]]:

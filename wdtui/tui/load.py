@@ -1,29 +1,29 @@
-"""The load of the machine in the last minutes: the samples, and the charts of them.
+"""The load of the machine and of the processes that train, over the last minutes, as one line of sparklines.
 
 Samples are kept only in the app, not in the store. No Textual, no drawing.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 import math
+import statistics
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from rich.text import Text
-
-from wdtui.plots.terminal import Series, look
-from wdtui.plots.terminal.scale import round_step
-from wdtui.support.machine import Gpu, Load
+from wdtui.plots.terminal.inline import sparkline
+from wdtui.store.records import RunRecord
+from wdtui.support.machine import Load
 from wdtui.support.text import number
-from wdtui.tui.figures import Figure
 
-MINUTES = 10
-"""How long a sample is kept."""
-_SPANS = (2, 4, MINUTES)
-"""Possible lengths of the time axis in minutes. The first that fits all samples is used."""
-_GAP_SECONDS = 10.0
-"""Samples that are farther apart are not joined by a line."""
+_CELLS, _SECONDS = 8, 15.0
+"""The number of cells of a sparkline, and the seconds of each: what is drawn moves only so often."""
+_MOST_CORES = 16
+"""The number of cells for the cores; of more cores each cell stands for several."""
+_GAP = 3
+
+Part = tuple[str, str]
+"""A text and its theme colour."""
 
 
 class LoadHistory:
@@ -35,136 +35,97 @@ class LoadHistory:
     def __len__(self) -> int:
         return len(self._samples)
 
-    def __iter__(self) -> Iterator[tuple[float, Load]]:
-        return iter(self._samples)
+    @property
+    def newest(self) -> Load | None:
+        return self._samples[-1][1] if self._samples else None
 
     def add(self, load: Load, at: float) -> None:
         """Add a sample, later than all others, and drop those that are too old."""
         self._samples.append((at, load))
-        while self._samples[0][0] < at - 60 * MINUTES:
+        while self._samples[0][0] < (at // _SECONDS - _CELLS + 1) * _SECONDS:
             self._samples.popleft()
 
-
-@dataclasses.dataclass(frozen=True)
-class _Device:
-    """The CPU with the machine's memory, or a GPU. Each is one line of a chart."""
-
-    label: str
-    gpu: int | None = None
-
-    @property
-    def look(self) -> tuple[str, str]:
-        """Colour and marker, the same in all charts."""
-        return look(0 if self.gpu is None else self.gpu + 1)
-
-    def in_load(self, load: Load) -> Load | Gpu | None:
-        if self.gpu is None:
-            return load
-        return load.gpus[self.gpu] if self.gpu < len(load.gpus) else None
+    def curve(self, of: Callable[[Load], float | None]) -> list[float]:
+        """The mean of a quantity in each cell, from the oldest; NaN where it was not sampled."""
+        newest = self._samples[-1][0] // _SECONDS if self._samples else 0
+        cells: list[list[float]] = [[] for _ in range(_CELLS)]
+        for at, load in self._samples:
+            if (value := of(load)) is not None:
+                cells[int(at // _SECONDS - newest) - 1].append(value)
+        return [statistics.fmean(values) if values else math.nan for values in cells]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Quantity:
-    """A quantity of a device. It is None if the device does not report it."""
-
-    title: str
-    unit: str
-    of: Callable[[Load | Gpu], float | None]
-    most: float | None = None
-    """The end of the value axis; None if it depends on the hardware."""
-    cpu: bool = False
-    """Whether it also applies to the CPU and its memory, which may be missing in some samples."""
-
-
-def _percent(device: Load | Gpu) -> float | None:
-    return device.cpu_percent if isinstance(device, Load) else device.percent
+def load_line(history: LoadHistory, runs: Sequence[RunRecord], width: int) -> list[Part]:
+    """The cores, the memory, the GPUs and the processes of these live runs, as many as fit into `width` cells."""
+    newest, line, room = history.newest, list[Part](), width
+    kinds = (_machine(history, newest), _processes(history, newest, runs), _details(history, newest)) if newest else ()
+    groups = itertools.chain.from_iterable(kinds)
+    for group in groups:
+        cells = sum(len(text) for text, _ in group) + (_GAP if line else 0)
+        if cells <= room:
+            line += [(" " * _GAP, ""), *group] if line else group
+            room -= cells
+    return line
 
 
-def _memory_percent(device: Load | Gpu) -> float | None:
-    return 100 * device.memory[0] / device.memory[1] if device.memory and device.memory[1] else None
+def _machine(history: LoadHistory, newest: Load) -> Iterator[list[Part]]:
+    use = history.curve(lambda load: load.cpu_percent)
+    yield _quantity("CPU", use, _percent(newest.cpu_percent), 100)
+    if newest.cores:
+        yield [("cores ", "muted"), (sparkline(_merged(newest.cores), (0, 100)), "running")]
+    memory = history.curve(lambda load: load.memory[0])
+    yield _quantity("memory", memory, _gigabytes(newest.memory), newest.memory[1])
+    for place, gpu in enumerate(newest.gpus):
+        use = history.curve(lambda load, place=place: _of_gpu(load, place)[0])  # type: ignore[misc]
+        yield _quantity("GPU" if len(newest.gpus) == 1 else f"GPU {place}", use, _percent(gpu.percent), 100)
 
 
-_QUANTITIES = (
-    _Quantity("use", "%", _percent, 100, cpu=True),
-    _Quantity("memory", "%", _memory_percent, 100, cpu=True),
-    _Quantity("temp.", "°C", lambda device: getattr(device, "celsius", None), 100),
-    _Quantity("power", "W", lambda device: getattr(device, "watts", None)),
-)
-MOST_CHARTS = len(_QUANTITIES)
-"""Their titles are short: at 80 columns each chart has 16 columns for its title and newest values."""
+def _details(history: LoadHistory, newest: Load) -> Iterator[list[Part]]:
+    """What else the GPUs report."""
+    for place, gpu in enumerate(newest.gpus):
+        name = "GPU" if len(newest.gpus) == 1 else f"GPU {place}"
+        held = history.curve(lambda load, place=place: _of_gpu(load, place)[1])  # type: ignore[misc]
+        if gpu.memory:
+            yield _quantity(f"{name} memory", held, _gigabytes(gpu.memory), gpu.memory[1])
+        sensors = [(gpu.celsius, "°C"), (gpu.watts, "W")]
+        if told := " ".join(number(round(value), unit) for value, unit in sensors if value is not None):
+            yield [(f"{name} ", "muted"), (told, "")]
 
 
-def load_figures(history: Iterable[tuple[float, Load]]) -> list[Figure]:
-    """A chart of each quantity that some device reports, over the last minutes; empty without samples."""
-    samples = list(history)
-    devices = _devices(samples)
-    figures = (_figure(quantity, devices, samples) for quantity in _QUANTITIES if samples)
-    return [figure for figure in figures if figure.series]
+def _processes(history: LoadHistory, newest: Load, runs: Sequence[RunRecord]) -> Iterator[list[Part]]:
+    """The use of each process, under the runs that it trains."""
+    trained: dict[int, list[int]] = {}
+    for run in runs:
+        if run.pid is not None and run.pid in newest.processes:
+            trained.setdefault(run.pid, []).append(run.id)
+    for pid, run_ids in trained.items():
+        percent, memory = newest.processes[pid]
+        use = history.curve(lambda load, pid=pid: load.processes.get(pid, (None, 0))[0])  # type: ignore[misc]
+        name = f"#{min(run_ids)}" + (f"…{max(run_ids)}" if len(run_ids) > 1 else "")
+        yield _quantity(name, use, f"{_percent(percent)} {memory / 1e6:,.0f} MB", None)
 
 
-def load_legend(history: Iterable[tuple[float, Load]]) -> Text:
-    """The line of each device, on one line of text."""
-    text = Text("this machine", no_wrap=True, overflow="ellipsis")
-    for device in _devices(list(history)):
-        color, marker = device.look
-        text.append("   ").append(f"─{marker or '─'}─ ", color).append(device.label)
-    return text
+def _quantity(name: str, curve: Sequence[float], value: str, most: float | None) -> list[Part]:
+    """A name, a sparkline from 0 to `most` or to the largest value, and the newest value."""
+    top = most or max((100.0, *(height for height in curve if not math.isnan(height))))
+    return [(f"{name} ", "muted"), (sparkline(curve, (0, top)).lstrip(), "running"), (f" {value}", "")]
 
 
-def _devices(samples: list[tuple[float, Load]]) -> list[_Device]:
-    count = len(samples[-1][1].gpus) if samples else 0
-    return [_Device("CPU"), *(_Device("GPU" if count == 1 else f"GPU {gpu}", gpu) for gpu in range(count))]
+def _merged(cores: Sequence[float]) -> list[float]:
+    """The use of each core, or the mean of neighbours where there are many."""
+    each = -(-len(cores) // _MOST_CORES)
+    return [statistics.fmean(cores[at : at + each]) for at in range(0, len(cores), each)]
 
 
-def _figure(quantity: _Quantity, devices: list[_Device], samples: list[tuple[float, Load]]) -> Figure:
-    reported = {device: values for device in devices if (values := _values(quantity, device, samples))}
-    minutes = [(at - samples[-1][0]) / 60 for at, _ in samples]
-    span = next((span for span in _SPANS if -minutes[0] <= span), MINUTES)
-    return Figure(
-        title=quantity.title,
-        about="",
-        values=tuple(_newest(quantity, reported, **how) for how in ({"named": True}, {}, {"united": False})),
-        series=tuple(Series("", *_with_gaps(minutes, values), *device.look) for device, values in reported.items()),
-        x_range=(-span, 0),
-        x_ticks=((-span, f"−{span} min"), (0, "now"), (-span / 2, f"−{span // 2}")),
-        y_range=(0, quantity.most or _round_end(reported.values())),
-    )
+def _of_gpu(load: Load, place: int) -> tuple[float | None, float | None]:
+    """The use and the memory of a GPU, which may be missing in some samples."""
+    gpu = load.gpus[place] if place < len(load.gpus) else None
+    return (gpu.percent, gpu.memory[0] if gpu.memory else None) if gpu else (None, None)
 
 
-def _values(quantity: _Quantity, device: _Device, samples: list[tuple[float, Load]]) -> list[float]:
-    """A quantity of a device at each sample, NaN if it is missing; empty if it is always missing."""
-    seen = [device.in_load(load) for _, load in samples]
-    values = [math.nan if part is None or (value := quantity.of(part)) is None else float(value) for part in seen]
-    return [] if all(map(math.isnan, values)) and not (quantity.cpu and device.gpu is None) else values
+def _percent(value: float | None) -> str:
+    return number(None if value is None else round(value), "%")
 
 
-def _with_gaps(minutes: list[float], values: list[float]) -> tuple[list[float], list[float]]:
-    """Both with a gap between samples that are too far apart to be joined."""
-    x, y = minutes[:1], values[:1]
-    for before, now, value in zip(minutes, minutes[1:], values[1:], strict=False):
-        if now - before > _GAP_SECONDS / 60:
-            x.append(now)
-            y.append(math.nan)
-        x.append(now)
-        y.append(value)
-    return x, y
-
-
-def _newest(
-    quantity: _Quantity, reported: dict[_Device, list[float]], named: bool = False, united: bool = True
-) -> Text:
-    """The newest value of each device in its colour, with or without its name and the unit."""
-    text = Text()
-    for device, values in reported.items():
-        text.append(("  " if united else " ") if text else "").append(
-            f"{device.label} " if named and len(reported) > 1 else "", "dim"
-        )
-        value = number(None if math.isnan(values[-1]) else round(values[-1]), quantity.unit if united else "")
-        text.append(value, device.look[0])
-    return text
-
-
-def _round_end(curves: Iterable[list[float]]) -> float:
-    """A round value above all others, so that the axis seldom changes."""
-    top = max((value for values in curves for value in values if not math.isnan(value)), default=0.0)
-    return round_step(top, 1) if top > 0 else 1.0
+def _gigabytes(memory: tuple[int, int]) -> str:
+    return f"{memory[0] / 1e9:.1f} of {memory[1] / 1e9:.1f} GB"

@@ -91,7 +91,7 @@ def heatmap(
     lines += [Text()] * (height - 1 - len(lines))
     cut = len(shown) < len(columns) or len(shown_rows) < len(rows)
     signs = [one.text[:1] for one in cells.values()]
-    lines.append(_legend(schema, metric, paint, signs, cut=cut, level=level))
+    lines.append(_legend(schema, metric, paint, signs, width, cut=cut, level=level))
     return _fitted(lines[:height], width, ascii)
 
 
@@ -231,18 +231,23 @@ def _scale(table: Table, metric: str) -> _Scale:
 
 
 def _legend(
-    schema: Schema, metric: str, paint: _Paint, signs: Sequence[str], *, cut: bool, level: float | None
+    schema: Schema, metric: str, paint: _Paint, signs: Sequence[str], width: int, *, cut: bool, level: float | None
 ) -> Text:
-    """The scale in the colours of the cells, the level and the symbols."""
+    """The scale in the colours of the cells, and the level and symbols that fit; shorter where there is little room."""
     low, high = (_rounded(schema, value, metric) for value in (paint.scale.low, paint.scale.high))
-    text = Text(f"{label(schema, metric)}  {low} ", "dim")
-    for column in range(_LEGEND):
-        character, style = paint.at(column / (_LEGEND - 1))
-        text.append(character, Style(dim=False) + style)
-    text.append(f" {high}   ", "dim")
     words = [f"▁ at {_rounded(schema, level, metric)}"] if level is not None else []
     words += [f"{sign} {state}" for sign, state in _explained(signs)] + (["… more cells"] if cut else [])
-    return text.append("  ".join(words), "dim")
+    name, columns = label(schema, metric), _LEGEND
+    if len(f"{name}  {low}  {high}   {'  '.join(words)}") + columns > width:
+        columns //= 2
+        name = schema.metrics[metric].short if metric in schema.metrics else name
+    text = Text(f"{name}  {low} ", "dim")
+    for column in range(columns):
+        character, style = paint.at(column / (columns - 1))
+        text.append(character, Style(dim=False) + style)
+    text.append(f" {high}   ", "dim")
+    ends = itertools.accumulate((len(word) + 2 for word in words), initial=text.cell_len - 2)
+    return text.append("  ".join(word for word, end in zip(words, [*ends][1:], strict=True) if end <= width), "dim")
 
 
 def _explained(signs: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -6,16 +6,33 @@ import math
 from collections.abc import Iterable
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
+EMPTY = "╌"
+"""What a bar does not fill."""
 _FLAT = 0.1
 """A curve whose range is a smaller share of its largest value is not stretched to the full height."""
 
 
-def sparkline(values: Iterable[float]) -> str:
-    """A curve of positive values, one block for each: its smallest value is at the bottom, its largest on top."""
+def sparkline(values: Iterable[float], ends: tuple[float, float] | None = None) -> str:
+    """A curve, one block for each value and a blank for NaN.
+
+    The bottom and the top are `ends`, or else the smallest and the largest value.
+    """
     values = list(values)
-    low, high = min(values, default=0.0), max(values, default=0.0)
-    span = max(high - low, _FLAT * abs(high)) or 1.0
-    return "".join(_BLOCKS[min(int((value - low) / span * len(_BLOCKS)), len(_BLOCKS) - 1)] for value in values)
+    known = [value for value in values if not math.isnan(value)]
+    low, high = ends or (min(known, default=0.0), max(known, default=0.0))
+    span = max(high - low, 0.0 if ends else _FLAT * abs(high)) or 1.0
+    heights = (math.nan if math.isnan(value) else (value - low) / span for value in values)
+    return "".join(" " if height != height else _BLOCKS[_place(height)] for height in heights)
+
+
+def _place(height: float) -> int:
+    return min(max(int(height * len(_BLOCKS)), 0), len(_BLOCKS) - 1)
+
+
+def share_bar(share: float, width: int) -> str:
+    """A bar that fills a share of `width` cells. Only 1 fills it, and only 0 leaves it empty."""
+    halves = min(max(round(share * 2 * width), 1), 2 * width - 1) if 0 < share < 1 else round(share) * 2 * width
+    return ("━" * (halves // 2) + "╸" * (halves % 2)).ljust(width, EMPTY)
 
 
 def bar(value: float, mark: float, width: int, most: float) -> str:

@@ -34,7 +34,7 @@ def _rotation(row: Row) -> str:
 
 
 COLUMNS: tuple[Column[Row], ...] = (
-    Column("layer", 8, 0, lambda row: clean(row.layer.name), right=False, stretch=1, both_ends=True),
+    Column("layer", 8, 0, lambda row: clean(row.layer.name), right=False, both_ends=True),
     Column("", _CURVE + GAP, 2, lambda row: _norms(row), right=False, tone=lambda row: "muted"),
     Column("norm", 8, 0, lambda row: number(row.layer.norm)),
     Column("rotation / equilibrium", _BAR + 9, 1, _rotation, right=False, tone=lambda row: _tone(row)),
@@ -58,5 +58,4 @@ def fitted(rows: Sequence[Row], width: int) -> list[tuple[Column[Row], int]]:
     longest = max((len(row.layer.name) for row in rows), default=0) + GAP
     needed = sum(column.width for column in COLUMNS[1:] if column.rank < 2)
     names = max(min(longest, width - needed), COLUMNS[0].width)
-    columns = fitting(COLUMNS, width, {COLUMNS[0]: names})
-    return [(column, min(cells, names) if column is COLUMNS[0] else cells) for column, cells in columns]
+    return fitting(COLUMNS, width, dict.fromkeys(COLUMNS, 0) | {COLUMNS[0]: names})

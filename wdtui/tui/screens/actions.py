@@ -169,7 +169,9 @@ class RunScreen(Screen[None]):
 
     def action_note(self) -> None:
         def ask(run: RunRecord) -> None:
-            dialog = LineDialog(f"note on run {run.id}", run.note, "Enter saves, Escape cancels.")
+            dialog = LineDialog(
+                f"note on run {run.id}", run.note, "Enter saves, Escape cancels. Words that begin with # are tags."
+            )
             self.app.push_screen(
                 dialog, lambda note: None if note is None else self.do(self.controls.annotate, run.id, note)
             )

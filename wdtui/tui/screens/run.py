@@ -15,6 +15,7 @@ from textual.timer import Timer
 
 from wdtui.analysis.decay import gauged
 from wdtui.analysis.summary import speeds, summary_sentences
+from wdtui.runs.columns import progress, state
 from wdtui.runs.decay import decay_of
 from wdtui.runs.forks import begun_from
 from wdtui.schema.hyperparameters import format_value
@@ -27,7 +28,6 @@ from wdtui.tui.gauge import gauge
 from wdtui.tui.screens.actions import RunScreen
 from wdtui.tui.status_line import status_line
 from wdtui.tui.widgets.chart_grid import ChartGrid
-from wdtui.tui.widgets.columns import progress, state
 from wdtui.tui.widgets.decay_panel import DecayPanel
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
 from wdtui.tui.widgets.plain_text import PlainText

@@ -16,8 +16,10 @@ from textual.widgets import Input
 
 from wdtui.problems import registry
 from wdtui.runs.labels import schemas_of
+from wdtui.runs.query import QueryError, as_typed, parse
 from wdtui.runs.sweeps import Progress
 from wdtui.schema.config import Config
+from wdtui.store.processes import this_process
 from wdtui.store.records import RunRecord
 from wdtui.studies.experiments import Experiment
 from wdtui.studies.grid import Grid
@@ -28,7 +30,6 @@ from wdtui.tui.feed import Snapshot
 from wdtui.tui.form_memory import FormMemory
 from wdtui.tui.keymap import key_of
 from wdtui.tui.load import LoadHistory
-from wdtui.tui.query import QueryError, as_typed, parse
 from wdtui.tui.screens.actions import SETTLE_SECONDS, RunScreen
 from wdtui.tui.screens.sweep_form import SweepForm, SweepList
 from wdtui.tui.status_line import headline, status_line
@@ -44,6 +45,10 @@ _NARROW, _SHORT = 100, 30
 """With fewer columns or lines, only one chart is shown at a time, and the form only while it is used."""
 _LOAD_SECONDS = 2.0
 """How often the load is sampled, while this screen is visible and runs are live or the load charts are shown."""
+_CURVE_SECONDS = 2.0
+"""How often the curve of a live run is read for the table."""
+_AT_ONCE = 64
+"""The number of runs whose curves are read before the table is drawn again."""
 _CHARTS = 4
 _GREETING = "No runs yet: press Enter to train the demo and watch a network learn addition."
 _GREETING_OF_A_FILE = "No runs yet: press r to train what the form contains."
@@ -66,6 +71,10 @@ class Workbench(RunScreen):
         self._looked = False
         self._started: int | None = None
         """A run that was started here and will be selected once the feed has read it."""
+        self._reading = False
+        """Whether a thread is reading curves."""
+        self._read_at: dict[int, float] = {}
+        """When the curve of each live run was read last."""
         self._load = ""
         self._loads = LoadHistory()
 
@@ -80,9 +89,13 @@ class Workbench(RunScreen):
                 yield ChartGrid(
                     schema, _CHARTS, self.workbench.identities.of, status_line, self.workbench.layouts, id="grid"
                 )
-                yield LoadStrip(id="machine")
+        yield LoadStrip(id="machine")
         with Vertical(id="runs"):
-            yield RunTable(lambda run_id: self.workbench.identities.of(run_id) if self._is_shown(run_id) else None)
+            yield RunTable(
+                lambda run_id: self.workbench.identities.of(run_id) if self._is_shown(run_id) else None,
+                self.workbench.digests,
+                self.workbench.layouts.columns,
+            )
             search = Input(
                 id="filter", placeholder="words and conditions, such as λ>=0.1 ε<1e-3 test>0.9 done", compact=True
             )
@@ -93,7 +106,6 @@ class Workbench(RunScreen):
     def on_mount(self) -> None:
         self.query_one("#runs").border_title = "runs"
         self.query_one("#filter").display = False
-        self.set_focus(self.query_one("#run"), scroll_visible=False)
         self.watch(self.app, "snapshot", self._take)
         self.set_interval(_LOAD_SECONDS, self.look_at_machine)
 
@@ -131,15 +143,16 @@ class Workbench(RunScreen):
         """Show a snapshot of the store. Unchanged parts are not drawn again."""
         if not snapshot.loaded or self.covered:
             return
-        if not self._looked and snapshot.runs and self.focused is self.query_one("#run"):
-            self.set_focus(self.table)  # Enter trains the demo only if there are no runs
-        self._looked = True
+        if not self._looked:
+            self._looked = True
+            self._focus_first(bool(snapshot.runs))
         arrived = self._started if self._started is not None and snapshot.run(self._started) else None
         known = {run.id for run in snapshot.runs} if self._marked else set()
         self._marked = [run_id for run_id in self._marked if run_id in known]
         greeting = _GREETING_OF_A_FILE if self.workbench.problem else _GREETING
         self.table.greeting = "" if snapshot.runs else greeting
         self.table.show(snapshot.runs, snapshot.sweeps)
+        self._read_curves()
         if arrived is not None:
             self._started = None
             if any(run.id == arrived for run in self.table.runs):
@@ -153,6 +166,32 @@ class Workbench(RunScreen):
         self.form.use_runs(snapshot.runs)
         self._update_texts()
 
+    def _focus_first(self, has_runs: bool) -> None:
+        """Focus what Enter acts on. It trains the demo only if there are no runs, so nothing is focused before."""
+        if self.focused is None and has_runs:
+            self.set_focus(self.table)
+        elif self.focused is None:
+            self._open_form(True)
+            self.set_focus(self.query_one("#run"), scroll_visible=False)
+
+    @on(RunTable.Scrolled)
+    def _read_curves(self) -> None:
+        """Read what the table lacks of curves in a thread, a little at a time, so that keys are handled meanwhile."""
+        runs, metrics = self.table.lacking()
+        now = _seconds()
+        due = [run for run in runs if not run.live or now - self._read_at.get(run.id, 0.0) >= _CURVE_SECONDS][:_AT_ONCE]
+        if not due or self._reading:
+            return
+        self._reading = True
+        self._read_at |= {run.id: now for run in due if run.live}
+
+        def read(_: None) -> None:
+            self._reading = False
+            self.table.show_read()
+            self._read_curves()
+
+        self.workbench.do_in_thread(partial(self.workbench.digests.read, due, metrics), read)
+
     def _update_texts(self) -> None:
         """Update the texts of the header and of the table's border."""
         runs, table = self.snapshot.runs, self.table
@@ -164,28 +203,28 @@ class Workbench(RunScreen):
             box.border_title = title
 
     def look_at_machine(self) -> None:
-        """Sample the load and show it, in the header while something trains and in the charts if they are open."""
-        charted, load = self.has_class("-machine"), ""
-        if self.app.screen is self and (charted or any(run.live for run in self.snapshot.runs)):
-            sample = machine.sample()
+        """Sample the load and show it, in the header while something trains or in a line of its own if that is open."""
+        open_line, load = self.has_class("-machine"), ""
+        live = [run for run in self.snapshot.runs if run.live]
+        if self.app.screen is self and (open_line or live):
+            me = this_process()
+            here = (run for run in live if (run.host, run.domain) == (me.host, me.domain))
+            sample = machine.sample(run.pid for run in here if run.pid is not None)
             self._loads.add(sample, _seconds())
-            load = machine.load_text(sample)
+            load = "" if open_line else machine.load_text(sample)
             self._show_loads()
         if load != self._load:
             self._load = load
             self._update_texts()
 
     def action_machine(self) -> None:
-        """Show or hide the charts of the load. They start with the samples for the header."""
+        """Show or hide the line about the load. It starts with the samples for the header."""
         self.toggle_class("-machine")
-        if not self._loads:
-            self.look_at_machine()
-        self._show_loads()
-        self.call_after_refresh(self._keep_focus)
+        self.look_at_machine()
 
     def _show_loads(self) -> None:
         if self.has_class("-machine"):
-            self.query_one(LoadStrip).show(self._loads)
+            self.query_one(LoadStrip).show(self._loads, [run for run in self.snapshot.runs if run.live])
 
     def _show_selected(self) -> None:
         """Make the feed read the marked runs and the selected one, unless another screen is on top."""
@@ -322,12 +361,11 @@ class Workbench(RunScreen):
         self._open_form(in_form)
         self.set_class(event.size.height < 14, "-tiny")
         self.query_one(ChartGrid).use_narrow(narrow)
-        self._show_loads()
         self.call_after_refresh(self._keep_focus)
 
     def _keep_focus(self) -> None:
         """Move the focus to the table if the focused widget was hidden: Textual would then focus nothing."""
-        if self.focused is None or not self.focused.display:
+        if self._looked and (self.focused is None or not self.focused.display):
             self.table.focus()
 
     # Marks, order, filter
@@ -381,8 +419,33 @@ class Workbench(RunScreen):
         self._update_texts()
 
     def action_sort(self) -> None:
-        self.table.sort_by_next()
-        self._update_texts()
+        """Ask for the column to sort by; the shown ones come first."""
+        from wdtui.tui.screens.picker import OrderPicker
+
+        entries = {key: column.listed for key, column in self.table.possible.all.items() if column.value}
+
+        def answered(key: str | None) -> None:
+            if key is not None:
+                self.table.sort_by(key)
+                self._update_texts()
+
+        first = ["", *self.table.keys] if self.table.sort else self.table.keys
+        self.app.push_screen(OrderPicker({"": "newest first"} | entries, first, [self.table.sort]), answered)
+
+    def action_columns(self) -> None:
+        """Ask which columns the table shows."""
+        from wdtui.tui.screens.picker import ColumnPicker
+
+        table = self.table
+        entries = {key: column.listed for key, column in table.possible.all.items()}
+
+        def answered(keys: tuple[str, ...] | None) -> None:
+            if keys is not None:
+                self.workbench.layouts.put_columns(table.possible.problem, keys)
+                table.show_columns()
+                self._read_curves()
+
+        self.app.push_screen(ColumnPicker(entries, table.keys, table.keys), answered)
 
     def action_reverse(self) -> None:
         self.table.reverse()

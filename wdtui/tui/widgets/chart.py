@@ -16,6 +16,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
+from wdtui.support.text import number
 from wdtui.tui.figures import Figure
 from wdtui.tui.theme import style_of
 
@@ -84,6 +85,10 @@ class ChartPanel(Widget, can_focus=True):
         super().__init__(id=id)
         self._pressed: int | None = None
         """The column at which a mouse button went down."""
+        self._dragged: int | None = None
+        """The column to which it was dragged."""
+        self._selected = False
+        """Whether the last press was a drag."""
         self._figure = figure
         self._strips: list[Strip] = []
         self._drawing: Drawing | None = None
@@ -120,19 +125,41 @@ class ChartPanel(Widget, can_focus=True):
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
         self._pressed = event.x
+        self.capture_mouse()
+
+    def on_mouse_move(self, event: events.MouseEvent) -> None:
+        """Show what a drag selects."""
+        if self._pressed is not None:
+            before, self._dragged = self._selection, min(max(event.x, 0), self.size.width - 1)
+            if self._selection != before:
+                self.refresh()  # all lines: a drag changes columns
 
     def on_mouse_up(self, event: events.MouseUp) -> None:
         """Show the part that was dragged over. A click ends where it began."""
-        start, self._pressed = self._pressed, None
-        if start is None or abs(event.x - start) < _DRAG:
-            return
-        low, high = (self.x_at(column) for column in sorted((start, event.x)))
-        if low is not None and high is not None:
-            self.post_message(self.Dragged(low, high))
+        self.release_mouse()
+        self.on_mouse_move(event)
+        selected = self._selection
+        self._pressed = self._dragged = None
+        self._selected = selected is not None
+        if selected:
+            self.refresh()
+            low, high = map(self.x_at, selected)
+            if low is not None and high is not None:
+                self.post_message(self.Dragged(low, high))
+
+    @property
+    def _selection(self) -> tuple[int, int] | None:
+        """The first and the last column of a drag that is wide enough, within the plot; None without one."""
+        if self._pressed is None or self._dragged is None or abs(self._dragged - self._pressed) < _DRAG:
+            return None
+        low, high = sorted((self._pressed, self._dragged))
+        inside = [column for column in range(low, high + 1) if self.x_at(column) is not None]
+        return (inside[0], inside[-1]) if inside else None
 
     def on_click(self, event: events.Click) -> None:
+        """Set the cursor. The click that follows a drag does not."""
         self.post_message(self.Chosen(self))
-        if (x := self.x_at(event.x)) is not None:
+        if not self._selected and (x := self.x_at(event.x)) is not None:
             self.post_message(self.Pointed(x))
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
@@ -173,7 +200,29 @@ class ChartPanel(Widget, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         strips = self._drawn()
-        return strips[y] if y < len(strips) else Strip.blank(self.size.width, self.rich_style)
+        strip = strips[y] if y < len(strips) else Strip.blank(self.size.width, self.rich_style)
+        return self._with_selection(strip, y) if self._selection else strip
+
+    def _with_selection(self, strip: Strip, y: int) -> Strip:
+        """A line with what a drag selects in another colour, or at the bottom with the selected range."""
+        assert self._selection is not None
+        first, last = self._selection
+        style, text = self._selection_style(), ""
+        if y == self.size.height - 1:
+            low, high = (number(round(value)) for column in (first, last) if (value := self.x_at(column)) is not None)
+            text = f" {low} – {high} "
+            first = max(min(first, self.size.width - 1 - len(text)), 1)
+            last = first + len(text) - 1
+        if y == 0 or last >= self.size.width - 1:
+            return strip
+        before, inside, rest = strip.divide([first, last + 1, strip.cell_length])
+        chosen = [Segment(text, self.rich_style)] if text else [*Segment.apply_style(inside, post_style=style)]
+        return Strip.join([before, Strip(chosen), rest])
+
+    def _selection_style(self) -> Style:
+        if self.app.native_ansi_color or self.app.no_color:
+            return Style(reverse=True)
+        return Style(bgcolor=style_of(self.app, "selection").color)
 
     def _drawn(self) -> list[Strip]:
         if self._stale or len(self._strips) != self.size.height:

@@ -13,6 +13,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 
 from wdtui.analysis.sweep_table import written
+from wdtui.runs.query import QueryError, find_step
 from wdtui.schema.chart import Chart
 from wdtui.schema.schema import Schema
 from wdtui.tui.feed import Shown
@@ -20,7 +21,6 @@ from wdtui.tui.figures import Figure, figure, milestones_of, title, written_valu
 from wdtui.tui.identity import Identity
 from wdtui.tui.key_order import TYPING_SECONDS, KeyOrder
 from wdtui.tui.layouts import Layouts, Picked
-from wdtui.tui.query import QueryError, find_step
 from wdtui.tui.readouts import comparison, legend, place_text
 from wdtui.tui.subjects import Subject, axes_of, position, positions, subjects, value_at, whole_span
 from wdtui.tui.view import View

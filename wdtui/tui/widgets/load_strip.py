@@ -1,40 +1,30 @@
-"""A row of small charts of the machine's load in the last minutes."""
+"""One line about the machine's load in the last minutes."""
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Sequence
 
-from textual.app import ComposeResult
-from textual.containers import Container, Horizontal
+from rich.text import Text
 
-from wdtui.tui.figures import Figure
-from wdtui.tui.load import MOST_CHARTS, LoadHistory, load_figures, load_legend
-from wdtui.tui.widgets.chart import ChartPanel
+from wdtui.store.records import RunRecord
+from wdtui.tui.load import LoadHistory, load_line
+from wdtui.tui.theme import style_of
 from wdtui.tui.widgets.plain_text import PlainText
 
 
-class LoadStrip(Container):
-    """A chart for each quantity that the hardware reports, and a legend."""
+class LoadStrip(PlainText):
+    """Sparklines of what the hardware reports and of the processes that train."""
 
-    DEFAULT_CSS = """
-    LoadStrip > #gauges { height: 1fr; }
-    LoadStrip ChartPanel { width: 1fr; height: 1fr; display: none; }
-    LoadStrip > #devices { height: 1; padding: 0 2; color: $muted; text-wrap: nowrap; text-overflow: ellipsis; }
-    """
+    DEFAULT_CSS = "LoadStrip { height: 1; padding: 0 2; text-wrap: nowrap; text-overflow: ellipsis; }"
 
-    def compose(self) -> ComposeResult:
-        with Horizontal(id="gauges"):
-            for _ in range(MOST_CHARTS):
-                panel = ChartPanel(Figure("", "", ()))
-                panel.can_focus = False  # it has no actions
-                yield panel
-        yield PlainText(id="devices")
+    _samples: tuple[LoadHistory, Sequence[RunRecord]] = LoadHistory(), ()
 
-    def show(self, history: LoadHistory) -> None:
+    def on_resize(self) -> None:
+        self.show(*self._samples)
+
+    def show(self, history: LoadHistory, runs: Sequence[RunRecord]) -> None:
         """Show the samples."""
-        figures = load_figures(history)
-        for panel, figure in itertools.zip_longest(self.query(ChartPanel), figures):
-            panel.display = figure is not None
-            if figure:
-                panel.show(figure)
-        self.query_one("#devices", PlainText).set_text(load_legend(history), same_size=True)
+        self._samples = history, runs
+        line = load_line(history, runs, self.size.width)
+        styled = ((text, style_of(self.app, tone) if tone else "") for text, tone in line)
+        self.set_text(Text.assemble(*styled, no_wrap=True), same_size=True)

@@ -1,9 +1,13 @@
-"""The table of runs. Only visible lines are drawn, so ten thousand runs cost as much as twenty."""
+"""The table of runs. Only visible lines are drawn, so ten thousand runs cost as much as twenty.
+
+What takes a run's whole curve, such as its best value, is read elsewhere: `lacking` says of which runs, and `show_read`
+shows it.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -15,14 +19,16 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from wdtui.runs.columns import RunColumn, RunColumns, sorted_by
+from wdtui.runs.digests import Digests
+from wdtui.runs.groups import Group, grouped
 from wdtui.store.records import RunRecord
 from wdtui.store.sweeps import Membership
 from wdtui.support.table import fitting
-from wdtui.tui.groups import Group, grouped
 from wdtui.tui.identity import Identity
 from wdtui.tui.keys import ROWS, bindings
 from wdtui.tui.theme import style_of
-from wdtui.tui.widgets.columns import RunColumn, columns_of, sorted_by
+from wdtui.tui.widgets.chart import changed_cells
 
 _CHIP = 2
 
@@ -45,13 +51,23 @@ class RunTable(ScrollView, can_focus=True):
     class Opened(Message):
         """A run was double-clicked."""
 
+    class Scrolled(Message):
+        """Other rows are in sight."""
+
     class Ordered(Message):
         """The title of a column was clicked, and the rows were sorted by it."""
 
-    def __init__(self, identity_of: Callable[[int], Identity | None], *, id: str | None = None) -> None:
-        """`identity_of` returns the colour and marker of a marked run."""
+    def __init__(
+        self,
+        identity_of: Callable[[int], Identity | None],
+        digests: Digests,
+        chosen: Callable[[str], Sequence[str]],
+        *,
+        id: str | None = None,
+    ) -> None:
+        """`identity_of` returns the colour and marker of a marked run, `chosen` the columns for a problem, by key."""
         super().__init__(id=id)
-        self._identity_of = identity_of
+        self._identity_of, self._digests, self._chosen = identity_of, digests, chosen
         self._all: Sequence[RunRecord] = ()
         self._runs: list[RunRecord] = []
         self._rows: list[RunRecord | Group] = []
@@ -59,12 +75,15 @@ class RunTable(ScrollView, can_focus=True):
         self._open: set[int] = set()
         """The sweeps whose runs have rows."""
         self._keep: Callable[[RunRecord], bool] | None = None
-        self._possible = columns_of(())
+        self.possible = RunColumns.of((), digests)
         """All columns for the problems of the runs."""
         self._columns: list[tuple[RunColumn, int]] = []
-        self._needed: dict[RunColumn, int] = {}
-        """The width of the widest cell of each column that was visible so far."""
-        self._sort: RunColumn | None = None
+        self._needed: dict[str, int] = {}
+        """The width of the widest cell of each column that was visible so far, by key."""
+        self._painted: dict[int, Strip] = {}
+        """The visible lines as they were drawn last."""
+        self.sort = ""
+        """The key of the column by which the runs are sorted; empty for newest first."""
         self._reverse = False
         self.greeting = ""
         """Shown instead of the table if not empty."""
@@ -87,9 +106,16 @@ class RunTable(ScrollView, can_focus=True):
         return self._runs
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of the columns that are to be shown: those that were chosen, or the usual ones."""
+        known = [key for key in self._chosen(self.possible.problem) if key in self.possible.all]
+        return tuple(known) or self.possible.usual
+
+    @property
     def order(self) -> str:
         """The sort order as text; empty for newest first."""
-        return f"by {self._sort.title} {self._arrow}" if self._sort else ""
+        column = self.possible.all.get(self.sort)
+        return f"by {column.title} {self._arrow}" if column else ""
 
     @property
     def _arrow(self) -> str:
@@ -98,11 +124,12 @@ class RunTable(ScrollView, can_focus=True):
     def show(self, runs: Sequence[RunRecord], sweeps: Sequence[Membership] | None = None) -> None:
         """Show these runs in the current order. Unchanged lines are not painted again."""
         if runs is not self._all:
-            self._possible = columns_of(runs)
+            self.possible = RunColumns.of(runs, self._digests, self.possible)
         self._all = runs
         self._sweeps = self._sweeps if sweeps is None else sweeps
         before, in_sight = self._rows, self._cursor_in_sight()
-        self._runs = sorted_by(self._sort, self._reverse, filter(self._keep, runs) if self._keep else runs)
+        column = self.possible.all.get(self.sort)
+        self._runs = sorted_by(column, self._reverse, filter(self._keep, runs) if self._keep else runs)
         self._group()
         if len(before) != len(self._rows) or self.greeting:
             self.virtual_size = Size(self.size.width, len(self._rows) + 1)
@@ -145,33 +172,55 @@ class RunTable(ScrollView, can_focus=True):
     def filter_by(self, keep: Callable[[RunRecord], bool] | None) -> None:
         """Show only the runs that pass a test."""
         self._keep = keep
-        self.show(self._all)
-        self.refresh()
+        self._show_anew()
 
-    def sort_by_next(self) -> None:
-        """Sort by the next column; after the last one, newest first."""
-        orders = [None, *(column for column, _ in self._columns if column.value)]
-        self._sort = orders[(orders.index(self._sort) + 1) % len(orders)] if self._sort in orders else None
-        self._reverse = False
-        self.show(self._all)
-        self.refresh()
+    def sort_by(self, key: str) -> None:
+        """Sort by the column with this key, or reverse the order if it is already sorted by it; "" is newest first.
+
+        The column is shown also where it was not chosen.
+        """
+        self._reverse = bool(key) and key == self.sort and not self._reverse
+        self.sort = key
+        self._show_anew()
 
     def _sort_by_title(self, x: int) -> None:
-        """Sort by the column whose title is at x, or reverse the order if it is already sorted by it."""
         ends = itertools.accumulate((cells for _, cells in self._columns), initial=_CHIP)
         at = next((column for (column, _), end in zip(self._columns, [*ends][1:], strict=True) if x < end), None)
-        if at is None or at.value is None:
-            return
-        self._reverse = at is self._sort and not self._reverse
-        self._sort = at
+        if at is not None and at.value is not None:
+            self.sort_by(at.key)
+            self.post_message(self.Ordered())
+
+    def show_columns(self) -> None:
+        """Show the columns that are chosen now."""
+        self._needed.clear()
+        self._show_anew()
+
+    def _show_anew(self) -> None:
         self.show(self._all)
         self.refresh()
-        self.post_message(self.Ordered())
+
+    def lacking(self) -> tuple[list[RunRecord], set[str]]:
+        """The runs of which curves are to be read, and the metrics: of rows in sight, or of all that are sorted so."""
+        metrics = {column.metric for column, _ in self._columns if column.metric}
+        top = self.scroll_offset.y
+        shown = (row.best if isinstance(row, Group) else row for row in self._rows[top : top + self.size.height])
+        sorting = self.possible.all.get(self.sort)
+        runs = [run for run in shown if run is not None]
+        if sorting is not None and sorting.metric:
+            runs += self._runs
+        return [run for run in runs if self._digests.outdated(run, metrics)], metrics
+
+    def show_read(self) -> None:
+        """Show what was read of curves."""
+        sorting = self.possible.all.get(self.sort)
+        if sorting is not None and sorting.metric:
+            self._show_anew()
+        else:
+            self._refresh_lines(range(1, self.size.height))
 
     def reverse(self) -> None:
         self._reverse = not self._reverse
-        self.show(self._all)
-        self.refresh()
+        self._show_anew()
 
     def select(self, run_id: int | None) -> None:
         """Move the cursor to a run and scroll to it; its sweep is unfolded if it has to be."""
@@ -231,17 +280,21 @@ class RunTable(ScrollView, can_focus=True):
     def _fit_columns(self) -> None:
         """Widen the columns if a visible row needs it. They do not shrink again."""
         top = self.scroll_offset.y
-        for row in self._rows[top : top + self.size.height]:
-            for column in self._possible:
-                self._needed[column] = max(self._needed.get(column, 0), column.needed(row))
-        columns = fitting(self._possible, self.size.width - _CHIP, self._needed)
-        if columns != self._columns:
-            self._columns = columns
+        shown = self.possible.chosen((*self.keys, self.sort))
+        for column in shown:
+            widths = map(column.needed, self._rows[top : top + self.size.height])
+            self._needed[column.key] = max(self._needed.get(column.key, 0), *widths, 0)
+        shown = [column for column in shown if self._needed[column.key] or not column.optional]
+        needed = {column: self._needed[column.key] for column in shown}
+        columns = fitting(shown, self.size.width - _CHIP, needed)
+        if [(column.key, cells) for column, cells in columns] != [(one.key, cells) for one, cells in self._columns]:
             self.refresh()
+        self._columns = columns
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
         self._fit_columns()
+        self.post_message(self.Scrolled())
 
     def _scroll_to_cursor(self) -> None:
         index = self._row_index()
@@ -273,12 +326,28 @@ class RunTable(ScrollView, can_focus=True):
 
     def _refresh_changed(self, before: Sequence[RunRecord | Group]) -> None:
         top = self.scroll_offset.y
-        for line in range(1, self.size.height):
-            index = line - 1 + top
-            if index < len(self._rows) and _differ(self._rows[index], before[index]):
-                self.refresh(Region(0, line, self.size.width, 1))
+        rows = range(top, min(top + self.size.height - 1, len(self._rows)))
+        self._refresh_lines(index - top + 1 for index in rows if _differ(self._rows[index], before[index]))
+
+    def _refresh_lines(self, lines: Iterable[int]) -> None:
+        """Paint the cells of some lines that have changed."""
+        for y in lines:
+            if (before := self._painted.get(y)) and (span := changed_cells(before, self.render_line(y))):
+                self.refresh(Region(span[0], y, span[1] - span[0], 1))
+
+    def notify_style_update(self) -> None:
+        self._painted.clear()
+        super().notify_style_update()
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        self._painted = {y: strip for y, strip in self._painted.items() if y < self.size.height}
+        return super().render_lines(crop)
 
     def render_line(self, y: int) -> Strip:
+        self._painted[y] = self._line(y)
+        return self._painted[y]
+
+    def _line(self, y: int) -> Strip:
         width, base = self.size.width, self.rich_style
         index = y - 1 + self.scroll_offset.y
         if self.greeting:
@@ -294,7 +363,7 @@ class RunTable(ScrollView, can_focus=True):
         muted, emphasised = (base + style_of(self.app, name) for name in ("muted", "foreground"))
         parts = [Segment(" " * _CHIP, base)]
         for column, cells in self._columns:
-            style, arrow = (emphasised, self._arrow) if column is self._sort else (muted, "")
+            style, arrow = (emphasised, self._arrow) if column.key == self.sort else (muted, "")
             parts.append(Segment(column.aligned(column.title + arrow, cells), style))
         return Strip(parts).adjust_cell_length(width, base)
 
@@ -309,18 +378,22 @@ class RunTable(ScrollView, can_focus=True):
         )
         parts = [chip]
         for column, cells in self._columns:
-            tone = "" if base.reverse else column.tone(run)
-            parts.append(Segment(column.cell(run, cells), base + style_of(self.app, tone) if tone else base))
+            parts += self._segments(column, column.cell(run, cells), column.tone(run), base)
         return Strip(parts).adjust_cell_length(width, base)
 
     def _group_row(self, group: Group, width: int, base: Style) -> Strip:
         if group.sweep.id == self.selected_sweep:
             base += self._cursor_style()
-        tone = style_of(self.app, "running") if group.live and not base.reverse else Style()
         parts = [Segment("  ", base)]
-        for index, (column, cells) in enumerate(self._columns):
-            parts.append(Segment(column.group_cell(group, cells), base + tone if index == 0 else base))
+        for column, cells in self._columns:
+            live = group.live and column.key in ("run:state", "run:progress")
+            tone = "running" if live else "muted" if column.drawn else ""
+            parts += self._segments(column, column.group_cell(group, cells), tone, base)
         return Strip(parts).adjust_cell_length(width, base)
+
+    def _segments(self, column: RunColumn, cell: str, tone: str, base: Style) -> Iterator[Segment]:
+        for part, colour in column.parts(cell, tone):
+            yield Segment(part, base + style_of(self.app, colour) if colour and not base.reverse else base)
 
     def _cursor_style(self) -> Style:
         if self.app.native_ansi_color:

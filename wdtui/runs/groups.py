@@ -16,7 +16,6 @@ from wdtui.support.text import NOTHING, clean, number
 
 _LEAST = 2
 """With fewer runs in sight, a sweep has no row of its own."""
-_BAR = 8
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,12 +45,10 @@ class Group:
         return f"{self.sweep.label} {clean(self.sweep.name) or f'{number(len(self.runs))} runs'}"
 
     @property
-    def progress(self) -> str:
-        """The share of all steps that is trained, as a bar and in percent."""
+    def share(self) -> float:
+        """The share of all steps that is trained."""
         total = sum(run.steps for run in self.runs) / max(len(self.runs), 1) * max(self.sweep.cells, len(self.runs))
-        share = min(sum(run.step for run in self.runs) / max(total, 1), 1.0)
-        full = round(share * _BAR)
-        return f"{'━' * full}{'╌' * (_BAR - full)} {math.floor(share * 100):3} %"
+        return min(sum(run.step for run in self.runs) / max(total, 1), 1.0)
 
     def field(self, name: str) -> str:
         """The value that all runs share, or the smallest and the largest one."""

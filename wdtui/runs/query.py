@@ -1,7 +1,8 @@
 """The filter of the run table: words and conditions, e.g. `λ>=0.1 ε<1e-3 test>0.9 done`. Pure, no Textual.
 
-A word is a status, or is searched for in name, note and experiment. A condition compares a hyperparameter, a metric's
-newest value or a property of the run. For a steered hyperparameter it uses the value in force, which the table shows.
+A word is a status, a tag such as #good, or is searched for in name, note and experiment. A condition compares a
+hyperparameter, a metric's newest value or a property of the run. For a steered hyperparameter it uses the value in
+force, which the table shows.
 All parts must match.
 """
 
@@ -18,7 +19,7 @@ from wdtui.runs.labels import schemas_of
 from wdtui.schema.curves import Curves
 from wdtui.schema.hyperparameters import format_value, nearest
 from wdtui.schema.schema import Schema
-from wdtui.store.records import ORPHANED, UNCONFIRMED, RunRecord, Status
+from wdtui.store.records import ORPHANED, TAG, UNCONFIRMED, RunRecord, Status
 from wdtui.support.errors import WdtuiError
 
 Test = Callable[[RunRecord], bool]
@@ -128,6 +129,8 @@ def _word(word: str) -> Test:
         return lambda run: run.live
     if word.startswith("#") and word.isascii() and word[1:].isdigit():
         return lambda run: run.id == int(word[1:])
+    if TAG.fullmatch(word):
+        return lambda run: word in map(str.lower, run.tags)
     return lambda run: word in f"{run.name} {run.note} {run.experiment}".lower()
 
 
