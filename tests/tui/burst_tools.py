@@ -95,7 +95,7 @@ class Terminal:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             state = self.state()
-            screens = ["Screen", "Workbench", *([wanted.screen] if wanted.screen != "Workbench" else [])]
+            screens = ["Workbench", *([wanted.screen] if wanted.screen != "Workbench" else [])]
             there = state["screens"] == screens and wanted.box in ["", *state["inside"]]
             if there and state["text"] == wanted.text and state["theme"] == "wdtui-dark":
                 return True

@@ -46,7 +46,7 @@ def text(kept: LoadHistory, runs: list[RunRecord] | None = None, width: int = 20
 
 def test_the_line_has_a_curve_of_two_minutes_for_each_quantity() -> None:
     shown = text(history(200, gpus=1))
-    for part in ("CPU ▂", " 29 %", "cores ▃▁", "memory ▄", "4.0 of 8.3 GB", "GPU ▇", "GPU memory ▅", "GPU 65 °C 400 W"):
+    for part in ("CPU ▂", " 29 %", "cores ▃▁", "memory ▄", "4.0 of 8.3 GB", "GPU ▇", "GPU memory ▆", "GPU 65 °C 400 W"):
         assert part in shown, part
     assert len(shown.split("CPU ")[1].split()[0]) == 8, "cells of fifteen seconds"
 

@@ -95,9 +95,10 @@ class WorkbenchApp(KeyOrder):
         terminal.handle_signals(self)
         self.call_after_refresh(self._begin)
 
-    def _begin(self) -> None:
-        """Read the store after the first frame, which would otherwise come later."""
+    async def _begin(self) -> None:
+        """Read the store after the first frame, which would otherwise come later. What a key does depends on it."""
         self.look()
+        await self.accept_input()
         self._report_damage()
         self.call_after_refresh(self._start_opening)
 

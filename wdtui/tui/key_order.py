@@ -25,19 +25,24 @@ class KeyOrder(App[None]):
     """An app that holds back all input until the last key, paste or click is handled.
 
     It is handled once a callback has passed twice in a row through the queues of the widgets from the one that got the
-    input up to the app, and of those that are focused by then, and has found them empty.
+    input up to the app, and of those that are focused by then, and has found them empty. What comes before
+    `accept_input` waits too.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._held: deque[events.Event] = deque()
-        self._dealing = False
+        self._dealing = True
         self._last_key = -TYPING_SECONDS
 
     @property
     def typing(self) -> bool:
         """Whether a key was pressed just now."""
         return time.monotonic() - self._last_key < TYPING_SECONDS
+
+    async def accept_input(self) -> None:
+        """Handle the input from now on, and first what has come already."""
+        await self._deal_with_held()
 
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Key):
