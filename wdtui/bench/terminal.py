@@ -130,6 +130,26 @@ def while_training(store: Path, seconds: float, rounds: int) -> dict[str, Any]:
     }
 
 
+def with_three_runs(store: Path, seconds: float) -> dict[str, Any]:
+    """Time from key to paint and traffic of the workbench while three runs at width 256 train."""
+    command = ["sweep", "training-curves", "--axis", "seed=0,1,2", "--epochs", "100000", "--workers", "3"]
+    with opened(store, *command) as terminal:
+        terminal.wait_for("quit")
+        _wait_for_points(store)
+        terminal.read_for(2)
+        terminal.type("\x1b")  # from the map of the sweep to the workbench
+        terminal.read_for(2)
+        traffic = terminal.read_for(seconds)
+        latencies = _key_presses(terminal)
+    with Store(store) as opened_store:
+        trained = sum(run.epoch > 0 for run in opened_store.runs()[:3])
+    return {
+        "runs": trained,
+        "bytes_per_second": len(traffic) / seconds,
+        "key_to_paint_ms": _summarised(latencies),
+    }
+
+
 def with_layers(store: Path, seconds: float, layers: int) -> dict[str, Any]:
     """The same of the screen of a run with so many layers, of which four points arrive in a second.
 
@@ -250,6 +270,7 @@ def main() -> None:
             "first_frame": first_frame(store),
             "nothing_changes": silence(store, given.seconds),
             "training": while_training(store, given.seconds, given.rounds),
+            "three_runs": with_three_runs(store, given.seconds),
             "memory": memory_slope(store, 4 * given.seconds),
         }
         result["layers"] = [with_layers(store, given.seconds, layers) for layers in (100, 2000)]

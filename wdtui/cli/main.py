@@ -14,6 +14,10 @@ import traceback
 from wdtui.support.errors import TrainingError, WdtuiError
 
 
+_COMPLETING = "_WDTUI_COMPLETE"
+"""The variable with which a shell asks for completions, without arguments."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line and return its exit status: 0, or one of `cli.errors`."""
     given = sys.argv[1:] if arguments is None else arguments
@@ -30,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
     try:
-        return _run(given) if given else _open_app()
+        return _run(given) if given or _COMPLETING in os.environ else _open_app()
     except Exception as error:
         if debug:
             traceback.print_exc()
