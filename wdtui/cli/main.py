@@ -13,7 +13,6 @@ import traceback
 
 from wdtui.support.errors import TrainingError, WdtuiError
 
-
 _COMPLETING = "_WDTUI_COMPLETE"
 """The variable with which a shell asks for completions, without arguments."""
 
