@@ -578,7 +578,21 @@ def test_the_example_is_the_file_that_new_writes(tmp_path: Path) -> None:
 
 
 def test_the_problem_of_the_page_trains(tmp_path: Path, here: None) -> None:
-    page = Path(__file__).parents[2] / "docs" / "problem.md"
-    [code] = re.findall(r"^```python\n(import torch.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    code, _ = _programs_of_the_page()
     last = values(opened(written(tmp_path / "line.py", code)))[-1]
     assert last["slope"] == pytest.approx(3, abs=0.3)
+
+
+def test_the_optimizer_of_the_page_decays() -> None:
+    _, code = _programs_of_the_page()
+    names: dict[str, Any] = {}
+    exec(code, names)
+    model, before = names["model"], names["model"].weight.detach().clone()
+    model(torch.ones(1, 8)).sum().backward()
+    names["optimizer"].step()
+    assert not torch.equal(model.weight, before)
+
+
+def _programs_of_the_page() -> list[str]:
+    page = Path(__file__).parents[2] / "docs" / "problem.md"
+    return re.findall(r"^```python\n(import torch.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
