@@ -87,7 +87,7 @@ SETTINGS: dict[str, Setting] = {
         Setting(
             name="fps",
             kind="float",
-            default=4.0,
+            default=3.0,
             ge=0.1,
             le=30,
             variable="WDTUI_FPS",

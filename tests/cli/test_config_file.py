@@ -35,14 +35,14 @@ def shown(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 def test_the_environment_overrides_the_file_and_the_file_the_defaults(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert shown(capsys)["fps"] == (4.0, "built in")
+    assert shown(capsys)["fps"] == (3.0, "built in")
     assert main(["config", "set", "fps", "2"]) == 0
     assert shown(capsys)["fps"] == (2.0, "the file")
     monkeypatch.setenv("WDTUI_FPS", "8")
     assert shown(capsys)["fps"] == (8.0, "$WDTUI_FPS")
     monkeypatch.delenv("WDTUI_FPS")
     assert main(["config", "unset", "fps"]) == 0
-    assert shown(capsys)["fps"] == (4.0, "built in")
+    assert shown(capsys)["fps"] == (3.0, "built in")
 
 
 def test_a_flag_overrides_the_settings(file: Path, tmp_path: Path) -> None:

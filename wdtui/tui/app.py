@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import time
 from collections.abc import Callable
@@ -40,6 +41,8 @@ _LONG_SECONDS = 60.0
 """The end of a run that took longer is also announced outside the screen."""
 _STOP_SECONDS = 60.0
 _MOST_NOTICES = 3
+_STARTED_SECONDS = 4.0
+"""What is in memory by then, such as PyTorch's modules, stays. Garbage collections that skip it are shorter."""
 _MOST_SECONDS_WAITED = 0.5
 """Reading the store waits for a person who types for no longer."""
 
@@ -62,7 +65,7 @@ class WorkbenchApp(KeyOrder):
         *,
         device: str = "auto",
         opening: Opening | None = None,
-        fps: float = 4,
+        fps: float = 3,
         settings: Settings | None = None,
     ) -> None:
         super().__init__()
@@ -115,6 +118,7 @@ class WorkbenchApp(KeyOrder):
             elif opening.config or opening.run_id is not None:
                 self.start(opening)
         self.set_interval(1 / self._fps, self._look_again)
+        self.set_timer(_STARTED_SECONDS, gc.freeze)
 
     def _look_again(self) -> None:
         """Read the store, unless the last time was slow: reading takes at most a fifth of the time. Keys come first."""

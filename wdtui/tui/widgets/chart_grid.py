@@ -107,7 +107,7 @@ class ChartGrid(Container):
             self._charts, self._current = charts, min(self._current, len(charts) - 1)
             self._arrange()
         else:
-            self._draw()
+            self._draw(at_once=False)
 
     def _charts_of(self, shown: Sequence[Shown]) -> tuple[Chart, ...]:
         """The charts of the first run. Runs of other problems show metrics with the same names."""
@@ -140,15 +140,17 @@ class ChartGrid(Container):
             panel.set_class(index >= len(self._charts), "-unused")
         self._draw()
 
-    def _draw(self) -> None:
-        """Pass the figures to the visible charts: to the current one now, then to one at a time, between which keys are
-        handled. Those that have waited come first.
+    def _draw(self, *, at_once: bool = True) -> None:
+        """Pass the figures to the visible charts, to one at a time, between which keys are handled.
+
+        The current one comes first, `at_once` if a person waits for it, and then those that have waited longest.
         """
         visible = [self._current] if self._maximised or self._narrow else range(len(self._charts))
         waiting = [index for index in self._waiting if index in visible]
         order = dict.fromkeys([self._current, *waiting, *visible])
         drawing, self._waiting = bool(self._waiting), list(order)
-        self._draw_one()
+        if at_once:
+            self._draw_one()
         if not drawing:
             self.call_later(self._draw_others)
         status = self._status()
