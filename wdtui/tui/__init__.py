@@ -64,9 +64,7 @@ def open_app(
         scheduler = Scheduler(
             store, device=device, slots=opening.workers if opening else None, threads=chosen.value("threads")
         )
-        app = WorkbenchApp(
-            store, scheduler, device=device, opening=opening, fps=fps or chosen.value("fps"), settings=chosen
-        )
+        app = WorkbenchApp(store, scheduler, device=device, opening=opening, fps=fps, settings=chosen)
         app.run(mouse=mouse is not False)
         return app.return_code or 0
 

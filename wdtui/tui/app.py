@@ -65,7 +65,7 @@ class WorkbenchApp(KeyOrder):
         *,
         device: str = "auto",
         opening: Opening | None = None,
-        fps: float = 3,
+        fps: float | None = None,
         settings: Settings | None = None,
     ) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class WorkbenchApp(KeyOrder):
         self._opening = opening
         self.problem = opening.problem if opening else ""
         """The file whose form is shown; empty for the experiments alone."""
-        self._fps = fps
+        self._fps: float = fps or chosen.value("fps")
         self._complaint = ""
         self._rest_until = self._looked = 0.0
 
