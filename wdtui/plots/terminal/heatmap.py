@@ -22,8 +22,10 @@ _WAITING = "·"
 _ALWAYS_EXPLAINED = {"▸": "training", _WAITING: "waiting", "✗": "failed"}
 _PLAIN_SIGNS = str.maketrans(
     {"▸": ">", "‖": "=", "✗": "x", "◐": "o", "■": "s", "∞": "!", "·": ".", "–": "-", "…": "~", "╲": "/", "━": "="}
-    | {"─": "-", "▕": "|", "▁": "_", "┌": "+", "┐": "+", "└": "+", "┘": "+", "│": "|", "λ": "lambda", "ε": "eps"}
+    | {"─": "-", "▐": "|", "▂": "_", "┌": "+", "┐": "+", "└": "+", "┘": "+", "│": "|", "λ": "lambda", "ε": "eps"}
 )
+_RIGHT, _BELOW = "▐", "▂"
+"""The line of the level, right of a cell and below one. Both look equally thick."""
 _LEGEND = 20
 """Columns of the colours in the legend."""
 
@@ -57,8 +59,7 @@ def heatmap(
     longest = max((len(cell.text) for cell in cells.values()), default=1)
     shown_rows = _window(len(rows), height - 2, 1, selected and selected[0])
     shown = _window(len(columns), width - left, max(*map(len, heads), longest) + 2, selected and selected[1])
-    spare = height - 2 > 2 * len(shown_rows)  # a blank line above the legend
-    tops, lefts = _edges(height - 2 - spare, len(shown_rows)), _edges(width - left, len(shown))
+    tops, lefts = _edges(height - 2, len(shown_rows)), _edges(width - left, len(shown))
     level = _level(schema, metric) if colors else None
 
     def cell(row: int, column: int) -> _Cell | None:
@@ -165,9 +166,9 @@ def _block(
     middle = (tall - 1) // 2
     if crossed[0]:
         for line in grid:
-            line[-1] = "▕"
+            line[-1] = _RIGHT
     if crossed[1]:
-        grid[-1] = ["▁"] * (wide - 1) + [grid[-1][-1] if crossed[0] else "▁"]
+        grid[-1] = [_BELOW] * (wide - 1) + [grid[-1][-1] if crossed[0] else _BELOW]
     if cell:
         framed = selected and tall > 2 and wide > len(cell.text) + 3
         if framed:
@@ -235,9 +236,10 @@ def _legend(
 ) -> Text:
     """The scale in the colours of the cells, and the level and symbols that fit; shorter where there is little room."""
     low, high = (_rounded(schema, value, metric) for value in (paint.scale.low, paint.scale.high))
-    words = [f"▁ at {_rounded(schema, level, metric)}"] if level is not None else []
-    words += [f"{sign} {state}" for sign, state in _explained(signs)] + (["… more cells"] if cut else [])
+    words = [f"{sign} {state}" for sign, state in _explained(signs)] + (["… more cells"] if cut else [])
     name, columns = label(schema, metric), _LEGEND
+    if level is not None:
+        words.insert(0, f"{_RIGHT} line: {name} {_rounded(schema, level, metric)}")
     if len(f"{name}  {low}  {high}   {'  '.join(words)}") + columns > width:
         columns //= 2
         name = schema.metrics[metric].short if metric in schema.metrics else name
@@ -263,9 +265,9 @@ def _window(count: int, room: int, least: int, chosen: int | None) -> range:
 
 
 def _edges(room: int, count: int) -> list[tuple[int, int]]:
-    """Divide a length into `count` parts that differ by 1 at most."""
-    ends = [max(room, count) * index // count for index in range(count + 1)]
-    return list(itertools.pairwise(ends))
+    """Divide a length into `count` equal parts, as long as possible. The rest stays blank."""
+    size = max(room // count, 1)
+    return [(size * index, size * (index + 1)) for index in range(count)]
 
 
 def _fitted(lines: list[Text], width: int, ascii: bool) -> Text:

@@ -188,7 +188,7 @@ class ChartGrid(Container):
         chart = self._chart
         if len(self._subjects) == 1:
             named = title(chart, self._view)
-            return Text(f"{named}   ").append_text(written_values(chart, self._subjects, self._view, named=True))
+            return Text(f"{named}   ").append_text(written_values(chart, self._subjects, self._view, "label"))
         text = Text()
         for subject in self._subjects:
             curves, value = subject.shown.curves, None

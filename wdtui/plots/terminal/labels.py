@@ -1,0 +1,73 @@
+"""Where the name of each curve is written: behind its end, else beside it, else as near its end as there is room."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wdtui.plots.terminal.canvas import Canvas, window_any
+
+Cells = NDArray[np.bool_]
+"""The cells [rows, columns] that a curve touches."""
+_SHARE = 3
+"""A name covers a curve only if the plot area has so many times as many columns."""
+
+
+def write_names(canvas: Canvas, curves: Sequence[Cells], names: Sequence[str], styles: Sequence[int]) -> None:
+    """Write the names of curves, each as long as its characters, over a plot area; "" is no name.
+
+    A name with a marker may lie away from its curve. Where no cells are free it covers the end of its own curve, if the
+    plot area is wide enough.
+    """
+    for index, (name, style) in enumerate(zip(names, styles, strict=True)):
+        if not name or len(name) > canvas.columns or not curves[index].any():
+            continue
+        starts = canvas.free_starts(len(name))
+        place = _behind(starts, curves[index]) or _along(starts, curves, index, len(name))
+        if place or starts.any() or len(name) * _SHARE <= canvas.columns:
+            canvas.write_apart(*(place or _near_end(starts, curves[index], canvas.columns - len(name))), name, style)
+
+
+def _end(curve: Cells) -> tuple[int, int]:
+    """The row and column of the right end of a curve."""
+    column = int(np.flatnonzero(curve.any(axis=0))[-1])
+    rows = np.flatnonzero(curve[:, column])
+    return int(rows[len(rows) // 2]), column
+
+
+def _behind(starts: Cells, curve: Cells) -> tuple[int, int] | None:
+    """Row and column for a name right of a curve's last cell; None if there is no room."""
+    row, column = _end(curve)
+    return (row, column + 2) if column + 2 < starts.shape[1] and starts[row, column + 2] else None
+
+
+def _along(starts: Cells, curves: Sequence[Cells], index: int, length: int) -> tuple[int, int] | None:
+    """Row and column directly above or below a curve, as far right as possible; away from the others if possible."""
+    room = starts & window_any(_thicker(curves[index]), length)
+    if not room.any():
+        return None
+    others = [curve for other, curve in enumerate(curves) if other != index]
+    near_others = _thicker(np.any(others, axis=0)) if others else np.zeros_like(curves[index])
+    apart = room & ~window_any(near_others, length)
+    columns, rows = np.nonzero((apart if apart.any() else room).T)
+    return int(rows[columns == columns[-1]][0]), int(columns[-1])
+
+
+def _near_end(starts: Cells, curve: Cells, last: int) -> tuple[int, int]:
+    """The free row and column nearest to the end of a curve; the end itself, or `last`, if none is free."""
+    end_row, end_column = _end(curve)
+    rows, columns = np.nonzero(starts)
+    if not len(rows):
+        return end_row, min(end_column, last)
+    nearest = int(np.argmin(2 * np.abs(rows - end_row) + np.abs(columns - end_column)))
+    return int(rows[nearest]), int(columns[nearest])
+
+
+def _thicker(curve: Cells) -> Cells:
+    """The cells of a curve and those above and below."""
+    thick = curve.copy()
+    thick[1:] |= curve[:-1]
+    thick[:-1] |= curve[1:]
+    return thick
