@@ -427,11 +427,13 @@ def test_a_share_has_evenly_spaced_ticks_from_0_to_1(height: int) -> None:
 
 @QUICK
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6), st.integers(7, 40))
-def test_a_linear_axis_of_any_range_has_three_evenly_spaced_ticks(low: float, span: float, height: int) -> None:
+def test_a_linear_axis_of_any_range_has_evenly_spaced_ticks_three_where_there_is_room(
+    low: float, span: float, height: int
+) -> None:
     assume(span > 1e-5 * abs(low))
     chart = one([low, low + span], height=height, width=90)
     rows = label_rows(chart)
-    assert len(rows) >= 3 and len({*np.diff([*rows.values()])}) == 1, chart.plain
+    assert len(rows) >= (3 if height > 7 else 2) and len({*np.diff([*rows.values()])}) == 1, chart.plain
     touched = [row for row, _ in dots(chart)]
     assert max(touched) - min(touched) >= 0.5 * (height - 3), chart.plain
 

@@ -130,7 +130,9 @@ def test_a_line_separates_cells_that_generalise_from_those_that_do_not() -> None
     table = Table.of(SCHEMA, axes, [(cell, run(1, test)) for cell, test in results])
     drawn = lines(heatmap(table, "test_accuracy", width=60, height=9))
     assert "▐" in drawn[1] and "▐" not in drawn[4] and drawn[3].rstrip().endswith("▂▂▂")
-    assert "▐ line: test accuracy 0.95" in drawn[-1]
+    assert "▐ line: test 0.95" in drawn[-1]
+    assert "▐ line: test accuracy 0.95" in lines(heatmap(table, "test_accuracy", width=110, height=9))[-1]
+    assert "│ line: test 0.95" in lines(shaded(table, "test_accuracy", width=60, height=9))[-1]
     assert not {"▐", "▂"} & set("".join(lines(heatmap(table, "weight_norm", width=60, height=9))))
 
 

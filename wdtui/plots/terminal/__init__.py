@@ -151,10 +151,6 @@ class _Look:
             return _PLAIN_MARKERS[index % len(_PLAIN_MARKERS)]
         return marker
 
-    def named(self, series: Series, index: int) -> str:
-        """The name of a curve after its marker."""
-        return f"{self.sign(series, index)} {self.text(series.label)}".strip() if series.label else ""
-
     def row(self, row: Row) -> Row:
         """A row of plotext's output, with symbols replaced in ASCII mode."""
         characters, styles = row
@@ -229,8 +225,8 @@ def draw(
         message = look.text("no values" if any(len(x) for x, _ in points) and not known else "no points yet")
         canvas.write_apart(rows // 2, max((canvas.columns - len(message)) // 2, 0), message, look.dim)
     elif not legend and sum(bool(curve.label) for curve in series) > 1:
-        names = [look.named(curve, index) for index, curve in enumerate(series)]
-        write_names(canvas, curves, names, [look.style(curve.color) for curve in series])
+        names = [(look.sign(curve, index), look.text(curve.label)) for index, curve in enumerate(series)]
+        write_names(canvas, curves, names, [look.style(curve.color) for curve in series], look.glyph("…"))
     shown_scale = x_scale if known or x_range else None
     end = _end_of_data([x for x, _ in finite], x_scale) if x_ticks is None else None
     labels, columns = _x_labels(look, shown_scale, x_ticks, end, margin, width)
@@ -402,7 +398,7 @@ def _x_labels(
     The label at `end`, where the data end, comes before the others. A round tick whose label has no room keeps its
     place, so that ticks are evenly spaced.
     """
-    line, ticked, columns = Line.blank(width), [], width - margin
+    line, ticked, columns = Line.blank(width), list[int](), width - margin
     ends = [] if end is None else _ticks(scale, 1, columns, [(end, number(round(end, 3)))])
     for cell, label in [*ends, *_ticks(scale, max(columns // 12, 3), columns, ticks)]:
         label = look.text(label)

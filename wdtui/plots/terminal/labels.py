@@ -11,23 +11,35 @@ from wdtui.plots.terminal.canvas import Canvas, window_any
 
 Cells = NDArray[np.bool_]
 """The cells [rows, columns] that a curve touches."""
-_SHARE = 3
-"""A name covers a curve only if the plot area has so many times as many columns."""
+_SHORT, _SHARE = 4, 3
+"""The characters that a shortened name keeps. It covers a curve only if the plot area has so many times as many
+columns."""
 
 
-def write_names(canvas: Canvas, curves: Sequence[Cells], names: Sequence[str], styles: Sequence[int]) -> None:
-    """Write the names of curves, each as long as its characters, over a plot area; "" is no name.
+def write_names(
+    canvas: Canvas, curves: Sequence[Cells], names: Sequence[tuple[str, str]], styles: Sequence[int], ellipsis: str
+) -> None:
+    """Write the markers and names of curves over a plot area. A curve without a name has "" for both.
 
-    A name with a marker may lie away from its curve. Where no cells are free it covers the end of its own curve, if the
-    plot area is wide enough.
+    As a name has its marker, it may lie away from its curve. One without room is shortened. If that does not help, it
+    covers the end of its own curve.
     """
-    for index, (name, style) in enumerate(zip(names, styles, strict=True)):
-        if not name or len(name) > canvas.columns or not curves[index].any():
+    for index, ((marker, name), style) in enumerate(zip(names, styles, strict=True)):
+        if not name or not curves[index].any():
             continue
-        starts = canvas.free_starts(len(name))
-        place = _behind(starts, curves[index]) or _along(starts, curves, index, len(name))
-        if place or starts.any() or len(name) * _SHARE <= canvas.columns:
-            canvas.write_apart(*(place or _near_end(starts, curves[index], canvas.columns - len(name))), name, style)
+        full, short = (f"{marker} {text}".strip() for text in (name, name[:_SHORT] + ellipsis))
+        for text in (full, min(full, short, key=len)):
+            starts = canvas.free_starts(len(text))
+            if place := _behind(starts, curves[index]) or _along(starts, curves, index, len(text)):
+                break
+            if starts.any():
+                place = _near_end(starts, curves[index])
+                break
+        else:
+            row, column = _end(curves[index])
+            place = (row, min(column, canvas.columns - len(text))) if len(text) * _SHARE <= canvas.columns else None
+        if place:
+            canvas.write_apart(*place, text, style)
 
 
 def _end(curve: Cells) -> tuple[int, int]:
@@ -55,12 +67,10 @@ def _along(starts: Cells, curves: Sequence[Cells], index: int, length: int) -> t
     return int(rows[columns == columns[-1]][0]), int(columns[-1])
 
 
-def _near_end(starts: Cells, curve: Cells, last: int) -> tuple[int, int]:
-    """The free row and column nearest to the end of a curve; the end itself, or `last`, if none is free."""
+def _near_end(starts: Cells, curve: Cells) -> tuple[int, int]:
+    """The free row and column nearest to the end of a curve."""
     end_row, end_column = _end(curve)
     rows, columns = np.nonzero(starts)
-    if not len(rows):
-        return end_row, min(end_column, last)
     nearest = int(np.argmin(2 * np.abs(rows - end_row) + np.abs(columns - end_column)))
     return int(rows[nearest]), int(columns[nearest])
 

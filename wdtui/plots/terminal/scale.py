@@ -20,6 +20,13 @@ LIMIT = 1e150
 _DECADES = 300.0
 """The decimal logarithm of the largest end of an axis."""
 
+_WHOLE_STEPS, _STEPS, _DECADE_STEPS = (
+    (1.0, 2.0, 2.5, 5.0, 10.0),
+    (1.0, 2.0, 2.5, 4.0, 5.0, 10.0),
+    (1.0, 2.0, 3.0, 5.0, 10.0),
+)
+"""The steps between ticks: ×10ᵏ of chosen ends, which are whole numbers of them, of other values, and of decades."""
+
 _FLAT = 5.0
 """A curve is an outlier if the axis is so many times as long with it."""
 
@@ -83,7 +90,11 @@ def value_axis(
     a logarithmic axis of less than about a decade.
     """
     low, high = _ends(values, log, chosen, extra) or (0.0, 1.0)
-    even = _even_rows(low, high, log, rows)
+    even = _even_rows(low, high, rows, _DECADE_STEPS if log else _STEPS if chosen is None else _WHOLE_STEPS)
+    if log and even:
+        first, step, per_step = even
+        used, reach = (high - low) * per_step / step, max(-first, first + rows) * step / per_step
+        even = even if used > (rows - 1) * 0.6 and reach < _DECADES else None
     if even is None:
         low, high = _rounded_out(low, high, log)
         half = (high - low) / (2 * (rows - 1)) if rows > 1 else 0.0
@@ -117,52 +128,48 @@ def _ends(
     return _widened(low, high, log)
 
 
-def _even_rows(low: float, high: float, log: bool, rows: int) -> tuple[int, float, int] | None:
-    """The axis of the finest rows that hold two positions, with at least three ticks, or two in fewer than five rows.
+def _even_rows(low: float, high: float, rows: int, steps: tuple[float, ...]) -> tuple[int, float, int] | None:
+    """The axis of the finest rows that hold two positions, with at least three ticks, or two in fewer than six rows.
 
-    Returns the position of the first row, counted in rows from 0, the step between ticks, and its number of rows. None
-    if the ends would be close together on a logarithmic axis.
+    Returns the first row, where row 0 is at position 0, the step between ticks, and its number of rows; None without
+    room for two ticks.
     """
-    enough = 3 if rows >= 5 else 2
+    enough = 3 if rows >= 6 else 2
     best, least = None, math.inf
     for per_step in range(max(2 if rows < 9 else 3, -(-rows // 6)), (rows - 1) // (enough - 1) + 1):
         step = (high - low) * per_step / rows
         for _ in range(4):
-            step = _round_up(step, log)
+            step = _round_up(step, steps)
             first = _first_row(low * per_step / step, high * per_step / step, per_step, rows)
             if first is not None and (first + rows - 1) // per_step - -(-first // per_step) + 1 >= enough:
                 if (cost := step / per_step * (1 + per_step / (4 * rows))) < least * (1 - 1e-9):
                     best, least = (first, step, per_step), cost
                 break
             step *= 1.01
-    if log and best:
-        first, step, per_step = best
-        used, reach = (high - low) * per_step / step, max(-first, first + rows) * step / per_step
-        return best if used > (rows - 1) * 0.6 and reach < _DECADES else None
     return best
 
 
 def _first_row(low: float, high: float, per_step: int, rows: int) -> int | None:
-    """The first of the rows that hold two positions, counted in rows; a tick is there or on top if possible.
+    """The first of the rows that hold two positions, counted in rows; None if there are not enough rows.
 
-    None if there are not enough rows.
+    A tick is on top if possible, or else at the bottom. Spare rows are at the bottom, as most curves fall, but not
+    below 0 where no position is: so a growing curve seldom changes its axis.
     """
     first, last = math.floor(low + 0.5 + 1e-6), math.ceil(high - 0.5 - 1e-6)
+    least = 0 if first >= 0 else last - rows + 1
     if last - first >= rows:
         return None
-    for aligned in (first // per_step * per_step, -(-last // per_step) * per_step - rows + 1):
-        if aligned <= first and last - aligned < rows:
+    for aligned in (-(-last // per_step) * per_step - rows + 1, first // per_step * per_step):
+        if least <= aligned <= first and last - aligned < rows:
             return aligned
-    return first
+    return max(last - rows + 1, least)
 
 
-def _round_up(step: float, log: bool) -> float:
-    """The next 1, 2, 2.5 or 5 × 10ᵏ; of decades half a one, or 1, 2, 3 or 5 × 10ᵏ."""
-    if log and step < 1:
-        return 0.5 if step <= 0.5 else 1.0
-    power = 10.0 ** math.floor(math.log10(step))
-    factors = (1.0, 2.0, 3.0, 5.0, 10.0) if log else (1.0, 2.0, 2.5, 5.0, 10.0)
-    return next(factor * power for factor in factors if factor * power >= step * (1 - 1e-9))
+def _round_up(step: float, factors: tuple[float, ...]) -> float:
+    """The next larger factor × 10ᵏ."""
+    power = 10.0 ** math.floor(math.log10(step) + 1e-9)
+    found = next(factor * power for factor in factors if factor * power >= step * (1 - 1e-9))
+    return max(found, 0.5) if factors is _DECADE_STEPS else found
 
 
 def without_outliers(parts: list[Floats], log: bool) -> list[Floats]:
