@@ -21,7 +21,6 @@ from wdtui.tui.subjects import subjects
 from wdtui.tui.view import View
 from wdtui.tui.widgets.chart import ChartPanel
 
-
 _WHOLE = View()
 
 
