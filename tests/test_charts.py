@@ -481,6 +481,14 @@ def test_every_curve_has_its_name_with_a_blank_cell_on_each_side(seed: int, widt
         assert not {"·", "┊"} & {*around}, chart.plain
 
 
+def test_names_that_begin_alike_are_left_out_rather_than_shortened() -> None:
+    values = np.tile([0.0, 1.0], 50)
+    prefixed = draw([Series(f"layer{k}.linear", STEPS, values) for k in range(3)], width=40, height=13, y_range=(0, 1))
+    assert "layer" not in prefixed.plain and "laye" not in prefixed.plain
+    different = draw([Series(f"{k}layer.linear", STEPS, values) for k in "abc"], width=40, height=13, y_range=(0, 1))
+    assert [name for name in ("alay…", "blay…", "clay…") if name in different.plain]
+
+
 def test_the_label_of_a_level_has_a_blank_cell_on_its_left() -> None:
     assert "╌ ε" in one([0.2, 0.1], levels=[Level(0.15, "ε")]).plain
 

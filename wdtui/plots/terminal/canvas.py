@@ -130,7 +130,7 @@ def drawn(canvas: Canvas, axes: Axes | None = None) -> list[Row]:
     plotext draws the labels of an x axis in an unstable order, so it draws only the ticks.
     """
     rows = canvas.rows + (axes is not None)
-    figure = _Figure().subplots(1, 1).subplot(1, 1)  # only a subplot may be larger than the terminal
+    figure = _Figure().subplot(1, 1)  # only a subplot may be larger than the terminal; each figure has a spare one
     figure.theme("clear")
     figure.xaxes(axes is not None, False)
     figure.yaxes(axes is not None, False)

@@ -21,25 +21,25 @@ def write_names(
 ) -> None:
     """Write the markers and names of curves over a plot area. A curve without a name has "" for both.
 
-    As a name has its marker, it may lie away from its curve. One without room is shortened. If that does not help, it
-    covers the end of its own curve.
+    As a name has its marker, it may lie away from its curve. One without room is shortened, or else covers the end of
+    its own curve. Names that begin alike are not shortened, but left out.
     """
+    shortened = {name: name if len(name) <= _SHORT + 1 else name[:_SHORT] + ellipsis for _, name in names}
+    distinct = len(set(shortened.values())) == len(shortened)
     for index, ((marker, name), style) in enumerate(zip(names, styles, strict=True)):
         if not name or not curves[index].any():
             continue
-        full, short = (f"{marker} {text}".strip() for text in (name, name[:_SHORT] + ellipsis))
-        for text in (full, min(full, short, key=len)):
+        full, short = (f"{marker} {text}".strip() for text in (name, shortened[name]))
+        for text in (full, short) if distinct else (full,):
             starts = canvas.free_starts(len(text))
-            if place := _behind(starts, curves[index]) or _along(starts, curves, index, len(text)):
-                break
             if starts.any():
-                place = _near_end(starts, curves[index])
+                place = _behind(starts, curves[index]) or _along(starts, curves, index, len(text))
+                canvas.write_apart(*(place or _near_end(starts, curves[index])), text, style)
                 break
         else:
-            row, column = _end(curves[index])
-            place = (row, min(column, canvas.columns - len(text))) if len(text) * _SHARE <= canvas.columns else None
-        if place:
-            canvas.write_apart(*place, text, style)
+            if distinct and len(short) * _SHARE <= canvas.columns:
+                row, column = _end(curves[index])
+                canvas.write_apart(row, min(column, canvas.columns - len(short)), short, style)
 
 
 def _end(curve: Cells) -> tuple[int, int]:

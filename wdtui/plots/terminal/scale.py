@@ -131,8 +131,8 @@ def _ends(
 def _even_rows(low: float, high: float, rows: int, steps: tuple[float, ...]) -> tuple[int, float, int] | None:
     """The axis of the finest rows that hold two positions, with at least three ticks, or two in fewer than six rows.
 
-    Returns the first row, where row 0 is at position 0, the step between ticks, and its number of rows; None without
-    room for two ticks.
+    Somewhat coarser rows with more ticks are preferred. Returns the first row, where row 0 is at position 0, the step
+    between ticks, and its number of rows; None without room for two ticks.
     """
     enough = 3 if rows >= 6 else 2
     best, least = None, math.inf
@@ -142,7 +142,7 @@ def _even_rows(low: float, high: float, rows: int, steps: tuple[float, ...]) -> 
             step = _round_up(step, steps)
             first = _first_row(low * per_step / step, high * per_step / step, per_step, rows)
             if first is not None and (first + rows - 1) // per_step - -(-first // per_step) + 1 >= enough:
-                if (cost := step / per_step * (1 + per_step / (4 * rows))) < least * (1 - 1e-9):
+                if (cost := step / per_step * (1 + per_step / rows)) < least * (1 - 1e-9):
                     best, least = (first, step, per_step), cost
                 break
             step *= 1.01
