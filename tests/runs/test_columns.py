@@ -186,13 +186,23 @@ def test_a_curve_ends_with_its_newest_value_where_the_run_has_come(shape: list[f
     known = [place for place, value in enumerate(shape) if not math.isnan(value)]
     assert bool(drawn) == bool(known) and len(drawn) <= min(cells, PLACES)
     if known:
-        assert drawn[-1] == sparkline([shape[known[-1]]], (0, 1))
+        alone = len(drawn.strip()) == 1
+        assert drawn[-1] == sparkline([*([] if alone else [0]), shape[known[-1]]], (0, 1))[-1]
         assert len(drawn) == math.ceil((known[-1] + 1) * min(cells, PLACES) / PLACES), "as far as the steps"
 
 
 def test_a_gap_in_a_sparkline_is_blank_and_given_ends_are_kept() -> None:
-    assert sparkline([0, math.nan, 1], (0, 1)) == "▁ █" and sparkline([0.5], (0, 1)) == "▅"
-    assert sparkline([-3, 7], (0, 1)) == "▁█"
+    assert sparkline([0, math.nan, 1], (0, 1)) == "▁ ▇" and sparkline([0.5, 0.5], (0, 1)) == "▄▄"
+    assert sparkline([-3, 7], (0, 1)) == "▁▇"
+
+
+@given(st.lists(st.one_of(st.floats(-2, 2), st.just(math.nan)), max_size=40))
+def test_no_sparkline_reaches_the_one_in_the_row_above(values: list[float]) -> None:
+    assert "█" not in sparkline(values, (0, 1)) + sparkline(values)
+
+
+def test_the_only_value_of_a_sparkline_is_a_dot_at_its_height() -> None:
+    assert [sparkline([math.nan, value], (0, 1)) for value in (0, 0.3, 0.6, 1)] == [" ⣀", " ⠤", " ⠒", " ⠉"]
 
 
 @given(st.lists(st.tuples(st.integers(3, 30), st.integers(0, 9), st.integers(0, 3)), min_size=1), st.integers(1, 200))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-_BLOCKS = "▁▂▃▄▅▆▇█"
+_BLOCKS, _DOTS = "▁▂▃▄▅▆▇", "⣀⠤⠒⠉"
+"""The heights of a value in a curve, which leave a gap to the line above, and of a value on its own."""
 EMPTY = "╌"
 """What a bar does not fill."""
 _FLAT = 0.1
@@ -13,7 +14,7 @@ _FLAT = 0.1
 
 
 def sparkline(values: Iterable[float], ends: tuple[float, float] | None = None) -> str:
-    """A curve, one block for each value and a blank for NaN.
+    """A curve, one block for each value and a blank for NaN. A value on its own is drawn as dots at its height.
 
     The bottom and the top are `ends`, or else the smallest and the largest value.
     """
@@ -21,12 +22,13 @@ def sparkline(values: Iterable[float], ends: tuple[float, float] | None = None) 
     known = [value for value in values if not math.isnan(value)]
     low, high = ends or (min(known, default=0.0), max(known, default=0.0))
     span = max(high - low, 0.0 if ends else _FLAT * abs(high)) or 1.0
-    heights = (math.nan if math.isnan(value) else (value - low) / span for value in values)
-    return "".join(" " if height != height else _BLOCKS[_place(height)] for height in heights)
+    signs = _DOTS if len(known) == 1 else _BLOCKS
+    return "".join(" " if math.isnan(value) else _sign(signs, (value - low) / span) for value in values)
 
 
-def _place(height: float) -> int:
-    return min(max(int(height * len(_BLOCKS)), 0), len(_BLOCKS) - 1)
+def _sign(signs: str, height: float) -> str:
+    """The sign for a height between 0 and 1."""
+    return signs[min(max(int(height * len(signs)), 0), len(signs) - 1)]
 
 
 def share_bar(share: float, width: int) -> str:

@@ -15,9 +15,9 @@ from textual.timer import Timer
 
 from wdtui.analysis.decay import gauged
 from wdtui.analysis.summary import speeds, summary_sentences
-from wdtui.runs.columns import progress, state
 from wdtui.runs.decay import decay_of
 from wdtui.runs.forks import begun_from
+from wdtui.runs.row_texts import progress, state
 from wdtui.schema.hyperparameters import format_value
 from wdtui.store.records import RunRecord, StoreError
 from wdtui.support.text import clean, number
