@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-_BLOCKS, _DOTS = "▁▂▃▄▅▆▇", "⣀⠤⠒⠉"
+_BLOCKS, _DOTS = "▁▂▃▄▅▆▇", "⣤⠶⠛"
 """The heights of a value in a curve, which leave a gap to the line above, and of a value on its own."""
 EMPTY = "╌"
 """What a bar does not fill."""

@@ -41,11 +41,11 @@ from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
 
 _KEYS = (
-    Key("enter", "choose(False)", "use in the form", "", shown="⏎"),
-    Key("r", "choose(True)", "run it", ""),
-    Key("space", "read_on", "read on", ""),
-    Key("up,down", "", "move", "", shown="↑↓"),
-    Key("escape,E", "back", "back", "", shown="esc"),
+    Key("enter", "choose(False)", "use in the form", "", shown="⏎", footer=1),
+    Key("r", "choose(True)", "run it", "", footer=1),
+    Key("space", "read_on", "read on", "", footer=2),
+    Key("up,down", "", "move", "", shown="↑↓", footer=3),
+    Key("escape,E", "back", "back", "", shown="esc", footer=1),
 )
 
 _SIGNS = {State.HOLDS: "✓", State.FAILS: "✗", State.NOT_RUN: "·"}

@@ -36,7 +36,7 @@ _RUN_KEYS = tuple(
     key for key in keys.RUNS if key.action in ("steer", "fork", "pause", "stop", "rename", "note", "delete")
 )
 _APP_KEYS = tuple(key for key in keys.APP if key.action.startswith("app."))
-_BACK = keys.Key("escape,enter,backspace", "back", "back", "Return to the runs.", shown="esc", footer=True)
+_BACK = keys.Key("escape,enter,backspace", "back", "back", "Return to the runs.", shown="esc", footer=1)
 _MOST_EVENTS = 200
 _TEXT_SECONDS = 1.0
 """How often the texts of a live run change, so that they can be read."""
