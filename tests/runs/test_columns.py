@@ -142,6 +142,12 @@ def test_unknown_columns_of_a_choice_are_left_out(store: Store) -> None:
     assert {"curve:test_accuracy", "bar:test_accuracy", "run:progress"} <= {*columns.usual}
 
 
+def test_every_bar_has_a_heading_of_its_own(store: Store) -> None:
+    columns = RunColumns.of((), Digests(store)).all
+    titles = [column.title for key, column in columns.items() if key.startswith("bar:") or key == "run:progress"]
+    assert len(titles) > 3 and "" not in titles and len({*titles}) == len(titles)
+
+
 def test_every_column_can_be_written_for_every_run(store: Store) -> None:
     for status in Status:
         run_id = store.add_run(CONFIG, name=status)
@@ -187,12 +193,12 @@ def test_a_curve_ends_with_its_newest_value_where_the_run_has_come(shape: list[f
     assert bool(drawn) == bool(known) and len(drawn) <= min(cells, PLACES)
     if known:
         alone = len(drawn.strip()) == 1
-        assert drawn[-1] == sparkline([*([] if alone else [0]), shape[known[-1]]], (0, 1))[-1]
+        assert drawn[-1] == sparkline([shape[known[-1]]], (0, 1), dots=alone)
         assert len(drawn) == math.ceil((known[-1] + 1) * min(cells, PLACES) / PLACES), "as far as the steps"
 
 
 def test_a_gap_in_a_sparkline_is_blank_and_given_ends_are_kept() -> None:
-    assert sparkline([0, math.nan, 1], (0, 1)) == "▁ ▇" and sparkline([0.5, 0.5], (0, 1)) == "▄▄"
+    assert sparkline([0, math.nan, 1], (0, 1)) == "▁ ▇" and sparkline([0.5], (0, 1)) == "▄"
     assert sparkline([-3, 7], (0, 1)) == "▁▇"
 
 
@@ -201,8 +207,10 @@ def test_no_sparkline_reaches_the_one_in_the_row_above(values: list[float]) -> N
     assert "█" not in sparkline(values, (0, 1)) + sparkline(values)
 
 
-def test_the_only_value_of_a_sparkline_is_a_dot_at_its_height() -> None:
-    assert [sparkline([math.nan, value], (0, 1)) for value in (0, 0.5, 1)] == [" ⣤", " ⠶", " ⠛"]
+@pytest.mark.parametrize(("value", "drawn"), [(0, " ⣤"), (0.5, " ⠶"), (1, " ⠛")])
+def test_the_only_value_of_a_curve_is_a_point_at_its_height(value: float, drawn: str) -> None:
+    assert curve([math.nan, value], 20, ACCURACY) == drawn
+    assert "⠶" not in curve([0.5, 0.5], 20, ACCURACY)
 
 
 @given(st.lists(st.tuples(st.integers(3, 30), st.integers(0, 9), st.integers(0, 3)), min_size=1), st.integers(1, 200))

@@ -299,7 +299,7 @@ def curve(shape: Sequence[float], cells: int, metric: Metric) -> str:
     shown = [shape[known[place]] if place >= 0 else math.nan for place in places] if known else []
     if metric.log:
         shown = [math.log(value) if value > 0 else math.nan for value in shown]
-    return sparkline(shown, (0.0, 1.0) if metric.share else None)
+    return sparkline(shown, (0.0, 1.0) if metric.share else None, dots=True)
 
 
 def sorted_by(column: RunColumn | None, reverse: bool, runs: Iterable[RunRecord]) -> list[RunRecord]:

@@ -6,15 +6,15 @@ import math
 from collections.abc import Iterable
 
 _BLOCKS, _DOTS = "▁▂▃▄▅▆▇", "⣤⠶⠛"
-"""The heights of a value in a curve, which leave a gap to the line above, and of a value on its own."""
+"""The heights of a value in a curve, which leave a gap to the line above, and of a point."""
 EMPTY = "╌"
 """What a bar does not fill."""
 _FLAT = 0.1
 """A curve whose range is a smaller share of its largest value is not stretched to the full height."""
 
 
-def sparkline(values: Iterable[float], ends: tuple[float, float] | None = None) -> str:
-    """A curve, one block for each value and a blank for NaN. A value on its own is drawn as dots at its height.
+def sparkline(values: Iterable[float], ends: tuple[float, float] | None = None, *, dots: bool = False) -> str:
+    """A curve, one block for each value and a blank for NaN. With `dots` a value on its own is a point at its height.
 
     The bottom and the top are `ends`, or else the smallest and the largest value.
     """
@@ -22,7 +22,7 @@ def sparkline(values: Iterable[float], ends: tuple[float, float] | None = None) 
     known = [value for value in values if not math.isnan(value)]
     low, high = ends or (min(known, default=0.0), max(known, default=0.0))
     span = max(high - low, 0.0 if ends else _FLAT * abs(high)) or 1.0
-    signs = _DOTS if len(known) == 1 else _BLOCKS
+    signs = _DOTS if dots and len(known) == 1 else _BLOCKS
     return "".join(" " if math.isnan(value) else _sign(signs, (value - low) / span) for value in values)
 
 
