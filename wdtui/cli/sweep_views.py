@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from wdtui.store.store import Store
 
 _PLAIN_SECONDS = 5.0
-_BAR = 6
+_BAR = 8
 _MOST_NUMBERS = 4
 """The number of runs that are named for one combination of values."""
 
