@@ -259,8 +259,11 @@ class SweepView(RunScreen):
         self.workbench.look()
 
     def action_go_on(self) -> None:
-        go_on = partial(self.controls.resume_sweep, self._sweep)
-        self.workbench.do_in_thread(go_on, lambda outcome: self.notify(outcome, markup=False, timeout=3))
+        def gone_on(outcome: str) -> None:
+            self.workbench.look()
+            self.notify(outcome, markup=False, timeout=3)
+
+        self.workbench.do_in_thread(partial(self.controls.resume_sweep, self._sweep), gone_on)
 
     def action_stop_sweep(self) -> None:
         self.do(self.controls.stop_sweep, self._sweep)

@@ -115,12 +115,17 @@ class RunTable(LineTable):
     def _arrow(self) -> str:
         return "↑" if self._reverse else "↓"
 
-    def show(self, runs: Sequence[RunRecord], sweeps: Sequence[Membership] | None = None) -> None:
+    def show(self, runs: Sequence[RunRecord], sweeps: Sequence[Membership] = ()) -> None:
         """Show these runs in the current order. Unchanged lines are not painted again."""
-        if runs is not self._all:
-            self.possible = RunColumns.of(runs, self._digests, self.possible)
-        self._all = runs
-        self._sweeps = self._sweeps if sweeps is None else sweeps
+        if runs is self._all and sweeps is self._sweeps and runs:
+            return
+        self.possible = RunColumns.of(runs, self._digests, self.possible)
+        self._all, self._sweeps = runs, sweeps
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Make the rows and paint what has changed."""
+        runs = self._all
         before, in_sight = self._rows, self._cursor_in_sight()
         column = self.possible.all.get(self.sort)
         self._runs = sorted_by(column, self._reverse, filter(self._keep, runs) if self._keep else runs)
@@ -158,7 +163,7 @@ class RunTable(LineTable):
         self._show_folds()
 
     def _show_folds(self) -> None:
-        self.show(self._all)
+        self._arrange()
         self._scroll_to_cursor()
         self.refresh()
         self.post_message(self.Selected(self.selected))
@@ -189,7 +194,7 @@ class RunTable(LineTable):
         self._show_anew()
 
     def _show_anew(self) -> None:
-        self.show(self._all)
+        self._arrange()
         self.refresh()
 
     def lacking(self) -> tuple[list[RunRecord], set[str]]:
