@@ -148,6 +148,12 @@ def test_every_bar_has_a_heading_of_its_own(store: Store) -> None:
     assert len(titles) > 3 and "" not in titles and len({*titles}) == len(titles)
 
 
+@pytest.mark.parametrize("kind", ["bar", "curve"])
+def test_a_long_heading_still_says_that_it_is_of_a_bar_or_a_curve(kind: str, store: Store) -> None:
+    column = RunColumns.of((), Digests(store)).all[f"{kind}:validation_bit_accuracy"]
+    assert column.aligned(column.title, 16).rstrip().endswith(f" {kind}") and len(column.title) > 16
+
+
 def test_every_column_can_be_written_for_every_run(store: Store) -> None:
     for status in Status:
         run_id = store.add_run(CONFIG, name=status)

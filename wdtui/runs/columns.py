@@ -213,8 +213,8 @@ def _of_metric(metric: Metric, rank: int) -> Iterator[RunColumn]:
     if metric.share:
         title = f"{metric.short} bar"
         yield RunColumn(
-            title, _heading(title, _BAR + GAP), 7, drawn, right=False, tone=_liveliness, key=f"bar:{metric.name}",
-            about=_called(f"{metric.label} as a bar", metric.name),
+            title, _heading(title, _BAR + GAP), 7, drawn, right=False, tone=_liveliness, both_ends=True,
+            key=f"bar:{metric.name}", about=_called(f"{metric.label} as a bar", metric.name),
             of_group=lambda group: drawn(group.best) if group.best else "",
         )  # fmt: skip
 
@@ -238,7 +238,7 @@ def _of_curve(metric: Metric, digests: Digested) -> Iterator[RunColumn]:
     yield value("smoothed", attrgetter("smoothed"))
     yield RunColumn(
         f"{metric.short} curve", _SHORTEST_CURVE + GAP, 2, lambda run: "", right=False, tone=_liveliness, stretch=1,
-        metric=metric.name, key=f"curve:{metric.name}",
+        both_ends=True, metric=metric.name, key=f"curve:{metric.name}",
         about=_called(f"curve of {metric.label}", metric.name), drawn=drawn,
     )  # fmt: skip
 
