@@ -81,8 +81,8 @@ def test_digests_read_what_is_new_and_start_again_after_a_truncation(
     run_id = store.add_run(CONFIG)
     measure(store, run_id, test_accuracy=[0.1, 0.6, 0.4])
     digests, wanted, read = Digests(store), {"test_accuracy", "unknown"}, []
-    curves = store.curves
-    monkeypatch.setattr(store, "curves", lambda run, **how: read.append(how["after_step"]) or curves(run, **how))
+    pieces = store.pieces
+    monkeypatch.setattr(store, "pieces", lambda run, after_step: read.append(after_step) or pieces(run, after_step))
     assert digests.outdated(store.run(run_id), wanted) and digests.of(store.run(run_id), "test_accuracy") is None
     digests.read([store.run(run_id)], wanted)
     assert not digests.outdated(store.run(run_id), wanted)
