@@ -64,7 +64,11 @@ def open_app(
 
     with Store(store_folder) as store:
         scheduler = Scheduler(
-            store, device=device, slots=opening.workers if opening else None, threads=chosen.value("threads")
+            store,
+            device=device,
+            slots=opening.workers if opening else None,
+            threads=chosen.value("threads"),
+            background=True,
         )
         app = WorkbenchApp(store, scheduler, device=device, opening=opening, fps=fps, settings=chosen)
         app.run(mouse=mouse is not False)

@@ -33,8 +33,9 @@ from wdtui.tui.widgets.lines import HeaderLine, KeyLine
 from wdtui.tui.widgets.plain_text import PlainText
 
 _APP_KEYS = tuple(key for key in keys.APP if key.action.startswith("app.") and key.action != "app.experiments")
-_BACK = keys.Key("escape,backspace", "back", "back", "Return to the runs.", shown="esc", footer=True)
-_BAR = 24
+_BACK = keys.Key("escape,backspace", "back", "back", "Return to the runs.", shown="esc", footer=1)
+_BAR, _PADDING = 24, 4
+"""The number of cells of the bar of progress, and of the blanks at both ends of its line."""
 
 
 class SweepView(RunScreen):
@@ -203,13 +204,13 @@ class SweepView(RunScreen):
         done, left = progress.steps, progress.steps_left
         bar = _BAR if self.size.width >= 100 else _BAR // 3
         full = round(bar * done / max(done + left, 1))
-        return Text.assemble(
-            ("━" * full, "bold"), ("─" * (bar - full), "dim"), f"  {progress_line(progress)}", no_wrap=True
-        )
+        line = progress_line(progress, self.size.width - _PADDING - bar - 2)
+        return Text.assemble(("━" * full, "bold"), ("─" * (bar - full), "dim"), f"  {line}", no_wrap=True)
 
     def on_resize(self, event: events.Resize) -> None:
         self.set_class(event.size.height < 14, "-tiny")
         self.set_class(event.size.height < 30 or event.size.width < 80, "-short")
+        self._take(self.snapshot)  # its texts depend on the width
 
     # Actions
 
