@@ -6,12 +6,13 @@ import asyncio
 import gc
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textual import work
+from textual.filter import LineFilter
 from textual.reactive import reactive
 from textual.widgets import Input
 
@@ -30,6 +31,7 @@ from wdtui.tui.keymap import keymap
 from wdtui.tui.layouts import Layouts
 from wdtui.tui.palette import Actions
 from wdtui.tui.screens.workbench import Workbench
+from wdtui.tui.sixteen import SixteenColours
 
 if TYPE_CHECKING:
     from wdtui.runs.scheduler import Scheduler
@@ -47,6 +49,7 @@ _BREATH = 0.01
 """The pause after reading some of a run's very many points, in which what else has come is handled."""
 _MOST_SECONDS_WAITED = 0.5
 """Reading the store waits for a person who types for no longer."""
+_SIXTEEN_COLOURS = SixteenColours()
 
 
 class WorkbenchApp(KeyOrder):
@@ -95,6 +98,11 @@ class WorkbenchApp(KeyOrder):
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return theme.DEFAULTS
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's filters, after one for a theme of the terminal's own 16 colours."""
+        filters = super().get_line_filters()
+        return [_SIXTEEN_COLOURS, *filters] if self.native_ansi_color else filters
 
     def on_mount(self) -> None:
         self.set_keymap(self.keymap)

@@ -150,17 +150,25 @@ class SweepView(RunScreen):
         metrics, axes = self._shown_metrics, list(self._axes)
         if len(axes) == 1:
             named = title(self._schema, self._axes, metrics)
-            drawing = partial(curve, self._table, metrics=metrics, selected=self._indices[0])
+            table, index = self._table, self._indices[0]
+
+            def drawing(width: int, height: int) -> Text:
+                return curve(table, width=width, height=height, metrics=metrics, selected=index)
+
         else:
             further = dict(zip(axes[2:], self._values[2:], strict=True))
             selected = (self._indices[0], self._indices[1])
-            colors = not (self.app.no_color or self.app.native_ansi_color)
-            drawing = partial(heatmap, self._table.at(further), metrics[0], selected=selected, colors=colors)
+            table = self._table.at(further)
+
+            def drawing(width: int, height: int) -> Text:
+                colors = not (self.app.no_color or self.app.native_ansi_color)
+                return heatmap(table, metrics[0], width=width, height=height, selected=selected, colors=colors)
+
             symbol, field = self._schema.symbol, self._schema.field
             named = f"{label(self._schema, metrics[0])} over {' and '.join(map(symbol, axes[:2]))}"
             named += "".join(f", at {symbol(axis)} {field(axis).written(value)}" for axis, value in further.items())
         value = spread_text(self._schema, self._row, metrics[-1]) if self._row else ""
-        return Figure(named, "", (Text(value),), drawing=lambda width, height: drawing(width=width, height=height))
+        return Figure(named, "", (Text(value),), drawing=drawing)
 
     def _curves(self) -> Figure:
         """The curves of the selected cell, of the metric on the map if a chart has it, else of the first chart."""

@@ -186,7 +186,7 @@ class ChartGrid(Container):
             if len(self._subjects) > 1:
                 return comparison(self._charts, self._subjects, self._view, room)
             text.append(f"{place_text(self._view)}   ", "bold").append(f"{title(self._chart, self._view)}   ")
-            return text.append_text(written_values(self._chart, self._subjects, self._view, named=True))
+            return text.append_text(written_values(self._chart, self._subjects, self._view, "label"))
         if len(self._subjects) > 1:
             return text.append_text(legend(self._subjects, self._view))
         return text.append(self._status_line(self._subjects[0].shown) if self._subjects else self.greeting)
