@@ -326,12 +326,15 @@ def _placed(curve: Series, x: Floats, y: Floats, x_scale: Scale, y_scale: Scale,
 
 
 def _set_markers(canvas: Canvas, marker: str, touched: NDArray[np.bool_], style: int, index: int) -> None:
-    """Draw a marker on the middle of a curve every few columns, at other columns than those of its neighbours."""
+    """Draw a marker on the middle of a curve every few columns, at other columns than those of its neighbours.
+
+    There is none on its last cell, where its name, which begins with one, may follow.
+    """
     if not marker:
         return
-    for column in range((3 + 5 * index) % 14, canvas.columns, 14):
+    for column in range((3 + 5 * index) % 14, canvas.columns - 1, 14):
         rows = np.flatnonzero(touched[:, column])
-        if len(rows):
+        if len(rows) and touched[:, column + 1].any():
             canvas.write(int(rows[len(rows) // 2]), column, marker, style)
 
 
