@@ -27,7 +27,7 @@ def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     from wdtui.runs.worker import Worker
 
     class InThread(Worker):
-        def __init__(self, *arguments: Any, trainer: Any = None, **options: Any) -> None:
+        def __init__(self, *arguments: Any, trainer: Any = None, background: bool = False, **options: Any) -> None:
             super().__init__(*arguments, **options)
             self.trainer = trainer
 
