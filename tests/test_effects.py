@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -191,6 +192,29 @@ def test_decay_as_the_square_keeps_the_norm_under_a_schedule() -> None:
 
     assert failing("decay-schedule", recorded({"decoupled": 0.7, "cautious": 0.8, "squared": 1})) == []
     assert failing("decay-schedule", recorded({"decoupled": 1, "cautious": 1, "squared": 0.7})) == [0, 1, 2, 5]
+
+
+def test_the_best_learning_rate_moves_with_the_width() -> None:
+    def recorded(best: dict[tuple[str, float], tuple[float, float]], slope: dict[str, float]) -> Recorded:
+        def one(case: Case, steps: NDArray[np.int64]) -> Values:
+            config: Any = config_of(case)
+            narrow, wide = best.get((config.decay_rule, config.weight_decay), (0.01, 0.01))
+            distance = abs(math.log10(config.learning_rate / (narrow if config.width == 32 else wide)))
+            return {"train_loss": 0.1 * slope[config.decay_rule] ** distance + 0.0 * steps}
+
+        return one
+
+    expected = {
+        ("decoupled", 0.3): (1e-3, 3e-4),
+        ("decoupled", 0.003): (3e-3, 3e-4),
+        ("independent", 0.003): (0.01, 3e-3),
+    }
+    slopes = {"decoupled": 10.0, "independent": 1.3}
+    assert failing("learning-rate-width", recorded(expected, slopes)) == []
+    steady = dict.fromkeys(expected, (3e-3, 3e-3))
+    assert failing("learning-rate-width", recorded(steady, slopes)) == [0, 1, 2, 5]
+    assert failing("learning-rate-width", recorded(expected, slopes | {"independent": 10.0})) == [4]
+    assert failing("learning-rate-width", recorded(expected, slopes | {"decoupled": 1.3})) == [3]
 
 
 def test_adam_with_l2_turns_layers_by_different_angles() -> None:
