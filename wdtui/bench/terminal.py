@@ -118,6 +118,7 @@ def while_training(store: Path, seconds: float, rounds: int) -> dict[str, Any]:
         with opened(store, "run", "training-curves", "--epochs", "100000") as terminal:
             terminal.wait_for("quit")
             _wait_for_points(store)
+            terminal.read_for(1)  # what it sent while it started
             before, began = _steps(store), time.perf_counter()
             traffic = terminal.read_for(seconds)
             ratios.append((_steps(store) - before) / (time.perf_counter() - began) / headless)
@@ -138,7 +139,8 @@ def with_three_runs(store: Path, seconds: float) -> dict[str, Any]:
         terminal.wait_for("quit")
         _wait_for_points(store)
         terminal.type("\x1b")  # from the map of the sweep to the workbench
-        terminal.wait_for("weight decay workbench")
+        terminal.wait_for("decay workbench")
+        terminal.wait_for("train dimmed")  # the curves of the three runs
         terminal.read_for(2)
         traffic = terminal.read_for(seconds)
         latencies = _key_presses(terminal)

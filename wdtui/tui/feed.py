@@ -83,6 +83,11 @@ class Feed:
         self._partly &= {*self._wanted}
 
     @property
+    def wanted(self) -> tuple[int, ...]:
+        """The runs that were set to be shown."""
+        return self._wanted
+
+    @property
     def behind(self) -> bool:
         """Whether the next `poll` will read more points, as there were too many for one."""
         return bool(self._partly)

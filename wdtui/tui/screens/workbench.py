@@ -163,6 +163,8 @@ class Workbench(RunScreen):
         what = "what the form contains" if self.workbench.problem else "the demo"
         grid.greeting = f"Press Enter to train {what}." if not snapshot.runs and self.has_class("-narrow") else ""
         grid.show(snapshot.shown)
+        if self.table.group and self._settling is None and self.workbench.feed.wanted != tuple(self._to_show()):
+            self._settling = self.set_timer(SETTLE_SECONDS, self._show_selected)  # another cell is the best by now
         self.form.use_runs(snapshot.runs)
         self._update_texts()
 
@@ -231,14 +233,17 @@ class Workbench(RunScreen):
         self._settling = None
         if self.app.screen is not self:
             return
+        self.workbench.feed.show(self._to_show())
+        self.workbench.look()
+        self.table.refresh()
+
+    def _to_show(self) -> list[int]:
+        """The marked runs and the selected one. A sweep shows its best cell."""
         selected, group = self.table.selected, self.table.group
         further = [] if selected is None else [selected]
         if group and not self._marked:
-            further = [run.id for run in group.best_seeds]  # a sweep shows its best cell
-        wanted = [*self._marked, *(run_id for run_id in further if run_id not in self._marked)]
-        self.workbench.feed.show(wanted)
-        self.workbench.look()
-        self.table.refresh()
+            further = [run.id for run in group.best_seeds]
+        return [*self._marked, *(run_id for run_id in further if run_id not in self._marked)]
 
     @on(RunTable.Selected)
     def _select(self, event: RunTable.Selected) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Callable, Sequence
 
@@ -25,6 +26,9 @@ from wdtui.tui.subjects import Subject, axes_of, position, positions, subjects, 
 from wdtui.tui.view import View
 from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.plain_text import PlainText
+
+_BREATH = 0.001
+"""The pause between two charts, in which a key that has come meanwhile gets to the widget that handles it."""
 
 
 class ChartGrid(Container):
@@ -160,15 +164,15 @@ class ChartGrid(Container):
         if index < min(len(self._charts), len(self.panels)):
             self.panels[index].show(figure(self._charts[index], self._subjects, self._view))
 
-    def _draw_others(self) -> None:
+    async def _draw_others(self) -> None:
         """Draw the charts that wait, one at a time and not while a person types."""
-        if not self._waiting or not self.is_attached:
-            self._waiting = []
-        elif isinstance(self.app, KeyOrder) and self.app.typing:
-            self.set_timer(TYPING_SECONDS, self._draw_others)
-        else:
+        while self._waiting and self.is_attached:
+            if isinstance(self.app, KeyOrder) and self.app.typing:
+                self.set_timer(TYPING_SECONDS, self._draw_others)
+                return
             self._draw_one()
-            self.call_later(self._draw_others)
+            await asyncio.sleep(_BREATH)
+        self._waiting = []
 
     def on_resize(self) -> None:
         self._show_status()
