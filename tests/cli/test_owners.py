@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from command_line import TINY, assert_one_sentence, events, start, until, wdtui
+from forked import run_module
 from store_tools import in_python
 
 from wdtui.cli.main import main
@@ -221,7 +223,7 @@ def test_a_warning_before_a_time_limit_ends_a_run_with_a_checkpoint(store: Store
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_detached_process_also_stops_at_the_warning_signal(store: Store, number: signal.Signals) -> None:
     run_id = store.add_run(CONFIG.replace(epochs=1_000_000))
-    process = subprocess.Popen([sys.executable, "-m", "wdtui.runs.child", str(store.folder), str(run_id)])
+    process = run_module("wdtui.runs.child", [str(store.folder), str(run_id)], env={**os.environ})
     until(lambda: store.run(run_id).step > 0)
     process.send_signal(number)
     assert process.wait(60) == 128 + number

@@ -6,7 +6,6 @@ import contextlib
 import signal
 import socket
 import stat
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -55,7 +54,7 @@ def on(cluster: Any) -> tuple[str, ...]:
     return ("--headless", "--json", "--executor", "ray", "--address", cluster.address)
 
 
-def rest_of(process: subprocess.Popen[str]) -> list[dict[str, Any]]:
+def rest_of(process: Any) -> list[dict[str, Any]]:
     output, error = process.communicate(timeout=200)
     assert process.returncode == 0, error
     return events(output)

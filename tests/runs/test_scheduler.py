@@ -245,6 +245,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(store: Store) -> 
     assert_same_curves(store, undisturbed, disturbed)
 
 
+@pytest.mark.fresh_processes
 def test_a_process_that_dies_leaves_an_interrupted_run_and_the_scheduler_goes_on(
     store: Store, scheduler: Scheduler
 ) -> None:
@@ -403,6 +404,7 @@ def test_a_process_that_somebody_terminates_takes_no_other_run_along(store: Stor
     assert store.run(one).reason.startswith("Terminated at step")
 
 
+@pytest.mark.fresh_processes
 def test_a_process_that_cannot_begin_fails_its_run_with_its_last_word(
     store: Store, scheduler: Scheduler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -457,6 +459,7 @@ def test_a_run_that_another_process_has_taken_over_is_no_failure(store: Store, s
 
 
 @cpu_only
+@pytest.mark.fresh_processes
 def test_live_and_queued_runs_go_on_after_the_scheduler_detached(store: Store) -> None:
     undisturbed, going, paused, queued, last = (add(store, epochs) for epochs in (900, 900, FOREVER, 3, 3))
     scheduler = Scheduler(store, device=DEVICE, slots=2)
