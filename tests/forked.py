@@ -33,6 +33,8 @@ from typing import IO, Any
 from wdtui.runs import trainer
 
 POSSIBLE = sys.platform == "linux"
+_ENVIRONMENT = trainer.own_environment()
+"""As it is before any test changes it."""
 _MOST_BYTES = 1 << 20
 _IMPORTED = "torch._dynamo", "wdtui.cli.root", "wdtui.cli.headless", "wdtui.problems.describe", "wdtui.runs.group"
 """What brings the modules along that take long; optimizers import the first."""
@@ -170,7 +172,7 @@ def _server() -> socket.socket:
             # its stdin ends with this process
             command = [sys.executable, __file__, *map(str, ends)]
             _started = subprocess.Popen(
-                command, env=trainer.own_environment(), stdin=subprocess.PIPE, pass_fds=ends, start_new_session=True
+                command, env=_ENVIRONMENT, stdin=subprocess.PIPE, pass_fds=ends, start_new_session=True
             )
             answering.close()
         return _asking
@@ -224,6 +226,10 @@ def _run(message: dict[str, Any]) -> int:
     os.environ.update(message["env"])
     os.chdir(message["folder"])
     sys.argv = [message["module"], *message["arguments"]]
+    given = message["env"].get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:] = [*given, *(entry for entry in sys.path if entry not in given)]
+    with contextlib.suppress(ImportError):
+        import sitecustomize  # noqa: F401  a test may have put one there
     sys.stdin = os.fdopen(0, closefd=False)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
     try:

@@ -163,12 +163,13 @@ def test_a_queued_run_of_a_living_process_is_not_an_orphan(store: Store) -> None
     assert "queued" in wdtui("runs", "list", store=store.folder).stdout
 
 
-def test_a_detached_run_belongs_to_its_process_at_once(store: Store) -> None:
+def test_a_detached_run_belongs_to_its_process_at_once_and_the_command_imports_no_torch(store: Store) -> None:
     code = "import time; time.sleep(1e9)"  # a process that never gets as far as to claim the run
     python = store.folder / "python"
     python.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{code}'\n")
     python.chmod(0o755)
-    program = f"import sys; sys.executable = {str(python)!r}; from wdtui.cli.main import main; sys.exit(main())"
+    program = f"import sys; sys.executable = {str(python)!r}; from wdtui.cli.main import main; status = main();"
+    program += "sys.exit('imported torch' if 'torch' in sys.modules else status)"
     command = [sys.executable, "-c", program, "run", *TINY, "--detach", "--json", "--store", str(store.folder)]
     pid = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)["pid"]
     try:

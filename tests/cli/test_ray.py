@@ -26,7 +26,7 @@ from wdtui.store.store import Store
 ray_cluster = pytest.importorskip("ray.cluster_utils")
 
 GRID = ("--axis", "weight_decay=0.1,0.3", "--seeds", "2", *TINY, "--engine", "alone")
-LONG = (*GRID, "--epochs", "1600", "--keep-every", "100", "--log-every", "10")
+LONG = (*GRID, "--epochs", "600", "--keep-every", "20", "--log-every", "10")
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +228,7 @@ def test_a_sweeps_own_cluster_is_private(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
         monkeypatch.setenv("RAY_worker_niceness", "0")
         monkeypatch.setenv("HOME", str(tmp_path / "home"))
-        endless = (*GRID, "--epochs", "1000000", "--log-every", "100")
+        endless = (*GRID, "--epochs", "1000000", "--log-every", "100", "--threads", "2")  # one at a time on two cores
         process = start("sweep", *endless, "--headless", "--json", "--executor", "ray", store=tmp_path)
         with Store(tmp_path) as store:
             until(lambda: any(run.step for run in store.runs()), process)

@@ -21,9 +21,9 @@ from wdtui.studies.grid import Grid
 
 TWELVE = ("--axis", "weight_decay=0,logspace(0.01,1,3)", "--seeds", "3", "--workers", "2")
 SHORT = (*TINY, "--epochs", "3")
-SHORT_AND_LONG = ("--axis", "epochs=20,400", "--axis", "weight_decay=0,0.1", "--seeds", "3", "--workers", "2")
+SHORT_AND_LONG = ("--axis", "epochs=20,200", "--axis", "weight_decay=0,0.1", "--seeds", "3", "--workers", "2")
 """The first two of twelve cells are done at once; the two after them take seconds."""
-LONG = (*TINY, "--epochs", "400", "--log-every", "20")
+LONG = (*TINY, "--epochs", "200", "--log-every", "20")
 
 
 def sweep(store: Path, *arguments: str) -> list[dict[str, Any]]:
