@@ -40,14 +40,26 @@ _IMPORTED = "torch._dynamo", "wdtui.cli.root", "wdtui.cli.headless", "wdtui.prob
 """What brings the modules along that take long; optimizers import the first."""
 
 
-_processes: list[Process] = []
-"""Those that this process has asked for."""
+_statuses: dict[int, list[int]] = {}
+"""Of each process that this one has asked for its exit status, once it has ended."""
 
 
 def kill_all() -> None:
     """Kill what this process has asked for and what has not ended."""
-    while _processes:
-        _processes.pop().kill()
+    for pid, status in _statuses.items():
+        _kill(pid, status, signal.SIGKILL)
+    _statuses.clear()
+
+
+def _kill(pid: int, status: list[int], number: int) -> None:
+    if not status:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _note_end(told: IO[str], status: list[int]) -> None:
+    with told:
+        status.append(int(told.readline()))
 
 
 class Process:
@@ -66,7 +78,6 @@ class Process:
         start_new_session: bool = False,
     ) -> None:
         self.args = [module, *arguments]
-        self.returncode: int | None = None
         self.stdin: IO[Any] | None = None
         self.stdout: IO[Any] | None = None
         self.stderr: IO[Any] | None = None
@@ -85,20 +96,25 @@ class Process:
         socket.send_fds(_server(), [json.dumps(message).encode()], [*theirs, telling])
         for descriptor in (*theirs, telling):
             os.close(descriptor)
-        self._told = os.fdopen(told)
-        self.pid = int(self._told.readline())
-        self._ended = threading.Thread(target=self._await, daemon=True)
+        said = os.fdopen(told)
+        self.pid = int(said.readline())
+        self._status: list[int] = []
+        _statuses[self.pid] = self._status
+        self._ended = threading.Thread(target=_note_end, args=[said, self._status], daemon=True)
         self._ended.start()
-        _processes.append(self)
+
+    @property
+    def returncode(self) -> int | None:
+        return self._status[0] if self._status else None
 
     def poll(self) -> int | None:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         self._ended.join(timeout)
-        if self.returncode is None:
+        if not self._status:
             raise subprocess.TimeoutExpired(self.args, timeout or 0)
-        return self.returncode
+        return self._status[0]
 
     def communicate(self, timeout: float | None = None) -> tuple[Any, Any]:
         """Read both outputs to their ends, and wait."""
@@ -119,19 +135,13 @@ class Process:
         return read.get("stdout"), read.get("stderr")
 
     def send_signal(self, number: int) -> None:
-        if self.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+        _kill(self.pid, self._status, number)
 
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
-
-    def _await(self) -> None:
-        with self._told:
-            self.returncode = int(self._told.readline())
 
 
 def run_module(module: str, arguments: Sequence[str], *, env: dict[str, str]) -> Process | subprocess.Popen[str]:
@@ -231,7 +241,7 @@ def _run(message: dict[str, Any]) -> int:
     with contextlib.suppress(ImportError):
         import sitecustomize  # noqa: F401  a test may have put one there
     sys.stdin = os.fdopen(0, closefd=False)
-    sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, closefd=False) for number in (1, 2))
     try:
         status = importlib.import_module(message["module"]).main()
     except SystemExit as left:

@@ -232,6 +232,7 @@ def test_a_sweeps_own_cluster_is_private(tmp_path: Path, monkeypatch: pytest.Mon
         process = start("sweep", *endless, "--headless", "--json", "--executor", "ray", store=tmp_path)
         with Store(tmp_path) as store:
             until(lambda: any(run.step for run in store.runs()), process)
+        assert wdtui("pause", "1", store=tmp_path).returncode == 0  # what follows needs no training
         family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
         listeners = {address for member in family for address in listening_at(member)}
         assert listeners and {ip for ip, _ in listeners} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
