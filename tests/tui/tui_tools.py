@@ -23,8 +23,8 @@ from wdtui.tui.screens.experiments import Gallery
 from wdtui.tui.widgets.chart_grid import ChartGrid
 
 DATA = Path(__file__).parent / "data"
-_SOON_SECONDS = 0.02
-"""Longer than it takes until Textual paints what has changed."""
+_SOON_SECONDS = 0.1
+"""Longer than the app waits before it draws what can wait."""
 
 
 class FakeScheduler:
@@ -135,7 +135,7 @@ class Recorded:
 
 
 async def at_rest(min_sleep: float = 0.0, max_sleep: float = 1.0) -> None:
-    """Wait until the app has nothing to do: no callback, no thread at work, and no timer for the next 20 ms."""
+    """Wait until the app has nothing to do: no callback, no thread at work, and no timer that is due soon."""
     loop: Any = asyncio.get_running_loop()
     end = loop.time() + max_sleep
     while (now := loop.time()) < end:
