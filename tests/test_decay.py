@@ -240,6 +240,6 @@ def test_a_bar_ends_beside_its_mark(value: float, expected: str) -> None:
 
 
 def test_a_curve_is_drawn_in_blocks_between_its_extremes() -> None:
-    assert sparkline([1, 2, 3]) == "▁▅█"
+    assert sparkline([1, 2, 3]) == "▁▄▇"
     assert sparkline([100, 100.1]) == "▁▁"
     assert sparkline([]) == ""

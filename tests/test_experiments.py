@@ -202,7 +202,7 @@ def test_overlong_texts_are_refused(tmp_path: Path, key: str) -> None:
     path = write(
         tmp_path, f'question = "Why?"\n{key} = "{"x" * 20_001}"\n'.removeprefix(QUESTION * (key == "question"))
     )
-    with pytest.raises(ExperimentError, match=f"{key} has 20,001 characters, and at most 20,000 are allowed"):
+    with pytest.raises(ConfigError, match=f"{key} has 20,001 characters, and at most 20,000 are allowed"):
         load(path)
 
 

@@ -115,11 +115,13 @@ def test_numbers_on_the_map_are_light_on_dark_and_dark_on_light() -> None:
     assert dark.color and light.color and (dark.color.name, light.color.name) == ("#ffffff", "#000000")
 
 
-def test_the_map_fills_its_panel() -> None:
-    for width, height in ((120, 40), (61, 12), (200, 9)):
-        chart = heatmap(two_axes(), "test_accuracy", width=width, height=height)
-        filled = [line for line in range(1, height - 1) if backgrounds(chart, line)[-1]]
-        assert len(filled) == height - 2 - (height - 2 > 6)
+@pytest.mark.parametrize(("width", "height"), [(120, 40), (61, 12), (200, 9), (90, 21)])
+def test_the_rows_of_the_map_are_equally_tall_and_fill_its_panel(width: int, height: int) -> None:
+    chart = heatmap(two_axes(), "test_accuracy", width=width, height=height)
+    colors = [backgrounds(chart, line)[10] for line in range(1, height - 1)]
+    rows = [(color, len([*lines])) for color, lines in itertools.groupby(colors) if color]
+    assert len({tall for _, tall in rows}) == 1 and len(rows) == 3
+    assert height - 2 - sum(tall for _, tall in rows) < 3, "less than a line for each row stays blank"
 
 
 def test_a_line_separates_cells_that_generalise_from_those_that_do_not() -> None:
@@ -127,8 +129,11 @@ def test_a_line_separates_cells_that_generalise_from_those_that_do_not() -> None
     results = zip(itertools.product(*axes.values()), (0.2, 0.96, 0.3, 0.4), strict=True)
     table = Table.of(SCHEMA, axes, [(cell, run(1, test)) for cell, test in results])
     drawn = lines(heatmap(table, "test_accuracy", width=60, height=9))
-    assert "▕" in drawn[1] and "▕" not in drawn[4] and drawn[3].endswith("▁▁▁") and "▁ at 0.95" in drawn[-1]
-    assert not {"▕", "▁"} & set("".join(lines(heatmap(table, "weight_norm", width=60, height=9))))
+    assert "▐" in drawn[1] and "▐" not in drawn[4] and drawn[3].rstrip().endswith("▂▂▂")
+    assert "▐ line: test 0.95" in drawn[-1]
+    assert "▐ line: test accuracy 0.95" in lines(heatmap(table, "test_accuracy", width=110, height=9))[-1]
+    assert "│ line: test 0.95" in lines(shaded(table, "test_accuracy", width=60, height=9))[-1]
+    assert not {"▐", "▂"} & set("".join(lines(heatmap(table, "weight_norm", width=60, height=9))))
 
 
 def test_a_cell_in_training_shows_its_progress() -> None:

@@ -80,9 +80,9 @@ def test_a_field_set_by_quick_is_not_an_axis_of_it(write: Callable[[str], str]) 
         (FILE.replace("0.3 }", "0.1 }"), ["in the quick variant of the claim “It learns.”", "no run with"]),
         (FILE + "[quick.axs]\nwidth = [8]\n", ["axs is not a key of quick; did you mean axes?"]),
         (FILE.replace("epochs = 5", "epoch = 5"), ["epoch", "did you mean epochs?"]),
-        ('question = "Why?"\nclaims = 3\n', ["claims must be tables"]),
+        ('question = "Why?"\nclaims = 3\n', ["claims of an experiment must be tables"]),
         ('question = "Why?"\nclaims = [3]\n', ["claims must be tables"]),
-        ('question = "Why?"\nquick = 3\n', ["quick must be a table"]),
+        ('question = "Why?"\nquick = 3\n', ["quick of an experiment must be a table"]),
     ],
 )
 def test_errors_of_a_file_name_the_file(write: Callable[[str], str], content: str, said: list[str]) -> None:

@@ -270,10 +270,11 @@ from pathlib import Path
 from wdtui.exchange import exported
 from wdtui.exchange.export import export
 from wdtui.exchange.exported import stream
+from wdtui.store import store as store_module
 from wdtui.store.store import Store
 
 store, short, format, out = sys.argv[1:]
-exported._POINTS, exported._COLUMN_BYTES = 500, 200_000
+store_module._PIECE, exported._COLUMN_BYTES = 500, 200_000
 with Store(Path(short)) as opened:
     export([stream(opened, 1)], format, Path(out, f"warm.{format}"))  # what is imported does not count
 with Store(Path(store)) as opened:
@@ -301,7 +302,7 @@ def test_reading_points_in_chunks_gives_the_same_file(
     pytest.importorskip("pyarrow")
     pytest.importorskip("tensorboard")
     whole = stored_run(tmp_path / "store")
-    monkeypatch.setattr(exported, "_POINTS", 2)
+    monkeypatch.setattr("wdtui.store.store._PIECE", 2)
     monkeypatch.setattr(exported, "_COLUMN_BYTES", 50)
     with Store(tmp_path / "store") as store:
         run = stream(store, 1)

@@ -81,8 +81,8 @@ def test_digests_read_what_is_new_and_start_again_after_a_truncation(
     run_id = store.add_run(CONFIG)
     measure(store, run_id, test_accuracy=[0.1, 0.6, 0.4])
     digests, wanted, read = Digests(store), {"test_accuracy", "unknown"}, []
-    curves = store.curves
-    monkeypatch.setattr(store, "curves", lambda run, **how: read.append(how["after_step"]) or curves(run, **how))
+    pieces = store.pieces
+    monkeypatch.setattr(store, "pieces", lambda run, after_step: read.append(after_step) or pieces(run, after_step))
     assert digests.outdated(store.run(run_id), wanted) and digests.of(store.run(run_id), "test_accuracy") is None
     digests.read([store.run(run_id)], wanted)
     assert not digests.outdated(store.run(run_id), wanted)
@@ -142,6 +142,18 @@ def test_unknown_columns_of_a_choice_are_left_out(store: Store) -> None:
     assert {"curve:test_accuracy", "bar:test_accuracy", "run:progress"} <= {*columns.usual}
 
 
+def test_every_bar_has_a_heading_of_its_own(store: Store) -> None:
+    columns = RunColumns.of((), Digests(store)).all
+    titles = [column.title for key, column in columns.items() if key.startswith("bar:") or key == "run:progress"]
+    assert len(titles) > 3 and "" not in titles and len({*titles}) == len(titles)
+
+
+@pytest.mark.parametrize("kind", ["bar", "curve"])
+def test_a_long_heading_still_says_that_it_is_of_a_bar_or_a_curve(kind: str, store: Store) -> None:
+    column = RunColumns.of((), Digests(store)).all[f"{kind}:validation_bit_accuracy"]
+    assert column.aligned(column.title, 16).rstrip().endswith(f" {kind}") and len(column.title) > 16
+
+
 def test_every_column_can_be_written_for_every_run(store: Store) -> None:
     for status in Status:
         run_id = store.add_run(CONFIG, name=status)
@@ -186,13 +198,25 @@ def test_a_curve_ends_with_its_newest_value_where_the_run_has_come(shape: list[f
     known = [place for place, value in enumerate(shape) if not math.isnan(value)]
     assert bool(drawn) == bool(known) and len(drawn) <= min(cells, PLACES)
     if known:
-        assert drawn[-1] == sparkline([shape[known[-1]]], (0, 1))
+        alone = len(drawn.strip()) == 1
+        assert drawn[-1] == sparkline([shape[known[-1]]], (0, 1), dots=alone)
         assert len(drawn) == math.ceil((known[-1] + 1) * min(cells, PLACES) / PLACES), "as far as the steps"
 
 
 def test_a_gap_in_a_sparkline_is_blank_and_given_ends_are_kept() -> None:
-    assert sparkline([0, math.nan, 1], (0, 1)) == "▁ █" and sparkline([0.5], (0, 1)) == "▅"
-    assert sparkline([-3, 7], (0, 1)) == "▁█"
+    assert sparkline([0, math.nan, 1], (0, 1)) == "▁ ▇" and sparkline([0.5], (0, 1)) == "▄"
+    assert sparkline([-3, 7], (0, 1)) == "▁▇"
+
+
+@given(st.lists(st.one_of(st.floats(-2, 2), st.just(math.nan)), max_size=40))
+def test_no_sparkline_reaches_the_one_in_the_row_above(values: list[float]) -> None:
+    assert "█" not in sparkline(values, (0, 1)) + sparkline(values)
+
+
+@pytest.mark.parametrize(("value", "drawn"), [(0, " ⣤"), (0.5, " ⠶"), (1, " ⠛")])
+def test_the_only_value_of_a_curve_is_a_point_at_its_height(value: float, drawn: str) -> None:
+    assert curve([math.nan, value], 20, ACCURACY) == drawn
+    assert "⠶" not in curve([0.5, 0.5], 20, ACCURACY)
 
 
 @given(st.lists(st.tuples(st.integers(3, 30), st.integers(0, 9), st.integers(0, 3)), min_size=1), st.integers(1, 200))

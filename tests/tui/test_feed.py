@@ -51,7 +51,9 @@ def test_only_new_points_are_read_and_earlier_snapshots_stay(recorded: Recorded)
         first = feed.poll()
         asked = []
         read = recorded.store.curves
-        recorded.store.curves = lambda run_id, after_step=-1: asked.append(after_step) or read(run_id, after_step)  # type: ignore[method-assign, func-returns-value]
+        recorded.store.curves = lambda run_id, after_step=-1, **most: (
+            asked.append(after_step) or read(run_id, after_step, **most)
+        )  # type: ignore[method-assign, func-returns-value]
         for start in range(1000, 1300, 100):
             append(other, run_id, range(start, start + 100))
             assert feed.poll() is not None
@@ -60,6 +62,33 @@ def test_only_new_points_are_read_and_earlier_snapshots_stay(recorded: Recorded)
         assert asked == [234, 1099, 1199]
         latest = feed.poll() or feed._snapshot
         assert latest.shown[0].curves.steps.tolist()[3:] == list(range(1000, 1300))
+
+
+def test_a_run_with_very_many_points_is_read_piece_by_piece(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wdtui.store.store._PIECE", 7)
+    run_id = recorded.add("demo", points=20)
+    feed = Feed(recorded.store)
+    feed.show([run_id])
+    lengths = []
+    for _ in range(3):
+        snapshot = feed.poll()
+        assert snapshot is not None
+        lengths.append((len(snapshot.shown[0].curves), feed.behind))
+    assert lengths == [(7, True), (14, True), (20, False)]
+    assert feed.poll() is None
+
+
+def test_what_was_read_of_a_run_that_is_shown_no_more_is_not_read_on(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wdtui.store.store._PIECE", 7)
+    feed = Feed(recorded.store)
+    feed.show([recorded.add("demo", points=20)])
+    feed.poll()
+    feed.show([])
+    assert not feed.behind
 
 
 def test_a_truncated_run_is_read_again(recorded: Recorded) -> None:

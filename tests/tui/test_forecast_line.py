@@ -51,7 +51,7 @@ def test_a_live_run_shows_its_next_blowup(live: Shown) -> None:
     assert live.forecast and live.forecast.earliest <= THIRD_BLOWUP <= live.forecast.latest
     assert f"A blow-up is expected near step {live.forecast.step:,} (" in status_line(live)
     for chart, label in ((ACCURACY, "blow-up expected"), (LOSS, "")):
-        assert expected_marks((live,), chart) == [Mark(live.forecast.step, label, "dim", line=True)]
+        assert expected_marks((live,), chart) == [Mark(live.forecast.step, label, "dim", line=True, glyph="△")]
 
 
 def test_a_finished_run_has_no_forecast(recorded: Recorded) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from textual.widgets import Input
-from tui_tools import FakeScheduler, Recorded, press, settle
+from tui_tools import FakeScheduler, Recorded, press, resize, settle
 
 from wdtui.tui.widgets.choice import Choice
 from wdtui.tui.widgets.group_heading import GroupHeading
@@ -87,3 +87,13 @@ async def test_an_invalid_saved_form_becomes_the_demo(content: bytes, recorded: 
         await press(pilot, "enter")
     (run,) = recorded.store.runs()
     assert (run.experiment, run.config.weight_decay) == ("demo", 0.3)
+
+
+async def test_the_form_is_wider_where_there_is_room(recorded: Recorded, make_app: MakeApp) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "c")
+        form, widths = pilot.app.screen.query_one(LaunchForm), []
+        for size in ((80, 24), (120, 40), (200, 60), (300, 80)):
+            await resize(pilot, *size)
+            widths.append(form.size.width)
+        assert widths[1] < widths[2] <= widths[3] < 60 and widths[1] < widths[0]

@@ -46,7 +46,7 @@ def text(kept: LoadHistory, runs: list[RunRecord] | None = None, width: int = 20
 
 def test_the_line_has_a_curve_of_two_minutes_for_each_quantity() -> None:
     shown = text(history(200, gpus=1))
-    for part in ("CPU ▂", " 29 %", "cores ▃▁", "memory ▄", "4.0 of 8.3 GB", "GPU ▇", "GPU memory ▆", "GPU 65 °C 400 W"):
+    for part in ("CPU ▂", " 29 %", "cores ▂▁", "memory ▄", "4.0 of 8.3 GB", "GPU ▆", "GPU memory ▅", "GPU 65 °C 400 W"):
         assert part in shown, part
     assert len(shown.split("CPU ")[1].split()[0]) == 8, "cells of fifteen seconds"
 
@@ -62,7 +62,7 @@ def test_missing_hardware_and_sensors_are_left_out() -> None:
 def test_the_first_sample_has_no_use_of_the_cpu_yet() -> None:
     kept = LoadHistory()
     kept.add(Load(None, (1_000_000_000, 2_000_000_000)), 0)
-    assert text(kept) == "CPU  –   memory ▅ 1.0 of 2.0 GB"
+    assert text(kept) == "CPU  –   memory ▄ 1.0 of 2.0 GB"
 
 
 def test_many_cores_share_cells() -> None:
@@ -86,7 +86,7 @@ def test_the_runs_of_a_process_share_its_use(recorded: Recorded) -> None:
     runs = recorded.store.runs()
     assert runs[0].pid == os.getpid()
     shown = text(history(5, gpus=0, pids=(os.getpid(), 7)), runs)
-    assert shown.count("#") == 1 and "#1…3 ▆" in shown and shown.endswith("% 412 MB")
+    assert shown.count("#") == 1 and "#1…3 ▅" in shown and shown.endswith("% 412 MB")
     assert "#" not in text(history(5, gpus=0), runs), "processes of other machines have no use"
 
 

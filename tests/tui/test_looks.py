@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from rich.color import Color, ColorType
 from test_screens import MARK_ALL, blow_ups, four, grouped
 from test_sweep_screens import OPENED, two_axes
 from textual.filter import Monochrome
@@ -35,14 +36,26 @@ async def test_sizes_and_colours(name: str, recorded: Recorded, make_app: Callab
             pictures["{}-{}x{}".format(name, *size)] = svg(app)
         await resize(pilot, *SIZES[0])
         app._filters.append(Monochrome())  # as Textual does at its start if NO_COLOR is set
+        app.no_color = True
         await repaint(pilot)
         pictures[f"{name}-no-color"] = svg(app)
+        app.no_color = False
         app._filters.pop()
         app.theme = "wdtui-plain"
         await repaint(pilot)
         pictures[f"{name}-16-colours"] = svg(app)
+        colors = set(colors_of(app))
+    assert {color.type for color in colors} <= {ColorType.DEFAULT, ColorType.STANDARD} and len(colors) > 4
     for called, drawn in pictures.items():
         assert drawn == picture(name=called)
+
+
+def colors_of(app: Any) -> Iterator[Color]:
+    """Every colour on the screen, of text and of backgrounds."""
+    for strip in app.screen._compositor.render_strips():
+        for segment in strip:
+            if segment.style:
+                yield from filter(None, (segment.style.color, segment.style.bgcolor))
 
 
 async def repaint(pilot: Any) -> None:

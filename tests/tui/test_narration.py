@@ -14,8 +14,10 @@ from tui_tools import Recorded, press, settle, svg
 from wdtui.schema.curves import Point
 from wdtui.store.records import Status
 from wdtui.studies import experiments
+from wdtui.studies.verdicts import State
 from wdtui.tui.screens.experiments import Gallery
 from wdtui.tui.widgets.chart import ChartPanel
+from wdtui.tui.widgets.lines import HeaderLine
 from wdtui.tui.widgets.plain_text import PlainText
 
 MakeApp = Callable[..., Any]
@@ -64,6 +66,20 @@ async def test_the_status_line_shows_the_note_that_the_run_has_reached(recorded:
     assert re.fullmatch(r"Step (\S+): Fitted at step \1; the test is at .* %\.", fitted) and "Fit reached at" in another
 
 
+async def test_a_long_note_is_shown_in_full_on_the_run_page(
+    recorded: Recorded, make_app: MakeApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    says = "Fitted. " + "The weight norm keeps falling, and the test accuracy rises. " * 2
+    (tmp_path / "speaking.toml").write_text(FILE.replace("Off it goes.", says), encoding="utf-8")
+    monkeypatch.setattr(experiments, "folder", lambda: tmp_path)
+    recorded.add("epsilon-1e-2", points=10, status=Status.RUNNING, experiment="speaking")
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape", "enter")
+        status = pilot.app.screen.query_one("#status", PlainText)
+        lines = [status.render_line(y).text.strip() for y in range(status.size.height)]
+        assert len(lines) == 2 and " ".join(lines) == f"Step 78: {says.strip()}"
+
+
 @pytest.mark.usefixtures("speaking")
 async def test_a_note_is_replaced_by_the_current_state_after_a_while(recorded: Recorded, make_app: MakeApp) -> None:
     run_id = recorded.add("epsilon-1e-2", points=52, status=Status.RUNNING, experiment="speaking")
@@ -89,6 +105,8 @@ async def test_the_gallery_shows_verdicts_from_the_stored_runs(recorded: Recorde
         await press(pilot, "E")
         assert isinstance(pilot.app.screen, Gallery)
         listed, page = gallery(pilot)
+        signs = str(pilot.app.screen.query_one(HeaderLine).render())
+        assert all(state in signs for state in State) and "begun" in signs
         assert "no picture" in page and not pilot.app.screen.query_one(ChartPanel).display
         assert listed.startswith("· speaking") and "claims  not run" in page and "· It fits." in page
         await press(pilot, "escape")

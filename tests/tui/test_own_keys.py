@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from textual.widgets import Static
 from tui_tools import Recorded, press, settle, svg
 
@@ -13,7 +14,7 @@ from wdtui.problems.addition.config import RunConfig
 from wdtui.settings import Settings
 from wdtui.studies.grid import Grid
 from wdtui.tui.keymap import ACTIONS
-from wdtui.tui.keys import GROUPS
+from wdtui.tui.keys import APP, CHARTS, DECAY, GROUPS, RUNS
 from wdtui.tui.screens.help import Help, guide
 from wdtui.tui.widgets.lines import KeyLine
 
@@ -81,3 +82,17 @@ async def test_messages_name_the_new_key(recorded: Recorded, make_app: Callable[
 
 def _said(app: Any) -> str:
     return " ".join(notification.message for notification in app._notifications)
+
+
+@pytest.mark.parametrize("width", [80, 60, 40])
+async def test_the_footer_of_a_run_omits_whole_keys_the_least_important_first(
+    width: int, recorded: Recorded, make_app: Callable[..., Any]
+) -> None:
+    recorded.add("demo")
+    app = make_app()
+    async with app.run_test(size=(width, 24)) as pilot:
+        await press(pilot, "escape", "enter")
+        shown = app.screen.query_one(KeyLine).render().plain.rstrip().split("   ")
+    known = {f"{key.title} {key.label}" for key in (*RUNS, *CHARTS, *DECAY, *APP)} | {"esc back"}
+    assert {*shown} <= known and {"esc back", "? help", "q quit"} <= {*shown}
+    assert width < 80 or {"z zoom", "p metrics", "space pause"} <= {*shown}

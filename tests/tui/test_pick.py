@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tui_tools import Recorded, press, settle
+from tui_tools import Recorded, press, resize, settle
 
 from wdtui.analysis.axes import AXES, smoothed
+from wdtui.analysis.milestones import Milestones
 from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Curves
+from wdtui.tui.feed import Shown
+from wdtui.tui.identity import Identities
 from wdtui.tui.layouts import Layouts, Picked
+from wdtui.tui.readouts import readout
+from wdtui.tui.subjects import subjects
+from wdtui.tui.view import View
 from wdtui.tui.widgets.chart_grid import ChartGrid
 from wdtui.tui.widgets.plain_text import PlainText
 
@@ -143,8 +150,40 @@ async def test_several_runs_are_compared_at_the_cursor(recorded: Recorded, make_
         await press(pilot, "escape", "m", "down", "m", "down", "m", "left")
         status = pilot.app.screen.query_one("#status", PlainText)
         head, *rows = str(status.content).split("\n")
-        assert "step 24,180" in head and "weight norm" in head and len(rows) == 3
-        assert "(" not in rows[1] and ("(+" in rows[2] or "(−" in rows[2]), "the demo ended before"
+        assert re.split(r"\s{2,}", head.strip())[:4] == ["step 24,180", "test accuracy", "difference", "weight norm"]
+        values = [row[head.index("test accuracy") : head.index("weight norm")].split() for row in rows]
+        assert values[0] == ["–"], "the demo ended before"
+        assert len(values[1]) == 2 and re.fullmatch(r"[+−]\S+ %", " ".join(values[2][2:])), values
+        assert "loss" not in head
+        await resize(pilot, 200, 60)
+        assert "test loss" in str(status.content), "more metrics fit into more room"
+        await press(pilot, "0")
+        assert status.size.height == 1
+
+
+async def test_where_there_is_no_room_the_values_at_the_cursor_are_named_too(
+    recorded: Recorded, make_app: MakeApp
+) -> None:
+    for name in ("epsilon-1e-2", "epsilon-1e-5", "demo"):
+        recorded.add(name)
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await press(pilot, "escape", "m", "down", "m", "down", "m", "left")
+        status = pilot.app.screen.query_one("#status", PlainText)
+        lines = str(status.content).split("\n")
+        assert lines[0].startswith("step 24,180   test accuracy   ") and status.size.height == len(lines)
+        assert all(len(line) <= 76 for line in lines)
+        said = " ".join(lines)
+        for name in ("λ 0.1, ε 0.01", "λ 0.1, ε 1e-5", "λ 0.3, ε 0.01"):
+            assert re.search(rf"{name} (\S+ %|–)", said), said
+
+
+def test_a_read_out_counts_the_runs_that_have_no_room(recorded: Recorded) -> None:
+    for seed in range(12):
+        recorded.add("demo", seed=seed, points=20)
+    shown = [Shown(run, recorded.store.curves(run.id), (), Milestones(None, None, ())) for run in recorded.store.runs()]
+    text = readout("test_accuracy", subjects(shown, Identities().of), View(cursor=700.0), 76).plain
+    named = text.count("seed ")
+    assert text.count("\n") == 2 and 0 < named < 12 and text.endswith(f"   +{12 - named}")
 
 
 async def test_seeds_of_one_config_are_a_band(recorded: Recorded, make_app: MakeApp) -> None:

@@ -143,6 +143,8 @@ STATES: dict[str, tuple[Callable[[Recorded], None], tuple[int, int], tuple[str, 
         SIZE,
         (*MARK_ALL, "p", "type:weight_norm", "ctrl+x", "type:test_accuracy", "enter"),
     ),
+    "columns": (blow_ups, SIZE, ("escape", "T")),
+    "sorting": (blow_ups, SIZE, ("escape", "o")),
     "smoothed": (blow_ups, SIZE, ("escape", "a", "a", "right_square_bracket", "X")),
     "filtered": (four, SIZE, ("escape", "slash", "type:ε<1e-3 test>0.9 done")),
     "filter-with-an-error": (four, SIZE, ("escape", "slash", "type:tset>0.9")),
@@ -198,6 +200,17 @@ async def test_quit_question(recorded: Recorded, make_app: Callable[..., Any], p
     scheduler = FakeScheduler()
     scheduler.live, scheduler.queue = (3,), (4, 5)
     assert await drawn(make_app(scheduler), SIZE, "escape", "q") == picture(name="quit")
+
+
+async def test_a_part_that_is_dragged_over(recorded: Recorded, make_app: Callable[..., Any], picture: Any) -> None:
+    blow_ups(recorded)
+    app = make_app()
+    async with app.run_test(size=SIZE) as pilot:
+        await press(pilot, "escape")
+        await pilot.mouse_down("#chart-1", offset=(15, 4))
+        await pilot.hover("#chart-1", offset=(28, 4))
+        await settle(pilot)
+        assert svg(app) == picture(name="dragging")
 
 
 OWN = '''

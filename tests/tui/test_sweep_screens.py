@@ -245,6 +245,20 @@ async def test_the_map_follows_the_store(recorded: Recorded, make_app: MakeApp) 
         assert "3/14 runs done" in said and "1 running" in said and "600 steps/s" in said
 
 
+async def test_the_line_of_progress_omits_whole_parts(recorded: Recorded, make_app: MakeApp) -> None:
+    two_axes(recorded)
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, *OPENED)
+        view, shown = pilot.app.screen, {}
+        for width in (120, 80, 62, 40):
+            await resize(pilot, width, 24)
+            line = str(view.query_one("#progress").render()).lstrip("━─ ")
+            shown[width] = line.split("  ")
+        assert shown[120] == ["25/35 runs done", "2 running", "1 failed", "1,200 steps/s", "3:29 left"]
+        assert shown[80] == shown[120] and shown[62] == [*shown[120][:3], "3:29 left"]
+        assert shown[40] == ["25/35 runs done", "3:29 left"]
+
+
 async def test_further_axes_and_clicks(recorded: Recorded, make_app: MakeApp) -> None:
     axes = {"weight_decay": [0.0, 0.1], "width": [32, 64], "blocks": [1, 2], "loss": ["mse", "cross_entropy"]}
     sweep_of(recorded, Grid.of(BASE, axes))

@@ -12,6 +12,9 @@ from tui_tools import Recorded, drawn, press, settle
 from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Point
 from wdtui.store.records import Status
+from wdtui.tui.feed import Feed
+from wdtui.tui.identity import Identities
+from wdtui.tui.subjects import subjects, whole_span
 from wdtui.tui.view import View
 from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.chart_grid import ChartGrid
@@ -52,6 +55,22 @@ def test_panning_stops_at_the_ends() -> None:
 def test_zooming_a_logarithmic_axis_halves_its_decades() -> None:
     view = View(time_log=True).zoomed(0.5, (1.0, 10_000.0))
     assert view.span == pytest.approx((100, 10_000))
+
+
+def test_the_axis_of_runs_that_train_together_moves_seldom(recorded: Recorded) -> None:
+    first, second = (recorded.add("demo", points=1, status=Status.RUNNING) for _ in range(2))
+    names = RunConfig().columns
+    feed = Feed(recorded.store)
+    feed.show([first, second])
+    ends = []
+    for epoch in range(2, 400):
+        point = Point(epoch * 78, epoch, (0.5,) * len(names))
+        recorded.store.append(recorded.store.run(second).claim, [point], speed=1.0, milestones={})
+        snapshot = feed.poll()
+        assert snapshot is not None
+        ends.append(whole_span(subjects(snapshot.shown, Identities().of), View())[1])
+        assert epoch * 78 <= ends[-1] <= epoch * 78 * 1.15
+    assert len(set(ends[200:])) < len(ends[200:]) / 8
 
 
 async def test_the_cursor_reaches_the_end_of_the_longest_run(recorded: Recorded, make_app: Callable[..., Any]) -> None:

@@ -19,6 +19,7 @@ from wdtui.schema.curves import Curves, Point
 from wdtui.store.records import Status
 from wdtui.store.store import Store
 from wdtui.tui.app import WorkbenchApp
+from wdtui.tui.picture import aligned
 from wdtui.tui.screens.experiments import Gallery
 from wdtui.tui.widgets.chart_grid import ChartGrid
 
@@ -225,4 +226,4 @@ _NAMES = {" ": "space", ">": "greater_than_sign", "<": "less_than_sign", "=": "e
 def svg(app: WorkbenchApp) -> str:
     """The screen as an SVG without what differs from one drawing to the next."""
     drawn = app.export_screenshot(title="wdtui")
-    return re.sub(r"terminal-\d+", "terminal", drawn)
+    return aligned(re.sub(r"terminal-\d+", "terminal", drawn))

@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from wdtui.bench import large
 from wdtui.bench.layered import Layered
 from wdtui.store.store import Store
 
@@ -136,8 +137,8 @@ def with_three_runs(store: Path, seconds: float) -> dict[str, Any]:
     with opened(store, *command) as terminal:
         terminal.wait_for("quit")
         _wait_for_points(store)
-        terminal.read_for(2)
         terminal.type("\x1b")  # from the map of the sweep to the workbench
+        terminal.wait_for("weight decay workbench")
         terminal.read_for(2)
         traffic = terminal.read_for(seconds)
         latencies = _key_presses(terminal)
@@ -186,6 +187,35 @@ def with_layers(store: Path, seconds: float, layers: int) -> dict[str, Any]:
         "opened_ms": (shown - entered) * 1e3,
         "bytes_per_second": len(traffic) / seconds,
         "key_to_paint_ms": _summarised(latencies),
+    }
+
+
+def with_many_runs(store: Path) -> dict[str, Any]:
+    """Of 10,000 runs, most of them in 500 sweeps, and one of a million points, which is selected.
+
+    Keys are typed into the filter while that run is still being read, and then once more.
+    """
+    with Store(store) as opened_store:
+        large.fill(opened_store, runs=10_000, sweeps=500, points=1_000_000)
+    frames, lists = [], []
+    for _ in range(3):
+        with opened(store) as terminal:
+            frames.append(terminal.wait_for("quit") - terminal.started)
+            lists.append(terminal.wait_for("10,001") - terminal.started)
+    with opened(store) as terminal:
+        terminal.wait_for("10,001")
+        terminal.read_for(2)
+        while_reading = _key_presses(terminal, _LETTERS[:28])
+        terminal.type("\x1b")
+        while terminal.read_for(2):  # until nothing changes any more
+            pass
+        afterwards = _key_presses(terminal)
+    return {
+        "first_frame_s": statistics.median(frames),
+        "listed_s": statistics.median(lists),
+        "listed_worst_s": max(lists),
+        "key_to_paint_while_reading_ms": _summarised(while_reading),
+        "key_to_paint_ms": _summarised(afterwards),
     }
 
 
@@ -274,6 +304,7 @@ def main() -> None:
             "memory": memory_slope(store, 4 * given.seconds),
         }
         result["layers"] = [with_layers(store, given.seconds, layers) for layers in (100, 2000)]
+        result["many_runs"] = with_many_runs(store / "many")
     print(json.dumps(result, indent=2))
 
 

@@ -21,7 +21,7 @@ from wdtui.analysis.sweep_table import Row, columns, label, state, written
 from wdtui.cli import run_lines
 from wdtui.cli.views import Bar, Unframed, print_result
 from wdtui.plots.terminal.inline import share_bar
-from wdtui.runs.columns import TONES
+from wdtui.runs.row_texts import TONES
 from wdtui.runs.sweep_words import cell_name, opening_line, progress_line, spread_text, states_text
 from wdtui.runs.sweeps import Progress as SweepProgress
 from wdtui.schema.hyperparameters import format_value
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from wdtui.store.store import Store
 
 _PLAIN_SECONDS = 5.0
-_BAR = 6
+_BAR = 8
 _MOST_NUMBERS = 4
 """The number of runs that are named for one combination of values."""
 
@@ -236,7 +236,7 @@ def print_sweeps(sweeps: Sequence[SweepProgress]) -> None:
                stretch=1),
         Column("what varies", 20, 0, lambda progress: progress.sweep.grid.title, right=False, stretch=3),
         Column("runs", 6, 2, lambda progress: number(len(progress.runs))),
-        Column("", _BAR + GAP, 3, lambda progress: share_bar(progress.finished / len(progress.runs), _BAR),
+        Column("progress", _BAR + GAP, 3, lambda progress: share_bar(progress.finished / len(progress.runs), _BAR),
                right=False, tone=lambda progress: "running" if left(progress) else "muted"),
         Column("done", 6, 0, lambda progress: number(progress.finished)),
         Column("failed", 8, 1, lambda progress: number(progress.states["failed"]),
@@ -281,7 +281,9 @@ def _print_cells(progress: SweepProgress) -> None:
         head = metric.short if metric else label(schema, name)
         cells.append(Column(head, 6, 0 if name == main else 2 + place, partial(spread_text, schema, name=name)))
         if name == main and metric and metric.share:
-            cells.append(Column("", _BAR + GAP, 2, partial(_bar, name), right=False, tone=lambda row: "muted"))
+            cells.append(
+                Column(f"{head} bar", _BAR + GAP, 2, partial(_bar, name), right=False, tone=lambda row: "muted")
+            )
     rows = progress.table.rows
     run_lines.print_table(cells, rows, run_lines.plain_needed(cells, rows))
 

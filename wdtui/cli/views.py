@@ -176,15 +176,16 @@ def comparison_chart(schema: Schema, named: Sequence[tuple[str, Curves]], consol
 
 
 def _marks(schema: Schema, curves: Curves) -> list[Mark]:
-    from wdtui.plots.terminal import Mark
+    from wdtui.plots.terminal import EVENTS, Mark
 
     seen = milestones(curves, schema.judged)
-    marks = [Mark(step, "blow-up") for step in seen.blowup_steps]
-    if seen.fit_step is not None:
-        marks.append(Mark(seen.fit_step, f"fit {number(seen.fit_step)}"))
-    if seen.generalise_step is not None:
-        marks.append(Mark(seen.generalise_step, f"generalised {number(seen.generalise_step)}"))
-    return marks
+    marked = [(step, "blow-up", "") for step in seen.blowup_steps]
+    marked += [
+        (step, kind, f" {number(step)}")
+        for kind, step in (("fit", seen.fit_step), ("generalised", seen.generalise_step))
+        if step is not None
+    ]
+    return [Mark(step, kind + at, glyph=EVENTS[kind][0]) for step, kind, at in marked]
 
 
 def _drawn(

@@ -22,8 +22,6 @@ from wdtui.support.errors import WdtuiError
 
 Column = NDArray[np.float64] | NDArray[np.int64]
 
-_POINTS = 8192
-"""The number of points read from the store at a time: 3 MB with 45 metrics."""
 _COLUMN_BYTES = 32_000_000
 """The memory for columns that are collected at the same time. A single column may take more."""
 
@@ -182,10 +180,8 @@ def _run(
 
 def _parts(store: Store, run_id: int, last: int | None = None) -> Iterator[Curves]:
     """The points up to a step, in chunks."""
-    after = -1
-    while len(part := store.curves(run_id, after, most=_POINTS)) or part.lost:
-        after = max([*part.steps[-1:].tolist(), *part.lost[-1:]])
-        if last is not None and after >= last:
+    for part in store.pieces(run_id):
+        if last is not None and part.reached >= last:
             kept = part.steps <= last
             yield Curves(part.names, part.steps[kept], part.epochs[kept], part.values[kept], part.lost)
             return

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from wdtui.runs.trainer import Job, answer, jobs_from_stdin, read_group, start_anew, take_over_stdout
 from wdtui.runs.worker import BUSY, SIGNALS, STORE_FAILED, sentence
 from wdtui.store.store import RunBusyError, RunStoppedError, Status, Store, StoreError
+from wdtui.support.priority import give_way
 
 if TYPE_CHECKING:
     from wdtui.runs.group import Group
@@ -65,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     interruption = _Interruption(awaited=not options.runs)
+    if options.background:
+        give_way()
     code = 0
     _wait_for_one(options.after)
     jobs = [Job(run_ids, options.device, options.threads) for run_ids in options.runs]
@@ -107,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         "runs", type=read_group, nargs="*", metavar="RUN[,RUN…]", help="runs that the store holds; a group is one batch"
     )
     parser.add_argument("--bound", action="store_true", help="interrupt the run when the parent has ended")
+    parser.add_argument("--background", action="store_true", help="give way to other programs")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int)
     parser.add_argument(

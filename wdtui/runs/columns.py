@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
-import datetime
 import itertools
 import math
 import re
@@ -19,43 +18,21 @@ from typing import Any, Self
 from rich.cells import cell_len
 
 from wdtui.plots.terminal.inline import EMPTY, share_bar, sparkline
+from wdtui.runs import row_texts
 from wdtui.runs.digests import NOT_READ, PLACES, Digest, Digested
 from wdtui.runs.groups import Group
 from wdtui.runs.labels import knobs, schemas_of
 from wdtui.schema.hyperparameters import Hyperparameter
 from wdtui.schema.metric import Metric
 from wdtui.schema.schema import Schema
-from wdtui.store.records import TAG, RunRecord, Status
+from wdtui.store.records import TAG, RunRecord
 from wdtui.support.table import GAP, Column
-from wdtui.support.text import NOTHING, clean, duration, number, scientific
+from wdtui.support.text import NOTHING, clean, duration, number
 
-SYMBOLS = {
-    Status.QUEUED: "○",
-    Status.RUNNING: "●",
-    Status.PAUSED: "‖",
-    Status.DONE: "✓",
-    Status.FAILED: "✗",
-    Status.DIVERGED: "∞",
-    Status.INTERRUPTED: "◐",
-    Status.STOPPED: "■",
-    Status.DAMAGED: "!",
-}
-TONES = {
-    Status.RUNNING: "running",
-    Status.PAUSED: "running",
-    Status.FAILED: "error",
-    Status.DIVERGED: "error",
-    Status.DAMAGED: "error",
-    Status.QUEUED: "muted",
-    Status.INTERRUPTED: "muted",
-    Status.STOPPED: "muted",
-}
 _TAGS, _TRACK = re.compile(f"({TAG.pattern})"), re.compile(f"({EMPTY}+)")
 _MOST_OF_A_HEADING = 16
 """The number of cells for a column because of its heading: a field without a symbol, a metric without a short name."""
-_MOST_STEERED = 5
-"""The number of cells for a steered value in the columns of λ and ε."""
-_BAR, _SHORTEST_CURVE = 6, 10
+_BAR, _SHORTEST_CURVE = 8, 10
 """The number of cells of a bar, and the smallest one of a curve."""
 _LONGEST_TEXT = 60
 """The largest number of cells that a text asks for."""
@@ -107,92 +84,6 @@ class RunColumn(Column[RunRecord]):
         return min(cell_len(text), _LONGEST_TEXT) + GAP if text else 0
 
 
-def state(run: RunRecord) -> str:
-    return f"{SYMBOLS[run.status]} {run.state}"
-
-
-def progress(run: RunRecord) -> str:
-    """18,330/30,030 for an unfinished run, else only the last step."""
-    return number(run.step) if run.step >= run.steps else f"{number(run.step)}/{number(run.steps)}"
-
-
-def what_happened(run: RunRecord) -> str:
-    """The state of a run, then what was steered, from its first value to the current one, then its tags."""
-    symbol = run.schema.symbol
-    steered = [f"{symbol(name)} {run.written(name)}" for name in run.steered_fields]
-    standing = _standing(run)
-    return " · ".join(filter(None, [standing or clean(run.note), *steered, " ".join(run.tags) if standing else ""]))
-
-
-def _standing(run: RunRecord) -> str:
-    """The time left of a live run, else its blow-ups, its generalisation, or why it failed."""
-    if run.status == Status.RUNNING and run.speed:
-        return f"{number(round(run.speed))} steps/s · {_time_left(run)} left"
-    count, period = _blow_ups(run), run.milestones.get("blowups", {}).get("median_period")
-    if count:
-        every = f", every ~{number(round(period))}" if period else ""
-        return f"{count} blow-up{'s' if count > 1 else ''}{every}"
-    if run.status in (Status.FAILED, Status.DIVERGED, Status.DAMAGED):
-        return clean(run.reason)
-    reached = _milestone("generalise_step", run)
-    return f"generalised at {number(reached)}" if reached else ""
-
-
-def _time_left(run: RunRecord) -> str:
-    return duration((run.steps - run.step) / run.speed) if run.speed else NOTHING
-
-
-def _shortly(run: RunRecord) -> str:
-    """What happened with fewer numbers, for little room."""
-    if run.status == Status.RUNNING and run.speed:
-        return f"{_time_left(run)} left"
-    return re.sub(r", every ~[\d,]+", "", what_happened(run))
-
-
-def _blow_ups(run: RunRecord) -> int:
-    return run.milestones.get("blowups", {}).get("count") or 0
-
-
-def _milestone(name: str, run: RunRecord) -> int | None:
-    step: int | None = run.milestones.get("milestones", {}).get(name)
-    return step
-
-
-def _given(field: str) -> Callable[[RunRecord], Any]:
-    return lambda run: run.in_force.get(field)
-
-
-def _written(field: str) -> Callable[[RunRecord], str]:
-    """The value in force, after an arrow if it was steered, shortened to fit."""
-
-    def written(run: RunRecord) -> str:
-        if run.damaged or field not in run.values:
-            return NOTHING
-        value = run.in_force[field]
-        if field not in run.steered_fields:
-            return run.schema.field(field).written(value)
-        shorter = (number, lambda value: number(float(f"{value:.2g}")), lambda value: scientific(value, 1), scientific)
-        texts = [f"→{write(value)}" for write in shorter]
-        return next((text for text in texts if len(text) <= _MOST_STEERED), texts[-1])
-
-    return written
-
-
-def _name(run: RunRecord) -> str:
-    return clean(run.name or run.experiment) or NOTHING
-
-
-def _name_and_parent(run: RunRecord) -> str:
-    return " · ".join(filter(None, [clean(run.name or run.experiment), run.fork_of])) or NOTHING
-
-
-def _short_name_and_parent(run: RunRecord) -> str:
-    if run.parent is None:
-        return _name(run)
-    name = clean(run.name or run.experiment)
-    return f"↳{run.parent} {name}" if name else f"↳{run.parent} at {number(run.parent_step)}"
-
-
 def _muted(run: RunRecord) -> str:
     return "muted"
 
@@ -201,21 +92,8 @@ def _liveliness(run: RunRecord) -> str:
     return "running" if run.live else "muted"
 
 
-def _date(seconds: float | None) -> str:
-    return datetime.datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M") if seconds else NOTHING
-
-
-def _seconds(run: RunRecord) -> float | None:
-    """How long a run has been training since its owner took it."""
-    until = run.heartbeat if run.live else run.ended
-    return until - run.started if until and run.started else None
-
-
 def _bar_of_steps(run: RunRecord) -> str:
     return "" if run.step >= run.steps else share_bar(run.step / run.steps, _BAR)
-
-
-# Which columns there are
 
 
 class RunColumns:
@@ -264,15 +142,16 @@ def _heading(title: str, least: int = 6) -> int:
 
 def _about_runs() -> Iterator[RunColumn]:
     yield RunColumn(
-        "state", 11, 0, state, lambda run: run.status_text, right=False, tone=lambda run: TONES.get(run.status, ""),
-        key="run:state", about="state", of_group=lambda group: group.state,
+        "state", 11, 0, row_texts.state, lambda run: run.status_text, right=False, key="run:state", about="state",
+        tone=lambda run: row_texts.TONES.get(run.status, ""), of_group=lambda group: group.state,
     )  # fmt: skip
     yield RunColumn(
         "run", 6, 5, lambda run: f"#{run.id}", lambda run: run.id, tone=_muted, key="run:id", about="number"
     )
     yield RunColumn(
-        "name", 14, 1, _name_and_parent, _name, right=False, shorter=_short_name_and_parent, stretch=4,
-        key="run:name", about="name or experiment, and parent", of_group=lambda group: group.name,
+        "name", 14, 1, row_texts.name_and_parent, row_texts.name, right=False, stretch=4, key="run:name",
+        shorter=row_texts.short_name_and_parent, about="name or experiment, and parent",
+        of_group=lambda group: group.name,
     )  # fmt: skip
 
 
@@ -287,8 +166,8 @@ def _of_fields(schemas: Iterable[Schema], heads: Mapping[str, str]) -> Iterator[
 def _of_field(name: str, field: Hyperparameter | None, head: str, rank: int) -> RunColumn:
     title, label = (head or field.symbol or name, field.label) if field else (name, name)
     return RunColumn(
-        title, _heading(title), rank, _written(name), _given(name), key=f"field:{name}", about=_called(label, name),
-        of_group=methodcaller("field", name),
+        title, _heading(title), rank, row_texts.written(name), row_texts.given(name), key=f"field:{name}",
+        about=_called(label, name), of_group=methodcaller("field", name),
     )  # fmt: skip
 
 
@@ -298,8 +177,8 @@ def _of_steps() -> Iterator[RunColumn]:
         of_group=lambda group: f"{math.floor(group.share * 100)} %",
     )  # fmt: skip
     yield RunColumn(
-        "", _BAR + GAP, 4, _bar_of_steps, right=False, tone=_liveliness, optional=True, key="run:progress",
-        about="progress as a bar", of_group=lambda group: share_bar(group.share, _BAR),
+        "progress", _BAR + GAP, 4, _bar_of_steps, right=False, tone=_liveliness, optional=True, key="run:progress",
+        about="share of its steps, as a bar", of_group=lambda group: share_bar(group.share, _BAR),
     )  # fmt: skip
 
 
@@ -332,9 +211,10 @@ def _of_metric(metric: Metric, rank: int) -> Iterator[RunColumn]:
         about=_called(metric.label, metric.name), of_group=lambda group: shown(group.best) if group.best else NOTHING,
     )  # fmt: skip
     if metric.share:
+        title = f"{metric.short} bar"
         yield RunColumn(
-            "", _BAR + GAP, 7, drawn, right=False, tone=_liveliness, key=f"bar:{metric.name}",
-            about=_called(f"{metric.label} as a bar", metric.name),
+            title, _heading(title, _BAR + GAP), 7, drawn, right=False, tone=_liveliness, both_ends=True,
+            key=f"bar:{metric.name}", about=_called(f"{metric.label} as a bar", metric.name),
             of_group=lambda group: drawn(group.best) if group.best else "",
         )  # fmt: skip
 
@@ -358,28 +238,29 @@ def _of_curve(metric: Metric, digests: Digested) -> Iterator[RunColumn]:
     yield value("smoothed", attrgetter("smoothed"))
     yield RunColumn(
         f"{metric.short} curve", _SHORTEST_CURVE + GAP, 2, lambda run: "", right=False, tone=_liveliness, stretch=1,
-        metric=metric.name, key=f"curve:{metric.name}",
+        both_ends=True, metric=metric.name, key=f"curve:{metric.name}",
         about=_called(f"curve of {metric.label}", metric.name), drawn=drawn,
     )  # fmt: skip
 
 
 def _more() -> Iterator[RunColumn]:
     """What else can be said of a run, and at the end what happened to it."""
-    yield _number("created", "time of creation", lambda run: run.created or None, _date)
-    yield _number("duration", "time since its training was last started", _seconds, duration)
+    yield _number("created", "time of creation", lambda run: run.created or None, row_texts.date)
+    yield _number("duration", "time since its training was last started", row_texts.seconds, duration)
     yield _number("epoch", "epoch", lambda run: run.epoch)
     yield _number("steps/s", "speed at the newest point", lambda run: run.speed and round(run.speed))
-    yield _number("fit", "step at which it fitted", partial(_milestone, "fit_step"))
-    yield _number("generalised", "step at which it generalised", partial(_milestone, "generalise_step"))
-    yield _number("blow-ups", "number of blow-ups", _blow_ups)
+    yield _number("fit", "step at which it fitted", partial(row_texts.milestone, "fit_step"))
+    yield _number("generalised", "step at which it generalised", partial(row_texts.milestone, "generalise_step"))
+    yield _number("blow-ups", "number of blow-ups", row_texts.blow_ups)
     yield _text("experiment", lambda run: clean(run.experiment))
     yield _text("problem", lambda run: clean(run.schema.problem))
     yield _text("device", lambda run: clean(run.device))
     yield _text("tags", lambda run: " ".join(run.tags), tagged=True)
     yield _text("note", lambda run: clean(run.note), tagged=True)
     yield RunColumn(
-        "", 20, 4, what_happened, right=False, tone=_muted, stretch=3, shorter=_shortly, tagged=True,
-        key="run:happened", about="what happened, or its time left", of_group=lambda group: group.summary,
+        "", 20, 4, row_texts.what_happened, right=False, tone=_muted, stretch=3, tagged=True, key="run:happened",
+        shorter=row_texts.happened_shortly, about="what happened, or its time left",
+        of_group=lambda group: group.summary,
     )  # fmt: skip
 
 
@@ -418,7 +299,7 @@ def curve(shape: Sequence[float], cells: int, metric: Metric) -> str:
     shown = [shape[known[place]] if place >= 0 else math.nan for place in places] if known else []
     if metric.log:
         shown = [math.log(value) if value > 0 else math.nan for value in shown]
-    return sparkline(shown, (0.0, 1.0) if metric.share else None)
+    return sparkline(shown, (0.0, 1.0) if metric.share else None, dots=True)
 
 
 def sorted_by(column: RunColumn | None, reverse: bool, runs: Iterable[RunRecord]) -> list[RunRecord]:

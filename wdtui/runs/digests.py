@@ -104,12 +104,12 @@ class Digests:
             if reading is None or not reading.continues(run) or not reading.folds.keys() >= known.keys():
                 reading = _Reading(run, {name: Fold(metric, _span(run)) for name, metric in known.items()})
             try:
-                newer = self._store.curves(run.id, after_step=reading.step)
+                for newer in self._store.pieces(run.id, reading.step):
+                    known_points = int(np.searchsorted(newer.steps, run.step, side="right"))
+                    for name, fold in reading.folds.items():
+                        fold.add(newer.steps[:known_points], newer[name][:known_points])
             except StoreError:
                 continue
-            known_points = int(np.searchsorted(newer.steps, run.step, side="right"))
-            for name, fold in reading.folds.items():
-                fold.add(newer.steps[:known_points], newer[name][:known_points])
             reading.step = run.step
             reading.digests = {name: fold.digest() for name, fold in reading.folds.items()}
             self._read[run.id] = reading

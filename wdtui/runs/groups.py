@@ -117,13 +117,13 @@ def grouped(
     A run of several sweeps counts for the newest. A folded sweep shows only its own row.
     """
     sweep_of = {run_id: sweep for sweep in sweeps for run_id in sweep.run_ids}
+    of_runs = [(run, sweep_of.get(run.id)) for run in runs]
     members: dict[int, list[RunRecord]] = {}
-    for run in runs:
-        if sweep := sweep_of.get(run.id):
+    for run, sweep in of_runs:
+        if sweep:
             members.setdefault(sweep.id, []).append(run)
     rows: list[RunRecord | Group] = []
-    for run in runs:
-        sweep = sweep_of.get(run.id)
+    for run, sweep in of_runs:
         if sweep is None or (sweep.id in members and len(members[sweep.id]) < _LEAST):
             rows.append(run)
         elif group := members.pop(sweep.id, None):

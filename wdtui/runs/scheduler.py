@@ -62,12 +62,22 @@ class Scheduler:
     """
 
     def __init__(
-        self, store: Store, *, device: str = "auto", slots: int | None = None, threads: int | None = None
+        self,
+        store: Store,
+        *,
+        device: str = "auto",
+        slots: int | None = None,
+        threads: int | None = None,
+        background: bool = False,
     ) -> None:
-        """`device` and `threads` apply to runs that are submitted without them."""
+        """`device` and `threads` apply to runs that are submitted without them.
+
+        In the `background` the processes give way to other programs, such as the app that started them.
+        """
         self._store = store
         self.device = device
         self._threads = threads
+        self._background = background
         self._changed = threading.Condition()
         """Guards everything below. No thread that holds it waits for the store, PyTorch or a process."""
         self._slots = slots
@@ -256,6 +266,7 @@ class Scheduler:
             device=device,
             threads=job.needs,
             trainer=trainer,
+            background=self._background,
             on_end=self._finish,
         )
         worker.start()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from wdtui.analysis.sweep_table import Row, written
 from wdtui.runs.sweeps import Progress
 from wdtui.schema.hyperparameters import Value, format_value
 from wdtui.schema.schema import Schema
 from wdtui.studies.grid import Cell, Grid
+from wdtui.support.table import GAP, omitting
 from wdtui.support.text import NOTHING, duration, number
 
 
@@ -21,15 +24,20 @@ def counted(runs: int) -> str:
     return f"{number(runs)} runs" if runs != 1 else "1 run"
 
 
-def progress_line(progress: Progress) -> str:
-    """A line about the progress of a sweep."""
-    states = progress.states
-    parts = [f"{number(progress.finished)}/{number(len(progress.runs))} runs done"]
-    told = ("running", "paused", "failed", "diverged", "steered", "interrupted", "stopped", "missing")
-    parts += [f"{number(states[state])} {state}" for state in told if states[state]]
-    speed = progress.speed
-    parts += [f"{number(round(speed))} steps/s  {duration(progress.seconds_left)} left"] if speed else []
-    return "  ".join(parts)
+_STATES = {
+    "running": 3, "paused": 3, "failed": 2, "diverged": 2, "steered": 5, "interrupted": 4, "stopped": 4, "missing": 4
+}  # fmt: skip
+"""The states that a line about a sweep counts, with the rank of each."""
+
+
+def progress_line(progress: Progress, width: float = math.inf) -> str:
+    """A line about the progress of a sweep. Without room for all its parts, those with the highest rank are omitted."""
+    states, speed = progress.states, progress.speed
+    parts = {f"{number(progress.finished)}/{number(len(progress.runs))} runs done": 0}
+    parts |= {f"{number(states[state])} {state}": rank for state, rank in _STATES.items() if states[state]}
+    parts |= {f"{number(round(speed))} steps/s": 6, f"{duration(progress.seconds_left)} left": 1} if speed else {}
+    shown = omitting({part: len(part) + GAP for part in parts}, width + GAP, rank=parts.__getitem__)
+    return (" " * GAP).join(shown)
 
 
 def cell_name(grid: Grid, cell: Cell) -> str:

@@ -39,14 +39,15 @@ class Job:
 class Trainer:
     """A process that trains one run or batch at a time, in its own session: Ctrl-C and a closed terminal spare it."""
 
-    def __init__(self, folder: Path, log: Path, *, bound: bool = False) -> None:
+    def __init__(self, folder: Path, log: Path, *, bound: bool = False, background: bool = False) -> None:
         """Start it for the store in a folder. Raises OSError. Its log holds what goes wrong before its first run.
 
-        If it is `bound`, it interrupts its run once this process has ended.
+        If it is `bound`, it interrupts its run once this process has ended. In the `background` it gives way to others.
         """
         self.device = ""
         """Where it has trained, and may still hold memory."""
-        self._process = _start([str(folder), *(["--bound"] if bound else [])], log, pipe=subprocess.PIPE)
+        options = ["--bound"] * bound + ["--background"] * background
+        self._process = _start([str(folder), *options], log, pipe=subprocess.PIPE)
         self.pid = self._process.pid
 
     def begin(self, job: Job) -> None:

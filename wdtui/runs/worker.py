@@ -160,13 +160,20 @@ class ChildWorker(Worker):
     `error` is a ChildError if the process could not begin, and a ChildDiedError if it was killed.
     """
 
-    def __init__(self, *arguments: Any, trainer: Trainer | None = None, bound: bool = False, **options: Any) -> None:
-        """`trainer` is an idle process; without one a new one starts.
+    def __init__(
+        self,
+        *arguments: Any,
+        trainer: Trainer | None = None,
+        bound: bool = False,
+        background: bool = False,
+        **options: Any,
+    ) -> None:
+        """`trainer` is an idle process; without one a new one starts, `background` says at a lower priority.
 
         If this process ends without interrupting it, the other one goes on, unless it is `bound` to this one.
         """
         super().__init__(*arguments, **options)
-        self._bound = bound
+        self._bound, self._background = bound, background
         self.trainer = trainer
         """Once the thread has ended, a process that can train another run, or None."""
         self.pid: int | None = None
@@ -194,7 +201,9 @@ class ChildWorker(Worker):
         with self._starting:
             if self._interruption:
                 return self._store.run(self.run_id).status
-            trainer = self.trainer = self.trainer or Trainer(self._store.folder, log, bound=self._bound)
+            trainer = self.trainer = self.trainer or Trainer(
+                self._store.folder, log, bound=self._bound, background=self._background
+            )
             trainer.begin(Job(self.run_ids, self.device, self.threads))
             self.pid = trainer.pid
         self.launched.set()

@@ -68,6 +68,11 @@ class Curves:
     def _places(self) -> dict[str, int]:
         return {name: place for place, name in enumerate(self.names)}
 
+    @property
+    def reached(self) -> int:
+        """The step of the newest point, also if that is lost; -1 without points."""
+        return int(max([-1, *self.steps[-1:], *self.lost[-1:]]))
+
     def measured(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Steps and values of a metric at the points that have a finite one, [measurements] each."""
         values = self[name]

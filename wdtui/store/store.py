@@ -88,6 +88,10 @@ def default_folder() -> Path:
     return platformdirs.user_data_path("wdtui")
 
 
+_PIECE, _PIECE_VALUES = 5_000, 500_000
+"""The most points, and the most values, that are read at a time by a reader that must not be busy for long."""
+
+
 class Store:
     """Runs with their points, events and commands, in the file `wdtui.sqlite3` of one folder.
 
@@ -492,6 +496,17 @@ class Store:
             newest_step = run.step if run.latest_text != "{}" else -1
             names = columns_of(connection, run_id)
             return read_points(connection, run_id, names, after_step, newest_step, most)
+
+    def piece(self, run_id: int, after_step: int = -1) -> Curves:
+        """The points of a run after a step as `curves` reads them, but no more than can be read in a moment."""
+        most = min(_PIECE, _PIECE_VALUES // max(len(self.columns(run_id)), 1))
+        return self.curves(run_id, after_step, most=max(most, 1))
+
+    def pieces(self, run_id: int, after_step: int = -1) -> Iterator[Curves]:
+        """All points of a run after a step, piece by piece."""
+        while len(piece := self.piece(run_id, after_step)) or piece.lost:
+            after_step = piece.reached
+            yield piece
 
     def events(self, run_id: int) -> list[Event]:
         """The events of a run, by step. Damaged or missing events are replaced by one of the kind UNREADABLE."""

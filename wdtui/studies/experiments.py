@@ -35,11 +35,12 @@ from wdtui.schema.steering import Plan
 from wdtui.studies.branches import Branching, Case
 from wdtui.studies.claims import Claim, read_claims
 from wdtui.studies.grid import check_count, read_axis
+from wdtui.studies.keys import Kinds, check_keys
 from wdtui.studies.notes import Note, read_notes
 from wdtui.studies.pictures import Picture, Thumbnail, read_picture
 from wdtui.support.errors import WdtuiError
 from wdtui.support.files import parse_toml, read_toml_text
-from wdtui.support.text import clean, too_long
+from wdtui.support.text import clean
 
 EFFECTS = (
     "first steps",
@@ -56,7 +57,7 @@ OTHER = "other questions"
 """The group of the experiments that name no effect, the last one."""
 
 _TEXTS, _TABLES, _LISTS = ("question", "article", "expected"), ("config", "axes"), ("claims", "notes")
-_KEYS: dict[str, tuple[type, str]] = (
+_KINDS: Kinds = (
     dict.fromkeys((*_TEXTS, "effect", "problem"), (str, "text"))
     | dict.fromkeys((*_TABLES, "fork", "quick", "picture"), (dict, "a table"))
     | dict.fromkeys(_LISTS, (list, "tables, as [[claims]] is"))
@@ -262,7 +263,7 @@ def load(name: str) -> Experiment:
 
 def _experiment(name: str, content: dict[str, Any], beside: Path) -> Experiment:
     """An experiment from what its TOML says; a problem's file is named relative to the folder `beside`."""
-    _check_keys(content, _KEYS, "an experiment")
+    check_keys(content, _KINDS, "an experiment")
     if "question" not in content:
         raise ExperimentError('the question is missing: question = "…".')
     parts: dict[str, Any] = {key: clean(content[key]) for key in _TEXTS if key in content}
@@ -283,7 +284,7 @@ def _experiment(name: str, content: dict[str, Any], beside: Path) -> Experiment:
     if "quick" not in content:
         return full
     changes = content["quick"]
-    _check_keys(changes, {key: _KEYS[key] for key in _TABLES}, "quick")
+    check_keys(changes, {key: _KINDS[key] for key in _TABLES}, "quick")
     config, axes = config | changes.get("config", {}), axes | changes.get("axes", {})
     axes = {field: values for field, values in axes.items() if field not in changes.get("config", {})}
     return dataclasses.replace(full, quick=_variant(name, config, axes, parts, content, quick=True))
@@ -316,14 +317,3 @@ def _variant(
     if quick or "quick" not in content:
         picture = read_picture(experiment.schema, content.get("picture", {}), cases, experiment.axes)
     return dataclasses.replace(experiment, claims=claims, picture=picture)
-
-
-def _check_keys(content: dict[str, Any], keys: dict[str, tuple[type, str]], what: str) -> None:
-    for key, value in content.items():
-        if key not in keys:
-            raise ExperimentError(f"{key} is not a key of {what}{nearest(key, keys)}")
-        kind, words = keys[key]
-        if not isinstance(value, kind):
-            raise ExperimentError(f"{key} must be {words}.")
-        if isinstance(value, str) and (why := too_long(value)):
-            raise ExperimentError(f"{key} {why}.")

@@ -21,10 +21,11 @@ from wdtui.schema.schema import Schema
 from wdtui.studies.branches import Branch, Case, config_of, in_words, value_in
 from wdtui.studies.claims import choose, read_cases
 from wdtui.studies.grid import coarse_to_fine
+from wdtui.studies.keys import Kinds, check_keys
 
 MOST_CURVES = 7
 """How many curves can be told apart."""
-_KEYS: dict[str, tuple[type, str]] = {
+_KINDS: Kinds = {
     "metrics": (list, "a list of metrics"),
     "where": (dict, "a table"),
     "along": (str, "text"),
@@ -52,12 +53,7 @@ class Picture:
 
 def read_picture(schema: Schema, table: Any, cases: Sequence[Case], axes: Iterable[str]) -> Picture:
     """The table [picture] of an experiment with these runs, forks and axes. Raises ConfigError."""
-    for key, value in table.items():
-        if key not in _KEYS:
-            raise ConfigError(f"{key} is not a key of [picture]{nearest(key, _KEYS)}")
-        kind, words = _KEYS[key]
-        if not isinstance(value, kind):
-            raise ConfigError(f"{key} of [picture] must be {words}.")
+    check_keys(table, _KINDS, "[picture]")
     metrics = tuple(map(str, table.get("metrics", ())))
     known = schema.recording(metrics) if schema.source else schema  # a run shows what it records once it is trained
     for metric in metrics:

@@ -62,11 +62,21 @@ def fitting(columns: Iterable[AnyColumn], width: int, needed: Mapping[AnyColumn,
 
     A column that stretches gets what it needs only where there is room for it beside all others.
     """
-    cells = {column: column.width if column.stretch else max(column.width, needed[column]) for column in columns}
-    while len(cells) > 1 and sum(cells.values()) > width:
-        del cells[max(cells, key=lambda column: column.rank)]
+    wanted = {column: column.width if column.stretch else max(column.width, needed[column]) for column in columns}
+    cells = omitting(wanted, width, rank=lambda column: column.rank)
     growing = sorted((column for column in cells if column.stretch), key=lambda column: needed[column])
     for place, column in enumerate(growing):
         rest = max(width - sum(cells.values()), 0) * column.stretch // sum(other.stretch for other in growing[place:])
         cells[column] += min(rest, max(needed[column] - cells[column], 0))
     return [*cells.items()]
+
+
+Part = TypeVar("Part")
+
+
+def omitting(cells: Mapping[Part, int], width: float, rank: Callable[[Part], Any]) -> dict[Part, int]:
+    """The parts of a line, and their cells, that fit into a width: those with the highest rank are omitted first."""
+    left = dict(cells)
+    while len(left) > 1 and sum(left.values()) > width:
+        del left[max(left, key=rank)]
+    return left

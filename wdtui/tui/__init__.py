@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import sys
 from pathlib import Path
@@ -51,6 +52,7 @@ def open_app(
     that of the settings is used. Raises TerminalError before anything is drawn, and StoreError.
     """
     check_terminal()
+    gc.disable()  # until the app has started: collections find nothing, and take a fifth of the time
     from wdtui import settings
 
     chosen = settings.read()
@@ -62,7 +64,11 @@ def open_app(
 
     with Store(store_folder) as store:
         scheduler = Scheduler(
-            store, device=device, slots=opening.workers if opening else None, threads=chosen.value("threads")
+            store,
+            device=device,
+            slots=opening.workers if opening else None,
+            threads=chosen.value("threads"),
+            background=True,
         )
         app = WorkbenchApp(store, scheduler, device=device, opening=opening, fps=fps, settings=chosen)
         app.run(mouse=mouse is not False)

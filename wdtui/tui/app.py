@@ -6,12 +6,13 @@ import asyncio
 import gc
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textual import work
+from textual.filter import LineFilter
 from textual.reactive import reactive
 from textual.widgets import Input
 
@@ -25,11 +26,12 @@ from wdtui.tui import Opening, terminal, theme
 from wdtui.tui.controls import Controls
 from wdtui.tui.feed import Feed, Snapshot
 from wdtui.tui.identity import Identities
-from wdtui.tui.key_order import KeyOrder
+from wdtui.tui.key_order import TYPING_SECONDS, KeyOrder
 from wdtui.tui.keymap import keymap
 from wdtui.tui.layouts import Layouts
 from wdtui.tui.palette import Actions
 from wdtui.tui.screens.workbench import Workbench
+from wdtui.tui.sixteen import SixteenColours
 
 if TYPE_CHECKING:
     from wdtui.runs.scheduler import Scheduler
@@ -43,8 +45,11 @@ _STOP_SECONDS = 60.0
 _MOST_NOTICES = 3
 _STARTED_SECONDS = 4.0
 """What is in memory by then, such as PyTorch's modules, stays. Garbage collections that skip it are shorter."""
+_BREATH = 0.01
+"""The pause after reading some of a run's very many points, in which what else has come is handled."""
 _MOST_SECONDS_WAITED = 0.5
 """Reading the store waits for a person who types for no longer."""
+_SIXTEEN_COLOURS = SixteenColours()
 
 
 class WorkbenchApp(KeyOrder):
@@ -89,9 +94,15 @@ class WorkbenchApp(KeyOrder):
         self._fps: float = fps or chosen.value("fps")
         self._complaint = ""
         self._rest_until = self._looked = 0.0
+        self._reading_on = False
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return theme.DEFAULTS
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's filters, after one for a theme of the terminal's own 16 colours."""
+        filters = super().get_line_filters()
+        return [_SIXTEEN_COLOURS, *filters] if self.native_ansi_color else filters
 
     def on_mount(self) -> None:
         self.set_keymap(self.keymap)
@@ -118,7 +129,7 @@ class WorkbenchApp(KeyOrder):
             elif opening.config or opening.run_id is not None:
                 self.start(opening)
         self.set_interval(1 / self._fps, self._look_again)
-        self.set_timer(_STARTED_SECONDS, gc.freeze)
+        self.set_timer(_STARTED_SECONDS, _collect_from_now_on)
 
     def _look_again(self) -> None:
         """Read the store, unless the last time was slow: reading takes at most a fifth of the time. Keys come first."""
@@ -164,9 +175,20 @@ class WorkbenchApp(KeyOrder):
         if snapshot:
             before, self.snapshot = self.snapshot, snapshot
             self._announce_ends(before, snapshot)
+        if self.feed.behind and not self._reading_on:
+            self._reading_on = True
+            self.set_timer(_BREATH, self._read_on)
         for notice in self.controls.scheduler.notices():
             if notice.kind != "ended":
                 self.notify(notice.text, severity="error" if notice.kind == "failed" else "warning", markup=False)
+
+    def _read_on(self) -> None:
+        """Read the next points of a run with very many, between the keys of a person who types."""
+        if self.typing:
+            self.set_timer(TYPING_SECONDS, self._read_on)
+        else:
+            self._reading_on = False
+            self.look()
 
     def _report_damage(self) -> None:
         """Report runs and sweeps that cannot be found or read any more, as no row of the table can show them."""
@@ -199,6 +221,7 @@ class WorkbenchApp(KeyOrder):
     def open_sweep(self, sweep: Sweep) -> None:
         from wdtui.tui.screens.sweep import SweepView
 
+        self.look()
         try:
             self.push_screen(SweepView(sweep))
         except WdtuiError as error:  # stored by another version
@@ -221,13 +244,12 @@ class WorkbenchApp(KeyOrder):
 
     @work(group="aside")
     async def do_in_thread(self, action: Callable[[], _T], then: Callable[[_T], object]) -> None:
-        """Do something slow to the store in a thread, then continue with its result."""
+        """Do something slow with the store in a thread, then continue with its result."""
         try:
             outcome = await asyncio.to_thread(action)
         except WdtuiError as error:
             self.notify(str(error), severity="error", markup=False)
             return
-        self.look()
         then(outcome)
 
     def action_experiments(self) -> None:
@@ -308,6 +330,12 @@ class WorkbenchApp(KeyOrder):
         from wdtui.tui.screens.dialogs import Waiting
 
         self.push_screen(Waiting(text))
+
+
+def _collect_from_now_on() -> None:
+    """Begin to collect garbage, but not among what is in memory by now."""
+    gc.freeze()
+    gc.enable()
 
 
 def _stopped(scheduler: Any, reason: str) -> bool:

@@ -69,6 +69,8 @@ class Feed:
         self._wanted: tuple[int, ...] = ()
         self._curves: dict[int, _Growing] = {}
         self._shown: dict[int, Shown] = {}
+        self._partly: set[int] = set()
+        """The shown runs that have more points than were read."""
         self._snapshot = Snapshot()
         self._sweeps: tuple[Membership, ...] = ()
         self._sweeps_version: tuple[int, ...] = ()
@@ -78,6 +80,12 @@ class Feed:
         self._wanted = tuple(run_ids)
         for run_id in self._shown.keys() - set(self._wanted):
             del self._shown[run_id], self._curves[run_id]
+        self._partly &= {*self._wanted}
+
+    @property
+    def behind(self) -> bool:
+        """Whether the next `poll` will read more points, as there were too many for one."""
+        return bool(self._partly)
 
     def poll(self) -> Snapshot | None:
         """Read what is new; None if nothing has changed. Raises StoreError."""
@@ -125,24 +133,31 @@ class Feed:
         if run is None:
             self._shown.pop(run_id, None)
             self._curves.pop(run_id, None)
+            self._partly.discard(run_id)
             return None
-        if before and before.run is run:
+        if before and before.run is run and run_id not in self._partly:
             return before
         try:
             self._shown[run_id] = self._extended(run)
         except StoreError:  # deleted since its record was read
+            self._partly.discard(run_id)
             return before
         return self._shown[run_id]
 
     def _extended(self, run: RunRecord) -> Shown:
         growing = self._curves.get(run.id)
-        if growing is None or growing.last_step > run.step:  # new, or truncated and being trained again
+        if growing is None or growing.reached > run.step:  # new, or truncated and being trained again
             growing = self._curves[run.id] = _Growing()
-        newer = self._store.curves(run.id, after_step=growing.last_step)
+        newer = self._store.piece(run.id, growing.reached)
         if growing.names not in ((), newer.names):  # it records more than it did
             growing = self._curves[run.id] = _Growing()
-            newer = self._store.curves(run.id)
+            newer = self._store.piece(run.id)
+        before = growing.reached
         growing.add(newer)
+        if before < growing.reached < run.step:
+            self._partly.add(run.id)
+        else:
+            self._partly.discard(run.id)
         curves = growing.curves()
         return Shown(run, curves, tuple(self._store.events(run.id)), milestones(curves, run.schema.judged))
 
@@ -162,12 +177,11 @@ class _Growing:
         self._values: NDArray[np.float64] = np.empty((0, 0))
         self._used = 0
         self._lost: tuple[int, ...] = ()
-
-    @property
-    def last_step(self) -> int:
-        return int(self._steps[self._used - 1]) if self._used else -1
+        self.reached = -1
+        """The step of the newest point that was read, also if that is lost."""
 
     def add(self, newer: Curves) -> None:
+        self.reached = max(self.reached, newer.reached)
         needed = self._used + len(newer)
         self.names = newer.names
         self._lost += newer.lost

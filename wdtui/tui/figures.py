@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from rich.text import Text
@@ -14,7 +14,7 @@ from wdtui.analysis.axes import AXES, smoothed
 from wdtui.analysis.decay import extremes
 from wdtui.analysis.forecast import threshold
 from wdtui.analysis.sweep_table import written
-from wdtui.plots.terminal import EVENTS, RUN_COLORS, TONES, Level, Mark, Series
+from wdtui.plots.terminal import EVENTS, RUN_COLORS, RUN_MARKERS, TONES, Level, Mark, Series
 from wdtui.schema.chart import Chart
 from wdtui.schema.curves import Curves
 from wdtui.schema.hyperparameters import format_value
@@ -50,6 +50,8 @@ class Figure:
     cursor: float | None = None
     note: str = ""
     """What is left out, for the lower border."""
+    events: tuple[Text, ...] = ()
+    """The glyph and the name of each kind of event that is marked, for the lower border."""
     outliers: bool = True
     """Whether all curves decide the range of values, also one that flattens the others."""
     x_name: str = ""
@@ -64,6 +66,7 @@ class _Line(NamedTuple):
     label: str
     metric: str
     color: str
+    marker: str = ""
 
 
 def _lines(chart: Chart, view: View, curves: Curves) -> tuple[_Line, ...]:
@@ -72,7 +75,7 @@ def _lines(chart: Chart, view: View, curves: Curves) -> tuple[_Line, ...]:
         layers, known = extremes(curves, chart.layers, view.layers, _MOST_LAYERS)
         labelled = layers if known <= _MOST_LAYERS else _ends(curves, layers)
         return tuple(
-            _Line(name.partition("/")[2] if name in labelled else "", name, RUN_COLORS[i % 6])
+            _Line(name.partition("/")[2] if name in labelled else "", name, RUN_COLORS[i % 6], RUN_MARKERS[i % 7])
             for i, name in enumerate(layers)
         )
     alone = len(chart.traces) == 1
@@ -81,6 +84,7 @@ def _lines(chart: Chart, view: View, curves: Curves) -> tuple[_Line, ...]:
             "" if alone else trace.label,
             trace.metric,
             "" if alone else TONES[trace.tone] if trace.tone else RUN_COLORS[index % 6],
+            RUN_MARKERS[index % 7],
         )
         for index, trace in enumerate(chart.traces)
     )
@@ -131,7 +135,7 @@ def figure(chart: Chart, subjects: Sequence[Subject], view: View) -> Figure:
     return Figure(
         title=named,
         about="",
-        values=tuple(written_values(chart, subjects, view, with_names) for with_names in (True, False)),
+        values=tuple(written_values(chart, subjects, view, before) for before in ("label", "marker", "")),
         series=series,
         x_range=view.visible(whole_span(subjects, view)),
         y_range=y_range,
@@ -139,6 +143,7 @@ def figure(chart: Chart, subjects: Sequence[Subject], view: View) -> Figure:
         y_log=log,
         x_name="" if view.axis == "step" else AXES[view.axis].label,
         marks=tuple(_marks(chart, schema, subjects, view)),
+        events=tuple(_events(chart, schema, subjects, view)),
         levels=tuple(_levels(chart, subjects, view)),
         cursor=view.cursor,
         note=_left_out(chart, subjects, view),
@@ -164,7 +169,11 @@ def _alone(chart: Chart, subjects: Sequence[Subject], view: View, log: bool) -> 
             yield _level_over_time(subject, chart.level, view)
         for line in _lines(chart, view, subject.shown.curves):
             yield from _smooth(
-                Series(line.label, *visible(subject, line.metric, view), line.color), subject, line.metric, view, log
+                Series(line.label, *visible(subject, line.metric, view), line.color, line.marker),
+                subject,
+                line.metric,
+                view,
+                log,
             )
 
 
@@ -251,8 +260,10 @@ def _closer(
     return (10**low, 10 ** (low + size)) if log else (low, low + size)
 
 
-def written_values(chart: Chart, subjects: Sequence[Subject], view: View, named: bool) -> Text:
-    """The newest values, or those at the cursor, each in its curve's colour."""
+def written_values(
+    chart: Chart, subjects: Sequence[Subject], view: View, before: Literal["label", "marker", ""]
+) -> Text:
+    """The newest values, or those at the cursor, each in its curve's colour, with its label or marker before it."""
     text = Text()
     if len(subjects) > 1:
         dimmed = {trace.metric: trace.label for trace in chart.traces}.get(chart.several[0], "")
@@ -261,21 +272,43 @@ def written_values(chart: Chart, subjects: Sequence[Subject], view: View, named:
         lines = _lines(chart, view, subject.shown.curves)
         if not len(subject.shown.curves) or len(lines) > 3:
             continue
-        for label, metric, color in lines:
-            text.append("  " if text else "").append(f"{label} " if label and named else "", "dim")
-            text.append(written(subject.shown.run.schema, metric, value_at(subject, metric, view)), color)
+        for label, metric, color, marker in lines:
+            text.append("  " if text else "").append(f"{label} " if label and before == "label" else "", "dim")
+            value = written(subject.shown.run.schema, metric, value_at(subject, metric, view))
+            text.append((marker if before == "marker" else "") + value, color)
     return text
 
 
 def _marks(chart: Chart, schema: Schema, subjects: Sequence[Subject], view: View) -> Iterator[Mark]:
     several = len(subjects) > 1
-    labelled = not several and (bool(chart.level) or chart.main in schema.judged)
+    labelled = not several and _explains(chart, schema)
     for subject in subjects:
-        for step, label, kind in milestones_of(subject.shown):
-            color = subject.identity.color if several else EVENTS.get(kind)
-            yield Mark(position(subject, step, view), label if labelled else "", color, line=not several)
-        if (expected := subject.shown.forecast) and not several:
-            yield Mark(position(subject, expected.step, view), "blow-up expected" if labelled else "", "dim", line=True)
+        for step, label, kind in _marked(subject, several):
+            glyph, color = EVENTS[kind]
+            color = subject.identity.color if several else color
+            yield Mark(position(subject, step, view), label if labelled else "", color, line=not several, glyph=glyph)
+
+
+def _explains(chart: Chart, schema: Schema) -> bool:
+    """Whether a chart says what its marks are."""
+    return bool(chart.level) or chart.main in schema.judged
+
+
+def _marked(subject: Subject, several: bool) -> Iterator[tuple[int, str, str]]:
+    """The steps to mark, with labels and kinds: also of the expected event of a run that is shown alone."""
+    yield from milestones_of(subject.shown)
+    if (expected := subject.shown.forecast) and not several:
+        yield expected.step, "blow-up expected", "expected"
+
+
+def _events(chart: Chart, schema: Schema, subjects: Sequence[Subject], view: View) -> Iterator[Text]:
+    """What the glyphs of the marks are, in the chart whose metric decides them."""
+    if chart.main in schema.judged:
+        several = len(subjects) > 1
+        shown = {kind for subject in subjects for _, _, kind in _marked(subject, several)}
+        for kind, (glyph, color) in EVENTS.items():
+            if kind in shown:
+                yield Text.assemble((glyph, "" if several else color), f" {kind}")
 
 
 def milestones_of(shown: Shown) -> Iterator[tuple[int, str, str]]:
@@ -287,7 +320,7 @@ def milestones_of(shown: Shown) -> Iterator[tuple[int, str, str]]:
         yield seen.generalise_step, f"generalised {number(seen.generalise_step)}", "generalised"
     yield from ((step, "blow-up", "blow-up") for step in seen.blowup_steps)
     if shown.run.parent_step:
-        yield shown.run.parent_step, f"leaves run {shown.run.parent}", "leaves"
+        yield shown.run.parent_step, f"leaves run {shown.run.parent}", "fork"
     for event in shown.events:
         if event.kind == "steered":
             yield event.step, steering_text(shown.run.schema, event.data), "steered"

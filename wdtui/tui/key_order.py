@@ -37,8 +37,8 @@ class KeyOrder(App[None]):
 
     @property
     def typing(self) -> bool:
-        """Whether a key was pressed just now."""
-        return time.monotonic() - self._last_key < TYPING_SECONDS
+        """Whether a key was pressed just now, or is still being handled."""
+        return self._dealing or time.monotonic() - self._last_key < TYPING_SECONDS
 
     async def accept_input(self) -> None:
         """Handle the input from now on, and first what has come already."""

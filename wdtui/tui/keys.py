@@ -22,7 +22,8 @@ class Key:
     """How the key is shown, if not by its name."""
     twin: str = ""
     """The equivalent command line."""
-    footer: bool = False
+    footer: int = 0
+    """Its rank in the footer, which omits the largest first if there is no room for all; 0 for a key without one."""
 
     @property
     def title(self) -> str:
@@ -35,11 +36,11 @@ class Key:
 
     @property
     def binding(self) -> Binding:
-        return Binding(self.key, self.action, self.label, show=self.footer, key_display=self.title, id=self.name)
+        return Binding(self.key, self.action, self.label, show=bool(self.footer), key_display=self.title, id=self.name)
 
 
 RUNS = (
-    Key("r", "launch", "run", "Train the run described by the form.", twin="wdtui run", footer=True),
+    Key("r", "launch", "run", "Train the run described by the form.", twin="wdtui run", footer=1),
     Key(
         "R",
         "launch_all",
@@ -56,14 +57,14 @@ RUNS = (
     ),
     Key("S", "sweeps", "sweeps", "Open a sweep.", twin="wdtui sweeps show SWEEP"),
     Key("enter", "open", "open", "Show all details of the selected run.", shown="⏎", twin="wdtui runs show RUN"),
-    Key("s", "steer", "steer", "Change λ, ε or the learning rate of a live run.", twin="wdtui steer RUN", footer=True),
+    Key("s", "steer", "steer", "Change λ, ε or the learning rate of a live run.", twin="wdtui steer RUN", footer=4),
     Key(
         "f",
         "fork",
         "fork",
         "Continue from a step of the run with changed values, as a new run.",
         twin="wdtui fork RUN",
-        footer=True,
+        footer=5,
     ),
     Key(
         "space",
@@ -71,12 +72,10 @@ RUNS = (
         "pause",
         "Pause a live run; resume one that is paused, stopped or interrupted.",
         twin="wdtui pause RUN · wdtui resume RUN",
-        footer=True,
+        footer=2,
     ),
-    Key("x", "stop", "stop", "Stop a run and keep a checkpoint.", twin="wdtui stop RUN", footer=True),
-    Key(
-        "m", "mark", "mark", "Mark a run; the charts show all marked runs.", twin="wdtui runs compare RUN…", footer=True
-    ),
+    Key("x", "stop", "stop", "Stop a run and keep a checkpoint.", twin="wdtui stop RUN", footer=4),
+    Key("m", "mark", "mark", "Mark a run; the charts show all marked runs.", twin="wdtui runs compare RUN…", footer=3),
     Key("C", "copy_config", "copy config", "Put the config of the run into the form, to change it and train it again."),
     Key("M", "unmark", "unmark all", "Remove all marks."),
     Key("e", "rename", "rename", "Give the run a name.", twin="wdtui runs rename RUN NAME"),
@@ -97,7 +96,7 @@ TABLE = (
         "Filter the runs by words, tags and conditions, such as λ>=0.1 test>0.9 done #good.",
         shown="/",
         twin="wdtui runs list FILTER",
-        footer=True,
+        footer=4,
     ),
     Key("o", "sort", "sort", "Sort by a column, or by the best or smoothed value of a metric."),
     Key("O", "reverse", "reverse", "Reverse the sort order."),
@@ -126,7 +125,7 @@ CHARTS = (
         "metrics",
         "Show any metrics in the current chart, over the steps or over another metric; the app keeps them.",
         twin="wdtui plot RUN --metric NAME",
-        footer=True,
+        footer=2,
     ),
     Key(
         "X",
@@ -135,7 +134,7 @@ CHARTS = (
         "Use steps, epochs, seconds of training, or time constants of the weight decay as the horizontal axis.",
     ),
     Key("a", "chart('smooth')", "smooth", "Smooth the curves, more with each press, in front of what was measured."),
-    Key("z", "chart('maximise')", "zoom", "Maximise the current chart, or restore all charts.", footer=True),
+    Key("z", "chart('maximise')", "zoom", "Maximise the current chart, or restore all charts.", footer=2),
     Key(
         "left",
         "chart('move_cursor', -1)",
@@ -211,7 +210,7 @@ DECAY = (
         "decay",
         "Show what decay does to each layer, or one line for the whole network.",
         twin="wdtui runs decay RUN",
-        footer=True,
+        footer=6,
     ),
     Key(
         "slash",
@@ -241,10 +240,10 @@ SWEEP = (
         "Show all details of the cell's run.",
         shown="⏎",
         twin="wdtui runs show RUN",
-        footer=True,
+        footer=1,
     ),
-    Key("v", "next_metric", "metric", "Show the next metric or milestone.", footer=True),
-    Key("n", "next_seed", "seed", "Select the run of the next seed.", footer=True),
+    Key("v", "next_metric", "metric", "Show the next metric or milestone.", footer=2),
+    Key("n", "next_seed", "seed", "Select the run of the next seed.", footer=4),
     Key("a", "next_layer", "further axes", "Show the next value of the third and further axes."),
     Key(
         "g",
@@ -252,7 +251,7 @@ SWEEP = (
         "go on",
         "Train the runs that are missing, interrupted, stopped or failed.",
         twin="wdtui resume SWEEP",
-        footer=True,
+        footer=3,
     ),
     Key(
         "x",
@@ -260,11 +259,11 @@ SWEEP = (
         "stop",
         "Stop all runs of the sweep and keep checkpoints.",
         twin="wdtui stop SWEEP",
-        footer=True,
+        footer=4,
     ),
 )
 APP = (
-    Key("c", "form", "form", "Open the form; Escape leaves it.", footer=True),
+    Key("c", "form", "form", "Open the form; Escape leaves it.", footer=2),
     Key("E", "app.experiments", "experiments", "Browse the experiments.", twin="wdtui experiments list"),
     Key(
         "u",
@@ -275,15 +274,15 @@ APP = (
     ),
     Key("w", "app.slots", "at once", "Set how many runs train at once."),
     Key("t", "app.change_theme", "theme", "Switch between dark and light."),
-    Key("question_mark", "app.help", "help", "Show this page.", shown="?", footer=True),
-    Key("ctrl+p", "app.command_palette", "palette", "Find an action by name.", shown="^p", footer=True),
+    Key("question_mark", "app.help", "help", "Show this page.", shown="?", footer=1),
+    Key("ctrl+p", "app.command_palette", "palette", "Find an action by name.", shown="^p", footer=5),
     Key(
         "q,ctrl+q,ctrl+c",
         "app.quit",
         "quit",
         "Quit; asks for confirmation if runs are live.",
         twin="wdtui stop RUN",
-        footer=True,
+        footer=1,
     ),
 )
 ROWS = (
@@ -296,21 +295,22 @@ ROWS = (
 )
 """Keys that move the cursor of the run table. They are the usual keys of a list: not documented, not configurable."""
 FORM = (
-    Key("enter", "launch", "run", "", shown="⏎"),
-    Key("", "", "field", "", shown="↑↓"),
-    Key("", "", "choose", "", shown="←→"),
-    Key("escape", "leave_form", "runs and charts", "", shown="esc"),
-    Key("", "", "next", "", shown="tab"),
+    Key("enter", "launch", "run", "", shown="⏎", footer=1),
+    Key("", "", "field", "", shown="↑↓", footer=2),
+    Key("", "", "choose", "", shown="←→", footer=2),
+    Key("escape", "leave_form", "runs and charts", "", shown="esc", footer=1),
+    Key("", "", "next", "", shown="tab", footer=3),
 )
-HEADING = (Key("enter", "", "unfold or fold", "", shown="⏎"), FORM[1], *FORM[3:])
+HEADING = (Key("enter", "", "unfold or fold", "", shown="⏎", footer=1), FORM[1], *FORM[3:])
 FIND = (
-    Key("enter", "", "keep the search", "", shown="⏎"),
-    Key("escape", "", "show all layers", "", shown="esc"),
+    Key("enter", "", "keep the search", "", shown="⏎", footer=1),
+    Key("escape", "", "show all layers", "", shown="esc", footer=1),
 )
 FILTER = (
-    Key("enter", "", "keep the filter", "", shown="⏎"),
-    Key("escape", "", "show all runs", "", shown="esc"),
-    Key("", "", "λ ε H train test step, any field or metric, done, running, words", "", shown="< > = !="),
+    Key("enter", "", "keep the filter", "", shown="⏎", footer=1),
+    Key("escape", "", "show all runs", "", shown="esc", footer=1),
+    Key("", "", "λ ε H train test", "", shown="< > = !=", footer=2),
+    Key("", "", "any field or metric, done, running, words", "", shown="or", footer=3),
 )
 """The footer in the form, on a heading of the form, in the search for layers, and in the filter."""
 GROUPS: dict[str, tuple[Key, ...]] = {

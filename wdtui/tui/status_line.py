@@ -92,7 +92,7 @@ def _note(shown: Shown) -> str:
 
 def headline(runs: Sequence[RunRecord], device: str) -> str:
     """The device and the number of active runs, for the top right."""
-    counts = Counter(run.status for run in runs)
+    counts = Counter(run.status_text for run in runs)
     parts = [_device(runs, device)]
     for status in (Status.RUNNING, Status.PAUSED, Status.QUEUED):
         if counts[status]:

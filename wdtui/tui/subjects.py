@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wdtui.analysis.axes import AXES
+from wdtui.plots.terminal.scale import round_step
 from wdtui.runs.labels import labels
 from wdtui.store.records import Status
 from wdtui.tui.feed import Shown
@@ -17,6 +19,8 @@ from wdtui.tui.view import Span, View
 
 _BAND = 3
 """How many seeds a band has at least."""
+_ROOM = 40
+"""An axis of growing curves ends at the next of at least half as many round values."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +39,10 @@ def subjects(shown: Sequence[Shown], identity: Callable[[int], Identity]) -> lis
 
 
 def whole_span(subjects: Sequence[Subject], view: View) -> Span:
-    """All of the runs on the view's axis, of a live run also what is ahead; without zero for a logarithmic axis."""
+    """All of the runs on the view's axis, of a live run also what is ahead; without zero for a logarithmic axis.
+
+    Where it is not known what is ahead, there is room for the next points, so that the curves do not move with each.
+    """
     reached = [positions(subject, view) for subject in subjects]
     firsts = [float(values[0]) for values in reached if len(values)]
     ends = [
@@ -48,8 +55,12 @@ def whole_span(subjects: Sequence[Subject], view: View) -> Span:
 
 def _end(subject: Subject, reached: NDArray[np.float64], view: View, alone: bool) -> float:
     run, last = subject.shown.run, float(reached[-1]) if len(reached) and np.isfinite(reached[-1]) else 0.0
-    ahead = alone and (run.live or run.status == Status.QUEUED) and AXES[view.axis].ahead
-    return max(position(subject, run.steps, view), last) if ahead else last
+    if alone and (run.live or run.status == Status.QUEUED) and AXES[view.axis].ahead:
+        return max(position(subject, run.steps, view), last)
+    if not (run.live and last):
+        return last
+    step = round_step(last, _ROOM)
+    return max(math.ceil(last / step) * step, last)
 
 
 def positions(subject: Subject, view: View) -> NDArray[np.float64]:

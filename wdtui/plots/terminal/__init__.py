@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from rich.cells import cell_len
 
-from wdtui.plots.terminal.canvas import Axes, Canvas, Drawing, Line, Palette, Row, drawn, window_any
+from wdtui.plots.terminal.canvas import Axes, Canvas, Drawing, Line, Palette, Row, drawn
+from wdtui.plots.terminal.labels import write_names
 from wdtui.plots.terminal.raster import braille, decimate, lines, to_the_edges
-from wdtui.plots.terminal.scale import Floats, Scale, round_step, scale_of, time_scale, without_outliers
+from wdtui.plots.terminal.scale import Floats, Scale, round_step, time_scale, value_axis, without_outliers
 from wdtui.support.text import clean, number
 
 __all__ = [
@@ -41,8 +42,15 @@ TONES = {"train": RUN_COLORS[0], "validation": RUN_COLORS[2], "test": RUN_COLORS
 RUN_MARKERS = ("", "•", "×", "+", "o", "◆", "*")
 """Markers on the curves of runs, so that they differ without colour; "" is a bare line."""
 
-EVENTS = {"blow-up": "#d7263d", "generalised": RUN_COLORS[2], "steered": RUN_COLORS[4]}
-"""The colours of events of a run that is shown alone."""
+EVENTS = {
+    "fit": ("◇", ""),
+    "blow-up": ("▲", "#d7263d"),
+    "generalised": ("●", RUN_COLORS[2]),
+    "steered": ("■", RUN_COLORS[4]),
+    "fork": ("◂", ""),
+    "expected": ("△", "dim"),
+}
+"""The glyph of each kind of event, and its colour where a run is shown alone."""
 
 _MOST_OF_A_PATH = 4_000
 """The number of points of a path that are drawn."""
@@ -57,6 +65,11 @@ _ASCII = str.maketrans(
         "×": "x",
         "∞": "inf",
         "▲": "^",
+        "△": "?",
+        "◇": "o",
+        "●": "@",
+        "■": "#",
+        "◂": "<",
         "┤": "+",
         "│": "|",
         "└": "+",
@@ -90,6 +103,8 @@ class Mark:
     color: str | None = None
     line: bool = False
     """Whether a thin line leads up from it, behind the curves."""
+    glyph: str = "▲"
+    """The character below the chart."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,9 +205,10 @@ def draw(
     finite = [_finite(x, y) for x, y in points]
     x_scale = time_scale(_deciding([x for x, _ in finite]), x_log, x_range)
     extra = tuple(level.y for level in levels)
-    values = [y for _, y in finite]
-    y_scale = scale_of(_deciding(values if outliers else without_outliers(values, y_log)), y_log, y_range, extra=extra)
+    each = [y for _, y in finite]
+    values = _deciding(each if outliers else without_outliers(each, y_log))
     if width < 12 or height < 4:
+        y_scale, _ = value_axis(values, y_log, y_range, extra=extra, rows=height)
         bare, _ = _paint(Canvas(height, width), look, series, points, x_scale, y_scale)
         return Drawing(drawn(bare), look.palette, x_scale, range(width))
 
@@ -200,15 +216,17 @@ def draw(
     own_line = height >= 8 and any(x_scale.cell(mark.x, 100) is not None for mark in marks)
     rows = height - 2 - own_line - (named is not None)
     known = any(len(x) for x, _ in finite)
-    y_ticks = _y_ticks(look, y_scale if known or y_range else None, rows, width)
+    y_scale, y_labels = value_axis(values, y_log, y_range, extra=extra, rows=rows)
+    y_ticks = _y_ticks(look, y_labels if known or y_range else {}, rows, width)
     margin = max(map(len, y_ticks.values()), default=0) + 1
     canvas, curves = _paint(Canvas(rows, width - margin), look, series, points, x_scale, y_scale)
     _levels(canvas, look, levels, y_scale)
     if not any(curve.any() for curve in curves):
         message = look.text("no values" if any(len(x) for x, _ in points) and not known else "no points yet")
-        canvas.write(rows // 2, max((canvas.columns - len(message)) // 2, 0), message, look.dim)
-    elif not legend:
-        _name_beside(canvas, look, series, curves)
+        canvas.write_apart(rows // 2, max((canvas.columns - len(message)) // 2, 0), message, look.dim)
+    elif not legend and sum(bool(curve.label) for curve in series) > 1:
+        names = [(look.sign(curve, index), look.text(curve.label)) for index, curve in enumerate(series)]
+        write_names(canvas, curves, names, [look.style(curve.color) for curve in series], look.glyph("…"))
     shown_scale = x_scale if known or x_range else None
     end = _end_of_data([x for x, _ in finite], x_scale) if x_ticks is None else None
     labels, columns = _x_labels(look, shown_scale, x_ticks, end, margin, width)
@@ -289,6 +307,9 @@ def _paint(
             touched = cells > 0
             canvas.add_braille(cells, style)
             _set_markers(canvas, look.sign(curve, index), touched, style, index)
+            if np.count_nonzero(touched) == 1:  # a single dot would not be seen
+                ((row, column),) = np.argwhere(touched)
+                canvas.write(int(row), int(column), look.sign(curve, index) or "•", style)
         curves.append(touched)
     return canvas, curves
 
@@ -305,12 +326,15 @@ def _placed(curve: Series, x: Floats, y: Floats, x_scale: Scale, y_scale: Scale,
 
 
 def _set_markers(canvas: Canvas, marker: str, touched: NDArray[np.bool_], style: int, index: int) -> None:
-    """Draw a marker on the middle of a curve every few columns, at other columns than those of its neighbours."""
+    """Draw a marker on the middle of a curve every few columns, at other columns than those of its neighbours.
+
+    There is none on its last cell, where its name, which begins with one, may follow.
+    """
     if not marker:
         return
-    for column in range((3 + 5 * index) % 14, canvas.columns, 14):
+    for column in range((3 + 5 * index) % 14, canvas.columns - 1, 14):
         rows = np.flatnonzero(touched[:, column])
-        if len(rows):
+        if len(rows) and touched[:, column + 1].any():
             canvas.write(int(rows[len(rows) // 2]), column, marker, style)
 
 
@@ -322,7 +346,7 @@ def _levels(canvas: Canvas, look: _Look, levels: Sequence[Level], scale: Scale) 
         row, label = canvas.rows - 1 - cell, look.text(level.label)
         free = np.flatnonzero(canvas.free_starts(len(label))[row])
         column = int(free[-1]) if len(free) else max(canvas.columns - len(label), 0)
-        canvas.write(row, column, label, look.dim)
+        canvas.write_apart(row, column, label, look.dim)
         dash = look.glyph("╌")
         canvas.fill(slice(row, row + 1), slice(None, None, 2 if look.ascii else 1), dash, look.dim)
 
@@ -342,49 +366,6 @@ def _grid(
         canvas.fill_row(row, dots, look.style(_GRID))
 
 
-def _name_beside(canvas: Canvas, look: _Look, series: Sequence[Series], curves: list[NDArray[np.bool_]]) -> None:
-    """Write each curve's label behind its end, else directly above or below it, as far right as possible."""
-    labels = [look.text(curve.label) for curve in series]
-    if sum(map(bool, labels)) < 2:
-        return
-    for index, (named, label) in enumerate(zip(series, labels, strict=True)):
-        place = _behind(canvas, curves[index], len(label)) or _along(canvas, curves, index, len(label))
-        if label and place:
-            canvas.write(*place, label, look.style(named.color))
-
-
-def _behind(canvas: Canvas, curve: NDArray[np.bool_], length: int) -> tuple[int, int] | None:
-    """Row and column for a label right of a curve's last cell; None if there is no room."""
-    columns = np.flatnonzero(curve.any(axis=0))
-    if not len(columns) or columns[-1] + 2 + length > canvas.columns:
-        return None
-    rows, start = np.flatnonzero(curve[:, columns[-1]]), int(columns[-1]) + 2
-    row = int(rows[len(rows) // 2])
-    return (row, start) if canvas.free_starts(length)[row, start] else None
-
-
-def _along(canvas: Canvas, curves: list[NDArray[np.bool_]], index: int, length: int) -> tuple[int, int] | None:
-    """Row and column for a label beside a curve, away from the others if possible; None if there is no room."""
-    others = [curve for other, curve in enumerate(curves) if other != index]
-    near_others = _thicker(np.any(others, axis=0)) if others else np.zeros_like(curves[index])
-    own = window_any(_thicker(curves[index]), length)
-    room = canvas.free_starts(length) & own if 0 < length < canvas.columns else own[:, :0]
-    for starts in (room & ~window_any(near_others, length) if room.size else room, room):
-        columns = np.flatnonzero(starts.any(axis=0))
-        if len(columns):
-            column = int(columns[-1])
-            return int(np.flatnonzero(starts[:, column])[0]), column
-    return None
-
-
-def _thicker(curve: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The cells of a curve and those above and below."""
-    thick = curve.copy()
-    thick[1:] |= curve[:-1]
-    thick[:-1] |= curve[1:]
-    return thick
-
-
 def _legend(look: _Look, series: Sequence[Series], width: int) -> Row:
     line, column = Line.blank(width), 0
     for index, curve in enumerate(series):
@@ -401,11 +382,9 @@ def _legend(look: _Look, series: Sequence[Series], width: int) -> Row:
     return line.row
 
 
-def _y_ticks(look: _Look, scale: Scale | None, rows: int, width: int) -> dict[int, str]:
+def _y_ticks(look: _Look, labels: dict[int, str], rows: int, width: int) -> dict[int, str]:
     """The label of each row with a tick, where 0 is on top; empty if they would be too wide for the chart."""
-    labels: dict[int, str] = {}
-    for cell, label in _ticks(scale, max(min(rows // 3, 5), 1), rows):
-        labels.setdefault(rows - 1 - cell, look.text(label))
+    labels = {rows - 1 - row: look.text(label) for row, label in labels.items()}
     return labels if max(map(len, labels.values()), default=0) <= width // 3 else {}
 
 
@@ -417,16 +396,18 @@ def _x_labels(
     margin: int,
     width: int,
 ) -> tuple[Line, list[int]]:
-    """The line of labels below the axis, and the columns of the plot area whose labels fit.
+    """The line of labels below the axis, and the columns of the plot area with ticks.
 
-    The one at `end`, where the data end, comes before the others.
+    The label at `end`, where the data end, comes before the others. A round tick whose label has no room keeps its
+    place, so that ticks are evenly spaced.
     """
-    line, ticked, columns = Line.blank(width), [], width - margin
+    line, ticked, columns = Line.blank(width), list[int](), width - margin
     ends = [] if end is None else _ticks(scale, 1, columns, [(end, number(round(end, 3)))])
     for cell, label in [*ends, *_ticks(scale, max(columns // 12, 3), columns, ticks)]:
         label = look.text(label)
         start = max(min(margin + cell - len(label) // 2, width - len(label)), 0)
-        if line.write(start, label, look.dim, apart=1):
+        fits = line.write(start, label, look.dim, apart=1)
+        if fits or (ticks is None and all(abs(cell - other) > 2 for other in ticked)):
             ticked.append(cell)
     return line, ticked
 
@@ -446,14 +427,14 @@ def _ticks(
 def _write_marks(
     lines: tuple[Line, Line], look: _Look, scale: Scale, marks: Sequence[Mark], left: int, columns: int
 ) -> None:
-    """Write all triangles on the first line, and the labels that fit on the second, which may be the same line.
+    """Write all glyphs on the first line, and the labels that fit on the second, which may be the same line.
 
     More than two marks with one label share it.
     """
     line, labels = lines
     placed = [(left + cell, mark) for mark in marks if (cell := scale.cell(mark.x, columns)) is not None]
     for column, mark in placed:
-        line.characters[column], line.styles[column] = look.glyph("▲"), look.style(mark.color)
+        line.characters[column], line.styles[column] = look.glyph(mark.glyph), look.style(mark.color)
     kinds = Counter(mark.label for _, mark in placed if mark.label)
     done: set[str] = set()
     for column, mark in placed:

@@ -84,6 +84,13 @@ class Canvas:
         for offset, character in enumerate(text[: self.columns - column], start=column):
             self.characters[row, offset], self.styles[row, offset] = ord(character), style
 
+    def write_apart(self, row: int, column: int, text: str, style: int) -> None:
+        """Write a label, with a blank cell on each side that neither the grid nor a line fills."""
+        self.write(row, column, text, style)
+        for beside in (column - 1, column + len(text)):
+            if 0 <= beside < self.columns and not self.characters[row, beside]:
+                self.write(row, beside, " ", style)
+
     def free_starts(self, length: int) -> NDArray[np.bool_]:
         """Whether `length` cells from [row, column] on, and one on each side, are free; shaped as `window_any`."""
         occupied = np.zeros((self.rows, self.columns + 2), dtype=np.bool_)
@@ -123,7 +130,7 @@ def drawn(canvas: Canvas, axes: Axes | None = None) -> list[Row]:
     plotext draws the labels of an x axis in an unstable order, so it draws only the ticks.
     """
     rows = canvas.rows + (axes is not None)
-    figure = _Figure().subplots(1, 1).subplot(1, 1)  # only a subplot may be larger than the terminal
+    figure = _Figure().subplot(1, 1)  # only a subplot may be larger than the terminal; each figure has a spare one
     figure.theme("clear")
     figure.xaxes(axes is not None, False)
     figure.yaxes(axes is not None, False)

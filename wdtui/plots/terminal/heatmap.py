@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -22,8 +21,10 @@ _WAITING = "·"
 _ALWAYS_EXPLAINED = {"▸": "training", _WAITING: "waiting", "✗": "failed"}
 _PLAIN_SIGNS = str.maketrans(
     {"▸": ">", "‖": "=", "✗": "x", "◐": "o", "■": "s", "∞": "!", "·": ".", "–": "-", "…": "~", "╲": "/", "━": "="}
-    | {"─": "-", "▕": "|", "▁": "_", "┌": "+", "┐": "+", "└": "+", "┘": "+", "│": "|", "λ": "lambda", "ε": "eps"}
+    | {"─": "-", "▐": "|", "▂": "_", "┌": "+", "┐": "+", "└": "+", "┘": "+", "│": "|", "λ": "lambda", "ε": "eps"}
 )
+_EDGES, _SHADED_EDGES = "▐▂", "│─"
+"""The line of the level, right of a cell and below one, which look equally thick; the same between shades."""
 _LEGEND = 20
 """Columns of the colours in the legend."""
 
@@ -42,9 +43,9 @@ def heatmap(
 
     The first axis runs down, the second across. Each cell has a colour, or without `colors` a shade, and the median.
     Until a run of the cell has finished, this is the median of the newest points, after a symbol for their state, above
-    a bar for their progress. Large cells also have the range over their seeds. Between colours, a line separates cells
-    on either side of the level at which a run fits or generalises. If not all cells fit, the part around the cell
-    `selected` (row, column) is shown.
+    a bar for their progress. Large cells also have the range over their seeds. A line separates cells on either side of
+    the level at which a run fits or generalises. If not all cells fit, the part around the cell `selected` (row,
+    column) is shown.
     """
     (down, rows), (across, columns) = table.axes.items()
     schema = table.schema
@@ -57,9 +58,8 @@ def heatmap(
     longest = max((len(cell.text) for cell in cells.values()), default=1)
     shown_rows = _window(len(rows), height - 2, 1, selected and selected[0])
     shown = _window(len(columns), width - left, max(*map(len, heads), longest) + 2, selected and selected[1])
-    spare = height - 2 > 2 * len(shown_rows)  # a blank line above the legend
-    tops, lefts = _edges(height - 2 - spare, len(shown_rows)), _edges(width - left, len(shown))
-    level = _level(schema, metric) if colors else None
+    tops, lefts = _edges(height - 2, len(shown_rows)), _edges(width - left, len(shown))
+    level = _level(schema, metric)
 
     def cell(row: int, column: int) -> _Cell | None:
         if row not in range(len(rows)) or column not in range(len(columns)):
@@ -117,6 +117,11 @@ class _Paint:
     scale: _Scale
     shades: str
 
+    @property
+    def edges(self) -> str:
+        """The characters of the line of the level."""
+        return _SHADED_EDGES if self.shades else _EDGES
+
     def fill(self, value: float | None) -> tuple[str, Style]:
         """The character and the style of an area with this value."""
         return (" ", Style()) if value is None else self.at(self.scale.share(value))
@@ -165,9 +170,9 @@ def _block(
     middle = (tall - 1) // 2
     if crossed[0]:
         for line in grid:
-            line[-1] = "▕"
+            line[-1] = paint.edges[0]
     if crossed[1]:
-        grid[-1] = ["▁"] * (wide - 1) + [grid[-1][-1] if crossed[0] else "▁"]
+        grid[-1] = [paint.edges[1]] * (wide - 1) + [grid[-1][-1] if crossed[0] else paint.edges[1]]
     if cell:
         framed = selected and tall > 2 and wide > len(cell.text) + 3
         if framed:
@@ -235,19 +240,23 @@ def _legend(
 ) -> Text:
     """The scale in the colours of the cells, and the level and symbols that fit; shorter where there is little room."""
     low, high = (_rounded(schema, value, metric) for value in (paint.scale.low, paint.scale.high))
-    words = [f"▁ at {_rounded(schema, level, metric)}"] if level is not None else []
-    words += [f"{sign} {state}" for sign, state in _explained(signs)] + (["… more cells"] if cut else [])
+    words = [f"{sign} {state}" for sign, state in _explained(signs)] + (["… more cells"] if cut else [])
+    line = ""
+    if level is not None and paint.scale.low < level <= paint.scale.high:
+        line = f"{paint.edges[0]} line: {{}} {_rounded(schema, level, metric)}"
     name, columns = label(schema, metric), _LEGEND
-    if len(f"{name}  {low}  {high}   {'  '.join(words)}") + columns > width:
+    if len(f"{name}  {low}  {high}   {'  '.join([line.format(name), *words])}") + columns > width:
         columns //= 2
         name = schema.metrics[metric].short if metric in schema.metrics else name
     text = Text(f"{name}  {low} ", "dim")
     for column in range(columns):
         character, style = paint.at(column / (columns - 1))
         text.append(character, Style(dim=False) + style)
-    text.append(f" {high}   ", "dim")
-    ends = itertools.accumulate((len(word) + 2 for word in words), initial=text.cell_len - 2)
-    return text.append("  ".join(word for word, end in zip(words, [*ends][1:], strict=True) if end <= width), "dim")
+    text.append(f" {high} ", "dim")
+    for word in filter(None, [line.format(name), *words]):
+        if text.cell_len + 2 + len(word) <= width:
+            text.append(f"  {word}", "dim")
+    return text
 
 
 def _explained(signs: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -263,9 +272,9 @@ def _window(count: int, room: int, least: int, chosen: int | None) -> range:
 
 
 def _edges(room: int, count: int) -> list[tuple[int, int]]:
-    """Divide a length into `count` parts that differ by 1 at most."""
-    ends = [max(room, count) * index // count for index in range(count + 1)]
-    return list(itertools.pairwise(ends))
+    """Divide a length into `count` equal parts, as long as possible. The rest stays blank."""
+    size = max(room // count, 1)
+    return [(size * index, size * (index + 1)) for index in range(count)]
 
 
 def _fitted(lines: list[Text], width: int, ascii: bool) -> Text:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-_BLOCKS = "▁▂▃▄▅▆▇█"
+_BLOCKS, _DOTS = "▁▂▃▄▅▆▇", "⣤⠶⠛"
+"""The heights of a value in a curve, which leave a gap to the line above, and of a point."""
 EMPTY = "╌"
 """What a bar does not fill."""
 _FLAT = 0.1
 """A curve whose range is a smaller share of its largest value is not stretched to the full height."""
 
 
-def sparkline(values: Iterable[float], ends: tuple[float, float] | None = None) -> str:
-    """A curve, one block for each value and a blank for NaN.
+def sparkline(values: Iterable[float], ends: tuple[float, float] | None = None, *, dots: bool = False) -> str:
+    """A curve, one block for each value and a blank for NaN. With `dots` a value on its own is a point at its height.
 
     The bottom and the top are `ends`, or else the smallest and the largest value.
     """
@@ -21,12 +22,13 @@ def sparkline(values: Iterable[float], ends: tuple[float, float] | None = None) 
     known = [value for value in values if not math.isnan(value)]
     low, high = ends or (min(known, default=0.0), max(known, default=0.0))
     span = max(high - low, 0.0 if ends else _FLAT * abs(high)) or 1.0
-    heights = (math.nan if math.isnan(value) else (value - low) / span for value in values)
-    return "".join(" " if height != height else _BLOCKS[_place(height)] for height in heights)
+    signs = _DOTS if dots and len(known) == 1 else _BLOCKS
+    return "".join(" " if math.isnan(value) else _sign(signs, (value - low) / span) for value in values)
 
 
-def _place(height: float) -> int:
-    return min(max(int(height * len(_BLOCKS)), 0), len(_BLOCKS) - 1)
+def _sign(signs: str, height: float) -> str:
+    """The sign for a height between 0 and 1."""
+    return signs[min(max(int(height * len(signs)), 0), len(signs) - 1)]
 
 
 def share_bar(share: float, width: int) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from rich.text import Text
 
 from wdtui.analysis.sweep_table import Table, label
-from wdtui.plots.terminal import RUN_COLORS, TONES, Mark, Series, draw, scaled
+from wdtui.plots.terminal import RUN_COLORS, RUN_MARKERS, TONES, Mark, Series, draw, scaled
 from wdtui.plots.terminal.heatmap import is_share
 from wdtui.schema.hyperparameters import Value
 from wdtui.schema.schema import Schema
@@ -34,7 +34,12 @@ def curve(
     (axis, values), *_ = table.axes.items()
     written = table.schema.field(axis).written
     positions = axis_positions(table.schema, axis, values)
-    series = [line for metric in metrics for line in _series(table, metric, dict(zip(values, positions, strict=True)))]
+    placed = dict(zip(values, positions, strict=True))
+    series = [
+        line
+        for index, metric in enumerate(metrics)
+        for line in _series(table, metric, placed, RUN_MARKERS[index % len(RUN_MARKERS)])
+    ]
     threshold = table.threshold()
     marks = []
     if threshold is not None:
@@ -88,7 +93,7 @@ def axis_positions(schema: Schema, axis: str, values: Sequence[Value]) -> list[f
     return [math.log10(size) if size > 0 else min(logs) - gap for size in sizes]
 
 
-def _series(table: Table, metric: str, positions: dict[Value, float]) -> list[Series]:
+def _series(table: Table, metric: str, positions: dict[Value, float], marker: str) -> list[Series]:
     """The bars and lines of one metric: of the values that are final, and of those that are not."""
     found, name = table.schema.trace(metric), label(table.schema, metric)
     color = TONES[found[1].tone] if found else RUN_COLORS[2]
@@ -102,5 +107,5 @@ def _series(table: Table, metric: str, positions: dict[Value, float]) -> list[Se
             if spread.low < spread.high
         ]
         if spreads or finished:
-            lines.append(Series(text, [x for x, _ in spreads], [spread.median for _, spread in spreads], color))
+            lines.append(Series(text, [x for x, _ in spreads], [spread.median for _, spread in spreads], color, marker))
     return [*bars, *lines]

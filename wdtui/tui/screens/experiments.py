@@ -42,16 +42,16 @@ from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
 
 _KEYS = (
-    Key("enter", "choose(False)", "use in the form", "", shown="⏎"),
-    Key("r", "choose(True)", "run it", ""),
-    Key("space", "read_on", "read on", ""),
-    Key("up,down", "", "move", "", shown="↑↓"),
-    Key("escape,E", "back", "back", "", shown="esc"),
+    Key("enter", "choose(False)", "use in the form", "", shown="⏎", footer=1),
+    Key("r", "choose(True)", "run it", "", footer=1),
+    Key("space", "read_on", "read on", "", footer=2),
+    Key("up,down", "", "move", "", shown="↑↓", footer=3),
+    Key("escape,E", "back", "back", "", shown="esc", footer=1),
 )
 
 _SIGNS = {State.HOLDS: "✓", State.FAILS: "✗", State.NOT_RUN: "·"}
 _BEGUN = "◐"
-_WORDS = {"✓": "holds", "✗": "fails", _BEGUN: "begun"}
+_WORDS = {"✓": "holds", "✗": "fails", _BEGUN: "begun", "·": "not run"}
 _TONES = {"✓": "success", "✗": "error", _BEGUN: "running"}
 _NARROW, _LARGE = 100, Size(160, 50)
 """Below which width there is less room for the list, and from which size on there is more for the picture."""
@@ -83,7 +83,6 @@ class Gallery(Screen[tuple[str, bool] | None]):
                 options += [Option(Text(f"  {name}"), id=name) for name in group]
             names = OptionList(*options, id="names", markup=False)
             names.border_title = "experiments by effect"
-            names.border_subtitle = "  ".join(f"{sign} {word}" for sign, word in _WORDS.items())
             yield names
             with VerticalScroll(id="pages", can_focus=False):
                 yield Static(id="asked", markup=False)
@@ -94,6 +93,7 @@ class Gallery(Screen[tuple[str, bool] | None]):
         yield KeyLine(_KEYS)
 
     def on_mount(self) -> None:
+        self.query_one(HeaderLine).show("  ".join(f"{sign} {word}" for sign, word in _WORDS.items()))
         self._read_standings()
 
     def on_resize(self, event: events.Resize) -> None:

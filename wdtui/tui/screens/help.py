@@ -19,8 +19,8 @@ from wdtui.tui.keys import GROUPS, Key, bindings
 from wdtui.tui.widgets.lines import HeaderLine, KeyLine
 
 _KEYS = (
-    Key("up,down", "", "scroll", "", shown="↑↓"),
-    Key("escape,question_mark,q", "back", "back", "", shown="esc"),
+    Key("up,down", "", "scroll", "", shown="↑↓", footer=2),
+    Key("escape,question_mark,q", "back", "back", "", shown="esc", footer=1),
 )
 _FORM = (
     Key("up,down", "", "", "Select another field.", shown="↑ ↓"),

@@ -15,9 +15,9 @@ from textual.timer import Timer
 
 from wdtui.analysis.decay import gauged
 from wdtui.analysis.summary import speeds, summary_sentences
-from wdtui.runs.columns import progress, state
 from wdtui.runs.decay import decay_of
 from wdtui.runs.forks import begun_from
+from wdtui.runs.row_texts import progress, state
 from wdtui.schema.hyperparameters import format_value
 from wdtui.store.records import RunRecord, StoreError
 from wdtui.support.text import clean, number
@@ -36,7 +36,7 @@ _RUN_KEYS = tuple(
     key for key in keys.RUNS if key.action in ("steer", "fork", "pause", "stop", "rename", "note", "delete")
 )
 _APP_KEYS = tuple(key for key in keys.APP if key.action.startswith("app."))
-_BACK = keys.Key("escape,enter,backspace", "back", "back", "Return to the runs.", shown="esc", footer=True)
+_BACK = keys.Key("escape,enter,backspace", "back", "back", "Return to the runs.", shown="esc", footer=1)
 _MOST_EVENTS = 200
 _TEXT_SECONDS = 1.0
 """How often the texts of a live run change, so that they can be read."""

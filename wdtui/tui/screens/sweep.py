@@ -33,8 +33,9 @@ from wdtui.tui.widgets.lines import HeaderLine, KeyLine
 from wdtui.tui.widgets.plain_text import PlainText
 
 _APP_KEYS = tuple(key for key in keys.APP if key.action.startswith("app.") and key.action != "app.experiments")
-_BACK = keys.Key("escape,backspace", "back", "back", "Return to the runs.", shown="esc", footer=True)
-_BAR = 24
+_BACK = keys.Key("escape,backspace", "back", "back", "Return to the runs.", shown="esc", footer=1)
+_BAR, _PADDING = 24, 4
+"""The number of cells of the bar of progress, and of the blanks at both ends of its line."""
 
 
 class SweepView(RunScreen):
@@ -149,17 +150,25 @@ class SweepView(RunScreen):
         metrics, axes = self._shown_metrics, list(self._axes)
         if len(axes) == 1:
             named = title(self._schema, self._axes, metrics)
-            drawing = partial(curve, self._table, metrics=metrics, selected=self._indices[0])
+            table, index = self._table, self._indices[0]
+
+            def drawing(width: int, height: int) -> Text:
+                return curve(table, width=width, height=height, metrics=metrics, selected=index)
+
         else:
             further = dict(zip(axes[2:], self._values[2:], strict=True))
             selected = (self._indices[0], self._indices[1])
-            colors = not (self.app.no_color or self.app.native_ansi_color)
-            drawing = partial(heatmap, self._table.at(further), metrics[0], selected=selected, colors=colors)
+            table = self._table.at(further)
+
+            def drawing(width: int, height: int) -> Text:
+                colors = not (self.app.no_color or self.app.native_ansi_color)
+                return heatmap(table, metrics[0], width=width, height=height, selected=selected, colors=colors)
+
             symbol, field = self._schema.symbol, self._schema.field
             named = f"{label(self._schema, metrics[0])} over {' and '.join(map(symbol, axes[:2]))}"
             named += "".join(f", at {symbol(axis)} {field(axis).written(value)}" for axis, value in further.items())
         value = spread_text(self._schema, self._row, metrics[-1]) if self._row else ""
-        return Figure(named, "", (Text(value),), drawing=lambda width, height: drawing(width=width, height=height))
+        return Figure(named, "", (Text(value),), drawing=drawing)
 
     def _curves(self) -> Figure:
         """The curves of the selected cell, of the metric on the map if a chart has it, else of the first chart."""
@@ -195,13 +204,13 @@ class SweepView(RunScreen):
         done, left = progress.steps, progress.steps_left
         bar = _BAR if self.size.width >= 100 else _BAR // 3
         full = round(bar * done / max(done + left, 1))
-        return Text.assemble(
-            ("━" * full, "bold"), ("─" * (bar - full), "dim"), f"  {progress_line(progress)}", no_wrap=True
-        )
+        line = progress_line(progress, self.size.width - _PADDING - bar - 2)
+        return Text.assemble(("━" * full, "bold"), ("─" * (bar - full), "dim"), f"  {line}", no_wrap=True)
 
     def on_resize(self, event: events.Resize) -> None:
         self.set_class(event.size.height < 14, "-tiny")
         self.set_class(event.size.height < 30 or event.size.width < 80, "-short")
+        self._take(self.snapshot)  # its texts depend on the width
 
     # Actions
 
@@ -258,8 +267,11 @@ class SweepView(RunScreen):
         self.workbench.look()
 
     def action_go_on(self) -> None:
-        go_on = partial(self.controls.resume_sweep, self._sweep)
-        self.workbench.do_in_thread(go_on, lambda outcome: self.notify(outcome, markup=False, timeout=3))
+        def gone_on(outcome: str) -> None:
+            self.workbench.look()
+            self.notify(outcome, markup=False, timeout=3)
+
+        self.workbench.do_in_thread(partial(self.controls.resume_sweep, self._sweep), gone_on)
 
     def action_stop_sweep(self) -> None:
         self.do(self.controls.stop_sweep, self._sweep)

@@ -294,10 +294,20 @@ class ChartPanel(Widget, can_focus=True):
             left = right = ""
         if len(note) + 4 > width:
             note = ""
-        rule = "─" * (width - 4 - len(left) - len(note) - len(right))
+        events = self._events(width - 5 - len(left) - len(note) - len(right), base)
+        rule = "─" * (width - 4 - len(left) - len(note) - len(right) - sum(part.cell_length for part in events))
         line, words = base + edge, base + style_of(self.app, "muted")
-        parts = [("╰─", line), (left, words), (rule, line), (note, words), (right, words), ("─╯", line)]
-        return Strip([Segment(text, style) for text, style in parts if text]).adjust_cell_length(width, base)
+        before, after = [("╰─", line), (left, words), (rule, line)], [(note, words), (right, words), ("─╯", line)]
+        parts = [[Segment(text, style) for text, style in side if text] for side in (before, after)]
+        return Strip([*parts[0], *events, *parts[1]]).adjust_cell_length(width, base)
+
+    def _events(self, room: int, base: Style) -> list[Segment]:
+        """The kinds of events that are marked, as many as there is room for."""
+        text = Text()
+        for event in () if self._figure.about else self._figure.events:
+            if text.cell_len + event.cell_len + 2 <= room:
+                text.append("  " if text else " ").append_text(event)
+        return self._segments(text.append(" "), base + style_of(self.app, "muted")) if text else []
 
     def _segments(self, line: Text, base: Style) -> list[Segment]:
         """A line with dim parts in the theme's muted colour, as a terminal's own dim may be hard to read."""

@@ -12,7 +12,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container
 
-from wdtui.analysis.sweep_table import written
 from wdtui.runs.query import QueryError, find_step
 from wdtui.schema.chart import Chart
 from wdtui.schema.schema import Schema
@@ -21,8 +20,8 @@ from wdtui.tui.figures import Figure, figure, milestones_of, title, written_valu
 from wdtui.tui.identity import Identity
 from wdtui.tui.key_order import TYPING_SECONDS, KeyOrder
 from wdtui.tui.layouts import Layouts, Picked
-from wdtui.tui.readouts import comparison, legend, place_text
-from wdtui.tui.subjects import Subject, axes_of, position, positions, subjects, value_at, whole_span
+from wdtui.tui.readouts import comparison, legend, place_text, readout
+from wdtui.tui.subjects import Subject, axes_of, position, positions, subjects, whole_span
 from wdtui.tui.view import View
 from wdtui.tui.widgets.chart import ChartPanel
 from wdtui.tui.widgets.plain_text import PlainText
@@ -153,8 +152,7 @@ class ChartGrid(Container):
             self._draw_one()
         if not drawing:
             self.call_later(self._draw_others)
-        status = self._status()
-        self.query_one("#status", PlainText).set_text(status, same_size="\n" not in status.plain)
+        self._show_status()
 
     def _draw_one(self) -> None:
         """Draw the chart that comes next."""
@@ -172,32 +170,26 @@ class ChartGrid(Container):
             self._draw_one()
             self.call_later(self._draw_others)
 
+    def on_resize(self) -> None:
+        self._show_status()
+
+    def _show_status(self) -> None:
+        status, line = self._status(), self.query_one("#status", PlainText)
+        line.set_text(status, same_size=line.lines(status.plain) == line.size.height)
+
     def _status(self) -> Text:
         text = Text(no_wrap=True, overflow="ellipsis")
         if self._view.cursor is not None and self._subjects:
-            if len(self._subjects) > 1 and not self._narrow:
-                return comparison(self._charts, self._subjects, self._view, self.size.width - 4)
-            text.append(f"{place_text(self._view)}   ", "bold")
-            return text.append_text(self._readout())
+            room = self.size.width - 4
+            if len(self._subjects) > 1 and self._narrow:
+                return readout(self._chart.main, self._subjects, self._view, room)
+            if len(self._subjects) > 1:
+                return comparison(self._charts, self._subjects, self._view, room)
+            text.append(f"{place_text(self._view)}   ", "bold").append(f"{title(self._chart, self._view)}   ")
+            return text.append_text(written_values(self._chart, self._subjects, self._view, "label"))
         if len(self._subjects) > 1:
             return text.append_text(legend(self._subjects, self._view))
         return text.append(self._status_line(self._subjects[0].shown) if self._subjects else self.greeting)
-
-    def _readout(self) -> Text:
-        """The values at the cursor: all of the current chart for a single run, the main one for each of several."""
-        chart = self._chart
-        if len(self._subjects) == 1:
-            named = title(chart, self._view)
-            return Text(f"{named}   ").append_text(written_values(chart, self._subjects, self._view, named=True))
-        text = Text()
-        for subject in self._subjects:
-            curves, value = subject.shown.curves, None
-            if len(curves) and (self._view.cursor or 0) <= curves.steps[-1]:
-                value = value_at(subject, chart.main, self._view)
-            text.append(f"─{subject.identity.marker or '─'}─ ", subject.identity.color)
-            text.append(f"{written(subject.shown.run.schema, chart.main, value)}   ")
-        metric = self._subjects[0].shown.run.schema.metric(chart.main)
-        return Text(f"{metric.label if metric else chart.title}   ").append_text(text)
 
     def act(self, name: str, *arguments: float) -> None:
         """Perform an action of the keys."""

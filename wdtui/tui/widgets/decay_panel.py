@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Sequence
-
 from rich.style import Style
 from rich.text import Text
 from textual import on
@@ -99,8 +96,9 @@ class DecayPanel(Vertical):
         line.stylize(Style.from_meta({"@click": "screen.gauges"}))
         self.query_one("#decay-line", PlainText).set_text(line, same_size=True)
         sentences = self.query_one("#sentences", PlainText)
-        lines, self._lines = self._lines, _wrapped(decay.sentences, sentences.size.width)
-        sentences.set_text("\n".join(decay.sentences), same_size=lines == self._lines)
+        text = "\n".join(decay.sentences)
+        lines, self._lines = self._lines, sentences.lines(text)
+        sentences.set_text(text, same_size=lines == self._lines)
         self._arrange()
 
     def _arrange(self) -> None:
@@ -158,8 +156,3 @@ class DecayPanel(Vertical):
         event.stop()
         self.set_class(bool(event.value.strip()), "-searching")
         self.focus_table()
-
-
-def _wrapped(sentences: Sequence[str], width: int) -> int:
-    """The lines that sentences take in a width; 0 if there is none yet."""
-    return sum(len(textwrap.wrap(sentence, width)) for sentence in sentences) if width else 0

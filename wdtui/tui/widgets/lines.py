@@ -8,11 +8,12 @@ from rich.style import Style
 from rich.text import Text
 from textual.widget import Widget
 
+from wdtui.support.table import omitting
 from wdtui.tui.keymap import title
 from wdtui.tui.keys import Key
 
-_ALWAYS = 3
-"""The number of keys at the end of the line that are always shown."""
+_GAP = 3
+"""The number of cells between two keys."""
 
 
 class HeaderLine(Widget):
@@ -45,7 +46,7 @@ class HeaderLine(Widget):
 
 
 class KeyLine(Widget):
-    """The most important keys, as many as fit. A click has the same effect as the key."""
+    """Keys, of which those with the highest rank are omitted if there is no room. A click has the effect of the key."""
 
     DEFAULT_CSS = """
     KeyLine { height: 1; padding: 0 2; color: $muted; link-style: none; link-color: $muted; link-style-hover: none;
@@ -62,14 +63,11 @@ class KeyLine(Widget):
             self.refresh()
 
     def render(self) -> Text:
-        text, width = Text(no_wrap=True), self.size.width
         entries = [_entry(key, title(key, getattr(self.app, "keymap", {}))) for key in self._keys]
-        last = Text().join(entries[-_ALWAYS:])
-        for entry in entries[:-_ALWAYS]:
-            if text.cell_len + entry.cell_len + last.cell_len <= width + 2:
-                text.append_text(entry)
-        text.append_text(last)
-        text.truncate(width)
+        cells = {place: entry.cell_len for place, entry in enumerate(entries)}
+        shown = omitting(cells, self.size.width + _GAP, rank=lambda place: (self._keys[place].footer, place))
+        text = Text("", no_wrap=True).join(entries[place] for place in shown)
+        text.truncate(self.size.width)
         return text
 
 
@@ -78,4 +76,4 @@ def _entry(key: Key, shown: str) -> Text:
     click = Style.from_meta({"@click": action}) if key.action else Style()
     entry = Text.assemble((shown, "bold"), f" {key.label}")
     entry.stylize(click)
-    return entry.append("   ")
+    return entry.append(" " * _GAP)

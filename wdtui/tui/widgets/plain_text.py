@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from rich.text import Text
 from textual.widgets import Static
 
@@ -19,3 +21,10 @@ class PlainText(Static):
         if shown != self._shown:
             self._shown = shown
             self.update(text, layout=not same_size)
+
+    def lines(self, text: str) -> int:
+        """The number of lines that a text takes in the present width; 0 as long as there is none."""
+        width = self.content_size.width
+        if self.styles.text_wrap == "nowrap" or not width:
+            return text.count("\n") + 1 if width else 0
+        return sum(len(textwrap.wrap(line, width, break_on_hyphens=False)) or 1 for line in text.split("\n"))

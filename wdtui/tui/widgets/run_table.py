@@ -1,4 +1,4 @@
-"""The table of runs. Only visible lines are drawn, so ten thousand runs cost as much as twenty.
+"""The table of runs.
 
 What takes a run's whole curve, such as its best value, is read elsewhere: `lacking` says of which runs, and `show_read`
 shows it.
@@ -7,16 +7,15 @@ shows it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import BindingType
-from textual.geometry import Region, Size
+from textual.geometry import Size
 from textual.message import Message
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from wdtui.runs.columns import RunColumn, RunColumns, sorted_by
@@ -28,17 +27,14 @@ from wdtui.support.table import fitting
 from wdtui.tui.identity import Identity
 from wdtui.tui.keys import ROWS, bindings
 from wdtui.tui.theme import style_of
-from wdtui.tui.widgets.chart import changed_cells
+from wdtui.tui.widgets.line_table import LineTable, column_at
 
 _CHIP = 2
 
 
-class RunTable(ScrollView, can_focus=True):
+class RunTable(LineTable):
     """Runs sorted by a column, with a cursor. Posts Selected when the cursor moves to another run."""
 
-    DEFAULT_CSS = """
-    RunTable { background: $background; color: $foreground; overflow-x: hidden; scrollbar-size-vertical: 1; }
-    """
     BINDINGS: ClassVar[list[BindingType]] = bindings(ROWS)
 
     class Selected(Message):
@@ -80,8 +76,6 @@ class RunTable(ScrollView, can_focus=True):
         self._columns: list[tuple[RunColumn, int]] = []
         self._needed: dict[str, int] = {}
         """The width of the widest cell of each column that was visible so far, by key."""
-        self._painted: dict[int, Strip] = {}
-        """The visible lines as they were drawn last."""
         self.sort = ""
         """The key of the column by which the runs are sorted; empty for newest first."""
         self._reverse = False
@@ -121,12 +115,17 @@ class RunTable(ScrollView, can_focus=True):
     def _arrow(self) -> str:
         return "↑" if self._reverse else "↓"
 
-    def show(self, runs: Sequence[RunRecord], sweeps: Sequence[Membership] | None = None) -> None:
+    def show(self, runs: Sequence[RunRecord], sweeps: Sequence[Membership] = ()) -> None:
         """Show these runs in the current order. Unchanged lines are not painted again."""
-        if runs is not self._all:
-            self.possible = RunColumns.of(runs, self._digests, self.possible)
-        self._all = runs
-        self._sweeps = self._sweeps if sweeps is None else sweeps
+        if runs is self._all and sweeps is self._sweeps and runs:
+            return
+        self.possible = RunColumns.of(runs, self._digests, self.possible)
+        self._all, self._sweeps = runs, sweeps
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Make the rows and paint what has changed."""
+        runs = self._all
         before, in_sight = self._rows, self._cursor_in_sight()
         column = self.possible.all.get(self.sort)
         self._runs = sorted_by(column, self._reverse, filter(self._keep, runs) if self._keep else runs)
@@ -135,7 +134,7 @@ class RunTable(ScrollView, can_focus=True):
             self.virtual_size = Size(self.size.width, len(self._rows) + 1)
             self.refresh()
         else:
-            self._refresh_changed(before)
+            self._refresh_rows(before)
         if in_sight:
             self._scroll_to_cursor()
         self._keep_cursor()
@@ -164,7 +163,7 @@ class RunTable(ScrollView, can_focus=True):
         self._show_folds()
 
     def _show_folds(self) -> None:
-        self.show(self._all)
+        self._arrange()
         self._scroll_to_cursor()
         self.refresh()
         self.post_message(self.Selected(self.selected))
@@ -184,8 +183,7 @@ class RunTable(ScrollView, can_focus=True):
         self._show_anew()
 
     def _sort_by_title(self, x: int) -> None:
-        ends = itertools.accumulate((cells for _, cells in self._columns), initial=_CHIP)
-        at = next((column for (column, _), end in zip(self._columns, [*ends][1:], strict=True) if x < end), None)
+        at = column_at(x - _CHIP, self._columns)
         if at is not None and at.value is not None:
             self.sort_by(at.key)
             self.post_message(self.Ordered())
@@ -196,7 +194,7 @@ class RunTable(ScrollView, can_focus=True):
         self._show_anew()
 
     def _show_anew(self) -> None:
-        self.show(self._all)
+        self._arrange()
         self.refresh()
 
     def lacking(self) -> tuple[list[RunRecord], set[str]]:
@@ -216,7 +214,7 @@ class RunTable(ScrollView, can_focus=True):
         if sorting is not None and sorting.metric:
             self._show_anew()
         else:
-            self._refresh_lines(range(1, self.size.height))
+            self.refresh_changed(range(1, self.size.height))
 
     def reverse(self) -> None:
         self._reverse = not self._reverse
@@ -324,30 +322,12 @@ class RunTable(ScrollView, can_focus=True):
             if event.chain > 1:
                 self.post_message(self.Opened())
 
-    def _refresh_changed(self, before: Sequence[RunRecord | Group]) -> None:
+    def _refresh_rows(self, before: Sequence[RunRecord | Group]) -> None:
         top = self.scroll_offset.y
         rows = range(top, min(top + self.size.height - 1, len(self._rows)))
-        self._refresh_lines(index - top + 1 for index in rows if _differ(self._rows[index], before[index]))
+        self.refresh_changed(index - top + 1 for index in rows if _differ(self._rows[index], before[index]))
 
-    def _refresh_lines(self, lines: Iterable[int]) -> None:
-        """Paint the cells of some lines that have changed."""
-        for y in lines:
-            if (before := self._painted.get(y)) and (span := changed_cells(before, self.render_line(y))):
-                self.refresh(Region(span[0], y, span[1] - span[0], 1))
-
-    def notify_style_update(self) -> None:
-        self._painted.clear()
-        super().notify_style_update()
-
-    def render_lines(self, crop: Region) -> list[Strip]:
-        self._painted = {y: strip for y, strip in self._painted.items() if y < self.size.height}
-        return super().render_lines(crop)
-
-    def render_line(self, y: int) -> Strip:
-        self._painted[y] = self._line(y)
-        return self._painted[y]
-
-    def _line(self, y: int) -> Strip:
+    def line(self, y: int) -> Strip:
         width, base = self.size.width, self.rich_style
         index = y - 1 + self.scroll_offset.y
         if self.greeting:
