@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
+from collections.abc import Iterator
 from typing import Any
 
+import forked
 import pytest
 from hypothesis import settings
 
 os.environ.pop("NO_COLOR", None)
 os.environ.pop("TEXTUAL_THEME", None)
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # wdtui is compiled once, and not in each of a hundred processes
+sys.dont_write_bytecode = False
 settings.register_profile("wdtui", deadline=None)  # how long an example takes depends on what else the machine does
 settings.load_profile("wdtui")
 
@@ -19,6 +25,18 @@ def own_store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     """No test ever touches the store or the settings of the person who runs it."""
     monkeypatch.setenv("WDTUI_HOME", str(tmp_path_factory.mktemp("store")))
     monkeypatch.setenv("WDTUI_CONFIG", str(tmp_path_factory.mktemp("settings") / "config.toml"))
+
+
+@pytest.fixture(autouse=True)
+def forked_trainers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Processes that train are forked from one that has imported PyTorch, unless a test asks for fresh ones.
+
+    None outlives its test.
+    """
+    if forked.POSSIBLE and not request.node.get_closest_marker("fresh_processes"):
+        monkeypatch.setattr("wdtui.runs.trainer._start", forked.start_trainer)
+    yield
+    forked.kill_all()
 
 
 @pytest.fixture
@@ -39,3 +57,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("long"):
             item.add_marker(pytest.mark.timeout(3600))
+
+
+def pytest_collection_finish() -> None:
+    """All that was imported stays: garbage collections that skip it are much shorter, and may be rarer."""
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 10)

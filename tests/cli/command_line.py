@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from forked import Process, run_module
+
 from wdtui.cli.main import main
 
 TINY = ("--width", "8", "--train-size", "320", "--validation-size", "50", "--test-size", "50", "--threads", "1")
@@ -48,18 +50,16 @@ def _read(stream: io.TextIOWrapper) -> str:
     return stream.read()
 
 
-def in_own_process(*arguments: str, store: Path | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+def in_own_process(*arguments: str, store: Path) -> subprocess.CompletedProcess[str]:
     """Run a command in a process of its own."""
-    environment = os.environ | ({"WDTUI_HOME": str(store)} if store else {})
-    command = [sys.executable, "-m", "wdtui", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, **options)
+    process = start(*arguments, store=store)
+    output, error = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(list(arguments), process.returncode, output, error)
 
 
-def start(*arguments: str, store: Path) -> subprocess.Popen[str]:
+def start(*arguments: str, store: Path) -> Process | subprocess.Popen[str]:
     """Start a command in a process of its own."""
-    environment = os.environ | {"WDTUI_HOME": str(store)}
-    command = [sys.executable, "-m", "wdtui", *arguments]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return run_module("wdtui.__main__", arguments, env=os.environ | {"WDTUI_HOME": str(store)})
 
 
 def events(output: str) -> list[dict[str, Any]]:
@@ -67,7 +67,7 @@ def events(output: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in output.splitlines()]
 
 
-def until(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+def until(condition: Callable[[], bool], process: Process | subprocess.Popen[str] | None = None) -> None:
     """Wait for a condition, a long while, but no longer than the process lives that is to bring it about."""
     deadline = time.monotonic() + 180
     while not condition():

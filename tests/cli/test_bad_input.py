@@ -80,7 +80,7 @@ def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
 def test_a_full_disk_ends_the_run_and_keeps_stored_points(tmp_path: Path) -> None:
     mounted = tmp_path / "small"
     mounted.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", mounted], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", mounted], capture_output=True).returncode:
         pytest.skip("a small file system cannot be mounted here")
     try:
         result = in_own_process("run", *TINY, "--epochs", "20000", "--headless", "--json", store=mounted)

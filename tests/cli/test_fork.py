@@ -124,7 +124,7 @@ def test_a_detached_run_stopped_before_it_starts_does_not_start(tmp_path: Path) 
 
 
 def test_resuming_with_a_damaged_checkpoint_uses_the_previous_one(tmp_path: Path) -> None:
-    process = start("run", *TINY, "--epochs", "800", "--keep-every", "20", "--headless", store=tmp_path)
+    process = start("run", *TINY, "--epochs", "400", "--keep-every", "20", "--headless", store=tmp_path)
     with Store(tmp_path) as store:
         until(lambda: any(one.step >= 250 for one in store.runs()), process)
         process.send_signal(signal.SIGINT)

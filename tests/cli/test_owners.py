@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from command_line import TINY, assert_one_sentence, events, start, until, wdtui
+from forked import run_module
 from store_tools import in_python
 
 from wdtui.cli.main import main
@@ -161,12 +163,13 @@ def test_a_queued_run_of_a_living_process_is_not_an_orphan(store: Store) -> None
     assert "queued" in wdtui("runs", "list", store=store.folder).stdout
 
 
-def test_a_detached_run_belongs_to_its_process_at_once(store: Store) -> None:
+def test_a_detached_run_belongs_to_its_process_at_once_and_the_command_imports_no_torch(store: Store) -> None:
     code = "import time; time.sleep(1e9)"  # a process that never gets as far as to claim the run
     python = store.folder / "python"
     python.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{code}'\n")
     python.chmod(0o755)
-    program = f"import sys; sys.executable = {str(python)!r}; from wdtui.cli.main import main; sys.exit(main())"
+    program = f"import sys; sys.executable = {str(python)!r}; from wdtui.cli.main import main; status = main();"
+    program += "sys.exit('imported torch' if 'torch' in sys.modules else status)"
     command = [sys.executable, "-c", program, "run", *TINY, "--detach", "--json", "--store", str(store.folder)]
     pid = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)["pid"]
     try:
@@ -221,7 +224,7 @@ def test_a_warning_before_a_time_limit_ends_a_run_with_a_checkpoint(store: Store
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_detached_process_also_stops_at_the_warning_signal(store: Store, number: signal.Signals) -> None:
     run_id = store.add_run(CONFIG.replace(epochs=1_000_000))
-    process = subprocess.Popen([sys.executable, "-m", "wdtui.runs.child", str(store.folder), str(run_id)])
+    process = run_module("wdtui.runs.child", [str(store.folder), str(run_id)], env={**os.environ})
     until(lambda: store.run(run_id).step > 0)
     process.send_signal(number)
     assert process.wait(60) == 128 + number

@@ -6,7 +6,6 @@ import contextlib
 import signal
 import socket
 import stat
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +26,7 @@ from wdtui.store.store import Store
 ray_cluster = pytest.importorskip("ray.cluster_utils")
 
 GRID = ("--axis", "weight_decay=0.1,0.3", "--seeds", "2", *TINY, "--engine", "alone")
-LONG = (*GRID, "--epochs", "1600", "--keep-every", "100", "--log-every", "10")
+LONG = (*GRID, "--epochs", "600", "--keep-every", "20", "--log-every", "10")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +54,7 @@ def on(cluster: Any) -> tuple[str, ...]:
     return ("--headless", "--json", "--executor", "ray", "--address", cluster.address)
 
 
-def rest_of(process: subprocess.Popen[str]) -> list[dict[str, Any]]:
+def rest_of(process: Any) -> list[dict[str, Any]]:
     output, error = process.communicate(timeout=200)
     assert process.returncode == 0, error
     return events(output)
@@ -229,10 +228,11 @@ def test_a_sweeps_own_cluster_is_private(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
         monkeypatch.setenv("RAY_worker_niceness", "0")
         monkeypatch.setenv("HOME", str(tmp_path / "home"))
-        endless = (*GRID, "--epochs", "1000000", "--log-every", "100")
+        endless = (*GRID, "--epochs", "1000000", "--log-every", "100", "--threads", "2")  # one at a time on two cores
         process = start("sweep", *endless, "--headless", "--json", "--executor", "ray", store=tmp_path)
         with Store(tmp_path) as store:
             until(lambda: any(run.step for run in store.runs()), process)
+        assert wdtui("pause", "1", store=tmp_path).returncode == 0  # what follows needs no training
         family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
         listeners = {address for member in family for address in listening_at(member)}
         assert listeners and {ip for ip, _ in listeners} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from command_line import TINY, assert_one_sentence, events, wdtui
+from command_line import TINY, assert_one_sentence, events, start, wdtui
 
 from wdtui.problems.addition.config import RunConfig
 from wdtui.store.store import Store
@@ -21,9 +21,9 @@ from wdtui.studies.grid import Grid
 
 TWELVE = ("--axis", "weight_decay=0,logspace(0.01,1,3)", "--seeds", "3", "--workers", "2")
 SHORT = (*TINY, "--epochs", "3")
-SHORT_AND_LONG = ("--axis", "epochs=20,400", "--axis", "weight_decay=0,0.1", "--seeds", "3", "--workers", "2")
+SHORT_AND_LONG = ("--axis", "epochs=20,200", "--axis", "weight_decay=0,0.1", "--seeds", "3", "--workers", "2")
 """The first two of twelve cells are done at once; the two after them take seconds."""
-LONG = (*TINY, "--epochs", "400", "--log-every", "20")
+LONG = (*TINY, "--epochs", "200", "--log-every", "20")
 
 
 def sweep(store: Path, *arguments: str) -> list[dict[str, Any]]:
@@ -36,15 +36,15 @@ def runs(store: Path) -> dict[int, dict[str, Any]]:
     return {run["id"]: run for run in events(wdtui("runs", "list", "--json", store=store).stdout)}
 
 
-def start(store: Path, *arguments: str) -> subprocess.Popen[str]:
-    """The command in a session of its own."""
+def start_fresh(*arguments: str, store: Path) -> subprocess.Popen[str]:
+    """The command in a session of its own, started as a user's shell does, and so are its training processes."""
     command = [sys.executable, "-m", "wdtui", *arguments]
     environment = os.environ | {"WDTUI_HOME": str(store)}
     pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
     return subprocess.Popen(command, env=environment, **pipes)
 
 
-def wait_for_cells(process: subprocess.Popen[str], count: int) -> None:
+def wait_for_cells(process: Any, count: int) -> None:
     assert process.stdout
     for _ in range(count):
         assert '"event": "cell"' in process.stdout.readline()
@@ -68,7 +68,7 @@ def test_json_has_a_line_for_each_cell_and_a_table_with_the_spread_over_seeds(tm
 def test_a_killed_sweep_resumes_to_the_same_result(tmp_path: Path) -> None:
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
     config = (*SHORT_AND_LONG, *TINY, "--log-every", "20")
-    process = start(killed, "sweep", *config, "--headless", "--json")
+    process = start_fresh("sweep", *config, "--headless", "--json", store=killed)
     wait_for_cells(process, 2)
     children = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGKILL)
@@ -102,7 +102,7 @@ def test_equal_cells_are_trained_once(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_prints_how_to_continue(tmp_path: Path) -> None:
-    process = start(tmp_path, "sweep", "--axis", "epochs=2,1000000", *TINY, "--headless", "--json")
+    process = start("sweep", "--axis", "epochs=2,1000000", *TINY, "--headless", "--json", store=tmp_path)
     wait_for_cells(process, 1)
     process.send_signal(signal.SIGINT)
     output, error = process.communicate(timeout=60)
@@ -117,7 +117,7 @@ def test_ctrl_c_prints_how_to_continue(tmp_path: Path) -> None:
 def test_ctrl_c_leaves_no_run_of_a_sweep_queued(tmp_path: Path) -> None:
     """Some are under way by then, some have a process that is still starting, some wait."""
     lengths = ("--axis", "epochs=2,1000000", "--axis", "weight_decay=0,0.1,0.2,0.3", "--engine", "alone")
-    process = start(tmp_path, "sweep", *lengths, *TINY, "--headless", "--json", "--workers", "2")
+    process = start_fresh("sweep", *lengths, *TINY, "--headless", "--json", "--workers", "2", store=tmp_path)
     wait_for_cells(process, 1)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
@@ -241,7 +241,7 @@ def test_an_unknown_sweep_gives_a_one_sentence_error(tmp_path: Path) -> None:
 
 
 def test_waiting_for_a_run_that_another_process_trains(tmp_path: Path) -> None:
-    other = start(tmp_path, "run", "--weight-decay", "0.1", *LONG, "--headless", "--json")
+    other = start("run", "--weight-decay", "0.1", *LONG, "--headless", "--json", store=tmp_path)
     assert other.stdout and other.stdout.readline()
     began = time.monotonic()
     *cells, _ = sweep(tmp_path, "--axis", "weight_decay=0.1,0.3", *LONG)

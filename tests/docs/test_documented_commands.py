@@ -65,21 +65,17 @@ def of_kind(kind: str) -> list[Any]:
     return of([command for command in COMMANDS if command.kind == kind])
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_threads: None) -> Path:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where a reader might stand: runs 1 to 3, the last one live, sweep S1, and what another program recorded."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("WDTUI_HOME", str(tmp_path / "store"))
-    monkeypatch.setattr(experiments, "load", _shortened(experiments.load))
-    monkeypatch.setenv("WDTUI_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(files, "_described", described)
-    (tmp_path / "docs" / "figures").mkdir(parents=True)
-    shutil.copy(ROOT / "docs" / "examples" / "modular_addition.py", tmp_path / "mine.py")
-    shutil.copytree(ROOT / "docs" / "examples", tmp_path / "docs" / "examples")
-    write_original(tmp_path / "lightning_logs" / "version_0")
-    stored_run(tmp_path / "store", "first")
-    stored_run(tmp_path / "store", "second")
-    with Store(tmp_path / "store") as store:
+    path = tmp_path_factory.mktemp("template")
+    (path / "docs" / "figures").mkdir(parents=True)
+    shutil.copy(ROOT / "docs" / "examples" / "modular_addition.py", path / "mine.py")
+    shutil.copytree(ROOT / "docs" / "examples", path / "docs" / "examples")
+    write_original(path / "lightning_logs" / "version_0")
+    stored_run(path / "store", "first")
+    stored_run(path / "store", "second")
+    with Store(path / "store") as store:
         config = RunConfig(bn_epsilon=1e-5, **(TINY | {"epochs": 4}))
         run_id = store.add_run(config, name="crashing")
         store.claim(run_id, device="cpu", threads=1, versions={})
@@ -87,6 +83,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_threads: None) ->
         store.append(store.run(run_id).claim, points, speed=None, milestones={})
         store.set_status(store.run(run_id).claim, Status.PAUSED)
         store.sweeps.add(Grid.of(RunConfig(**TINY), {"weight_decay": (0.1, 0.3)}))
+    return path
+
+
+@pytest.fixture
+def folder(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_threads: None) -> Path:
+    """A copy of the template, where the commands are run."""
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WDTUI_HOME", str(tmp_path / "store"))
+    monkeypatch.setattr(experiments, "load", _shortened(experiments.load))
+    monkeypatch.setenv("WDTUI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(files, "_described", described)
     return tmp_path
 
 

@@ -140,6 +140,7 @@ def test_an_idle_process_trains_only_where_it_has_trained(store: Store, schedule
     assert store.run(first).pid != store.run(second).pid
 
 
+@pytest.mark.fresh_processes
 def test_a_training_process_sees_the_gpus_that_this_one_sees(
     store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

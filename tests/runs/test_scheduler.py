@@ -218,7 +218,7 @@ def test_a_run_claimed_in_the_meantime_is_a_notice(store: Store, scheduler: Sche
 
 
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(store: Store) -> None:
-    undisturbed, disturbed, waiting = add(store, 700), add(store, 700), add(store, 3)
+    undisturbed, disturbed, waiting = add(store, 300), add(store, 300), add(store, 3)
     first = Scheduler(store, device=DEVICE, slots=2)
     first.submit(undisturbed)
     until(lambda: store.run(undisturbed).status == Status.DONE)
@@ -245,6 +245,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(store: Store) -> 
     assert_same_curves(store, undisturbed, disturbed)
 
 
+@pytest.mark.fresh_processes
 def test_a_process_that_dies_leaves_an_interrupted_run_and_the_scheduler_goes_on(
     store: Store, scheduler: Scheduler
 ) -> None:
@@ -279,7 +280,7 @@ def kill_its_process(store: Store, run_id: int, before: int | None = None) -> in
 def test_a_run_whose_process_the_system_kills_is_tried_once_more_alone_and_others_go_on(
     store: Store, scheduler: Scheduler
 ) -> None:
-    run_id, companion, queued = add(store, 4000), add(store, FOREVER), add(store, 3)
+    run_id, companion, queued = add(store, 1500), add(store, FOREVER), add(store, 3)
     scheduler.slots = 2
     scheduler.submit(run_id, companion, queued)
     until(under_way(store, companion))
@@ -403,6 +404,7 @@ def test_a_process_that_somebody_terminates_takes_no_other_run_along(store: Stor
     assert store.run(one).reason.startswith("Terminated at step")
 
 
+@pytest.mark.fresh_processes
 def test_a_process_that_cannot_begin_fails_its_run_with_its_last_word(
     store: Store, scheduler: Scheduler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -457,8 +459,9 @@ def test_a_run_that_another_process_has_taken_over_is_no_failure(store: Store, s
 
 
 @cpu_only
+@pytest.mark.fresh_processes
 def test_live_and_queued_runs_go_on_after_the_scheduler_detached(store: Store) -> None:
-    undisturbed, going, paused, queued, last = (add(store, epochs) for epochs in (900, 900, FOREVER, 3, 3))
+    undisturbed, going, paused, queued, last = (add(store, epochs) for epochs in (400, 400, FOREVER, 3, 3))
     scheduler = Scheduler(store, device=DEVICE, slots=2)
     scheduler.submit(undisturbed)
     until(lambda: store.run(undisturbed).status == Status.DONE)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
-from tui_tools import FakeScheduler, Recorded
+from tui_tools import FakeScheduler, Recorded, at_rest
 
 from wdtui.tui.app import WorkbenchApp
 
@@ -28,10 +28,10 @@ def one_host(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def seen_at_rest_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After each key Textual waits twice until the app has used next to no CPU for 0.02 seconds: half will do."""
-    monkeypatch.setattr("textual._wait.SLEEP_GRANULARITY", 0.01)
-    monkeypatch.setattr("textual._wait.SLEEP_IDLE", 0.0005)
+def seen_at_rest_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each key Textual waits twice until the app has used next to no CPU for a while: its loop knows at once."""
+    monkeypatch.setattr("textual.app.wait_for_idle", at_rest)
+    monkeypatch.setattr("textual.pilot.wait_for_idle", at_rest)
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 from store_tools import in_python
-from textual.widgets import Input
+from textual.widgets import Input, OptionList
 from tui_tools import FakeScheduler, Recorded, drawn, press, settle, until
 
 from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Point
 from wdtui.store.records import Status
-from wdtui.studies.experiments import by_effect, load
+from wdtui.studies.experiments import load
 from wdtui.tui import Opening
 from wdtui.tui.screens.experiments import Gallery
 from wdtui.tui.screens.help import Help
@@ -95,18 +95,20 @@ async def test_the_last_typed_of_the_two_decays_counts(recorded: Recorded, make_
 async def test_all_runs_of_an_experiment_are_started_and_marked(recorded: Recorded, make_app: MakeApp) -> None:
     scheduler = FakeScheduler()
     async with make_app(scheduler).run_test(size=(120, 40)) as pilot:
-        await press(pilot, "E")
+        await select(pilot, "batchnorm-epsilon")
         assert isinstance(pilot.app.screen, Gallery)
-        await press(pilot, *to("batchnorm-epsilon"), "r")
+        await press(pilot, "r")
     cells = load("batchnorm-epsilon").variant(quick=True).cells()
     assert {run.config for run in recorded.store.runs()} == set(cells)
     assert scheduler.submitted == list(range(1, len(cells) + 1))
 
 
-def to(name: str) -> list[str]:
-    """The keys that select an experiment in the gallery."""
-    listed = [one for group in by_effect().values() for one in group]
-    return ["home", *("down",) * listed.index(name)]
+async def select(pilot: Any, name: str) -> None:
+    """Open the gallery and go to an experiment."""
+    await press(pilot, "E")
+    names = pilot.app.screen.query_one("#names", OptionList)
+    names.highlighted = names.get_option_index(name)
+    await settle(pilot)
 
 
 @pytest.mark.parametrize(("name", "forks"), [("raise-epsilon", 4), ("blow-up-forks", 0)])
@@ -114,7 +116,8 @@ async def test_forks_are_started_with_their_runs_unless_a_blow_up_says_where(
     recorded: Recorded, make_app: MakeApp, name: str, forks: int
 ) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
-        await press(pilot, "E", *to(name), "r")
+        await select(pilot, name)
+        await press(pilot, "r")
     cells = load(name).cells()
     parents = [run.parent for run in recorded.store.runs()]
     assert parents.count(None) == len(cells) and len(parents) == len(cells) * (1 + forks)
@@ -122,7 +125,8 @@ async def test_forks_are_started_with_their_runs_unless_a_blow_up_says_where(
 
 async def test_the_gallery_fills_the_form(recorded: Recorded, make_app: MakeApp) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
-        await press(pilot, "E", *to("training-curves"), "enter", "enter")
+        await select(pilot, "training-curves")
+        await press(pilot, "enter", "enter")
     (run,) = recorded.store.runs()
     assert run.experiment == "training-curves"
 
@@ -131,7 +135,7 @@ async def test_space_reads_on_in_the_gallery_and_another_experiment_begins_at_it
     recorded: Recorded, make_app: MakeApp
 ) -> None:
     async with make_app().run_test(size=(80, 24)) as pilot:
-        await press(pilot, "E", *to("batchnorm-epsilon"))
+        await select(pilot, "batchnorm-epsilon")
         pages = pilot.app.screen.query_one("#pages")
         seen = [pages.scroll_offset.y]
         while len(seen) == 1 or seen[-1]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from wdtui.tui.screens.experiments import Gallery
 from wdtui.tui.widgets.chart_grid import ChartGrid
 
 DATA = Path(__file__).parent / "data"
+_SOON_SECONDS = 0.1
+"""Longer than the app waits before it draws what can wait."""
 
 
 class FakeScheduler:
@@ -130,6 +133,24 @@ class Recorded:
         if status != Status.RUNNING:
             self.store.set_status(self.store.run(run_id).claim, status)
         return run_id
+
+
+async def at_rest(min_sleep: float = 0.0, max_sleep: float = 1.0) -> None:
+    """Wait until the app has nothing to do: no callback, no thread at work, and no timer that is due soon."""
+    loop: Any = asyncio.get_running_loop()
+    end = loop.time() + max_sleep
+    while (now := loop.time()) < end:
+        await asyncio.sleep(0)
+        threads = loop._default_executor
+        if loop._ready:
+            continue
+        if threads and len(threads._threads) > threads._idle_semaphore._value:
+            await asyncio.sleep(0.002)
+            continue
+        due = min((timer.when() for timer in loop._scheduled if not timer.cancelled()), default=end)
+        if due > now + _SOON_SECONDS:
+            return
+        await asyncio.sleep(max(due - now, 0.0))
 
 
 async def settle(pilot: Any) -> None:

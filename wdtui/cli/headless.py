@@ -32,10 +32,12 @@ def carry_out(
 
     `device` is as for a `Service`. An error before a run has started leaves the store unchanged.
     """
-    from wdtui.training.devices import resolve_device
-
     queue = (Detached if detach else Foreground)(store, json=json)
-    service = Service(store, queue, device=resolve_device(device) if device and not detach else device)
+    if device and not detach:
+        from wdtui.training.devices import resolve_device  # here, because it imports torch
+
+        device = resolve_device(device)
+    service = Service(store, queue, device=device)
     with service.undone_on_error():
         request(service)
         return queue.train()

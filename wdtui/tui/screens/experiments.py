@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import math
+import time
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -54,6 +55,8 @@ _WORDS = {"✓": "holds", "✗": "fails", _BEGUN: "begun", "·": "not run"}
 _TONES = {"✓": "success", "✗": "error", _BEGUN: "running"}
 _NARROW, _LARGE = 100, Size(160, 50)
 """Below which width there is less room for the list, and from which size on there is more for the picture."""
+_LIST_SECONDS = 0.2
+"""How often what was found is listed. The list is drawn anew each time, and there are dozens of experiments."""
 
 
 class Gallery(Screen[tuple[str, bool] | None]):
@@ -102,7 +105,7 @@ class Gallery(Screen[tuple[str, bool] | None]):
     @work(thread=True, exit_on_error=False)
     def _read_standings(self) -> None:
         """Check the claims in a thread, as many runs take longer than opening the screen."""
-        evidence = Evidence(self._store)
+        evidence, found, listed = Evidence(self._store), dict[str, _Found](), time.monotonic()
         for name in [name for group in self._groups.values() for name in group]:
             if get_current_worker().is_cancelled:
                 return
@@ -111,15 +114,20 @@ class Gallery(Screen[tuple[str, bool] | None]):
                 standing = evidence.standing(experiment)
                 own = thumbnails.thumbnail(self._store, experiment.variant(quick=True)) if standing.trained else None
                 seconds = _seconds(experiment.variant(quick=True), self._runs)
-                self.app.call_from_thread(self._take, name, _Found(standing, own, seconds))
+                found[name] = _Found(standing, own, seconds)
+            if time.monotonic() - listed > _LIST_SECONDS:
+                self.app.call_from_thread(self._take, found)
+                found, listed = {}, time.monotonic()
+        self.app.call_from_thread(self._take, found)
 
-    def _take(self, name: str, found: _Found) -> None:
+    def _take(self, found: dict[str, _Found]) -> None:
         if not self.is_attached:
             return
-        self._found[name] = found
-        self._list(name, found)
-        if name == self._highlighted:
-            self._show_page(name)
+        self._found |= found
+        for name, one in found.items():
+            self._list(name, one)
+        if self._highlighted in found:
+            self._show_page(self._highlighted)
 
     def _list(self, name: str, found: _Found) -> None:
         """Show an experiment in the list: how it stands, its name, and how long it takes if there is room."""

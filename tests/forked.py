@@ -1,0 +1,267 @@
+"""Runs `python -m MODULE` in processes that are forked from one that has imported PyTorch.
+
+A fresh process takes two seconds to import it, a forked one a hundredth of that. What is forked is otherwise like a
+process of its own: its id, session, signals, folder, environment, streams, and what happens at its end. It differs in
+that its modules are imported already, and in that it is no child of the process that asks for it.
+
+    python forked.py ASKING ANSWERING
+
+is the server, with the numbers of a pair of sockets. It forks a process for each message, and what it has forked can
+ask it too. It ends with the process that has started it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from wdtui.runs import trainer
+
+POSSIBLE = sys.platform == "linux"
+_ENVIRONMENT = trainer.own_environment()
+"""As it is before any test changes it."""
+_MOST_BYTES = 1 << 20
+_IMPORTED = "torch._dynamo", "wdtui.cli.root", "wdtui.cli.headless", "wdtui.problems.describe", "wdtui.runs.group"
+"""What brings the modules along that take long; optimizers import the first."""
+
+
+_statuses: dict[int, list[int]] = {}
+"""Of each process that this one has asked for its exit status, once it has ended."""
+
+
+def kill_all() -> None:
+    """Kill what this process has asked for and what has not ended."""
+    for pid, status in _statuses.items():
+        _kill(pid, status, signal.SIGKILL)
+    _statuses.clear()
+
+
+def _kill(pid: int, status: list[int], number: int) -> None:
+    if not status:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _note_end(told: IO[str], status: list[int]) -> None:
+    with told:
+        status.append(int(told.readline()))
+
+
+class Process:
+    """A forked process, with what tests and the program use of `subprocess.Popen`."""
+
+    def __init__(
+        self,
+        module: str,
+        arguments: Sequence[str],
+        *,
+        env: dict[str, str],
+        stdin: int = subprocess.DEVNULL,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE,
+        text: bool = False,
+        start_new_session: bool = False,
+    ) -> None:
+        self.args = [module, *arguments]
+        self.stdin: IO[Any] | None = None
+        self.stdout: IO[Any] | None = None
+        self.stderr: IO[Any] | None = None
+        theirs = []
+        for name, given in (("stdin", stdin), ("stdout", stdout), ("stderr", stderr)):
+            if given == subprocess.PIPE:
+                ends = os.pipe()
+                ours, their = ends[::-1] if name == "stdin" else ends
+                setattr(self, name, os.fdopen(ours, ("w" if name == "stdin" else "r") + ("" if text else "b")))
+            else:
+                their = os.open(os.devnull, os.O_RDWR) if given == subprocess.DEVNULL else os.dup(given)
+            theirs.append(their)
+        told, telling = os.pipe()
+        message = {"module": module, "arguments": [*arguments], "env": env, "folder": os.getcwd()}
+        message["session"] = start_new_session
+        socket.send_fds(_server(), [json.dumps(message).encode()], [*theirs, telling])
+        for descriptor in (*theirs, telling):
+            os.close(descriptor)
+        said = os.fdopen(told)
+        self.pid = int(said.readline())
+        self._status: list[int] = []
+        _statuses[self.pid] = self._status
+        self._ended = threading.Thread(target=_note_end, args=[said, self._status], daemon=True)
+        self._ended.start()
+
+    @property
+    def returncode(self) -> int | None:
+        return self._status[0] if self._status else None
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._ended.join(timeout)
+        if not self._status:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        return self._status[0]
+
+    def communicate(self, timeout: float | None = None) -> tuple[Any, Any]:
+        """Read both outputs to their ends, and wait."""
+        if self.stdin:
+            self.stdin.close()
+        read: dict[str, Any] = {}
+        readers = [
+            threading.Thread(target=lambda name=name, stream=stream: read.update({name: stream.read()}), daemon=True)
+            for name, stream in (("stdout", self.stdout), ("stderr", self.stderr))
+            if stream and not stream.closed
+        ]
+        for reader in readers:
+            reader.start()
+        until = time.monotonic() + (timeout or 1e6)
+        for reader in readers:
+            reader.join(until - time.monotonic())
+        self.wait(max(until - time.monotonic(), 0.01))
+        return read.get("stdout"), read.get("stderr")
+
+    def send_signal(self, number: int) -> None:
+        _kill(self.pid, self._status, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def run_module(module: str, arguments: Sequence[str], *, env: dict[str, str]) -> Process | subprocess.Popen[str]:
+    """Run a module in a process of its own, with pipes for its text; a forked one where that is possible."""
+    if POSSIBLE:
+        return Process(module, arguments, env=env, text=True)
+    command = [sys.executable, "-m", module, *arguments]
+    pipes: Any = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen(command, env=env, text=True, **pipes)
+
+
+def start_trainer(arguments: Sequence[str], log: Path, *, pipe: int) -> Process:
+    """Stands in for `wdtui.runs.trainer._start`."""
+    with trainer._opened_log(log) as errors:
+        return Process(
+            "wdtui.runs.child",
+            arguments,
+            env=trainer.own_environment(),
+            stdin=pipe,
+            stdout=subprocess.PIPE if pipe == subprocess.PIPE else errors.fileno(),
+            stderr=errors.fileno(),
+            start_new_session=True,
+        )
+
+
+_asking: socket.socket | None = None
+_started: Any = None
+_starting = threading.Lock()
+
+
+def _server() -> socket.socket:
+    """Where to ask. The first who does starts the server."""
+    global _asking, _started
+    with _starting:
+        if _asking is None:
+            _asking, answering = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ends = [_asking.fileno(), answering.fileno()]
+            # its stdin ends with this process
+            command = [sys.executable, __file__, *map(str, ends)]
+            _started = subprocess.Popen(
+                command, env=_ENVIRONMENT, stdin=subprocess.PIPE, pass_fds=ends, start_new_session=True
+            )
+            answering.close()
+        return _asking
+
+
+# In the server
+
+
+def _serve(answering: socket.socket) -> dict[str, Any]:
+    """Fork a process for each message until stdin ends. Returns in each of them, with its message."""
+    for name in _IMPORTED:
+        importlib.import_module(name)
+    trainer._start = start_trainer  # type: ignore[assignment]
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    gc.freeze()
+    while True:
+        ready, _, _ = select.select([0, answering], [], [])
+        if 0 in ready:
+            sys.exit()
+        data, (*streams, told), _, _ = socket.recv_fds(answering, _MOST_BYTES, 4)
+        if not os.fork() and not _watched(streams, told):
+            return json.loads(data)
+        for descriptor in (*streams, told):
+            os.close(descriptor)
+
+
+def _watched(streams: list[int], told: int) -> None:
+    """Fork the process and return in it. The process between tells its id and how it ends."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    pid = os.fork()
+    if not pid:
+        os.close(told)
+        for number, descriptor in enumerate(streams):
+            os.dup2(descriptor, number)
+    for descriptor in streams:
+        os.close(descriptor)
+    if not pid:
+        return
+    with contextlib.suppress(BrokenPipeError):
+        os.write(told, f"{pid}\n".encode())
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        os.write(told, f"{code}\n".encode())
+    os._exit(0)
+
+
+def _run(message: dict[str, Any]) -> int:
+    """Run the module as a process of its own would; returns its exit status."""
+    if message["session"]:
+        os.setsid()
+    os.environ.clear()
+    os.environ.update(message["env"])
+    os.chdir(message["folder"])
+    sys.argv = [message["module"], *message["arguments"]]
+    given = message["env"].get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:] = [*given, *(entry for entry in sys.path if entry not in given)]
+    with contextlib.suppress(ImportError):
+        import sitecustomize  # noqa: F401  a test may have put one there
+    sys.stdin = os.fdopen(0, closefd=False)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, closefd=False) for number in (1, 2))
+    try:
+        status = importlib.import_module(message["module"]).main()
+    except SystemExit as left:
+        status = left.code
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    return status if isinstance(status, int) else int(status is not None)
+
+
+def _end(status: int) -> None:
+    """End as a process does, but let all memory be freed at once, which would take longer than most runs."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    _asking = socket.socket(fileno=int(sys.argv[1]))
+    _end(_run(_serve(socket.socket(fileno=int(sys.argv[2])))))
