@@ -32,7 +32,7 @@ from wdtui.support.text import NOTHING, clean, duration, number
 _TAGS, _TRACK = re.compile(f"({TAG.pattern})"), re.compile(f"({EMPTY}+)")
 _MOST_OF_A_HEADING = 16
 """The number of cells for a column because of its heading: a field without a symbol, a metric without a short name."""
-_BAR, _SHORTEST_CURVE = 8, 10
+_BAR, _SHORTEST_CURVE = 6, 10
 """The number of cells of a bar, and the smallest one of a curve."""
 _LONGEST_TEXT = 60
 """The largest number of cells that a text asks for."""
@@ -177,7 +177,7 @@ def _of_steps() -> Iterator[RunColumn]:
         of_group=lambda group: f"{math.floor(group.share * 100)} %",
     )  # fmt: skip
     yield RunColumn(
-        "progress", _BAR + GAP, 4, _bar_of_steps, right=False, tone=_liveliness, optional=True, key="run:progress",
+        "so far", _BAR + GAP, 4, _bar_of_steps, right=False, tone=_liveliness, optional=True, key="run:progress",
         about="share of its steps, as a bar", of_group=lambda group: share_bar(group.share, _BAR),
     )  # fmt: skip
 

@@ -23,6 +23,7 @@ from wdtui.store.store import Store
 from wdtui.support.errors import WdtuiError
 from wdtui.support.third_party import drop_notification, notifications
 from wdtui.tui import Opening, terminal, theme
+from wdtui.tui.colour_codes import sparing
 from wdtui.tui.controls import Controls
 from wdtui.tui.feed import Feed, Snapshot
 from wdtui.tui.identity import Identities
@@ -34,6 +35,8 @@ from wdtui.tui.screens.workbench import Workbench
 from wdtui.tui.sixteen import SixteenColours
 
 if TYPE_CHECKING:
+    from textual.driver import Driver
+
     from wdtui.runs.scheduler import Scheduler
     from wdtui.store.sweeps import Sweep
     from wdtui.studies.grid import Grid
@@ -95,6 +98,9 @@ class WorkbenchApp(KeyOrder):
         self._complaint = ""
         self._rest_until = self._looked = 0.0
         self._reading_on = False
+
+    def get_driver_class(self) -> type[Driver]:
+        return sparing(super().get_driver_class())
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return theme.DEFAULTS
