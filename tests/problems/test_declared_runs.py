@@ -240,7 +240,8 @@ def test_a_process_that_a_step_ends_is_a_sentence_and_the_run_can_be_resumed(
     assert result.returncode == 1
     kept = curves_of(store, 1)["n"].tolist()
     assert kept == [*range(5, 31, 5)][: len(kept)]
-    assert f"({said}) after its point at step {kept[-1]:.0f}. `wdtui resume 1` continues" in result.stderr
+    after = f"after its point at step {kept[-1]:.0f}" if kept else "before its first point"
+    assert f"({said}) {after}. `wdtui resume 1` continues" in result.stderr
     assert wdtui("resume", "1", "--headless", store=store).returncode == 0
     assert curves_of(store, 1)["n"].tolist() == [*range(5, 41, 5)]
 
