@@ -450,6 +450,14 @@ def test_a_curve_at_the_value_of_a_tick_lies_in_the_middle_of_its_row(
             assert touched in (4 * row + 1, 4 * row + 2), label
 
 
+@pytest.mark.parametrize("height", [7, 9, 10, 14, 23])
+def test_values_near_a_tick_lie_at_its_height(height: int) -> None:
+    for label, row in label_rows(one([0.5, 0.6], y_range=(0, 1), height=height)).items():
+        near = [float(label) + 0.01 / height * side for side in (-1, 0, 1)]
+        level = pixels(one(np.repeat(near, 9), y_range=(0, 1), height=height))
+        assert np.flatnonzero(level.any(axis=1)).tolist() == [4 * row + 2], label
+
+
 @QUICK
 @given(st.lists(st.floats(-1, 1), min_size=2, max_size=300), st.integers(20, 90), st.integers(6, 20))
 def test_consecutive_points_are_joined(moves: list[float], width: int, height: int) -> None:
@@ -503,6 +511,13 @@ def test_marks_have_the_glyph_of_their_kind() -> None:
     chart = one(STEPS, marks=[Mark(20, "fit", glyph="◇"), Mark(60, "blow-up")])
     assert "◇fit" in chart.plain and "▲blow-up" in chart.plain
     assert "ofit" in one(STEPS, marks=[Mark(20, "fit", glyph="◇")], ascii=True).plain
+
+
+def test_events_of_two_kinds_in_one_place_stand_beside_each_other() -> None:
+    marks = [Mark(50, "", "blue", glyph="▲"), Mark(50, "", "green", glyph="●"), Mark(50, "", "blue", glyph="▲")]
+    assert one(STEPS, marks=marks).plain.count("▲●") == 1
+    at_the_end = [Mark(99, "", "blue", glyph="▲"), Mark(99, "", "green", glyph="●")]
+    assert "●▲" in one(STEPS, marks=at_the_end).plain
 
 
 def test_a_round_tick_without_room_for_its_label_keeps_its_place() -> None:

@@ -98,7 +98,7 @@ def test_the_sweep_map_shows_a_shade_and_the_median_over_seeds() -> None:
     assert drawn[3].split() == ["2", "▓▓", "0.67", "▓▓██", "0.75", "████", "0.83", "████", "0.92", "██"]
     assert drawn[-1].rstrip() == "test  0.00   ░░▒▒▓▓██ 0.92   ▸ training", "· waiting has no room"
     wide = lines(shaded(two_axes(), "test_accuracy", width=90, height=6))
-    assert wide[-1].rstrip().endswith("test accuracy  0.00     ░░░░▒▒▒▒▓▓▓▓████ 0.92   ▸ training  · waiting  ✗ failed")
+    assert wide[-1].rstrip().endswith("test accuracy  0.00     ░░░░▒▒▒▒▓▓▓▓████ 0.92   ▸ training  ✗ failed  · waiting")
 
 
 def test_the_cells_of_the_map_are_filled_with_colours_that_rise_with_the_value() -> None:

@@ -11,7 +11,10 @@ from wdtui.runs.executor import Executor
 from wdtui.store.records import CLAIMABLE, RunRecord, Status
 
 _Runs = TypeVar("_Runs", bound=Sequence[RunRecord | None])
-_LOOK_SECONDS = 0.2
+_LOOK_SECONDS, _MOST_SECONDS = 0.2, 2.0
+"""How often the runs are read: less often where reading many of them would take the time of training."""
+_SHARE = 0.05
+"""How much of the time reading takes at most."""
 
 
 @contextlib.contextmanager
@@ -36,6 +39,7 @@ def train(
     tried: set[int] = set()
     left: set[int] = set()
     while True:
+        began = time.monotonic()
         at_work = executor.at_work  # before the runs are read: one that has left it by now is read as it ended
         runs = read()
         present = [run for run in runs if run]
@@ -47,4 +51,4 @@ def train(
         yield runs, left
         if not left or stop():
             return
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(min(max((time.monotonic() - began) / _SHARE, _LOOK_SECONDS), _MOST_SECONDS))

@@ -429,12 +429,20 @@ def _write_marks(
 ) -> None:
     """Write all glyphs on the first line, and the labels that fit on the second, which may be the same line.
 
+    A glyph whose place another kind has taken stands beside it.
     More than two marks with one label share it.
     """
     line, labels = lines
-    placed = [(left + cell, mark) for mark in marks if (cell := scale.cell(mark.x, columns)) is not None]
-    for column, mark in placed:
-        line.characters[column], line.styles[column] = look.glyph(mark.glyph), look.style(mark.color)
+    placed, drawn_at = [], dict[int, tuple[str, int]]()
+    for mark in marks:
+        if (cell := scale.cell(mark.x, columns)) is None:
+            continue
+        drawn = look.glyph(mark.glyph), look.style(mark.color)
+        near = (place for place in (cell, cell + 1, cell - 1) if 0 <= place < columns)
+        place = next((place for place in near if drawn_at.get(place, drawn) == drawn), cell)
+        drawn_at[place] = drawn
+        line.characters[left + place], line.styles[left + place] = drawn
+        placed.append((left + place, mark))
     kinds = Counter(mark.label for _, mark in placed if mark.label)
     done: set[str] = set()
     for column, mark in placed:

@@ -18,7 +18,7 @@ from wdtui.support.text import number
 _SHADES, _PLAIN_SHADES = " ░▒▓█", " .+*#"
 _SIGNS = {"running": "▸", "paused": "‖", "failed": "✗", "interrupted": "◐", "stopped": "■", "diverged": "∞"}
 _WAITING = "·"
-_ALWAYS_EXPLAINED = {"▸": "training", _WAITING: "waiting", "✗": "failed"}
+_ALWAYS_EXPLAINED = {"▸": "training", "✗": "failed", _WAITING: "waiting"}
 _PLAIN_SIGNS = str.maketrans(
     {"▸": ">", "‖": "=", "✗": "x", "◐": "o", "■": "s", "∞": "!", "·": ".", "–": "-", "…": "~", "╲": "/", "━": "="}
     | {"─": "-", "▐": "|", "▂": "_", "┌": "+", "┐": "+", "└": "+", "┘": "+", "│": "|", "λ": "lambda", "ε": "eps"}

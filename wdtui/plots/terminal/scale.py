@@ -27,6 +27,9 @@ _WHOLE_STEPS, _STEPS, _DECADE_STEPS = (
 )
 """The steps between ticks: ×10ᵏ of chosen ends, which are whole numbers of them, of other values, and of decades."""
 
+_TICK = 0.375
+"""Where in its row a tick lies: on the second of its four dots. Between two, values near it would be at two heights."""
+
 _FLAT = 5.0
 """A curve is an outlier if the axis is so many times as long with it."""
 
@@ -86,8 +89,8 @@ def value_axis(
     """Choose a vertical axis of so many rows, and the rows with ticks, from 0 at the bottom, with their labels.
 
     The axis holds the chosen ends if they are valid, else finite `values`, and `extra` ones that are near enough to
-    leave room for the curves. A tick lies in the middle of its row, and rows between ticks are equally many, except on
-    a logarithmic axis of less than about a decade.
+    leave room for the curves. A tick lies on a dot in the middle of its row. Rows between ticks are equally many,
+    except on a logarithmic axis of less than about a decade.
     """
     low, high = _ends(values, log, chosen, extra) or (0.0, 1.0)
     even = _even_rows(low, high, rows, _DECADE_STEPS if log else _STEPS if chosen is None else _WHOLE_STEPS)
@@ -99,12 +102,13 @@ def value_axis(
         low, high = _rounded_out(low, high, log)
         half = (high - low) / (2 * (rows - 1)) if rows > 1 else 0.0
         most = _DECADES if log else math.inf
-        scale = Scale(max(low - half, -most), min(high + half, most), log)
+        below, above = 2 * half * _TICK, 2 * half * (1 - _TICK)
+        scale = Scale(max(low - below, -most), min(high + above, most), log)
         cells = ((scale.cell(value, rows), label) for value, label in scale.ticks(max(min(rows // 3, 5), 1)))
         return scale, {cell: label for cell, label in reversed([*cells]) if cell is not None}
     first, step, per_step = even
     row = step / per_step
-    scale = Scale((first - 0.5) * row, (first + rows - 0.5) * row, log)
+    scale = Scale((first - _TICK) * row, (first + rows - _TICK) * row, log)
     ticks = range(-(-first // per_step), (first + rows - 1) // per_step + 1)
     labels = _even_log_labels(ticks, step) if log else _linear_labels([tick * step for tick in ticks], step)
     return scale, dict(zip((tick * per_step - first for tick in ticks), labels, strict=True))
