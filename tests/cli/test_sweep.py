@@ -105,7 +105,8 @@ def test_ctrl_c_prints_how_to_continue(tmp_path: Path) -> None:
     process = start("sweep", "--axis", "epochs=2,1000000", *TINY, "--headless", "--json", store=tmp_path)
     wait_for_cells(process, 1)
     process.send_signal(signal.SIGINT)
-    output, error = process.communicate(timeout=60)
+    output = process.stdout.read()  # `communicate` would miss what `readline` has read ahead
+    _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert_one_sentence(error)
     assert "Interrupted by Ctrl-C; 1 of 2 runs are done, and `wdtui resume S1` continues from there" in error
@@ -120,7 +121,8 @@ def test_ctrl_c_leaves_no_run_of_a_sweep_queued(tmp_path: Path) -> None:
     process = start_fresh("sweep", *lengths, *TINY, "--headless", "--json", "--workers", "2", store=tmp_path)
     wait_for_cells(process, 1)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output = process.stdout.read()  # `communicate` would miss what `readline` has read ahead
+    process.communicate(timeout=60)
     states = events(output)[-1]["states"]
     assert states.keys() == {"done", "interrupted"} and states["interrupted"] >= 4
     left = [run for run in runs(tmp_path).values() if run["status"] == "interrupted"]

@@ -24,9 +24,11 @@ def shown(text: str) -> list[tuple[str, frozenset[tuple[str, str]]]]:
     """
     state: dict[str, str] = {}
     drawn = []
-    for codes, move, character in re.findall(r"\x1b\[([\d;]*m)|(\n?\x1b\[\d+;\d+H)|(\x1b\[\??\d+[a-zA-Z]|.|\n)", text):
+    for token in re.finditer(r"\x1b\[([\d;]*m)|(\x1b\[\d+;\d+H)|\x1b\[\??\d+[a-zA-Z]|.|\n", text):
+        codes, move = token.groups()
         if not codes:
-            drawn.append((move or character, frozenset() if move else frozenset(state.items())))
+            move = move or (token[0] == "\n" and re.match(r"(\x1b\[[\d;]*m)*\x1b\[\d+;\d+H", text[token.end() :]))
+            drawn.append((token[0], frozenset() if move else frozenset(state.items())))
             continue
         numbers = codes[:-1].split(";")
         while numbers:
@@ -48,6 +50,7 @@ def shown(text: str) -> list[tuple[str, frozenset[tuple[str, str]]]]:
 
 
 @given(st.lists(PIECES).map("".join))
+@example("\n\x1b[m\x1b[12;1H")
 @example("\x1b[1mbold\x1b[0m plain \x1b[31;44mred\x1b[0m\x1b[32;44mgreen\x1b[0m")
 def test_a_terminal_shows_the_same(text: str) -> None:
     assert shown(without_needless_codes(text)) == shown(f"{text}\x1b[0m")
