@@ -17,8 +17,8 @@ from wdtui.plots.terminal.inline import EMPTY, share_bar, sparkline
 from wdtui.problems.addition.config import RunConfig
 from wdtui.runs.columns import RunColumns, curve, sorted_by
 from wdtui.runs.digests import PLACES, Digests, Fold
-from wdtui.schema.curves import Point
-from wdtui.store.records import Status
+from wdtui.schema.curves import Curves, Point
+from wdtui.store.records import Status, StoreError
 from wdtui.store.store import Store
 from wdtui.support.table import Column, fitting
 
@@ -96,6 +96,29 @@ def test_digests_read_what_is_new_and_start_again_after_a_truncation(
     store.truncate(store.run(run_id).claim, 1)
     digests.read([store.run(run_id)], wanted)
     assert read[-1] == -1 and digests.of(old, "test_accuracy").best == 0.1  # type: ignore[union-attr]
+
+
+def test_points_count_once_where_reading_broke_off(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wdtui.store.store._PIECE", 1)
+    run_id, digests = store.add_run(CONFIG), Digests(store)
+    measure(store, run_id, test_accuracy=[0.1, 0.6])
+    digests.read([store.run(run_id)], {"test_accuracy"})
+    measure(store, run_id, test_accuracy=[0.5, 0.9, 0.2])
+    curves = store.curves
+
+    def broken(run: int, after_step: int = -1, **most: int) -> Curves:
+        if after_step >= 3:
+            raise StoreError("The file cannot be read.")
+        return curves(run, after_step, **most)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "curves", broken)
+        digests.read([store.run(run_id)], {"test_accuracy"})
+    digests.read([store.run(run_id)], {"test_accuracy"})
+    fresh = Digests(store)
+    fresh.read([store.run(run_id)], {"test_accuracy"})
+    found, expected = (one.of(store.run(run_id), "test_accuracy") for one in (digests, fresh))
+    assert found and expected and found.smoothed == pytest.approx(expected.smoothed)
 
 
 def test_a_run_without_points_or_that_is_gone_needs_no_reading(store: Store) -> None:

@@ -108,6 +108,7 @@ class Digests:
                     known_points = int(np.searchsorted(newer.steps, run.step, side="right"))
                     for name, fold in reading.folds.items():
                         fold.add(newer.steps[:known_points], newer[name][:known_points])
+                    reading.step = min(newer.reached, run.step)  # a later piece may fail
             except StoreError:
                 continue
             reading.step = run.step

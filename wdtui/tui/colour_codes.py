@@ -1,4 +1,4 @@
-"""Sends a terminal no colour code that it does not need: half of what an update of the screen sends, over SSH too.
+"""Sends a terminal no colour code that it does not need, which is two fifths of what updates of the screen would send.
 
 Textual writes each piece of a line as its colours, the text, and a reset. Most pieces share the background with the one
 before, and many the foreground.
