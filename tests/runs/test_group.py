@@ -120,10 +120,10 @@ def test_what_a_run_is_steered_to_while_it_is_paused_counts_once_it_goes_on(
             return super().__call__()
 
     class Asked(group_module._Companion):
-        def obey_paused(self, commands: Sequence[Command]) -> bool:
+        def apply_while_paused(self, commands: Sequence[Command]) -> bool:
             store.send(self.run_id, "steer", {"weight_decay": 0.5})
             store.send(self.run_id, "resume")
-            return super().obey_paused(store.commands(self.run_id))
+            return super().apply_while_paused(store.commands(self.run_id))
 
     monkeypatch.setattr(group_module, "Polling", Pausing)
     monkeypatch.setattr(group_module, "_Companion", Asked)

@@ -488,11 +488,12 @@ def test_live_and_queued_runs_go_on_after_the_scheduler_detached(store: Store) -
     until(lambda: store.run(paused).status == Status.STOPPED)
 
 
-def test_a_run_that_no_thread_can_be_had_for_fails_and_nobody_waits_for_it(
-    store: Store, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), TypeError("unexpected argument")])
+def test_a_run_that_cannot_be_started_fails_and_nobody_waits_for_it(
+    store: Store, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def start(worker: Worker) -> None:
-        raise RuntimeError("can't start new thread")
+        raise error
 
     with monkeypatch.context() as patch:
         patch.setattr(Worker, "start", start)
@@ -503,7 +504,7 @@ def test_a_run_that_no_thread_can_be_had_for_fails_and_nobody_waits_for_it(
             time.sleep(0.01)
     (notice,) = scheduler.notices()
     assert (notice.run_id, notice.kind, notice.status) == (run_id, "failed", Status.FAILED)
-    assert "can't start new thread" in notice.text and not scheduler.live
+    assert str(error) in notice.text and not scheduler.live
 
 
 def test_the_last_line_of_a_log_is_found_without_reading_all_of_it(tmp_path: Path) -> None:

@@ -41,19 +41,23 @@ def sweep_of(recorded: Recorded, grid: Grid, **about: str) -> Sweep:
 
 
 def finish(recorded: Recorded, sweep: Sweep, places: Iterable[int], status: Status = Status.DONE) -> None:
-    """Give cells a last point made up from their config."""
+    """Give cells a few points made up from their config."""
     store, runs = recorded.store, recorded.store.sweeps.runs(sweep.id)
     for place in places:
         run, config = runs[place], sweep.cells[place].config
         assert run
         train, test = DECAYS[config.weight_decay]
         test = min(max(test * min(config.width / 128, 1) - 0.06 * config.seed, 0), 1)
-        values = {"train_accuracy": train, "test_accuracy": test, "weight_norm": 117 - 60 * config.weight_decay}
         fit = {"milestones": {"fit_step": 3666 if train > 0.99 else None}, "blowups": {"count": 0}}
         store.claim(run.id, device="cpu", threads=1, versions={})
-        step = config.steps if status == Status.DONE else config.steps // 3
-        point = Point(step, step // 78, tuple(values.get(name, 0.5) for name in config.columns))
-        store.append(store.run(run.id).claim, [point], speed=600.0, milestones=fit)
+        points = []
+        for part in range(1, (12 if status == Status.DONE else 4) + 1):
+            learned, general = min(part / 2, 1), min(max(part - 2, 0) / 2, 1)
+            values = {"train_accuracy": train * learned, "test_accuracy": test * general}
+            values["weight_norm"] = 117 - 60 * config.weight_decay * min(part / 8, 1)
+            epoch = config.epochs * part // 12
+            points.append(Point(78 * epoch, epoch, tuple(values.get(name, 0.5) for name in config.columns)))
+        store.append(store.run(run.id).claim, points, speed=600.0, milestones=fit)
         if status != Status.RUNNING:
             store.set_status(store.run(run.id).claim, status)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from rich.color import ColorType
 from rich.segment import Segment
 from rich.style import Style
@@ -14,9 +15,9 @@ from tui_tools import Recorded, press, settle
 from wdtui.plots.terminal import EVENTS, RUN_COLORS
 from wdtui.problems.addition.metrics import CHARTS
 from wdtui.tui.feed import Feed
+from wdtui.tui.fewer_colours import BrightGreys, SixteenColours
 from wdtui.tui.figures import Figure, figure
 from wdtui.tui.identity import Identities
-from wdtui.tui.sixteen import SixteenColours
 from wdtui.tui.subjects import subjects
 from wdtui.tui.view import View
 from wdtui.tui.widgets.chart import ChartPanel
@@ -79,3 +80,13 @@ def test_other_colours_become_the_nearest_of_16() -> None:
     (segment,) = SixteenColours().apply([Segment("x", Style.parse("bold #fe0101 on #000001"))], Color(0, 0, 0))
     assert segment.style and segment.style.bold and segment.style.color and segment.style.bgcolor
     assert (segment.style.color.number, segment.style.bgcolor.number) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("background", "greys"), [("#14161a", ["#b2b2b2", "#14161a"]), ("#fbfaf7", ["#0072b2", "#14161a"])]
+)
+def test_without_colours_curves_are_bright_greys_on_a_dark_background(background: str, greys: list[str]) -> None:
+    segments = [Segment("─", Style.parse("#0072b2 on #14161a"))]
+    (segment,) = BrightGreys().apply(segments, Color.parse(background))
+    assert segment.style and segment.style.color and segment.style.bgcolor
+    assert [segment.style.color.name, segment.style.bgcolor.name] == greys

@@ -1,4 +1,4 @@
-"""A training of several processes, started by torchrun: all ranks obey in the same step."""
+"""A training of several processes, started by torchrun: all ranks apply commands in the same step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`wdtui.watch`: what a watched loop leaves in the store, and how it obeys what people ask of it."""
+"""`wdtui.watch`: what a watched loop leaves in the store, and how it applies commands."""
 
 from __future__ import annotations
 

@@ -113,8 +113,7 @@ class Evidence:
         return self._runs.get(fingerprint(config.schema(), json.dumps(config.to_mapping())), ())
 
     def standing(self, experiment: Experiment) -> Standing:
-        """How an experiment stands: in the quick variant as long as the full one leaves any claim open, if that tells
-        more."""
+        """The state of an experiment: that of its quick variant, if this has runs and the full one lacks some."""
         full = self._standing(experiment)
         if experiment.quick is None or all(verdict.state != State.NOT_RUN for verdict in full.verdicts):
             return full

@@ -100,7 +100,7 @@ class Group:
             report(paused)
         commands = paused[0].store.commands_to([runner.run_id for runner in paused]) if paused else {}
         for runner in paused:
-            if not runner.obey_paused(commands.get(runner.run_id, ())):
+            if not runner.apply_while_paused(commands.get(runner.run_id, ())):
                 del self._paused[runner]
                 runner.conclude()
             elif not runner.paused:

@@ -159,15 +159,15 @@ class Runner:
         self.begun.set()
 
     def poll_commands(self) -> bool:
-        """Called between two steps: report, obey. Returns whether to go on."""
+        """Called between two steps: report, apply commands. Returns whether to go on."""
         return self._polling()
 
-    def obey(self, commands: Sequence[Command]) -> bool:
+    def apply(self, commands: Sequence[Command]) -> bool:
         """Obey the run's commands. Returns whether to go on."""
         while commands and not self.lost:
-            if not self._obey(commands[0]):
+            if not self._apply(commands[0]):
                 return False
-            commands = self.store.commands(self.run_id)  # read again, as a pause obeys those that follow
+            commands = self.store.commands(self.run_id)  # read again, as a pause applies those that follow
         return not self.lost
 
     @property
@@ -183,12 +183,12 @@ class Runner:
         """Wait while paused for the command to resume or to stop. Returns whether to go on."""
         while self.paused:
             report([self])
-            if not self.obey_paused(self.store.commands(self.run_id)):
+            if not self.apply_while_paused(self.store.commands(self.run_id)):
                 return False
             time.sleep(_POLL_SECONDS if self.paused else 0)
         return True
 
-    def obey_paused(self, commands: Sequence[Command]) -> bool:
+    def apply_while_paused(self, commands: Sequence[Command]) -> bool:
         """Obey commands while paused. `paused` says whether it still is. Returns False if the run must end here."""
         if self.lost:
             return False
@@ -203,7 +203,7 @@ class Runner:
                 return True
             if command.kind == "pause":
                 self._own(self.store.take, command)
-            elif not self._obey(command):
+            elif not self._apply(command):
                 return False
         return not self.lost
 
@@ -220,7 +220,7 @@ class Runner:
 
     @property
     def at_risk(self) -> bool:
-        """Whether there are points that a step of somebody's code may take with it, as by ending the process."""
+        """Whether there are points that would be lost if a step of user code ended the process."""
         return bool(self._points) and self._record.schema.source is not None
 
     def report(self) -> Report | None:
@@ -322,7 +322,7 @@ class Runner:
         self._own(self.store.add_event, self._step, "damaged", {"reason": reason})
         self._own(self.store.set_status, Status.RUNNING, reason)
 
-    def _obey(self, command: Command) -> bool:
+    def _apply(self, command: Command) -> bool:
         if command.kind != "steer":
             self._own(self.store.take, command)
         if self.lost:
@@ -405,7 +405,7 @@ class Runner:
 
 
 class Polling:
-    """What runs that train together do between two steps: all report in one transaction and obey their commands."""
+    """What runs that train together do between two steps: all report in one transaction and apply their commands."""
 
     def __init__(self, runners: Sequence[Runner]) -> None:
         self._runners = runners
@@ -431,8 +431,8 @@ class Polling:
             if runner.saved_at < due:
                 runner.save()
         commands = first.store.commands_to([runner.run_id for runner in runners])
-        obeyed = [runner.obey(commands[runner.run_id]) for runner in runners if runner.run_id in commands]
-        return all(obeyed) and not any(runner.lost for runner in runners)
+        applied = [runner.apply(commands[runner.run_id]) for runner in runners if runner.run_id in commands]
+        return all(applied) and not any(runner.lost for runner in runners)
 
 
 def report(runners: Sequence[Runner]) -> None:

@@ -244,13 +244,13 @@ class Scheduler:
                 continue
             live = [(worker.device, worker.threads or 1) for worker in dict.fromkeys(self._live.values())]
             device = min(job.devices, key=[device for device, _ in live].count)
-            if has_room(device, job.needs, live, slots=self._slots):
-                try:
-                    self._start(job, device)
-                except RuntimeError as error:  # no thread can be started, so the run would wait forever
-                    self._send(partial(self._refuse, job, error))
-            else:
+            if not has_room(device, job.needs, live, slots=self._slots):
                 full.add(job.devices)
+                continue
+            try:
+                self._start(job, device)
+            except Exception as error:  # such as no thread for it; without a notice the run would wait forever
+                self._send(partial(self._refuse, job, error))
         while self._idle:
             self._idle.pop().dismiss()
 

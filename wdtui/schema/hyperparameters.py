@@ -23,7 +23,7 @@ Value = bool | int | float | str | tuple[int, ...] | tuple[float, ...] | None
 Affects = Literal["live", "update", "data", "shape", "start", "bookkeeping"]
 """What a change of a hyperparameter means for a run.
 
-live: the next step obeys it; it can be steered. update: what a step computes; a fork may change it. data: the examples
+live: the next step uses it; it can be steered. update: what a step computes; a fork may change it. data: the examples
 or their batches. shape: the model. start: only how the run begins or is computed. bookkeeping: nothing of the steps
 taken; how long, and what is recorded and kept.
 """

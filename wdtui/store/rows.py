@@ -119,7 +119,7 @@ def check_claim(connection: sqlite3.Connection, claim: Claim) -> None:
 
 
 def lost_claims(connection: sqlite3.Connection, claims: Sequence[Claim]) -> dict[int, OwnershipLostError]:
-    """Of several claims those that hold no more: why, by the number of the run."""
+    """Why each claim that was lost is no longer valid, by the number of its run."""
     which = "SELECT id, token, pid, host FROM runs WHERE id IN (SELECT value FROM json_each(?))"
     found = {row[0]: row[1:] for row in connection.execute(which, (json.dumps([claim.run_id for claim in claims]),))}
     lost = {}

@@ -47,11 +47,24 @@ class Column(Generic[Row]):
     def aligned(self, text: str, cells: int) -> str:
         """The text in exactly `cells` cells, the last two of them blank."""
         room = max(cells - GAP, 1)
-        if cell_len(text) > room:
-            end = (room - 1) * 2 // 3 if self.both_ends else 0
+        if cell_len(text) > room and self.both_ends:
+            end = (room - 1) * 2 // 3
             text = f"{set_cell_size(text, room - 1 - end)}…{text[len(text) - end :]}"
+        text = cut(text, room, " · ")
         padding = " " * (room - cell_len(text))
         return (padding + text if self.right else text + padding) + " " * (cells - room)
+
+
+def cut(text: str, cells: int, between: str) -> str:
+    """A text in at most `cells` cells. It loses whole parts, so that a number is not cut, if a part can stay."""
+    if cell_len(text) <= cells:
+        return text
+    parts = text.split(between)
+    while parts := parts[:-1]:
+        kept = f"{between.join(parts)}{between.rstrip()} …"
+        if cell_len(kept) <= cells:
+            return kept
+    return f"{set_cell_size(text, max(cells - 1, 0))}…"
 
 
 AnyColumn = TypeVar("AnyColumn", bound=Column[Any])

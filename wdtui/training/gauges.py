@@ -161,7 +161,7 @@ class _Group:
 
 
 def pooled(gauge: str, layers: Tensor) -> Tensor:
-    """One value of a gauge for the network, [...] from [layers, ...]: the median, or where it warns the largest."""
+    """One value of a gauge for the network, [...] from [layers, ...]: the median, or the largest if it warns."""
     largest = gauge == "effective_learning_rate"
     return torch.amax(layers, 0) if largest else torch.nanmedian(layers, 0).values
 

@@ -22,7 +22,7 @@ Poll = Callable[[], bool]
 
 
 class Session(abc.ABC):
-    """One run under way in this process: it steps, obeys its plan, and gives and takes its state.
+    """One run under way in this process: it makes steps, follows its plan, and returns and loads its state.
 
     What trains is the problem's; the runner above knows only this.
     """

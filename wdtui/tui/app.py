@@ -26,13 +26,13 @@ from wdtui.tui import Opening, terminal, theme
 from wdtui.tui.colour_codes import sparing
 from wdtui.tui.controls import Controls
 from wdtui.tui.feed import Feed, Snapshot
+from wdtui.tui.fewer_colours import BrightGreys, SixteenColours
 from wdtui.tui.identity import Identities
 from wdtui.tui.key_order import TYPING_SECONDS, KeyOrder
 from wdtui.tui.keymap import keymap
 from wdtui.tui.layouts import Layouts
 from wdtui.tui.palette import Actions
 from wdtui.tui.screens.workbench import Workbench
-from wdtui.tui.sixteen import SixteenColours
 
 if TYPE_CHECKING:
     from textual.driver import Driver
@@ -52,7 +52,7 @@ _BREATH = 0.01
 """The pause after reading some of a run's very many points, in which what else has come is handled."""
 _MOST_SECONDS_WAITED = 0.5
 """Reading the store waits for a person who types for no longer."""
-_SIXTEEN_COLOURS = SixteenColours()
+_SIXTEEN_COLOURS, _BRIGHT_GREYS = SixteenColours(), BrightGreys()
 
 
 class WorkbenchApp(KeyOrder):
@@ -106,9 +106,11 @@ class WorkbenchApp(KeyOrder):
         return theme.DEFAULTS
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Textual's filters, after one for a theme of the terminal's own 16 colours."""
+        """Textual's filters, after one for a theme of the terminal's own 16 colours, or for none."""
         filters = super().get_line_filters()
-        return [_SIXTEEN_COLOURS, *filters] if self.native_ansi_color else filters
+        if self.native_ansi_color:
+            return [_SIXTEEN_COLOURS, *filters]
+        return [_BRIGHT_GREYS, *filters] if self.no_color else filters
 
     def on_mount(self) -> None:
         self.set_keymap(self.keymap)

@@ -273,9 +273,10 @@ def written_values(
         if not len(subject.shown.curves) or len(lines) > 3:
             continue
         for label, metric, color, marker in lines:
-            text.append("  " if text else "").append(f"{label} " if label and before == "label" else "", "dim")
             value = written(subject.shown.run.schema, metric, value_at(subject, metric, view))
-            text.append((marker if before == "marker" else "") + value, color)
+            sign = marker if before == "marker" else ""
+            text.append((" " if sign else "  ") if text else "")
+            text.append(f"{label} " if label and before == "label" else "", "dim").append(sign + value, color)
     return text
 
 

@@ -108,10 +108,13 @@ def _values(schema: Schema, metric: str, subjects: Sequence[Subject], view: View
 
 
 def _difference(schema: Schema, metric: str, value: float | None, known: Sequence[float]) -> str:
-    """The difference from the first value that is known; empty for that value itself."""
-    if value is None or not math.isfinite(value) or value is known[0]:
+    """The difference from the first value that is known, of shares in points; "reference" for that value itself."""
+    if value is None or not math.isfinite(value):
         return ""
-    return f"{'+' if value >= known[0] else '−'}{written(schema, metric, abs(value - known[0]))}"
+    if value is known[0]:
+        return "reference"
+    text = written(schema, metric, abs(value - known[0])).replace(" %", " points")
+    return f"{'+' if value >= known[0] else '−'}{text}"
 
 
 def _named(subject: Subject, cells: int = 0) -> Text:

@@ -1,4 +1,4 @@
-"""Ranks: the processes of a distributed training, which obey the same commands in the same step.
+"""Ranks: the processes of a distributed training, which apply the same commands in the same step.
 
 Rank 0 alone talks to the store. At steps that all ranks know, it tells the others what people have asked for, and the
 next such step. It chooses that by the time that steps take, so that a command waits for about a fifth of a second.

@@ -50,7 +50,7 @@ class Recorder:
     def __init__(self, folder: Path | None, config: DeclaredConfig, *, name: str, device: str, threads: int) -> None:
         """Add the run and claim it. Where the store cannot be written, say so; nothing is recorded then."""
         self.commands: deque[Command] = deque()
-        """What people have asked of the run, for the training to take and obey."""
+        """The commands sent to the run that the training has not applied."""
         self.run_id: int | None = None
         self._queue: queue.SimpleQueue[Callable[[], None] | Measured | None] = queue.SimpleQueue()
         """To be written, in order; None ends it. A SimpleQueue, as a garbage collection may put something into it."""
@@ -98,7 +98,7 @@ class Recorder:
         self.event(steering.step, "steered", dataclasses.asdict(steering))
 
     def taken(self, command: Command, plan: Plan | None = None) -> None:
-        """The training has obeyed a command; a plan follows from it where it was to steer."""
+        """Note that a command was applied, and the plan that follows from it if it steers."""
         self._put(lambda: self._take(command, plan))
 
     def status(self, status: Status) -> None:

@@ -58,7 +58,7 @@ def watch(
     knobs: Mapping[str, Knob] | None = None,
     store: str | Path | None = None,
 ) -> Watch:
-    """Record a training in the store as a run, and have it obey what people ask of that run.
+    """Record a training in the store as a run, and apply the commands that people send to that run.
 
     `steps` is how many updates the loop will take, as far as is known. `config` is a mapping, or an object with
     attributes as argparse gives. A point is recorded every `every` steps. The numbers in the optimizer's param groups
@@ -194,11 +194,11 @@ class Watch:
         if self._step >= self._next_point:
             self._point_now()
         self._follow_ramps()
-        self._obey_all()
+        self._apply_all()
         paused_at = time.perf_counter()
         while self._paused and not self._stopped:
             self._wait()
-            self._obey_all()
+            self._apply_all()
         self._pointed_at += time.perf_counter() - paused_at
         self._look_ahead()
 
@@ -260,7 +260,7 @@ class Watch:
 
     # What people ask
 
-    def _obey_all(self) -> None:
+    def _apply_all(self) -> None:
         for command in self._asked():
             match command.kind:
                 case "stop":
@@ -278,7 +278,7 @@ class Watch:
                 self._recorder.taken(command, self._plan if command.kind == "steer" else None)
 
     def _asked(self) -> list[Command]:
-        """The commands that have come; in a distributed training they come to all ranks at once, when these talk."""
+        """The commands that have come; in a distributed training all ranks get them at the same step."""
         here = self._recorder.commands if self._recorder else deque[Command]()
         if not self._ranks:
             return [here.popleft() for _ in range(len(here))]
@@ -289,7 +289,7 @@ class Watch:
             return self._ranks.share(commands, self._step)
         except RuntimeError as error:  # another rank has gone
             self._ranks, self._paused = None, False
-            say(f"the ranks do not talk any more, so that this training obeys no commands: {clean(str(error))[:200]}")
+            say(f"the ranks cannot reach each other any more, so commands have no effect: {clean(str(error))[:200]}")
             return []
 
     def _pause(self, paused: bool) -> None:

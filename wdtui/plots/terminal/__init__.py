@@ -21,7 +21,9 @@ from wdtui.plots.terminal.scale import Floats, Scale, round_step, time_scale, va
 from wdtui.support.text import clean, number
 
 __all__ = [
+    "BLOW_UP",
     "EVENTS",
+    "GREY",
     "RUN_COLORS",
     "RUN_MARKERS",
     "TONES",
@@ -42,9 +44,10 @@ TONES = {"train": RUN_COLORS[0], "validation": RUN_COLORS[2], "test": RUN_COLORS
 RUN_MARKERS = ("", "•", "×", "+", "o", "◆", "*")
 """Markers on the curves of runs, so that they differ without colour; "" is a bare line."""
 
+BLOW_UP, GREY = "#d7263d", "#808080"
 EVENTS = {
     "fit": ("◇", ""),
-    "blow-up": ("▲", "#d7263d"),
+    "blow-up": ("▲", BLOW_UP),
     "generalised": ("●", RUN_COLORS[2]),
     "steered": ("■", RUN_COLORS[4]),
     "fork": ("◂", ""),
@@ -54,7 +57,7 @@ EVENTS = {
 
 _MOST_OF_A_PATH = 4_000
 """The number of points of a path that are drawn."""
-_DIM, _GRID = "dim", "dim #808080"
+_DIM, _GRID = "dim", f"dim {GREY}"
 _PLAIN_MARKERS = "*o+x#%@"
 _ASCII = str.maketrans(
     {

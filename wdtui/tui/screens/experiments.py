@@ -44,7 +44,7 @@ from wdtui.tui.widgets.lines import HeaderLine, KeyLine
 _KEYS = (
     Key("enter", "choose(False)", "use in the form", "", shown="⏎", footer=1),
     Key("r", "choose(True)", "run it", "", footer=1),
-    Key("space", "read_on", "read on", "", footer=2),
+    Key("space", "scroll_page", "scroll", "", footer=2),
     Key("up,down", "", "move", "", shown="↑↓", footer=3),
     Key("escape,E", "back", "back", "", shown="esc", footer=1),
 )
@@ -179,7 +179,7 @@ class Gallery(Screen[tuple[str, bool] | None]):
         if self._highlighted:
             self.dismiss((self._highlighted, run))
 
-    def action_read_on(self) -> None:
+    def action_scroll_page(self) -> None:
         """Show the next part of the page, or the first one at its end."""
         pages = self.query_one("#pages", VerticalScroll)
         if pages.scroll_offset.y < pages.max_scroll_y:

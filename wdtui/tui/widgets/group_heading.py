@@ -9,6 +9,8 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widget import Widget
 
+from wdtui.support.table import cut
+
 
 class GroupHeading(Widget, can_focus=True):
     """Posts Toggled when it is folded or unfolded."""
@@ -40,8 +42,9 @@ class GroupHeading(Widget, can_focus=True):
             self.refresh()
 
     def render(self) -> Text:
-        text = Text(f"{'▾' if self.unfolded else '▸'} {self._title}", no_wrap=True, overflow="ellipsis")
-        return text if self.unfolded else text.append(f"  {self._text}", "not bold")
+        title = f"{'▾' if self.unfolded else '▸'} {self._title}  "
+        text = "" if self.unfolded else cut(self._text, self.size.width - len(title), ", ")
+        return Text(title, no_wrap=True, overflow="ellipsis").append(text, "not bold")
 
     def action_unfold(self) -> None:
         self.unfolded = not self.unfolded
