@@ -17,6 +17,7 @@ from wdtui.problems.addition.engine.epoch import EpochRecord, sum_along
 from wdtui.problems.addition.engine.losses import performance
 from wdtui.problems.addition.engine.network import views
 from wdtui.problems.addition.engine.optimizers import steps_of
+from wdtui.problems.addition.engine.parts import AnyNetwork, AnyOptimizer
 from wdtui.problems.addition.engine.tasks import Task
 from wdtui.problems.addition.metrics import METRICS
 from wdtui.problems.addition.sizes import layer_names
@@ -32,31 +33,6 @@ if TYPE_CHECKING:
     from wdtui.problems.addition.engine.sharpness import Sharpness
 
 
-class MeasurableNetwork(Protocol):
-    """A network, or several."""
-
-    parameters: Tensor
-    gradients: Tensor
-    named: dict[str, Tensor]
-    running: Tensor
-
-    @property
-    def epsilon(self) -> float | Tensor:
-        """A number, or a tensor with one for each model."""
-
-    def evaluate(self, inputs: Tensor) -> Tensor: ...
-
-
-class HasRates(Protocol):
-    """An optimiser, of one model or of several, for which there is a number each or a tensor with one for each."""
-
-    @property
-    def learning_rate(self) -> float | Tensor: ...
-
-    @property
-    def weight_decay(self) -> float | Tensor: ...
-
-
 class Measurable(Protocol):
     """One run, or several whose `config` says what they have in common."""
 
@@ -67,10 +43,10 @@ class Measurable(Protocol):
     def task(self) -> Task: ...
 
     @property
-    def network(self) -> MeasurableNetwork: ...
+    def network(self) -> AnyNetwork: ...
 
     @property
-    def optimizer(self) -> HasRates: ...
+    def optimizer(self) -> AnyOptimizer: ...
 
     @property
     def record(self) -> EpochRecord: ...

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from torch import Tensor
 
 from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.addition.engine.epoch import EpochRecord
+from wdtui.problems.addition.engine.parts import AnyNetwork, AnyOptimizer
 from wdtui.problems.addition.engine.steps import Steps
 from wdtui.training.session import Session
 
 
-class HasParameters(Protocol):
-    """A network: flat parameters and running statistics, with a leading axis over the models if there are several."""
-
-    parameters: Tensor
-    running: Tensor
-
-
-class HasState(Protocol):
-    """An optimiser, of one model or of several."""
-
-    @property
-    def state(self) -> dict[str, Tensor]: ...
-
-
-def state_of(network: HasParameters, optimizer: HasState, record: EpochRecord, batch: int) -> dict[str, Tensor]:
+def state_of(network: AnyNetwork, optimizer: AnyOptimizer, record: EpochRecord, batch: int) -> dict[str, Tensor]:
     """Every tensor that a training needs to go on after so many steps of an epoch, live."""
     parts = {
         "network": {"parameters": network.parameters, "running": network.running},

@@ -15,6 +15,7 @@ from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.addition.engine.epoch import EpochRecord
 from wdtui.problems.addition.engine.graphs import Graphs
 from wdtui.problems.addition.engine.losses import loss_gradient
+from wdtui.problems.addition.engine.parts import AnyNetwork, AnyOptimizer
 from wdtui.problems.addition.engine.tasks import Split
 from wdtui.training.session import Poll
 
@@ -34,26 +35,6 @@ def _without_denormals() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(before)
-
-
-class TrainableNetwork(Protocol):
-    """A network, or several."""
-
-    parameters: Tensor
-
-    @property
-    def epsilon(self) -> float | Tensor:
-        """A number, or a tensor with one for each model."""
-
-    def forward(self, inputs: Tensor, out: Tensor, inverse_deviations: Sequence[Tensor] = ()) -> Tensor: ...
-
-    def backward(self, gradient: Tensor, inputs: Tensor) -> None: ...
-
-
-class TakesSteps(Protocol):
-    """An optimiser, of one model or of several."""
-
-    def step(self) -> None: ...
 
 
 class Driver(Protocol):
@@ -83,7 +64,7 @@ class Steps:
         self.batch = 0
         """Steps taken in the current epoch."""
 
-    def use(self, config: RunConfig, network: TrainableNetwork, optimizer: TakesSteps, record: EpochRecord) -> None:
+    def use(self, config: RunConfig, network: AnyNetwork, optimizer: AnyOptimizer, record: EpochRecord) -> None:
         """Take the next steps with these parts, also in the middle of a run. `config` decides the shapes."""
         self._config, self._network, self._optimizer, self._record = config, network, optimizer, record
         self.pace = record.size if self._graphs else 1  # a graph is replayed whole
