@@ -29,3 +29,15 @@ def test_unknown_properties_of_a_newer_version_are_ignored() -> None:
     data["fields"][0]["colour"] = "red"
     data["metrics"][0]["axis"] = 2
     assert Schema.from_json(json.dumps(data)) == RunConfig.schema()
+
+
+def test_a_chart_of_one_metric_of_several_layers_names_the_layers_once() -> None:
+    schema = RunConfig.schema()
+    chart = schema.chart(["weight_norm/input", "weight_norm/output", "weight_norm/block1.linear1"])
+    assert chart.title == "weight norm" and [trace.label for trace in chart.traces] == [
+        "input",
+        "output",
+        "block1.linear1",
+    ]
+    chart = schema.chart(["weight_norm", "weight_norm/output"])
+    assert chart.title == "weight norm, weight norm of output"

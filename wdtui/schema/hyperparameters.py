@@ -97,7 +97,7 @@ class Hyperparameter:
 
     @property
     def title(self) -> str:
-        return f"{self.symbol}  {self.label}" if self.symbol else self.label
+        return f"{self.symbol}  {self.label}" if self.symbol not in ("", self.label) else self.label
 
     @property
     def allowed(self) -> str:

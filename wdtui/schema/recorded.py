@@ -47,7 +47,7 @@ MEASURED = {
         help="Angle by which a step turns a weight matrix W. Pooled: median over layers.",
     ),
     "rotation_of_equilibrium": Metric(
-        name="rotation_of_equilibrium", label="rotation of equilibrium", gaps=True,
+        name="rotation_of_equilibrium", label="rotation / equilibrium", gaps=True,
         help="Rotation, relative to the equilibrium predicted for scale-invariant layers. Pooled: median over layers.",
     ),
     "decay_share": Metric(

@@ -160,13 +160,20 @@ class Schema:
         return tuple(others.get(chart.name, chart) for chart in charts if not chart.instead)
 
     def chart(self, columns: Sequence[str], x: str = "") -> Chart:
-        """A chart of these columns of a run's points, over the steps or over another column."""
+        """A chart of these columns of a run's points, over the steps or over another column.
+
+        If they are one metric of several layers, the metric is its title, and the layers are the names of its curves.
+        """
         known = [metric for column in columns if (metric := self.metric(column))]
-        title = ", ".join(map(self.written_column, columns)) if len(columns) < 3 else f"{len(columns)} metrics"
+        parts = [column.partition("/") for column in columns]
+        names = [*map(self.written_column, columns)]
+        title = ", ".join(names) if len(columns) < 3 else f"{len(columns)} metrics"
+        if len(columns) > 1 and all(layer for _, _, layer in parts) and len({base for base, _, _ in parts}) == 1:
+            title, names = self.written_column(parts[0][0]), [layer for _, _, layer in parts]
         return Chart(
             name=":".join([*columns, x]),
             title=f"{title} over {self.written_column(x)}" if x else title,
-            traces=tuple(Trace(column, self.written_column(column), "") for column in columns),
+            traces=tuple(Trace(column, name, "") for column, name in zip(columns, names, strict=True)),
             compared=tuple(columns),
             log=bool(known) and all(metric.log for metric in known),
             x=x,

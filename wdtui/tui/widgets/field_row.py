@@ -47,7 +47,8 @@ class FieldRow(Vertical):
 
     def compose(self) -> ComposeResult:
         with Horizontal():
-            symbol = f"{self.field.symbol:2} " if self.field.symbol and len(self.field.symbol) < 3 else ""
+            short = len(self.field.symbol) < 3 and self.field.symbol not in ("", self.field.label)
+            symbol = f"{self.field.symbol:2} " if short else ""
             yield Static(f"{symbol}{self.field.label}"[:21], classes="label", markup=False)
             if options := options_of(self.field):
                 yield Choice(options, self._text)
