@@ -144,13 +144,19 @@ class Process:
         self.send_signal(signal.SIGKILL)
 
 
-def run_module(module: str, arguments: Sequence[str], *, env: dict[str, str]) -> Process | subprocess.Popen[str]:
-    """Run a module in a process of its own, with pipes for its text; a forked one where that is possible."""
+def run_module(
+    module: str, arguments: Sequence[str], *, env: dict[str, str], terminal: int | None = None
+) -> Process | subprocess.Popen[str]:
+    """Run a module in a process of its own, a forked one where that is possible.
+
+    Its text goes through pipes, unless it has a terminal, with a session for itself.
+    """
+    streams: Any = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+    if terminal is not None:
+        streams = {"stdin": terminal, "stdout": terminal, "stderr": terminal, "start_new_session": True}
     if POSSIBLE:
-        return Process(module, arguments, env=env, text=True)
-    command = [sys.executable, "-m", module, *arguments]
-    pipes: Any = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
-    return subprocess.Popen(command, env=env, text=True, **pipes)
+        return Process(module, arguments, env=env, text=True, **streams)
+    return subprocess.Popen([sys.executable, "-m", module, *arguments], env=env, text=True, **streams)
 
 
 def start_trainer(arguments: Sequence[str], log: Path, *, pipe: int) -> Process:

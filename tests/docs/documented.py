@@ -51,7 +51,7 @@ EXCEPTIONS = {
     "wdtui --install-completion": "writes into the start-up file of whoever runs the tests; test_completion.py presses "
     "Tab as the shells do",
     "wdtui sweep lambda --headless --executor ray --address 10.0.0.1:6379": "test_ray.py joins a cluster",
-    "wdtui plot 1 2 5 --metric edge --metric train_loss --output docs/figures/edge-of-stability.svg": "draws a "
+    "wdtui plot 1 2 5 --metric edge --metric train_loss --output docs/figures/edge-of-stability.svg --force": "draws a "
     "fifth run, and a metric of another problem; the other figures of its page are drawn",
     "wdtui watch 3": "follows a live run until it ends, and this one does not; test_watch_command.py follows one",
     "wdtui store move ../new-place": "is refused while a run is live, as one is here; test_moving.py moves a store",

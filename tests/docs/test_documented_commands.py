@@ -40,6 +40,7 @@ from documented import (
     inline,
 )
 from exchange_tools import stored_run, write_original
+from forked import run_module
 
 from wdtui.cli.main import main
 from wdtui.cli.root import app
@@ -181,9 +182,7 @@ def test_a_module_runs(command: Command, folder: Path) -> None:
 def test_the_app_comes_up(command: Command, folder: Path) -> None:
     screen, terminal = pty.openpty()
     environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
-    program = [sys.executable, "-m", "wdtui", *command.shortened]
-    streams = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
-    process = subprocess.Popen(program, env=environment, start_new_session=True, **streams)
+    process = run_module("wdtui.__main__", command.shortened, env=environment, terminal=terminal)
     os.close(terminal)
     trains = command.words[1:2] not in ((), ("--fps",), ("--problem",))
     try:
