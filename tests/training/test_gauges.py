@@ -199,7 +199,7 @@ def trained(seed: int, **changes: Any) -> dict[str, NDArray[np.float64]]:
     return dict(zip(session.columns, np.array(points).T, strict=True))
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long), pytest.param(2, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     "changes",
     [{"method": "sgd", "decay_rule": "l2", "learning_rate": 0.05, "weight_decay": 5e-3}, {}],
