@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.schema import Schema
 
@@ -29,3 +31,12 @@ def test_unknown_properties_of_a_newer_version_are_ignored() -> None:
     data["fields"][0]["colour"] = "red"
     data["metrics"][0]["axis"] = 2
     assert Schema.from_json(json.dumps(data)) == RunConfig.schema()
+
+
+@pytest.mark.parametrize("role", ["generalize", "blow_up"])
+def test_a_role_that_this_version_does_not_know_counts_as_none(role: str) -> None:
+    data = json.loads(RunConfig.schema().to_json())
+    metric = next(metric for metric in data["metrics"] if metric.get("role") == "generalise")
+    metric["role"] = role
+    judged = RunConfig.schema().judged
+    assert Schema.from_json(json.dumps(data)).judged == judged._replace(generalise="")
