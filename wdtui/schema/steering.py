@@ -94,7 +94,10 @@ def parts(field: Hyperparameter, change: Any) -> tuple[Any, Any]:
 
     Two numbers are the value of a field that has several.
     """
-    return change if isinstance(change, (list, tuple)) and field.kind == "float" else (change, 0)
+    if field.kind == "float" and isinstance(change, (list, tuple)):
+        value, epochs = change
+        return value, epochs
+    return change, 0
 
 
 def read_change(text: str, field: Hyperparameter, unit: str) -> Change:
