@@ -31,9 +31,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from wdtui.runs import trainer
+from wdtui.support.environment import own_environment
 
 POSSIBLE = sys.platform == "linux"
-_ENVIRONMENT = trainer.own_environment()
+_ENVIRONMENT = own_environment()
 """As it is before any test changes it."""
 _MOST_BYTES = 1 << 20
 _IMPORTED = "torch._dynamo", "wdtui.cli.root", "wdtui.cli.headless", "wdtui.problems.describe", "wdtui.runs.group"
@@ -165,7 +166,7 @@ def start_trainer(arguments: Sequence[str], log: Path, *, pipe: int) -> Process:
         return Process(
             "wdtui.runs.child",
             arguments,
-            env=trainer.own_environment(),
+            env=own_environment(),
             stdin=pipe,
             stdout=subprocess.PIPE if pipe == subprocess.PIPE else errors.fileno(),
             stderr=errors.fileno(),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -217,6 +219,15 @@ def test_the_largest_and_smallest_are_those_of_the_last_points_with_values(every
         [f"rotation/{at}" for at in (10, 11, 18, 19)],
         10,
     )
+
+
+def test_curves_whose_extremes_were_found_are_not_kept_in_memory() -> None:
+    one = curves({f"rotation/{at}": float(at) for at in range(20)})
+    assert extremes(one, "rotation", "", 4)[1] == 20
+    kept = weakref.ref(one)
+    del one
+    gc.collect()
+    assert kept() is None
 
 
 def test_layers_without_any_value_have_no_extremes() -> None:

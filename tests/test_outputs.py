@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from wdtui.problems.addition.config import RunConfig
+from wdtui.store.paths import FORM_NAME, LAYOUT_NAME
 from wdtui.store.store import Store
 from wdtui.support.outputs import FileError, check_file, filling, write_text, writing
 
@@ -69,7 +70,7 @@ def test_every_file_of_a_store_is_refused_also_by_another_way_to_it(force: bool,
     folder = tmp_path / "store"
     with Store(folder) as store:
         store.add_run(RunConfig())
-        for inner in ("checkpoints/1-2.0/step-1.json", "logs/run-1.log", "form.json"):
+        for inner in ("checkpoints/1-2.0/step-1.json", "logs/run-1.log", FORM_NAME, LAYOUT_NAME):
             (folder / inner).parent.mkdir(parents=True, exist_ok=True)
             (folder / inner).write_text("{}")
         (tmp_path / "way").symlink_to(folder)
@@ -118,6 +119,13 @@ def test_filling_a_folder_keeps_other_files(tmp_path: Path) -> None:
     assert names(folder) == ["other.txt", "second.mine"] and names(tmp_path) == ["board"]
     with pytest.raises(FileError, match=r"already has second.mine. Give --force"), filling(folder, "*.mine"):
         raise AssertionError("it was entered")
+
+
+def test_filling_a_folder_again_replaces_a_file_of_the_same_name(tmp_path: Path) -> None:
+    for text in ("first", "second"):
+        with filling(tmp_path / "board", "*.mine", force=text == "second") as partial:
+            (partial / "a.mine").write_text(text)
+    assert (tmp_path / "board" / "a.mine").read_text() == "second"
 
 
 def test_errors_of_the_system_become_sentences(tmp_path: Path) -> None:

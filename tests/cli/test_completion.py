@@ -12,6 +12,7 @@ import pytest
 
 from wdtui.cli.main import main
 from wdtui.problems.addition.config import RunConfig
+from wdtui.store.names import fields_of_run
 from wdtui.store.store import Store
 from wdtui.studies.grid import Grid
 
@@ -55,6 +56,11 @@ def test_runs_are_offered_by_number_and_name(tab: Tab, filled: Path) -> None:
     assert tab("wdtui runs show ", filled) == ["last", "3", "2", "1", "first"]
     assert tab("wdtui stop fi", filled) == ["first"]
     assert tab("wdtui stop my", filled) == []  # unquoted, a shell would take it apart
+
+
+def test_the_fields_of_a_run_are_known_by_number_and_name_only(filled: Path) -> None:
+    assert fields_of_run(filled, "1") == fields_of_run(filled, "first") == RunConfig.schema()
+    assert fields_of_run(filled, "firs") is fields_of_run(filled, "\udcff") is None
 
 
 def test_sweeps_are_offered_and_resume_takes_both(tab: Tab, filled: Path) -> None:

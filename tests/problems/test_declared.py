@@ -254,6 +254,10 @@ def test_a_file_is_run_once_for_each_of_its_contents(regression: Path, monkeypat
             "import wdtui\nclass A(wdtui.Problem):\n    a: int = wdtui.knob(1, affects='lives')",
             "affects must be live or",
         ),
+        (
+            "import wdtui\nclass A(wdtui.Problem):\n    metrics = {'score': {'role': 'generalize'}}",
+            "score has the role generalize, but a role is fit or generalise; did you mean generalise?",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_file_is_one_sentence(text: str, says: str, tmp_path: Path) -> None:

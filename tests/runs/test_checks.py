@@ -48,7 +48,7 @@ def interrupted(store: Store, run_id: int, at: int) -> None:
             runner.interruption = "Enough"
         return poll_commands()
 
-    runner.poll_commands = until_then  # type: ignore[method-assign]
+    runner.poll_commands = until_then
     assert runner.run() == Status.INTERRUPTED
 
 

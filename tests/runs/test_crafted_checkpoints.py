@@ -154,14 +154,16 @@ def interrupted(store: Store) -> tuple[int, Path]:
     run_id = store.add_run(CONFIG)
     runner = Runner(store, run_id, device="cpu", threads=1)
 
-    def poll_commands() -> bool:
+    poll_commands = runner.poll_commands
+
+    def saving() -> bool:
         if runner._step in (MIDDLE, LATE):
             runner._save_checkpoint()
         if runner._step == LATE:
             runner.interruption = "Interrupted"
-        return Runner.poll_commands(runner)
+        return poll_commands()
 
-    runner.poll_commands = poll_commands  # type: ignore[method-assign]
+    runner.poll_commands = saving
     assert runner.run() == Status.INTERRUPTED
     checkpoints = store.checkpoints(store.run(run_id))
     assert checkpoints.steps() == [MIDDLE, LATE]

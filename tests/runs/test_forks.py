@@ -185,7 +185,13 @@ def test_branches_can_be_added_before_their_run_is_trained(store: Store) -> None
     assert [run.name for run in (unchanged, risen, free)] == ["unchanged", "ε → 0.5 over 4 epochs", "λ → 0"]
     assert_equal(store.curves(unchanged.id), store.curves(trained(store, run_id).id))
     assert measured(store.curves(risen.id))[6] != measured(store.curves(free.id))[6]
+
+
+def test_a_field_of_several_numbers_is_not_taken_for_a_gradual_change() -> None:
     assert in_words(SCHEMA, {"betas": (0.8, 0.9)}) == "betas → 0.8,0.9"
+    assert in_words(SCHEMA, {"train_digits": (2, 4)}) == "train_digits → 2,4"
+    branching = Branching.read(SCHEMA, {"at_epoch": 1, "branches": [{"train_digits": [2, 4]}]})
+    assert branching.names(SCHEMA) == [branching.of(TINY)[0].name] == ["train_digits=2,4"]
 
 
 def test_a_branch_before_a_blow_up_begins_whole_epochs_before_the_first(store: Store) -> None:

@@ -89,7 +89,7 @@ def test_a_custom_problem_resumes_to_the_same_bits(store: Store) -> None:
     poll_commands = first.poll_commands
     first.poll_commands = lambda: (
         poll_commands() and (first.training.step < 43 or (bool(store.send(stopped, "stop")) and poll_commands()))
-    )  # type: ignore[method-assign]
+    )
     assert first.run() == Status.STOPPED
     assert 0 < store.run(stopped).step < 100
     store.transition(stopped, Status.QUEUED)

@@ -16,6 +16,7 @@ from wdtui.runs.service import RefusedError, Service
 from wdtui.store.paths import log_path
 from wdtui.store.records import RunRecord, Status
 from wdtui.store.store import Store
+from wdtui.studies.branches import Branching
 from wdtui.studies.grid import Grid
 from wdtui.support.errors import WdtuiError
 
@@ -313,3 +314,13 @@ def test_a_sweep_is_started_resumed_and_stopped(store: Store, queue: Queue, serv
     assert service.resume_sweep(sweep) == "0 runs of sweep S1 are queued here."
     assert service.stop_sweep(sweep) == "Stopping 3 runs of sweep S1 …"
     assert queue.at_work == set() and [command.kind for command in store.commands(3)] == ["stop"]
+
+
+@pytest.mark.parametrize("wrong", ["parent", "branch"])
+def test_if_one_branch_cannot_be_made_none_is(wrong: str, store: Store, queue: Queue, service: Service) -> None:
+    parents = [a_run(store, Status.DONE), a_run(store, Status.DAMAGED if wrong == "parent" else Status.DONE)]
+    changes = {"width": 16} if wrong == "branch" else {"weight_decay": 0.0}
+    branching = Branching.read(CONFIG.schema(), {"at_epoch": 1, "branches": [{}, changes]})
+    with pytest.raises(WdtuiError, match="damaged" if wrong == "parent" else "width"):
+        service.branch(parents, branching)
+    assert store.count() == len(parents) and queue.at_work == set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import sqlite3
@@ -13,7 +14,9 @@ import pytest
 from store_tools import COLUMNS, CONFIG, append, claim, point
 
 from wdtui.problems.addition.config import RunConfig
+from wdtui.problems.declared import Problem, config_of, declared
 from wdtui.schema.curves import Curves, Point
+from wdtui.schema.schema import Schema
 from wdtui.schema.steering import Steering
 from wdtui.store.store import Claim, Command, Status, Store, StoreError
 
@@ -133,6 +136,29 @@ def test_the_error_says_that_a_config_is_of_another_version(store: Store) -> Non
         _ = run.config
 
 
+@pytest.fixture
+def many_schemas(store: Store) -> list[int]:
+    """Runs of more problems than are usual."""
+    schema = declared(Problem, None)
+    return [store.add_run(config_of(dataclasses.replace(schema, title=str(at)))()) for at in range(70)]
+
+
+def test_equal_schemas_are_one_object_however_many_there_are(store: Store, many_schemas: list[int]) -> None:
+    found = {run.id: run.schema for run in store.runs()}
+    assert len({*map(id, found.values())}) == len(many_schemas)
+    assert all(store.run(run_id).schema is found[run_id] for run_id in many_schemas)
+
+
+def test_a_run_is_read_without_the_schemas_of_the_others(
+    store: Store, many_schemas: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    from_json = Schema.from_json
+    monkeypatch.setattr(Schema, "from_json", lambda text: read.append(text) or from_json(text))
+    assert store.run(many_schemas[3]).schema.title == "3"
+    assert [from_json(text).title for text in read] == ["3"]
+
+
 # Finding and deleting
 
 
@@ -155,7 +181,7 @@ def test_the_error_for_a_missing_run_suggests_a_command(store: Store) -> None:
         store.find("groking")
     with pytest.raises(StoreError, match="2 runs are named twin; give the number of one: 2, 3"):
         store.find("twin")
-    for missing in ("7", "9" * 30, "", "[bold]"):
+    for missing in ("7", "9" * 30, "", "[bold]", "\udcff"):
         with pytest.raises(StoreError, match="`wdtui runs list` shows all runs"):
             store.find(missing)
 

@@ -86,6 +86,17 @@ def test_each_cell_gets_a_run_of_its_own_once(store: Store) -> None:
     assert len(store.runs()) == 6 and {run.experiment for run in store.runs()} == {"mine"}
 
 
+def test_the_version_of_the_memberships_sees_a_deletion_and_an_attachment_at_once(store: Store) -> None:
+    sweep_id, first, second = add(store), store.add_run(BASE), store.add_run(BASE)
+    store.sweeps.attach(sweep_id, 0, first)
+    version = store.sweeps.memberships_version()
+    assert store.sweeps.memberships_version() == version
+    store.delete([first])
+    store.sweeps.attach(sweep_id, 1, second)
+    assert [one.run_ids for one in store.sweeps.memberships()] == [{second}]
+    assert store.sweeps.memberships_version() != version
+
+
 def test_two_processes_that_assign_at_once_add_no_run_twice(store: Store) -> None:
     sweep = store.sweeps.get(add(store))
     threads = [threading.Thread(target=assign, args=(store, sweep)) for _ in range(4)]

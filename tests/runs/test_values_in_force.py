@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 from store_tools import CONFIG, append, claim, point
 
+from wdtui.problems.declared import Problem, config_of, declared, knob
 from wdtui.runs.forks import fork
 from wdtui.runs.labels import labels
+from wdtui.runs.scheduler import Scheduler
+from wdtui.schema.source import Source
 from wdtui.schema.steering import Plan, Steering
 from wdtui.store.records import RunRecord, Status
 from wdtui.store.store import Store
 from wdtui.support.text import number
+from wdtui.tui.controls import Controls
 
 EPOCH = CONFIG.steps_per_epoch
 
@@ -56,6 +60,17 @@ def test_a_gradual_change_shows_the_value_that_it_has_reached(store: Store) -> N
     run = trained(store, plan, 5)
     assert run.in_force["learning_rate"] == pytest.approx(0.001 * 10**-0.5)
     assert run.written("learning_rate") == run.written("learning_rate", number) == "0.001→3.2e-4"
+
+
+def test_the_values_at_the_next_point_include_pending_changes(store: Store) -> None:
+    class Live(Problem):
+        rate: float = knob(1.0, affects="live")
+        sizes: tuple[int, int] = knob((2, 4), affects="live")
+
+    run = store.run(store.add_run(config_of(declared(Live, Source("live.py", "Live", {})))()))
+    store.send(run.id, "steer", {"rate": [0.5, 10], "sizes": [3, 5]})
+    found = Controls(store, Scheduler(store)).in_force_next(run)
+    assert (found["rate"], found["sizes"]) == (0.5, (3, 5))
 
 
 def test_many_changes_are_shown_as_first_and_last(store: Store) -> None:

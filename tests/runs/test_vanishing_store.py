@@ -135,6 +135,7 @@ def test_a_run_whose_store_is_lost_leaves_its_points_in_a_rescue_file(
     undisturbed.close()
     imported = wdtui("runs", "import", str(path), store=tmp_path / "new")
     assert imported.returncode == 0, imported.stderr
+    assert "`wdtui resume 1` trains it from its beginning." in imported.stdout
     with Store(tmp_path / "new") as again:
         run = again.run(1)
         assert (run.status, run.name, run.config) == (Status.INTERRUPTED, "rescued", TINY)

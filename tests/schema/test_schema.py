@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.schema import Schema
 
@@ -41,3 +43,12 @@ def test_a_chart_of_one_metric_of_several_layers_names_the_layers_once() -> None
     ]
     chart = schema.chart(["weight_norm", "weight_norm/output"])
     assert chart.title == "weight norm, weight norm of output"
+
+
+@pytest.mark.parametrize("role", ["generalize", "blow_up"])
+def test_a_role_that_this_version_does_not_know_counts_as_none(role: str) -> None:
+    data = json.loads(RunConfig.schema().to_json())
+    metric = next(metric for metric in data["metrics"] if metric.get("role") == "generalise")
+    metric["role"] = role
+    judged = RunConfig.schema().judged
+    assert Schema.from_json(json.dumps(data)).judged == judged._replace(generalise="")

@@ -175,7 +175,7 @@ def test_a_schedule_keeps_its_shape_when_the_learning_rate_is_steered(scheduled:
         rates.append([])
         for step in range(90):
             if steered and step == 15:
-                settings.set("lr", 2 * settings.get("lr"))
+                settings.scale("lr", settings.get("lr"), 2 * settings.get("lr"))
             optimizer.step()
             rates[-1].append(settings.get("lr"))
             scheduler.step()
@@ -185,12 +185,12 @@ def test_a_schedule_keeps_its_shape_when_the_learning_rate_is_steered(scheduled:
 def test_a_plateau_has_no_rates_to_follow() -> None:
     optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
     settings = LiveSettings([optimizer], schedulers=[lr_scheduler.ReduceLROnPlateau(optimizer)])
-    settings.set("lr", 0.5)
+    settings.scale("lr", 0.1, 0.5)
     assert settings.get("lr") == 0.5
 
 
 def test_whole_numbers_stay_whole() -> None:
     optimizer = torch.optim.LBFGS([nn.Parameter(torch.zeros(1))], max_iter=20)
     settings = LiveSettings([optimizer])
-    settings.set("max_iter", 30.0)
+    settings.scale("max_iter", 20, 30.0)
     assert type(optimizer.param_groups[0]["max_iter"]) is int and settings.get("max_iter") == 30

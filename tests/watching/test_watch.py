@@ -480,6 +480,7 @@ def test_a_run_whose_store_is_deleted_leaves_a_rescue_file(
     rescued = said.partition("wdtui runs import ")[2].partition("`")[0]
     other = command("runs", "import", rescued, store=tmp_path / "other")
     assert other.returncode == 0, other.stderr
+    assert other.stdout.endswith(" Imported from a rescue file.\n")  # only its script can train it
 
 
 def test_arguments_that_cannot_be_used_are_refused_before_the_training(store: Store) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,12 +111,22 @@ def norms(curves: Curves, layer: str, most: int) -> _Floats:
     return values[spread]
 
 
-@lru_cache(maxsize=8)
+_extremes: WeakKeyDictionary[Curves, dict[tuple[str, str, int], tuple[list[str], int]]] = WeakKeyDictionary()
+"""What `extremes` found. One figure asks several times, and a cache of the arguments would keep old curves alive."""
+
+
 def extremes(curves: Curves, metric: str, pattern: str, most: int) -> tuple[list[str], int]:
     """The columns of those layers whose values of a metric are largest and smallest now, and how many there are.
 
     At most `most`, in the order of the network, of the layers whose names have the pattern.
     """
+    found = _extremes.setdefault(curves, {})
+    if (metric, pattern, most) not in found:
+        found[metric, pattern, most] = _found_extremes(curves, metric, pattern, most)
+    return found[metric, pattern, most]
+
+
+def _found_extremes(curves: Curves, metric: str, pattern: str, most: int) -> tuple[list[str], int]:
     columns = _columns(curves.names, metric, pattern)
     places = np.array([*columns.values()], dtype=np.intp)
     if len(places) > most:

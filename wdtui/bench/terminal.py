@@ -41,7 +41,6 @@ class Terminal:
     """The workbench in a pseudo-terminal."""
 
     def __init__(self, store: Path, *arguments: str) -> None:
-        self.received = b""
         self.started = time.perf_counter()
         self.process, self.file = pty.fork()
         if self.process == 0:

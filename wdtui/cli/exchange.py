@@ -105,9 +105,9 @@ def import_runs(
 
         rescued = read_rescue(folder)
         with Store(store) as opened:
-            run_id = add_rescued(opened, rescued)
+            run = opened.run(add_rescued(opened, rescued))
         points, path = f"{len(rescued.points):,} points", clean(str(folder))
-        typer.echo(f"Run {run_id}: {points} from {path}. `wdtui resume {run_id}` trains it.")
+        typer.echo(f"Run {run.id}: {points} from {path}. {run.reason}")
         return 0
     event_files = extra_module("wdtui.exchange.event_files", "tensorboard")
     found, refused = event_files.read(folder)

@@ -65,12 +65,13 @@ def show(run: RunArgument, json: JsonOption = False, store: StoreOption = None) 
     """Show one run: its chart, summary, config and events."""
     from wdtui.analysis.summary import summary
     from wdtui.runs.inspection import lost_points
+    from wdtui.store.checkpoints import Checkpoints
     from wdtui.store.store import Store
 
     with Store(store) as opened:
         record = opened.find(run)
         curves, events = opened.curves(record.id), opened.events(record.id)
-        checkpoints = opened.checkpoints(record)
+        checkpoints = Checkpoints(opened.folder, record.id, record.created)  # to list them needs no config
     if json:
         end = summary(record.id, record.status, record.reason, curves, record.schema.judged) | {
             "checkpoints": checkpoints.kept()
@@ -187,8 +188,8 @@ def delete(
 
 
 def _as_json(run: Any) -> dict[str, Any]:
+    """A run as it is stored: what another version stored is not validated, so that it stops no list."""
     from wdtui.analysis.summary import finite
-    from wdtui.schema.steering import to_json
 
     plain = {
         name: getattr(run, name) for name in ("id", "name", "note", "experiment", "status", "state", "reason", "device")
@@ -197,8 +198,8 @@ def _as_json(run: Any) -> dict[str, Any]:
     return plain | times | {
         "parent": run.parent,
         "parent_step": run.parent_step,
-        "plan": to_json(run.plan),
-        "config": None if run.damaged else run.config.to_mapping(),
+        "plan": json_module.loads(run.plan_text),
+        "config": None if run.damaged else json_module.loads(run.config_text),
         "final": finite(run.latest),
         "versions": run.versions,
         **run.milestones,

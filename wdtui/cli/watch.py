@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import typer
+
 from wdtui.cli.errors import FAILED
 from wdtui.cli.fields import JsonOption, StoreOption
 from wdtui.cli.runs import RunArgument
@@ -15,7 +17,8 @@ _SECONDS = 0.5
 def watch(run: RunArgument, json: JsonOption = False, store: StoreOption = None) -> int:
     """Follow a run on one line until it ends, then show its chart and summary. Ctrl-C leaves the run alone.
 
-    A run that has ended is shown at once. The exit status is 1 if it failed or diverged.
+    A run that has ended is shown at once. The exit status is 1 if it failed or diverged, or if it is queued and the
+    process that queued it has ended.
     """
     from wdtui.cli.views import choose_view
     from wdtui.store.records import LIVE, Status
@@ -32,8 +35,10 @@ def watch(run: RunArgument, json: JsonOption = False, store: StoreOption = None)
                 if len(newer):
                     last = int(newer.steps[-1])
                     view.points(newer)
-                if record.status_text not in (*LIVE, Status.QUEUED):
+                if record.orphaned or record.status_text not in (*LIVE, Status.QUEUED):
                     break
                 time.sleep(_SECONDS)
         view.finish(record, opened.curves(record.id))
-    return FAILED if record.status in (Status.FAILED, Status.DIVERGED) else 0
+    if record.orphaned:
+        typer.echo(f"wdtui: {record.reason}", err=True)
+    return FAILED if record.orphaned or record.status in (Status.FAILED, Status.DIVERGED) else 0

@@ -19,9 +19,18 @@ from functools import cache, lru_cache
 from typing import Any, ClassVar, cast, get_args
 
 from wdtui.schema.config import Config
-from wdtui.schema.hyperparameters import ALIASES, SYMBOLS, Affects, ConfigError, Hyperparameter, Value, kind_of
+from wdtui.schema.hyperparameters import (
+    ALIASES,
+    SYMBOLS,
+    Affects,
+    ConfigError,
+    Hyperparameter,
+    Value,
+    kind_of,
+    nearest,
+)
 from wdtui.schema.hyperparameters import knob as knob
-from wdtui.schema.metric import Metric
+from wdtui.schema.metric import ROLES, Metric
 from wdtui.schema.recorded import SPEED, charts_of, recorded
 from wdtui.schema.schema import Schema
 from wdtui.schema.source import Source
@@ -219,10 +228,14 @@ def _field(name: str, annotation: Any, default: Value, properties: dict[str, Any
 def _metric(name: str, properties: Mapping[str, Any]) -> Metric:
     assumed = recorded({}, [name])[name]
     try:
-        return dataclasses.replace(assumed, **properties)
+        metric = dataclasses.replace(assumed, **properties)
     except TypeError as error:
         known = ", ".join(field.name for field in dataclasses.fields(Metric) if field.name != "name")
         raise ConfigError(f"metrics: {name} has properties that no metric has. Known are {known}.") from error
+    if metric.role not in ("", *ROLES):
+        hint = nearest(str(metric.role), ROLES)
+        raise ConfigError(f"metrics: {name} has the role {metric.role}, but a role is {' or '.join(ROLES)}{hint}")
+    return metric
 
 
 def _first_line(problem: type[Problem]) -> str:

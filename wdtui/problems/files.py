@@ -18,6 +18,7 @@ from typing import Any
 from wdtui.schema.hyperparameters import ConfigError
 from wdtui.schema.schema import Schema
 from wdtui.schema.source import Source
+from wdtui.support.environment import own_environment
 
 _refused: dict[str, ConfigError] = {}
 """Why sources of this process could not be read, by their hash."""
@@ -67,13 +68,12 @@ def split(name: str) -> tuple[str, str]:
 def _described(source: Source) -> str:
     """Run the file in a process of its own and return the schema as JSON. Raises ConfigError."""
     command = [sys.executable, "-P", "-m", "wdtui.problems.describe"]
-    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=os.environ | {"PYTHONPATH": path},
+        env=own_environment(),
         start_new_session=True,
         text=True,
     )

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from rich.cells import cell_len
 
+from wdtui.analysis.sweep_table import quantity
 from wdtui.plots.terminal.inline import EMPTY, share_bar, sparkline
 from wdtui.runs import row_texts
 from wdtui.runs.digests import NOT_READ, PLACES, Digest, Digested
@@ -249,8 +250,8 @@ def _more() -> Iterator[RunColumn]:
     yield _number("duration", "time since its training was last started", row_texts.seconds, duration)
     yield _number("epoch", "epoch", lambda run: run.epoch)
     yield _number("steps/s", "speed at the newest point", lambda run: run.speed and round(run.speed))
-    yield _number("fit", "step at which it fitted", partial(row_texts.milestone, "fit_step"))
-    yield _number("generalised", "step at which it generalised", partial(row_texts.milestone, "generalise_step"))
+    yield _number("fit", "step at which it fitted", partial(quantity, name="fit_step"))
+    yield _number("generalised", "step at which it generalised", partial(quantity, name="generalise_step"))
     yield _number("blow-ups", "number of blow-ups", row_texts.blow_ups)
     yield _text("experiment", lambda run: clean(run.experiment))
     yield _text("problem", lambda run: clean(run.schema.problem))

@@ -53,13 +53,13 @@ def check_trained_here(store: Store, run: RunRecord) -> None:
         )
 
 
-def branch(store: Store, parent: RunRecord, branching: Branching) -> list[int]:
-    """Queue the branches of a run of an experiment, also where it has not come so far; return their numbers.
+def branch(store: Store, parent: RunRecord, branching: Branching) -> Iterator[int]:
+    """Queue the branches of a run of an experiment, also where it has not come so far; yield the number of each.
 
     Raises ConfigError for a run without the blow-up before which it is to be forked.
     """
-    branches = [placed(one, parent) for one in branching.of(parent.config)]
-    return [queue(store, parent, one, experiment=parent.experiment) for one in branches]
+    for one in branching.of(parent.config):
+        yield queue(store, parent, placed(one, parent), experiment=parent.experiment)
 
 
 def queue(store: Store, parent: RunRecord, branch: Branch, *, experiment: str) -> int:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 from wdtui.problems.addition.config import RunConfig
-from wdtui.runs.trainer import own_environment
+from wdtui.support.environment import own_environment
 from wdtui.support.errors import TrainingError
 
 _SECONDS = 120.0

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from wdtui.analysis.sweep_table import quantity
 from wdtui.runs.labels import schemas_of
 from wdtui.schema.curves import Curves
 from wdtui.schema.hyperparameters import format_value, nearest
@@ -44,9 +45,9 @@ _PROPERTIES: dict[str, Callable[[RunRecord], Any]] = {
     "epoch": lambda run: run.epoch,
     "speed": lambda run: run.speed,
     "parent": lambda run: run.parent,
-    "fit": lambda run: run.milestones.get("milestones", {}).get("fit_step"),
-    "generalise": lambda run: run.milestones.get("milestones", {}).get("generalise_step"),
-    "blowups": lambda run: run.milestones.get("blowups", {}).get("count"),
+    "fit": lambda run: quantity(run, "fit_step"),
+    "generalise": lambda run: quantity(run, "generalise_step"),
+    "blowups": lambda run: quantity(run, "blowups"),
 }
 _TEXTS: dict[str, Callable[[RunRecord], str]] = {
     "name": lambda run: run.name,

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from wdtui.analysis.sweep_table import quantity
 from wdtui.store.records import RunRecord, Status
 from wdtui.support.text import NOTHING, clean, duration, number, scientific
 
@@ -56,13 +57,13 @@ def _standing(run: RunRecord) -> str:
     """The time left of a live run, else its blow-ups, its generalisation, or why it failed."""
     if run.status == Status.RUNNING and run.speed:
         return f"{number(round(run.speed))} steps/s · {time_left(run)} left"
-    count, period = blow_ups(run), run.milestones.get("blowups", {}).get("median_period")
+    count, period = blow_ups(run), quantity(run, "blowup_period")
     if count:
         every = f", every ~{number(round(period))}" if period else ""
         return f"{count} blow-up{'s' if count > 1 else ''}{every}"
     if run.status in (Status.FAILED, Status.DIVERGED, Status.DAMAGED):
         return clean(run.reason)
-    reached = milestone("generalise_step", run)
+    reached = quantity(run, "generalise_step")
     return f"generalised at {number(reached)}" if reached else ""
 
 
@@ -78,12 +79,7 @@ def happened_shortly(run: RunRecord) -> str:
 
 
 def blow_ups(run: RunRecord) -> int:
-    return run.milestones.get("blowups", {}).get("count") or 0
-
-
-def milestone(name: str, run: RunRecord) -> int | None:
-    step: int | None = run.milestones.get("milestones", {}).get(name)
-    return step
+    return int(quantity(run, "blowups") or 0)
 
 
 def given(field: str) -> Callable[[RunRecord], Any]:

@@ -81,7 +81,8 @@ class Runner:
         """All points since `begin`, in case the store is lost."""
         self._outcome = Status.DONE, ""
         self._reported_at = self.saved_at = time.monotonic()
-        self._polling = Polling([self])
+        self.poll_commands: Callable[[], bool] = Polling([self])
+        """Call it between two steps: it reports, applies commands and returns whether to go on."""
 
     def run(self) -> Status:
         """Claim the run, train it from its newest checkpoint or its beginning, and give it its final status.
@@ -157,10 +158,6 @@ class Runner:
         if damaged:
             self._tell_damage(damaged)
         self.begun.set()
-
-    def poll_commands(self) -> bool:
-        """Called between two steps: report, apply commands. Returns whether to go on."""
-        return self._polling()
 
     def apply(self, commands: Sequence[Command]) -> bool:
         """Obey the run's commands. Returns whether to go on."""

@@ -115,9 +115,16 @@ class Service:
         return self._begin(forks.replay(self.store, run, name=name), like=run, threads=threads)
 
     def branch(self, run_ids: Iterable[int], branching: Branching, *, threads: int | None = None) -> list[int]:
-        """Train the branches of an experiment's runs; returns their numbers."""
-        parents = [self.store.run(run_id) for run_id in run_ids]
-        branches = [branch_id for run in parents for branch_id in forks.branch(self.store, run, branching)]
+        """Train the branches of an experiment's runs; returns their numbers. After an error there are none."""
+        branches: list[int] = []
+        try:
+            for parent in [self.store.run(run_id) for run_id in run_ids]:
+                for branch_id in forks.branch(self.store, parent, branching):
+                    branches.append(branch_id)
+        except BaseException:
+            with contextlib.suppress(StoreError):
+                self.store.delete(branches)
+            raise
         self._asked |= dict.fromkeys(branches)
         self._queue.submit(*branches, device=self._device, threads=threads)
         return branches

@@ -22,6 +22,7 @@ from typing import IO, NoReturn
 
 from wdtui.store.paths import log_path
 from wdtui.support import private
+from wdtui.support.environment import own_environment
 
 _MODULE = "-P", "-m", "wdtui.runs.child"
 """With -P it imports nothing from the folder that it runs in."""
@@ -183,11 +184,6 @@ def _start(arguments: Sequence[str], log: Path, *, pipe: int) -> subprocess.Pope
             stderr=errors,
             start_new_session=True,
         )
-
-
-def own_environment() -> dict[str, str]:
-    """The environment for a process that imports what this one would."""
-    return os.environ | {"PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)}
 
 
 def _opened_log(path: Path) -> IO[bytes]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from wdtui.support.text import number, percent
+
+Role = Literal["fit", "generalise"]
+ROLES: tuple[str, ...] = get_args(Role)
 
 
 class _Recording(Protocol):
@@ -27,7 +30,7 @@ class Metric:
     unit: str = ""
     share: bool = False
     """Whether it goes from 0 to 1 and is read in percent."""
-    role: Literal["", "fit", "generalise"] = ""
+    role: Role | Literal[""] = ""
     """By which of a problem's metrics, shares both, it is judged whether a run fits, and whether it generalises."""
     of_batches: bool = False
     """Whether it is measured on the batches of steps, so that its falls may be noise: they count as no blow-ups."""

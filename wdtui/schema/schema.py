@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from typing import Any, NamedTuple, Self, TypeVar
 
 from wdtui.schema.chart import Chart, Trace, plain_charts
@@ -83,10 +83,10 @@ class Schema:
 
     @cached_property
     def judged(self) -> Judged:
-        """The metrics that decide a run's milestones."""
-        roles = {metric.role: name for name, metric in self.metrics.items() if metric.role}
-        fit = roles.get("fit", "")
-        return Judged(**roles, blow_up="" if not fit or self.metrics[fit].of_batches else fit)
+        """The metrics that decide a run's milestones. Roles that only another version knows count as none."""
+        roles = {metric.role: name for name, metric in self.metrics.items()}
+        fit, generalise = roles.get("fit", ""), roles.get("generalise", "")
+        return Judged(fit, generalise, blow_up="" if not fit or self.metrics[fit].of_batches else fit)
 
     @cached_property
     def headline(self) -> tuple[str, ...]:
@@ -203,9 +203,12 @@ class Schema:
         )
 
     @classmethod
-    @lru_cache(maxsize=64)
+    @cache  # without a bound: a store has a schema for each version of a user's file, and reads them all for a list
     def from_json(cls, text: str) -> Self:
-        """Read back what `to_json` gave, also where another version of wdtui has further properties."""
+        """Read back what `to_json` gave, also where another version of wdtui has further properties.
+
+        Equal texts give the same object.
+        """
         data = json.loads(text)
         fields = [_read(Hyperparameter, entry) for entry in data["fields"]]
         metrics = [_read(Metric, entry) for entry in data["metrics"]]

@@ -89,6 +89,17 @@ Change = Value | tuple[Value, int]
 """What a field is to be set to: a value, or a number and over how many epochs it is to get there."""
 
 
+def parts(field: Hyperparameter, change: Any) -> tuple[Any, Any]:
+    """The value of a Change of this field, or of what JSON makes of one, and its epochs; 0 for at once.
+
+    Two numbers are the value of a field that has several.
+    """
+    if field.kind == "float" and isinstance(change, (list, tuple)):
+        value, epochs = change
+        return value, epochs
+    return change, 0
+
+
 def read_change(text: str, field: Hyperparameter, unit: str) -> Change:
     """Read VALUE or VALUE:EPOCHS, as a person types it; `unit` is what the run counts in. Raises ConfigError."""
     value, colon, epochs = text.partition(":")
@@ -116,7 +127,7 @@ def steering_to(field: Hyperparameter, change: Any, step: int, old: Value) -> St
 
     `change` is a Change, or what JSON makes of one.
     """
-    value, epochs = change if isinstance(change, (list, tuple)) and field.kind == "float" else (change, 0)
+    value, epochs = parts(field, change)
     if not isinstance(epochs, int) or epochs < 0:
         raise ConfigError(f"{field.name}: over {format_value(epochs)} is not allowed; give a whole number.", field.name)
     return Steering(step, field.name, old, field.check(value), epochs)

@@ -8,14 +8,13 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-from wdtui.store.paths import FILE_NAME, FORM_NAME, LAYOUT_NAME
+from wdtui.store.paths import FILE_NAME
 from wdtui.store.records import StoreError
 from wdtui.store.store import Store
 from wdtui.support import private
-from wdtui.support.outputs import writing
+from wdtui.support.outputs import BESIDE_STORE, writing
 
 _LOGS = "-wal", "-shm", "-journal"
-_BESIDE = "checkpoints", "logs", FORM_NAME, LAYOUT_NAME
 
 
 def backup(store: Store, path: Path, *, force: bool = False) -> None:
@@ -56,7 +55,7 @@ def _relocate(store: Store, folder: Path) -> None:
         private.make_folder(folder, private.is_shared(old))
         private.opened(folder / FILE_NAME, "wb", private.is_shared(old)).close()
         _copy(store, folder / FILE_NAME)
-        for path in [*map(old.joinpath, _BESIDE), *old.glob("run-*-rescued-*.jsonl")]:
+        for path in [*map(old.joinpath, BESIDE_STORE), *old.glob("run-*-rescued-*.jsonl")]:
             if not path.exists():
                 continue
             try:

@@ -50,5 +50,5 @@ def _rows(folder: Path, query: str, *more: str) -> list[tuple[str, ...]]:
     try:
         with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=0.2)) as connection:
             return connection.execute(query, (_NEWEST, *more)).fetchall()
-    except sqlite3.Error:  # no store, one of another version, or a busy one: there is nothing to suggest
+    except (sqlite3.Error, UnicodeEncodeError):  # no store, one of another version, a busy one, or no name of a run
         return []

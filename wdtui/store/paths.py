@@ -6,8 +6,9 @@ from pathlib import Path
 
 FILE_NAME = "wdtui.sqlite3"
 FORM_NAME = "form.json"
-LAYOUT_NAME = "layouts.json"
 """The last state of the launch form."""
+LAYOUT_NAME = "layouts.json"
+"""The picked contents of charts and of the run table."""
 
 
 def log_path(folder: Path, run_id: int) -> Path:

@@ -32,16 +32,17 @@ def select_runs(connection: sqlite3.Connection, observer: Observer, condition: s
 
 def _records(connection: sqlite3.Connection, condition: str, values: Sequence[Any] = ()) -> list[RunRecord]:
     rows = select(connection, f"{', '.join(_READ)} FROM runs {condition}", values)
-    schemas = _schemas(connection) if rows else {}
+    schemas = _schemas(connection, {row[_SCHEMA] for row in rows}) if rows else {}
     return [_record(row, schemas) for row in rows]
 
 
-def _schemas(connection: sqlite3.Connection) -> dict[int | None, Schema]:
-    """The sound schemas by number. Runs of 0.1 have none and belong to its only problem."""
-    rows = select(connection, f"{listed('schemas')} FROM schemas")
+def _schemas(connection: sqlite3.Connection, numbers: Iterable[Any]) -> dict[int | None, Schema]:
+    """The sound ones of these schemas by number. Runs of 0.1 have none and belong to the only problem of 0.1."""
+    which = json.dumps([number for number in numbers if isinstance(number, int)])  # a damaged row may have anything
+    what = f"{listed('schemas')} FROM schemas WHERE id IN (SELECT value FROM json_each(?))"
     return {
         None: registry.find(registry.DEFAULT).config.schema(),
-        **{row[0]: Schema.from_json(row[1]) for row in rows if fits(row)},
+        **{row[0]: Schema.from_json(row[1]) for row in select(connection, what, (which,)) if fits(row)},
     }
 
 

@@ -431,12 +431,13 @@ class Store:
 
     def find(self, text: str) -> RunRecord:
         """The run with this number, this unique name, or the newest for "last"."""
+        text = storable(text)
         with self._database.reading() as connection:
             if text == "last":
                 found = select_runs(connection, self._observer, "ORDER BY id DESC LIMIT 1")
             else:
                 condition = "WHERE CAST(id AS TEXT) = ? OR name = ? ORDER BY id"
-                found = select_runs(connection, self._observer, condition, text, storable(text))
+                found = select_runs(connection, self._observer, condition, text, text)
             names = [row[0] for row in connection.execute("SELECT DISTINCT name FROM runs")] if not found else []
         matches = [run for run in found if str(run.id) == text] or found
         if not matches:

@@ -158,9 +158,13 @@ class Sweeps:
             return tuple(_run_ids(connection, sweep_id))
 
     def memberships_version(self) -> tuple[int, ...]:
-        """Differs from an earlier one if a run was added to a sweep, or a sweep was added."""
+        """Differs from an earlier one if `memberships` does: how many runs sweeps have, and how many were ever deleted.
+
+        As the second number never falls, an addition and a deletion do not cancel out.
+        """
+        deleted = "IFNULL((SELECT seq FROM sqlite_sequence WHERE name = 'runs'), 0) - (SELECT COUNT(*) FROM runs)"
         with self._database.reading() as connection:
-            return tuple(connection.execute("SELECT COUNT(run_id), COUNT(*) FROM sweep_cells").fetchone())
+            return tuple(connection.execute(f"SELECT COUNT(run_id), {deleted} FROM sweep_cells").fetchone())
 
     def memberships(self) -> list[Membership]:
         """The runs of all sweeps, oldest sweep first. A run may belong to several."""

@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from wdtui.schema.config import Config
-from wdtui.schema.hyperparameters import ConfigError, format_value, nearest
+from wdtui.schema.hyperparameters import ConfigError, Hyperparameter, format_value, nearest
 from wdtui.schema.schema import Schema
-from wdtui.schema.steering import Change, read_change
+from wdtui.schema.steering import Change, parts, read_change
 
 BRANCH = "branch"
 """The name by which claims select a branch, beside the fields of a config."""
@@ -38,7 +38,7 @@ class Branch:
     @property
     def name(self) -> str:
         """Its changes, in the syntax of `--set`."""
-        return _name(dict(self.changes))
+        return _name(self.config.schema(), dict(self.changes))
 
     def placed(self, blow_up: int) -> Branch:
         """A branch before the first blow-up with its step, which is 0 at least, given the step of the blow-up."""
@@ -97,10 +97,9 @@ class Branching:
         """The key of the table that says where runs are forked."""
         return _PLACES[self.before_blow_up]
 
-    @property
-    def names(self) -> list[str]:
+    def names(self, schema: Schema) -> list[str]:
         """The names of the branches in claims."""
-        return [_name(changes) for changes in self.branches]
+        return [_name(schema, changes) for changes in self.branches]
 
     def of(self, config: Config) -> list[Branch]:
         """The branches of one run."""
@@ -124,26 +123,20 @@ def _changes(schema: Schema, branch: Mapping[str, Any]) -> dict[str, Change]:
 
 def in_words(schema: Schema, changes: Mapping[str, Change]) -> str:
     """The changes of a fork as its name, e.g. 'ε → 0.01 over 50 epochs'."""
-    parts = (f"{schema.field(name).symbol or name} → {_value(schema, change)}" for name, change in changes.items())
-    return ", ".join(parts) or "unchanged"
+    fields = {name: schema.field(name) for name in changes}
+    texts = (f"{fields[name].symbol or name} → {_value(fields[name], to, schema)}" for name, to in changes.items())
+    return ", ".join(texts) or "unchanged"
 
 
-def _value(schema: Schema, change: Change) -> str:
-    value, epochs = _gradual(change)
+def _value(field: Hyperparameter, change: Change, schema: Schema) -> str:
+    value, epochs = parts(field, change)
     return f"{format_value(value)} over {epochs} {schema.length}" if epochs else format_value(value)
 
 
-def _name(changes: Mapping[str, Change]) -> str:
-    return ", ".join(f"{field}={_assigned(change)}" for field, change in changes.items()) or "unchanged"
+def _name(schema: Schema, changes: Mapping[str, Change]) -> str:
+    return ", ".join(f"{name}={_assigned(schema.field(name), to)}" for name, to in changes.items()) or "unchanged"
 
 
-def _assigned(change: Change) -> str:
-    value, epochs = _gradual(change)
+def _assigned(field: Hyperparameter, change: Change) -> str:
+    value, epochs = parts(field, change)
     return f"{format_value(value)}:{epochs}" if epochs else format_value(value)
-
-
-def _gradual(change: Change) -> tuple[Any, int]:
-    """The new value, and the number of epochs over which it is reached; 0 for at once."""
-    if isinstance(change, tuple) and len(change) == 2 and isinstance(change[1], int):
-        return change[0], change[1]
-    return change, 0

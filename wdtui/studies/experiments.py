@@ -141,7 +141,7 @@ class Experiment:
         """As plain JSON types, with the claims as text."""
         plain = {key: getattr(self, key) for key in ("name", "effect", "problem", *_TEXTS, *_TABLES)}
         claims = [{"says": claim.says, "measures": claim.subject, "bounds": claim.bounds} for claim in self.claims]
-        fork = {self.fork.key: self.fork.epochs, "branches": self.fork.names} if self.fork else None
+        fork = {self.fork.key: self.fork.epochs, "branches": self.fork.names(self.schema)} if self.fork else None
         return plain | {"fork": fork, "claims": claims, "quick": self.quick.to_json() if self.quick else None}
 
     @property

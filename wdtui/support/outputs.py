@@ -15,8 +15,9 @@ from pathlib import Path
 
 from wdtui.support.errors import WdtuiError
 
+BESIDE_STORE = "checkpoints", "logs", "form.json", "layouts.json"
+"""What a run store keeps in its folder beside its file. It moves with the store, and no output may replace it."""
 _STORE = "wdtui.sqlite3"
-_BESIDE_STORE = ("checkpoints", "logs", "form.json")
 
 
 class FileError(WdtuiError):
@@ -85,12 +86,13 @@ def filling(folder: Path, pattern: str, *, force: bool = False) -> Iterator[Path
         try:
             yield partial
             folder.mkdir(exist_ok=True)
-            before = list(folder.glob(pattern))
-            for file in partial.iterdir():
+            before, new = list(folder.glob(pattern)), list(partial.iterdir())
+            for file in new:
                 _sync(file)
                 _move(file, folder / file.name, force)
             for file in before:
-                file.unlink()
+                if file.name not in [one.name for one in new]:
+                    file.unlink()
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
@@ -102,7 +104,7 @@ def _check_place(path: Path) -> None:
     resolved = path.absolute().parent.resolve() / path.name
     for folder in resolved.parents:
         first = resolved.relative_to(folder).parts[0]
-        if first.startswith(_STORE) or (first in _BESIDE_STORE and (folder / _STORE).exists()):
+        if first.startswith(_STORE) or (first in BESIDE_STORE and (folder / _STORE).exists()):
             raise FileError(f"{path} belongs to the run store in {folder}. Give another name.")
 
 

@@ -56,8 +56,8 @@ class DeclaredSession(Session):
         self._probing = Probing(self._named_modules, self._optimizers)
         self.problem = self._set_up(device, values_at(plan, 0, 1))
         self._device = device
-        self._built_tensors = Built(self._attributes())
-        self._constants = {name: _versions(value) for name, value in self._attributes().items()}
+        self._built_tensors = Built(self.attributes())
+        self._constants = {name: _versions(value) for name, value in self.attributes().items()}
         self._settings = self._live_settings()
         self._packed()  # what cannot be kept is refused before the first step
         super().__init__(plan)
@@ -132,7 +132,7 @@ class DeclaredSession(Session):
     def restore(self, state: Mapping[str, Tensor], position: Mapping[str, Any]) -> None:
         with reporting(self.source, "when its state was restored"):
             stored = Stored(state, self._built_tensors, self._device)
-            kept = unpacked(position["state"], stored, self._kept() | {"attributes": self._attributes()})
+            kept = unpacked(position["state"], stored, self._kept() | {"attributes": self.attributes()})
             for name, value in {**kept["attributes"], **kept["live"]}.items():
                 setattr(self.problem, name, value)
         self._sums = kept["sums"]
@@ -141,8 +141,10 @@ class DeclaredSession(Session):
         self._restore_position(position)
 
     def attributes(self) -> dict[str, Any]:
-        """All that is kept or built again, with the constants too, for a check of whether two sessions are equal."""
-        return self._attributes()
+        """All that is kept or built again, with the constants too."""
+        fields = self.config.fields()
+        own = vars(self.problem).items()
+        return {name: value for name, value in own if name not in fields and name != "device" and name[0] != "_"}
 
     # What happens in a step
 
@@ -184,7 +186,7 @@ class DeclaredSession(Session):
 
     def _named_modules(self) -> dict[str, nn.Module]:
         """By the prefix of their layers' names; layers are named as in the module where there is one."""
-        modules = {name: value for name, value in self._attributes().items() if isinstance(value, nn.Module)}
+        modules = {name: value for name, value in self.attributes().items() if isinstance(value, nn.Module)}
         return dict.fromkeys([""], *modules.values()) if len(modules) == 1 else modules
 
     def is_finite(self, point: Point) -> bool:
@@ -205,15 +207,10 @@ class DeclaredSession(Session):
         line = getattr(type(self.problem), where).__code__.co_firstlineno
         return UserCodeError(f"{self.source.shown}, line {line}, in {where}: {why}.")
 
-    def _attributes(self) -> dict[str, Any]:
-        fields = self.config.fields()
-        own = vars(self.problem).items()
-        return {name: value for name, value in own if name not in fields and name != "device" and name[0] != "_"}
-
     def _kept(self) -> dict[str, Any]:
         attributes = {
             name: value
-            for name, value in self._attributes().items()
+            for name, value in self.attributes().items()
             if (version := _versions(value)) is None or version != self._constants.get(name)
         }
         live = {field.name: self.get(field.name) for field in self.config.declared.live_fields}
@@ -224,7 +221,7 @@ class DeclaredSession(Session):
         return packed(self._kept(), "", tensors), tensors
 
     def _modules(self) -> list[nn.Module]:
-        return [value for value in _flat(self._attributes()) if isinstance(value, nn.Module)]
+        return [value for value in _flat(self.attributes()) if isinstance(value, nn.Module)]
 
     def _optimizers(self) -> list[Optimizer]:
         return [value for value in _flat(vars(self.problem)) if isinstance(value, Optimizer)]

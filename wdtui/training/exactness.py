@@ -22,6 +22,7 @@ from typing import Any
 from wdtui.problems.declared import DeclaredConfig, config_of
 from wdtui.problems.files import remember_exact
 from wdtui.schema.schema import Schema
+from wdtui.support.environment import own_environment
 from wdtui.support.errors import TrainingError, WdtuiError
 
 STEPS = 3
@@ -71,12 +72,11 @@ def check(config: DeclaredConfig, device: str) -> Exactness:
 
 
 def _process(config: DeclaredConfig, device: str, folder: Path, part: str) -> dict[str, Any]:
-    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)
     try:
         process = subprocess.run(
             [sys.executable, "-P", "-m", "wdtui.training.exactness", part, str(folder), device],
             input=json.dumps({"schema": config.declared.to_json(), "config": config.to_mapping()}),
-            env=os.environ | {"PYTHONPATH": path},
+            env=own_environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,

@@ -27,7 +27,8 @@ class LiveSettings:
         self, optimizers: Iterable[Optimizer], modules: Iterable[nn.Module] = (), schedulers: Iterable[Any] = ()
     ) -> None:
         self._optimizers, self._schedulers = list(optimizers), list(_flat(schedulers))
-        self._norms = [one for module in modules for one in module.modules() if _is_norm(one)]
+        self._norms: list[Any] = [one for module in modules for one in module.modules() if _is_norm(one)]
+        """Any, as mypy takes the attributes of modules for tensors."""
 
     @property
     def names(self) -> list[str]:
@@ -48,16 +49,12 @@ class LiveSettings:
         """The value in force; raises KeyError for a name that is not in `names`."""
         name = _NAMES.get(name, name)
         if name == "bn_epsilon" and self._norms:
-            return float(_epsilon(self._norms[0]))
+            return float(self._norms[0].eps)
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
                 if name in group:
                     return float(group[name])
         raise KeyError(name)
-
-    def set(self, name: str, value: float) -> None:
-        """Have another value in force from the next update on; raises KeyError."""
-        self.scale(name, self.get(name), value)
 
     def scale(self, name: str, before: float, value: float) -> None:
         """Change a setting as it has to change for one of `before` to become `value`; raises KeyError.
@@ -67,7 +64,7 @@ class LiveSettings:
         name = _NAMES.get(name, name)
         if name == "bn_epsilon":
             for norm in self._norms:
-                setattr(norm, "eps", value)  # noqa: B010 mypy takes the attributes of modules for tensors
+                norm.eps = value
             return
         if name not in self.names:
             raise KeyError(name)
@@ -114,7 +111,3 @@ def _is_number(value: Any) -> bool:
 
 def _is_norm(module: nn.Module) -> bool:
     return isinstance(getattr(module, "eps", None), float) and "Norm" in type(module).__name__
-
-
-def _epsilon(module: nn.Module) -> Any:
-    return module.eps

@@ -17,6 +17,7 @@ from textual.reactive import reactive
 from textual.widgets import Input
 
 from wdtui.runs.digests import Digests
+from wdtui.runs.row_texts import blow_ups
 from wdtui.settings import Settings
 from wdtui.store.records import LIVE, RunRecord
 from wdtui.store.store import Store
@@ -209,13 +210,13 @@ class WorkbenchApp(KeyOrder):
             self.notify(text, severity="error", markup=False)
 
     def _announce_ends(self, before: Snapshot, after: Snapshot) -> None:
-        live = {run.id: _blowups(run) for run in before.runs if run.status_text in LIVE}
+        live = {run.id: blow_ups(run) for run in before.runs if run.status_text in LIVE}
         for run in after.runs if live else ():
             if run.id not in live or not _took_long(run):
                 continue
             if run.status_text not in LIVE:
                 terminal.announce(self, f"Run {run.id} is {run.status}: {run.title}")
-            elif _blowups(run) > live[run.id]:
+            elif blow_ups(run) > live[run.id]:
                 terminal.announce(self, f"Run {run.id} has blown up near step {run.step:,}: {run.title}")
 
     # Navigation
@@ -349,10 +350,6 @@ def _collect_from_now_on() -> None:
 def _stopped(scheduler: Any, reason: str) -> bool:
     scheduler.interrupt(reason)
     return bool(scheduler.wait(_STOP_SECONDS))
-
-
-def _blowups(run: RunRecord) -> int:
-    return int(run.milestones.get("blowups", {}).get("count") or 0)
 
 
 def _took_long(run: RunRecord) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from wdtui.runs import forks
 from wdtui.runs.service import Service
+from wdtui.schema.steering import steering_to
 from wdtui.store.records import RunRecord, Status
 from wdtui.store.store import Store
 
@@ -36,7 +37,10 @@ class Controls(Service):
         values = forks.in_force(run.config, run.plan, next_point)
         for command in self.store.commands(run.id):
             if command.kind == "steer":
-                values |= {name: to[0] if isinstance(to, list) else to for name, to in command.data.items()}
+                values |= {
+                    name: steering_to(run.schema.field(name), to, next_point, values[name]).new
+                    for name, to in command.data.items()
+                }
         return values
 
     def set_slots(self, text: str) -> str:

@@ -259,5 +259,4 @@ class Recorder:
     def _leave(self) -> None:
         if self._waiting and not self.lost:
             say(f"the store cannot be written, so the end of run {self.run_id} is missing in it.")
-            self._store.give_up(self._claim, "The store could not be written.")
         self._store.close()

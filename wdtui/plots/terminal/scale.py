@@ -99,7 +99,7 @@ def value_axis(
         used, reach = (high - low) * per_step / step, max(-first, first + rows) * step / per_step
         even = even if used > (rows - 1) * 0.6 and reach < _DECADES else None
     if even is None:
-        low, high = _rounded_out(low, high, log)
+        low, high = _rounded_out(low, high)
         half = (high - low) / (2 * (rows - 1)) if rows > 1 else 0.0
         most = _DECADES if log else math.inf
         below, above = 2 * half * _TICK, 2 * half * (1 - _TICK)
@@ -229,7 +229,7 @@ def _widened(low: float, high: float, log: bool) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _rounded_out(low: float, high: float, log: bool) -> tuple[float, float]:
+def _rounded_out(low: float, high: float) -> tuple[float, float]:
     """Round the ends to multiples of a fine step, so that they seldom change while a curve grows."""
     step = round_step(high - low, 20)
     return math.floor(low / step + 1e-6) * step, math.ceil(high / step - 1e-6) * step

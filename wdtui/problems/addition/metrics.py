@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Literal
 
 from wdtui.schema.chart import Chart, Trace
-from wdtui.schema.metric import Metric
+from wdtui.schema.metric import Metric, Role
 from wdtui.schema.recorded import MEASURED
 
 _ALIASES = {"train": ("train",), "validation": ("validation", "val"), "test": ("test",)}
-_ROLES: dict[str, Literal["fit", "generalise"]] = {"train": "fit", "test": "generalise"}
+_ROLES: dict[str, Role] = {"train": "fit", "test": "generalise"}
 
 
 def _performance() -> Iterator[Metric]:
