@@ -227,12 +227,13 @@ class Waiting(ModalScreen[None]):
 def delete_question(runs: list[RunRecord]) -> Question:
     """Ask whether to delete these runs."""
     one = f"run {runs[0].id} ({runs[0].title}) and its"
+    runs += ["more are being queued" if runs else "Runs are being queued"] if queueing else []
     what = one if len(runs) == 1 else f"the {len(runs)} marked runs and all their"
     return Question("delete", f"Delete {what} points and checkpoints?", {"no": "Keep", "yes": "Yes, delete"})
 
 
-def quit_question(live: int, queued: int) -> Question:
-    """Ask what to do with the runs that this app trains."""
+def quit_question(live: int, queued: int, queueing: bool) -> Question:
+    """Ask what to do with the runs that this app trains; with `queueing` there will be more in a moment."""
     runs = [_count(live, "training", "run")] if live else []
     runs += [_count(queued, "waiting", "" if live else "run")] if queued else []
     answers = {

@@ -278,11 +278,12 @@ class Workbench(RunScreen):
 
     def _start_all(self, experiment: Experiment) -> list[int]:
         """Runs in a thread; returns the runs and their branches. Raises StoreError and ConfigError."""
-        sweep = self.controls.start_sweep(Grid.of(experiment.base(), experiment.axes), experiment=experiment.name)
-        started = [run_id for run_id in self.controls.store.sweeps.run_ids(sweep.id) if run_id is not None]
-        if experiment.fork is None or experiment.fork.before_blow_up:  # which these runs do not have yet
-            return started
-        return started + self.controls.branch(started, experiment.fork)
+        with self.controls.sweeping:
+            sweep = self.controls.start_sweep(Grid.of(experiment.base(), experiment.axes), experiment=experiment.name)
+            started = [run_id for run_id in self.controls.store.sweeps.run_ids(sweep.id) if run_id is not None]
+            if experiment.fork is None or experiment.fork.before_blow_up:  # which these runs do not have yet
+                return started
+            return started + self.controls.branch(started, experiment.fork)
 
     def _show_started(self, run_ids: list[int]) -> None:
         self._marked = run_ids
