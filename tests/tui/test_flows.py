@@ -279,15 +279,15 @@ async def test_charts_are_zoomed_panned_and_reset(recorded: Recorded, make_app: 
         await press(pilot, "escape")
         await drawn(pilot)
         await press(pilot, "plus")
-        assert grid.view.span == pytest.approx((5070, 10140))
+        assert grid._view.span == pytest.approx((5070, 10140))
         await press(pilot, "shift+left")
-        assert grid.view.span == pytest.approx((3802.5, 8872.5))
+        assert grid._view.span == pytest.approx((3802.5, 8872.5))
         await press(pilot, "minus", "l", "left", "b", "v", "L", "z")
-        view = grid.view
+        view = grid._view
         assert (view.span, view.time_log, view.cursor, view.per_layer) == (None, True, 10140, True)
         assert grid.maximised
         await press(pilot, "escape", "0")
-        assert (grid.view.time_log, grid.view.cursor, grid.maximised) == (False, None, False)
+        assert (grid._view.time_log, grid._view.cursor, grid.maximised) == (False, None, False)
 
 
 async def test_enter_opens_a_run_and_escape_returns(recorded: Recorded, make_app: MakeApp) -> None:

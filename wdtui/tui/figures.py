@@ -40,8 +40,6 @@ class Figure:
     """The newest values as texts, each shorter than the previous one. The first that fits is shown."""
     series: tuple[Series, ...] = ()
     x_range: Span | None = None
-    x_ticks: tuple[tuple[float, str], ...] | None = None
-    """Values and labels below the chart, if they are not steps."""
     y_range: Span | None = None
     x_log: bool = False
     y_log: bool = False
@@ -143,7 +141,7 @@ def figure(chart: Chart, subjects: Sequence[Subject], view: View) -> Figure:
         y_log=log,
         x_name="" if view.axis == "step" else AXES[view.axis].label,
         marks=tuple(_marks(chart, schema, subjects, view)),
-        events=tuple(_events(chart, schema, subjects, view)),
+        events=tuple(_events(chart, schema, subjects)),
         levels=tuple(_levels(chart, subjects, view)),
         cursor=view.cursor,
         note=_left_out(chart, subjects, view),
@@ -302,7 +300,7 @@ def _marked(subject: Subject, several: bool) -> Iterator[tuple[int, str, str]]:
         yield expected.step, "blow-up expected", "expected"
 
 
-def _events(chart: Chart, schema: Schema, subjects: Sequence[Subject], view: View) -> Iterator[Text]:
+def _events(chart: Chart, schema: Schema, subjects: Sequence[Subject]) -> Iterator[Text]:
     """What the glyphs of the marks are, in the chart whose metric decides them."""
     if chart.main in schema.judged:
         several = len(subjects) > 1

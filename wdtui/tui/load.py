@@ -32,9 +32,6 @@ class LoadHistory:
     def __init__(self) -> None:
         self._samples: deque[tuple[float, Load]] = deque()
 
-    def __len__(self) -> int:
-        return len(self._samples)
-
     @property
     def newest(self) -> Load | None:
         return self._samples[-1][1] if self._samples else None
