@@ -268,7 +268,7 @@ class WorkbenchApp(KeyOrder):
                 self.screen.use_experiment(*choice)
 
         if isinstance(self.screen, Workbench):
-            self.push_screen(Gallery(self.controls.store), chosen)
+            self.push_screen(Gallery(self.controls.store, self.snapshot.runs), chosen)
 
     def action_help(self) -> None:
         from wdtui.tui.screens.help import Help
