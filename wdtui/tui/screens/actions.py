@@ -158,24 +158,20 @@ class RunScreen(Screen[None]):
         """Called after a fork was added to the store."""
 
     def action_rename(self) -> None:
-        def ask(run: RunRecord) -> None:
-            dialog = LineDialog(f"name of run {run.id}", run.name, "Enter saves, Escape cancels.")
-            self.app.push_screen(
-                dialog, lambda name: None if name is None else self.do(self.controls.rename, run.id, name)
-            )
-
-        self.with_run(ask)
+        self.with_run(lambda run: self._ask_line(run, f"name of run {run.id}", run.name, self.controls.rename))
 
     def action_note(self) -> None:
-        def ask(run: RunRecord) -> None:
-            dialog = LineDialog(
-                f"note on run {run.id}", run.note, "Enter saves, Escape cancels. Words that begin with # are tags."
-            )
-            self.app.push_screen(
-                dialog, lambda note: None if note is None else self.do(self.controls.annotate, run.id, note)
-            )
+        tags = " Words that begin with # are tags."
+        self.with_run(lambda run: self._ask_line(run, f"note on run {run.id}", run.note, self.controls.annotate, tags))
 
-        self.with_run(ask)
+    def _ask_line(self, run: RunRecord, title: str, text: str, save: Callable[[int, str], str], hint: str = "") -> None:
+        """Ask for a line of text about a run and save it."""
+
+        def answered(line: str | None) -> None:
+            if line is not None:
+                self.do(save, run.id, line)
+
+        self.app.push_screen(LineDialog(title, text, f"Enter saves, Escape cancels.{hint}"), answered)
 
     def action_delete(self) -> None:
         run_ids = [run.id for run in self.runs_to_delete]
