@@ -313,10 +313,7 @@ def _events(chart: Chart, schema: Schema, subjects: Sequence[Subject]) -> Iterat
 def milestones_of(shown: Shown) -> Iterator[tuple[int, str, str]]:
     """The steps to mark, with labels and kinds."""
     seen = shown.milestones
-    if seen.fit_step is not None:
-        yield seen.fit_step, f"fit {number(seen.fit_step)}", "fit"
-    if seen.generalise_step is not None:
-        yield seen.generalise_step, f"generalised {number(seen.generalise_step)}", "generalised"
+    yield from ((step, f"{kind} {number(step)}", kind) for kind, step in seen.reached.items())
     yield from ((step, "blow-up", "blow-up") for step in seen.blowup_steps)
     if shown.run.parent_step:
         yield shown.run.parent_step, f"leaves run {shown.run.parent}", "fork"
