@@ -36,7 +36,8 @@ from wdtui.support.environment import own_environment
 POSSIBLE = sys.platform == "linux"
 _ENVIRONMENT = own_environment()
 """As it is before any test changes it."""
-_MOST_BYTES = 1 << 20
+MOST_BYTES = 1 << 20
+"""The most that a message to a server has."""
 _IMPORTED = "torch._dynamo", "wdtui.cli.root", "wdtui.cli.headless", "wdtui.problems.describe", "wdtui.runs.group"
 """What brings the modules along that take long; optimizers import the first."""
 
@@ -179,6 +180,12 @@ _started: Any = None
 _starting = threading.Lock()
 
 
+def ask(server: socket.socket) -> None:
+    """Have this server, which answers as the one below does, fork all that this process starts."""
+    global _asking
+    _asking = server
+
+
 def _server() -> socket.socket:
     """Where to ask. The first who does starts the server."""
     global _asking, _started
@@ -209,7 +216,7 @@ def _serve(answering: socket.socket) -> dict[str, Any]:
         ready, _, _ = select.select([0, answering], [], [])
         if 0 in ready:
             sys.exit()
-        data, (*streams, told), _, _ = socket.recv_fds(answering, _MOST_BYTES, 4)
+        data, (*streams, told), _, _ = socket.recv_fds(answering, MOST_BYTES, 4)
         if not os.fork() and not _watched(streams, told):
             return json.loads(data)
         for descriptor in (*streams, told):
@@ -270,5 +277,5 @@ def _end(status: int) -> None:
 
 
 if __name__ == "__main__":
-    _asking = socket.socket(fileno=int(sys.argv[1]))
+    ask(socket.socket(fileno=int(sys.argv[1])))
     _end(_run(_serve(socket.socket(fileno=int(sys.argv[2])))))

@@ -13,6 +13,7 @@ import pytest
 
 from wdtui.bench import thumbnails as bench
 from wdtui.plots.terminal.thumbnails import thumbnail as draw
+from wdtui.runs.evidence import Evidence
 from wdtui.runs.thumbnails import thumbnail
 from wdtui.schema.hyperparameters import ConfigError
 from wdtui.store.store import Store
@@ -120,7 +121,7 @@ def test_a_picture_of_an_experiment_that_has_changed_is_not_shown(
 
 def test_there_is_no_picture_before_all_its_runs_have_finished(tiny: Named, tmp_path: Path) -> None:
     with Store(tmp_path / "store") as store:
-        assert thumbnail(store, load(tiny())) is None
+        assert thumbnail(store, Evidence(store), load(tiny())) is None
 
 
 @pytest.mark.parametrize(

@@ -12,16 +12,14 @@ import os
 import random
 import signal
 import socket
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 from fault_tools import Prepare, dying_in_a_checkpoint, dying_in_a_commit, ended, forked, train_hastily
+from forked import MOST_BYTES, ask, start_trainer
 
 from wdtui.runs import child, trainer
 
@@ -105,7 +103,8 @@ class Scene:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         forked(partial(self._serve, ours, theirs))
         theirs.close()
-        trainer._start = partial(_Forked, ours)  # type: ignore[assignment]
+        ask(ours)
+        trainer._start = start_trainer  # type: ignore[assignment]
         os._exit(work())
 
     def _first_to_die(self) -> bool:
@@ -123,10 +122,10 @@ class Scene:
         ours.close()
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         while True:
-            arguments, pipes, _, _ = socket.recv_fds(theirs, 1 << 16, 4)
-            if not arguments:
+            message, pipes, _, _ = socket.recv_fds(theirs, MOST_BYTES, 4)
+            if not message:
                 return
-            forked(partial(self._watch, json.loads(arguments), *pipes))
+            forked(partial(self._watch, json.loads(message)["arguments"], *pipes))
             for pipe in pipes:
                 os.close(pipe)
 
@@ -163,42 +162,3 @@ def _take_over(*standard: int) -> None:
         os.close(descriptor)
     sys.stdin = os.fdopen(0, closefd=False)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, closefd=False) for number in (1, 2))
-
-
-class _Forked:
-    """As subprocess.Popen, a process that the server has forked."""
-
-    def __init__(self, server: socket.socket, arguments: Sequence[str], log: Path, *, pipe: int) -> None:
-        self.returncode: int | None = None
-        self.stdin: IO[bytes] | None = None
-        self.stdout: IO[bytes] | None = None
-        told, telling = os.pipe()
-        with trainer._opened_log(log) as errors:
-            if pipe == subprocess.PIPE:
-                (stdin, asking), (answers, stdout) = os.pipe(), os.pipe()
-                self.stdin, self.stdout = os.fdopen(asking, "wb"), os.fdopen(answers, "rb")
-            else:
-                stdin, stdout = os.open(os.devnull, os.O_RDONLY), os.dup(errors.fileno())
-            pipes = stdin, stdout, errors.fileno(), telling
-            socket.send_fds(server, [json.dumps(arguments).encode()], pipes)
-        for end in (stdin, stdout, telling):
-            os.close(end)
-        self._told = os.fdopen(told)
-        self.pid = int(self._told.readline())
-        self._waiting = threading.Thread(target=self._await, daemon=True)
-        self._waiting.start()
-
-    def poll(self) -> int | None:
-        return self.returncode
-
-    def wait(self) -> int:
-        self._waiting.join()
-        assert self.returncode is not None
-        return self.returncode
-
-    def terminate(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGTERM)
-
-    def _await(self) -> None:
-        self.returncode = int(self._told.readline())

@@ -86,13 +86,13 @@ async def test_a_search_narrows_table_and_charts_until_escape(recorded: Recorded
         await press(pilot, "escape", "enter", "slash", "type:3.attn.q")
         assert shown(pilot) == ["blocks.13.attn.q", "blocks.3.attn.q"]
         assert title(pilot).startswith("decay · 2 of 100 layers")
-        assert pilot.app.screen.query_one(ChartGrid).view.layers == "3.attn.q"
+        assert pilot.app.screen.query_one(ChartGrid)._view.layers == "3.attn.q"
         await press(pilot, "enter", "0")
         assert isinstance(pilot.app.focused, LayerTable)
-        assert pilot.app.screen.query_one(ChartGrid).view.layers == "3.attn.q"
+        assert pilot.app.screen.query_one(ChartGrid)._view.layers == "3.attn.q"
         await press(pilot, "escape")
         assert title(pilot).startswith("decay · 100 layers")
-        assert pilot.app.screen.query_one(ChartGrid).view.layers == ""
+        assert pilot.app.screen.query_one(ChartGrid)._view.layers == ""
         await press(pilot, "escape")
         assert isinstance(pilot.app.screen, Workbench)
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+from test_sweep_screens import one_axis
 from tui_tools import Recorded, press, settle
 
 import wdtui
 from wdtui.cli.main import report
+from wdtui.store.database import Database
+from wdtui.store.records import StoreError
+from wdtui.store.store import Store
 from wdtui.tui.app import WorkbenchApp
+from wdtui.tui.screens.experiments import Gallery
+from wdtui.tui.screens.run import RunView
+from wdtui.tui.screens.sweep import SweepView
+from wdtui.tui.screens.sweep_form import SweepList
+from wdtui.tui.screens.workbench import Workbench
+
+LOCKED = "The run store was locked."
 
 
 def test_every_error_of_wdtui_is_a_wdtui_error() -> None:
@@ -66,3 +78,105 @@ async def test_the_app_shows_any_error_of_wdtui_as_a_notice(
         await settle(pilot)
         await press(pilot, "n", "enter")
         assert [(one.severity, one.message) for one in app._notifications] == [("error", "Give another one.")]
+
+
+def lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on no statement reaches the store."""
+
+    @contextlib.contextmanager
+    def reading(database: Database) -> Iterator[None]:
+        raise StoreError(LOCKED)
+        yield
+
+    monkeypatch.setattr(Database, "reading", reading)
+
+
+def messages(app: WorkbenchApp) -> set[str]:
+    return {notice.message for notice in app._notifications}
+
+
+@pytest.mark.parametrize(
+    ("keys", "kind"),
+    [
+        (("escape",), Workbench),
+        (("escape", "enter"), RunView),
+        (("escape", "S", "enter"), SweepView),
+    ],
+)
+async def test_no_action_ends_the_app_while_the_store_is_locked(
+    keys: tuple[str, ...],
+    kind: type[Workbench],
+    recorded: Recorded,
+    make_app: Callable[..., WorkbenchApp],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one_axis(recorded)
+    recorded.add("demo", points=3)
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        await press(pilot, *keys)
+        screen = app.screen
+        assert isinstance(screen, kind)
+        lock(monkeypatch)
+        said: set[str] = set()
+        actions = dict.fromkeys(key.action for key in kind.BINDINGS)  # type: ignore[union-attr]
+        for action in actions:
+            if not action.startswith(("chart", "back", "app.quit", "app.command_palette")):
+                await screen.run_action(action)
+                await app.workers.wait_for_complete([one for one in app.workers if one.group == "aside"])
+                await pilot.pause()
+                said |= messages(app)
+                while app.screen is not screen:
+                    app.pop_screen()
+        assert LOCKED in said
+
+
+@pytest.mark.parametrize(("key", "kind"), [("S", SweepList), ("home", Workbench)])  # the list; its row of the table
+async def test_a_sweep_of_a_locked_store_is_not_opened(
+    key: str,
+    kind: type[object],
+    recorded: Recorded,
+    make_app: Callable[..., WorkbenchApp],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one_axis(recorded)
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        await press(pilot, "escape", key)
+        assert isinstance(app.screen, kind)
+        lock(monkeypatch)
+        await pilot.press("enter")
+        await pilot.pause()
+        assert isinstance(app.screen, Workbench) and LOCKED in messages(app)
+
+
+async def test_the_gallery_says_why_it_has_no_verdicts(
+    recorded: Recorded, make_app: Callable[..., WorkbenchApp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        lock(monkeypatch)
+        await pilot.press("escape", "E")
+        await pilot.app.workers.wait_for_complete()
+        await pilot.pause()
+        assert isinstance(app.screen, Gallery) and LOCKED in messages(app)
+
+
+async def test_curves_that_cannot_be_read_are_not_tried_over_and_over(
+    recorded: Recorded, make_app: Callable[..., WorkbenchApp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def refuse(store: Store, run_id: int, *_: object) -> None:
+        tried.append(run_id)
+        raise StoreError(LOCKED)
+
+    recorded.add("demo", points=3)
+    monkeypatch.setattr(Store, "pieces", refuse)
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        await press(pilot, "escape")
+    assert 0 < len(tried) < 6

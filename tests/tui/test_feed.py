@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import sqlite3
+from collections.abc import Iterator
+
 import pytest
 from tui_tools import Recorded
 
 from wdtui.bench.layered import Layered
+from wdtui.problems.addition.config import RunConfig
+from wdtui.runs.sweeps import assign
 from wdtui.schema.curves import Point
 from wdtui.store.processes import Life
-from wdtui.store.records import Status
+from wdtui.store.records import Status, StoreError
 from wdtui.store.store import Store
+from wdtui.studies.grid import Grid
 from wdtui.tui.feed import Feed
 
 
@@ -174,3 +182,34 @@ def test_a_run_with_very_many_layers_keeps_fewer_points(recorded: Recorded, monk
     (shown,) = snapshot.shown
     assert 64 <= len(shown.curves) < 300
     assert shown.curves.steps[-1] == shown.run.step == 640 * 50
+
+
+def test_what_a_poll_that_failed_has_missed_is_read_by_the_next(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, feed = recorded.store, Feed(recorded.store)
+    reading = store._database.reading
+    for failing in itertools.count():  # the place of the read that fails
+        assign(store, store.sweeps.get(store.sweeps.add(Grid.of(RunConfig(), {"weight_decay": (0.1, 0.3)}))))
+        store.delete([store.runs()[-1].id])
+        reads = iter(range(1000))
+
+        @contextlib.contextmanager
+        def reading_or_not(reads: Iterator[int] = reads, failing: int = failing) -> Iterator[sqlite3.Connection]:
+            if next(reads) == failing:
+                raise StoreError("The run store was locked.")
+            with reading() as connection:
+                yield connection
+
+        monkeypatch.setattr(store._database, "reading", reading_or_not)
+        try:
+            snapshot, failed = feed.poll(), False
+        except StoreError:
+            snapshot, failed = feed.poll(), True
+        monkeypatch.undo()
+        assert snapshot is not None, failing
+        assert [run.id for run in snapshot.runs] == [run.id for run in store.runs()], failing
+        assert snapshot.sweeps == tuple(store.sweeps.memberships()), failing
+        if not failed:
+            break
+    assert failing > 5

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
 from store_tools import in_python
-from textual.widgets import Input, OptionList
+from textual.widgets import Input, OptionList, Static
 from tui_tools import FakeScheduler, Recorded, drawn, press, settle, until
 
 from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Point
 from wdtui.store.records import Status
 from wdtui.studies.experiments import load
+from wdtui.studies.grid import Grid
 from wdtui.tui import Opening
 from wdtui.tui.screens.experiments import Gallery
 from wdtui.tui.screens.help import Help
@@ -276,15 +279,15 @@ async def test_charts_are_zoomed_panned_and_reset(recorded: Recorded, make_app: 
         await press(pilot, "escape")
         await drawn(pilot)
         await press(pilot, "plus")
-        assert grid.view.span == pytest.approx((5070, 10140))
+        assert grid._view.span == pytest.approx((5070, 10140))
         await press(pilot, "shift+left")
-        assert grid.view.span == pytest.approx((3802.5, 8872.5))
+        assert grid._view.span == pytest.approx((3802.5, 8872.5))
         await press(pilot, "minus", "l", "left", "b", "v", "L", "z")
-        view = grid.view
+        view = grid._view
         assert (view.span, view.time_log, view.cursor, view.per_layer) == (None, True, 10140, True)
         assert grid.maximised
         await press(pilot, "escape", "0")
-        assert (grid.view.time_log, grid.view.cursor, grid.maximised) == (False, None, False)
+        assert (grid._view.time_log, grid._view.cursor, grid.maximised) == (False, None, False)
 
 
 async def test_enter_opens_a_run_and_escape_returns(recorded: Recorded, make_app: MakeApp) -> None:
@@ -328,6 +331,57 @@ async def test_quitting_with_live_runs_asks(answer: tuple[str, ...], asked: list
         await pilot.pause(0.2)
         assert app.is_running == (not asked)
     assert scheduler.asked == ["warm_up", *asked]
+
+
+def slowed(slow: str, monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Have a function wait for the second event once it has begun, which sets the first."""
+    at_once, begun, released = resolve_name(slow), threading.Event(), threading.Event()
+
+    def late(*arguments: Any, **options: Any) -> Any:
+        begun.set()
+        assert released.wait(20)
+        return at_once(*arguments, **options)
+
+    monkeypatch.setattr(slow, late)
+    return begun, released
+
+
+@pytest.mark.parametrize(("answer", "asked"), [("enter", ["interrupt", "wait"]), ("l", ["detach"])])
+@pytest.mark.parametrize("slow", ["wdtui.runs.service.assign", "wdtui.store.sweeps.Sweeps.add"])
+async def test_quitting_while_a_sweep_is_queued_leaves_none_of_its_runs_behind(
+    slow: str, answer: str, asked: list[str], make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduler, (begun, released) = FakeScheduler(), slowed(slow, monkeypatch)
+    app = make_app(scheduler)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        app.start_sweep(Grid.of(RunConfig(), {"weight_decay": (0.1, 0.3)}))
+        await until(pilot, begun.is_set)
+        await pilot.press("escape", "q")
+        assert "Runs are being queued." in str(app.screen.query_one(Static).render())
+        await pilot.press(answer)
+        assert app.is_running and scheduler.asked == ["warm_up"]
+        released.set()
+        await until(pilot, lambda: not app.is_running)
+    assert scheduler.submitted == [1, 2] and scheduler.asked == ["warm_up", *asked]
+
+
+async def test_quitting_while_forks_are_queued_leaves_none_of_them_behind(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduler, (begun, released) = FakeScheduler(), slowed("wdtui.runs.forks.branch", monkeypatch)
+    app, runs = make_app(scheduler), len(load("raise-epsilon").cells())
+    async with app.run_test(size=(120, 40)) as pilot:
+        await select(pilot, "raise-epsilon")
+        await pilot.press("r")
+        await until(pilot, begun.is_set)
+        await pilot.press("q")
+        assert "waiting and more are being queued." in str(app.screen.query_one(Static).render())
+        await pilot.press("l")
+        assert app.is_running
+        released.set()
+        await until(pilot, lambda: not app.is_running)
+    assert len(scheduler.submitted) == runs * 5 and scheduler.asked[-1] == "detach"
 
 
 async def test_quitting_without_live_runs_does_not_ask(make_app: MakeApp) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from textual.widgets import Input
 from tui_tools import FakeScheduler, Recorded, press, resize, settle
 
+from wdtui.tui import Opening
 from wdtui.tui.widgets.choice import Choice
 from wdtui.tui.widgets.group_heading import GroupHeading
 from wdtui.tui.widgets.launch_form import LaunchForm
@@ -67,6 +69,20 @@ async def test_the_form_is_restored_when_the_app_reopens(recorded: Recorded, mak
         assert (form.experiment.name, texts(pilot.app)) == (chosen, typed)
         assert pilot.app.screen.query_one("#experiment", Choice).value == chosen
         assert form.config is None, "what cannot be read is still there to be corrected"
+
+
+async def test_the_form_of_a_problems_file_does_not_replace_the_saved_one(
+    recorded: Recorded, make_app: MakeApp
+) -> None:
+    saved = recorded.store.folder / "form.json"
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await press(pilot, "c", "type:0.25", "escape")
+    before = saved.read_text()
+    assert "0.25" in before
+    file = Path(__file__).parents[2] / "docs" / "examples" / "modular_addition.py"
+    async with make_app(opening=Opening(problem=str(file))).run_test(size=(120, 40)) as pilot:
+        await press(pilot, "c", "type:0.5", "escape")
+    assert saved.read_text() == before
 
 
 @pytest.mark.parametrize(

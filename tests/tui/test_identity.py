@@ -58,8 +58,10 @@ def test_nearly_equal_numbers_in_labels_are_exact(recorded: Recorded) -> None:
 
 def test_colours_and_markers_are_stable_and_distinct_for_49_runs() -> None:
     identities = Identities()
-    first = identities.keep(7)
+    first = identities.of(7)
+    identities.keep(7)
     preview = identities.of(9)
-    assert identities.keep(8) == preview
-    assert identities.keep(7) == first
-    assert len({identities.keep(run_id) for run_id in range(49)}) == 49
+    for run_id in (8, *range(49)):
+        identities.keep(run_id)
+    assert (identities.of(7), identities.of(8)) == (first, preview)
+    assert len({identities.of(run_id) for run_id in range(49)}) == 49

@@ -77,7 +77,7 @@ def test_the_line_never_exceeds_its_width_and_old_samples_go(samples: list[tuple
     assert len(text(kept, width=width)) <= width
     curve = kept.curve(lambda load: load.cpu_percent)
     assert len(curve) == 8 and not math.isnan(curve[-1])
-    assert len(kept) == len([at for at in times if at >= (times[-1] // 15 - 7) * 15])
+    assert len(kept._samples) == len([at for at in times if at >= (times[-1] // 15 - 7) * 15])
 
 
 def test_the_runs_of_a_process_share_its_use(recorded: Recorded) -> None:

@@ -43,12 +43,12 @@ async def test_a_click_in_a_chart_sets_the_cursor_there_and_makes_it_the_current
         await pilot.click(loss, offset=(loss.size.width // 2, 4))
         await settle(pilot)
         assert loss.current
-        assert 0.4 * LAST < (grid.view.cursor or 0) < 0.6 * LAST
-        assert grid.view.cursor in pilot.app.snapshot.shown[0].curves.steps
-        first = grid.view.cursor
+        assert 0.4 * LAST < (grid._view.cursor or 0) < 0.6 * LAST
+        assert grid._view.cursor in pilot.app.snapshot.shown[0].curves.steps
+        first = grid._view.cursor
         await pilot.click(loss, offset=(loss.size.width - 3, 4))
         await settle(pilot)
-        assert first < grid.view.cursor and LAST - grid.view.cursor < 200
+        assert first < grid._view.cursor and LAST - grid._view.cursor < 200
 
 
 async def test_the_cursor_is_drawn_under_the_pointer_also_on_a_zoomed_logarithmic_axis(
@@ -75,7 +75,7 @@ async def test_a_click_beside_the_plot_only_makes_the_chart_the_current_one(
         norm = pilot.app.screen.query_one("#chart-1", ChartPanel)
         await pilot.click(norm, offset=(1, 4))
         await settle(pilot)
-        assert norm.current and grid.view.cursor is None
+        assert norm.current and grid._view.cursor is None
 
 
 async def test_clicks_and_the_wheel_do_nothing_without_runs(make_app: MakeApp) -> None:
@@ -84,7 +84,7 @@ async def test_clicks_and_the_wheel_do_nothing_without_runs(make_app: MakeApp) -
         panel = pilot.app.screen.query_one("#chart-3", ChartPanel)
         await pilot.click(panel, offset=(20, 4))
         await wheel(pilot, events.MouseScrollUp, panel, 20)
-        assert pilot.app.screen.query_one(ChartGrid).view == View()
+        assert pilot.app.screen.query_one(ChartGrid)._view == View()
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.8])
@@ -97,11 +97,11 @@ async def test_the_wheel_zooms_around_the_pointed_step(share: float, recorded: R
         pointed = panel.x_at(x)
         assert pointed is not None
         await wheel(pilot, events.MouseScrollUp, panel, x)
-        low, high = grid.view.span or (0, 0)
+        low, high = grid._view.span or (0, 0)
         assert high - low < LAST * 0.9
         assert panel.x_at(x) == pytest.approx(pointed, abs=LAST / 20)
         await wheel(pilot, events.MouseScrollDown, panel, x)
-        assert grid.view.span is None
+        assert grid._view.span is None
 
 
 async def test_the_shifted_or_horizontal_wheel_pans(recorded: Recorded, make_app: MakeApp) -> None:
@@ -110,17 +110,17 @@ async def test_the_shifted_or_horizontal_wheel_pans(recorded: Recorded, make_app
         grid = await on_the_charts(pilot)
         panel = pilot.app.screen.query_one("#chart-1", ChartPanel)
         await press(pilot, "plus")
-        newest = grid.view.span
+        newest = grid._view.span
         assert newest is not None
         await wheel(pilot, events.MouseScrollUp, panel, 20, shift=True)
-        after_one = grid.view.span
+        after_one = grid._view.span
         assert after_one is not None and after_one[0] < newest[0]
         assert after_one[1] - after_one[0] == pytest.approx(newest[1] - newest[0])
         await wheel(pilot, events.MouseScrollLeft, panel, 20)
-        assert grid.view.span is not None and grid.view.span[0] < after_one[0]
+        assert grid._view.span is not None and grid._view.span[0] < after_one[0]
         await wheel(pilot, events.MouseScrollRight, panel, 20)
         await wheel(pilot, events.MouseScrollDown, panel, 20, shift=True)
-        assert grid.view.span == pytest.approx(newest)
+        assert grid._view.span == pytest.approx(newest)
 
 
 async def test_clicking_a_columns_title_sorts_and_a_second_click_reverses(
@@ -193,8 +193,8 @@ async def test_a_drag_shows_what_it_selects_and_then_zooms_there(recorded: Recor
         await pilot.hover(panel, offset=(30, 4))
         await pilot.mouse_up(panel, offset=(30, 4))
         await settle(pilot)
-        assert selected(panel) == [] and grid.view.cursor is None
-        assert grid.view.span == pytest.approx((low, high), abs=LAST / 100)
+        assert selected(panel) == [] and grid._view.cursor is None
+        assert grid._view.span == pytest.approx((low, high), abs=LAST / 100)
 
 
 async def test_a_drag_ends_at_the_end_of_the_plot_and_a_short_one_is_a_click(
@@ -208,10 +208,10 @@ async def test_a_drag_ends_at_the_end_of_the_plot_and_a_short_one_is_a_click(
         assert selected(panel)[0] == 30 and panel.x_at(selected(panel)[-1] + 1) is None
         await pilot.mouse_up(panel, offset=(panel.size.width - 1, 4))
         await settle(pilot)
-        assert grid.view.span is not None
+        assert grid._view.span is not None
         await press(pilot, "0")
         await drag(pilot, panel, 20, 21)
         assert selected(panel) == []
         await pilot.mouse_up(panel, offset=(21, 4))
         await settle(pilot)
-        assert grid.view.span is None
+        assert grid._view.span is None

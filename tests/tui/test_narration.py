@@ -13,6 +13,7 @@ from tui_tools import Recorded, press, settle, svg
 
 from wdtui.schema.curves import Point
 from wdtui.store.records import Status
+from wdtui.store.store import Store
 from wdtui.studies import experiments
 from wdtui.studies.verdicts import State
 from wdtui.tui.screens.experiments import Gallery
@@ -118,6 +119,21 @@ async def test_the_gallery_shows_verdicts_from_the_stored_runs(recorded: Recorde
         assert picture.display and "your runs" in svg(pilot.app).replace("&#160;", " ")
         assert listed.startswith("✗ speaking") and "claims  1 holds, 1 fails" in page
         assert "✓ It fits." in page and "✗ It is perfect." in page and "claimed: at least 100 %" in page
+
+
+@pytest.mark.usefixtures("speaking")
+async def test_the_gallery_reads_the_runs_of_the_store_once(
+    recorded: Recorded, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = experiments.load("speaking").base()
+    recorded.add("epsilon-1e-2", **{name: getattr(base, name) for name in ("weight_decay", "seed", "epochs")})
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        read, runs = [], Store.runs
+        monkeypatch.setattr(Store, "runs", lambda store: read.append(store) or runs(store))
+        await press(pilot, "E")
+        assert pilot.app.screen.query_one(ChartPanel).display
+    assert len(read) == 1
 
 
 @pytest.mark.usefixtures("speaking")

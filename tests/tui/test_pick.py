@@ -126,7 +126,7 @@ async def test_the_cursor_goes_to_events_and_to_steps(recorded: Recorded, make_a
         said = [notice.message for notice in pilot.app._notifications]
         assert "holds at no point" in said[0] and "neither a step nor a condition" in said[1]
         await press(pilot, "X")
-        assert grid.view.axis == "epoch" and grid.view.cursor is None
+        assert grid._view.axis == "epoch" and grid._view.cursor is None
         await press(pilot, "full_stop", "full_stop")
         assert grid.cursor_step == seen.blowup_steps[0], "events are on every axis"
 

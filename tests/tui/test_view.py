@@ -84,9 +84,9 @@ async def test_the_cursor_reaches_the_end_of_the_longest_run(recorded: Recorded,
         while len(pilot.app.snapshot.shown) < 2:
             await settle(pilot)
         await press(pilot, "left")
-        cursors = [pilot.app.screen.query_one(ChartGrid).view.cursor]
+        cursors = [pilot.app.screen.query_one(ChartGrid)._view.cursor]
         await press(pilot, *("left",) * 30)
-        cursors.append(pilot.app.screen.query_one(ChartGrid).view.cursor)
+        cursors.append(pilot.app.screen.query_one(ChartGrid)._view.cursor)
     assert cursors[0] == 78_000
     assert 0 < cursors[1] < 4680
 
@@ -130,7 +130,7 @@ async def test_the_cursor_is_in_view_on_a_logged_step_after_zooming_and_panning(
         grid = await on_the_demo(pilot)
         for key in ("left", "plus", "less_than_sign", "less_than_sign", "less_than_sign", "plus", "shift+left", "plus"):
             await press(pilot, key)
-            span, cursor = grid.view.span or (0, 10_140), grid.view.cursor
+            span, cursor = grid._view.span or (0, 10_140), grid._view.cursor
             assert cursor is not None and span[0] <= cursor <= span[1], key
             assert cursor in pilot.app.snapshot.shown[0].curves.steps
 
@@ -142,8 +142,8 @@ async def test_the_view_follows_the_cursor_beyond_a_zoomed_part(
     async with make_app().run_test(size=(120, 40)) as pilot:
         grid = await on_the_demo(pilot)
         await press(pilot, "plus", "plus", "plus", *("left",) * 40)
-        low, high = grid.view.span or (0, 0)
-        assert low <= (grid.view.cursor or 0) <= high < 10_140
+        low, high = grid._view.span or (0, 0)
+        assert low <= (grid._view.cursor or 0) <= high < 10_140
 
 
 async def test_the_0_key_resets_every_setting_of_the_charts(recorded: Recorded, make_app: Callable[..., Any]) -> None:
@@ -151,9 +151,9 @@ async def test_the_0_key_resets_every_setting_of_the_charts(recorded: Recorded, 
     async with make_app().run_test(size=(120, 40)) as pilot:
         grid = await on_the_demo(pilot)
         await press(pilot, "plus", "l", "L", "v", "L", "b", "left")
-        assert grid.view != View()
+        assert grid._view != View()
         await press(pilot, "0")
-        assert grid.view == View()
+        assert grid._view == View()
 
 
 @pytest.mark.parametrize("no_color", [False, True])

@@ -10,11 +10,14 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
+from loops import Loop
 
 from wdtui.runs.service import Service
-from wdtui.store.records import Status
+from wdtui.store.records import Command, Status
 from wdtui.store.store import Store
+from wdtui.watching import recorder, watch
 
 SCRIPT = Path(__file__).with_name("ranks_script.py")
 
@@ -70,3 +73,30 @@ def test_all_ranks_are_steered_paused_and_stopped_in_the_same_step(tmp_path: Pat
     assert "its run is 1" in said and "its run is None" in said and said.count(f"ended after step {len(first)};") == 2
     weights = [torch.load(tmp_path / f"rank-{rank}.pt") for rank in (0, 1)]
     assert weights[0].isfinite().all() and torch.equal(*weights)
+
+
+def test_all_ranks_go_on_where_the_store_is_lost_during_a_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared: list[str] = []
+
+    class Ranks:
+        """Rank 0; what it shares is what the others get."""
+
+        first, next_step = True, 1
+
+        def share(self, commands: list[Command], step: int) -> list[Command]:
+            self.next_step = step + 1
+            shared.extend(command.kind for command in commands)
+            if commands and commands[0].kind == "pause":
+                (tmp_path / "wdtui.sqlite3").rename(tmp_path / "elsewhere")
+            return commands
+
+    monkeypatch.setattr(watch, "ranks", Ranks)
+    monkeypatch.setattr(watch, "_PAUSED_RANKS_SECONDS", 0.01)
+    monkeypatch.setattr(recorder, "_POLL_SECONDS", 0.02)
+    loop = Loop(store=tmp_path)
+    with Store(tmp_path) as store:
+        Service(store).pause(1)
+    loop.until(lambda: shared == ["pause", "resume"])
+    loop.run.close()

@@ -28,6 +28,12 @@ class Milestones:
     blowup_steps: tuple[int, ...]
 
     @property
+    def reached(self) -> dict[str, int]:
+        """The steps of the fit and of generalisation by their names in charts, without those that were not reached."""
+        steps = {"fit": self.fit_step, "generalised": self.generalise_step}
+        return {name: step for name, step in steps.items() if step is not None}
+
+    @property
     def delay(self) -> int | None:
         """Steps from the fit to generalisation; negative if generalisation came first."""
         if self.fit_step is None or self.generalise_step is None:

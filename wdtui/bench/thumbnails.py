@@ -13,6 +13,7 @@ import functools
 import sys
 from pathlib import Path
 
+from wdtui.runs.evidence import Evidence
 from wdtui.runs.scheduler import Scheduler
 from wdtui.runs.thumbnails import thumbnail
 from wdtui.runs.trained import trained
@@ -45,7 +46,7 @@ def record(store: Store, experiment: Experiment, threads: int) -> str:
         threads=threads,
         tell=functools.partial(print, file=sys.stderr),
     )
-    picture = thumbnail(store, shown)
+    picture = thumbnail(store, Evidence(store), shown)
     if picture is None:
         return f"{experiment.name}: not written, because some of its runs have failed."
     path = experiments.thumbnail_file(experiment.name)

@@ -179,13 +179,9 @@ def _marks(schema: Schema, curves: Curves) -> list[Mark]:
     from wdtui.plots.terminal import EVENTS, Mark
 
     seen = milestones(curves, schema.judged)
-    marked = [(step, "blow-up", "") for step in seen.blowup_steps]
-    marked += [
-        (step, kind, f" {number(step)}")
-        for kind, step in (("fit", seen.fit_step), ("generalised", seen.generalise_step))
-        if step is not None
-    ]
-    return [Mark(step, kind + at, glyph=EVENTS[kind][0]) for step, kind, at in marked]
+    marks = [Mark(step, "blow-up", glyph=EVENTS["blow-up"][0]) for step in seen.blowup_steps]
+    marks += [Mark(step, f"{kind} {number(step)}", glyph=EVENTS[kind][0]) for kind, step in seen.reached.items()]
+    return marks
 
 
 def _drawn(

@@ -78,8 +78,8 @@ class Service:
         self._device = device
         self._asked: dict[int, RunRecord | None] = {}
         """The runs that this service has queued, each as it was before; None for new ones."""
-        self._sweeping = threading.Lock()
-        """Held while runs of a sweep are queued, so that a second request queues none twice."""
+        self.sweeping = threading.RLock()
+        """Held while runs of a sweep are queued, so that a second request queues none twice and quitting waits."""
 
     # New runs
 
@@ -227,14 +227,15 @@ class Service:
     def start_sweep(self, grid: Grid, *, experiment: str = "", name: str = "", threads: int | None = None) -> Sweep:
         """Train a new sweep; takes seconds for a thousand cells, as does `resume_sweep`."""
         device = self._device or "auto"
-        sweep_id = self.store.sweeps.add(grid, experiment=experiment, name=name, device=device, threads=threads)
-        sweep = self.store.sweeps.get(sweep_id)
-        self.resume_sweep(sweep)
+        with self.sweeping:
+            sweep_id = self.store.sweeps.add(grid, experiment=experiment, name=name, device=device, threads=threads)
+            sweep = self.store.sweeps.get(sweep_id)
+            self.resume_sweep(sweep)
         return sweep
 
     def resume_sweep(self, sweep: Sweep) -> str:
         """Train the runs of a sweep that are missing, interrupted, stopped or failed."""
-        with self._sweeping:
+        with self.sweeping:
             assign(self.store, sweep)
             at_work = self._queue.at_work
             waiting = [run for run in self.store.sweeps.runs(sweep.id) if run and run.id not in at_work]

@@ -23,9 +23,12 @@ _COLUMNS = 60
 """In how many parts a curve over the steps is divided, of each of which its smallest and largest value are kept."""
 
 
-def thumbnail(store: Store, experiment: Experiment) -> Thumbnail | None:
-    """The picture of this variant of an experiment; None unless all runs that it shows have finished."""
-    picture, evidence = experiment.picture, Evidence(store)
+def thumbnail(store: Store, evidence: Evidence, experiment: Experiment) -> Thumbnail | None:
+    """The picture of this variant of an experiment; None unless all runs that it shows have finished.
+
+    `evidence` is that of the store: reading it takes long where there are many runs.
+    """
+    picture = experiment.picture
     runs = {case: run for case in picture.cases if (run := evidence.run(case))}
     if not runs or len(runs) < len(picture.cases):
         return None

@@ -131,21 +131,22 @@ def _text(file: Path) -> str:
 def load_text(load: Load) -> str:
     """The load as text, e.g. `CPU 87 % · 3.1 of 8.3 GB`, followed by each GPU."""
     cpu = "" if load.cpu_percent is None else f"CPU {load.cpu_percent:.0f} %"
-    return " · ".join(filter(None, [cpu, _gigabytes(load.memory), *map(gpu_text, load.gpus)]))
+    return " · ".join(filter(None, [cpu, gigabytes(load.memory), *map(gpu_text, load.gpus)]))
 
 
 def gpu_text(gpu: Gpu) -> str:
     """One GPU as text: use, memory, temperature and power, if it reports them."""
     parts = (
         "GPU" if gpu.percent is None else f"GPU {gpu.percent:.0f} %",
-        "" if gpu.memory is None else _gigabytes(gpu.memory),
+        "" if gpu.memory is None else gigabytes(gpu.memory),
         "" if gpu.celsius is None else f"{gpu.celsius:.0f} °C",
         "" if gpu.watts is None else f"{gpu.watts:.0f} W",
     )
     return " ".join(filter(None, parts))
 
 
-def _gigabytes(memory: tuple[int, int]) -> str:
+def gigabytes(memory: tuple[int, int]) -> str:
+    """A part of a memory and all of it, as text."""
     return f"{memory[0] / 1e9:.1f} of {memory[1] / 1e9:.1f} GB"
 
 

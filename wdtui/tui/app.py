@@ -269,7 +269,7 @@ class WorkbenchApp(KeyOrder):
                 self.screen.use_experiment(*choice)
 
         if isinstance(self.screen, Workbench):
-            self.push_screen(Gallery(self.controls.store), chosen)
+            self.push_screen(Gallery(self.controls.store, self.snapshot.runs), chosen)
 
     def action_help(self) -> None:
         from wdtui.tui.screens.help import Help
@@ -311,10 +311,11 @@ class WorkbenchApp(KeyOrder):
         if isinstance(self.screen, Question) and self.screen.title_text == "quit":
             return
         scheduler = self.controls.scheduler
-        if not self.controls.busy:
-            self.exit()
+        queueing, queued, live = self.controls.queueing, len(scheduler.queue), len(scheduler.live)  # as a run goes
+        if queueing or queued or live:
+            self.push_screen(quit_question(live, queued, queueing), self._leave)
         else:
-            self.push_screen(quit_question(len(scheduler.live), len(scheduler.queue)), self._leave)
+            self.exit()
 
     def _leave(self, answer: str | None) -> None:
         if answer == "stop":
@@ -325,19 +326,19 @@ class WorkbenchApp(KeyOrder):
     async def stop_and_exit(self, reason: str, code: int) -> None:
         """Stop all runs of this app with a checkpoint, then quit."""
         self._say("Stopping the runs with a checkpoint …")
-        scheduler = self.controls.scheduler
-        await asyncio.to_thread(_stopped, scheduler, reason)
+        await asyncio.to_thread(_stopped, self.controls, reason)
         self.exit(return_code=code)
 
     async def detach_and_exit(self, code: int) -> None:
         """Move the runs to processes of their own, then quit."""
         self._say("Moving the runs to the background …")
-        await asyncio.to_thread(self.controls.scheduler.detach)
+        await asyncio.to_thread(self.controls.detach)
         self.exit(return_code=code)
 
     def _say(self, text: str) -> None:
         from wdtui.tui.screens.dialogs import Waiting
 
+        self.workers.cancel_group(self, "aside")  # a sweep that is being queued would open on top
         self.push_screen(Waiting(text))
 
 
@@ -347,9 +348,9 @@ def _collect_from_now_on() -> None:
     gc.enable()
 
 
-def _stopped(scheduler: Any, reason: str) -> bool:
-    scheduler.interrupt(reason)
-    return bool(scheduler.wait(_STOP_SECONDS))
+def _stopped(controls: Controls, reason: str) -> bool:
+    controls.interrupt(reason)
+    return controls.scheduler.wait(_STOP_SECONDS)
 
 
 def _took_long(run: RunRecord) -> bool:

@@ -22,9 +22,21 @@ class Controls(Service):
         self.scheduler = scheduler
 
     @property
-    def busy(self) -> bool:
-        """Whether runs of this app are training or waiting."""
-        return bool(self.scheduler.at_work) or self._sweeping.locked()
+    def queueing(self) -> bool:
+        """Whether a sweep is being queued, in another thread."""
+        if free := self.sweeping.acquire(blocking=False):
+            self.sweeping.release()
+        return not free
+
+    def interrupt(self, reason: str) -> None:
+        """Stop all runs of this app with a checkpoint; wait for those that are being queued, so that none is left."""
+        with self.sweeping:
+            self.scheduler.interrupt(reason)
+
+    def detach(self) -> None:
+        """Let all runs of this app go on without it; wait for those that are being queued."""
+        with self.sweeping:
+            self.scheduler.detach()
 
     def pause_or_resume(self, run_id: int) -> str:
         """Pause a running run, resume any other."""

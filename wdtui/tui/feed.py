@@ -94,8 +94,11 @@ class Feed:
 
     def poll(self) -> Snapshot | None:
         """Read what is new; None if nothing has changed. Raises StoreError."""
-        changed = self._read_runs() if self._due() else False
-        shown = tuple(shown for run_id in self._wanted if (shown := self._read_shown(run_id, changed)))
+        changed, version, now = False, self._store.data_version(), self._clock()
+        if self._due(version, now):
+            changed = self._read_runs()
+            self._data_version, self._looked = version, now  # not before, as reading may fail
+        shown = tuple(shown for run_id in self._wanted if (shown := self._read_shown(run_id)))
         if not changed and shown == self._snapshot.shown and self._snapshot.loaded:
             return None
         runs = self._snapshot.runs
@@ -104,26 +107,22 @@ class Feed:
         self._snapshot = Snapshot(runs, shown, loaded=True, sweeps=self._sweeps)
         return self._snapshot
 
-    def _due(self) -> bool:
-        version, now = self._store.data_version(), self._clock()
+    def _due(self, version: int, now: float) -> bool:
         watching = any(run.status_text in _OWNED for run in self._records.values())
-        if version == self._data_version and not (watching and now - self._looked >= _OWNERS_SECONDS):
-            return False
-        self._data_version, self._looked = version, now
-        return True
+        return version != self._data_version or (watching and now - self._looked >= _OWNERS_SECONDS)
 
     def _read_runs(self) -> bool:
-        """Update the records; return whether any has changed."""
+        """Update the records, once all is read; return whether any has changed."""
         revision = self._store.revision()
         runs = self._store.runs_since(self._revision)
         changed = [run for run in runs if _differs(run, self._records.get(run.id))]
+        records = self._records | {run.id: run for run in changed}
+        deleted = self._store.count() != len(records)
+        if deleted:
+            records = {run.id: run for run in self._store.runs()}
         grouped = self._read_sweeps()
-        self._records |= {run.id: run for run in changed}
-        self._revision = revision
-        if self._store.count() != len(self._records):  # another process has deleted some
-            self._records = {run.id: run for run in self._store.runs()}
-            return True
-        return bool(changed) or grouped
+        self._records, self._revision = records, revision
+        return bool(changed) or deleted or grouped
 
     def _read_sweeps(self) -> bool:
         """Read which runs belong to sweeps; return whether that has changed."""
@@ -133,7 +132,7 @@ class Feed:
         self._sweeps_version, self._sweeps = version, tuple(self._store.sweeps.memberships())
         return True
 
-    def _read_shown(self, run_id: int, changed: bool) -> Shown | None:
+    def _read_shown(self, run_id: int) -> Shown | None:
         run, before = self._records.get(run_id), self._shown.get(run_id)
         if run is None:
             self._shown.pop(run_id, None)

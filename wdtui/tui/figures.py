@@ -40,8 +40,6 @@ class Figure:
     """The newest values as texts, each shorter than the previous one. The first that fits is shown."""
     series: tuple[Series, ...] = ()
     x_range: Span | None = None
-    x_ticks: tuple[tuple[float, str], ...] | None = None
-    """Values and labels below the chart, if they are not steps."""
     y_range: Span | None = None
     x_log: bool = False
     y_log: bool = False
@@ -143,7 +141,7 @@ def figure(chart: Chart, subjects: Sequence[Subject], view: View) -> Figure:
         y_log=log,
         x_name="" if view.axis == "step" else AXES[view.axis].label,
         marks=tuple(_marks(chart, schema, subjects, view)),
-        events=tuple(_events(chart, schema, subjects, view)),
+        events=tuple(_events(chart, schema, subjects)),
         levels=tuple(_levels(chart, subjects, view)),
         cursor=view.cursor,
         note=_left_out(chart, subjects, view),
@@ -302,7 +300,7 @@ def _marked(subject: Subject, several: bool) -> Iterator[tuple[int, str, str]]:
         yield expected.step, "blow-up expected", "expected"
 
 
-def _events(chart: Chart, schema: Schema, subjects: Sequence[Subject], view: View) -> Iterator[Text]:
+def _events(chart: Chart, schema: Schema, subjects: Sequence[Subject]) -> Iterator[Text]:
     """What the glyphs of the marks are, in the chart whose metric decides them."""
     if chart.main in schema.judged:
         several = len(subjects) > 1
@@ -315,10 +313,7 @@ def _events(chart: Chart, schema: Schema, subjects: Sequence[Subject], view: Vie
 def milestones_of(shown: Shown) -> Iterator[tuple[int, str, str]]:
     """The steps to mark, with labels and kinds."""
     seen = shown.milestones
-    if seen.fit_step is not None:
-        yield seen.fit_step, f"fit {number(seen.fit_step)}", "fit"
-    if seen.generalise_step is not None:
-        yield seen.generalise_step, f"generalised {number(seen.generalise_step)}", "generalised"
+    yield from ((step, f"{kind} {number(step)}", kind) for kind, step in seen.reached.items())
     yield from ((step, "blow-up", "blow-up") for step in seen.blowup_steps)
     if shown.run.parent_step:
         yield shown.run.parent_step, f"leaves run {shown.run.parent}", "fork"

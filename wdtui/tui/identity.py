@@ -19,11 +19,10 @@ class Identities:
     def __init__(self) -> None:
         self._order: list[int] = []
 
-    def keep(self, run_id: int) -> Identity:
+    def keep(self, run_id: int) -> None:
         """Assign a colour and marker to a run, if it has none."""
         if run_id not in self._order:
             self._order.append(run_id)
-        return self.of(run_id)
 
     def of(self, run_id: int) -> Identity:
         """The run's colour and marker, or those it would get next."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from wdtui.plots.terminal.inline import sparkline
 from wdtui.store.records import RunRecord
-from wdtui.support.machine import Load
+from wdtui.support.machine import Load, gigabytes
 from wdtui.support.text import number
 
 _CELLS, _SECONDS = 8, 15.0
@@ -31,9 +31,6 @@ class LoadHistory:
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, Load]] = deque()
-
-    def __len__(self) -> int:
-        return len(self._samples)
 
     @property
     def newest(self) -> Load | None:
@@ -74,7 +71,7 @@ def _machine(history: LoadHistory, newest: Load) -> Iterator[list[Part]]:
     if newest.cores:
         yield [("cores ", "muted"), (sparkline(_merged(newest.cores), (0, 100)), "running")]
     memory = history.curve(lambda load: load.memory[0])
-    yield _quantity("memory", memory, _gigabytes(newest.memory), newest.memory[1])
+    yield _quantity("memory", memory, gigabytes(newest.memory), newest.memory[1])
     for place, gpu in enumerate(newest.gpus):
         use = history.curve(lambda load, place=place: _of_gpu(load, place)[0])  # type: ignore[misc]
         yield _quantity("GPU" if len(newest.gpus) == 1 else f"GPU {place}", use, _percent(gpu.percent), 100)
@@ -86,7 +83,7 @@ def _details(history: LoadHistory, newest: Load) -> Iterator[list[Part]]:
         name = "GPU" if len(newest.gpus) == 1 else f"GPU {place}"
         held = history.curve(lambda load, place=place: _of_gpu(load, place)[1])  # type: ignore[misc]
         if gpu.memory:
-            yield _quantity(f"{name} memory", held, _gigabytes(gpu.memory), gpu.memory[1])
+            yield _quantity(f"{name} memory", held, gigabytes(gpu.memory), gpu.memory[1])
         sensors = [(gpu.celsius, "°C"), (gpu.watts, "W")]
         if told := " ".join(number(round(value), unit) for value, unit in sensors if value is not None):
             yield [(f"{name} ", "muted"), (told, "")]
@@ -125,7 +122,3 @@ def _of_gpu(load: Load, place: int) -> tuple[float | None, float | None]:
 
 def _percent(value: float | None) -> str:
     return number(None if value is None else round(value), "%")
-
-
-def _gigabytes(memory: tuple[int, int]) -> str:
-    return f"{memory[0] / 1e9:.1f} of {memory[1] / 1e9:.1f} GB"

@@ -51,7 +51,7 @@ def _detach_and_exit(app: WorkbenchApp, loop: asyncio.AbstractEventLoop) -> None
     """Detach the runs, restore the terminal if it still exists, and end the process."""
     code = 128 + signal.SIGHUP
     _end_at_last(code)
-    app.controls.scheduler.detach()
+    app.controls.detach()
     loop.call_soon_threadsafe(lambda: app.exit(return_code=code))
     time.sleep(_GRACE_SECONDS)
     os._exit(code)

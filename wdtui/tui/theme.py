@@ -11,6 +11,7 @@ from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
 from wdtui.schema.hyperparameters import nearest
+from wdtui.settings import THEMES as BUILT_IN
 from wdtui.settings import SettingsError
 
 DARK = Theme(
@@ -112,7 +113,7 @@ def own_themes(wanted: Mapping[str, Mapping[str, str]]) -> list[Theme]:
 def _own(name: str, colours: dict[str, str]) -> Theme:
     base_name = colours.pop("base", "dark")
     base = next((theme for theme in THEMES if theme.name == f"wdtui-{base_name}"), None)
-    if base is None or name in ("auto", "dark", "light", "plain"):
+    if base is None or name in BUILT_IN:
         wrong = (
             f"base {base_name}: give dark, light or plain" if base is None else "this is the name of a built-in theme"
         )

@@ -254,6 +254,7 @@ class Recorder:
 
     def _lose(self, why: str) -> None:
         self.lost = True
+        self.commands.append(Command(-1, -1, 0.0, "resume", {}))  # nobody else could resume a paused training
         say(f"{why} The training goes on, and nothing more of it is recorded.")
 
     def _leave(self) -> None:

@@ -216,9 +216,7 @@ class Watch:
 
     def _wait(self) -> None:
         """For a paused training to be asked something."""
-        if self._recorder and self._recorder.lost:  # nobody could ask for it
-            self._paused = False
-        elif not self._ranks:
+        if not self._ranks:
             time.sleep(_PAUSED_SECONDS)
         elif self._ranks.first:
             time.sleep(_PAUSED_RANKS_SECONDS)

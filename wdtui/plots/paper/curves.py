@@ -164,11 +164,7 @@ def _levels(axes: Axes, field: str, subjects: Sequence[Subject]) -> list[tuple[f
 def _mark(axes: Sequence[Axes], subject: Subject) -> Iterator[tuple[float, str]]:
     """Draw a run's milestones and changes as lines through all panels; yield the labels for the top."""
     seen = milestones(subject.curves, subject.schema.judged)
-    labels: list[tuple[int, str]] = []
-    if seen.fit_step is not None:
-        labels.append((seen.fit_step, f"fit {number(seen.fit_step)}"))
-    if seen.generalise_step is not None:
-        labels.append((seen.generalise_step, f"generalised {number(seen.generalise_step)}"))
+    labels = [(step, f"{kind} {number(step)}") for kind, step in seen.reached.items()]
     labels += subject.changes
     for panel in axes:
         for step, _ in labels:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -64,12 +65,8 @@ class RunScreen(Screen[None]):
 
     def do(self, action: Callable[..., str], *arguments: Any) -> None:
         """Do something to the store and show the outcome."""
-        try:
-            outcome = action(*arguments)
-        except WdtuiError as error:
-            self.say_error(error)
-        else:
-            if outcome:
+        with self.showing_errors():
+            if outcome := action(*arguments):
                 self.notify(outcome, markup=False, timeout=3)
         self.workbench.look()
 
@@ -80,15 +77,17 @@ class RunScreen(Screen[None]):
             key = key_of("launch", self.workbench.keymap)
             self.notify(f"There is no run yet: {key} starts one.", markup=False)
             return
-        try:
+        with self.showing_errors():
             action(run)
-        except WdtuiError as error:
-            self.say_error(error)
 
-    def say_error(self, error: WdtuiError) -> None:
-        """Show an error; a refusal only as a warning."""
-        severity: SeverityLevel = "warning" if isinstance(error, RefusedError) else "error"
-        self.notify(str(error), severity=severity, markup=False)
+    @contextlib.contextmanager
+    def showing_errors(self) -> Iterator[None]:
+        """Show an error of a block that uses the store; a refusal only as a warning."""
+        try:
+            yield
+        except WdtuiError as error:
+            severity: SeverityLevel = "warning" if isinstance(error, RefusedError) else "error"
+            self.notify(str(error), severity=severity, markup=False)
 
     def action_chart(self, name: str, *arguments: float) -> None:
         self.query_one(ChartGrid).act(name, *arguments)
@@ -159,33 +158,24 @@ class RunScreen(Screen[None]):
         """Called after a fork was added to the store."""
 
     def action_rename(self) -> None:
-        def ask(run: RunRecord) -> None:
-            dialog = LineDialog(f"name of run {run.id}", run.name, "Enter saves, Escape cancels.")
-            self.app.push_screen(
-                dialog, lambda name: None if name is None else self.do(self.controls.rename, run.id, name)
-            )
-
-        self.with_run(ask)
+        self.with_run(lambda run: self._ask_line(run, f"name of run {run.id}", run.name, self.controls.rename))
 
     def action_note(self) -> None:
-        def ask(run: RunRecord) -> None:
-            dialog = LineDialog(
-                f"note on run {run.id}", run.note, "Enter saves, Escape cancels. Words that begin with # are tags."
-            )
-            self.app.push_screen(
-                dialog, lambda note: None if note is None else self.do(self.controls.annotate, run.id, note)
-            )
+        tags = " Words that begin with # are tags."
+        self.with_run(lambda run: self._ask_line(run, f"note on run {run.id}", run.note, self.controls.annotate, tags))
 
-        self.with_run(ask)
+    def _ask_line(self, run: RunRecord, title: str, text: str, save: Callable[[int, str], str], hint: str = "") -> None:
+        """Ask for a line of text about a run and save it."""
+
+        def answered(line: str | None) -> None:
+            if line is not None:
+                self.do(save, run.id, line)
+
+        self.app.push_screen(LineDialog(title, text, f"Enter saves, Escape cancels.{hint}"), answered)
 
     def action_delete(self) -> None:
         run_ids = [run.id for run in self.runs_to_delete]
         if not run_ids:
-            return
-        try:
-            runs = self.controls.check_deletable(run_ids)
-        except WdtuiError as error:
-            self.say_error(error)
             return
 
         def answered(answer: str | None) -> None:
@@ -193,7 +183,8 @@ class RunScreen(Screen[None]):
                 self.do(self.controls.delete, run_ids)
                 self.after_delete()
 
-        self.app.push_screen(delete_question(runs), answered)
+        with self.showing_errors():
+            self.app.push_screen(delete_question(self.controls.check_deletable(run_ids)), answered)
 
     def after_delete(self) -> None:
         """Called after runs were deleted."""

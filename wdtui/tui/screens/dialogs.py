@@ -23,10 +23,14 @@ Answer = TypeVar("Answer")
 
 
 class Dialog(ModalScreen[Answer | None]):
-    """A titled box in the middle. Escape answers None."""
+    """A titled box in the middle. Escape answers None; up and down move the focus."""
 
     CSS_PATH = "dialogs.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [("escape", "answer_nothing", "cancel")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("escape", "answer_nothing", "cancel"),
+        ("down", "app.focus_next", "next"),
+        ("up", "app.focus_previous", "previous"),
+    ]
     title_text = ""
 
     def compose(self) -> ComposeResult:
@@ -59,12 +63,6 @@ class Question(Dialog[str]):
 
     def on_mount(self) -> None:
         self.query(Button).first().focus()
-
-    def key_down(self) -> None:
-        self.focus_next()
-
-    def key_up(self) -> None:
-        self.focus_previous()
 
     def on_key(self, event: events.Key) -> None:
         for name, words in self._answers.items():
@@ -116,12 +114,6 @@ class ChangesDialog(Dialog[dict[str, Any]]):
         for field in self._fields:
             yield FieldRow(field, format_value(self._values[field.name]))
         yield Static(self.hint, classes="hint", markup=False)
-
-    def key_down(self) -> None:
-        self.focus_next()
-
-    def key_up(self) -> None:
-        self.focus_previous()
 
     @on(FieldRow.Changed)
     def _changed(self, event: FieldRow.Changed) -> None:
@@ -231,10 +223,11 @@ def delete_question(runs: list[RunRecord]) -> Question:
     return Question("delete", f"Delete {what} points and checkpoints?", {"no": "Keep", "yes": "Yes, delete"})
 
 
-def quit_question(live: int, queued: int) -> Question:
-    """Ask what to do with the runs that this app trains."""
+def quit_question(live: int, queued: int, queueing: bool) -> Question:
+    """Ask what to do with the runs that this app trains; with `queueing` there will be more in a moment."""
     runs = [_count(live, "training", "run")] if live else []
     runs += [_count(queued, "waiting", "" if live else "run")] if queued else []
+    runs += ["more are being queued" if runs else "Runs are being queued"] if queueing else []
     answers = {
         "stop": "Stop them with a checkpoint",
         "detach": "Let them continue in the background",

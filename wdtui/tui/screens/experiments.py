@@ -65,12 +65,12 @@ class Gallery(Screen[tuple[str, bool] | None]):
     CSS_PATH = "experiments.tcss"
     BINDINGS: ClassVar[list[BindingType]] = bindings(key for key in _KEYS if key.action)
 
-    def __init__(self, store: Store) -> None:
-        """The runs in the store decide the verdicts of claims."""
+    def __init__(self, store: Store, runs: Sequence[RunRecord]) -> None:
+        """The runs in the store decide the verdicts of claims. `runs`, newest first, show how fast this machine is."""
         super().__init__()
         self._store = store
         self._found: dict[str, _Found] = {}
-        self._runs = store.runs()
+        self._runs = runs
         self._groups = experiments.by_effect()
         self._loaded = functools.cache(experiments.load)
 
@@ -105,15 +105,21 @@ class Gallery(Screen[tuple[str, bool] | None]):
     @work(thread=True, exit_on_error=False)
     def _read_standings(self) -> None:
         """Check the claims in a thread, as many runs take longer than opening the screen."""
-        evidence, found, listed = Evidence(self._store), dict[str, _Found](), time.monotonic()
+        try:
+            evidence = Evidence(self._store)
+        except WdtuiError as error:
+            self.app.call_from_thread(self.notify, str(error), severity="error", markup=False)
+            return
+        found, listed = dict[str, _Found](), time.monotonic()
         for name in [name for group in self._groups.values() for name in group]:
             if get_current_worker().is_cancelled:
                 return
             with contextlib.suppress(WdtuiError):  # the experiment's page shows the error
                 experiment = self._loaded(name)
                 standing = evidence.standing(experiment)
-                own = thumbnails.thumbnail(self._store, experiment.variant(quick=True)) if standing.trained else None
-                seconds = _seconds(experiment.variant(quick=True), self._runs)
+                quick = experiment.variant(quick=True)
+                own = thumbnails.thumbnail(self._store, evidence, quick) if standing.trained else None
+                seconds = _seconds(quick, self._runs)
                 found[name] = _Found(standing, own, seconds)
             if time.monotonic() - listed > _LIST_SECONDS:
                 self.app.call_from_thread(self._take, found)

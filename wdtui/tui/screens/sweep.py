@@ -54,6 +54,7 @@ class SweepView(RunScreen):
         self._indices = [0] * len(self._axes)
         """The index of the selected cell on each axis."""
         self._cells = sweep.cells
+        self._table = Table.of(self._schema, self._axes, ())
         self._metric = self._seed = 0
         self._progress = Progress(sweep, (None,) * len(sweep.config_texts))
         self._settling: Timer | None = None

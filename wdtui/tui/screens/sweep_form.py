@@ -77,12 +77,6 @@ class SweepForm(Dialog[Grid]):
     def on_mount(self) -> None:
         self._read()
 
-    def key_down(self) -> None:
-        self.focus_next()
-
-    def key_up(self) -> None:
-        self.focus_previous()
-
     def on_descendant_focus(self) -> None:
         self._say_fields()
 

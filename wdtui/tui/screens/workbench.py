@@ -24,7 +24,6 @@ from wdtui.store.records import RunRecord
 from wdtui.studies.experiments import Experiment
 from wdtui.studies.grid import Grid
 from wdtui.support import machine
-from wdtui.support.errors import WdtuiError
 from wdtui.tui import keys
 from wdtui.tui.feed import Snapshot
 from wdtui.tui.form_memory import FormMemory
@@ -184,15 +183,16 @@ class Workbench(RunScreen):
         due = [run for run in runs if not run.live or now - self._read_at.get(run.id, 0.0) >= _CURVE_SECONDS][:_AT_ONCE]
         if not due or self._reading:
             return
-        self._reading = True
+        digests, self._reading = self.workbench.digests, True
         self._read_at |= {run.id: now for run in due if run.live}
 
         def read(_: None) -> None:
             self._reading = False
             self.table.show_read()
-            self._read_curves()
+            if not all(digests.outdated(run, metrics) for run in due):  # else the store cannot be read now
+                self._read_curves()
 
-        self.workbench.do_in_thread(partial(self.workbench.digests.read, due, metrics), read)
+        self.workbench.do_in_thread(partial(digests.read, due, metrics), read)
 
     def _update_texts(self) -> None:
         """Update the texts of the header and of the table's border."""
@@ -257,13 +257,10 @@ class Workbench(RunScreen):
     @on(LaunchForm.Submitted)
     def _launch(self, event: LaunchForm.Submitted) -> None:
         event.stop()
-        try:
+        with self.showing_errors():
             self._started = self.controls.start(event.config, experiment=event.experiment)
-        except WdtuiError as error:
-            self.notify(str(error), severity="error", markup=False)
-            return
-        self.action_leave_form()
-        self.workbench.look()
+            self.action_leave_form()
+            self.workbench.look()
 
     def action_launch(self) -> None:
         self.form.submit()
@@ -278,11 +275,12 @@ class Workbench(RunScreen):
 
     def _start_all(self, experiment: Experiment) -> list[int]:
         """Runs in a thread; returns the runs and their branches. Raises StoreError and ConfigError."""
-        sweep = self.controls.start_sweep(Grid.of(experiment.base(), experiment.axes), experiment=experiment.name)
-        started = [run_id for run_id in self.controls.store.sweeps.run_ids(sweep.id) if run_id is not None]
-        if experiment.fork is None or experiment.fork.before_blow_up:  # which these runs do not have yet
-            return started
-        return started + self.controls.branch(started, experiment.fork)
+        with self.controls.sweeping:
+            sweep = self.controls.start_sweep(Grid.of(experiment.base(), experiment.axes), experiment=experiment.name)
+            started = [run_id for run_id in self.controls.store.sweeps.run_ids(sweep.id) if run_id is not None]
+            if experiment.fork is None or experiment.fork.before_blow_up:  # which these runs do not have yet
+                return started
+            return started + self.controls.branch(started, experiment.fork)
 
     def _show_started(self, run_ids: list[int]) -> None:
         self._marked = run_ids
@@ -308,14 +306,18 @@ class Workbench(RunScreen):
         self.app.push_screen(SweepForm(form.config, axes, self.snapshot.runs, slots, self.workbench.device), answered)
 
     def action_sweeps(self) -> None:
-        sweeps = self.controls.store.sweeps
-        listed = [Progress(sweep, sweeps.runs(sweep.id)) for sweep in sweeps.all() if not sweep.damage]
-
         def answered(sweep_id: int | None) -> None:
             if sweep_id is not None:
-                self.workbench.open_sweep(sweeps.get(sweep_id))
+                self._open_sweep(sweep_id)
 
-        self.app.push_screen(SweepList(listed), answered)
+        with self.showing_errors():
+            sweeps = self.controls.store.sweeps
+            listed = [Progress(sweep, sweeps.runs(sweep.id)) for sweep in sweeps.all() if not sweep.damage]
+            self.app.push_screen(SweepList(listed), answered)
+
+    def _open_sweep(self, sweep_id: int) -> None:
+        with self.showing_errors():
+            self.workbench.open_sweep(self.controls.store.sweeps.get(sweep_id))
 
     def follow(self, run_id: int, config: Config, experiment: str) -> None:
         """Select a run that was started elsewhere, and fill the form with its config."""
@@ -513,7 +515,7 @@ class Workbench(RunScreen):
     def action_open(self) -> None:
         if not isinstance(self.focused, ChartPanel):
             if group := self.table.group:
-                self.workbench.open_sweep(self.controls.store.sweeps.get(group.sweep.id))
+                self._open_sweep(group.sweep.id)
                 return
             self._show_selected()  # the cursor may just have moved
             self.with_run(lambda run: self.workbench.open_run(run.id))

@@ -249,7 +249,6 @@ class ChartPanel(Widget, can_focus=True):
             width=width - 4,
             height=height - 2,
             x_range=figure.x_range,
-            x_ticks=figure.x_ticks,
             y_range=figure.y_range,
             x_log=figure.x_log,
             y_log=figure.y_log,

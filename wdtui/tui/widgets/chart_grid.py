@@ -88,10 +88,6 @@ class ChartGrid(Container):
         self._arrange()
 
     @property
-    def view(self) -> View:
-        return self._view
-
-    @property
     def panels(self) -> list[ChartPanel]:
         return list(self.query(ChartPanel))
 

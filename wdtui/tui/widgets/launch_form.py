@@ -144,7 +144,9 @@ class LaunchForm(VerticalScroll, can_focus=False):
         self._fill()
 
     def _keep(self) -> None:
-        """Save what the form contains."""
+        """Save what the form contains, unless it was opened for a problem's file: the next form is as before that."""
+        if self._problem:
+            return
         original = texts_of(self._experiment.base() if self._experiment else self._kind())
         name = self._experiment.name if self._experiment else _NONE
         changed = {name: text for name, text in self._texts.items() if text != original.get(name)}
