@@ -65,6 +65,8 @@ def test_a_sweep_round_trips_and_is_found_by_number_and_name(store: Store) -> No
     assert [found.id for found in store.sweeps.all()] == [2, 1]
     with pytest.raises(StoreError, match=r"There is no sweep decay; did you mean decays\?"):
         store.sweeps.find("decay")
+    with pytest.raises(StoreError, match=r"There is no sweep \?\. `wdtui sweeps list`"):
+        store.sweeps.find("\udcff")
 
 
 def test_a_store_without_sweeps_is_migrated(tmp_path: Path) -> None:

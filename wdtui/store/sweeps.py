@@ -129,7 +129,7 @@ class Sweeps:
 
     def find(self, text: str) -> Sweep:
         """The sweep with this label or number (S3 or 3), this unique name, or the newest for "last"."""
-        found = self._select("ORDER BY id DESC")
+        text, found = storable(text), self._select("ORDER BY id DESC")
         matches = [sweep for sweep in found if text.upper() in (sweep.label, str(sweep.id))]
         matches = matches or (found[:1] if text == "last" else [sweep for sweep in found if sweep.name == text])
         if not matches:
