@@ -29,13 +29,13 @@ def own_store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 @pytest.fixture(autouse=True)
-def forked_trainers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Processes that train are forked from one that has imported PyTorch, unless a test asks for fresh ones.
+def forked_modules(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Processes that import PyTorch are forked from one that has done so, unless a test asks for fresh ones.
 
     None outlives its test.
     """
     if forked.POSSIBLE and not request.node.get_closest_marker("fresh_processes"):
-        monkeypatch.setattr("wdtui.runs.trainer._start", forked.start_trainer)
+        monkeypatch.setattr("wdtui.support.environment.start_module", forked.start_module)
     yield
     forked.kill_all()
 

@@ -27,10 +27,9 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from typing import IO, Any
 
-from wdtui.runs import trainer
+from wdtui.support import environment
 from wdtui.support.environment import own_environment
 
 POSSIBLE = sys.platform == "linux"
@@ -80,6 +79,7 @@ class Process:
         start_new_session: bool = False,
     ) -> None:
         self.args = [module, *arguments]
+        self._text = text
         self.stdin: IO[Any] | None = None
         self.stdout: IO[Any] | None = None
         self.stderr: IO[Any] | None = None
@@ -118,10 +118,11 @@ class Process:
             raise subprocess.TimeoutExpired(self.args, timeout or 0)
         return self._status[0]
 
-    def communicate(self, timeout: float | None = None) -> tuple[Any, Any]:
-        """Read both outputs to their ends, and wait."""
+    def communicate(self, input: Any = None, timeout: float | None = None) -> tuple[Any, Any]:
+        """Write the input, which must be short, read both outputs to their ends, and wait."""
         if self.stdin:
-            self.stdin.close()
+            with contextlib.suppress(BrokenPipeError), self.stdin:
+                self.stdin.write(input or ("" if self._text else b""))
         read: dict[str, Any] = {}
         readers = [
             threading.Thread(target=lambda name=name, stream=stream: read.update({name: stream.read()}), daemon=True)
@@ -161,18 +162,10 @@ def run_module(
     return subprocess.Popen([sys.executable, "-m", module, *arguments], env=env, text=True, **streams)
 
 
-def start_trainer(arguments: Sequence[str], log: Path, *, pipe: int) -> Process:
-    """Stands in for `wdtui.runs.trainer._start`."""
-    with trainer._opened_log(log) as errors:
-        return Process(
-            "wdtui.runs.child",
-            arguments,
-            env=own_environment(),
-            stdin=pipe,
-            stdout=subprocess.PIPE if pipe == subprocess.PIPE else errors.fileno(),
-            stderr=errors.fileno(),
-            start_new_session=True,
-        )
+def start_module(module: str, arguments: Sequence[str] = (), *, text: bool = False, **streams: Any) -> Process:
+    """Stands in for `wdtui.support.environment.start_module`."""
+    numbers = {name: given if isinstance(given, int) else given.fileno() for name, given in streams.items()}
+    return Process(module, arguments, env=own_environment(), text=text, start_new_session=True, **numbers)
 
 
 _asking: socket.socket | None = None
@@ -209,7 +202,7 @@ def _serve(answering: socket.socket) -> dict[str, Any]:
     """Fork a process for each message until stdin ends. Returns in each of them, with its message."""
     for name in _IMPORTED:
         importlib.import_module(name)
-    trainer._start = start_trainer  # type: ignore[assignment]
+    environment.start_module = start_module  # type: ignore[assignment]
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     gc.freeze()
     while True:

@@ -19,9 +19,10 @@ from functools import partial
 from pathlib import Path
 
 from fault_tools import Prepare, dying_in_a_checkpoint, dying_in_a_commit, ended, forked, train_hastily
-from forked import MOST_BYTES, ask, start_trainer
+from forked import MOST_BYTES, ask, start_module
 
-from wdtui.runs import child, trainer
+from wdtui.runs import child
+from wdtui.support import environment
 
 _KILLED = -signal.SIGKILL, -signal.SIGALRM
 _PATIENCE_SECONDS = 60.0
@@ -104,7 +105,7 @@ class Scene:
         forked(partial(self._serve, ours, theirs))
         theirs.close()
         ask(ours)
-        trainer._start = start_trainer  # type: ignore[assignment]
+        environment.start_module = start_module  # type: ignore[assignment]
         os._exit(work())
 
     def _first_to_die(self) -> bool:

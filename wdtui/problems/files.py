@@ -11,14 +11,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from wdtui.schema.hyperparameters import ConfigError
 from wdtui.schema.schema import Schema
 from wdtui.schema.source import Source
-from wdtui.support.environment import own_environment
+from wdtui.support import environment
 
 _refused: dict[str, ConfigError] = {}
 """Why sources of this process could not be read, by their hash."""
@@ -67,16 +66,8 @@ def split(name: str) -> tuple[str, str]:
 
 def _described(source: Source) -> str:
     """Run the file in a process of its own and return the schema as JSON. Raises ConfigError."""
-    command = [sys.executable, "-P", "-m", "wdtui.problems.describe"]
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=own_environment(),
-        start_new_session=True,
-        text=True,
-    )
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    process = environment.start_module("wdtui.problems.describe", text=True, **pipes)
     try:
         output, _ = process.communicate(json.dumps(source.to_json()), timeout=SECONDS)
     except subprocess.TimeoutExpired:

@@ -21,10 +21,9 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 from wdtui.store.paths import log_path
-from wdtui.support import private
-from wdtui.support.environment import own_environment
+from wdtui.support import environment, private
 
-_MODULE = "-P", "-m", "wdtui.runs.child"
+_MODULE = "wdtui.runs.child"
 """With -P it imports nothing from the folder that it runs in."""
 
 
@@ -150,7 +149,7 @@ def start_anew(
     if answers:
         os.dup2(answers.fileno(), 1)
     arguments = _arguments(groups, job.device, job.threads) if groups else ["--bound"] if bound else []
-    os.execv(sys.executable, [sys.executable, *_MODULE, str(folder), *arguments])
+    os.execv(sys.executable, [sys.executable, "-P", "-m", _MODULE, str(folder), *arguments])
 
 
 def jobs_from_stdin(folder: Path) -> Iterator[Job]:
@@ -176,14 +175,8 @@ def answer(answers: IO[bytes], code: int) -> bool:
 
 def _start(arguments: Sequence[str], log: Path, *, pipe: int) -> subprocess.Popen[bytes]:
     with _opened_log(log) as errors:
-        return subprocess.Popen(
-            [sys.executable, *_MODULE, *arguments],
-            env=own_environment(),
-            stdin=pipe,
-            stdout=subprocess.PIPE if pipe == subprocess.PIPE else errors,
-            stderr=errors,
-            start_new_session=True,
-        )
+        answers = subprocess.PIPE if pipe == subprocess.PIPE else errors
+        return environment.start_module(_MODULE, arguments, stdin=pipe, stdout=answers, stderr=errors)
 
 
 def _opened_log(path: Path) -> IO[bytes]:

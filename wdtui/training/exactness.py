@@ -22,7 +22,7 @@ from typing import Any
 from wdtui.problems.declared import DeclaredConfig, config_of
 from wdtui.problems.files import remember_exact
 from wdtui.schema.schema import Schema
-from wdtui.support.environment import own_environment
+from wdtui.support import environment
 from wdtui.support.errors import TrainingError, WdtuiError
 
 STEPS = 3
@@ -72,22 +72,20 @@ def check(config: DeclaredConfig, device: str) -> Exactness:
 
 
 def _process(config: DeclaredConfig, device: str, folder: Path, part: str) -> dict[str, Any]:
+    given = json.dumps({"schema": config.declared.to_json(), "config": config.to_mapping()})
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    process = environment.start_module("wdtui.training.exactness", [part, str(folder), device], text=True, **pipes)
     try:
-        process = subprocess.run(
-            [sys.executable, "-P", "-m", "wdtui.training.exactness", part, str(folder), device],
-            input=json.dumps({"schema": config.declared.to_json(), "config": config.to_mapping()}),
-            env=own_environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            timeout=_SECONDS,
-        )
+        output, _ = process.communicate(given, timeout=_SECONDS)
     except subprocess.TimeoutExpired:
         raise TrainingError(
             f"{2 * STEPS} steps took longer than {_SECONDS // 60} minutes. Give smaller values to check it."
         ) from None
+    finally:
+        process.kill()
+        process.wait()
     try:
-        answer: dict[str, Any] = json.loads(process.stdout)
+        answer: dict[str, Any] = json.loads(output)
     except ValueError:
         raise TrainingError(f"The process that checks it ended with status {process.returncode}.") from None
     if "error" in answer:
