@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -220,11 +220,11 @@ class Step(NamedTuple):
     @property
     def rotations(self) -> Tensor:
         """The angles between W before and after, in radians."""
-        return torch.atan2(self.across, self.norms * (1 + self.along))
+        return _rounded_alike(torch.atan2, self.across, self.norms * (1 + self.along))
 
     def decay_shares(self, decay: Decay, decaying: Tensor | None = None) -> Tensor:
         """δ‖W‖/‖ΔW‖, with the norms of the weights that decay in place of ‖W‖ if given; NaN where nothing changed."""
-        updates = torch.hypot(self.norms * self.along, self.across)
+        updates = _rounded_alike(torch.hypot, self.norms * self.along, self.across)
         norms = self.norms_before if decaying is None else decaying
         return torch.where(updates > 0, decay.rate * norms / updates, math.nan)
 
@@ -236,6 +236,17 @@ def lengths(tensors: Sequence[Tensor], leading: int = 0) -> Tensor:
         return torch.stack([torch.linalg.vector_norm(one.flatten(leading), dim=-1, dtype=dtype) for one in tensors])
     first, *others = (whole(norm) for norm in foreach_norm(list(tensors), dtype=dtype))
     return torch.stack([first, *(other.to(first) for other in others)])
+
+
+def _rounded_alike(function: Callable[[Tensor, Tensor], Tensor], one: Tensor, other: Tensor) -> Tensor:
+    """A function of two tensors whose values do not depend on how many there are.
+
+    On a CPU the last elements of a float32 tensor, which fill no vector register, may be rounded differently than the
+    others: a run in a batch would not have the values that it has alone.
+    """
+    if one.device.type != "cpu":
+        return function(one, other)
+    return function(one.double(), other.double()).to(one.dtype)
 
 
 def _decaying_norms(before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:
