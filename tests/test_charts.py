@@ -124,6 +124,11 @@ def test_any_data_at_any_size_fills_exactly_the_given_cells(
     assert chart.plain.isascii() or not options["ascii"]
 
 
+def test_curves_that_end_far_before_the_axis_are_not_drawn() -> None:
+    chart = draw([Series("", [-3.6e306], [0.0])], width=12, height=4, x_range=(-1, 0))
+    assert "no points yet" not in chart.plain and len(lines(chart)) == 4
+
+
 @pytest.mark.parametrize("position", [1, 777, 50_000, 99_998])
 @pytest.mark.parametrize("width", [12, 60, 200])
 def test_a_crash_of_one_point_among_a_hundred_thousand_is_visible(position: int, width: int) -> None:

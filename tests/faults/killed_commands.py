@@ -14,9 +14,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from fault_tools import Prepare, dying_in_a_checkpoint, dying_in_a_commit, ended, forked, train_hastily
 from forked import MOST_BYTES, ask, start_module
@@ -26,6 +27,8 @@ from wdtui.support import environment
 
 _KILLED = -signal.SIGKILL, -signal.SIGALRM
 _PATIENCE_SECONDS = 60.0
+_START_MODULE = environment.start_module
+"""As it is before any test changes it."""
 
 
 class Scene:
@@ -105,7 +108,7 @@ class Scene:
         forked(partial(self._serve, ours, theirs))
         theirs.close()
         ask(ours)
-        environment.start_module = start_module  # type: ignore[assignment]
+        environment.start_module = _started
         os._exit(work())
 
     def _first_to_die(self) -> bool:
@@ -153,6 +156,12 @@ class Scene:
     def _write_down(self, *numbers: int) -> None:
         with open(self._journal, "a") as journal:
             journal.write(f"{' '.join(map(str, numbers))}\n")
+
+
+def _started(module: str, arguments: Sequence[str] = (), **options: Any) -> Any:
+    """Stands in for `environment.start_module`: what trains is forked, and may be killed."""
+    start = start_module if module == child.__name__ else _START_MODULE
+    return start(module, arguments, **options)
 
 
 def _take_over(*standard: int) -> None:

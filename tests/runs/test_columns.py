@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from wdtui.analysis.axes import smoothed
 from wdtui.plots.terminal.inline import EMPTY, share_bar, sparkline
@@ -20,7 +21,7 @@ from wdtui.runs.digests import PLACES, Digests, Fold
 from wdtui.schema.curves import Curves, Point
 from wdtui.store.records import Status, StoreError
 from wdtui.store.store import Store
-from wdtui.support.table import Column, fitting
+from wdtui.support.table import Column, cut, fitting
 
 CONFIG = RunConfig(epochs=10, width=8, train_size=64, batch_size=16)
 METRICS = RunConfig.schema().metrics
@@ -265,3 +266,22 @@ def test_a_problem_that_has_recorded_nothing_yet_has_columns() -> None:
         "run:progress",
         "run:happened",
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "cells", "between", "kept"),
+    [
+        ("epochs 130, seed 1234", 21, ", ", "epochs 130, seed 1234"),
+        ("epochs 130, seed 1234", 20, ", ", "epochs 130, …"),
+        ("best λ0.3 · 0–99 %", 15, " · ", "best λ0.3 …"),
+        ("epochs 130, seed 1234", 8, ", ", "epochs …"),
+        ("epochs", 0, ", ", ""),
+    ],
+)
+def test_a_text_that_is_too_long_loses_whole_parts(text: str, cells: int, between: str, kept: str) -> None:
+    assert cut(text, cells, between) == kept
+
+
+@given(st.lists(st.text("abλ界", min_size=1, max_size=6), min_size=1, max_size=5), st.integers(0, 30))
+def test_a_text_that_is_cut_fits(parts: list[str], cells: int) -> None:
+    assert cell_len(cut(", ".join(parts), cells, ", ")) <= cells

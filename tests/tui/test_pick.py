@@ -153,7 +153,7 @@ async def test_several_runs_are_compared_at_the_cursor(recorded: Recorded, make_
         assert re.split(r"\s{2,}", head.strip())[:4] == ["step 24,180", "test accuracy", "difference", "weight norm"]
         values = [row[head.index("test accuracy") : head.index("weight norm")].split() for row in rows]
         assert values[0] == ["–"], "the demo ended before"
-        assert len(values[1]) == 2 and re.fullmatch(r"[+−]\S+ %", " ".join(values[2][2:])), values
+        assert values[1][2:] == ["reference"] and re.fullmatch(r"[+−]\S+ points", " ".join(values[2][2:])), values
         assert "loss" not in head
         await resize(pilot, 200, 60)
         assert "test loss" in str(status.content), "more metrics fit into more room"

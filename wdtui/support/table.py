@@ -57,14 +57,16 @@ class Column(Generic[Row]):
 
 def cut(text: str, cells: int, between: str) -> str:
     """A text in at most `cells` cells. It loses whole parts, so that a number is not cut, if a part can stay."""
+    if cells < 1:
+        return ""
     if cell_len(text) <= cells:
         return text
     parts = text.split(between)
     while parts := parts[:-1]:
-        kept = f"{between.join(parts)}{between.rstrip()} …"
+        kept = f"{between.join(parts)}{between.rstrip(' ·')} …"
         if cell_len(kept) <= cells:
             return kept
-    return f"{set_cell_size(text, max(cells - 1, 0))}…"
+    return f"{set_cell_size(text, cells - 1)}…"
 
 
 AnyColumn = TypeVar("AnyColumn", bound=Column[Any])

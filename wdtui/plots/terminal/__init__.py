@@ -254,7 +254,7 @@ def _end_of_data(parts: Sequence[Floats], scale: Scale) -> float | None:
     """
     end = max((float(x[-1]) for x in parts if len(x)), default=None)
     low, high = scale.ends
-    if end is None or scale.log or end >= low + 0.999 * (high - low):
+    if end is None or scale.log or not low <= end < low + 0.999 * (high - low):
         return end
     step = round_step(high - low, 50)
     return math.floor(end / step) * step or None
