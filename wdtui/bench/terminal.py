@@ -139,8 +139,7 @@ def with_three_runs(store: Path, seconds: float) -> dict[str, Any]:
         _wait_for_points(store)
         terminal.type("\x1b")  # from the map of the sweep to the workbench
         terminal.wait_for("decay workbench")
-        terminal.wait_for("train dimmed")  # the curves of the three runs
-        terminal.read_for(2)
+        terminal.read_for(4)  # the curves of the three runs
         traffic = terminal.read_for(seconds)
         latencies = _key_presses(terminal)
     with Store(store) as opened_store:
