@@ -33,8 +33,8 @@ from wdtui.support import environment
 from wdtui.support.environment import own_environment
 
 POSSIBLE = sys.platform == "linux"
-_ENVIRONMENT = own_environment()
-"""As it is before any test changes it."""
+_ENVIRONMENT = own_environment() | {"OMP_NUM_THREADS": "1"}
+"""As it is before any test changes it, but for PyTorch's threads: conftest.py says why."""
 MOST_BYTES = 1 << 20
 """The most that a message to a server has."""
 _IMPORTED = "torch._dynamo", "wdtui.cli.root", "wdtui.cli.headless", "wdtui.problems.describe", "wdtui.runs.group"
@@ -162,10 +162,10 @@ def run_module(
     return subprocess.Popen([sys.executable, "-m", module, *arguments], env=env, text=True, **streams)
 
 
-def start_module(module: str, arguments: Sequence[str] = (), *, text: bool = False, **streams: Any) -> Process:
+def start_module(module: str, arguments: Sequence[str] = (), **options: Any) -> Process:
     """Stands in for `wdtui.support.environment.start_module`."""
-    numbers = {name: given if isinstance(given, int) else given.fileno() for name, given in streams.items()}
-    return Process(module, arguments, env=own_environment(), text=text, start_new_session=True, **numbers)
+    numbers = {name: given if isinstance(given, int) else given.fileno() for name, given in options.items()}
+    return Process(module, arguments, env=own_environment(), **numbers)
 
 
 _asking: socket.socket | None = None

@@ -275,6 +275,7 @@ def test_a_problem_that_has_recorded_nothing_yet_has_columns() -> None:
         ("epochs 130, seed 1234", 20, ", ", "epochs 130, …"),
         ("best λ0.3 · 0–99 %", 15, " · ", "best λ0.3 …"),
         ("epochs 130, seed 1234", 8, ", ", "epochs …"),
+        ("ok · a very long remark", 20, " · ", "ok · a very long re…"),
         ("epochs", 0, ", ", ""),
     ],
 )

@@ -67,7 +67,7 @@ def split(name: str) -> tuple[str, str]:
 def _described(source: Source) -> str:
     """Run the file in a process of its own and return the schema as JSON. Raises ConfigError."""
     pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    process = environment.start_module("wdtui.problems.describe", text=True, **pipes)
+    process = environment.start_module("wdtui.problems.describe", text=True, start_new_session=True, **pipes)
     try:
         output, _ = process.communicate(json.dumps(source.to_json()), timeout=SECONDS)
     except subprocess.TimeoutExpired:

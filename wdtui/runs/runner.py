@@ -160,7 +160,7 @@ class Runner:
         self.begun.set()
 
     def apply(self, commands: Sequence[Command]) -> bool:
-        """Obey the run's commands. Returns whether to go on."""
+        """Apply the run's commands. Returns whether to go on."""
         while commands and not self.lost:
             if not self._apply(commands[0]):
                 return False
@@ -186,7 +186,7 @@ class Runner:
         return True
 
     def apply_while_paused(self, commands: Sequence[Command]) -> bool:
-        """Obey commands while paused. `paused` says whether it still is. Returns False if the run must end here."""
+        """Apply commands while paused. `paused` says whether it still is. Returns False if the run must end here."""
         if self.lost:
             return False
         if self.interruption:

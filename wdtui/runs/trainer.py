@@ -24,7 +24,6 @@ from wdtui.store.paths import log_path
 from wdtui.support import environment, private
 
 _MODULE = "wdtui.runs.child"
-"""With -P it imports nothing from the folder that it runs in."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -176,7 +175,9 @@ def answer(answers: IO[bytes], code: int) -> bool:
 def _start(arguments: Sequence[str], log: Path, *, pipe: int) -> subprocess.Popen[bytes]:
     with _opened_log(log) as errors:
         answers = subprocess.PIPE if pipe == subprocess.PIPE else errors
-        return environment.start_module(_MODULE, arguments, stdin=pipe, stdout=answers, stderr=errors)
+        return environment.start_module(
+            _MODULE, arguments, stdin=pipe, stdout=answers, stderr=errors, start_new_session=True
+        )
 
 
 def _opened_log(path: Path) -> IO[bytes]:

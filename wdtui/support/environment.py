@@ -15,6 +15,8 @@ def own_environment() -> dict[str, str]:
 
 
 def start_module(module: str, arguments: Sequence[str] = (), **options: Any) -> subprocess.Popen[Any]:
-    """Start `python -m MODULE` in a session of its own; `options` are those of Popen. Raises OSError."""
-    command = [sys.executable, "-P", "-m", module, *arguments]
-    return subprocess.Popen(command, env=own_environment(), start_new_session=True, **options)
+    """Start `python -m MODULE`; `options` are those of Popen. Raises OSError.
+
+    With -P it imports nothing from the folder that it runs in.
+    """
+    return subprocess.Popen([sys.executable, "-P", "-m", module, *arguments], env=own_environment(), **options)

@@ -56,7 +56,7 @@ class Column(Generic[Row]):
 
 
 def cut(text: str, cells: int, between: str) -> str:
-    """A text in at most `cells` cells. It loses whole parts, so that a number is not cut, if a part can stay."""
+    """A text in at most `cells` cells. It loses whole parts, which leaves numbers whole, if they fill half of it."""
     if cells < 1:
         return ""
     if cell_len(text) <= cells:
@@ -64,7 +64,7 @@ def cut(text: str, cells: int, between: str) -> str:
     parts = text.split(between)
     while parts := parts[:-1]:
         kept = f"{between.join(parts)}{between.rstrip(' ·')} …"
-        if cell_len(kept) <= cells:
+        if cells // 2 <= cell_len(kept) <= cells:
             return kept
     return f"{set_cell_size(text, cells - 1)}…"
 

@@ -239,7 +239,7 @@ def lengths(tensors: Sequence[Tensor], leading: int = 0) -> Tensor:
 
 
 def _rounded_alike(function: Callable[[Tensor, Tensor], Tensor], one: Tensor, other: Tensor) -> Tensor:
-    """A function of two tensors whose values do not depend on how many there are.
+    """A function of two float32 tensors whose values do not depend on how many there are.
 
     On a CPU the last elements of a float32 tensor, which fill no vector register, may be rounded differently than the
     others: a run in a batch would not have the values that it has alone.

@@ -245,8 +245,9 @@ class WorkbenchApp(KeyOrder):
         """Train the missing runs of a stored sweep and show it."""
 
         def go_on() -> Sweep:
-            sweep = self.controls.store.sweeps.get(sweep_id)
-            self.controls.resume_sweep(sweep)
+            with self.controls.sweeping:  # so that quitting waits for it
+                sweep = self.controls.store.sweeps.get(sweep_id)
+                self.controls.resume_sweep(sweep)
             return sweep
 
         self.do_in_thread(go_on, self.open_sweep)

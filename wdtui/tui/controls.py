@@ -30,8 +30,9 @@ class Controls(Service):
 
     def interrupt(self, reason: str) -> None:
         """Stop all runs of this app with a checkpoint; wait for those that are being queued, so that none is left."""
+        self.scheduler.interrupt(reason)  # runs that are queued from now on become interrupted
         with self.sweeping:
-            self.scheduler.interrupt(reason)
+            pass
 
     def detach(self) -> None:
         """Let all runs of this app go on without it; wait for those that are being queued."""

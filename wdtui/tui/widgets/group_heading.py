@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.message import Message
@@ -43,7 +44,7 @@ class GroupHeading(Widget, can_focus=True):
 
     def render(self) -> Text:
         title = f"{'▾' if self.unfolded else '▸'} {self._title}  "
-        text = "" if self.unfolded else cut(self._text, self.size.width - len(title), ", ")
+        text = "" if self.unfolded else cut(self._text, self.size.width - cell_len(title), ", ")
         return Text(title, no_wrap=True, overflow="ellipsis").append(text, "not bold")
 
     def action_unfold(self) -> None:
