@@ -42,7 +42,7 @@ class ModularAddition(Problem):
         help="Add the moving average of the gradients, times this, to the gradient. 0: plain AdamW.",
     )  # fmt: skip
     grokfast_memory: float = knob(
-        0.98, ge=0, lt=1, affects="live", sweep="linear", help="Decay factor of the moving average."
+        0.98, ge=0, lt=1, affects="live", sweep="linear", help="What the moving average keeps of itself in a step."
     )
     steps = 1500
     log_every = 5
