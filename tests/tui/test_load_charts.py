@@ -90,7 +90,8 @@ def test_the_runs_of_a_process_share_its_use(recorded: Recorded) -> None:
     assert "#" not in text(history(5, gpus=0), runs), "processes of other machines have no use"
 
 
-def test_a_process_is_sampled_while_it_exists() -> None:
+def test_a_process_is_sampled_while_it_exists(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_followed", {})  # another test may have sampled this process
     first, second = machine.sample([os.getpid(), 2**22 + 1]), machine.sample([os.getpid()])
     assert {*first.processes} == {*second.processes} == {os.getpid()}
     percent, memory = second.processes[os.getpid()]
