@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from wdtui.problems.addition.config import RunConfig
-from wdtui.store.paths import FORM_NAME, LAYOUT_NAME
 from wdtui.store.store import Store
 from wdtui.support.outputs import FileError, check_file, filling, write_text, writing
+from wdtui.support.store_files import FORM_NAME, LAYOUT_NAME
 
 
 def names(folder: Path) -> list[str]:

@@ -15,8 +15,8 @@ import wdtui as api
 from wdtui.problems import files, registry
 from wdtui.problems.describe import described
 from wdtui.runs.worker import Worker
-from wdtui.store.paths import log_path
 from wdtui.store.store import Store
+from wdtui.support.store_files import log_path
 
 PROBLEM = '''
 import time, torch, wdtui

@@ -20,11 +20,11 @@ from wdtui.runs.sweeps import assign
 from wdtui.schema.curves import Point
 from wdtui.schema.steering import Steering
 from wdtui.store import migrations
-from wdtui.store.paths import log_path
 from wdtui.store.rows import change
 from wdtui.store.store import Status, Store, StoreError
 from wdtui.store.sweeps import Sweep
 from wdtui.studies.grid import Grid
+from wdtui.support.store_files import log_path
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from store_tools import CONFIG, append, claim, in_python, point
 from wdtui.runs.trainer import _opened_log
 from wdtui.store import database
 from wdtui.store.checkpoints import Checkpoints
-from wdtui.store.paths import log_path
 from wdtui.store.store import Status, Store
+from wdtui.support.store_files import log_path
 from wdtui.tui.form_memory import FormMemory, Kept
 
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0

@@ -27,10 +27,10 @@ from wdtui.runs.placement import batch_key, has_room
 from wdtui.runs.scheduler import Notice, Scheduler, _Job
 from wdtui.runs.worker import ChildDiedError, ChildWorker, Worker, _last_line
 from wdtui.schema.steering import Steering
-from wdtui.store.paths import log_path
 from wdtui.store.processes import this_process
 from wdtui.store.store import Status, Store
 from wdtui.support import machine
+from wdtui.support.store_files import log_path
 
 FOREVER = 1_000_000
 DEVICE = os.environ.get("WDTUI_TEST_DEVICE", "cpu")

@@ -13,12 +13,12 @@ from store_tools import CONFIG, append, in_python, point
 
 import wdtui
 from wdtui.runs.service import RefusedError, Service
-from wdtui.store.paths import log_path
 from wdtui.store.records import RunRecord, Status
 from wdtui.store.store import Store
 from wdtui.studies.branches import Branching
 from wdtui.studies.grid import Grid
 from wdtui.support.errors import WdtuiError
+from wdtui.support.store_files import log_path
 
 LIVE = {Status.RUNNING, Status.PAUSED}
 STATUSES = tuple(Status)

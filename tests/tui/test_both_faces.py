@@ -13,10 +13,10 @@ from wdtui.cli.main import main
 from wdtui.problems.addition.config import RunConfig
 from wdtui.runs.scheduler import Scheduler
 from wdtui.runs.sweeps import assign
-from wdtui.store.paths import log_path
 from wdtui.store.records import Status
 from wdtui.store.store import Store
 from wdtui.studies.grid import Grid
+from wdtui.support.store_files import log_path
 from wdtui.tui.app import WorkbenchApp
 
 Ask = Callable[..., Awaitable[str]]

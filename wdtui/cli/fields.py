@@ -37,7 +37,7 @@ DeviceOption = Annotated[
     ),
 ]
 _EXPERIMENT: Any = {
-    "help": "An experiment's or else a problem's name, or the path of a TOML file or a problem's file.",
+    "help": "The name of an experiment, else that of a problem; or the path of a TOML file or of a problem's file.",
     "autocompletion": completion.experiments,
 }
 ExperimentArgument = Annotated[str, typer.Argument(metavar="EXPERIMENT", **_EXPERIMENT)]

@@ -16,9 +16,9 @@ from wdtui.runs.executor import interrupt_waiting
 from wdtui.runs.service import NoQueue, Service
 from wdtui.runs.trainer import start_process
 from wdtui.runs.worker import SIGNALS, ChildWorker, Worker
-from wdtui.store.paths import log_path
 from wdtui.store.store import OwnershipLostError, RunBusyError, Status, Store, StoreError
 from wdtui.support.errors import TrainingError
+from wdtui.support.store_files import log_path
 from wdtui.support.text import clean
 
 _FOLLOW_SECONDS = 0.25

@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 from wdtui.problems.addition.config import RunConfig
-from wdtui.support.environment import own_environment
+from wdtui.support.environment import command_of, own_environment
 from wdtui.support.errors import TrainingError
 
 _SECONDS = 120.0
@@ -22,7 +22,7 @@ _CONFIG = RunConfig(width=16, train_size=320, validation_size=16, test_size=16, 
 
 def fault(device: str, seconds: float = _SECONDS) -> str:
     """What is wrong with a device, in a sentence; empty if it trains."""
-    command = [sys.executable, "-P", "-m", "wdtui.runs.probe", device]
+    command = command_of("wdtui.runs.probe", [device])
     try:
         tried = subprocess.run(command, env=own_environment(), capture_output=True, text=True, timeout=seconds)
     except subprocess.TimeoutExpired:

@@ -116,9 +116,12 @@ class Service:
 
     def branch(self, run_ids: Iterable[int], branching: Branching, *, threads: int | None = None) -> list[int]:
         """Train the branches of an experiment's runs; returns their numbers. After an error there are none."""
-        branches: list[int] = []
+        parents, branches = [self.store.run(run_id) for run_id in run_ids], list[int]()
+        for parent in parents:
+            for one in branching.of(parent.config):
+                forks.placed(one, parent)  # what cannot be forked is refused before anything is added
         try:
-            for parent in [self.store.run(run_id) for run_id in run_ids]:
+            for parent in parents:
                 for branch_id in forks.branch(self.store, parent, branching):
                     branches.append(branch_id)
         except BaseException:

@@ -20,8 +20,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, NoReturn
 
-from wdtui.store.paths import log_path
 from wdtui.support import environment, private
+from wdtui.support.store_files import log_path
 
 _MODULE = "wdtui.runs.child"
 
@@ -148,7 +148,7 @@ def start_anew(
     if answers:
         os.dup2(answers.fileno(), 1)
     arguments = _arguments(groups, job.device, job.threads) if groups else ["--bound"] if bound else []
-    os.execv(sys.executable, [sys.executable, "-P", "-m", _MODULE, str(folder), *arguments])
+    os.execv(sys.executable, environment.command_of(_MODULE, [str(folder), *arguments]))
 
 
 def jobs_from_stdin(folder: Path) -> Iterator[Job]:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wdtui.runs.trainer import Job, Trainer
-from wdtui.store.paths import log_path
 from wdtui.store.store import RunBusyError, RunRecord, RunStoppedError, Status, Store, StoreError
 from wdtui.support.errors import TrainingError, WdtuiError
+from wdtui.support.store_files import log_path
 from wdtui.support.text import number
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-from wdtui.store.paths import FILE_NAME
 from wdtui.store.records import StoreError
 from wdtui.store.store import Store
 from wdtui.support import private
-from wdtui.support.outputs import BESIDE_STORE, writing
+from wdtui.support.outputs import writing
+from wdtui.support.store_files import BESIDE_STORE, FILE_NAME
 
 _LOGS = "-wal", "-shm", "-journal"
 

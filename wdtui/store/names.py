@@ -8,7 +8,7 @@ import sqlite3
 from pathlib import Path
 
 from wdtui.schema.schema import Schema
-from wdtui.store.paths import FILE_NAME
+from wdtui.support.store_files import FILE_NAME
 
 _NEWEST = 200
 """The number of suggestions; a shell cannot usefully show more."""

@@ -25,7 +25,6 @@ from wdtui.store.checkpoints import Checkpoints, delete_checkpoints
 from wdtui.store.database import Database
 from wdtui.store.entries import read_commands, read_events
 from wdtui.store.observer import Observer
-from wdtui.store.paths import FILE_NAME, log_path
 from wdtui.store.points import add_measured, add_points, follow_points, points_of, read_points
 from wdtui.store.processes import Life, Owner, find_process, this_process
 from wdtui.store.records import (
@@ -61,6 +60,7 @@ from wdtui.store.rows import (
 from wdtui.store.seals import seal
 from wdtui.store.sweeps import Sweeps
 from wdtui.support.outputs import FileError
+from wdtui.support.store_files import FILE_NAME, log_path
 
 __all__ = [
     "Claim",

@@ -14,9 +14,11 @@ def own_environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)}
 
 
-def start_module(module: str, arguments: Sequence[str] = (), **options: Any) -> subprocess.Popen[Any]:
-    """Start `python -m MODULE`; `options` are those of Popen. Raises OSError.
+def command_of(module: str, arguments: Sequence[str] = ()) -> list[str]:
+    """The command that runs a module. With -P it imports nothing from the folder that it runs in."""
+    return [sys.executable, "-P", "-m", module, *arguments]
 
-    With -P it imports nothing from the folder that it runs in.
-    """
-    return subprocess.Popen([sys.executable, "-P", "-m", module, *arguments], env=own_environment(), **options)
+
+def start_module(module: str, arguments: Sequence[str] = (), **options: Any) -> subprocess.Popen[Any]:
+    """Start a module; `options` are those of Popen. Raises OSError."""
+    return subprocess.Popen(command_of(module, arguments), env=own_environment(), **options)

@@ -14,10 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wdtui.support.errors import WdtuiError
-
-BESIDE_STORE = "checkpoints", "logs", "form.json", "layouts.json"
-"""What a run store keeps in its folder beside its file. It moves with the store, and no output may replace it."""
-_STORE = "wdtui.sqlite3"
+from wdtui.support.store_files import BESIDE_STORE, FILE_NAME
 
 
 class FileError(WdtuiError):
@@ -104,7 +101,7 @@ def _check_place(path: Path) -> None:
     resolved = path.absolute().parent.resolve() / path.name
     for folder in resolved.parents:
         first = resolved.relative_to(folder).parts[0]
-        if first.startswith(_STORE) or (first in BESIDE_STORE and (folder / _STORE).exists()):
+        if first.startswith(FILE_NAME) or (first in BESIDE_STORE and (folder / FILE_NAME).exists()):
             raise FileError(f"{path} belongs to the run store in {folder}. Give another name.")
 
 

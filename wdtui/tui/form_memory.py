@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from wdtui.store.paths import FORM_NAME
+from wdtui.support.store_files import FORM_NAME
 from wdtui.tui.kept_file import KeptFile
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from wdtui.schema.chart import Chart
 from wdtui.schema.schema import Schema
-from wdtui.store.paths import LAYOUT_NAME
+from wdtui.support.store_files import LAYOUT_NAME
 from wdtui.tui.kept_file import KeptFile
 
 

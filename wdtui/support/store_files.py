@@ -1,4 +1,4 @@
-"""Paths in a store's folder."""
+"""The files in the folder of a run store."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ FORM_NAME = "form.json"
 """The last state of the launch form."""
 LAYOUT_NAME = "layouts.json"
 """The picked contents of charts and of the run table."""
+BESIDE_STORE = "checkpoints", "logs", FORM_NAME, LAYOUT_NAME
+"""What lies beside the store's own file. It moves with the store, and no output may replace it."""
 
 
 def log_path(folder: Path, run_id: int) -> Path:
