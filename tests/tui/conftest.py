@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
-from tui_tools import FakeScheduler, Recorded, at_rest
+from textual.css.stylesheet import Stylesheet
+from tui_tools import FakeScheduler, Recorded, at_rest, parsed_once
 
 from wdtui.tui.app import WorkbenchApp
 
@@ -32,6 +33,26 @@ def seen_at_rest_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """After each key Textual waits twice until the app has used next to no CPU for a while: its loop knows at once."""
     monkeypatch.setattr("textual.app.wait_for_idle", at_rest)
     monkeypatch.setattr("textual.pilot.wait_for_idle", at_rest)
+
+
+@pytest.fixture(autouse=True)
+def no_wait_for_the_next_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits until typing pauses is done after each key of a test."""
+    for name in ("app.TYPING_SECONDS", "widgets.chart_grid.TYPING_SECONDS", "key_order.TYPING_SECONDS"):
+        monkeypatch.setattr(f"wdtui.tui.{name}", 0.004)
+    for name in (
+        "workbench.SETTLE_SECONDS",
+        "sweep.SETTLE_SECONDS",
+        "sweep_form._SETTLE_SECONDS",
+        "run._SETTLE_SECONDS",
+    ):
+        monkeypatch.setattr(f"wdtui.tui.screens.{name}", 0.004)
+
+
+@pytest.fixture(autouse=True)
+def styles_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The apps of all tests share what Textual makes of a stylesheet."""
+    monkeypatch.setattr(Stylesheet, "_parse_rules", parsed_once)
 
 
 @pytest.fixture

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from textual._context import active_app
 from textual.command import CommandPalette
+from textual.css.model import RuleSet
+from textual.css.stylesheet import Stylesheet
 
 from wdtui.analysis.milestones import milestones
 from wdtui.problems.addition.config import RunConfig
@@ -26,6 +30,10 @@ from wdtui.tui.widgets.chart_grid import ChartGrid
 DATA = Path(__file__).parent / "data"
 _SOON_SECONDS = 0.1
 """Longer than the app waits before it draws what can wait."""
+_GLANCE_SECONDS, _CALM_SECONDS = 0.005, 0.05
+"""How long to look whether threads use CPU; one that has not used any for so long waits for something else."""
+_REPEATED = "set_interval#", "auto refresh ", "screen_update"
+"""How Textual names the timers that repeat: clocks, pictures that move, and the one that paints what has changed."""
 
 
 class FakeScheduler:
@@ -136,21 +144,37 @@ class Recorded:
 
 
 async def at_rest(min_sleep: float = 0.0, max_sleep: float = 1.0) -> None:
-    """Wait until the app has nothing to do: no callback, no thread at work, and no timer that is due soon."""
+    """Wait until the app has nothing to do: no callback, no thread that uses CPU, and no timer that is due soon."""
     loop: Any = asyncio.get_running_loop()
     end = loop.time() + max_sleep
-    while (now := loop.time()) < end:
+    calm = 0.0
+    while (now := loop.time()) < end and calm < _CALM_SECONDS:
         await asyncio.sleep(0)
         threads = loop._default_executor
         if loop._ready:
             continue
         if threads and len(threads._threads) > threads._idle_semaphore._value:
-            await asyncio.sleep(0.002)
+            used = time.process_time()
+            await asyncio.sleep(_GLANCE_SECONDS)
+            calm = calm + _GLANCE_SECONDS if time.process_time() - used < _GLANCE_SECONDS / 4 else 0.0
             continue
-        due = min((timer.when() for timer in loop._scheduled if not timer.cancelled()), default=end)
-        if due > now + _SOON_SECONDS:
+        soon = [timer for timer in loop._scheduled if timer.when() <= now + _SOON_SECONDS and not timer.cancelled()]
+        due = min((timer.when() for timer in soon if not _name(timer).startswith(_REPEATED)), default=None)
+        if due is not None:
+            await asyncio.sleep(max(due - now, 0.0))
+        elif (stack := active_app.get().screen_stack) and stack[-1]._update_timer._active.is_set():
+            stack[-1]._on_timer_update()
+        else:
             return
-        await asyncio.sleep(max(due - now, 0.0))
+
+
+def _name(timer: Any) -> str:
+    """The name that Textual has given to the task that a timer of the loop wakes; empty for others."""
+    for future in timer._args or ():
+        for call, _ in getattr(future, "_callbacks", None) or ():
+            if isinstance(task := getattr(call, "__self__", None), asyncio.Task):
+                return task.get_name()
+    return ""
 
 
 async def settle(pilot: Any) -> None:
@@ -227,3 +251,14 @@ def svg(app: WorkbenchApp) -> str:
     """The screen as an SVG without what differs from one drawing to the next."""
     drawn = app.export_screenshot(title="wdtui")
     return aligned(re.sub(r"terminal-\d+", "terminal", drawn))
+
+
+_parse, _parsed = Stylesheet._parse_rules, dict[Any, list[RuleSet]]()
+
+
+def parsed_once(sheet: Stylesheet, *text: Any, **where: Any) -> list[RuleSet]:
+    """The rules of a text in a stylesheet, from memory where they are known."""
+    key = (text, *sorted(where.items()), *sorted(sheet._variables.items()))
+    if key not in _parsed:
+        _parsed[key] = _parse(sheet, *text, **where)
+    return _parsed[key]
