@@ -16,6 +16,7 @@ import atexit
 import contextlib
 import gc
 import importlib
+import io
 import json
 import os
 import select
@@ -23,6 +24,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -202,37 +204,63 @@ def _serve(answering: socket.socket) -> dict[str, Any]:
     """Fork a process for each message until stdin ends. Returns in each of them, with its message."""
     for name in _IMPORTED:
         importlib.import_module(name)
+    _warm_up()
     environment.start_module = start_module  # type: ignore[assignment]
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    ended, ending = socket.socketpair()
+    ending.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(ending.fileno(), warn_on_full_buffer=False)
+    told_of: dict[int, int] = {}
     gc.freeze()
     while True:
-        ready, _, _ = select.select([0, answering], [], [])
+        ready, _, _ = select.select([0, answering, ended], [], [])
         if 0 in ready:
             sys.exit()
+        if ended in ready:
+            ended.recv(4096)
+            _tell_ends(told_of)
+        if answering not in ready:
+            continue
         data, (*streams, told), _, _ = socket.recv_fds(answering, MOST_BYTES, 4)
-        if not os.fork() and not _watched(streams, told):
-            return json.loads(data)
-        for descriptor in (*streams, told):
+        pid = os.fork()
+        if not pid:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for descriptor in (ended.detach(), ending.detach(), told, *told_of.values()):
+                os.close(descriptor)
+            for number, descriptor in enumerate(streams):
+                os.dup2(descriptor, number)
+        for descriptor in streams:
             os.close(descriptor)
+        if not pid:
+            return json.loads(data)
+        told_of[pid] = told
+        _tell(told, pid)
 
 
-def _watched(streams: list[int], told: int) -> None:
-    """Fork the process and return in it. The process between tells its id and how it ends."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    pid = os.fork()
-    if not pid:
-        os.close(told)
-        for number, descriptor in enumerate(streams):
-            os.dup2(descriptor, number)
-    for descriptor in streams:
-        os.close(descriptor)
-    if not pid:
-        return
+def _tell_ends(told_of: dict[int, int]) -> None:
+    """Tell those who wait for processes that have ended how they ended."""
+    with contextlib.suppress(ChildProcessError):
+        while (found := os.waitpid(-1, os.WNOHANG)) != (0, 0):
+            told = told_of.pop(found[0])
+            _tell(told, os.waitstatus_to_exitcode(found[1]))
+            os.close(told)
+
+
+def _tell(told: int, number: int) -> None:
     with contextlib.suppress(BrokenPipeError):
-        os.write(told, f"{pid}\n".encode())
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        os.write(told, f"{code}\n".encode())
-    os._exit(0)
+        os.write(told, f"{number}\n".encode())
+
+
+def _warm_up() -> None:
+    """Train a tiny run, so that all is imported and made that processes share."""
+    from wdtui.cli.main import main
+
+    tiny = "run training-curves --headless --width 8 --epochs 2 --train-size 160 --threads 1".split()
+    said = io.StringIO()
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        if main([*tiny, "--store", folder]):
+            raise RuntimeError(said.getvalue())
 
 
 def _run(message: dict[str, Any]) -> int:

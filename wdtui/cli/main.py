@@ -10,6 +10,8 @@ import os
 import signal
 import sys
 import traceback
+from functools import cache
+from typing import Any
 
 from wdtui.support.errors import TrainingError, WdtuiError
 
@@ -51,12 +53,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(given: list[str]) -> int:
+    result = command().main(given, prog_name="wdtui", standalone_mode=False)
+    return result if isinstance(result, int) else 0
+
+
+@cache
+def command() -> Any:
+    """All commands with all their flags, made once in a process."""
     import typer
 
     from wdtui.cli.root import app
 
-    result = typer.main.get_command(app).main(given, prog_name="wdtui", standalone_mode=False)
-    return result if isinstance(result, int) else 0
+    return typer.main.get_command(app)
 
 
 def _open_app() -> int:
