@@ -55,11 +55,15 @@ class Scene:
             prepare = dying_in_a_checkpoint(random.randint(1, 12), self._first_to_die)
         elif moment == "commit":
             prepare = dying_in_a_commit(random.randint(1, 40), self._first_to_die)
-        pid = forked(partial(self._perform, work, prepare))
+        asked, asking = os.pipe()
+        pid = forked(partial(self._perform, work, prepare, asking))
+        os.close(asking)
         if moment == "training":
             time.sleep(random.random() * 0.4)
             self._kill_one(pid)
         code = ended(pid)
+        os.read(asked, 1)  # ends when all processes that the command has asked for are written down
+        os.close(asked)
         self.commands_killed += code in _KILLED
         return code
 
@@ -99,13 +103,13 @@ class Scene:
 
     # In the process of the command
 
-    def _perform(self, work: Callable[[], int], prepare: Prepare) -> None:
+    def _perform(self, work: Callable[[], int], prepare: Prepare, asking: int) -> None:
         said = os.open(self.folder / "output", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         _take_over(os.open(os.devnull, os.O_RDONLY), said, said)
         train_hastily()
         prepare()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        forked(partial(self._serve, ours, theirs))
+        forked(partial(self._serve, ours, theirs, asking))
         theirs.close()
         ask(ours)
         environment.start_module = _started
@@ -121,7 +125,7 @@ class Scene:
 
     # In the server
 
-    def _serve(self, ours: socket.socket, theirs: socket.socket) -> None:
+    def _serve(self, ours: socket.socket, theirs: socket.socket, asking: int) -> None:
         """Fork a training process for each message, until the command is gone."""
         ours.close()
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -129,15 +133,15 @@ class Scene:
             message, pipes, _, _ = socket.recv_fds(theirs, MOST_BYTES, 4)
             if not message:
                 return
-            forked(partial(self._watch, json.loads(message)["arguments"], *pipes))
+            forked(partial(self._watch, json.loads(message)["arguments"], asking, *pipes))
             for pipe in pipes:
                 os.close(pipe)
 
-    def _watch(self, arguments: list[str], stdin: int, stdout: int, stderr: int, told: int) -> None:
+    def _watch(self, arguments: list[str], asking: int, stdin: int, stdout: int, stderr: int, told: int) -> None:
         """Fork the training process; tell its id, and how it has ended."""
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        pid = forked(partial(self._train, arguments, stdin, stdout, stderr, told))
-        for pipe in (stdin, stdout, stderr):
+        pid = forked(partial(self._train, arguments, asking, stdin, stdout, stderr, told))
+        for pipe in (asking, stdin, stdout, stderr):
             os.close(pipe)
         with contextlib.suppress(BrokenPipeError):
             os.write(told, f"{pid}\n".encode())
@@ -146,9 +150,10 @@ class Scene:
         with contextlib.suppress(BrokenPipeError):
             os.write(told, f"{code}\n".encode())
 
-    def _train(self, arguments: list[str], stdin: int, stdout: int, stderr: int, told: int) -> None:
+    def _train(self, arguments: list[str], asking: int, stdin: int, stdout: int, stderr: int, told: int) -> None:
         os.setsid()
         self._write_down(os.getpid())
+        os.close(asking)
         _take_over(stdin, stdout, stderr)
         os.close(told)
         os._exit(child.main(arguments))
