@@ -10,6 +10,7 @@ from typing import Any
 
 import forked
 import pytest
+from haste import look_often
 from hypothesis import settings
 
 os.environ.pop("NO_COLOR", None)
@@ -17,6 +18,7 @@ os.environ.pop("TEXTUAL_THEME", None)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # wdtui is compiled once, and not in each of a hundred processes
 os.environ["OMP_NUM_THREADS"] = "1"  # test processes that share the cores would wait for each other's threads
 sys.dont_write_bytecode = False
+look_often()
 settings.register_profile("wdtui", deadline=None)  # how long an example takes depends on what else the machine does
 settings.load_profile("wdtui")
 

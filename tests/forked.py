@@ -31,6 +31,8 @@ import traceback
 from collections.abc import Sequence
 from typing import IO, Any
 
+from haste import look_often
+
 from wdtui.support import environment
 from wdtui.support.environment import own_environment
 
@@ -204,6 +206,7 @@ def _serve(answering: socket.socket) -> dict[str, Any]:
     """Fork a process for each message until stdin ends. Returns in each of them, with its message."""
     for name in _IMPORTED:
         importlib.import_module(name)
+    look_often()
     _warm_up()
     environment.start_module = start_module  # type: ignore[assignment]
     ended, ending = socket.socketpair()
@@ -256,7 +259,19 @@ def _warm_up() -> None:
     """Train a tiny run, so that all is imported and made that processes share."""
     from wdtui.cli.main import main
 
-    tiny = "run training-curves --headless --width 8 --epochs 2 --train-size 160 --threads 1".split()
+    tiny = [
+        "run",
+        "training-curves",
+        "--headless",
+        "--width",
+        "8",
+        "--epochs",
+        "2",
+        "--train-size",
+        "160",
+        "--threads",
+        "1",
+    ]
     said = io.StringIO()
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         if main([*tiny, "--store", folder]):

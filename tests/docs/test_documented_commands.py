@@ -163,13 +163,20 @@ def test_every_documented_command_works(command: Command, folder: Path, capsys: 
         (folder / "mine.py").unlink()
     status = main(command.shortened)
     said = capsys.readouterr()
-    assert status in (VERDICTS if "verify" in command.words else (0,)), said.err
+    assert status in (VERDICTS if "verify" in command.words else (0,)), said.err + tracebacks(folder)
     assert "Traceback" not in said.err and "internal error" not in said.err
     if "--output" in command.words:
         assert (folder / command.words[command.words.index("--output") + 1]).exists()
     if "--detach" in command.words:
         with Store(folder / "store") as store:
             until(lambda: store.find("last").status == Status.DONE)
+
+
+def tracebacks(folder: Path) -> str:
+    """Those of all runs that have failed."""
+    with Store(folder / "store") as store:
+        events = [event for run in store.runs() for event in store.events(run.id)]
+    return "\n".join(event.data["traceback"] for event in events if event.kind == "error")
 
 
 @pytest.mark.parametrize("command", of_kind("module"))

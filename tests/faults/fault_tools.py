@@ -18,9 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from wdtui.cli import headless
 from wdtui.problems.addition.config import RunConfig
-from wdtui.runs import child, completion, runner
+from wdtui.runs import child, runner
 from wdtui.runs.checks import check_run
 from wdtui.store import checkpoints
 from wdtui.store.checkpoints import Checkpoints
@@ -60,10 +59,9 @@ def training(folder: Path, run_id: int, prepare: Prepare = lambda: None) -> int:
 
 
 def train_hastily() -> None:
-    """Have this process look, write down and save as often as can be, and so what it forks."""
+    """Have this process write down and save as often as can be, and so what it forks."""
     runner._POLL_SECONDS, runner._REPORT_SHARE = 0.005, 1.0
     runner._CHECKPOINT_SECONDS, runner._CHECKPOINT_SHARE = 0.02, 1.0
-    completion._LOOK_SECONDS = child._LOOK_SECONDS = headless._FOLLOW_SECONDS = 0.02
 
 
 def ended(pid: int) -> int:
