@@ -259,22 +259,11 @@ def _warm_up() -> None:
     """Train a tiny run, so that all is imported and made that processes share."""
     from wdtui.cli.main import main
 
-    tiny = [
-        "run",
-        "training-curves",
-        "--headless",
-        "--width",
-        "8",
-        "--epochs",
-        "2",
-        "--train-size",
-        "160",
-        "--threads",
-        "1",
-    ]
+    run = ["run", "training-curves", "--headless", "--threads", "1"]
+    tiny = ["--width", "8", "--epochs", "2", "--train-size", "160"]
     said = io.StringIO()
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        if main([*tiny, "--store", folder]):
+        if main([*run, *tiny, "--store", folder]):
             raise RuntimeError(said.getvalue())
 
 

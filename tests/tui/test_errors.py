@@ -129,6 +129,7 @@ async def test_no_action_ends_the_app_while_the_store_is_locked(
                 said |= messages(app)
                 while app.screen is not screen:
                     app.pop_screen()
+        await app.workers.wait_for_complete([one for one in app.workers if one.group == "aside"])
         assert LOCKED in said
 
 
