@@ -11,10 +11,9 @@ import pytest
 import typer
 
 from wdtui.cli.examples import EXAMPLES
-from wdtui.cli.main import main
-from wdtui.cli.root import app
+from wdtui.cli.main import all_commands, main
 
-ROOT = typer.main.get_command(app)
+ROOT = all_commands()
 
 
 def commands(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:

@@ -6,11 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-import typer
 from command_line import TINY, until
 
-from wdtui.cli.main import main
-from wdtui.cli.root import app
+from wdtui.cli.main import all_commands, main
 from wdtui.problems.addition.config import RunConfig
 from wdtui.store.store import Store
 
@@ -61,7 +59,7 @@ def test_every_command_with_a_store_accepts_the_global_option() -> None:
             return [(path, command)]
         return [leaf for name, one in inner.items() for leaf in leaves(one, (*path, name))]
 
-    root = typer.main.get_command(app)
+    root = all_commands()
     asked = 0
     for path, command in leaves(root):
         option = next((one for one in command.params if one.name == "store"), None)  # type: ignore[attr-defined]

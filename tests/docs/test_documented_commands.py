@@ -22,7 +22,6 @@ from typing import Any
 
 import pytest
 import torch
-import typer
 from command_line import until
 from documented import (
     CHECKED,
@@ -42,8 +41,7 @@ from documented import (
 from exchange_tools import stored_run, write_original
 from forked import run_module
 
-from wdtui.cli.main import main
-from wdtui.cli.root import app
+from wdtui.cli.main import all_commands, main
 from wdtui.problems import files
 from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.describe import described
@@ -267,7 +265,7 @@ def test_documented_setup_commands_match_the_project(command: Command, request: 
 
 @pytest.mark.parametrize("command", [*of(inline()), *of_kind("exception")])
 def test_commands_in_the_text_exist(command: Command) -> None:
-    level, words = typer.main.get_command(app), list(command.words[1:])
+    level, words = all_commands(), list(command.words[1:])
     while hasattr(level, "commands") and words and not words[0].startswith("-") and words[0] != "…":
         level = level.commands[words.pop(0)]
     known = {name for parameter in level.params for name in (*parameter.opts, *parameter.secondary_opts)}

@@ -181,7 +181,9 @@ def test_branches_can_be_added_before_their_run_is_trained(store: Store) -> None
         SCHEMA, {"at_epoch": 6, "branches": [{}, {"bn_epsilon": "0.5:4"}, {"weight_decay": 0.0}]}
     )
     run_id = store.add_run(TINY)
-    unchanged, risen, free = (trained(store, one) for one in forks.branch(store, store.run(run_id), branching))
+    parent = store.run(run_id)
+    queued = [forks.queue(store, parent, one, experiment="") for one in forks.branches(parent, branching)]
+    unchanged, risen, free = (trained(store, one) for one in queued)
     assert [run.name for run in (unchanged, risen, free)] == ["unchanged", "ε → 0.5 over 4 epochs", "λ → 0"]
     assert_equal(store.curves(unchanged.id), store.curves(trained(store, run_id).id))
     assert measured(store.curves(risen.id))[6] != measured(store.curves(free.id))[6]

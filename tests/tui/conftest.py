@@ -38,15 +38,8 @@ def seen_at_rest_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def no_wait_for_the_next_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits until typing pauses is done after each key of a test."""
-    for name in ("app.TYPING_SECONDS", "widgets.chart_grid.TYPING_SECONDS", "key_order.TYPING_SECONDS"):
+    for name in ("key_order.TYPING_SECONDS", "screens.sweep_form._SETTLE_SECONDS", "screens.run._SETTLE_SECONDS"):
         monkeypatch.setattr(f"wdtui.tui.{name}", 0.004)
-    for name in (
-        "workbench.SETTLE_SECONDS",
-        "sweep.SETTLE_SECONDS",
-        "sweep_form._SETTLE_SECONDS",
-        "run._SETTLE_SECONDS",
-    ):
-        monkeypatch.setattr(f"wdtui.tui.screens.{name}", 0.004)
 
 
 @pytest.fixture(autouse=True)

@@ -370,7 +370,7 @@ async def test_quitting_while_a_sweep_is_queued_leaves_none_of_its_runs_behind(
 async def test_quitting_while_forks_are_queued_leaves_none_of_them_behind(
     make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scheduler, (begun, released) = FakeScheduler(), slowed("wdtui.runs.forks.branch", monkeypatch)
+    scheduler, (begun, released) = FakeScheduler(), slowed("wdtui.runs.forks.queue", monkeypatch)
     app, runs = make_app(scheduler), len(load("raise-epsilon").cells())
     async with app.run_test(size=(120, 40)) as pilot:
         await select(pilot, "raise-epsilon")

@@ -12,6 +12,7 @@ from tui_tools import Recorded, drawn, press, settle
 from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Point
 from wdtui.store.records import Status
+from wdtui.tui import key_order
 from wdtui.tui.feed import Feed
 from wdtui.tui.identity import Identities
 from wdtui.tui.subjects import subjects, whole_span
@@ -144,6 +145,18 @@ async def test_the_view_follows_the_cursor_beyond_a_zoomed_part(
         await press(pilot, "plus", "plus", "plus", *("left",) * 40)
         low, high = grid._view.span or (0, 0)
         assert low <= (grid._view.cursor or 0) <= high < 10_140
+
+
+async def test_while_a_person_types_only_the_current_chart_is_drawn(
+    recorded: Recorded, make_app: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded.add("demo")
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        grid = await on_the_demo(pilot)
+        assert grid._waiting == []
+        monkeypatch.setattr(key_order, "TYPING_SECONDS", 1000)
+        await pilot.press("left")
+        assert grid._waiting and grid._current not in grid._waiting
 
 
 async def test_the_0_key_resets_every_setting_of_the_charts(recorded: Recorded, make_app: Callable[..., Any]) -> None:

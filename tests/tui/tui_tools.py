@@ -30,7 +30,7 @@ from wdtui.tui.widgets.chart_grid import ChartGrid
 DATA = Path(__file__).parent / "data"
 _SOON_SECONDS = 0.1
 """Longer than the app waits before it draws what can wait."""
-_GLANCE_SECONDS, _CALM_SECONDS = 0.005, 0.05
+_GLANCE_SECONDS, _CALM_SECONDS = 0.005, 0.1
 """How long to look whether threads use CPU; one that has not used any for so long waits for something else."""
 _REPEATED = "set_interval#", "auto refresh ", "screen_update"
 """How Textual names the timers that repeat: clocks, pictures that move, and the one that paints what has changed."""

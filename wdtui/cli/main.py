@@ -53,12 +53,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(given: list[str]) -> int:
-    result = command().main(given, prog_name="wdtui", standalone_mode=False)
+    result = all_commands().main(given, prog_name="wdtui", standalone_mode=False)
     return result if isinstance(result, int) else 0
 
 
 @cache
-def command() -> Any:
+def all_commands() -> Any:
     """All commands with all their flags, made once in a process."""
     import typer
 

@@ -53,13 +53,9 @@ def check_trained_here(store: Store, run: RunRecord) -> None:
         )
 
 
-def branch(store: Store, parent: RunRecord, branching: Branching) -> Iterator[int]:
-    """Queue the branches of a run of an experiment, also where it has not come so far; yield the number of each.
-
-    Raises ConfigError for a run without the blow-up before which it is to be forked.
-    """
-    for one in branching.of(parent.config):
-        yield queue(store, parent, placed(one, parent), experiment=parent.experiment)
+def branches(parent: RunRecord, branching: Branching) -> list[Branch]:
+    """The branches of a run of an experiment, each with its step; raises ConfigError as `placed` does."""
+    return [placed(one, parent) for one in branching.of(parent.config)]
 
 
 def queue(store: Store, parent: RunRecord, branch: Branch, *, experiment: str) -> int:

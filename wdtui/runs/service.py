@@ -116,21 +116,19 @@ class Service:
 
     def branch(self, run_ids: Iterable[int], branching: Branching, *, threads: int | None = None) -> list[int]:
         """Train the branches of an experiment's runs; returns their numbers. After an error there are none."""
-        parents, branches = [self.store.run(run_id) for run_id in run_ids], list[int]()
-        for parent in parents:
-            for one in branching.of(parent.config):
-                forks.placed(one, parent)  # what cannot be forked is refused before anything is added
+        parents = [self.store.run(run_id) for run_id in run_ids]
+        planned = [(parent, branch) for parent in parents for branch in forks.branches(parent, branching)]
+        numbers: list[int] = []
         try:
-            for parent in parents:
-                for branch_id in forks.branch(self.store, parent, branching):
-                    branches.append(branch_id)
+            for parent, branch in planned:
+                numbers.append(forks.queue(self.store, parent, branch, experiment=parent.experiment))
         except BaseException:
             with contextlib.suppress(StoreError):
-                self.store.delete(branches)
+                self.store.delete(numbers)
             raise
-        self._asked |= dict.fromkeys(branches)
-        self._queue.submit(*branches, device=self._device, threads=threads)
-        return branches
+        self._asked |= dict.fromkeys(numbers)
+        self._queue.submit(*numbers, device=self._device, threads=threads)
+        return numbers
 
     # Runs that are there
 

@@ -26,6 +26,7 @@ from wdtui.schema.steering import from_json
 from wdtui.store.records import RunRecord, StoreError
 from wdtui.support import private
 from wdtui.support.files import read_regular
+from wdtui.support.store_files import CHECKPOINTS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,7 +77,7 @@ class Checkpoints:
         `hold` is called before files are put in place or removed. An exception that it raises prevents that.
         """
         self._store_folder = store_folder
-        self.folder = store_folder / "checkpoints" / f"{run_id}-{created:.6f}"
+        self.folder = store_folder / CHECKPOINTS / f"{run_id}-{created:.6f}"
         self._config = config
         self._limit = config.keep_megabytes * 1e6 if config else math.inf
         """The maximum size of all checkpoints, in bytes. The newest ones are kept whatever their size."""
@@ -259,7 +260,7 @@ def delete_checkpoints(store_folder: Path, run: RunRecord) -> None:
     if not run.damaged:
         Checkpoints(store_folder, run.id, run.created).delete()
         return
-    folders = list((store_folder / "checkpoints").glob(f"{run.id}-*"))
+    folders = list((store_folder / CHECKPOINTS).glob(f"{run.id}-*"))
     if len(folders) == 1:
         shutil.rmtree(folders[0], ignore_errors=True)
 

@@ -9,10 +9,12 @@ FORM_NAME = "form.json"
 """The last state of the launch form."""
 LAYOUT_NAME = "layouts.json"
 """The picked contents of charts and of the run table."""
-BESIDE_STORE = "checkpoints", "logs", FORM_NAME, LAYOUT_NAME
+CHECKPOINTS, LOGS = "checkpoints", "logs"
+"""Folders with a folder, or a file, of each run."""
+BESIDE_STORE = CHECKPOINTS, LOGS, FORM_NAME, LAYOUT_NAME
 """What lies beside the store's own file. It moves with the store, and no output may replace it."""
 
 
 def log_path(folder: Path, run_id: int) -> Path:
     """The file for the errors of the processes that trained a run."""
-    return folder / "logs" / f"run-{run_id}.log"
+    return folder / LOGS / f"run-{run_id}.log"

@@ -23,13 +23,13 @@ from wdtui.store.records import LIVE, RunRecord
 from wdtui.store.store import Store
 from wdtui.support.errors import WdtuiError
 from wdtui.support.third_party import drop_notification, notifications
-from wdtui.tui import Opening, terminal, theme
+from wdtui.tui import Opening, key_order, terminal, theme
 from wdtui.tui.colour_codes import sparing
 from wdtui.tui.controls import Controls
 from wdtui.tui.feed import Feed, Snapshot
 from wdtui.tui.fewer_colours import BrightGreys, SixteenColours
 from wdtui.tui.identity import Identities
-from wdtui.tui.key_order import TYPING_SECONDS, KeyOrder
+from wdtui.tui.key_order import KeyOrder
 from wdtui.tui.keymap import keymap
 from wdtui.tui.layouts import Layouts
 from wdtui.tui.palette import Actions
@@ -194,7 +194,7 @@ class WorkbenchApp(KeyOrder):
     def _read_on(self) -> None:
         """Read the next points of a run with very many, between the keys of a person who types."""
         if self.typing:
-            self.set_timer(TYPING_SECONDS, self._read_on)
+            self.set_timer(key_order.TYPING_SECONDS, self._read_on)
         else:
             self._reading_on = False
             self.look()

@@ -18,7 +18,10 @@ from textual.errors import NoWidget
 _QUIET_ROUNDS = 2
 """A message that a widget sends in reply to another may be missed in one round, but not in two."""
 TYPING_SECONDS = 0.08
-"""How long after a key what can wait does wait: by then the key is painted, and the next one is not yet due."""
+"""How long after a key what can wait does wait, such as the points of a run that the cursor may only pass.
+
+By then the key is painted, and the next one is not yet due.
+"""
 
 
 class KeyOrder(App[None]):

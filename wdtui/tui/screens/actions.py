@@ -23,9 +23,6 @@ from wdtui.tui.widgets.chart_grid import ChartGrid
 if TYPE_CHECKING:
     from wdtui.tui.app import WorkbenchApp
 
-SETTLE_SECONDS = 0.08
-"""How long the cursor must stay on a run before its points are read."""
-
 
 class RunScreen(Screen[None]):
     """A screen with charts and a run for the keys to act on."""

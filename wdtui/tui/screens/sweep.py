@@ -21,11 +21,11 @@ from wdtui.schema.hyperparameters import Value
 from wdtui.store.records import RunRecord, StoreError
 from wdtui.store.sweeps import Sweep
 from wdtui.support.text import clean
-from wdtui.tui import keys
+from wdtui.tui import key_order, keys
 from wdtui.tui.feed import Snapshot
 from wdtui.tui.figures import Figure, figure
 from wdtui.tui.keymap import key_of
-from wdtui.tui.screens.actions import SETTLE_SECONDS, RunScreen
+from wdtui.tui.screens.actions import RunScreen
 from wdtui.tui.subjects import subjects
 from wdtui.tui.view import View
 from wdtui.tui.widgets.chart import ChartPanel
@@ -176,7 +176,7 @@ class SweepView(RunScreen):
         wanted = self._run_ids
         shown = [one for one in self.workbench.snapshot.shown if one.run.id in wanted]
         if wanted and not shown and self._settling is None:
-            self._settling = self.set_timer(SETTLE_SECONDS, self._read_curves)
+            self._settling = self.set_timer(key_order.TYPING_SECONDS, self._read_curves)
         charts = self._schema.charts_of(shown[0].curves.names if shown else ())
         metric = self._shown_metrics[-1]
         chart = next((one for one in charts if metric in (trace.metric for trace in one.traces)), charts[0])

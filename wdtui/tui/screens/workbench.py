@@ -24,12 +24,12 @@ from wdtui.store.records import RunRecord
 from wdtui.studies.experiments import Experiment
 from wdtui.studies.grid import Grid
 from wdtui.support import machine
-from wdtui.tui import keys
+from wdtui.tui import key_order, keys
 from wdtui.tui.feed import Snapshot
 from wdtui.tui.form_memory import FormMemory
 from wdtui.tui.keymap import key_of
 from wdtui.tui.load import LoadHistory
-from wdtui.tui.screens.actions import SETTLE_SECONDS, RunScreen
+from wdtui.tui.screens.actions import RunScreen
 from wdtui.tui.screens.sweep_form import SweepForm, SweepList
 from wdtui.tui.status_line import headline, status_line
 from wdtui.tui.widgets.chart import ChartPanel
@@ -163,7 +163,9 @@ class Workbench(RunScreen):
         grid.greeting = f"Press Enter to train {what}." if not snapshot.runs and self.has_class("-narrow") else ""
         grid.show(snapshot.shown)
         if self.table.group and self._settling is None and self.workbench.feed.wanted != tuple(self._to_show()):
-            self._settling = self.set_timer(SETTLE_SECONDS, self._show_selected)  # another cell is the best by now
+            self._settling = self.set_timer(
+                key_order.TYPING_SECONDS, self._show_selected
+            )  # another cell is the best by now
         self.form.use_runs(snapshot.runs)
         self._update_texts()
 
@@ -250,7 +252,7 @@ class Workbench(RunScreen):
         event.stop()
         if self._settling is not None:
             self._settling.stop()
-        self._settling = self.set_timer(SETTLE_SECONDS, self._show_selected)
+        self._settling = self.set_timer(key_order.TYPING_SECONDS, self._show_selected)
 
     # Starting
 

@@ -16,10 +16,11 @@ from textual.containers import Container
 from wdtui.runs.query import QueryError, find_step
 from wdtui.schema.chart import Chart
 from wdtui.schema.schema import Schema
+from wdtui.tui import key_order
 from wdtui.tui.feed import Shown
 from wdtui.tui.figures import Figure, figure, milestones_of, title, written_values
 from wdtui.tui.identity import Identity
-from wdtui.tui.key_order import TYPING_SECONDS, KeyOrder
+from wdtui.tui.key_order import KeyOrder
 from wdtui.tui.layouts import Layouts, Picked
 from wdtui.tui.readouts import comparison, legend, place_text, readout
 from wdtui.tui.subjects import Subject, axes_of, position, positions, subjects, whole_span
@@ -164,7 +165,7 @@ class ChartGrid(Container):
         """Draw the charts that wait, one at a time and not while a person types."""
         while self._waiting and self.is_attached:
             if isinstance(self.app, KeyOrder) and self.app.typing:
-                self.set_timer(TYPING_SECONDS, self._draw_others)
+                self.set_timer(key_order.TYPING_SECONDS, self._draw_others)
                 return
             self._draw_one()
             await asyncio.sleep(_BREATH)
