@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tui_tools
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+from textual._compositor import Compositor
 from textual.css.stylesheet import Stylesheet
 from tui_tools import FakeScheduler, Recorded, at_rest, parsed_once
 
@@ -46,6 +48,12 @@ def no_wait_for_the_next_key(monkeypatch: pytest.MonkeyPatch) -> None:
 def styles_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The apps of all tests share what Textual makes of a stylesheet."""
     monkeypatch.setattr(Stylesheet, "_parse_rules", parsed_once)
+
+
+@pytest.fixture(autouse=True)
+def painted_when_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys that a test types one after the other are not painted each on its own."""
+    monkeypatch.setattr(Compositor, "render_update", tui_tools.painted_when_looked_at)
 
 
 @pytest.fixture

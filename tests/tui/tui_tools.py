@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from textual._compositor import Compositor
 from textual._context import active_app
 from textual.command import CommandPalette
 from textual.css.model import RuleSet
@@ -177,6 +178,14 @@ def _name(timer: Any) -> str:
     return ""
 
 
+_render = Compositor.render_update
+
+
+def painted_when_looked_at(compositor: Compositor, full: bool = False, **options: Any) -> Any:
+    """What Textual would paint is kept until a test looks: by a picture, or with `settle`."""
+    return _render(compositor, full=True, **options) if full else None
+
+
 async def settle(pilot: Any) -> None:
     """Let the app take in the store, the table its cursor and the palette its search, and paint all charts."""
     for _ in range(2):
@@ -193,6 +202,8 @@ async def settle(pilot: Any) -> None:
     if isinstance(pilot.app.screen, CommandPalette):
         await until_still(pilot)
     await pilot.pause()
+    if stack := pilot.app.screen_stack:
+        _render(stack[-1]._compositor, screen_stack=pilot.app._background_screens)
 
 
 async def until(pilot: Any, condition: Callable[[], bool]) -> None:
