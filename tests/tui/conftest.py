@@ -14,6 +14,7 @@ from textual._compositor import Compositor
 from textual.css.stylesheet import Stylesheet
 from tui_tools import FakeScheduler, Recorded, at_rest, parsed_once
 
+from wdtui.studies import experiments
 from wdtui.tui.app import WorkbenchApp
 
 SNAPSHOTS = Path(__file__).parents[2] / "snapshots"
@@ -54,6 +55,12 @@ def styles_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def painted_when_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys that a test types one after the other are not painted each on its own."""
     monkeypatch.setattr(Compositor, "render_update", tui_tools.painted_when_looked_at)
+
+
+@pytest.fixture(autouse=True)
+def experiments_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The apps of all tests share the experiments that come with wdtui."""
+    monkeypatch.setattr(experiments, "load", tui_tools.loaded_once)
 
 
 @pytest.fixture

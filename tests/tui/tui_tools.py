@@ -23,6 +23,7 @@ from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Curves, Point
 from wdtui.store.records import Status
 from wdtui.store.store import Store
+from wdtui.studies import experiments
 from wdtui.tui.app import WorkbenchApp
 from wdtui.tui.picture import aligned
 from wdtui.tui.screens.experiments import Gallery
@@ -178,6 +179,19 @@ def _name(timer: Any) -> str:
     return ""
 
 
+_load, _loaded = experiments.load, dict[Path, experiments.Experiment]()
+
+
+def loaded_once(name: str) -> experiments.Experiment:
+    """An experiment, from memory where it is one that comes with wdtui and was loaded before."""
+    if name not in experiments.names():
+        return _load(name)
+    path = experiments.folder() / name
+    if path not in _loaded:
+        _loaded[path] = _load(name)
+    return _loaded[path]
+
+
 _render = Compositor.render_update
 
 
@@ -269,7 +283,7 @@ _parse, _parsed = Stylesheet._parse_rules, dict[Any, list[RuleSet]]()
 
 def parsed_once(sheet: Stylesheet, *text: Any, **where: Any) -> list[RuleSet]:
     """The rules of a text in a stylesheet, from memory where they are known."""
-    key = (text, *sorted(where.items()), *sorted(sheet._variables.items()))
+    key = text, frozenset(where.items()), frozenset(sheet._variables.items())
     if key not in _parsed:
         _parsed[key] = _parse(sheet, *text, **where)
     return _parsed[key]

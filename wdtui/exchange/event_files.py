@@ -6,7 +6,6 @@ Needs the extra `tensorboard`.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +27,7 @@ from wdtui.schema.hyperparameters import ConfigError, format_value
 from wdtui.store.records import Status
 from wdtui.store.rescue import whole
 from wdtui.store.store import Store
-from wdtui.store.sweeps import fingerprint
+from wdtui.store.sweeps import fingerprint, fingerprint_of
 from wdtui.support.errors import WdtuiError
 from wdtui.support.files import check_regular
 from wdtui.support.text import clean
@@ -114,7 +113,7 @@ def read(folder: Path) -> tuple[list[Recorded], list[str]]:
 def imported_before(store: Store, recorded: Recorded) -> int | None:
     """The run that an earlier import of the same config and points created, or None."""
     curves = Curves.of(recorded.config.columns, recorded.points)
-    config = fingerprint(recorded.config.schema(), json.dumps(recorded.config.to_mapping()))
+    config = fingerprint_of(recorded.config)
     for run in store.runs():
         if run.damaged or run.schema.problem != recorded.config.problem or run.step != recorded.points[-1].step:
             continue

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
@@ -18,7 +17,7 @@ from wdtui.schema.config import Config
 from wdtui.schema.hyperparameters import ConfigError
 from wdtui.store.records import FINISHED, RunRecord, Status, StoreError
 from wdtui.store.store import Store
-from wdtui.store.sweeps import fingerprint
+from wdtui.store.sweeps import fingerprint, fingerprint_of
 from wdtui.studies.branches import Branch, Case
 from wdtui.studies.experiments import Experiment
 from wdtui.studies.verdicts import Outcome, State, Verdict, check
@@ -110,7 +109,7 @@ class Evidence:
             return None
 
     def _alike(self, config: Config) -> Sequence[RunRecord]:
-        return self._runs.get(fingerprint(config.schema(), json.dumps(config.to_mapping())), ())
+        return self._runs.get(fingerprint_of(config), ())
 
     def standing(self, experiment: Experiment) -> Standing:
         """The state of an experiment: that of its quick variant, if this has runs and the full one lacks some."""

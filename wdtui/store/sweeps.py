@@ -12,6 +12,7 @@ from typing import Any
 
 from wdtui.analysis.sweep_table import Table
 from wdtui.problems import registry
+from wdtui.schema.config import Config
 from wdtui.schema.hyperparameters import ConfigError, nearest
 from wdtui.schema.schema import Schema
 from wdtui.store.database import Database
@@ -228,7 +229,15 @@ def _sweep(row: tuple[Any, ...], cells: list[tuple[Any, ...]]) -> Sweep:
 
 def fingerprint(schema: Schema, config_text: str) -> str:
     """A text that is equal for equal configs of a problem, even if one was stored before a field was added."""
-    values, schema = json.loads(config_text), registry.config_of(schema).schema()
+    return _fingerprint(registry.config_of(schema).schema(), json.loads(config_text))
+
+
+def fingerprint_of(config: Config) -> str:
+    """The fingerprint of the runs with a config."""
+    return _fingerprint(config.schema(), config.to_mapping())
+
+
+def _fingerprint(schema: Schema, values: dict[str, Any]) -> str:
     derived = {other for name, other in schema.derived.items() if values.get(name) is not None}
     defaults = {name: value for name, value in schema.defaults.items() if name not in derived}
     return f"{schema.code} {json.dumps(defaults | values, sort_keys=True)}"
