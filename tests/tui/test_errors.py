@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from test_sweep_screens import one_axis
-from tui_tools import Recorded, press, settle
+from tui_tools import Recorded, press, settle, until
 
 import wdtui
 from wdtui.cli.main import report
@@ -131,6 +131,24 @@ async def test_no_action_ends_the_app_while_the_store_is_locked(
                     app.pop_screen()
         await app.workers.wait_for_complete([one for one in app.workers if one.group == "aside"])
         assert LOCKED in said
+
+
+async def test_a_sweep_that_could_not_be_read_is_shown_once_it_can(
+    recorded: Recorded, make_app: Callable[..., WorkbenchApp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_axis(recorded)
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await press(pilot, "escape")
+        sweep = recorded.store.sweeps.get(1)
+        app.feed.show([])
+        app.look()  # nothing of what the app knows changes later
+        with monkeypatch.context() as meanwhile:
+            lock(meanwhile)
+            app.push_screen(SweepView(sweep))
+            await pilot.pause()
+            assert isinstance(app.screen, SweepView) and not str(app.screen.query_one("#progress").render())
+        await until(pilot, lambda: "runs" in str(app.screen.query_one("#progress").render()))
 
 
 @pytest.mark.parametrize(("key", "kind"), [("S", SweepList), ("home", Workbench)])  # the list; its row of the table

@@ -43,7 +43,7 @@ async def test_a_new_run_is_visible_although_the_table_was_scrolled(recorded: Re
 
 
 @pytest.mark.parametrize("key", ["home", "end"])
-async def test_the_selected_run_is_visible_after_leaving_a_sweep(
+async def test_a_sweep_that_was_started_is_selected_and_visible_after_leaving_it(
     key: str, recorded: Recorded, make_app: MakeApp
 ) -> None:
     many(recorded)
@@ -56,7 +56,35 @@ async def test_the_selected_run_is_visible_after_leaving_a_sweep(
         assert isinstance(pilot.app.screen, Workbench)
         table = pilot.app.screen.query_one(RunTable)
         assert len(table.runs) > 40
-        assert (table.group.sweep.label if table.group else table.selected) in rows_in_sight(table)
+        assert table.group is not None and table.group.sweep.label == "S1"
+        assert "S1" in rows_in_sight(table)
+
+
+async def test_after_leaving_a_sweep_too_small_for_a_row_one_of_its_runs_is_selected(
+    recorded: Recorded, make_app: MakeApp
+) -> None:
+    many(recorded)
+    async with make_app(FakeScheduler()).run_test(size=SIZE) as pilot:
+        await press(pilot, "escape", "end")
+        pilot.app.start_sweep(Grid.of(RunConfig(), {"weight_decay": (0.01,)}))
+        await settle(pilot)
+        await press(pilot, "escape")
+        table = pilot.app.screen.query_one(RunTable)
+        assert table.selected in pilot.app.snapshot.sweeps[0].run_ids and table.selected in rows_in_sight(table)
+
+
+async def test_a_sweep_that_the_filter_hides_leaves_the_selection_as_it_is(
+    recorded: Recorded, make_app: MakeApp
+) -> None:
+    many(recorded)
+    async with make_app(FakeScheduler()).run_test(size=SIZE) as pilot:
+        await press(pilot, "escape", "slash", "type:seed>20", "enter")
+        table = pilot.app.screen.query_one(RunTable)
+        selected = table.selected
+        pilot.app.start_sweep(Grid.of(RunConfig(), {"weight_decay": (0.01, 0.1, 1.0)}))
+        await settle(pilot)
+        await press(pilot, "escape")
+        assert table.selected == selected is not None
 
 
 async def test_the_selected_run_stays_visible_when_runs_are_added_above(recorded: Recorded, make_app: MakeApp) -> None:

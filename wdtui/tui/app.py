@@ -230,9 +230,14 @@ class WorkbenchApp(KeyOrder):
     def open_sweep(self, sweep: Sweep) -> None:
         from wdtui.tui.screens.sweep import SweepView
 
+        def left(_: None) -> None:
+            for screen in self.screen_stack:
+                if isinstance(screen, Workbench):
+                    screen.select_sweep(sweep.id)
+
         self.look()
         try:
-            self.push_screen(SweepView(sweep))
+            self.push_screen(SweepView(sweep), left)
         except WdtuiError as error:  # stored by another version
             self.notify(str(error), severity="error", markup=False)
 

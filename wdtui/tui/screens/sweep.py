@@ -36,6 +36,8 @@ _APP_KEYS = tuple(key for key in keys.APP if key.action.startswith("app.") and k
 _BACK = keys.Key("escape,backspace", "back", "back", "Return to the runs.", shown="esc", footer=1)
 _BAR, _PADDING = 24, 4
 """The number of cells of the bar of progress, and of the blanks at both ends of its line."""
+_RETRY_SECONDS = 1.0
+"""How long to wait with a store that could not be read."""
 
 
 class SweepView(RunScreen):
@@ -121,6 +123,7 @@ class SweepView(RunScreen):
         try:
             run_ids = self.workbench.controls.store.sweeps.run_ids(self._sweep.id)
         except StoreError:  # the app reports it
+            self.set_timer(_RETRY_SECONDS, lambda: self._take(self.snapshot))
             return
         wanted = set(run_ids)
         runs = {run.id: run for run in snapshot.runs if run.id in wanted}

@@ -69,6 +69,7 @@ class Workbench(RunScreen):
         self._settling: Timer | None = None
         self._looked = False
         self._started: int | None = None
+        self._left_sweep: int | None = None
         """A run that was started here and will be selected once the feed has read it."""
         self._reading = False
         """Whether a thread is reading curves."""
@@ -158,6 +159,9 @@ class Workbench(RunScreen):
                 self.table.select(arrived)
             else:
                 self.notify(f"The filter hides run {arrived}.", markup=False)
+        if any(sweep.id == self._left_sweep for sweep in snapshot.sweeps):
+            self.table.select_sweep(self._left_sweep)
+            self._left_sweep = None
         grid = self.query_one(ChartGrid)
         what = "what the form contains" if self.workbench.problem else "the demo"
         grid.greeting = f"Press Enter to train {what}." if not snapshot.runs and self.has_class("-narrow") else ""
@@ -320,6 +324,11 @@ class Workbench(RunScreen):
     def _open_sweep(self, sweep_id: int) -> None:
         with self.showing_errors():
             self.workbench.open_sweep(self.controls.store.sweeps.get(sweep_id))
+
+    def select_sweep(self, sweep_id: int) -> None:
+        """Select the row of a sweep whose screen was left."""
+        self._left_sweep = sweep_id
+        self._take(self.snapshot)
 
     def follow(self, run_id: int, config: Config, experiment: str) -> None:
         """Select a run that was started elsewhere, and fill the form with its config."""

@@ -229,6 +229,15 @@ class RunTable(LineTable):
             self.call_after_refresh(self._scroll_to_cursor)  # once there is something to scroll
         self._move_to(run_id, None)
 
+    def select_sweep(self, sweep_id: int | None) -> None:
+        """Move the cursor to the row of a sweep, or to its first run in the table where it has no row."""
+        if any(isinstance(row, Group) and row.sweep.id == sweep_id for row in self._rows):
+            self._move_to(None, sweep_id)
+            return
+        members = {run_id for sweep in self._sweeps if sweep.id == sweep_id for run_id in sweep.run_ids}
+        if self.selected not in members and (run := next((run for run in self._runs if run.id in members), None)):
+            self.select(run.id)
+
     def _move_to(self, run_id: int | None, sweep_id: int | None) -> None:
         moved = (run_id, sweep_id) != (self.selected, self.selected_sweep)
         self.selected, self.selected_sweep = run_id, sweep_id
