@@ -187,6 +187,10 @@ class Schema:
 
     def to_json(self) -> str:
         """The schema as JSON; equal schemas give equal texts. Properties with their default value are left out."""
+        return self._json
+
+    @cached_property
+    def _json(self) -> str:
         return json.dumps(
             {
                 "problem": self.problem,
