@@ -41,7 +41,14 @@ _ENVIRONMENT = own_environment() | {"OMP_NUM_THREADS": "1"}
 """As it is before any test changes it, but for PyTorch's threads: conftest.py says why."""
 MOST_BYTES = 1 << 20
 """The most that a message to a server has."""
-_IMPORTED = "torch._dynamo", "wdtui.cli.root", "wdtui.cli.headless", "wdtui.problems.describe", "wdtui.runs.group"
+_IMPORTED = (
+    "torch._dynamo",
+    "wdtui.cli.root",
+    "wdtui.cli.headless",
+    "wdtui.problems.describe",
+    "wdtui.runs.group",
+    "wdtui.tui.app",
+)
 """What brings the modules along that take long; optimizers import the first."""
 
 

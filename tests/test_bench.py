@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from functools import partial
 
 import pytest
 import torch
@@ -51,6 +52,7 @@ def test_without_the_plain_loop_the_others_have_no_ratio(
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(engine, "plain_epoch", fails)
+    monkeypatch.setattr(engine, "RunConfig", partial(RunConfig, train_size=320, validation_size=20, test_size=20))
     measured = engine.compare(8, 1, 3)
     rows = measured["contestants"]
     assert rows[engine.PLAIN] == {"failure": "OutOfMemoryError: CUDA out of memory."}

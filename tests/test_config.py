@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wdtui.problems.addition.config import RunConfig
@@ -141,6 +141,7 @@ def test_every_field_can_be_shown(field: Hyperparameter) -> None:
 
 
 @pytest.mark.parametrize("field", RunConfig.fields().values(), ids=lambda field: field.name)
+@settings(max_examples=40)  # for each of the fields
 @given(data=st.data())
 def test_written_values_are_read_back_exactly(field: Hyperparameter, data: st.DataObject) -> None:
     value = data.draw(value_of(field))

@@ -16,6 +16,8 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -49,11 +51,18 @@ from wdtui.schema.curves import Point
 from wdtui.store.records import Status
 from wdtui.store.store import Store
 from wdtui.studies import experiments
+from wdtui.studies.claims import Claim
 from wdtui.studies.grid import Grid
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 COMMANDS = fenced()
+SMALL = {name: value for name, value in TINY.items() if name.endswith("_size")}
+"""The data of a benchmark, whose networks and lengths are its options."""
+LENGTHS = {"steps", "epochs"}
+"""Fields that make a run longer."""
+CHOOSING = "where", "minus", "divided_by"
+"""The parts of a claim that choose runs by the values of fields."""
 
 
 def of(commands: list[Command]) -> list[Any]:
@@ -92,13 +101,17 @@ def folder(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_t
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WDTUI_HOME", str(tmp_path / "store"))
     monkeypatch.setattr(experiments, "load", _shortened(experiments.load))
+    monkeypatch.setattr("wdtui.bench.engine.RunConfig", partial(RunConfig, **SMALL))
     monkeypatch.setenv("WDTUI_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(files, "_described", described)
     return tmp_path
 
 
 def _shortened(load: Any) -> Any:
-    """Experiments with networks and lengths of TINY, one seed, and few points where an axis makes them longer."""
+    """Experiments with networks and lengths of TINY, one seed, and of each axis what it takes to judge the claims.
+
+    Where an axis makes runs longer, its values become 1, 2 …, also in the claims.
+    """
 
     def shorter(experiment: Any) -> Any:
         if experiment.problem.endswith(".py"):
@@ -107,11 +120,37 @@ def _shortened(load: Any) -> Any:
         config = {name: value for name, value in (TINY | OTHERS | {"log_every": 32}).items() if name in fields}
         fork = experiment.fork and dataclasses.replace(experiment.fork, epochs=1, before_blow_up=False)
         quick = experiment.quick and shorter(experiment.quick)
-        fewer = {"seed": lambda values: values[:1], "steps": lambda values: range(1, len(values) + 1)}
-        axes = {name: fewer.get(name, list)(values) for name, values in experiment.axes.items()}
-        return dataclasses.replace(experiment, config=experiment.config | config, axes=axes, fork=fork, quick=quick)
+        axes = {name: _judged(name, [*values], experiment.claims) for name, values in experiment.axes.items()}
+        shorts = {name: dict(zip(axes[name], range(1, 99), strict=False)) for name in LENGTHS & axes.keys()}
+        claims = tuple(
+            dataclasses.replace(claim, **{part: _renamed(getattr(claim, part), shorts) for part in CHOOSING})
+            for claim in experiment.claims
+        )
+        return dataclasses.replace(
+            experiment,
+            config=experiment.config | config,
+            axes=axes | {name: [*values.values()] for name, values in shorts.items()},
+            fork=fork,
+            claims=claims,
+            quick=quick,
+        )
 
     return lambda name: shorter(load(name))
+
+
+def _judged(name: str, values: list[Any], claims: Sequence[Claim]) -> list[Any]:
+    """The first and the last value of an axis, and those that claims name; one seed."""
+    if name == "seed":
+        return values[:1]
+    named = {value for claim in claims for part in CHOOSING for value in getattr(claim, part).get(name, ())}
+    return [value for value in values if value in {values[0], values[-1], *named}]
+
+
+def _renamed(where: dict[str, Any], shorts: dict[str, dict[Any, int]]) -> dict[str, Any]:
+    """What chooses runs by the values of a field, with the short values in the place of the long ones."""
+    return where | {
+        name: tuple(short[value] for value in where[name]) for name, short in shorts.items() if name in where
+    }
 
 
 # What there is to try

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ast
 import csv
+import os
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from command_line import assert_one_sentence, wdtui
+from forked import run_module
 
 import wdtui as api
 from wdtui.exchange.exported import ExchangeError, Run, load
@@ -62,12 +62,33 @@ def test_the_script_ends_where_the_run_ends(
         np.testing.assert_allclose([float(row[name]) for row in rows], expected[name], rtol=2e-4, atol=2e-5)
 
 
+ALONE = """
+import sys
+
+def main():
+    known = [name for name in sys.modules if name.partition(".")[0] == "wdtui"]  # where the process is a forked one
+    sys.modules |= dict.fromkeys(["wdtui", *known])
+    exec(open(sys.argv[1], encoding="utf-8").read(), {})
+
+if __name__ == "__main__":
+    main()
+"""
+
+
 def test_the_script_runs_in_a_process_that_cannot_import_wdtui(tmp_path: Path) -> None:
-    text = script(stored(tmp_path, RunConfig(**TINY | {"epochs": 1})))
-    program = "import sys; sys.modules['wdtui'] = None; exec(sys.stdin.read())"
-    result = subprocess.run([sys.executable, "-c", program], input=text, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, result.stderr
-    assert len(result.stdout.splitlines()) == 2
+    (tmp_path / "alone.py").write_text(ALONE, encoding="utf-8")
+
+    def alone(text: str) -> tuple[int | None, str, str]:
+        (tmp_path / "plain.py").write_text(text, encoding="utf-8")
+        environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+        process = run_module("alone", [str(tmp_path / "plain.py")], env=environment)
+        output, error = process.communicate(timeout=300)
+        return process.returncode, output, error
+
+    status, output, error = alone(script(stored(tmp_path, RunConfig(**TINY | {"epochs": 1}))))
+    assert status == 0, error
+    assert len(output.splitlines()) == 2
+    assert "ModuleNotFoundError" in alone("import wdtui.exchange")[2]
 
 
 def test_unsupported_runs_are_refused_in_one_sentence(tmp_path: Path) -> None:

@@ -82,15 +82,25 @@ def test_runs_of_a_group_have_the_points_they_have_alone(store: Store) -> None:
         np.testing.assert_array_equal(points(store, run_id), points(store, alone(store, run.config)))
 
 
-def test_stopped_paused_and_steered_runs_leave_the_others_as_they_are(store: Store) -> None:
-    run_ids = add(store, epochs=200, log_every=10)
+def test_stopped_paused_and_steered_runs_leave_the_others_as_they_are(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Asking(runner_module.Polling):
+        asked = False
+
+        def __call__(self) -> bool:
+            if self._runners[0].training.step == 33 and not Asking.asked:
+                Asking.asked = True
+                store.send(run_ids[0], "stop")
+                store.send(run_ids[1], "pause")
+                store.send(run_ids[2], "steer", {"weight_decay": 0.5})
+            return super().__call__()
+
+    monkeypatch.setattr(group_module, "Polling", Asking)
+    run_ids = add(store, epochs=30, log_every=5)
     group = Group(store, run_ids, device="cpu")
     thread = threading.Thread(target=group.run)
     thread.start()
-    until(lambda: all(store.run(run_id).step for run_id in run_ids))
-    store.send(run_ids[0], "stop")
-    store.send(run_ids[1], "pause")
-    store.send(run_ids[2], "steer", {"weight_decay": 0.5})
     until(lambda: store.run(run_ids[1]).status == Status.PAUSED)
     until(lambda: store.run(run_ids[3]).status == Status.DONE)
     paused_at = store.run(run_ids[1]).step

@@ -16,7 +16,7 @@ import pytest
 from fault_tools import ended, forked
 from small_problem import SMALL, SmallConfig
 from textual.widgets import Input
-from tui_tools import FakeScheduler, settle
+from tui_tools import FakeScheduler, hurry, settle
 
 import wdtui
 from wdtui.cli import completion
@@ -55,6 +55,7 @@ from wdtui.tui.widgets.plain_text import PlainText
 def registered(monkeypatch: pytest.MonkeyPatch, in_threads: None) -> None:  # no other process knows the problem
     monkeypatch.setitem(registry._registered, SMALL.name, SMALL)
     monkeypatch.setattr(runner, "_POLL_SECONDS", 0.0)
+    hurry(monkeypatch)
 
 
 @pytest.fixture

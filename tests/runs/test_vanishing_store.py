@@ -44,6 +44,7 @@ def replaced(folder: Path) -> None:
         other.add_run(CONFIG, name="of another store")
 
 
+SHORT = TINY.replace(epochs=60)
 LOSSES = [moved, deleted, replaced]
 
 
@@ -103,9 +104,9 @@ def test_a_run_whose_store_is_lost_leaves_its_points_in_a_rescue_file(
     monkeypatch.setattr(runner, "_POLL_SECONDS", 0.01)
     folder = tmp_path / "store"
     store = Store(folder)
-    run_id = store.add_run(TINY, name="rescued")
+    run_id = store.add_run(SHORT, name="rescued")
     training = Runner(store, run_id, device="cpu", threads=1)
-    at_step = 50 * TINY.steps_per_epoch
+    at_step = 20 * SHORT.steps_per_epoch
     take = training.take
 
     def losing(measured: runner.Point) -> None:
@@ -121,12 +122,12 @@ def test_a_run_whose_store_is_lost_leaves_its_points_in_a_rescue_file(
     [path] = [*tmp_path.rglob("run-*-rescued*.jsonl")]
     assert str(path) in text and "wdtui runs import" in text and "\n" not in text
     rescued = read_rescue(path)
-    assert rescued.config == TINY and rescued.name == "rescued"
-    assert len(rescued.points) >= 50 and rescued.points[0].step == TINY.steps_per_epoch
+    assert rescued.config == SHORT and rescued.name == "rescued"
+    assert len(rescued.points) >= 20 and rescued.points[0].step == SHORT.steps_per_epoch
     assert path.stat().st_mode & 0o777 == 0o600
     store.close()
     undisturbed = Store(tmp_path / "undisturbed")
-    other = undisturbed.add_run(TINY)
+    other = undisturbed.add_run(SHORT)
     Runner(undisturbed, other, device="cpu", threads=1).run()
     expected = undisturbed.curves(other)
     for place, rescued_point in enumerate(rescued.points):
@@ -138,7 +139,7 @@ def test_a_run_whose_store_is_lost_leaves_its_points_in_a_rescue_file(
     assert "`wdtui resume 1` trains it from its beginning." in imported.stdout
     with Store(tmp_path / "new") as again:
         run = again.run(1)
-        assert (run.status, run.name, run.config) == (Status.INTERRUPTED, "rescued", TINY)
+        assert (run.status, run.name, run.config) == (Status.INTERRUPTED, "rescued", SHORT)
         assert len(again.curves(1)) == len(rescued.points)
         Runner(again, 1, device="cpu", threads=1).run()
         assert again.curves(1)["train_loss"].tolist() == expected["train_loss"].tolist()

@@ -190,9 +190,9 @@ def test_gauges_come_after_the_charts_that_people_look_for_first() -> None:
 
 
 def trained(seed: int, **changes: Any) -> dict[str, NDArray[np.float64]]:
-    """The curves of the last third of 1,500 steps of the problem `rotation`, which docs/gauges.md describes."""
+    """The curves of the last third of 1,500 steps of a narrow network of `rotation`, which docs/gauges.md describes."""
     torch.set_num_threads(1)
-    config = registry.find("rotation").config(seed=seed, **changes)
+    config = registry.find("rotation").config(seed=seed, width=64, **changes)
     assert isinstance(config, DeclaredConfig)
     session = DeclaredSession(config, "cpu")
     points = [point.values for point in session.points() if point.step > 1000]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import run_module
 from tui_tools import Recorded, press, settle
 
 from wdtui.problems.addition.config import RunConfig
@@ -117,12 +118,10 @@ async def test_ten_thousand_runs_open_at_once(recorded: Recorded, make_app: Call
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a pseudo-terminal")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
 def test_a_signal_restores_the_terminal_and_ends_the_app(number: signal.Signals, tmp_path: Path) -> None:
-    code = f"import sys, pathlib; from wdtui.tui import open_app; sys.exit(open_app(pathlib.Path({str(tmp_path)!r})))"
     screen, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     environment = {**os.environ, "TERM": "xterm-256color"}
-    streams = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
-    process = subprocess.Popen([sys.executable, "-c", code], env=environment, **streams)  # type: ignore[call-overload]
+    process = run_module("wdtui.__main__", ["--store", str(tmp_path)], env=environment, terminal=terminal)
     os.close(terminal)
     output, told = b"", False
     deadline = time.monotonic() + 40
@@ -133,7 +132,7 @@ def test_a_signal_restores_the_terminal_and_ends_the_app(number: signal.Signals,
             break
         if b"demo" in output and not told:
             told = True
-            time.sleep(0.5)
+            time.sleep(0.2)
             process.send_signal(number)
     assert process.wait(20) == 128 + number
     assert b"\x1b[?1049l" in output

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from textual._compositor import Compositor
 from textual._context import active_app
@@ -198,6 +199,22 @@ _render = Compositor.render_update
 def painted_when_looked_at(compositor: Compositor, full: bool = False, **options: Any) -> Any:
     """What Textual would paint is kept until a test looks: by a picture, or with `settle`."""
     return _render(compositor, full=True, **options) if full else None
+
+
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have apps lose no time in a test.
+
+    After each key Textual waits twice until the app has used next to no CPU for a while: its loop knows at once. What
+    waits until typing pauses is done after each key. Keys that are typed one after the other are not painted each on
+    its own. The apps of all tests share what Textual makes of a stylesheet, and the experiments.
+    """
+    for name in ("app", "pilot"):
+        monkeypatch.setattr(f"textual.{name}.wait_for_idle", at_rest)
+    for name in ("key_order.TYPING_SECONDS", "screens.sweep_form._SETTLE_SECONDS", "screens.run._SETTLE_SECONDS"):
+        monkeypatch.setattr(f"wdtui.tui.{name}", 0.004)
+    monkeypatch.setattr(Compositor, "render_update", painted_when_looked_at)
+    monkeypatch.setattr(Stylesheet, "_parse_rules", parsed_once)
+    monkeypatch.setattr(experiments, "load", loaded_once)
 
 
 async def settle(pilot: Any) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from command_line import wdtui as command
 from loops import network, sgd, update
-from tui_tools import FakeScheduler, settle
+from tui_tools import FakeScheduler, hurry, settle
 
 import wdtui
 from wdtui.runs.query import parse
@@ -72,7 +72,9 @@ def test_the_filter_finds_it_by_what_its_config_says(folder: Path) -> None:
     assert [run.id for run in runs if parse("momentum>0.6", [run.schema])(run)] == [2]
 
 
-def test_the_app_shows_its_charts(folder: Path) -> None:
+def test_the_app_shows_its_charts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hurry(monkeypatch)
+
     async def looked() -> list[str]:
         with Store(folder) as store:
             app = WorkbenchApp(store, FakeScheduler(), device="cpu")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A training of several processes, started by torchrun: all ranks apply commands in the same step."""
+"""A training of several processes, started as torchrun does: all ranks apply commands in the same step."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,22 +16,26 @@ from loops import Loop
 from wdtui.runs.service import Service
 from wdtui.store.records import Command, Status
 from wdtui.store.store import Store
+from wdtui.support import environment
 from wdtui.watching import recorder, watch
-
-SCRIPT = Path(__file__).with_name("ranks_script.py")
 
 
 def lines(folder: Path) -> list[list[str]]:
     return [(folder / f"rank-{rank}.log").read_text().splitlines() for rank in (0, 1)]
 
 
-def test_all_ranks_are_steered_paused_and_stopped_in_the_same_step(tmp_path: Path) -> None:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "WDTUI_HOME": str(tmp_path / "store")}
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    process = subprocess.Popen(
-        [*torchrun, str(SCRIPT), str(tmp_path)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, start_new_session=True,
-    )  # fmt: skip
+def test_all_ranks_are_steered_paused_and_stopped_in_the_same_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WDTUI_HOME", str(tmp_path / "store"))
+    process = environment.start_module(
+        "ranks_script",
+        [str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     try:
         with Store(tmp_path / "store") as store:
             service = Service(store)
@@ -40,7 +43,7 @@ def test_all_ranks_are_steered_paused_and_stopped_in_the_same_step(tmp_path: Pat
             def until(seen: object) -> None:
                 deadline = time.monotonic() + 120
                 while not seen():  # type: ignore[operator]
-                    assert process.poll() is None, process.stdout and process.stdout.read()
+                    assert process.poll() is None, process.communicate()
                     assert time.monotonic() < deadline
                     time.sleep(0.05)
 
@@ -57,13 +60,13 @@ def test_all_ranks_are_steered_paused_and_stopped_in_the_same_step(tmp_path: Pat
             service.resume(1)
             until(lambda: "0.025 " in lines(tmp_path)[0][-1])
             service.stop(1)
-            said, _ = process.communicate(timeout=60)
+            said, error = process.communicate(timeout=60)
             run = store.run(1)
             steered = {(event.data["field"], event.data["new"]): event.step for event in store.events(1)}
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 0, said
+    assert process.returncode == 0, error
     first, second = lines(tmp_path)
     assert first == second  # every step of both, with what was in force in it
     for new, text in ((0.0125, " 0.0125 0.5"), (0.025, " 0.025 0.5")):

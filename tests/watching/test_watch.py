@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gc
-import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +25,7 @@ from wdtui.schema.hyperparameters import ConfigError
 from wdtui.schema.recorded import metric_name
 from wdtui.store.records import RunRecord, Status
 from wdtui.store.store import Store, StoreError
+from wdtui.support import environment
 from wdtui.training import probing
 from wdtui.watching import recorder, watch
 
@@ -274,10 +273,9 @@ def test_a_run_that_nobody_refers_to_any_more_is_interrupted(store: Store) -> No
 
 
 def test_a_script_that_ends_without_closing_its_run_leaves_it_interrupted(store: Store) -> None:
-    code = "from loops import Loop; loop = Loop(name='left'); loop.until(lambda: loop.steps == 20); print(loop.run.id)"
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
-    assert ended.stdout == "1\n", ended.stderr
+    process = environment.start_module("leaving_script", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    said, error = process.communicate(timeout=120)
+    assert said == b"1\n", error
     run = the_run(store)
     assert (run.status, run.reason, run.step) == (Status.INTERRUPTED, watch._NOT_CLOSED, 20)
 

@@ -44,7 +44,7 @@ _loading = threading.Lock()
 def load(source: Source) -> type[Problem]:
     """Run a source and return the class that declares its problem. Raises UserCodeError and ConfigError."""
     with _loading:
-        for name in [name for name, module in [*sys.modules.items()] if isinstance(_loader(module), _Loader)]:
+        for name in [name for name, module in sys.modules.copy().items() if isinstance(_loader(module), _Loader)]:
             del sys.modules[name]  # of the source before
         sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
         sys.meta_path.insert(0, _Finder(source))

@@ -109,6 +109,8 @@ class Evidence:
             return None
 
     def _alike(self, config: Config) -> Sequence[RunRecord]:
+        if not self._runs:  # a list of all experiments asks for thousands of configs
+            return ()
         return self._runs.get(fingerprint_of(config), ())
 
     def standing(self, experiment: Experiment) -> Standing:

@@ -116,7 +116,7 @@ class Service:
 
     def branch(self, run_ids: Iterable[int], branching: Branching, *, threads: int | None = None) -> list[int]:
         """Train the branches of an experiment's runs; returns their numbers. After an error there are none."""
-        parents = [self.store.run(run_id) for run_id in run_ids]
+        parents = self.store.these([*run_ids])
         planned = [(parent, branch) for parent in parents for branch in forks.branches(parent, branching)]
         numbers: list[int] = []
         try:
@@ -199,7 +199,7 @@ class Service:
 
     def check_deletable(self, run_ids: Iterable[int]) -> list[RunRecord]:
         """The runs, where all can be deleted; for a face to know before it asks. Raises RefusedError for a live one."""
-        runs = [self.store.run(run_id) for run_id in dict.fromkeys(run_ids)]
+        runs = self.store.these([*dict.fromkeys(run_ids)])
         for run in runs:
             if why := why_not_deleted(run):
                 raise RefusedError(why)

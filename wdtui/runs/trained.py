@@ -111,7 +111,7 @@ def trained(
                 begun = evidence.run(case, CLAIMABLE | LIVE) or _reopened(store, evidence.lacking(case))
                 runs[case] = begun or store.run(_added(store, case, runs, experiment))
             told: set[int] = set()
-            read = partial(_read, store, [runs[case].id for case in stage])
+            read = partial(store.these, [runs[case].id for case in stage])
             for now, left in train(trainer, read, threads=threads, stop=stop):
                 runs.update(zip(stage, now, strict=True))
                 on_look(clock.now(runs))
@@ -152,10 +152,6 @@ def _added(store: Store, case: Case, runs: Mapping[Case, RunRecord], experiment:
         return store.add_run(case, experiment=experiment)
     parent = runs[case.config]
     return forks.queue(store, parent, forks.placed(case, parent), experiment=experiment)
-
-
-def _read(store: Store, run_ids: Sequence[int]) -> list[RunRecord]:
-    return [store.run(run_id) for run_id in run_ids]
 
 
 def _why(run: RunRecord) -> str:

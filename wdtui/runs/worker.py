@@ -215,7 +215,7 @@ class ChildWorker(Worker):
 
     def _conclude(self, pid: int, code: int, died: bool, log: Path, seen: int) -> Status:
         """The run's status, now that its process has said how it ended, or has died."""
-        runs = [self._store.run(run_id) for run_id in self.run_ids]
+        runs = self._store.these(self.run_ids)
         if died:
             killed = [run for run in runs if run.pid == pid and run.abandoned]
             if code == -signal.SIGKILL and not (killed or self._interruption):  # before it claimed any

@@ -107,10 +107,17 @@ def given(text: str) -> str:
 
 def select_run(connection: sqlite3.Connection, observer: Observer, run_id: int) -> RunRecord:
     """The run with this number. Raises StoreError if there is none."""
-    runs = select_runs(connection, observer, "WHERE id = ?", run_id)
-    if not runs:
-        raise StoreError(no_run(run_id))
-    return runs[0]
+    return select_these(connection, observer, [run_id])[0]
+
+
+def select_these(connection: sqlite3.Connection, observer: Observer, run_ids: Sequence[int]) -> list[RunRecord]:
+    """The runs with these numbers, in their order. Raises StoreError for the first that there is none of."""
+    which = "WHERE id IN (SELECT value FROM json_each(?))"
+    found = {run.id: run for run in select_runs(connection, observer, which, json.dumps([*run_ids]))}
+    for run_id in run_ids:
+        if run_id not in found:
+            raise StoreError(no_run(run_id))
+    return [found[run_id] for run_id in run_ids]
 
 
 def check_claim(connection: sqlite3.Connection, claim: Claim) -> None:

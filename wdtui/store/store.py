@@ -55,6 +55,7 @@ from wdtui.store.rows import (
     schema_id,
     select_run,
     select_runs,
+    select_these,
     storable,
 )
 from wdtui.store.seals import seal
@@ -429,6 +430,11 @@ class Store:
         with self._database.reading() as connection:
             return select_run(connection, self._observer, run_id)
 
+    def these(self, run_ids: Sequence[int]) -> list[RunRecord]:
+        """The runs with these numbers, in their order. Raises StoreError for the first that there is none of."""
+        with self._database.reading() as connection:
+            return select_these(connection, self._observer, run_ids)
+
     def find(self, text: str) -> RunRecord:
         """The run with this number, this unique name, or the newest for "last"."""
         text = storable(text)
@@ -537,7 +543,7 @@ class Store:
     def delete(self, run_ids: Iterable[int]) -> None:
         """Delete runs with their points, checkpoints and logs: all of them, or none if one is live."""
         with self._database.writing() as connection:
-            runs = [select_run(connection, self._observer, run_id) for run_id in run_ids]
+            runs = select_these(connection, self._observer, [*run_ids])
             for run in runs:
                 if why := why_not_deleted(run):
                     raise StoreError(why)

@@ -35,7 +35,8 @@ def handle_signals(app: WorkbenchApp) -> None:
 
     def hang_up() -> None:
         # Not in the event loop: if the terminal is gone, drawing may block it forever.
-        threading.Thread(target=_detach_and_exit, args=(app, loop), name="hang up").start()
+        # A daemon, so that a process that ends by itself does not wait for it.
+        threading.Thread(target=_detach_and_exit, args=(app, loop), name="hang up", daemon=True).start()
 
     def terminate(number: signal.Signals) -> None:
         _end_at_last(128 + number)
