@@ -41,6 +41,9 @@ def train(folder: Path) -> None:
 
 
 def main() -> None:
+    if "RANK" in os.environ:  # torchrun has started this
+        train(Path(sys.argv[1]))
+        return
     alone = LaunchConfig(  # what `torchrun --standalone --nproc-per-node 2` makes
         min_nodes=1, max_nodes=1, nproc_per_node=2, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0,
         run_id="alone", start_method="fork" if forked.POSSIBLE else "spawn",

@@ -6,8 +6,11 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,23 +22,33 @@ from wdtui.store.store import Store
 from wdtui.support import environment
 from wdtui.watching import recorder, watch
 
+SCRIPT = Path(__file__).with_name("ranks_script.py")
+
 
 def lines(folder: Path) -> list[list[str]]:
     return [(folder / f"rank-{rank}.log").read_text().splitlines() for rank in (0, 1)]
 
 
+def forked(folder: Path) -> Any:
+    """The launcher of torchrun in a forked process, which forks the ranks."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return environment.start_module("ranks_script", [str(folder)], **pipes, text=True, start_new_session=True)
+
+
+def torchrun(folder: Path) -> Any:
+    """The command, which takes ten seconds to import PyTorch three times."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", SCRIPT, folder]
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, env=variables, **pipes, text=True, start_new_session=True)
+
+
+@pytest.mark.parametrize("start", [forked, pytest.param(torchrun, marks=pytest.mark.long)])
 def test_all_ranks_are_steered_paused_and_stopped_in_the_same_step(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Callable[[Path], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WDTUI_HOME", str(tmp_path / "store"))
-    process = environment.start_module(
-        "ranks_script",
-        [str(tmp_path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = start(tmp_path)
     try:
         with Store(tmp_path / "store") as store:
             service = Service(store)
