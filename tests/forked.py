@@ -41,7 +41,16 @@ _ENVIRONMENT = own_environment() | {"OMP_NUM_THREADS": "1"}
 """As it is before any test changes it, but for PyTorch's threads: conftest.py says why."""
 MOST_BYTES = 1 << 20
 """The most that a message to a server has."""
-_IMPORTED = "torch._dynamo", "wdtui.cli.root", "wdtui.cli.headless", "wdtui.problems.describe", "wdtui.runs.group"
+_IMPORTED = (
+    "torch._dynamo",
+    "wdtui.cli.root",
+    "wdtui.cli.headless",
+    "wdtui.cli.sweep_views",
+    "wdtui.cli.verify_views",
+    "wdtui.problems.describe",
+    "wdtui.runs.group",
+    "wdtui.training.declared",
+)
 """What brings the modules along that take long; optimizers import the first."""
 
 
@@ -204,10 +213,8 @@ def _server() -> socket.socket:
 
 def _serve(answering: socket.socket) -> dict[str, Any]:
     """Fork a process for each message until stdin ends. Returns in each of them, with its message."""
-    for name in _IMPORTED:
-        importlib.import_module(name)
     look_often()
-    _warm_up()
+    warm_up()
     environment.start_module = start_module  # type: ignore[assignment]
     ended, ending = socket.socketpair()
     ending.setblocking(False)
@@ -255,8 +262,10 @@ def _tell(told: int, number: int) -> None:
         os.write(told, f"{number}\n".encode())
 
 
-def _warm_up() -> None:
-    """Train a tiny run, so that all is imported and made that processes share."""
+def warm_up() -> None:
+    """Import what takes long, and train a tiny run, so that all is there that forked processes share."""
+    for name in _IMPORTED:
+        importlib.import_module(name)
     from wdtui.cli.main import main
 
     run = ["run", "training-curves", "--headless", "--threads", "1"]
