@@ -192,6 +192,30 @@ def ask(server: socket.socket) -> None:
     _asking = server
 
 
+def offer(path: str) -> socket.socket:
+    """Have processes that are not forked ask this one's server too; until the returned socket is closed."""
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(path)
+    listening.listen()
+
+    def hand_over() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                with listening.accept()[0] as connection:
+                    socket.send_fds(connection, [b"."], [_server().fileno()])
+
+    threading.Thread(target=hand_over, daemon=True).start()
+    return listening
+
+
+def accept(path: str) -> None:
+    """Ask the server that is offered at a path."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)
+        _, (descriptor,), _, _ = socket.recv_fds(connection, 1, 1)
+    ask(socket.socket(fileno=descriptor))
+
+
 def _server() -> socket.socket:
     """Where to ask. The first who does starts the server."""
     global _asking, _started
