@@ -31,8 +31,6 @@ import traceback
 from collections.abc import Sequence
 from typing import IO, Any
 
-from haste import look_often
-
 from wdtui.support import environment
 from wdtui.support.environment import own_environment
 
@@ -237,6 +235,8 @@ def _server() -> socket.socket:
 
 def _serve(answering: socket.socket) -> dict[str, Any]:
     """Fork a process for each message until stdin ends. Returns in each of them, with its message."""
+    from haste import look_often  # here, as it imports commands
+
     look_often()
     warm_up()
     environment.start_module = start_module  # type: ignore[assignment]
