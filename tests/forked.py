@@ -31,8 +31,6 @@ import traceback
 from collections.abc import Sequence
 from typing import IO, Any
 
-from haste import look_often
-
 from wdtui.support import environment
 from wdtui.support.environment import own_environment
 
@@ -45,8 +43,11 @@ _IMPORTED = (
     "torch._dynamo",
     "wdtui.cli.root",
     "wdtui.cli.headless",
+    "wdtui.cli.sweep_views",
+    "wdtui.cli.verify_views",
     "wdtui.problems.describe",
     "wdtui.runs.group",
+    "wdtui.training.declared",
     "wdtui.tui.app",
 )
 """What brings the modules along that take long; optimizers import the first."""
@@ -190,6 +191,30 @@ def ask(server: socket.socket) -> None:
     _asking = server
 
 
+def offer(path: str) -> socket.socket:
+    """Have processes that are not forked ask this one's server too; until the returned socket is closed."""
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(path)
+    listening.listen()
+
+    def hand_over() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                with listening.accept()[0] as connection:
+                    socket.send_fds(connection, [b"."], [_server().fileno()])
+
+    threading.Thread(target=hand_over, daemon=True).start()
+    return listening
+
+
+def accept(path: str) -> None:
+    """Ask the server that is offered at a path."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)
+        _, (descriptor,), _, _ = socket.recv_fds(connection, 1, 1)
+    ask(socket.socket(fileno=descriptor))
+
+
 def _server() -> socket.socket:
     """Where to ask. The first who does starts the server."""
     global _asking, _started
@@ -211,10 +236,10 @@ def _server() -> socket.socket:
 
 def _serve(answering: socket.socket) -> dict[str, Any]:
     """Fork a process for each message until stdin ends. Returns in each of them, with its message."""
-    for name in _IMPORTED:
-        importlib.import_module(name)
+    from haste import look_often  # here, as it imports commands
+
     look_often()
-    _warm_up()
+    warm_up()
     environment.start_module = start_module  # type: ignore[assignment]
     ended, ending = socket.socketpair()
     ending.setblocking(False)
@@ -262,8 +287,10 @@ def _tell(told: int, number: int) -> None:
         os.write(told, f"{number}\n".encode())
 
 
-def _warm_up() -> None:
-    """Train a tiny run, so that all is imported and made that processes share."""
+def warm_up() -> None:
+    """Import what takes long, and train a tiny run, so that all is there that forked processes share."""
+    for name in _IMPORTED:
+        importlib.import_module(name)
     from wdtui.cli.main import main
 
     run = ["run", "training-curves", "--headless", "--threads", "1"]

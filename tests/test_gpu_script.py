@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 
 from wdtui.bench import gpu
@@ -80,7 +82,21 @@ def works(setting: Setting) -> dict[str, Any]:
     return {"device": setting.device}
 
 
-def test_parts_that_fail_are_recorded_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def forking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts run in processes that are forked where that is possible, as to import PyTorch anew takes seconds."""
+    if forked.POSSIBLE:
+        context = multiprocessing.get_context("fork")
+        monkeypatch.setattr(multiprocessing, "get_context", lambda method: context)
+
+
+def test_a_part_is_measured_in_a_fresh_process() -> None:
+    assert gpu.measured(works, REHEARSAL, 60)["result"] == {"device": "cpu"}
+
+
+def test_parts_that_fail_are_recorded_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forking: None
+) -> None:
     output = tmp_path / "gpu.json"
     parts = {"fails": (fails, 60), "dies": (dies, 60), "works": (works, 60), "late": (works, 0)}
     monkeypatch.setattr(gpu, "PARTS", parts)
@@ -95,10 +111,10 @@ def test_parts_that_fail_are_recorded_and_the_others_go_on(tmp_path: Path, monke
     }
 
 
-def test_a_part_that_hangs_ends_with_all_its_processes(tmp_path: Path) -> None:
-    file = tmp_path / "pid"
-    found = gpu.measured(hangs, Setting(str(file), small=True), 15)
-    assert found["failure"] == "It did not end within 15 s."
+def test_a_part_that_hangs_ends_with_all_its_processes(tmp_path: Path, forking: None) -> None:
+    file, seconds = tmp_path / "pid", 2 if forked.POSSIBLE else 15
+    found = gpu.measured(hangs, Setting(str(file), small=True), seconds)
+    assert found["failure"] == f"It did not end within {seconds} s."
     status = Path(f"/proc/{file.read_text()}/status")
     until = time.monotonic() + 10
     while status.exists() and "zombie" not in status.read_text() and time.monotonic() < until:

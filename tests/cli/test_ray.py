@@ -9,45 +9,68 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import forked
 import numpy as np
 import psutil
 import pytest
-from command_line import TINY, assert_one_sentence, events, in_own_process, start, until, wdtui
+import ray_worker
+from command_line import TINY, assert_one_sentence, events, start, until, wdtui
 
 from wdtui.problems.addition.metrics import METRICS
 from wdtui.runs import ray_access
 from wdtui.runs.ray_access import ClusterError
 from wdtui.store.records import FINISHED
 from wdtui.store.store import Store
+from wdtui.support.environment import own_environment
 
 ray_cluster = pytest.importorskip("ray.cluster_utils")
 
 GRID = ("--axis", "weight_decay=0.1,0.3", "--seeds", "2", *TINY, "--engine", "alone")
-LONG = (*GRID, "--epochs", "600", "--keep-every", "20", "--log-every", "10")
+LONG = (*GRID, "--epochs", "400", "--keep-every", "20", "--log-every", "10")
 
 
 @pytest.fixture(scope="module")
-def head() -> Iterator[Any]:
-    """A cluster whose only node takes no run."""
-    with pytest.MonkeyPatch.context() as patched:
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], Any]]:
+    """The cluster with at least so many nodes that take a run each, beside its head, which takes none."""
+    with pytest.MonkeyPatch.context() as patched, ThreadPoolExecutor() as threads:
         patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patched.setenv("RAY_worker_niceness", "0")  # at Ray's own 15 they starve beside other tests
-        cluster = ray_cluster.Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+        patched.setenv("RAY_health_check_period_ms", "300")  # a lost node is noticed after five of these
+        patched.setattr("ray._private.utils.set_sigterm_handler", lambda handler: None)  # impossible in a thread
+        workers = forked_workers(tmp_path_factory.mktemp("ray") / "server", patched)
+        plain = {"num_cpus": 0, "include_dashboard": False, "include_log_monitor": False}
+        cluster = ray_cluster.Cluster(initialize_head=True, head_node_args=plain | workers)
+
+        def with_nodes(count: int) -> Any:
+            missing = count + 1 - len(cluster.list_all_nodes())
+            # the threads live on, as a node would end with the one that has begun it
+            list(threads.map(lambda _: cluster.add_node(num_cpus=1, **workers), range(missing)))
+            return cluster
+
         try:
-            yield cluster
+            yield with_nodes
         finally:
             cluster.shutdown()
 
 
+def forked_workers(path: Path, patched: pytest.MonkeyPatch) -> dict[str, str]:
+    """What has a node fork its workers, where that is possible, by the server that is offered at a path from now on."""
+    if not forked.POSSIBLE:
+        return {}
+    forked.offer(str(path))
+    patched.setenv("OFFERED_SERVER", str(path))
+    patched.setenv("PYTHONPATH", own_environment()["PYTHONPATH"])
+    return {"setup_worker_path": ray_worker.__file__}
+
+
 @pytest.fixture
-def cluster(head: Any) -> Any:
-    """The cluster with two more nodes, of which a test may take one away."""
-    while len(head.list_all_nodes()) < 3:
-        head.add_node(num_cpus=1)
-    return head
+def cluster(nodes: Callable[[int], Any]) -> Any:
+    """The cluster with two such nodes, of which a test may take one away."""
+    return nodes(2)
 
 
 def on(cluster: Any) -> tuple[str, ...]:
@@ -74,22 +97,6 @@ def assert_alike(one: Path, other: Path, count: int) -> None:
         assert len(first.runs()) == len(second.runs()) == count
 
 
-def test_a_sweep_equals_the_local_one_also_where_a_node_dies_in_the_middle(cluster: Any, tmp_path: Path) -> None:
-    far, near = tmp_path / "far", tmp_path / "near"
-    process = start("sweep", *LONG, *on(cluster), store=far)
-    with Store(far) as store:
-        until(lambda: sum(run.live and run.checkpoint_step is not None for run in store.runs()) == 2, process)
-        cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
-        *cells, summary = rest_of(process)
-        kinds = {run.id: [event.kind for event in store.events(run.id)] for run in store.runs()}
-    assert sorted(cell["status"] for cell in cells) == ["done"] * 4
-    assert sum("lost" in kind for kind in kinds.values()) == 1
-    assert sum("resumed" in kind for kind in kinds.values()) == 1, kinds
-    local = wdtui("sweep", *LONG, "--headless", "--json", store=near)
-    assert summary["table"] == events(local.stdout)[-1]["table"]
-    assert_alike(far, near, 4)
-
-
 MINE = """
 import pathlib, torch, helper, wdtui
 
@@ -112,11 +119,13 @@ class Line(wdtui.Problem):
 """
 
 
-def test_the_source_of_a_problem_goes_with_its_runs(cluster: Any, tmp_path: Path, in_threads: None) -> None:
+def test_the_source_of_a_problem_goes_with_its_runs(
+    nodes: Callable[[int], Any], tmp_path: Path, in_threads: None
+) -> None:
     path, helper = tmp_path / "mine.py", tmp_path / "helper.py"
     sweep = "sweep", str(path), "--axis", "slope=1,2", "--seeds", "2", "--threads", "1"
     path.write_text(MINE), helper.write_text("RATE = 0.1")
-    rest_of(start(*sweep, *on(cluster), store=tmp_path / "far"))
+    rest_of(start(*sweep, *on(nodes(1)), store=tmp_path / "far"))
     assert not path.exists() and not helper.exists()
     path.write_text(MINE), helper.write_text("RATE = 0.1")
     assert wdtui(*sweep, "--headless", "--json", "--workers", "1", store=tmp_path / "near").returncode == 0
@@ -143,6 +152,22 @@ def test_commands_reach_a_run_on_another_node_and_ctrl_c_leaves_a_checkpoint(clu
         assert interrupted.status_text == "interrupted" and interrupted.reason.startswith("Interrupted by Ctrl-C")
         assert (interrupted.checkpoint_step or 0) >= interrupted.step > 0
         assert not any(run.status_text == "queued" for run in store.runs())
+
+
+def test_a_sweep_equals_the_local_one_also_where_a_node_dies_in_the_middle(cluster: Any, tmp_path: Path) -> None:
+    far, near = tmp_path / "far", tmp_path / "near"
+    process = start("sweep", *LONG, *on(cluster), store=far)
+    with Store(far) as store:
+        until(lambda: sum(run.live and run.checkpoint_step is not None for run in store.runs()) == 2, process)
+        cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
+        *cells, summary = rest_of(process)
+        kinds = {run.id: [event.kind for event in store.events(run.id)] for run in store.runs()}
+    assert sorted(cell["status"] for cell in cells) == ["done"] * 4
+    assert sum("lost" in kind for kind in kinds.values()) == 1
+    assert sum("resumed" in kind for kind in kinds.values()) == 1, kinds
+    local = wdtui("sweep", *LONG, "--headless", "--json", store=near)
+    assert summary["table"] == events(local.stdout)[-1]["table"]
+    assert_alike(far, near, 4)
 
 
 def test_unsupported_ray_options_give_a_one_sentence_error(tmp_path: Path) -> None:
@@ -184,14 +209,7 @@ def greet(connection: socket.socket) -> None:
     connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
 
-@pytest.mark.parametrize(
-    ("serve", "why"),
-    [(lambda connection: None, "nothing answers"), (socket.socket.close, ""), (greet, "is not a Ray cluster")],
-    ids=["silent", "closing", "a web server"],
-)
-def test_a_server_that_is_not_a_cluster_is_reported_within_ten_seconds(
-    serve: Callable[[socket.socket], None], why: str
-) -> None:
+def refused(serve: Callable[[socket.socket], None], why: str) -> None:
     with listening(serve) as (address, seen):
         began = time.monotonic()
         with pytest.raises(ClusterError, match=f"Cannot join a Ray cluster at {address}: .*{why}.*\\.$"):
@@ -199,19 +217,50 @@ def test_a_server_that_is_not_a_cluster_is_reported_within_ten_seconds(
         assert time.monotonic() - began < 10 and seen
 
 
-def test_an_unresolvable_name_is_reported_within_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    over = threading.Event()
+@pytest.mark.parametrize(
+    ("serve", "why"),
+    [(socket.socket.close, ""), (greet, "is not a Ray cluster")],
+    ids=["closing", "a web server"],
+)
+def test_a_server_that_is_not_a_cluster_is_reported_within_ten_seconds(
+    serve: Callable[[socket.socket], None], why: str
+) -> None:
+    refused(serve, why)
 
-    def resolve(*_: object, **__: object) -> list[object]:
+
+def test_silence_and_an_unresolvable_name_are_reported_within_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    over, known = threading.Event(), socket.getaddrinfo
+
+    def resolve(host: str, *arguments: Any, **options: Any) -> list[Any]:
+        if host != "far.example":
+            return known(host, *arguments, **options)
         over.wait(60)
         raise OSError("unknown")
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    began = time.monotonic()
-    with pytest.raises(ClusterError, match=r"at far\.example:6379: nothing answers there\."):
-        ray_access.join("far.example:6379")
-    over.set()
-    assert time.monotonic() - began < 10
+    with ThreadPoolExecutor() as at_the_same_time:  # as each takes seconds
+        silence = at_the_same_time.submit(refused, lambda connection: None, "nothing answers")
+        began = time.monotonic()
+        with pytest.raises(ClusterError, match=r"at far\.example:6379: nothing answers there\."):
+            ray_access.join("far.example:6379")
+        over.set()
+        assert time.monotonic() - began < 10
+        silence.result()
+
+
+def family(process: Any) -> list[psutil.Process]:
+    """A process and all that come from it."""
+    return [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+
+
+def listening_servers(process: Any) -> list[tuple[psutil.Process, int]]:
+    """The servers of a process's cluster, each with a port that it listens at."""
+    found = []
+    for member in family(process):
+        with contextlib.suppress(psutil.NoSuchProcess):  # a cluster that starts has some that soon end
+            if "gcs_server" in member.name():
+                found += [(member, port) for _, port in listening_at(member)]
+    return found
 
 
 def listening_at(process: psutil.Process) -> set[tuple[str, int]]:
@@ -230,26 +279,26 @@ def test_a_sweeps_own_cluster_is_private(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setenv("HOME", str(tmp_path / "home"))
         endless = (*GRID, "--epochs", "1000000", "--log-every", "100", "--threads", "2")  # one at a time on two cores
         process = start("sweep", *endless, "--headless", "--json", "--executor", "ray", store=tmp_path)
+        until(lambda: bool(listening_servers(process)), process)
+        monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # another user here comes as near as that
+        monkeypatch.delenv("RAY_AUTH_MODE")
+        ((gcs, port),) = listening_servers(process)
+        at = "--executor", "ray", "--address", f"127.0.0.1:{port}"
+        stranger = start("sweep", *GRID, "--headless", *at, store=tmp_path / "x")  # tries while the cluster starts
         with Store(tmp_path) as store:
             until(lambda: any(run.step for run in store.runs()), process)
         assert wdtui("pause", "1", store=tmp_path).returncode == 0  # what follows needs no training
-        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-        listeners = {address for member in family for address in listening_at(member)}
+        listeners = {address for member in family(process) for address in listening_at(member)}
         assert listeners and {ip for ip, _ in listeners} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
-        gcs = next(member for member in family if "gcs_server" in member.name())
+        assert listening_servers(process) == [(gcs, port)]
         assert gcs.environ()["RAY_AUTH_MODE"] == "token" and len(gcs.environ()["RAY_AUTH_TOKEN"]) == 64
         folder = next(word.partition("=")[2] for word in gcs.cmdline() if word.startswith("--log_dir"))
         private = next(part for part in Path(folder).parents if part.name.startswith("wdtui-ray-"))
         assert stat.S_IMODE(private.stat().st_mode) == 0o700
-        ((_, port),) = listening_at(gcs)
-        monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # another user here comes as near as that
-        monkeypatch.delenv("RAY_AUTH_MODE")
-        stranger = in_own_process(
-            "sweep", *GRID, "--headless", "--executor", "ray", "--address", f"127.0.0.1:{port}", store=tmp_path / "x"
-        )
-        assert stranger.returncode == 2 and f"Cannot join a Ray cluster at 127.0.0.1:{port}" in stranger.stderr
-        assert "RAY_AUTH_TOKEN" in stranger.stderr
-        assert_one_sentence(stranger.stderr)
+        _, refusal = stranger.communicate(timeout=100)
+        assert stranger.returncode == 2 and f"Cannot join a Ray cluster at 127.0.0.1:{port}" in refusal
+        assert "RAY_AUTH_TOKEN" in refusal
+        assert_one_sentence(refusal)
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=100)
         assert process.returncode == 130

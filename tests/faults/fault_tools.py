@@ -27,7 +27,7 @@ from wdtui.store.records import LIVE, Status
 from wdtui.store.store import Store
 
 TINY = RunConfig(
-    width=8, train_size=160, validation_size=20, test_size=20, batch_size=32, epochs=150, bn_epsilon=1e-3, keep_every=40
+    width=8, train_size=160, validation_size=20, test_size=20, batch_size=32, epochs=60, bn_epsilon=1e-3, keep_every=15
 )
 Prepare = Callable[[], None]
 """Called in the forked process before it trains."""
@@ -161,7 +161,7 @@ def killed_at_random(folder: Path, run_id: int, moment: str) -> bool:
     """Train a run in a process that dies at a random moment of a kind; returns whether it died before the end."""
     if moment == "training":
         pid = training(folder, run_id)
-        time.sleep(random.random() * 0.5)
+        time.sleep(random.random() * 0.3)
         os.kill(pid, signal.SIGKILL)
     elif moment == "checkpoint":
         pid = training(folder, run_id, dying_in_a_checkpoint(random.randint(1, 12)))

@@ -20,7 +20,7 @@ from wdtui.store.store import OwnershipLostError, Report, Store, StoreError
 from wdtui.studies.grid import Grid
 
 pytestmark = pytest.mark.skipif(library() is None, reason="this Python's SQLite cannot be reached")
-SHORT = TINY.replace(epochs=12, keep_every=4)
+SHORT = TINY.replace(epochs=6, keep_every=2)
 Scenario = tuple[Callable[[Store], list[int]], Callable[[Store, list[int]], None]]
 """What there is before the disk fails, whose runs are held to be right, and what is done meanwhile."""
 
@@ -51,7 +51,7 @@ def train(store: Store, run_ids: list[int]) -> None:
 
 
 def sweep_of_four(store: Store) -> list[int]:
-    store.sweeps.add(Grid.of(SHORT.replace(epochs=3), {"weight_decay": [0.1, 0.2], "seed": [0, 1]}))
+    store.sweeps.add(Grid.of(SHORT.replace(epochs=2), {"weight_decay": [0.1, 0.2], "seed": [0, 1]}))
     return []
 
 
@@ -62,7 +62,7 @@ def train_sweep(store: Store, run_ids: list[int]) -> None:
 def fork_of_a_run(store: Store) -> list[int]:
     parent = store.add_run(SHORT)
     train(store, [parent])
-    return [forks.fork(store, store.run(parent), 6 * SHORT.steps_per_epoch, {"weight_decay": 0.5})]
+    return [forks.fork(store, store.run(parent), 3 * SHORT.steps_per_epoch, {"weight_decay": 0.5})]
 
 
 SCENARIOS: dict[str, Scenario] = {

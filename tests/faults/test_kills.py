@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import torch._dynamo  # noqa: F401 an optimizer imports it: here once, so that no forked process must
 from fault_tools import (
     TINY,
     assert_begins_as,
@@ -45,7 +44,7 @@ from wdtui.store.store import Store
 
 MOMENTS = "training", "checkpoint", "commit"
 PER_SCENE = 6
-SHORT = TINY.replace(epochs=60)
+SHORT = TINY.replace(epochs=40, keep_every=20)
 Work = Callable[[Path], int]
 """What a process does on the store in a folder; its exit status."""
 
@@ -128,6 +127,10 @@ def mine(store: Path) -> Path:
     return path
 
 
+def known_file(store: Store) -> None:
+    registry.find(str(mine(store.folder)))  # a command would import PyTorch anew for that
+
+
 def finished_run_of_a_file(store: Store) -> None:
     trained(store.folder, store.add_run(registry.find(str(mine(store.folder))).config()))
 
@@ -137,7 +140,7 @@ def finished_run(store: Store) -> None:
 
 
 def steered_run(store: Store) -> None:
-    plan = Steering(100, "weight_decay", 0.1, 0.4), Steering(150, "bn_epsilon", 1e-3, 1e-2, 20)
+    plan = Steering(60, "weight_decay", 0.1, 0.4), Steering(100, "bn_epsilon", 1e-3, 1e-2, 15)
     trained(store.folder, store.add_run(SHORT, plan=plan))
 
 
@@ -151,7 +154,7 @@ KINDS = {
     "run": Kind(nothing, command("run FILE --headless --threads 1"), command("resume last --headless")),
     "fork": Kind(
         finished_run,
-        command("fork 1 --at 150 --set weight_decay=0.5 --set bn_epsilon=0.02:9 --headless"),
+        command("fork 1 --at 100 --set weight_decay=0.5 --set bn_epsilon=0.02:9 --headless"),
         command("resume last --headless"),
     ),
     "replay": Kind(steered_run, command("replay 1 --headless"), command("resume last --headless")),
@@ -165,15 +168,15 @@ KINDS = {
         command("sweep FILE --engine ensemble --headless --threads 1 --workers 1"),
         command("resume S1 --headless --workers 1"),
     ),
-    "run of a file": Kind(nothing, command("run MINE --headless --threads 1"), command("resume last --headless")),
+    "run of a file": Kind(known_file, command("run MINE --headless --threads 1"), command("resume last --headless")),
     "sweep of a file": Kind(
-        nothing,
+        known_file,
         command("sweep MINE --axis weight_decay=0,1 --seeds 2 --headless --threads 1 --workers 2"),
         command("resume S1 --headless --workers 2"),
     ),
     "fork of a file": Kind(
         finished_run_of_a_file,
-        command("fork 1 --at 150 --set weight_decay=1 --set temperature=2:9 --headless"),
+        command("fork 1 --at 75 --set weight_decay=1 --set temperature=2:9 --headless"),
         command("resume last --headless"),
     ),
     "verify": Kind(nothing, VERIFY, VERIFY),
@@ -189,9 +192,9 @@ class Noisy(wdtui.Problem):
     learning_rate: float = wdtui.knob(0.1, gt=0, affects="live")
     weight_decay: float = wdtui.knob(0.1, ge=0, sweep="log", affects="live")
     temperature: float = wdtui.knob(1.0, gt=0, affects="live")
-    steps = 300
+    steps = 150
     log_every = 7
-    keep_every = 100
+    keep_every = 50
 
     def setup(self):
         self.model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Dropout(0.1), torch.nn.BatchNorm1d(8))
@@ -218,14 +221,14 @@ train_size = 160
 validation_size = 20
 test_size = 20
 batch_size = 32
-epochs = 60
+epochs = 40
 bn_epsilon = 1e-3
 keep_every = 20
 [axes]
 weight_decay = [0.1, 0.3]
 seed = [0, 1]
 [fork]
-at_epoch = 30
+at_epoch = 20
 branches = [{bn_epsilon = 0.02}]
 [[claims]]
 says = "There are weights after the fork."
@@ -335,7 +338,7 @@ def test_a_command_gives_the_same_result_after_kills_at_any_moment(tmp_path: Pat
 def test_a_steering_sent_to_a_run_that_is_killed_is_not_lost(tmp_path: Path, kills: int) -> None:
     random.seed(kills)
     with Store(tmp_path) as store:
-        run_id = store.add_run(TINY.replace(epochs=60 * kills))
+        run_id = store.add_run(TINY.replace(epochs=40 * kills))
     for kill in range(kills):
         with Store(tmp_path) as store:
             store.send(run_id, "steer", {"weight_decay": 0.2 + kill / 100, "bn_epsilon": [1e-2 * (kill + 1), 5]})

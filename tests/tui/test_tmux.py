@@ -12,11 +12,16 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import forked
 import pytest
+from command_line import in_own_process
 
 from wdtui.store.records import Status
 from wdtui.store.store import Store
 from wdtui.studies import experiments
+from wdtui.support.environment import own_environment
+
+_APP = Path(__file__).parent / "tmux_app.py"
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
 
@@ -24,10 +29,15 @@ pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux
 class Screen:
     """A tmux session of 120×40 with the workbench in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, fresh: bool) -> None:
+        """`fresh` says that its training processes are not forked."""
         self.store = folder / "store"
         self._socket = str(folder / "tmux")
-        command = f"WDTUI_HOME={self.store} {sys.executable} -m wdtui; echo left with $?; sleep 1000"
+        program = f"{sys.executable} -m wdtui"
+        self._offered = None if fresh else forked.offer(str(folder / "server"))
+        if self._offered:
+            program = f"PYTHONPATH={own_environment()['PYTHONPATH']} {sys.executable} {_APP} {folder / 'server'}"
+        command = f"WDTUI_HOME={self.store} {program}; echo left with $?; sleep 1000"
         self.tmux("new-session", "-d", "-x", "120", "-y", "40", command)
         self.tmux("resize-window", "-x", "120", "-y", "40")
 
@@ -55,16 +65,19 @@ class Screen:
             text = self.text()
             if shown(text) if callable(shown) else shown in text:
                 return text
-            time.sleep(0.1)
+            time.sleep(0.03)
         raise AssertionError(f"{shown} did not come:\n{text}")
 
     def close(self) -> None:
         subprocess.run(["tmux", "-S", self._socket, "kill-server"], capture_output=True)
+        if self._offered:
+            self._offered.close()
 
 
 @pytest.fixture
-def screen(tmp_path: Path) -> Iterator[Screen]:
-    opened = Screen(tmp_path)
+def screen(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Screen]:
+    marked = request.node.get_closest_marker("fresh_processes")
+    opened = Screen(tmp_path, fresh=bool(marked) or not forked.POSSIBLE)
     try:
         opened.wait_for("No runs yet")
         yield opened
@@ -111,9 +124,8 @@ def test_a_run_is_started_watched_compared_resized_and_left(screen: Screen) -> N
     screen.wait_for("BatchNorm variance")
     screen.type("x")
     screen.wait_for("stopped")
-    elsewhere = ["run", "--width", "8", "--epochs", "3", "--weight-decay", "0.4", "--headless"]
-    environment = os.environ | {"WDTUI_HOME": str(screen.store)}
-    subprocess.run([sys.executable, "-m", "wdtui", *elsewhere], env=environment, capture_output=True, check=True)
+    elsewhere = "run", "--width", "8", "--epochs", "3", "--weight-decay", "0.4", "--headless"
+    assert in_own_process(*elsewhere, store=screen.store).returncode == 0
     screen.wait_for("runs · 2")
     screen.type("Up", "Up", "m", "Down", "m")
     text = screen.wait_for("2 marked")
@@ -153,6 +165,7 @@ def test_a_killed_training_process_is_retried_once_and_the_app_survives(screen: 
         assert store.runs()[0].status == Status.INTERRUPTED
 
 
+@pytest.mark.fresh_processes  # one that is forked has another session in any case
 def test_a_run_survives_a_lost_terminal_and_the_app_finds_it_again(screen: Screen, tmp_path: Path) -> None:
     small_run(screen, "0.2")
     screen.wait_for(lambda text: steps(text) > 0)
