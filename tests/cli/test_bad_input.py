@@ -83,6 +83,7 @@ def test_a_full_disk_ends_the_run_and_keeps_stored_points(tmp_path: Path) -> Non
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", mounted], capture_output=True).returncode:
         pytest.skip("a small file system cannot be mounted here")
     try:
+        (mounted / "ballast").write_bytes(bytes(400_000))
         result = in_own_process("run", *TINY, "--epochs", "20000", "--headless", "--json", store=mounted)
         assert result.returncode == 1
         assert_one_sentence(result.stderr)

@@ -86,7 +86,7 @@ def wait_for_points(store: Path, process: Any) -> None:
 
 
 def test_resuming_after_ctrl_c_gives_the_result_of_an_uninterrupted_run(tmp_path: Path) -> None:
-    config = (*TINY, "--epochs", "400")
+    config = (*TINY, "--epochs", "250")
     process = start("run", *config, "--headless", "--json", store=tmp_path)
     wait_for_points(tmp_path, process)
     process.send_signal(signal.SIGINT)
@@ -98,7 +98,7 @@ def test_resuming_after_ctrl_c_gives_the_result_of_an_uninterrupted_run(tmp_path
     assert wdtui("resume", "1", "--json", store=tmp_path).returncode == 0
     assert wdtui("run", *config, "--headless", store=tmp_path).returncode == 0
     interrupted, undisturbed = (events(wdtui("runs", "show", run, "--json", store=tmp_path).stdout)[0] for run in "12")
-    assert interrupted["steps"] == undisturbed["steps"] == 2000
+    assert interrupted["steps"] == undisturbed["steps"] == 1250
     for run in (interrupted, undisturbed):
         del run["final"]["steps_per_second"]
     assert interrupted["final"] == undisturbed["final"]

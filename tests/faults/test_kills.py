@@ -39,7 +39,7 @@ from wdtui.runs.scheduler import Scheduler
 from wdtui.schema.curves import Point
 from wdtui.schema.steering import Steering
 from wdtui.store.checkpoints import Checkpoints
-from wdtui.store.records import CLAIMABLE, FINISHED, LIVE, Status
+from wdtui.store.records import CLAIMABLE, FINISHED, LIVE, RunRecord, Status
 from wdtui.store.store import Store
 
 MOMENTS = "training", "checkpoint", "commit"
@@ -292,21 +292,30 @@ def assert_begun(scene: Scene, reference: Store) -> None:
     """The store is sound, what it calls live is, and all that was measured is as in the undisturbed runs."""
     at_work = scene.at_work()
     with Store(scene.store) as store:
-        assert store.check() is None
-        for run in store.runs():
+        assert store.check() is None and store.count() <= reference.count()
+        for run, undisturbed in pairs(store, reference):
             assert run.status not in LIVE or run.pid in at_work
-            assert_begins_as(store, run.id, run.id, reference)
+            assert_begins_as(store, run.id, undisturbed.id, reference)
+
+
+def pairs(store: Store, reference: Store) -> Iterator[tuple[RunRecord, RunRecord]]:
+    """Each run with the undisturbed one.
+
+    Their numbers may differ: one whose process dies before it begins is undone, and its number is not given again.
+    """
+    runs, undisturbed = (sorted(of.runs(), key=lambda run: run.id) for of in (store, reference))
+    return zip(runs, undisturbed, strict=False)
 
 
 def assert_as_undisturbed(scene: Scene, reference: Store) -> None:
     with Store(scene.store) as store:
         assert findings(store) == []
-        assert [run.id for run in store.runs()] == [run.id for run in reference.runs()]
-        for run in store.runs():
+        assert store.count() == reference.count()
+        for run, undisturbed in pairs(store, reference):
             assert run.status == Status.DONE, run.reason
-            assert run.config == reference.run(run.id).config and run.plan == reference.run(run.id).plan
-            assert len(store.curves(run.id)) == len(reference.curves(run.id))
-            assert_begins_as(store, run.id, run.id, reference)
+            assert run.config == undisturbed.config and run.plan == undisturbed.plan
+            assert len(store.curves(run.id)) == len(reference.curves(undisturbed.id))
+            assert_begins_as(store, run.id, undisturbed.id, reference)
             assert [finding for finding in check_run(store, run.id) if finding.agrees is False] == []
 
 

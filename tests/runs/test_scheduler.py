@@ -280,7 +280,7 @@ def kill_its_process(store: Store, run_id: int, before: int | None = None) -> in
 def test_a_run_whose_process_the_system_kills_is_tried_once_more_alone_and_others_go_on(
     store: Store, scheduler: Scheduler
 ) -> None:
-    run_id, companion, queued = add(store, 1500), add(store, FOREVER), add(store, 3)
+    run_id, companion, queued = add(store, 800), add(store, FOREVER), add(store, 3)
     scheduler.slots = 2
     scheduler.submit(run_id, companion, queued)
     until(under_way(store, companion))
@@ -461,14 +461,14 @@ def test_a_run_that_another_process_has_taken_over_is_no_failure(store: Store, s
 @cpu_only
 @pytest.mark.fresh_processes
 def test_live_and_queued_runs_go_on_after_the_scheduler_detached(store: Store) -> None:
-    undisturbed, going, paused, queued, last = (add(store, epochs) for epochs in (400, 400, FOREVER, 3, 3))
+    undisturbed, going, paused, queued, last = (add(store, epochs) for epochs in (250, 250, FOREVER, 3, 3))
     scheduler = Scheduler(store, device=DEVICE, slots=2)
-    scheduler.submit(undisturbed)
-    until(lambda: store.run(undisturbed).status == Status.DONE)
-    scheduler.submit(paused)
+    for run_id in (undisturbed, paused):
+        scheduler.submit(run_id)
     until(under_way(store, paused))
     store.send(paused, "pause")
     until(lambda: store.run(paused).status == Status.PAUSED)
+    until(lambda: store.run(undisturbed).status == Status.DONE)
     for run_id in (going, queued, last):
         scheduler.submit(run_id)
     until(under_way(store, going))
