@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Any
 
 import forked
 import pytest
-from haste import look_often
+from haste import load_once, look_often
 from hypothesis import settings
 
 os.environ.pop("NO_COLOR", None)
@@ -19,6 +20,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # wdtui is compiled once, and n
 os.environ["OMP_NUM_THREADS"] = "1"  # test processes that share the cores would wait for each other's threads
 sys.dont_write_bytecode = False
 look_often()
+load_once()
+_numbers = itertools.count()
 settings.register_profile("wdtui", deadline=None)  # how long an example takes depends on what else the machine does
 settings.load_profile("wdtui")
 
@@ -26,8 +29,11 @@ settings.load_profile("wdtui")
 @pytest.fixture(autouse=True)
 def own_store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test ever touches the store or the settings of the person who runs it."""
-    monkeypatch.setenv("WDTUI_HOME", str(tmp_path_factory.mktemp("store")))
-    monkeypatch.setenv("WDTUI_CONFIG", str(tmp_path_factory.mktemp("settings") / "config.toml"))
+    # not by `mktemp`, which looks through the folders of all tests before
+    folder = tmp_path_factory.getbasetemp() / "own" / str(next(_numbers))
+    (folder / "settings").mkdir(parents=True)
+    monkeypatch.setenv("WDTUI_HOME", str(folder / "store"))
+    monkeypatch.setenv("WDTUI_CONFIG", str(folder / "settings" / "config.toml"))
 
 
 @pytest.fixture(autouse=True)

@@ -236,9 +236,10 @@ def _server() -> socket.socket:
 
 def _serve(answering: socket.socket) -> dict[str, Any]:
     """Fork a process for each message until stdin ends. Returns in each of them, with its message."""
-    from haste import look_often  # here, as it imports commands
+    from haste import load_once, look_often  # here, as it imports commands
 
     look_often()
+    load_once()
     warm_up()
     environment.start_module = start_module  # type: ignore[assignment]
     ended, ending = socket.socketpair()

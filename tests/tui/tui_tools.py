@@ -24,7 +24,6 @@ from wdtui.problems.addition.config import RunConfig
 from wdtui.schema.curves import Curves, Point
 from wdtui.store.records import Status
 from wdtui.store.store import Store
-from wdtui.studies import experiments
 from wdtui.tui.app import WorkbenchApp
 from wdtui.tui.picture import aligned
 from wdtui.tui.screens.experiments import Gallery
@@ -180,19 +179,6 @@ def _name(timer: Any) -> str:
     return ""
 
 
-_load, _loaded = experiments.load, dict[Path, experiments.Experiment]()
-
-
-def loaded_once(name: str) -> experiments.Experiment:
-    """An experiment, from memory where it is one that comes with wdtui and was loaded before."""
-    if name not in experiments.names():
-        return _load(name)
-    path = experiments.folder() / name
-    if path not in _loaded:
-        _loaded[path] = _load(name)
-    return _loaded[path]
-
-
 _render = Compositor.render_update
 
 
@@ -206,7 +192,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
     After each key Textual waits twice until the app has used next to no CPU for a while: its loop knows at once. What
     waits until typing pauses is done after each key. Keys that are typed one after the other are not painted each on
-    its own. The apps of all tests share what Textual makes of a stylesheet, and the experiments.
+    its own. The apps of all tests share what Textual makes of a stylesheet.
     """
     for name in ("app", "pilot"):
         monkeypatch.setattr(f"textual.{name}.wait_for_idle", at_rest)
@@ -214,7 +200,6 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"wdtui.tui.{name}", 0.004)
     monkeypatch.setattr(Compositor, "render_update", painted_when_looked_at)
     monkeypatch.setattr(Stylesheet, "_parse_rules", parsed_once)
-    monkeypatch.setattr(experiments, "load", loaded_once)
 
 
 async def settle(pilot: Any) -> None:
