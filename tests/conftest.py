@@ -22,6 +22,8 @@ sys.dont_write_bytecode = False
 look_often()
 load_once()
 _numbers = itertools.count()
+_LIGHTNING = "test_bench.py", "test_adapters.py", "test_examples.py", "watch.md", "[wdtui bench]", "is_a_wdtui_error"
+"""Parts of the names of the tests that import PyTorch Lightning."""
 settings.register_profile("wdtui", deadline=None)  # how long an example takes depends on what else the machine does
 settings.load_profile("wdtui")
 
@@ -62,8 +64,15 @@ def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked as long may take an hour each; no other may hold up the suite for so long."""
+    """Tests marked as long may take an hour each; no other may hold up the suite for so long.
+
+    What takes seconds to import or to set up is so in one of the processes that share the tests.
+    """
     for item in items:
+        if "faults" in item.path.parts:
+            item.add_marker(pytest.mark.xdist_group("faults"))
+        if any(part in item.nodeid for part in _LIGHTNING):
+            item.add_marker(pytest.mark.xdist_group("lightning"))
         if item.get_closest_marker("long"):
             item.add_marker(pytest.mark.timeout(3600))
 

@@ -28,6 +28,7 @@ from wdtui.store.store import Store
 from wdtui.support.environment import own_environment
 
 ray_cluster = pytest.importorskip("ray.cluster_utils")
+pytestmark = pytest.mark.xdist_group("ray")  # one cluster for all
 
 GRID = ("--axis", "weight_decay=0.1,0.3", "--seeds", "2", *TINY, "--engine", "alone")
 LONG = (*GRID, "--epochs", "400", "--keep-every", "20", "--log-every", "10")
@@ -36,19 +37,17 @@ LONG = (*GRID, "--epochs", "400", "--keep-every", "20", "--log-every", "10")
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], Any]]:
     """The cluster with at least so many nodes that take a run each, beside its head, which takes none."""
-    with pytest.MonkeyPatch.context() as patched, ThreadPoolExecutor() as threads:
+    with pytest.MonkeyPatch.context() as patched:
         patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patched.setenv("RAY_worker_niceness", "0")  # at Ray's own 15 they starve beside other tests
         patched.setenv("RAY_health_check_period_ms", "300")  # a lost node is noticed after five of these
-        patched.setattr("ray._private.utils.set_sigterm_handler", lambda handler: None)  # impossible in a thread
         workers = forked_workers(tmp_path_factory.mktemp("ray") / "server", patched)
         plain = {"num_cpus": 0, "include_dashboard": False, "include_log_monitor": False}
         cluster = ray_cluster.Cluster(initialize_head=True, head_node_args=plain | workers)
 
         def with_nodes(count: int) -> Any:
-            missing = count + 1 - len(cluster.list_all_nodes())
-            # the threads live on, as a node would end with the one that has begun it
-            list(threads.map(lambda _: cluster.add_node(num_cpus=1, **workers), range(missing)))
+            while len(cluster.list_all_nodes()) < count + 1:
+                cluster.add_node(num_cpus=1, **workers)  # one after the other, as two at once may choose the same port
             return cluster
 
         try:

@@ -400,7 +400,7 @@ def interrupted_with_checkpoints(folder: Path, run_id: int) -> bool:
     with Store(folder) as store:
         run = store.run(run_id)
         if run.status == Status.DONE:
-            store.set_status(store.run(run_id).claim, Status.STOPPED)
+            store.set_status(store.run(run_id).claim, Status.INTERRUPTED)  # what was stopped would not be trained
             store.truncate(store.run(run_id).claim, -1)
             Checkpoints.of(folder, run).delete()
             return False
