@@ -278,18 +278,16 @@ def test_a_sweeps_own_cluster_is_private(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setenv("HOME", str(tmp_path / "home"))
         endless = (*GRID, "--epochs", "1000000", "--log-every", "100", "--threads", "2")  # one at a time on two cores
         process = start("sweep", *endless, "--headless", "--json", "--executor", "ray", store=tmp_path)
-        until(lambda: bool(listening_servers(process)), process)
+        with Store(tmp_path) as store:
+            until(lambda: any(run.step for run in store.runs()), process)
+        assert wdtui("pause", "1", store=tmp_path).returncode == 0  # what follows needs no training
         monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # another user here comes as near as that
         monkeypatch.delenv("RAY_AUTH_MODE")
         ((gcs, port),) = listening_servers(process)
         at = "--executor", "ray", "--address", f"127.0.0.1:{port}"
-        stranger = start("sweep", *GRID, "--headless", *at, store=tmp_path / "x")  # tries while the cluster starts
-        with Store(tmp_path) as store:
-            until(lambda: any(run.step for run in store.runs()), process)
-        assert wdtui("pause", "1", store=tmp_path).returncode == 0  # what follows needs no training
+        stranger = start("sweep", *GRID, "--headless", *at, store=tmp_path / "x")
         listeners = {address for member in family(process) for address in listening_at(member)}
         assert listeners and {ip for ip, _ in listeners} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
-        assert listening_servers(process) == [(gcs, port)]
         assert gcs.environ()["RAY_AUTH_MODE"] == "token" and len(gcs.environ()["RAY_AUTH_TOKEN"]) == 64
         folder = next(word.partition("=")[2] for word in gcs.cmdline() if word.startswith("--log_dir"))
         private = next(part for part in Path(folder).parents if part.name.startswith("wdtui-ray-"))
