@@ -40,7 +40,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], 
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patched.setenv("RAY_worker_niceness", "0")  # at Ray's own 15 they starve beside other tests
-        patched.setenv("RAY_health_check_period_ms", "300")  # a lost node is noticed after five of these
+        patched.setenv("RAY_health_check_period_ms", "1000")  # a lost node is noticed after five of these
         workers = forked_workers(tmp_path_factory.mktemp("ray") / "server", patched)
         plain = {"num_cpus": 0, "include_dashboard": False, "include_log_monitor": False}
         cluster = ray_cluster.Cluster(initialize_head=True, head_node_args=plain | workers)
