@@ -7,7 +7,6 @@ import contextlib
 import os
 import signal
 import threading
-import time
 from typing import TYPE_CHECKING
 
 from wdtui.runs.worker import SIGNALS
@@ -35,11 +34,10 @@ def handle_signals(app: WorkbenchApp) -> None:
 
     def hang_up() -> None:
         # Not in the event loop: if the terminal is gone, drawing may block it forever.
-        # A daemon, so that a process that ends by itself does not wait for it.
-        threading.Thread(target=_detach_and_exit, args=(app, loop), name="hang up", daemon=True).start()
+        threading.Thread(target=_detach_and_exit, args=(app, loop), name="hang up").start()
 
     def terminate(number: signal.Signals) -> None:
-        _end_at_last(128 + number)
+        _end_within(_PATIENCE_SECONDS, 128 + number)
         app.run_worker(app.stop_and_exit(SIGNALS[number], 128 + number), exclusive=True)
 
     with contextlib.suppress(NotImplementedError, AttributeError):  # no such signals on Windows
@@ -51,16 +49,15 @@ def handle_signals(app: WorkbenchApp) -> None:
 def _detach_and_exit(app: WorkbenchApp, loop: asyncio.AbstractEventLoop) -> None:
     """Detach the runs, restore the terminal if it still exists, and end the process."""
     code = 128 + signal.SIGHUP
-    _end_at_last(code)
+    _end_within(_PATIENCE_SECONDS, code)
     app.controls.detach()
     loop.call_soon_threadsafe(lambda: app.exit(return_code=code))
-    time.sleep(_GRACE_SECONDS)
-    os._exit(code)
+    _end_within(_GRACE_SECONDS, code)
 
 
-def _end_at_last(code: int) -> None:
+def _end_within(seconds: float, code: int) -> None:
     """End the process after a while in any case: it must not run forever on a dead terminal."""
-    timer = threading.Timer(_PATIENCE_SECONDS, os._exit, [code])
+    timer = threading.Timer(seconds, os._exit, [code])
     timer.daemon = True
     timer.start()
 

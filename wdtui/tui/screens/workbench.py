@@ -69,8 +69,9 @@ class Workbench(RunScreen):
         self._settling: Timer | None = None
         self._looked = False
         self._started: int | None = None
-        self._left_sweep: int | None = None
         """A run that was started here and will be selected once the feed has read it."""
+        self._left_sweep: int | None = None
+        """A sweep whose screen was left, which will be selected once the feed has read it."""
         self._reading = False
         """Whether a thread is reading curves."""
         self._read_at: dict[int, float] = {}
@@ -159,7 +160,7 @@ class Workbench(RunScreen):
                 self.table.select(arrived)
             else:
                 self.notify(f"The filter hides run {arrived}.", markup=False)
-        if any(sweep.id == self._left_sweep for sweep in snapshot.sweeps):
+        if self._left_sweep is not None and any(sweep.id == self._left_sweep for sweep in snapshot.sweeps):
             self.table.select_sweep(self._left_sweep)
             self._left_sweep = None
         grid = self.query_one(ChartGrid)

@@ -229,7 +229,7 @@ class RunTable(LineTable):
             self.call_after_refresh(self._scroll_to_cursor)  # once there is something to scroll
         self._move_to(run_id, None)
 
-    def select_sweep(self, sweep_id: int | None) -> None:
+    def select_sweep(self, sweep_id: int) -> None:
         """Move the cursor to the row of a sweep, or to its first run in the table where it has no row."""
         if any(isinstance(row, Group) and row.sweep.id == sweep_id for row in self._rows):
             self._move_to(None, sweep_id)
