@@ -22,8 +22,6 @@ sys.dont_write_bytecode = False
 look_often()
 load_once()
 _numbers = itertools.count()
-_LIGHTNING = "test_bench.py", "test_adapters.py", "test_examples.py", "watch.md", "[wdtui bench]", "is_a_wdtui_error"
-"""Parts of the names of the tests that import PyTorch Lightning."""
 settings.register_profile("wdtui", deadline=None)  # how long an example takes depends on what else the machine does
 settings.load_profile("wdtui")
 
@@ -63,6 +61,7 @@ def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wdtui.runs.scheduler.ChildWorker", InThread)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests marked as long may take an hour each; no other may hold up the suite for so long.
 
@@ -71,7 +70,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "faults" in item.path.parts:
             item.add_marker(pytest.mark.xdist_group("faults"))
-        if any(part in item.nodeid for part in _LIGHTNING):
+        if item.get_closest_marker("lightning"):
             item.add_marker(pytest.mark.xdist_group("lightning"))
         if item.get_closest_marker("long"):
             item.add_marker(pytest.mark.timeout(3600))

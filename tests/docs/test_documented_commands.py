@@ -66,7 +66,8 @@ CHOOSING = "where", "minus", "divided_by"
 
 
 def of(commands: list[Command]) -> list[Any]:
-    return [pytest.param(command, id=command.text) for command in commands]
+    marks = {"wdtui bench": pytest.mark.lightning}
+    return [pytest.param(command, id=command.text, marks=marks.get(command.text, ())) for command in commands]
 
 
 def of_kind(kind: str) -> list[Any]:
@@ -256,7 +257,12 @@ def _read(screen: int, enough: Any) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if "```python" in page.read_text("utf-8")], ids=lambda p: p.name
+    "page",
+    [
+        pytest.param(page, id=page.name, marks=pytest.mark.lightning if page.name == "watch.md" else ())
+        for page in PAGES
+        if "```python" in page.read_text("utf-8")
+    ],
 )
 def test_the_python_of_a_page_runs(page: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.set_num_threads(1)
