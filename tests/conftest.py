@@ -61,17 +61,9 @@ def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wdtui.runs.scheduler.ChildWorker", InThread)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked as long may take an hour each; no other may hold up the suite for so long.
-
-    What takes seconds to import or to set up is so in one of the processes that share the tests.
-    """
+    """Tests marked as long may take an hour each; no other may hold up the suite for so long."""
     for item in items:
-        if "faults" in item.path.parts:
-            item.add_marker(pytest.mark.xdist_group("faults"))
-        if item.get_closest_marker("lightning"):
-            item.add_marker(pytest.mark.xdist_group("lightning"))
         if item.get_closest_marker("long"):
             item.add_marker(pytest.mark.timeout(3600))
 

@@ -15,8 +15,6 @@ from wdtui.cli.bench import _show
 from wdtui.problems.addition.config import RunConfig
 from wdtui.problems.addition.engine.tasks import make_task
 
-pytestmark = pytest.mark.lightning
-
 SMALL = RunConfig(width=8, train_size=320, validation_size=20, test_size=20)
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="Here contestants run on CUDA.")
 

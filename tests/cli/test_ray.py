@@ -28,7 +28,6 @@ from wdtui.store.store import Store
 from wdtui.support.environment import own_environment
 
 ray_cluster = pytest.importorskip("ray.cluster_utils")
-pytestmark = pytest.mark.xdist_group("ray")  # one cluster for all
 
 GRID = ("--axis", "weight_decay=0.1,0.3", "--seeds", "2", *TINY, "--engine", "alone")
 LONG = (*GRID, "--epochs", "400", "--keep-every", "20", "--log-every", "10")

@@ -66,8 +66,7 @@ CHOOSING = "where", "minus", "divided_by"
 
 
 def of(commands: list[Command]) -> list[Any]:
-    marks = {"wdtui bench": pytest.mark.lightning}
-    return [pytest.param(command, id=command.text, marks=marks.get(command.text, ())) for command in commands]
+    return [pytest.param(command, id=command.text) for command in commands]
 
 
 def of_kind(kind: str) -> list[Any]:
@@ -257,12 +256,7 @@ def _read(screen: int, enough: Any) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "page",
-    [
-        pytest.param(page, id=page.name, marks=pytest.mark.lightning if page.name == "watch.md" else ())
-        for page in PAGES
-        if "```python" in page.read_text("utf-8")
-    ],
+    "page", [page for page in PAGES if "```python" in page.read_text("utf-8")], ids=lambda p: p.name
 )
 def test_the_python_of_a_page_runs(page: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.set_num_threads(1)

@@ -26,7 +26,6 @@ from wdtui.tui.screens.workbench import Workbench
 LOCKED = "The run store was locked."
 
 
-@pytest.mark.lightning
 def test_every_error_of_wdtui_is_a_wdtui_error() -> None:
     modules = [one.name for one in pkgutil.walk_packages(wdtui.__path__, "wdtui.") if one.name != "wdtui.__main__"]
     errors = {

@@ -18,8 +18,6 @@ from wdtui.store.records import Status
 from wdtui.store.store import Store
 from wdtui.watching import recorder
 
-pytestmark = pytest.mark.lightning
-
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:

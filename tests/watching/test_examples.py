@@ -12,8 +12,6 @@ import torch
 from wdtui.store.records import Status
 from wdtui.store.store import Store
 
-pytestmark = pytest.mark.lightning
-
 EXAMPLES = Path(__file__).parents[2] / "docs/examples"
 
 
