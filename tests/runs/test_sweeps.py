@@ -22,7 +22,7 @@ from wdtui.runs.scheduler import Scheduler
 from wdtui.runs.sweeps import Progress, assign, complete
 from wdtui.schema.curves import Point
 from wdtui.schema.steering import Steering
-from wdtui.store import migrations
+from wdtui.store import migrations, sweeps
 from wdtui.store.records import RunRecord, Status
 from wdtui.store.store import Store, StoreError
 from wdtui.store.sweeps import fingerprint
@@ -97,6 +97,23 @@ def test_the_version_of_the_memberships_sees_a_deletion_and_an_attachment_at_onc
     store.sweeps.attach(sweep_id, 1, second)
     assert [one.run_ids for one in store.sweeps.memberships()] == [{second}]
     assert store.sweeps.memberships_version() != version
+
+
+def test_a_run_that_is_queued_for_a_cell_is_seen_with_its_cell_or_not_at_all(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or else another process could give the cell that run, which the first then took away again as superfluous."""
+    sweep = store.sweeps.get(add(store))
+    seen, attach = [], sweeps._attach
+
+    def look(*arguments: Any) -> None:
+        with Store(store.folder) as other:
+            seen.append(len(other.runs()) - sum(map(bool, other.sweeps.runs(sweep.id))))
+        attach(*arguments)
+
+    monkeypatch.setattr(sweeps, "_attach", look)
+    assign(store, sweep)
+    assert seen == [0] * 6 and len(runs(store, sweep.id)) == 6
 
 
 def test_two_processes_that_assign_at_once_add_no_run_twice(store: Store) -> None:

@@ -141,9 +141,7 @@ def assign(store: Store, sweep: Sweep) -> None:
         if alike := equal[fingerprint(sweep.schema, sweep.config_texts[place])]:
             store.sweeps.attach(sweep.id, place, min(alike, key=_preference).id)
         else:
-            run_id = store.add_run(sweep.cells[place].config, experiment=sweep.experiment)
-            if not store.sweeps.attach(sweep.id, place, run_id):  # another process has been at it
-                store.delete([run_id])
+            store.sweeps.queue(sweep.id, place, sweep.cells[place].config, experiment=sweep.experiment)
 
 
 def _preference(run: RunRecord) -> tuple[int, int, int]:

@@ -10,10 +10,13 @@ from operator import itemgetter
 from typing import Any
 
 from wdtui.problems import registry
+from wdtui.schema.config import Config
 from wdtui.schema.hyperparameters import nearest
 from wdtui.schema.schema import Schema
+from wdtui.schema.steering import Plan, to_json
 from wdtui.store.observer import Observer
-from wdtui.store.records import Claim, OwnershipLostError, RunRecord, StoreError
+from wdtui.store.processes import Owner, this_process
+from wdtui.store.records import Claim, OwnershipLostError, RunRecord, Status, StoreError
 from wdtui.store.seals import SEALED, fits, keys, listed, seal
 from wdtui.support.text import too_long
 
@@ -118,6 +121,45 @@ def select_these(connection: sqlite3.Connection, observer: Observer, run_ids: Se
         if run_id not in found:
             raise StoreError(no_run(run_id))
     return [found[run_id] for run_id in run_ids]
+
+
+def add_run(
+    connection: sqlite3.Connection,
+    config: Config,
+    *,
+    name: str = "",
+    experiment: str = "",
+    plan: Plan = (),
+    parent: tuple[int, int] | None = None,
+) -> int:
+    """Queue a run of this process and return its number; `Store.add_run` says what each argument is."""
+    parent_run, parent_step = parent or (None, None)
+    cursor = connection.execute(
+        "INSERT INTO runs (name, experiment, config, epoch_steps, schema, plan, columns, status, created,"
+        " parent, parent_step) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            given(name),
+            storable(experiment),
+            json.dumps(config.to_mapping()),
+            config.steps_per_epoch,
+            schema_id(connection, config.schema()),
+            json.dumps(to_json(plan)),
+            json.dumps(config.columns),
+            Status.QUEUED,
+            time.time(),
+            parent_run,
+            parent_step,
+        ),
+    )
+    run_id = cursor.lastrowid
+    assert run_id is not None
+    change(connection, run_id, **owner_columns(this_process()))
+    return run_id
+
+
+def owner_columns(owner: Owner) -> dict[str, Any]:
+    """What the row of a run says of its owner."""
+    return {"host": owner.host, "domain": owner.domain, "pid": owner.pid, "process_start": owner.start}
 
 
 def check_claim(connection: sqlite3.Connection, claim: Claim) -> None:

@@ -26,7 +26,7 @@ from wdtui.store.database import Database
 from wdtui.store.entries import read_commands, read_events
 from wdtui.store.observer import Observer
 from wdtui.store.points import add_measured, add_points, follow_points, points_of, read_points
-from wdtui.store.processes import Life, Owner, find_process, this_process
+from wdtui.store.processes import Life, find_process, this_process
 from wdtui.store.records import (
     CLAIMABLE,
     FINISHED,
@@ -45,6 +45,7 @@ from wdtui.store.records import (
 )
 from wdtui.store.rescue import Measured, write_rescue
 from wdtui.store.rows import (
+    add_run,
     change,
     check_claim,
     columns_of,
@@ -52,6 +53,7 @@ from wdtui.store.rows import (
     lost_claims,
     next_revision,
     no_run,
+    owner_columns,
     schema_id,
     select_run,
     select_runs,
@@ -140,30 +142,8 @@ class Store:
 
         `parent` is the number of the run that it is a fork of, and the step of the fork.
         """
-        parent_run, parent_step = parent or (None, None)
-        queuer = _owner_columns(this_process())
         with self._database.writing() as connection:
-            cursor = connection.execute(
-                "INSERT INTO runs (name, experiment, config, epoch_steps, schema, plan, columns, status, created,"
-                " parent, parent_step) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    given(name),
-                    storable(experiment),
-                    json.dumps(config.to_mapping()),
-                    config.steps_per_epoch,
-                    schema_id(connection, config.schema()),
-                    json.dumps(to_json(plan)),
-                    json.dumps(config.columns),
-                    Status.QUEUED,
-                    time.time(),
-                    parent_run,
-                    parent_step,
-                ),
-            )
-            run_id = cursor.lastrowid
-            assert run_id is not None
-            change(connection, run_id, **queuer)
-        return run_id
+            return add_run(connection, config, name=name, experiment=experiment, plan=plan, parent=parent)
 
     def hand_queue(self, run_ids: Iterable[int], pid: int) -> None:
         """Make a process that this one started the owner of queued runs. Runs that it has claimed do not change.
@@ -176,7 +156,7 @@ class Store:
         with self._database.writing() as connection:
             for run_id in run_ids:
                 if select_run(connection, self._observer, run_id).status == Status.QUEUED:
-                    change(connection, run_id, **_owner_columns(owner))
+                    change(connection, run_id, **owner_columns(owner))
 
     def claim(self, run_id: int, *, device: str, threads: int, versions: Mapping[str, str]) -> Claim:
         """Make this process the run's owner and the run RUNNING. If several processes try at once, one succeeds.
@@ -188,7 +168,7 @@ class Store:
         Raises RunBusyError if a living owner has the run, StoreError if it is finished, and RunStoppedError if it was
         stopped in the queue; `transition` queues it again.
         """
-        owner, now = _owner_columns(this_process()), time.time()
+        owner, now = owner_columns(this_process()), time.time()
         with self._database.writing() as connection:
             run = select_run(connection, self._observer, run_id)
             _check_claimable(run)
@@ -338,7 +318,7 @@ class Store:
             raise StoreError(f"Run {run_id} has no missing points, so there is nothing to train again.")
         if any(event.kind == "imported" for event in self.events(run_id)):
             raise StoreError(f"Run {run_id} was trained by another program. Import it again.")
-        queuer = _owner_columns(this_process())
+        queuer = owner_columns(this_process())
         with self._database.writing() as connection:
             run = select_run(connection, self._observer, run_id)
             if run.status in FINISHED:
@@ -349,7 +329,7 @@ class Store:
 
         This invalidates the claim of an owner that seemed gone. If the run is then QUEUED, it belongs to this process.
         """
-        queuer = _owner_columns(this_process()) if status == Status.QUEUED else {}
+        queuer = owner_columns(this_process()) if status == Status.QUEUED else {}
         with self._database.writing() as connection:
             run = select_run(connection, self._observer, run_id)
             _check_claimable(run)
@@ -600,10 +580,6 @@ def why_not_deleted(run: RunRecord) -> str:
 def _busy(run: RunRecord) -> str:
     doubt = " as far as known" if run.owner_life == Life.UNKNOWN else ""
     return f"Run {run.id} is being trained by process {run.pid} on host {run.host}{doubt}"
-
-
-def _owner_columns(owner: Owner) -> dict[str, Any]:
-    return {"host": owner.host, "domain": owner.domain, "pid": owner.pid, "process_start": owner.start}
 
 
 def _add_event(

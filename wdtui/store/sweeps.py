@@ -18,7 +18,7 @@ from wdtui.schema.schema import Schema
 from wdtui.store.database import Database
 from wdtui.store.observer import Observer
 from wdtui.store.records import RunRecord, StoreError
-from wdtui.store.rows import given, select, select_runs, storable
+from wdtui.store.rows import add_run, given, select, select_runs, storable
 from wdtui.store.seals import fits, listed
 from wdtui.studies.grid import Cell, Grid
 
@@ -178,14 +178,20 @@ class Sweeps:
             for (number, name, experiment, cells), members in itertools.groupby(rows, key=lambda row: tuple(row[:4]))
         ]
 
-    def attach(self, sweep_id: int, cell: int, run_id: int) -> bool:
-        """Set the run of a cell, by index; returns False if the cell already has one."""
+    def attach(self, sweep_id: int, cell: int, run_id: int) -> None:
+        """Set the run of a cell, by index, unless it has one by now."""
         with self._database.writing() as connection:
-            cursor = connection.execute(
-                "UPDATE sweep_cells SET run_id = ? WHERE sweep_id = ? AND place = ? AND run_id IS NULL",
-                (run_id, sweep_id, cell),
-            )
-        return bool(cursor.rowcount)
+            _attach(connection, sweep_id, cell, run_id)
+
+    def queue(self, sweep_id: int, cell: int, config: Config, *, experiment: str = "") -> None:
+        """Queue a run for a cell, by index, unless it has one by now.
+
+        Both at once, as another process that fills the sweep could otherwise see the run before the cell has it.
+        """
+        with self._database.writing() as connection:
+            one = "SELECT run_id FROM sweep_cells WHERE sweep_id = ? AND place = ?"
+            if connection.execute(one, (sweep_id, cell)).fetchone() == (None,):
+                _attach(connection, sweep_id, cell, add_run(connection, config, experiment=experiment))
 
     def unmodified_runs(self) -> list[RunRecord]:
         """The runs that were not steered, forked or imported, newest first: their config determines them."""
@@ -199,6 +205,13 @@ class Sweeps:
         with self._database.reading() as connection:
             rows = select(connection, f"{listed('sweeps')} FROM sweeps {condition}", values)
             return [_sweep(row, _cells(connection, row[0])) for row in rows]
+
+
+def _attach(connection: sqlite3.Connection, sweep_id: int, cell: int, run_id: int) -> None:
+    connection.execute(
+        "UPDATE sweep_cells SET run_id = ? WHERE sweep_id = ? AND place = ? AND run_id IS NULL",
+        (run_id, sweep_id, cell),
+    )
 
 
 def _cells(connection: sqlite3.Connection, sweep_id: int) -> list[tuple[Any, ...]]:
