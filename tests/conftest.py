@@ -11,7 +11,6 @@ from typing import Any
 
 import forked
 import pytest
-from haste import load_once, look_often
 from hypothesis import settings
 
 os.environ.pop("NO_COLOR", None)
@@ -19,11 +18,19 @@ os.environ.pop("TEXTUAL_THEME", None)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # wdtui is compiled once, and not in each of a hundred processes
 os.environ["OMP_NUM_THREADS"] = "1"  # test processes that share the cores would wait for each other's threads
 sys.dont_write_bytecode = False
-look_often()
-load_once()
+gc.disable()  # until all is imported: collections would find nothing
 _numbers = itertools.count()
 settings.register_profile("wdtui", deadline=None)  # how long an example takes depends on what else the machine does
 settings.load_profile("wdtui")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Make haste in the processes that run tests; the one that only hands them out need not import PyTorch."""
+    if hasattr(session.config, "workerinput") or not session.config.getoption("numprocesses", None):
+        from haste import load_once, look_often
+
+        look_often()
+        load_once()
 
 
 @pytest.fixture(autouse=True)
@@ -71,4 +78,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """All that was imported stays: garbage collections that skip it are much shorter, and may be rarer."""
     gc.freeze()
-    gc.set_threshold(10_000, 20, 10)
+    gc.set_threshold(200_000, 20, 10)
+    gc.enable()

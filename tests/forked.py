@@ -238,6 +238,7 @@ def _serve(answering: socket.socket) -> dict[str, Any]:
     """Fork a process for each message until stdin ends. Returns in each of them, with its message."""
     from haste import load_once, look_often  # here, as it imports commands
 
+    gc.disable()  # while what stays is imported
     look_often()
     load_once()
     warm_up()
@@ -248,6 +249,7 @@ def _serve(answering: socket.socket) -> dict[str, Any]:
     signal.set_wakeup_fd(ending.fileno(), warn_on_full_buffer=False)
     told_of: dict[int, int] = {}
     gc.freeze()
+    gc.enable()
     while True:
         ready, _, _ = select.select([0, answering, ended], [], [])
         if 0 in ready:

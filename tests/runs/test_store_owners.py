@@ -198,7 +198,7 @@ def test_processes_can_create_a_store_at_once(tmp_path: Path) -> None:
 
 
 def test_a_failed_transaction_leaves_no_trace_and_no_lock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wdtui.store.store.change", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("wdtui.store.rows.change", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         store.add_run(CONFIG)
     monkeypatch.undo()
