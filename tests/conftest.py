@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import itertools
 import os
@@ -31,6 +32,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
         look_often()
         load_once()
+    if hasattr(session.config, "workerinput"):
+        atexit.register(os._exit, 0)  # its memory need not be freed piece by piece, for which all would wait
 
 
 @pytest.fixture(autouse=True)
