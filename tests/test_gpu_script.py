@@ -112,7 +112,7 @@ def test_parts_that_fail_are_recorded_and_the_others_go_on(
 
 
 def test_a_part_that_hangs_ends_with_all_its_processes(tmp_path: Path, forking: None) -> None:
-    file, seconds = tmp_path / "pid", 2 if forked.POSSIBLE else 15
+    file, seconds = tmp_path / "pid", 1 if forked.POSSIBLE else 15
     found = gpu.measured(hangs, Setting(str(file), small=True), seconds)
     assert found["failure"] == f"It did not end within {seconds} s."
     status = Path(f"/proc/{file.read_text()}/status")

@@ -72,14 +72,14 @@ def heartbeats(store: Store) -> Iterator[threading.Event]:
 def test_a_run_of_a_silent_host_is_taken_over_with_a_message(
     store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(observer, "SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(observer, "SILENCE_SECONDS", 0.25)
     run_id = owned_elsewhere(store)
     began = time.monotonic()
     assert main(["resume", str(run_id), "--device", "cpu", "--store", str(store.folder)]) == 0
-    assert time.monotonic() - began > 0.5
+    assert time.monotonic() - began > 0.25
     said = capsys.readouterr().err
     assert "Process 7 on host elsewhere trains it. No heartbeat of it has been seen yet." in said
-    assert "Waiting for one, for up to 0.5 seconds" in said and "run 1 counts as interrupted" in said
+    assert "Waiting for one, for up to 0.25 seconds" in said and "run 1 counts as interrupted" in said
     assert store.run(run_id).status == Status.DONE
 
 
@@ -97,7 +97,7 @@ def test_a_run_of_a_living_host_is_not_taken_over(
 
 
 def test_a_run_of_a_silent_host_can_be_deleted_after_a_while(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(observer, "SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(observer, "SILENCE_SECONDS", 0.25)
     owned_elsewhere(store)
     assert main(["runs", "delete", "1", "--yes", "--store", str(store.folder)]) == 0
     assert store.runs() == []

@@ -215,7 +215,7 @@ class Dying(wdtui.Problem):
         self.n = 0
 
     def step(self):
-        time.sleep(0.01)
+        time.sleep(0.001)
         print("\\x1b[2J loud")
         self.n += 1
         died = pathlib.Path(__file__).with_name(f"died-{self.how}")

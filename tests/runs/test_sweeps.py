@@ -252,8 +252,8 @@ def test_a_run_that_another_process_trains_is_waited_for(store: Store, end: Stat
     waiting.start()
     deadline = time.monotonic() + 60
     while store.run(own).status != Status.DONE and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.5)
+        time.sleep(0.01)
+    time.sleep(0.2)
     assert waiting.is_alive() and store.run(other).status == Status.RUNNING
     store.set_status(store.run(other).claim, end)
     waiting.join(20)

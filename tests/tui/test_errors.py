@@ -137,6 +137,7 @@ async def test_a_sweep_that_could_not_be_read_is_shown_once_it_can(
     recorded: Recorded, make_app: Callable[..., WorkbenchApp], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one_axis(recorded)
+    monkeypatch.setattr("wdtui.tui.screens.sweep._RETRY_SECONDS", 0.1)
     app = make_app()
     async with app.run_test(size=(120, 40)) as pilot:
         await press(pilot, "escape")

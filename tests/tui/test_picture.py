@@ -27,6 +27,7 @@ def test_the_picture_is_taken_of_real_runs_and_the_last_one_is_deleted(
 
     monkeypatch.setattr(experiments, "load", small)
     monkeypatch.setattr(picture, "_FIT", 10)
+    monkeypatch.setattr(picture, "_SECONDS", 0.05)
     with Store(tmp_path / "runs") as store:
         drawn = picture.picture(store, threads=1)
         assert sorted(run.values["weight_decay"] for run in store.runs()) == [0, 0, 0.5, 2]

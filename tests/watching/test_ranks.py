@@ -65,7 +65,7 @@ def test_all_ranks_are_steered_paused_and_stopped_in_the_same_step(
             until(lambda: "0.0125" in lines(tmp_path)[0][-1])
             service.pause(1)
             until(lambda: store.run(1).status == Status.PAUSED)
-            time.sleep(1)
+            time.sleep(0.3)
             paused = lines(tmp_path)
             service.steer(1, {"lr": 0.025})
             until(lambda: not store.commands(1))
