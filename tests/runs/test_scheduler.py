@@ -459,7 +459,6 @@ def test_a_run_that_another_process_has_taken_over_is_no_failure(store: Store, s
 
 
 @cpu_only
-@pytest.mark.fresh_processes
 def test_live_and_queued_runs_go_on_after_the_scheduler_detached(store: Store) -> None:
     undisturbed, going, paused, queued, last = (add(store, epochs) for epochs in (250, 250, FOREVER, 3, 3))
     scheduler = Scheduler(store, device=DEVICE, slots=2)

@@ -1,9 +1,9 @@
 """The workbench with runs that train, as a program of its own: SIGURG has it say how it is, SIGVTALRM put all back.
 
-    burst_app.py STORE REPORTS CONFIG RUNS
+    burst_app.py STORE REPORTS CONFIG RUNS SOCKET
 
 STORE is a folder, REPORTS the number of a file descriptor that takes a line of JSON per report, CONFIG what the runs
-have in common as JSON, and RUNS how many there are.
+have in common as JSON, RUNS how many there are, and SOCKET where a server is offered that forks their processes, or "".
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import signal
 import sys
 from pathlib import Path
 
+import forked
 from textual.widgets import Input
 
 import wdtui.tui.app
 from wdtui.problems.addition.config import RunConfig
 from wdtui.runs.scheduler import Scheduler
 from wdtui.store.store import Store
+from wdtui.support import environment
 from wdtui.tui.app import WorkbenchApp
 from wdtui.tui.screens.workbench import Workbench
 
@@ -58,7 +60,10 @@ class Watched(WorkbenchApp):
         self.screen.action_leave_form()
 
 
-def main(folder: str, reports: str, config: str, runs: str) -> None:
+def main(folder: str, reports: str, config: str, runs: str, server: str) -> None:
+    if server:
+        forked.accept(server)
+        environment.start_module = forked.start_module  # type: ignore[assignment]
     with Store(Path(folder)) as store:
         scheduler = Scheduler(store, device="cpu", slots=3)
         common = RunConfig(epochs=1_000_000, **json.loads(config))

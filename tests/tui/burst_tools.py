@@ -20,6 +20,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
+
+from wdtui.support.environment import own_environment
+
 _APP = Path(__file__).with_name("burst_app.py")
 SMALL = {"train_size": 512, "validation_size": 16, "test_size": 64}
 
@@ -41,10 +45,12 @@ class Terminal:
         self._keyboard, terminal = pty.openpty()
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
         self._reports, report = os.pipe()
-        arguments = [str(folder), str(report), json.dumps(SMALL | config), str(runs)]
+        server = str(folder / "server") if forked.POSSIBLE else ""
+        self._offered = forked.offer(server) if server else None
+        arguments = [str(folder), str(report), json.dumps(SMALL | config), str(runs), server]
         self._process = subprocess.Popen(
             [sys.executable, str(_APP), *arguments],
-            env={**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(_APP.parents[2])},
+            env={**os.environ, "TERM": "xterm-256color", "PYTHONPATH": own_environment()["PYTHONPATH"]},
             stdin=terminal,
             stdout=terminal,
             stderr=terminal,
@@ -114,6 +120,8 @@ class Terminal:
             self._process.wait(60)
         except subprocess.TimeoutExpired:
             self._process.kill()
+        if self._offered:
+            self._offered.close()
         os.close(self._keyboard)
         os.close(self._reports)
 
