@@ -182,7 +182,7 @@ def test_branches_can_be_added_before_their_run_is_trained(store: Store) -> None
     )
     run_id = store.add_run(TINY)
     parent = store.run(run_id)
-    queued = [forks.queue(store, parent, one, experiment="") for one in forks.branches(parent, branching)]
+    queued = forks.queue(store, [(parent, one) for one in forks.branches(parent, branching)])
     unchanged, risen, free = (trained(store, one) for one in queued)
     assert [run.name for run in (unchanged, risen, free)] == ["unchanged", "ε → 0.5 over 4 epochs", "λ → 0"]
     assert_equal(store.curves(unchanged.id), store.curves(trained(store, run_id).id))

@@ -13,7 +13,8 @@ from store_tools import CONFIG, append, in_python, point
 
 import wdtui
 from wdtui.runs.service import RefusedError, Service
-from wdtui.store.records import RunRecord, Status
+from wdtui.store import rows
+from wdtui.store.records import RunRecord, Status, StoreError
 from wdtui.store.store import Store
 from wdtui.studies.branches import Branching
 from wdtui.studies.grid import Grid
@@ -322,5 +323,24 @@ def test_if_one_branch_cannot_be_made_none_is(wrong: str, store: Store, queue: Q
     changes = {"width": 16} if wrong == "branch" else {"weight_decay": 0.0}
     branching = Branching.read(CONFIG.schema(), {"at_epoch": 1, "branches": [{}, changes]})
     with pytest.raises(WdtuiError, match="damaged" if wrong == "parent" else "width"):
+        service.branch(parents, branching)
+    assert store.count() == len(parents) and queue.at_work == set()
+
+
+def test_if_the_store_fails_at_one_branch_none_is_left(
+    store: Store, queue: Queue, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even if it stays locked, so that nothing could be taken back."""
+    parents, once = [a_run(store, Status.DONE)], iter([rows.add_run])
+    branching = Branching.read(CONFIG.schema(), {"at_epoch": 1, "branches": [{}, {"weight_decay": 0.0}]})
+
+    def add_one(*arguments: Any) -> int:
+        if add_run := next(once, None):
+            return add_run(*arguments)
+        raise StoreError("The run store is locked.")
+
+    monkeypatch.setattr("wdtui.store.store.add_run", add_one)
+    monkeypatch.setattr(Store, "delete", lambda *_: pytest.fail("there is something to take back"))
+    with pytest.raises(StoreError, match="locked"):
         service.branch(parents, branching)
     assert store.count() == len(parents) and queue.at_work == set()

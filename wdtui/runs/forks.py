@@ -6,14 +6,14 @@ trained from its beginning without its parent. The parent's checkpoints and poin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from wdtui.schema.config import Config
 from wdtui.schema.hyperparameters import ConfigError, format_value
 from wdtui.schema.steering import Plan, Steering, planned, steering_to, values_at
 from wdtui.store.checkpoints import Checkpoint
-from wdtui.store.records import FINISHED, RunRecord, StoreError
+from wdtui.store.records import FINISHED, NewRun, RunRecord, StoreError
 from wdtui.studies.branches import Branch, Branching, in_words
 from wdtui.support.text import number
 
@@ -38,10 +38,16 @@ def fork(
     changed the fork equals its parent bit for bit. `ahead` allows steps that the parent has not reached yet. Raises
     ConfigError.
     """
+    return store.add_runs([_planned(store, parent, at, changes, name, experiment, ahead)])[0]
+
+
+def _planned(
+    store: Store, parent: RunRecord, at: int, changes: Mapping[str, Any], name: str, experiment: str, ahead: bool
+) -> NewRun:
     check_trained_here(store, parent)
     step = _boundary(parent, at, ahead)
     config, plan = forked(parent.config, parent.plan, step, changes)
-    return store.add_run(config, name=name, experiment=experiment, plan=plan, parent=(parent.id, step))
+    return NewRun(config, name, experiment, plan, (parent.id, step))
 
 
 def check_trained_here(store: Store, run: RunRecord) -> None:
@@ -58,11 +64,16 @@ def branches(parent: RunRecord, branching: Branching) -> list[Branch]:
     return [placed(one, parent) for one in branching.of(parent.config)]
 
 
-def queue(store: Store, parent: RunRecord, branch: Branch, *, experiment: str) -> int:
-    """Queue a branch of a run, also where it has not come so far; return its number."""
-    changes = dict(branch.changes)
-    name = in_words(parent.schema, changes)
-    return fork(store, parent, branch.step, changes, name=name, experiment=experiment, ahead=True)
+def queue(store: Store, branches: Iterable[tuple[RunRecord, Branch]], *, experiment: str | None = None) -> list[int]:
+    """Queue branches of runs, all or none, also where a run has not come so far; return their numbers.
+
+    They are of the same experiment as the run that they leave, unless another is given.
+    """
+    planned = []
+    for parent, branch in branches:
+        changes, of = dict(branch.changes), parent.experiment if experiment is None else experiment
+        planned.append(_planned(store, parent, branch.step, changes, in_words(parent.schema, changes), of, ahead=True))
+    return store.add_runs(planned)
 
 
 def placed(branch: Branch, parent: RunRecord) -> Branch:

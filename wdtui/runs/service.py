@@ -118,14 +118,7 @@ class Service:
         """Train the branches of an experiment's runs; returns their numbers. After an error there are none."""
         parents = self.store.these([*run_ids])
         planned = [(parent, branch) for parent in parents for branch in forks.branches(parent, branching)]
-        numbers: list[int] = []
-        try:
-            for parent, branch in planned:
-                numbers.append(forks.queue(self.store, parent, branch, experiment=parent.experiment))
-        except BaseException:
-            with contextlib.suppress(StoreError):
-                self.store.delete(numbers)
-            raise
+        numbers = forks.queue(self.store, planned)
         self._asked |= dict.fromkeys(numbers)
         self._queue.submit(*numbers, device=self._device, threads=threads)
         return numbers

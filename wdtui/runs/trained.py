@@ -151,7 +151,7 @@ def _added(store: Store, case: Case, runs: Mapping[Case, RunRecord], experiment:
     if not isinstance(case, Branch):
         return store.add_run(case, experiment=experiment)
     parent = runs[case.config]
-    return forks.queue(store, parent, forks.placed(case, parent), experiment=experiment)
+    return forks.queue(store, [(parent, forks.placed(case, parent))], experiment=experiment)[0]
 
 
 def _why(run: RunRecord) -> str:

@@ -141,6 +141,18 @@ class _Row(NamedTuple):
     owner_life: Life | None
 
 
+@dataclasses.dataclass(frozen=True)
+class NewRun:
+    """A run that is to be queued."""
+
+    config: Config
+    name: str = ""
+    experiment: str = ""
+    plan: Plan = ()
+    parent: tuple[int, int] | None = None
+    """The number of the run that it is a fork of, and the step of the fork."""
+
+
 class RunRecord(_Row):
     """One run at the moment it was read; immutable.
 

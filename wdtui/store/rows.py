@@ -10,13 +10,12 @@ from operator import itemgetter
 from typing import Any
 
 from wdtui.problems import registry
-from wdtui.schema.config import Config
 from wdtui.schema.hyperparameters import nearest
 from wdtui.schema.schema import Schema
-from wdtui.schema.steering import Plan, to_json
+from wdtui.schema.steering import to_json
 from wdtui.store.observer import Observer
 from wdtui.store.processes import Owner, this_process
-from wdtui.store.records import Claim, OwnershipLostError, RunRecord, Status, StoreError
+from wdtui.store.records import Claim, NewRun, OwnershipLostError, RunRecord, Status, StoreError
 from wdtui.store.seals import SEALED, fits, keys, listed, seal
 from wdtui.support.text import too_long
 
@@ -123,27 +122,20 @@ def select_these(connection: sqlite3.Connection, observer: Observer, run_ids: Se
     return [found[run_id] for run_id in run_ids]
 
 
-def add_run(
-    connection: sqlite3.Connection,
-    config: Config,
-    *,
-    name: str = "",
-    experiment: str = "",
-    plan: Plan = (),
-    parent: tuple[int, int] | None = None,
-) -> int:
-    """Queue a run of this process and return its number; `Store.add_run` says what each argument is."""
-    parent_run, parent_step = parent or (None, None)
+def add_run(connection: sqlite3.Connection, run: NewRun) -> int:
+    """Queue a run of this process and return its number."""
+    config = run.config
+    parent_run, parent_step = run.parent or (None, None)
     cursor = connection.execute(
         "INSERT INTO runs (name, experiment, config, epoch_steps, schema, plan, columns, status, created,"
         " parent, parent_step) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            given(name),
-            storable(experiment),
+            given(run.name),
+            storable(run.experiment),
             json.dumps(config.to_mapping()),
             config.steps_per_epoch,
             schema_id(connection, config.schema()),
-            json.dumps(to_json(plan)),
+            json.dumps(to_json(run.plan)),
             json.dumps(config.columns),
             Status.QUEUED,
             time.time(),

@@ -34,6 +34,7 @@ from wdtui.store.records import (
     Claim,
     Command,
     Event,
+    NewRun,
     OwnershipLostError,
     Report,
     RunBusyError,
@@ -142,8 +143,12 @@ class Store:
 
         `parent` is the number of the run that it is a fork of, and the step of the fork.
         """
+        return self.add_runs([NewRun(config, name, experiment, plan, parent)])[0]
+
+    def add_runs(self, runs: Iterable[NewRun]) -> list[int]:
+        """Queue runs as `add_run` does, all or none; return their numbers."""
         with self._database.writing() as connection:
-            return add_run(connection, config, name=name, experiment=experiment, plan=plan, parent=parent)
+            return [add_run(connection, run) for run in runs]
 
     def hand_queue(self, run_ids: Iterable[int], pid: int) -> None:
         """Make a process that this one started the owner of queued runs. Runs that it has claimed do not change.

@@ -17,7 +17,7 @@ from wdtui.schema.hyperparameters import ConfigError, nearest
 from wdtui.schema.schema import Schema
 from wdtui.store.database import Database
 from wdtui.store.observer import Observer
-from wdtui.store.records import RunRecord, StoreError
+from wdtui.store.records import NewRun, RunRecord, StoreError
 from wdtui.store.rows import add_run, given, select, select_runs, storable
 from wdtui.store.seals import fits, listed
 from wdtui.studies.grid import Cell, Grid
@@ -191,7 +191,7 @@ class Sweeps:
         with self._database.writing() as connection:
             one = "SELECT run_id FROM sweep_cells WHERE sweep_id = ? AND place = ?"
             if connection.execute(one, (sweep_id, cell)).fetchone() == (None,):
-                _attach(connection, sweep_id, cell, add_run(connection, config, experiment=experiment))
+                _attach(connection, sweep_id, cell, add_run(connection, NewRun(config, experiment=experiment)))
 
     def unmodified_runs(self) -> list[RunRecord]:
         """The runs that were not steered, forked or imported, newest first: their config determines them."""
