@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import pkgutil
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -131,6 +132,28 @@ async def test_no_action_ends_the_app_while_the_store_is_locked(
                     app.pop_screen()
         await app.workers.wait_for_complete([one for one in app.workers if one.group == "aside"])
         assert LOCKED in said
+
+
+async def test_what_is_read_while_the_app_ends_is_shown_nowhere(make_app: Callable[..., WorkbenchApp]) -> None:
+    begun, released, shown = threading.Event(), threading.Event(), []
+
+    def read() -> None:
+        begun.set()
+        assert released.wait(20)
+
+    app = make_app()
+    async with app.run_test() as pilot:
+        reading = app.do_in_thread(read, shown.append)
+        await until(pilot, begun.is_set)
+        close = app._close_all
+
+        async def close_late() -> None:
+            released.set()
+            await reading.wait()
+            await close()
+
+        app._close_all = close_late
+    assert reading.is_finished and shown == []
 
 
 async def test_a_sweep_that_could_not_be_read_is_shown_once_it_can(

@@ -259,13 +259,14 @@ class WorkbenchApp(KeyOrder):
 
     @work(group="aside")
     async def do_in_thread(self, action: Callable[[], _T], then: Callable[[_T], object]) -> None:
-        """Do something slow with the store in a thread, then continue with its result."""
+        """Do something slow with the store in a thread, then continue with its result, unless the app ends meanwhile."""
         try:
             outcome = await asyncio.to_thread(action)
         except WdtuiError as error:
             self.notify(str(error), severity="error", markup=False)
             return
-        then(outcome)
+        if self.is_running:  # else its screens lack their widgets
+            then(outcome)
 
     def action_experiments(self) -> None:
         from wdtui.tui.screens.experiments import Gallery
