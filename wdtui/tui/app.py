@@ -259,7 +259,7 @@ class WorkbenchApp(KeyOrder):
 
     @work(group="aside")
     async def do_in_thread(self, action: Callable[[], _T], then: Callable[[_T], object]) -> None:
-        """Do something slow with the store in a thread, then continue with its result, unless the app ends meanwhile."""
+        """Do something slow with the store in a thread, then continue with its result unless the app ends."""
         try:
             outcome = await asyncio.to_thread(action)
         except WdtuiError as error:
