@@ -74,7 +74,7 @@ def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests marked as long may take an hour each; no other may hold up the suite for so long.
 
-    Tests of faults come first. They fork this process hundreds of times, which takes the longer the more memory it has.
+    Tests of faults come first: they fork this process hundreds of times, which is slower the more memory it has.
     """
     for item in items:
         if item.get_closest_marker("long"):

@@ -24,7 +24,7 @@ from wdtui.schema.steering import Steering, planned, read_change, values_at
 from wdtui.store.checkpoints import Checkpoints
 from wdtui.store.records import RunRecord, Status
 from wdtui.store.store import Store
-from wdtui.studies.branches import Branching, in_words
+from wdtui.studies.branches import Branch, Branching, in_words
 from wdtui.training import trainer
 
 SCHEMA = RunConfig.schema()
@@ -131,10 +131,16 @@ def test_a_fork_of_a_finished_run_trains_it_longer(store: Store) -> None:
     assert [event.step for event in store.events(child.id) if event.kind == "forked"] == [100]
 
 
+def branch(store: Store, run_id: int, step: int) -> int:
+    """A fork with nothing changed, also where the run has not come so far."""
+    run = store.run(run_id)
+    return forks.queue(store, [(run, Branch(run.config, step, ()))])[0]
+
+
 def test_a_fork_of_a_fork_goes_on_from_the_nearest_ancestor(store: Store) -> None:
     original = parent(store)
     child = forks.fork(store, original, 60, {"learning_rate": 0.01})
-    grandchild = trained(store, forks.fork(store, store.run(child), 45, {}, ahead=True))
+    grandchild = trained(store, branch(store, child, 45))
     assert [event.data for event in store.events(grandchild.id) if event.kind == "forked"] == [{"parent": original.id}]
     assert_equal(store.curves(grandchild.id), store.curves(trained(store, child).id))
 
@@ -144,7 +150,7 @@ def test_a_fork_takes_nothing_after_a_later_steering_of_its_parent(
 ) -> None:
     monkeypatch.setattr(runner, "_POLL_SECONDS", 0.0)
     early = store.add_run(TINY)
-    child = forks.fork(store, store.run(early), 80, {}, ahead=True)
+    child = branch(store, early, 80)
     store.send(early, "steer", {"learning_rate": 0.5})
     trained(store, early)
     assert store.run(early).plan

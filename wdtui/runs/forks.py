@@ -21,29 +21,20 @@ if TYPE_CHECKING:
     from wdtui.store.store import Store
 
 
-def fork(
-    store: Store,
-    parent: RunRecord,
-    at: int,
-    changes: Mapping[str, Any],
-    *,
-    name: str = "",
-    experiment: str = "",
-    ahead: bool = False,
-) -> int:
+def fork(store: Store, parent: RunRecord, at: int, changes: Mapping[str, Any], *, name: str = "") -> int:
     """Queue a run that is as its parent up to a step and goes on with changes from there; return its number.
 
     A change is a value, or a number and over how many epochs to get there. The fork is at the last beginning of an
     epoch up to `at`. What the parent was steered to later is kept, but for fields that are changed here. With nothing
-    changed the fork equals its parent bit for bit. `ahead` allows steps that the parent has not reached yet. Raises
-    ConfigError.
+    changed the fork equals its parent bit for bit. Raises ConfigError.
     """
-    return store.add_runs([_planned(store, parent, at, changes, name, experiment, ahead)])[0]
+    return store.add_runs([_fork(store, parent, at, changes, name=name, experiment="", ahead=False)])[0]
 
 
-def _planned(
-    store: Store, parent: RunRecord, at: int, changes: Mapping[str, Any], name: str, experiment: str, ahead: bool
+def _fork(
+    store: Store, parent: RunRecord, at: int, changes: Mapping[str, Any], *, name: str, experiment: str, ahead: bool
 ) -> NewRun:
+    """`ahead` allows steps that the parent has not reached yet."""
     check_trained_here(store, parent)
     step = _boundary(parent, at, ahead)
     config, plan = forked(parent.config, parent.plan, step, changes)
@@ -69,11 +60,12 @@ def queue(store: Store, branches: Iterable[tuple[RunRecord, Branch]], *, experim
 
     They are of the same experiment as the run that they leave, unless another is given.
     """
-    planned = []
+    forks = []
     for parent, branch in branches:
         changes, of = dict(branch.changes), parent.experiment if experiment is None else experiment
-        planned.append(_planned(store, parent, branch.step, changes, in_words(parent.schema, changes), of, ahead=True))
-    return store.add_runs(planned)
+        name = in_words(parent.schema, changes)
+        forks.append(_fork(store, parent, branch.step, changes, name=name, experiment=of, ahead=True))
+    return store.add_runs(forks)
 
 
 def placed(branch: Branch, parent: RunRecord) -> Branch:

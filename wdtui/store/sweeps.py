@@ -183,7 +183,7 @@ class Sweeps:
         with self._database.writing() as connection:
             _attach(connection, sweep_id, cell, run_id)
 
-    def queue(self, sweep_id: int, cell: int, config: Config, *, experiment: str = "") -> None:
+    def queue(self, sweep_id: int, cell: int, config: Config, *, experiment: str) -> None:
         """Queue a run for a cell, by index, unless it has one by now.
 
         Both at once, as another process that fills the sweep could otherwise see the run before the cell has it.

@@ -265,7 +265,7 @@ class WorkbenchApp(KeyOrder):
         except WdtuiError as error:
             self.notify(str(error), severity="error", markup=False)
             return
-        if self.is_running:  # else its screens lack their widgets
+        if self.is_running:  # otherwise its screens have no widgets any more
             then(outcome)
 
     def action_experiments(self) -> None:
